@@ -1,0 +1,231 @@
+"""The accounts in `config.toml`: loaded, checked, and changed without touching anything else in the file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup import config_text
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Security, Server
+from smtpsetup.secret_source import SecretSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_KNOWN_VERSION = 1
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything that is needed to send, but for the secret itself. `provider` is `""` where none is known."""
+
+    name: str
+    address: str
+    from_name: str
+    provider: str
+    server: Server
+    auth: Auth
+    username: str
+    secret: SecretSource
+    ca_file: str | None = None
+    tls_fingerprint: str | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The accounts by name, and the name of the default one or `""`."""
+
+    path: Path
+    accounts: dict[str, Account]
+    default: str
+
+    def account(self, name: str | None) -> Account:
+        """The account of that name, or the default one. Raises SmtpsetupError (`config.no-account`)."""
+        wanted = name or self.default or (next(iter(self.accounts)) if len(self.accounts) == 1 else "")
+        if wanted in self.accounts:
+            return self.accounts[wanted]
+        hints: tuple[str, ...] = (_("Set one up: `smtpsetup configure`."),)
+        if self.accounts:
+            hints = (_("These are configured: {names}.").format(names=", ".join(self.accounts)), *hints)
+        if not wanted and self.accounts:
+            message = _("No account was named and none is the default.")
+            hints = (*hints, _("Choose a default: `smtpsetup accounts default NAME`."))
+        elif wanted:
+            message = _("There is no account {name} in {path}.").format(name=wanted, path=self.path)
+        else:
+            message = _("No account is configured yet in {path}.").format(path=self.path)
+        raise SmtpsetupError("config.no-account", message, hints=hints)
+
+
+def load(path: Path) -> Config:
+    """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
+    text = _read(path)
+    table = _parse(text, path)
+    accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
+    return Config(path, accounts, table.get("default", ""))
+
+
+def save(path: Path, account: Account, *, make_default: bool) -> None:
+    """Add or replace one account. Raises SmtpsetupError or OSError; then the file is as it was."""
+
+    def change(text: str) -> str:
+        text = config_text.with_table(text, ("accounts", account.name), _as_table(account), _KEYS)
+        return config_text.with_root_value(text, "default", account.name) if make_default else text
+
+    _change(path, change)
+
+
+def set_default(path: Path, name: str) -> None:
+    """Make an account the default one. Raises as `save`."""
+    load(path).account(name)
+    _change(path, lambda text: config_text.with_root_value(text, "default", name))
+
+
+def remove(path: Path, name: str) -> None:
+    """Forget an account, and that it is the default. Raises as `save`."""
+
+    def change(text: str) -> str:
+        text = config_text.without_table(text, ("accounts", name))
+        return config_text.with_root_value(text, "default", None) if _parse(text, path).get("default") == name else text
+
+    _change(path, change)
+
+
+def _change(path: Path, change: Callable[[str], str]) -> None:
+    with config_text.locked(path):
+        before = _read(path)
+        after = change(before)
+        _parse(after, path)
+        config_text.write_atomically(path, after)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            _check_permissions(os.fstat(file.fileno()), path)
+            return file.read().decode("utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise _invalid(path, _("it is not UTF-8")) from error
+    except OSError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The configuration {path} cannot be read: {reason}.").format(path=path, reason=error.strerror),
+            hints=(_("Look at who may read it: `ls -ld {path}`.").format(path=path),),
+        ) from error
+
+
+def _check_permissions(info: os.stat_result, path: Path) -> None:
+    if os.name != "posix" or not stat.S_ISREG(info.st_mode):
+        return
+    if info.st_mode & 0o077:
+        raise SmtpsetupError(
+            "config.permissions",
+            _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
+            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            hints=(_("Close it: `chmod 600 {path}`.").format(path=path),),
+        )
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(path, str(error)) from error
+    version = table.get("version", _KNOWN_VERSION)
+    if version != _KNOWN_VERSION:
+        raise _invalid(path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version))
+    accounts = table.get("accounts", {})
+    if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
+        raise _invalid(path, _("every account must be a table, such as [accounts.\"info@mittforetag.se\"]"))
+    default = table.get("default", "")
+    if not isinstance(default, str):
+        raise _invalid(path, _("{key} must be a string").format(key="default"))
+    return table
+
+
+def _invalid(path: Path, fault: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.invalid",
+        _("The configuration {path} has a fault: {fault}.").format(path=path, fault=fault),
+        hints=(_("Mend that place in the file; nothing was changed."),),
+    )
+
+
+_KEYS: dict[str, type] = {
+    "address": str,
+    "from_name": str,
+    "provider": str,
+    "host": str,
+    "port": int,
+    "security": str,
+    "auth": str,
+    "username": str,
+    "secret": dict,
+    "ca_file": str,
+    "tls_fingerprint": str,
+    "verified": bool,
+}
+_NEEDED = ("address", "host", "port", "security")
+
+
+def _account(name: str, row: dict[str, Any], path: Path) -> Account:
+    def fault(text: str) -> SmtpsetupError:
+        return _invalid(path, _("account {name}: {fault}").format(name=name, fault=text))
+
+    for key in _NEEDED:
+        if key not in row:
+            raise fault(_("{key} is missing").format(key=key))
+    for key, kind in _KEYS.items():
+        if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
+            names = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
+            raise fault(_("{key} must be {wanted}").format(key=key, wanted=names[kind]))
+    for key, choices in (("security", tuple(Security)), ("auth", tuple(Auth))):
+        if key in row and row[key] not in choices:
+            raise fault(_("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices)))
+    if not 0 < row["port"] <= _HIGHEST_PORT:
+        raise fault(_("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535")))
+    try:
+        source = SecretSource.from_table(row.get("secret", {"store": "keyring"}))
+    except ValueError as error:
+        raise fault(str(error)) from error
+    return Account(
+        name=name,
+        address=row["address"],
+        from_name=row.get("from_name", ""),
+        provider=row.get("provider", ""),
+        server=Server(row["host"], row["port"], Security(row["security"])),
+        auth=Auth(row.get("auth", Auth.PASSWORD)),
+        username=row.get("username", row["address"]),
+        secret=source,
+        ca_file=row.get("ca_file"),
+        tls_fingerprint=row.get("tls_fingerprint"),
+        verified=row.get("verified", False),
+    )
+
+
+def _as_table(account: Account) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "address": account.address,
+        "from_name": account.from_name,
+        "provider": account.provider,
+        "host": account.server.host,
+        "port": account.server.port,
+        "security": str(account.server.security),
+        "auth": str(account.auth),
+        "username": account.username,
+        "secret": account.secret.as_table(),
+        "ca_file": account.ca_file,
+        "tls_fingerprint": account.tls_fingerprint,
+        "verified": account.verified,
+    }
+    return {key: value for key, value in table.items() if value not in (None, "")}

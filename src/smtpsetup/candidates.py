@@ -1,0 +1,142 @@
+"""From an address, a provider and what the person typed to the settings to use. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.addresses import InvalidDomainError, domain_forms
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Security, Server
+
+if TYPE_CHECKING:
+    from smtpsetup.addresses import Address
+    from smtpsetup.providers import Provider
+
+DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
+_IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a person typed: every part may be missing, and then the provider's row decides."""
+
+    host: str | None = None
+    port: int | None = None
+    security: Security | None = None
+    username: str | None = None
+    auth: Auth | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Settings as far as they are known; None where only the person can say."""
+
+    server: Server | None
+    username: str | None
+    username_note: str
+    auth: Auth
+
+
+class InvalidHostError(ValueError):
+    """A host that cannot be one; the message is for people."""
+
+
+def checked_host(text: str) -> str:
+    """A server's host as typed by a person: a domain name (returned as A-labels) or an IP address. Raises InvalidHostError."""
+    host = text.strip().rstrip(".").strip("[]")
+    if not host:
+        raise InvalidHostError(_("The host is empty."))
+    if "://" in host or "/" in host:
+        raise InvalidHostError(_("{host} is a web address. A host has no scheme and no slash, for example send.one.com.").format(host=host))
+    if any(char.isspace() for char in host):
+        raise InvalidHostError(_("There is a space in the host {host}.").format(host=host))
+    if "@" in host:
+        raise InvalidHostError(_("{host} is a mail address; the host is the name of the server.").format(host=host))
+    if host.count(":") == 1:
+        name, _colon, port = host.partition(":")
+        raise InvalidHostError(_("Give the host and the port apart: --host {host} --port {port}.").format(host=name, port=port))
+    if ":" in host or _IPV4.fullmatch(host):
+        return _checked_ip(host)
+    try:
+        return domain_forms(host)[0]
+    except InvalidDomainError as error:
+        raise InvalidHostError(_("{host} is not a host: {reason}.").format(host=host, reason=error.reason)) from error
+
+
+def _checked_ip(host: str) -> str:
+    import ipaddress  # noqa: PLC0415  only for hosts given as an IP address
+
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError as error:
+        raise InvalidHostError(_("{host} is not an IP address.").format(host=host)) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its name or address alone."""
+    return host == "localhost" or host == "::1" or bool(_IPV4.fullmatch(host) and host.startswith("127."))  # noqa: PLR1714
+
+
+def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:
+    """The provider's servers, best first, with the address's domain filled in."""
+    fill = {"{domain}": address.domain, "{domain-with-dashes}": address.domain.replace(".", "-")}
+
+    def filled(host: str) -> str:
+        for mark, value in fill.items():
+            host = host.replace(mark, value)
+        return host
+
+    return tuple(Server(filled(server.host), server.port, server.security) for server in provider.servers)
+
+
+def username_for(address: Address, provider: Provider | None) -> tuple[str | None, str]:
+    """The login name for an address and a sentence about it; None where only the person knows it."""
+    form = provider.username.form if provider else "address"
+    note = provider.username.note if provider else ""
+    if form == "own":
+        label = provider.username.label if provider else ""
+        return None, note or _("Your login is not the address but: {label}.").format(label=label)
+    if form == "none":
+        return "", note
+    if form == "fixed" and provider:
+        return provider.username.value, note or _("The login is always the word {value}.").format(value=provider.username.value)
+    mailbox = address.mailbox
+    if form == "local-part":
+        return mailbox, note or _("Your login is the part before the @.")
+    if mailbox != address.local:
+        return f"{mailbox}@{address.unicode_domain}", note or _("Your login is the address without what follows the +.")
+    return str(address), note or _("Your login is the whole address.")
+
+
+def propose(address: Address, provider: Provider | None, typed: Overrides) -> Proposal:
+    """The settings to use: what was typed wins, then the provider's row, then the usual values (RFC 8314 section 3)."""
+    username, note = username_for(address, provider)
+    auth = typed.auth or (provider.auth[0] if provider and provider.auth else Auth.PASSWORD)
+    if typed.username is not None:
+        username, note = typed.username, ""
+    if auth is Auth.NONE:
+        username, note = "", ""
+    return Proposal(_server(address, provider, typed), username, note, auth)
+
+
+def _server(address: Address, provider: Provider | None, typed: Overrides) -> Server | None:
+    known = servers_for(address, provider) if provider else ()
+    fits = [
+        server
+        for server in known
+        if typed.host in (None, server.host) and typed.port in (None, server.port) and typed.security in (None, server.security)
+    ]
+    if fits:
+        return fits[0]
+    host = typed.host or (known[0].host if known else None)
+    if host is None:
+        return None
+    security = typed.security or _usual_security(typed.port)
+    return Server(host, typed.port or DEFAULT_PORTS[security], security)
+
+
+def _usual_security(port: int | None) -> Security:
+    """Implicit TLS on 465 and where no port is given, otherwise the required upgrade; never plaintext unless asked for."""
+    return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

@@ -1,0 +1,81 @@
+"""Secrets: read from the one place that the account names, checked, and nowhere else. Keyrings are written too."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Secret
+from smtpsetup.secret_source import SecretSource, Store
+
+if TYPE_CHECKING:
+    from smtpsetup.accounts import Account
+
+_GOOGLE_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
+
+_MODULES = {
+    Store.KEYRING: "keyring_store",
+    Store.COMMAND: "command_store",
+    Store.FILE: "file_store",
+    Store.ENV: "env_store",
+    Store.SYSTEMD: "systemd_store",
+}
+
+
+class _StoreModule(Protocol):
+    def read(self, reference: str, account: str, *, may_prompt: bool) -> str: ...
+
+
+def read(account: Account, *, may_prompt: bool) -> Secret:
+    """The account's secret. With `may_prompt` a keyring may ask the person to unlock it. Raises SmtpsetupError (`secret.…`)."""
+    module = cast("_StoreModule", import_module(f"smtpsetup.credentials.{_MODULES[account.secret.store]}"))
+    return checked(module.read(account.secret.reference, account.name, may_prompt=may_prompt), account.auth)
+
+
+def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
+    """A secret as it came from a person or a store, without the line end that files and pipes add. Raises SmtpsetupError for what no server takes."""
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise _unusable(_("The password is empty."))
+    if "\n" in value or "\r" in value:
+        raise _unusable(_("There is a line break inside the password."))
+    if "\0" in value:
+        raise _unusable(_("There is a NUL character in the password."))
+    if auth is Auth.APP_PASSWORD and _GOOGLE_APP_PASSWORD.fullmatch(value):
+        value = value.replace(" ", "")
+    return Secret(value)
+
+
+def _unusable(message: str) -> SmtpsetupError:
+    return SmtpsetupError("secret.missing", message, hints=(_("Look at what the password source really gives, then try again."),))
+
+
+def prepare_keyring(*, may_prompt: bool) -> None:
+    """Make sure that the keyring can be used before a person types a password for it. Raises SmtpsetupError (`secret.keyring-…`)."""
+    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+
+    keyring_store.prepare(may_prompt=may_prompt)
+
+
+def store(account: Account, secret: Secret) -> Secret | None:
+    """Put the secret where the account says, which is the keyring or a file; the one that was there before. Raises SmtpsetupError or OSError."""
+    if account.secret.store is Store.FILE:
+        from smtpsetup.credentials import file_store  # noqa: PLC0415  one store a run
+
+        file_store.write(account.secret.reference, secret.reveal())
+        return None
+    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+
+    return keyring_store.write(account.name, secret)
+
+
+def forget(source: SecretSource, account_name: str) -> bool:
+    """Delete a secret from the keyring; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError."""
+    if source.store is not Store.KEYRING:
+        return False
+    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+
+    return keyring_store.delete(account_name)

@@ -1,0 +1,65 @@
+"""A secret in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from smtpsetup import config_text
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+
+_LIMIT = 65536  # bytes
+
+
+def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
+    """The file's content. Raises SmtpsetupError (`secret.missing`, `secret.file-permissions`)."""
+    path = Path(reference).expanduser()
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise _unreadable(path, account, error.strerror or str(error)) from error
+    with os.fdopen(handle, "rb") as file:
+        _check(os.fstat(handle), path)
+        data = file.read(_LIMIT)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, account, _("it is not UTF-8")) from error
+
+
+def _unreadable(path: Path, account: str, reason: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "secret.missing",
+        _("The file {path} with the password of {account} cannot be read: {reason}.").format(path=path, account=account, reason=reason),
+        hints=(_("Write the password into it and close it: `umask 077; cat > {path}`.").format(path=path),),
+    )
+
+
+def _check(info: os.stat_result, path: Path) -> None:
+    if os.name != "posix":
+        return
+    if not stat.S_ISREG(info.st_mode):
+        raise SmtpsetupError(
+            "secret.file-permissions",
+            _("{path} is not a regular file.").format(path=path),
+            hints=(_("Put the password into a file of its own."),),
+        )
+    if info.st_uid not in (0, os.getuid()):
+        raise SmtpsetupError(
+            "secret.file-permissions",
+            _("The password file {path} belongs to another user.").format(path=path),
+            hints=(_("Make it yours: `chown {user} {path}`.").format(user=os.getuid(), path=path),),
+        )
+    if info.st_mode & 0o077:
+        raise SmtpsetupError(
+            "secret.file-permissions",
+            _("Others may read the password file {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
+            hints=(_("Close it: `chmod 600 {path}`.").format(path=path),),
+        )
+
+
+def write(reference: str, value: str) -> None:
+    """Replace the file's content, mode 0600. Raises OSError."""
+    config_text.write_atomically(Path(reference).expanduser(), value + "\n")

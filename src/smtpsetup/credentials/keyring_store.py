@@ -1,0 +1,183 @@
+"""The operating system's keyring, through the `keyring` library, with one backend chosen by name.
+
+`keyring`'s own choice could be a plain-text file or ask several backends in turn, and which it is may change with what else is installed
+or with an environment variable. Here it is the platform's secret service or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keyring.backend import KeyringBackend
+
+SERVICE = "smtpsetup"
+_SECONDS = 10.0  # a keyring that does not answer by then is treated as locked
+_SECONDS_FOR_A_PERSON = 90.0  # to type the keyring's password into its own window
+_WINDOWS_LIMIT = 1280  # characters; Credential Manager takes 2,560 bytes of UTF-16
+
+
+def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
+    """The secret of an account. Raises SmtpsetupError (`secret.keyring-unavailable`, `secret.keyring-locked`, `secret.missing`)."""
+    prepare(may_prompt=may_prompt)
+    value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    if value is None:
+        raise SmtpsetupError(
+            "secret.missing",
+            _("The keyring holds no password for {account}.").format(account=account),
+            causes=(_("It was removed, or it was saved by another user of this machine: every user has a keyring of their own."),),
+            hints=(_("Save it: `smtpsetup login {account}`.").format(account=account),),
+        )
+    return value
+
+
+def write(account: str, secret: Secret) -> Secret | None:
+    """Save the secret of an account and read it back; the one that was there before. Raises SmtpsetupError."""
+    value = secret.reveal()
+    if sys.platform == "win32" and len(value) > _WINDOWS_LIMIT:
+        raise _unavailable(_("Windows' keyring takes no secret of more than 1,280 characters"))
+    prepare(may_prompt=True)
+    before: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    _bounded(lambda: _backend().set_password(SERVICE, account, value), _SECONDS_FOR_A_PERSON)
+    if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) != value:
+        raise _unavailable(_("what was saved could not be read back"))
+    return None if before is None else Secret(before)
+
+
+def delete(account: str) -> bool:
+    """Delete the secret of an account; whether there was one. Raises SmtpsetupError."""
+    prepare(may_prompt=True)
+    if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) is None:
+        return False
+    _bounded(lambda: _backend().delete_password(SERVICE, account), _SECONDS)
+    return True
+
+
+def prepare(*, may_prompt: bool) -> None:
+    """Find the session bus and unlock the keyring, asking the person only with `may_prompt`. Raises SmtpsetupError."""
+    if sys.platform in ("win32", "darwin"):
+        return
+    _find_bus()
+    seconds = _SECONDS_FOR_A_PERSON if may_prompt else _SECONDS
+    _bounded(lambda: _unlock(may_prompt=may_prompt), seconds)
+
+
+def _backend() -> KeyringBackend:
+    """The platform's own keyring, made directly: no configuration file, variable or priority has a say."""
+    if sys.platform == "win32":
+        from keyring.backends.Windows import WinVaultKeyring  # noqa: PLC0415  one platform a run
+
+        return WinVaultKeyring()  # type: ignore[no-untyped-call]
+    if sys.platform == "darwin":
+        from keyring.backends.macOS import Keyring as MacKeyring  # noqa: PLC0415  one platform a run
+
+        return MacKeyring()  # type: ignore[no-untyped-call]
+    from keyring.backends.SecretService import Keyring  # noqa: PLC0415  one platform a run
+
+    return Keyring()  # type: ignore[no-untyped-call]
+
+
+def _find_bus() -> None:
+    """Point the D-Bus library at the user's session bus, which cron and ssh do not name in the environment."""
+    if os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return
+    for directory in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):
+        path = f"{directory}/bus"
+        try:
+            info = os.stat(path) if directory else None
+        except OSError:
+            continue
+        if info and stat.S_ISSOCK(info.st_mode) and info.st_uid == os.getuid():
+            os.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={path}"
+            return
+    raise _unavailable(_("there is no session bus"))
+
+
+def _unlock(*, may_prompt: bool) -> None:
+    """Raise SmtpsetupError unless the default collection is there and open. Without `may_prompt` nothing is asked and nothing is made."""
+    import secretstorage  # noqa: PLC0415  40 ms
+    from secretstorage import exceptions  # noqa: PLC0415  as above
+
+    connection = secretstorage.dbus_init()
+    try:
+        collection = secretstorage.Collection(connection, "/org/freedesktop/secrets/aliases/default")
+        if not collection.is_locked():
+            return
+        if may_prompt and not collection.unlock(timeout=_SECONDS_FOR_A_PERSON):
+            return
+    except exceptions.ItemNotFoundException as error:
+        if may_prompt:
+            return  # keyring makes the collection when it saves, with a question of its own
+        raise _unavailable(_("it is empty and was never set up")) from error
+    except TimeoutError as error:
+        raise _locked() from error
+    finally:
+        connection.close()
+    raise _locked()
+
+
+def _bounded(action: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401  whatever the action gives
+    """Run an action of the keyring library, for at most so many seconds, and turn what it raises into SmtpsetupError."""
+    outcome: list[Any] = []
+    error: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(action())
+        except BaseException as failure:  # noqa: BLE001  raised again below, in the caller's thread
+            error.append(failure)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise _locked()
+    if error:
+        raise _explained(error[0]) from error[0]
+    return outcome[0]
+
+
+def _explained(error: BaseException) -> BaseException:
+    name = type(error).__name__
+    if isinstance(error, SmtpsetupError):
+        return error
+    if name in {"KeyringLocked", "LockedException", "PromptDismissedException"}:
+        return _locked()
+    if isinstance(error, ImportError):
+        return _unavailable(_("the Python library for it is missing ({name})").format(name=error.name))
+    return _unavailable(_("no secret service answers on the session bus ({name})").format(name=name))
+
+
+def _locked() -> SmtpsetupError:
+    return SmtpsetupError(
+        "secret.keyring-locked",
+        _("The keyring is locked."),
+        causes=(_("It opens when you log in with your password; a login by ssh key, automatic login or cron does not open it."),),
+        hints=(
+            _("Log in at the desktop, or unlock it with its own program, then run the command again."),
+            _("For scripts and cron keep the password elsewhere: `smtpsetup login --password-file FILE`, `--password-command` or `--systemd-credential`."),
+        ),
+    )
+
+
+def _unavailable(reason: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "secret.keyring-unavailable",
+        _("The keyring cannot be used: {reason}.").format(reason=reason),
+        causes=(_("Servers, containers, ssh and cron have no desktop session, and the keyring is part of one."),),
+        hints=(
+            _("Keep the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
+            _("Or let a command print it: `--password-command 'pass show mail'`."),
+            _("Or take it from a variable or a systemd credential: `--password-env VAR`, `--systemd-credential NAME`."),
+        ),
+    )

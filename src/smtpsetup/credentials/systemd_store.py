@@ -1,0 +1,23 @@
+"""A secret that systemd hands to a unit (https://systemd.io/CREDENTIALS)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+
+
+def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
+    """The credential's content. Raises SmtpsetupError (`secret.missing`)."""
+    hints = (_("Add it to the unit: `LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}`.").format(name=reference),)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        message = _("The password of {account} is the systemd credential {name}, and this process was not started by a unit that has it.")
+        raise SmtpsetupError("secret.missing", message.format(account=account, name=reference), hints=hints)
+    try:
+        return (Path(directory) / reference).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = _("The systemd credential {name} with the password of {account} cannot be read.")
+        raise SmtpsetupError("secret.missing", message.format(account=account, name=reference), hints=hints) from error

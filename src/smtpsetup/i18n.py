@@ -1,0 +1,49 @@
+"""The language a person reads: English in the code, every other language in a gettext catalogue."""
+
+from __future__ import annotations
+
+import gettext as _gettext
+import os
+from functools import cache
+from pathlib import Path
+
+DOMAIN = "smtpsetup"
+LOCALE_DIR = Path(__file__).parent / "locale"
+LANGUAGES = ("en", "sv")
+_VARIABLES = ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+
+
+@cache
+def language() -> str:
+    """The language to speak, one of LANGUAGES, from the first environment variable that is set (CONTRACT section 5)."""
+    for variable in _VARIABLES:
+        wanted = os.environ.get(variable, "")
+        if wanted:
+            for choice in wanted.split(":"):
+                tag = choice.replace("-", "_").partition(".")[0].partition("_")[0].lower()
+                if tag in LANGUAGES:
+                    return tag
+            return "en"
+    return "en"
+
+
+@cache
+def _catalogue() -> _gettext.NullTranslations:
+    if language() == "en":
+        return _gettext.NullTranslations()
+    return _gettext.translation(DOMAIN, str(LOCALE_DIR), languages=[language()])
+
+
+def gettext(message: str) -> str:
+    """`message` in the person's language."""
+    return _catalogue().gettext(message)
+
+
+def ngettext(singular: str, plural: str, n: int) -> str:
+    """The form of the message that suits `n`, in the person's language."""
+    return _catalogue().ngettext(singular, plural, n)
+
+
+def N_(message: str) -> str:  # noqa: N802  the name that gettext tools extract by
+    """Marks `message` for the catalogue without translating it yet."""
+    return message

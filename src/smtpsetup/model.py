@@ -1,0 +1,111 @@
+"""The words of the house: enums and frozen values that every floor shares. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Security(StrEnum):
+    """How a connection to a server is protected (RFC 8314)."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class Auth(StrEnum):
+    """What a provider wants as proof of who is sending."""
+
+    PASSWORD = "password"
+    APP_PASSWORD = "app-password"
+    OAUTH2 = "oauth2"
+    API_KEY = "api-key"
+    TOKEN = "token"
+    NONE = "none"
+
+
+class Status(StrEnum):
+    """Whether a provider's SMTP can be used as it is."""
+
+    OK = "ok"
+    PREPARE = "prepare"
+    UNAVAILABLE = "unavailable"
+
+
+class Stage(StrEnum):
+    """Where in sending a mail something happened, in the order they come."""
+
+    CONFIG = "config"
+    SECRET = "secret"  # noqa: S105  the stage's name, not a secret
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    QUIT = "quit"
+
+
+class StageStatus(StrEnum):
+    """How a stage ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A place to submit mail to. `host` is a domain name (A-labels) or an IP address."""
+
+    host: str
+    port: int
+    security: Security
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Secret:
+    """A password, key or token that prints as `***`; only `reveal()` gives it away."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself: for the wire and the store, never for a person."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    __hash__ = None  # type: ignore[assignment]  # a hash would be a fingerprint of the secret
+
+    def __reduce__(self) -> str:
+        message = "a secret is not pickled"
+        raise TypeError(message)
+
+
+def plain_text(text: str) -> str:
+    """`text` safe to show: control, format and bidirectional characters as visible escapes, newline and tab kept as spaces."""
+    return "".join(char if char.isprintable() else _visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    if char in "\n\t":
+        return " "
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,163 @@
+"""What a row of the provider table must look like. Faults are told by row and key, never by a traceback."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.error_codes import ERROR_CODES
+from smtpsetup.i18n import LANGUAGES
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Security, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USERNAME_FORMS = ("address", "local-part", "fixed", "own", "none")
+CONFIDENCE = ("high", "medium")
+LIMITS = ("messages_per_day", "recipients_per_day", "messages_per_hour", "messages_per_minute", "recipients_per_message", "message_size_mb")
+_HIGHEST_PORT = 65535
+
+_ROW: dict[str, tuple[type, bool]] = {
+    "id": (str, True),
+    "name": (str, True),
+    "domains": (list, True),
+    "mx_suffixes": (list, True),
+    "often_mistyped": (list, False),
+    "status": (str, True),
+    "servers": (list, True),
+    "auth": (list, True),
+    "docs_url": (str, True),
+    "last_checked": (datetime.date, True),
+    "confidence": (str, True),
+    "sources": (list, True),
+    "username": (dict, True),
+    "enable": (dict, False),
+    "limits": (dict, False),
+    "from_policy": (dict, False),
+    "notes": (list, False),
+    "refusals": (list, False),
+}
+_SERVER: dict[str, tuple[type, bool]] = {"host": (str, True), "port": (int, True), "security": (str, True)}
+_TEXT: dict[str, tuple[type, bool]] = {"en": (str, True), "sv": (str, True), "from": (datetime.date, False), "until": (datetime.date, False)}
+_USERNAME: dict[str, tuple[type, bool]] = {"form": (str, True), "value": (str, False), "label": (dict, False), "note": (dict, False)}
+_ENABLE: dict[str, tuple[type, bool]] = {"url": (str, True), "steps": (list, True)}
+_LIMITS: dict[str, tuple[type, bool]] = {**dict.fromkeys(LIMITS, (int, False)), "note": (dict, False)}
+_REFUSAL: dict[str, tuple[type, bool]] = {
+    "code": (int, True),
+    "enhanced": (str, False),
+    "phrase": (str, False),
+    "error": (str, True),
+    "note": (dict, False),
+}
+
+
+def faults(table: dict[str, Any]) -> list[str]:
+    """Every fault of a parsed table, each naming its row and key; empty where there is none."""
+    found = [_("unknown key {key}").format(key=key) for key in table if key != "provider"]
+    rows = table.get("provider", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return [*found, _("`provider` must be written as [[provider]] tables")]
+    owners: dict[str, str] = {}
+    for number, row in enumerate(rows, start=1):
+        name = _("row {number} ({id})").format(number=number, id=row.get("id", "?"))
+        wrong = [*_row_faults(row)]
+        if not wrong:
+            wrong = [
+                _("{domain} stands in {other} already").format(domain=domain, other=owners[domain])
+                for domain in row["domains"]
+                if owners.setdefault(domain, row["id"]) != row["id"]
+            ]
+        found += [f"{name}: {fault}" for fault in wrong]
+    return found
+
+
+def _row_faults(row: dict[str, Any]) -> Iterator[str]:
+    shape = [*_shape("", row, _ROW)]
+    yield from shape
+    if shape:
+        return
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row["id"]):
+        yield _("{key} must be {wanted}").format(key="id", wanted=_("lower-case letters, digits and hyphens"))
+    yield from _choice("status", row["status"], Status)
+    yield from _choice("confidence", row["confidence"], CONFIDENCE)
+    for key in ("domains", "mx_suffixes", "often_mistyped", "auth", "sources"):
+        if not all(isinstance(entry, str) for entry in row.get(key, ())):
+            yield _("{key} must be {wanted}").format(key=key, wanted=_("a list of strings"))
+            return
+    for domain in (*row["domains"], *row["mx_suffixes"]):
+        if domain != domain.lower() or not domain.isascii() or "@" in domain or " " in domain:
+            yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(key="domains", value=domain)
+    for auth in row["auth"]:
+        yield from _choice("auth", auth, Auth)
+    if row["status"] != Status.UNAVAILABLE and not (row["servers"] and row["auth"]):
+        yield _("only a row with status = \"unavailable\" may be without servers and auth")
+    if row["status"] == Status.PREPARE and "enable" not in row:
+        yield _("status = \"prepare\" needs the table {key}").format(key="enable")
+    yield from _parts(row)
+
+
+def _parts(row: dict[str, Any]) -> Iterator[str]:
+    for server in row["servers"]:
+        yield from _server_faults(server)
+    username = row["username"]
+    yield from _shape("username.", username, _USERNAME)
+    yield from _choice("username.form", username.get("form"), USERNAME_FORMS)
+    if username.get("form") == "fixed" and not username.get("value"):
+        yield _("{key} is missing").format(key="username.value")
+    if username.get("form") == "own" and "label" not in username:
+        yield _("{key} is missing").format(key="username.label")
+    enable = row.get("enable", {"url": "", "steps": []})
+    yield from _shape("enable.", enable, _ENABLE)
+    yield from _shape("limits.", row.get("limits", {}), _LIMITS)
+    texts = {"username.label": username.get("label"), "username.note": username.get("note"), "from_policy": row.get("from_policy")}
+    texts["limits.note"] = row.get("limits", {}).get("note")
+    for number, step in enumerate(enable.get("steps", ()), start=1):
+        texts[f"enable.steps[{number}]"] = step
+    for number, note in enumerate(row.get("notes", ()), start=1):
+        texts[f"notes[{number}]"] = note
+    for number, refusal in enumerate(row.get("refusals", ()), start=1):
+        yield from _shape(f"refusals[{number}].", refusal, _REFUSAL)
+        yield from _choice(f"refusals[{number}].error", refusal.get("error"), ERROR_CODES)
+        texts[f"refusals[{number}].note"] = refusal.get("note")
+    for key, text in texts.items():
+        if text is not None:
+            yield from _shape(f"{key}.", text, _TEXT)
+            yield from (_("{key} is empty").format(key=f"{key}.{tag}") for tag in LANGUAGES if text.get(tag) == "")
+
+
+def _server_faults(server: object) -> Iterator[str]:
+    wrong = [*_shape("servers.", server, _SERVER)]
+    yield from wrong
+    if wrong or not isinstance(server, dict):
+        return
+    yield from _choice("servers.security", server["security"], (Security.TLS, Security.STARTTLS))
+    if not 0 < server["port"] <= _HIGHEST_PORT:
+        yield _("{key} must be {wanted}").format(key="servers.port", wanted=_("a number from 1 to 65535"))
+
+
+def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> Iterator[str]:
+    """Unknown, missing and wrongly typed keys."""
+    if not isinstance(table, dict):
+        yield _("{key} must be {wanted}").format(key=prefix.rstrip("."), wanted=_("a table"))
+        return
+    yield from (_("unknown key {key}").format(key=prefix + key) for key in table if key not in keys)
+    for key, (kind, needed) in keys.items():
+        if key not in table:
+            if needed:
+                yield _("{key} is missing").format(key=prefix + key)
+        elif not isinstance(table[key], kind) or isinstance(table[key], bool | datetime.datetime):
+            yield _("{key} must be {wanted}").format(key=prefix + key, wanted=_kind_name(kind))
+
+
+def _choice(key: str, value: object, choices: object) -> Iterator[str]:
+    allowed = [str(choice) for choice in choices]  # type: ignore[attr-defined]  # an enum class iterates, which `object` hides
+    if value not in allowed:
+        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("a code of docs/errors.md")  # noqa: PLR2004  a list a person can read
+        yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=value, choices=shown)
+
+
+def _kind_name(kind: type) -> str:
+    names = {str: _("a string"), int: _("a whole number"), list: _("a list"), dict: _("a table"), datetime.date: _("a date")}
+    return names[kind]

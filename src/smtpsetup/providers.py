@@ -1,0 +1,190 @@
+"""The provider table: rows of `providers.toml`, found by domain or id, validated as they are loaded (schema: docs/providers.md)."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup import provider_schema
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import language
+from smtpsetup.model import Auth, Security, Server, Status
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable, Iterator
+
+_ROW_HEADER = "[[provider]]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How one of a provider's own replies is to be understood. `phrase` is lower case, `""` where any text fits."""
+
+    code: int
+    enhanced: str
+    phrase: str
+    error: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Username:
+    """The form of a provider's login name; `label` is the provider's word for one that only the customer knows."""
+
+    form: str
+    value: str
+    label: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row of the table, its texts in the person's language and only those that are true on the day of the look-up."""
+
+    id: str
+    name: str
+    domains: tuple[str, ...]
+    mx_suffixes: tuple[str, ...]
+    often_mistyped: tuple[str, ...]
+    status: Status
+    servers: tuple[Server, ...]
+    auth: tuple[Auth, ...]
+    docs_url: str
+    last_checked: datetime.date
+    confidence: str
+    sources: tuple[str, ...]
+    username: Username
+    enable_steps: tuple[str, ...]
+    enable_url: str
+    limits: dict[str, int | str]
+    from_policy: str
+    notes: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class Table:
+    """The shipped rows and the user's own, which add to and replace them. Rows are parsed when they are asked for."""
+
+    def __init__(self, today: datetime.date, *, own_file: Path | None = None, shipped_file: Path | None = None) -> None:
+        self._today = today
+        self._shipped_file = shipped_file or shipped_table()
+        self._text = _read(self._shipped_file)
+        self._own: dict[str, Provider] = {}
+        if own_file is not None and own_file.exists():
+            self._own = {row.id: row for row in _rows(_read(own_file), own_file, today)}
+
+    def by_domain(self, domain: str) -> Provider | None:
+        """The provider of a mail domain (lower case, A-labels), or None."""
+        for row in self._own.values():
+            if domain in row.domains:
+                return row
+        return next((row for row in self._shipped_with(domain) if domain in row.domains), None)
+
+    def by_id(self, provider_id: str) -> Provider | None:
+        """The provider of that id, or None."""
+        if provider_id in self._own:
+            return self._own[provider_id]
+        return next((row for row in self._shipped_with(provider_id) if row.id == provider_id), None)
+
+    def by_server_host(self, host: str) -> Provider | None:
+        """The provider that a submission host belongs to, or None."""
+        for row in (*self._own.values(), *self._shipped_with(host)):
+            if any(server.host == host for server in row.servers):
+                return row
+        return None
+
+    def all(self) -> tuple[Provider, ...]:
+        """Every row, the user's own first."""
+        return (*self._own.values(), *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own))
+
+    def _shipped_with(self, value: str) -> Iterator[Provider]:
+        """Rows whose text holds `value` as a quoted string: parsing one row instead of all is what keeps `identify` quick."""
+        quoted = f'"{value}"'
+        position = self._text.find(quoted)
+        while position >= 0:
+            start = self._text.rfind("\n" + _ROW_HEADER, 0, position) + 1
+            end = self._text.find("\n" + _ROW_HEADER, position)
+            end = len(self._text) if end < 0 else end
+            for row in _rows(self._text[start:end], self._shipped_file, self._today):
+                if row.id not in self._own:
+                    yield row
+            position = self._text.find(quoted, end)
+
+
+def shipped_table() -> Path:
+    """Where the table is: inside an installed package, or at the top of the checkout in an editable install."""
+    inside = Path(__file__).parent / "providers.toml"
+    return inside if inside.exists() else Path(__file__).parents[2] / "providers.toml"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The provider table {path} cannot be read: {reason}.").format(path=path, reason=reason),
+            hints=(_("Mend the file or move it away."),),
+        ) from error
+
+
+def _rows(text: str, path: Path, today: datetime.date) -> Iterator[Provider]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        faults: list[str] = [str(error)]
+    else:
+        faults = provider_schema.faults(table)
+    if faults:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The provider table {path} has a fault: {fault}.").format(path=path, fault=faults[0]),
+            causes=tuple(faults[1:]),
+            hints=(_("Mend the file or move it away. Every key is described in docs/providers.md."),),
+        )
+    for row in table.get("provider", ()):
+        yield _provider(row, today)
+
+
+def _provider(row: dict[str, Any], today: datetime.date) -> Provider:
+    """A row that the schema has accepted, as a Provider."""
+    enable = row.get("enable", {})
+    username = row["username"]
+    return Provider(
+        id=row["id"],
+        name=row["name"],
+        domains=tuple(row["domains"]),
+        mx_suffixes=tuple(row["mx_suffixes"]),
+        often_mistyped=tuple(row.get("often_mistyped", ())),
+        status=Status(row["status"]),
+        servers=tuple(Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]),
+        auth=tuple(Auth(auth) for auth in row["auth"]),
+        docs_url=row["docs_url"],
+        last_checked=row["last_checked"],
+        confidence=row["confidence"],
+        sources=tuple(row["sources"]),
+        username=Username(username["form"], username.get("value", ""), _said(username.get("label")), _said(username.get("note"))),
+        enable_steps=_true_texts(enable.get("steps", ()), today),
+        enable_url=enable.get("url", ""),
+        limits={key: _said(limit) if key == "note" else limit for key, limit in row.get("limits", {}).items()},
+        from_policy=_said(row.get("from_policy")),
+        notes=_true_texts(row.get("notes", ()), today),
+        refusals=tuple(
+            Refusal(refusal["code"], refusal.get("enhanced", ""), refusal.get("phrase", ""), refusal["error"], _said(refusal.get("note")))
+            for refusal in row.get("refusals", ())
+        ),
+    )
+
+
+def _said(text: dict[str, str] | None) -> str:
+    return text[language()] if text else ""
+
+
+def _true_texts(texts: Iterable[dict[str, Any]], today: datetime.date) -> tuple[str, ...]:
+    """The texts that hold on the day, in the person's language."""
+    return tuple(_said(text) for text in texts if text.get("from", today) <= today <= text.get("until", today))

@@ -1,0 +1,288 @@
+"""One SMTP session, stage by stage. Everything that can go wrong becomes a `Failure`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.model import Security, Server, Stage, StageStatus
+from smtpsetup.transport import dial, sasl, tls
+from smtpsetup.transport.dial import Deadline
+from smtpsetup.transport.submit import Envelope, Outcome, submit
+from smtpsetup.transport.wire import Wire, WireError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.model import Secret
+    from smtpsetup.transport.tls import TlsFacts, TlsPolicy
+
+_CONNECT_SECONDS = 20.0
+_SILENCE_SECONDS = 4.0  # of silence before a port that should speak first is asked whether it waits for TLS
+_GREETING_SECONDS = 30.0
+_QUIT_SECONDS = 3.0
+_READY = 220
+_OK = 250
+_LOGGED_IN = 235
+_TLS_RECORD = (b"\x15\x03", b"\x16\x03")
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How one stage went. `ms` is its duration in milliseconds."""
+
+    stage: Stage
+    status: StageStatus
+    ms: float
+    detail: str = ""
+    reply: Reply | None = None
+
+
+class Session:
+    """A connection to one server. Use it as a context manager: it is closed at the end, after QUIT where that is still possible."""
+
+    def __init__(  # noqa: PLR0913  a session's circumstances, all of them keywords
+        self,
+        server: Server,
+        *,
+        ehlo_name: str,
+        deadline: Deadline,
+        policy: TlsPolicy,
+        on_stage: Callable[[StageResult], None] | None = None,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.server = server
+        self.tls_facts: TlsFacts | None = None
+        self.greeting: Reply | None = None
+        self._ehlo_name = ehlo_name
+        self._deadline = deadline
+        self._policy = policy
+        self._on_stage = on_stage or (lambda _result: None)
+        self._trace = trace
+        self._wire: Wire | None = None
+        self._sock: socket.socket | None = None
+        self._note = ""
+        self._reply: Reply | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self.quit()
+        self.close()
+
+    @property
+    def wire(self) -> Wire:
+        """The lines below the session; there is none before `open`."""
+        if self._wire is None:
+            raise RuntimeError("the session is not open")  # noqa: EM101  a mistake in this program, not for people
+        return self._wire
+
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """What the server said it can do, by EHLO keyword in upper case."""
+        return {keyword.upper(): str(value) for keyword, value in self.wire.esmtp_features.items()}
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that the server offers."""
+        return tuple(dict.fromkeys(self.wire.esmtp_features.get("auth", "").upper().split()))
+
+    def open(self) -> None:
+        """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
+        with self._stage(Stage.DNS):
+            addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS))
+            self._note = ", ".join(str(where[0]) for _family, where in addresses)
+        with self._stage(Stage.CONNECT):
+            self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
+            self._note = str(self._sock.getpeername()[0])
+        if self.server.security is Security.TLS:
+            self._secure()
+        self._wire = Wire(self._sock, self._ehlo_name, self._deadline, self._trace)
+        with self._stage(Stage.GREETING):
+            self.greeting = self._reply = self._greeting()
+            if self._reply.code != _READY:
+                raise self._refused(Stage.GREETING, self._reply)
+        self._ehlo()
+        if self.server.security is Security.STARTTLS:
+            self._starttls()
+
+    def log_in(self, username: str, secret: Secret) -> None:
+        """Prove who is sending, once (RFC 4954). Raises TransportError. Nothing secret is sent on a connection that is not safe."""
+        with self._stage(Stage.AUTH):
+            if self.tls_facts is None and not self._is_local():
+                raise self._failed(Stage.AUTH, Kind.UNPROTECTED)
+            offered = self.mechanisms
+            if not offered:
+                raise self._failed(Stage.AUTH, Kind.NOT_OFFERED)
+            mechanism = sasl.best_mechanism(offered)
+            if mechanism is None:
+                raise self._failed(Stage.AUTH, Kind.NO_COMMON_MECHANISM, offered=offered)
+            self._note = mechanism
+            self._reply = sasl.log_in(self.wire, mechanism, username, secret)
+            if self._reply.code != _LOGGED_IN:
+                raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
+
+    def send(self, envelope: Envelope, message: bytes) -> Outcome:
+        """Hand over one message; who was accepted and who was refused. Raises TransportError when nobody was."""
+        return submit(self.wire, self.server, envelope, message, self._stage_setter)
+
+    def quit(self) -> None:
+        """Say goodbye. The mail is accepted by now, so a fault here is a warning, never a failure."""
+        if self._wire is None or self._wire.sock is None:
+            return
+        started = time.monotonic()
+        status, reply, detail = StageStatus.OK, None, ""
+        try:
+            self._wire.deadline = self._deadline.at_most(_QUIT_SECONDS)
+            reply = self._wire.command("QUIT")
+        except (OSError, WireError) as error:
+            status, detail = StageStatus.WARNING, type(error).__name__
+        self._on_stage(StageResult(Stage.QUIT, status, _ms(started), detail, reply))
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._sock is not None:
+            self._sock.close()
+        if self._wire is not None:
+            self._wire.sock = None
+
+    def _secure(self) -> None:
+        sock = self._sock
+        if sock is None:
+            raise RuntimeError("the session is not open")  # noqa: EM101  as above
+        with self._stage(Stage.TLS):
+            sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
+            secured: ssl.SSLSocket = tls.secure(sock, self.server.host, self._policy)
+            self._sock = secured
+            self.tls_facts = tls.facts(secured)
+            self._note = f"{self.tls_facts.version}, {self.tls_facts.cipher}"
+
+    def _greeting(self) -> Reply:
+        wire = self.wire
+        may_want_tls = self.server.security is not Security.TLS
+        wire.deadline = self._deadline.at_most(_SILENCE_SECONDS if may_want_tls else _GREETING_SECONDS)
+        try:
+            try:
+                return wire.reply()
+            except TimeoutError:
+                if not may_want_tls:
+                    raise
+                if self._wants_tls():
+                    raise self._failed(Stage.GREETING, Kind.TLS_EXPECTED) from None
+                wire.deadline = self._deadline.at_most(_GREETING_SECONDS - _SILENCE_SECONDS)
+                return wire.reply()
+        except WireError as error:
+            if wire.unread.startswith(_TLS_RECORD):
+                raise self._failed(Stage.GREETING, Kind.TLS_EXPECTED) from error
+            if error.kind is Kind.PROTOCOL_ERROR or (error.kind is Kind.CLOSED and error.detail):
+                raise self._failed(Stage.GREETING, Kind.NOT_SMTP, error.detail) from error
+            raise
+        finally:
+            wire.deadline = self._deadline
+
+    def _wants_tls(self) -> bool:
+        """Whether a ClientHello on a fresh connection is answered: the port then waits for TLS, not for a greeting."""
+        try:
+            deadline = self._deadline.at_most(_SILENCE_SECONDS)
+            sock = dial.race(dial.resolve(self.server.host, self.server.port, deadline), deadline)
+            sock.settimeout(deadline.remaining())
+        except OSError:
+            return False
+        with sock:
+            return tls.answers_client_hello(sock, self.server.host)
+
+    def _ehlo(self) -> None:
+        with self._stage(Stage.EHLO):
+            code, words = self.wire.ehlo(self._ehlo_name)
+            self._reply = self.wire.as_reply(code, words.split(b"\n"))
+            if code != _OK:
+                raise self._refused(Stage.EHLO, self._reply)
+            self._note = ", ".join(sorted(self.capabilities))
+
+    def _starttls(self) -> None:
+        """Upgrade to TLS or stop: there is no way on without it (RFC 8314 section 3.3)."""
+        with self._stage(Stage.STARTTLS):
+            if "STARTTLS" not in self.capabilities:
+                raise self._failed(Stage.STARTTLS, Kind.NOT_OFFERED)
+            self._reply = self.wire.command("STARTTLS")
+            if self._reply.code != _READY:
+                raise self._refused(Stage.STARTTLS, self._reply)
+            if self.wire.unread:
+                raise self._failed(Stage.STARTTLS, Kind.INJECTION)
+        self._secure()
+        if self._sock is not None:
+            self.wire.upgrade(self._sock)
+        self._ehlo()
+
+    def _is_local(self) -> bool:
+        import ipaddress  # noqa: PLC0415  only connections without TLS ask
+
+        sock = self._sock
+        return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback
+
+    def _stage_setter(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
+        self._on_stage(StageResult(stage, status, _ms(started), detail, reply))
+
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage, tell how it went, and turn what is raised inside into a Failure."""
+        started = time.monotonic()
+        self._note, self._reply = "", None
+        try:
+            yield
+        except TransportError as error:
+            failure = error.failure
+        except (OSError, WireError, UnicodeError) as error:
+            failure = failure_from(error, stage, self.server)
+        else:
+            self._on_stage(StageResult(stage, StageStatus.OK, _ms(started), self._note, self._reply))
+            return
+        self._on_stage(StageResult(stage, StageStatus.FAILED, _ms(started), failure.detail, failure.reply))
+        self.close()
+        raise TransportError(failure)
+
+    def _refused(self, stage: Stage, reply: Reply) -> TransportError:
+        return TransportError(Failure(stage, Kind.REPLY, self.server, reply, offered=self.mechanisms))
+
+    def _failed(self, stage: Stage, kind: Kind, detail: str = "", *, offered: tuple[str, ...] = ()) -> TransportError:
+        return TransportError(Failure(stage, kind, self.server, detail=detail, offered=offered))
+
+
+def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server: Server) -> Failure:
+    """The fact behind an exception of the socket, the resolver or the wire."""
+    if isinstance(error, WireError):
+        return Failure(stage, error.kind, server, detail=error.detail)
+    if stage is Stage.DNS:
+        gone = isinstance(error, UnicodeError) or getattr(error, "errno", None) in _NO_SUCH_NAME
+        return Failure(stage, Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, server, detail=str(error))
+    if stage is Stage.TLS:
+        return Failure(stage, tls.kind_of(error), server, detail=_tls_detail(error))  # type: ignore[arg-type]  # UnicodeError is for names only
+    if isinstance(error, TimeoutError):
+        return Failure(stage, Kind.TIMEOUT, server)
+    if isinstance(error, ConnectionRefusedError):
+        return Failure(stage, Kind.REFUSED, server)
+    if stage is Stage.CONNECT:
+        return Failure(stage, Kind.UNREACHABLE, server, detail=getattr(error, "strerror", None) or str(error))
+    return Failure(stage, Kind.CLOSED, server, detail=type(error).__name__)
+
+
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+
+
+def _tls_detail(error: Exception) -> str:
+    if isinstance(error, tls.FingerprintMismatchError):
+        return error.found
+    return str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
+
+
+def _ms(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

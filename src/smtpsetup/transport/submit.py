@@ -1,0 +1,142 @@
+"""Handing one message over: envelope, size, message, and who was accepted (RFC 5321 section 3.3)."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.model import Stage, StageStatus
+from smtpsetup.transport.wire import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.model import Server
+    from smtpsetup.transport.wire import Wire
+
+    StageReport = Callable[[Stage, float, str, Reply | None, StageStatus], None]
+
+_ACCEPTED = (250, 251)
+_GO_AHEAD = 354
+_LINE_LIMIT = 998  # bytes without CRLF, RFC 5321 section 4.5.3.1.6
+_CHUNK = 65536  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sends to whom, as the server is told. Addresses carry their domain as A-labels."""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A recipient that the server did not take."""
+
+    address: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Who was accepted, who was refused, and the server's reply to the message."""
+
+    accepted: tuple[str, ...]
+    refused: tuple[Refused, ...]
+    reply: Reply
+
+
+def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, report: StageReport) -> Outcome:
+    """Send `message` (CRLF line ends) to the recipients. Raises TransportError when not one recipient got it."""
+    started = time.monotonic()
+    stage = Stage.MAIL
+    try:
+        reply = wire.command("MAIL", f"FROM:<{envelope.sender}>{_mail_parameters(wire, server, envelope, message)}")
+        if reply.code not in _ACCEPTED:
+            raise TransportError(Failure(stage, Kind.REPLY, server, reply))
+        report(stage, started, envelope.sender, reply, StageStatus.OK)
+        started, stage = time.monotonic(), Stage.RCPT
+        accepted, refused = _recipients(wire, server, envelope.recipients)
+        status = StageStatus.WARNING if refused else StageStatus.OK
+        report(stage, started, ", ".join(accepted), refused[0].failure.reply if refused else None, status)
+        started, stage = time.monotonic(), Stage.DATA
+        reply = _data(wire, server, message)
+        report(stage, started, f"{len(message)} bytes", reply, StageStatus.OK)
+    except (TransportError, OSError, WireError) as error:
+        failure = error.failure if isinstance(error, TransportError) else _lost(error, stage, server)
+        report(failure.stage, started, failure.detail, failure.reply, StageStatus.FAILED)
+        raise TransportError(failure) from error
+    return Outcome(accepted, refused, reply)
+
+
+def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: bytes) -> str:
+    """SIZE (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531), each only where it is needed and offered."""
+    parameters = ""
+    if wire.has_extn("size"):
+        limit = wire.esmtp_features["size"].strip()
+        if limit.isdigit() and 0 < int(limit) < len(message):
+            raise TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, server, detail=f"{len(message)} > {limit}"))
+        parameters += f" SIZE={len(message)}"
+    header = message.partition(b"\r\n\r\n")[0]
+    needs_utf8 = not (all(address.isascii() for address in (envelope.sender, *envelope.recipients)) and header.isascii())
+    if needs_utf8 and not wire.has_extn("smtputf8"):
+        raise TransportError(Failure(Stage.MAIL, Kind.SMTPUTF8_NOT_OFFERED, server))
+    if wire.has_extn("8bitmime") and not message.isascii():
+        parameters += " BODY=8BITMIME"
+    return parameters + (" SMTPUTF8" if needs_utf8 else "")
+
+
+def _recipients(wire: Wire, server: Server, recipients: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Refused, ...]]:
+    accepted: list[str] = []
+    refused: list[Refused] = []
+    for recipient in recipients:
+        reply = wire.command("RCPT", f"TO:<{recipient}>")
+        if reply.code in _ACCEPTED:
+            accepted.append(recipient)
+        else:
+            refused.append(Refused(recipient, Failure(Stage.RCPT, Kind.REPLY, server, reply)))
+    if not accepted:
+        raise AllRefusedError(tuple(refused))
+    return tuple(accepted), tuple(refused)
+
+
+class AllRefusedError(TransportError):
+    """No recipient was accepted; the failure shown is one that may pass, if there is one, since then trying again is right."""
+
+    def __init__(self, refused: tuple[Refused, ...]) -> None:
+        may_pass = [entry.failure for entry in refused if entry.failure.reply and entry.failure.reply.is_temporary]
+        super().__init__((may_pass or [refused[0].failure])[0])
+        self.refused = refused
+
+
+def _data(wire: Wire, server: Server, message: bytes) -> Reply:
+    if any(len(line) > _LINE_LIMIT for line in message.split(b"\r\n")):
+        raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, server))
+    reply = wire.command("DATA")
+    if reply.code != _GO_AHEAD:
+        raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
+    payload = re.sub(rb"(?m)^\.", b"..", message)
+    payload += b"" if payload.endswith(b"\r\n") else b"\r\n"
+    for start in range(0, len(payload), _CHUNK):
+        wire.send(payload[start : start + _CHUNK])
+    try:
+        wire.send(b".\r\n")
+        reply = wire.reply()
+    except (OSError, WireError) as error:
+        raise TransportError(Failure(Stage.DATA, Kind.CLOSED, server, detail=AFTER_THE_DOT)) from error
+    if reply.code not in _ACCEPTED:
+        raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
+    return reply
+
+
+AFTER_THE_DOT = "after the final dot"
+
+
+def _lost(error: OSError | WireError, stage: Stage, server: Server) -> Failure:
+    if isinstance(error, WireError):
+        return Failure(stage, error.kind, server, detail=error.detail)
+    return Failure(stage, Kind.TIMEOUT if isinstance(error, TimeoutError) else Kind.CLOSED, server)

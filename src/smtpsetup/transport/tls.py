@@ -1,0 +1,116 @@
+"""Verified TLS, its facts for people, and what a handshake's failure was."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from dataclasses import dataclass
+
+from smtpsetup.failure import Kind
+
+_VERIFY_KINDS = {  # X509_V_ERR_* of OpenSSL's x509_vfy.h
+    9: Kind.CERTIFICATE_NOT_YET_VALID,
+    10: Kind.CERTIFICATE_EXPIRED,
+    62: Kind.HOSTNAME_MISMATCH,
+    64: Kind.HOSTNAME_MISMATCH,
+}
+_NOT_SPOKEN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
+_TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPolicy:
+    """Whom to believe: the system's authorities, those in `ca_file` instead, or the one certificate with this SHA-256 `fingerprint`."""
+
+    ca_file: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What a verified connection rests on. `not_after` is ISO 8601 in UTC; it and `issuer` are empty for a certificate known by fingerprint."""
+
+    version: str
+    cipher: str
+    not_after: str
+    issuer: str
+
+
+class FingerprintMismatchError(ssl.SSLError):
+    """The certificate is another than the one that was pinned; `found` is its fingerprint."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"certificate fingerprint is {found}")
+        self.found = found
+
+
+def normalised_fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint as 64 lower-case hexadecimal digits. Raises ValueError."""
+    digits = text.replace(":", "").replace(" ", "").lower().removeprefix("sha256")
+    if len(digits) != hashlib.sha256().digest_size * 2 or any(digit not in "0123456789abcdef" for digit in digits):
+        raise ValueError(text)
+    return digits
+
+
+def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
+    """`sock` in TLS 1.2 or newer, its certificate verified. Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake."""
+    context = ssl.create_default_context(cafile=policy.ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if policy.fingerprint:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the fingerprint below is the verification
+    secured = context.wrap_socket(sock, server_hostname=host)
+    if policy.fingerprint:
+        found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+        if found != policy.fingerprint:
+            secured.close()
+            raise FingerprintMismatchError(found)
+    return secured
+
+
+def facts(sock: ssl.SSLSocket) -> TlsFacts:
+    """The facts of a connection for people."""
+    certificate = sock.getpeercert() or {}
+    not_after = ""
+    if "notAfter" in certificate:
+        import datetime  # noqa: PLC0415  only a person who looks needs it
+
+        seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+        not_after = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
+    names: dict[str, str] = {}
+    for part in certificate.get("issuer", ()):
+        for key, value in part:  # type: ignore[misc]  # typeshed's type for a name is wider than what OpenSSL gives
+            names[str(key)] = str(value)
+    issuer = names.get("organizationName") or names.get("commonName") or ""
+    cipher = sock.cipher()
+    return TlsFacts(sock.version() or "", cipher[0] if cipher else "", not_after, issuer)
+
+
+def kind_of(error: OSError) -> Kind:
+    """What a failed handshake was."""
+    if isinstance(error, FingerprintMismatchError):
+        return Kind.FINGERPRINT_MISMATCH
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY_KINDS.get(error.verify_code, Kind.CERTIFICATE_UNTRUSTED)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
+        return Kind.CLOSED
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        if any(mark in reason for mark in _NOT_SPOKEN):
+            return Kind.TLS_NOT_SPOKEN
+        if any(mark in reason for mark in _TOO_OLD):
+            return Kind.TLS_TOO_OLD
+    return Kind.TIMEOUT if isinstance(error, TimeoutError) else Kind.TLS_FAILED
+
+
+def answers_client_hello(sock: socket.socket, host: str) -> bool:
+    """Whether the other side speaks TLS from the first byte, its certificate not looked at. For diagnosis only: nothing else is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with context.wrap_socket(sock, server_hostname=host):
+            return True
+    except (OSError, ValueError):
+        return False
