@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import config_text
+from smtpsetup.account import Account
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Security, Server
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
 
 _KNOWN_VERSION = 1
 _HIGHEST_PORT = 65535
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Everything that is needed to send, but for the secret itself. `provider` is `""` where none is known."""
-
-    name: str
-    address: str
-    from_name: str
-    provider: str
-    server: Server
-    auth: Auth
-    username: str
-    secret: SecretSource
-    ca_file: str | None = None
-    tls_fingerprint: str | None = None
-    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

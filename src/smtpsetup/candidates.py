@@ -133,10 +133,10 @@ def _server(address: Address, provider: Provider | None, typed: Overrides) -> Se
     host = typed.host or (known[0].host if known else None)
     if host is None:
         return None
-    security = typed.security or _usual_security(typed.port)
+    security = typed.security or usual_security(typed.port)
     return Server(host, typed.port or DEFAULT_PORTS[security], security)
 
 
-def _usual_security(port: int | None) -> Security:
+def usual_security(port: int | None) -> Security:
     """Implicit TLS on 465 and where no port is given, otherwise the required upgrade; never plaintext unless asked for."""
     return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.policy
 import email.utils
 import re
+import secrets
 from dataclasses import dataclass, field
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
@@ -126,6 +127,24 @@ def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> bytes:
         message[name] = value
     _add_content(message, draft)
     return message.as_bytes()
+
+
+def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
+    """A file's content as an attachment, its type from its name (`application/octet-stream` where the name does not tell). Raises SmtpsetupError."""
+    import mimetypes  # noqa: PLC0415  only mail with attachments needs it
+
+    name = path.replace("\\", "/").rpartition("/")[2]
+    _refuse_line_break(name)
+    _refuse_line_break(content_id)
+    content_type, encoding = mimetypes.guess_type(name)
+    if content_type is None or encoding is not None or content_type.startswith(("message/", "multipart/")):
+        content_type = "application/octet-stream"
+    return Attachment(name, content_type, data, content_id)
+
+
+def new_message_id(domain: str) -> str:
+    """A Message-ID that no other message has (RFC 5322 section 3.6.4)."""
+    return f"<{secrets.token_hex(16)}@{domain.strip('[]')}>"
 
 
 def _header_addresses(mailboxes: tuple[Mailbox, ...]) -> tuple[HeaderAddress, ...]:

@@ -71,7 +71,8 @@ class SmtpsetupError(Exception):
     """Something a person can mend.
 
     `code` is one of CONTRACT section 6. `message` is one sentence in the person's language. `hints` say what to do, in order.
-    `exit_code` is given only where the code alone does not decide it (an unreadable file is 66 whatever it was for).
+    `exit_code` is given only where the code alone does not decide it (an unreadable file is 66 whatever it was for). `result` is what
+    was learned before it failed, as the contract's JSON has it.
     """
 
     def __init__(  # noqa: PLR0913  every part of the contract's `error` object that a raiser may know
@@ -84,6 +85,7 @@ class SmtpsetupError(Exception):
         url: str | None = None,
         exit_code: int | None = None,
         failure: Failure | None = None,
+        result: dict[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -93,6 +95,7 @@ class SmtpsetupError(Exception):
         self.url = url
         self.exit_code = exit_code if exit_code is not None else exit_code_for(code)
         self.failure = failure
+        self.result = result
 
     @property
     def stage(self) -> str:

@@ -47,3 +47,11 @@ def ngettext(singular: str, plural: str, n: int) -> str:
 def N_(message: str) -> str:  # noqa: N802  the name that gettext tools extract by
     """Marks `message` for the catalogue without translating it yet."""
     return message
+
+
+def translate_click() -> None:
+    """Let Click's own texts (usage, prompts, errors) come from the same catalogue."""
+    if language() != "en":
+        os.environ["LANGUAGE"] = language()
+        _gettext.bindtextdomain(DOMAIN, str(LOCALE_DIR))
+        _gettext.textdomain(DOMAIN)

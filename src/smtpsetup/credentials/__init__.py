@@ -12,7 +12,7 @@ from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import SecretSource, Store
 
 if TYPE_CHECKING:
-    from smtpsetup.accounts import Account
+    from smtpsetup.account import Account
 
 _GOOGLE_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
 

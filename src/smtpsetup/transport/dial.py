@@ -81,6 +81,7 @@ def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
                     selector.unregister(sock)
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         return sock
                     sock.close()
                     errors.append(OSError(code, errno.errorcode.get(code, "")))

@@ -26,9 +26,10 @@ def best_mechanism(offered: tuple[str, ...]) -> str | None:
 def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
     """Log in once; the server's final reply, whatever it is. Raises what Wire raises."""
     password = secret.reveal()
-    wire.mask([password, f"\0{username}\0{password}", f"{username}\0{password}"])
+    plain = f"\0{username}\0{password}"
+    wire.mask([password, plain])
     if mechanism == "PLAIN":
-        wire.put_secret(f"AUTH PLAIN {_encoded(f'\0{username}\0{password}'.encode())}", "AUTH PLAIN ***")
+        wire.put_secret(f"AUTH PLAIN {_encoded(plain.encode())}", "AUTH PLAIN ***")
         return wire.reply()
     wire.putcmd("AUTH", mechanism)
     reply = wire.reply()

@@ -86,6 +86,11 @@ class Session:
         return self._wire
 
     @property
+    def is_open(self) -> bool:
+        """Whether the server has been reached, so that there is something to know about it."""
+        return self._wire is not None
+
+    @property
     def capabilities(self) -> dict[str, str]:
         """What the server said it can do, by EHLO keyword in upper case."""
         return {keyword.upper(): str(value) for keyword, value in self.wire.esmtp_features.items()}
@@ -132,7 +137,7 @@ class Session:
 
     def send(self, envelope: Envelope, message: bytes) -> Outcome:
         """Hand over one message; who was accepted and who was refused. Raises TransportError when nobody was."""
-        return submit(self.wire, self.server, envelope, message, self._stage_setter)
+        return submit(self.wire, self.server, envelope, message, self._report)
 
     def quit(self) -> None:
         """Say goodbye. The mail is accepted by now, so a fault here is a warning, never a failure."""
@@ -229,7 +234,7 @@ class Session:
         sock = self._sock
         return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback
 
-    def _stage_setter(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
+    def _report(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
         self._on_stage(StageResult(stage, status, _ms(started), detail, reply))
 
     @contextmanager

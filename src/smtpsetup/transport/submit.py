@@ -121,10 +121,12 @@ def _data(wire: Wire, server: Server, message: bytes) -> Reply:
         raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
     payload = re.sub(rb"(?m)^\.", b"..", message)
     payload += b"" if payload.endswith(b"\r\n") else b"\r\n"
-    for start in range(0, len(payload), _CHUNK):
+    payload += b".\r\n"
+    last = (len(payload) - 1) // _CHUNK * _CHUNK
+    for start in range(0, last, _CHUNK):
         wire.send(payload[start : start + _CHUNK])
     try:
-        wire.send(b".\r\n")
+        wire.send(payload[last:])
         reply = wire.reply()
     except (OSError, WireError) as error:
         raise TransportError(Failure(Stage.DATA, Kind.CLOSED, server, detail=AFTER_THE_DOT)) from error

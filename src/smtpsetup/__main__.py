@@ -1,0 +1,5 @@
+"""`python -m smtpsetup`."""
+
+from smtpsetup.cli.main import main
+
+main()

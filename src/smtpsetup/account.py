@@ -1,0 +1,30 @@
+"""An account as it is saved: nothing in it is optional that sending needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpsetup.model import Auth, Server
+    from smtpsetup.secret_source import SecretSource
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything that is needed to send, but for the secret itself. `provider` is its id, `""` where none is known.
+
+    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked.
+    """
+
+    name: str
+    address: str
+    from_name: str
+    provider: str
+    server: Server
+    auth: Auth
+    username: str
+    secret: SecretSource
+    ca_file: str | None = None
+    tls_fingerprint: str | None = None
+    verified: bool = False

@@ -1,0 +1,1 @@
+"""The command line: one file a command, each parse → one workflow → render. The only importer of click."""

@@ -1,0 +1,85 @@
+"""`smtpsetup accounts`."""
+
+from __future__ import annotations
+
+import click
+
+from smtpsetup import accounts
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.i18n import gettext as _
+from smtpsetup.secret_source import Store
+from smtpsetup.workflows.configure import remove
+
+
+@click.group("accounts", help=_("List, show and remove what is configured."), context_settings={"help_option_names": ["-h", "--help"]})
+def accounts_command() -> None:
+    """Only a group."""
+
+
+@accounts_command.command("list", help=_("Every account and its server; * marks the default one."))
+@common_options
+@click.pass_obj
+def list_command(state: State) -> None:
+    """Load, render."""
+    config = state.config()
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json([json.account(account, is_default=account.name == config.default) for account in config.accounts.values()])
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.accounts(config)
+
+
+@accounts_command.command("show", help=_("An account's settings; never its password."))
+@click.argument("name", required=False)
+@common_options
+@click.pass_obj
+def show_command(state: State, name: str | None) -> None:
+    """Load, render."""
+    _show(state, name)
+
+
+@accounts_command.command("default", help=_("Make an account the default one."))
+@click.argument("name")
+@common_options
+@click.pass_obj
+def default_command(state: State, name: str) -> None:
+    """Change, render."""
+    accounts.set_default(state.config_file, name)
+    _show(state, name)
+
+
+@accounts_command.command("remove", help=_("Remove an account, and its password from the keyring."))
+@click.argument("name")
+@click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))
+@common_options
+@click.pass_obj
+def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Ask, remove, render."""
+    account = state.config().account(name)
+    if state.may_ask and not click.confirm(_("Remove the account {name}?").format(name=name), default=False, err=True):
+        raise click.Abort
+    removed = remove(state.config_file, account, keep_secret=keep_secret)
+    if state.json:
+        state.write_json({"account": name, "secret_removed": removed})
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.say(_("The account {name} is removed.").format(name=name))
+    if account.secret.store is Store.FILE:
+        human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
+
+
+def _show(state: State, name: str | None) -> None:
+    config = state.config()
+    account = config.account(name)
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json(json.account(account, is_default=account.name == config.default))
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.account(account, is_default=account.name == config.default)

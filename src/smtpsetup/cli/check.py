@@ -1,0 +1,60 @@
+"""`smtpsetup test`. The function is not called `test…`, or pytest would collect it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup import credentials
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.compose import parse_mailboxes
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
+from smtpsetup.workflows.check import check, planned_stages
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.model import Secret
+    from smtpsetup.workflows.check import CheckReport
+
+
+@click.command("test", help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."))
+@click.argument("account", required=False)
+@click.option("--to", metavar="ADDRESS", help=_("Send the test mail there."))
+@click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
+@common_options
+@click.pass_obj
+def check_command(state: State, account: str | None, to: str | None, login_only: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Parse, check, render."""
+    chosen = state.config().account(account)
+    if to is not None:
+        parse_mailboxes(to)
+    secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
+    report = _run(state, chosen, secret, to=to, login_only=login_only)
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        view = json.check_report(report)
+        if report.error is None:
+            state.write_json(view)
+            return
+        report.error.result = view
+    if report.error:
+        raise report.error
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.checked(report)
+
+
+def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
+    provider = state.provider(account.provider, account.server.host)
+    if state.json:
+        return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
+    from smtpsetup.render.stages import StageTable  # noqa: PLC0415  rich, only for people
+
+    with StageTable(planned_stages(account, login_only=login_only)) as table:
+        return check(account, secret, provider=provider, to=to, login_only=login_only, on_stage=table.update, trace=state.trace())
+
+
+test_command = check_command

@@ -1,0 +1,260 @@
+"""`smtpsetup configure`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smtpsetup import addresses, credentials
+from smtpsetup.account import Account
+from smtpsetup.candidates import DEFAULT_PORTS, Overrides, is_loopback, propose, usual_security
+from smtpsetup.cli.identify import find
+from smtpsetup.cli.proof import prove
+from smtpsetup.cli.secrets import chosen_source, new_secret, secret_options
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Security, Server
+from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.workflows.configure import oauth2_required, save
+from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
+
+if TYPE_CHECKING:
+    from smtpsetup.addresses import Address
+    from smtpsetup.candidates import Proposal
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What was typed on the command line, but for the secret's place."""
+
+    name: str | None
+    from_name: str | None
+    provider_id: str | None
+    host: str | None
+    port: int | None
+    security: str | None
+    username: str | None
+    auth: str | None
+    ca_file: str | None
+    tls_fingerprint: str | None
+    make_default: bool
+    no_verify: bool
+
+
+@click.command("configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."))
+@click.argument("address", required=False)
+@click.option("--account", "name", metavar="NAME", help=_("A name for the account (default: the address)."))
+@click.option("--from-name", metavar="NAME", help=_("The sender name that recipients see."))
+@click.option("--provider", "provider_id", metavar="ID", help=_("Use this row of the provider table."))
+@click.option("--host", type=HostType(), help=_("The outgoing mail server."))
+@click.option("--port", type=PORT, help=_("Its port, usually 465 or 587."))
+@click.option("--security", type=click.Choice([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only)."))
+@click.option("--username", metavar="NAME", help=_("The login name, where it is not the address."))
+@click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("What the provider wants as proof."))
+@click.option("--ca-file", type=CaFileType(), help=_("Trust these authorities instead of the system's."))
+@click.option("--tls-fingerprint", type=FingerprintType(), help=_("Trust only the certificate with this SHA-256."))
+@click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
+@click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
+@secret_options
+@common_options
+@click.pass_obj
+def configure_command(  # noqa: PLR0913  the contract's options for the secret
+    state: State,
+    address: str | None,
+    password_stdin: bool,  # noqa: FBT001  click passes flags by name
+    password_command: str | None,
+    password_file: str | None,
+    password_env: str | None,
+    systemd_credential: str | None,
+    **typed: Any,  # noqa: ANN401  click's options, given a type at once
+) -> None:
+    """Parse, ask, prove, save, render."""
+    options = _Options(**typed)
+    source = chosen_source(
+        password_stdin=password_stdin,
+        password_command=password_command,
+        password_file=password_file,
+        password_env=password_env,
+        systemd_credential=systemd_credential,
+    )
+    entered, provider, existing = _who(state, address, options)
+    account = _account(state, entered, provider, existing, options)
+    reuse = source is None and existing is not None and existing.auth is not Auth.NONE
+    if reuse and existing:
+        account = replace(account, secret=existing.secret)
+    elif source:
+        account = replace(account, secret=source)
+    asked = not (reuse or password_stdin or source) and account.auth is not Auth.NONE
+    secret = _secret(state, account, known=bool(reuse or (source and not password_stdin)), from_stdin=password_stdin)
+    if not options.no_verify:
+        secret = prove(state, account, secret, provider, may_retype=asked)
+    _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
+
+
+def _who(state: State, address: str | None, options: _Options) -> tuple[Address, Provider | None, Account | None]:
+    """The address, its provider where one is known, and the account of that name where there is one already."""
+    entered = _address(state, address)
+    accounts = state.config().accounts
+    existing = accounts.get(options.name or str(entered))
+    provider = None
+    if options.provider_id:
+        provider = state.table().by_id(options.provider_id)
+        if provider is None:
+            raise click.BadParameter(_("The provider table has no row {id}.").format(id=options.provider_id), param_hint="--provider")
+    elif options.host:
+        provider = state.table().by_server_host(options.host)
+    elif existing:
+        provider = state.provider(existing.provider, existing.server.host)
+    else:
+        entered, provider = _identified(state, entered)
+        existing = accounts.get(options.name or str(entered))
+    if existing and state.may_ask:
+        question = _("The account {name} exists already. Change it?").format(name=existing.name)
+        if not click.confirm(question, default=True, err=True):
+            raise click.Abort
+    return entered, provider, existing
+
+
+def _address(state: State, address: str | None) -> Address:
+    if address is not None:
+        return addresses.parse(address)
+    if not state.may_ask:
+        raise click.UsageError(_("Give the address to set up: `smtpsetup configure ADDRESS`."))
+    while True:
+        try:
+            return addresses.parse(click.prompt(_("Your mail address"), err=True))
+        except addresses.MalformedAddressError as error:
+            _show(error)
+
+
+def _identified(state: State, entered: Address) -> tuple[Address, Provider | None]:
+    """What the table says, shown to a person. Where it says nothing, a person may know the server."""
+    try:
+        found = find(state, str(entered))
+    except UnknownDomainError as error:
+        if not state.may_ask:
+            raise
+        _show(error)
+        return entered, None
+    if state.may_ask:
+        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+        human.identification(found, stderr=True)
+    error = without_smtp(found)
+    if error:
+        raise error
+    return found.address, found.provider
+
+
+def _account(state: State, address: Address, provider: Provider | None, existing: Account | None, options: _Options) -> Account:
+    """The account as far as it can be known before the login, missing parts asked for."""
+    proposal = _proposal(address, provider, existing, options)
+    server = proposal.server or _ask_server(state, options)
+    if server.security is Security.NONE and not is_loopback(server.host):
+        raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
+    auth = proposal.auth
+    if auth is Auth.OAUTH2:
+        possible = [kind for kind in provider.auth if kind is not Auth.OAUTH2] if provider and not options.auth else []
+        if not possible:
+            raise _without_oauth2(server, provider)
+        auth = possible[0]
+    username = proposal.username if proposal.username is not None else _ask_username(state, provider)
+    from_name = options.from_name if options.from_name is not None else existing.from_name if existing else None
+    if from_name is None:
+        from_name = click.prompt(_("Sender name (Enter for none)"), default="", show_default=False, err=True) if state.may_ask else ""
+    return Account(
+        name=options.name or str(address),
+        address=str(address),
+        from_name=from_name,
+        provider=provider.id if provider else "",
+        server=server,
+        auth=auth,
+        username=username,
+        secret=SecretSource(Store.KEYRING),
+        ca_file=options.ca_file or (existing.ca_file if existing else None),
+        tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
+    )
+
+
+def _proposal(address: Address, provider: Provider | None, existing: Account | None, options: _Options) -> Proposal:
+    """What was typed, then what is saved, then what the table says."""
+    security = Security(options.security) if options.security else None
+    typed = Overrides(options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None)
+    if existing and not (options.host or options.provider_id):
+        keep_rest = options.port is None and security is None
+        typed = replace(
+            typed,
+            host=existing.server.host,
+            port=existing.server.port if keep_rest else typed.port,
+            security=existing.server.security if keep_rest else typed.security,
+        )
+    if existing and not options.provider_id:
+        typed = replace(typed, username=typed.username or existing.username or None, auth=typed.auth or existing.auth)
+    return propose(address, provider, typed)
+
+
+def _without_oauth2(server: Server, provider: Provider | None) -> SmtpsetupError:
+    if provider is None:
+        return SmtpsetupError(
+            "auth.oauth2-required",
+            _("This version of smtpsetup cannot sign in with OAuth2 yet."),
+            hints=(_("Choose another proof: `--auth password` or `--auth app-password`."),),
+        )
+    return oauth2_required(server, provider)
+
+
+def _ask_server(state: State, options: _Options) -> Server:
+    if not state.may_ask:
+        raise click.UsageError(_("Give the server: `--host HOST`."))
+    host = click.prompt(_("Outgoing mail server (host)"), type=HostType(), err=True)
+    security = options.security or click.prompt(
+        _("Security"), type=click.Choice([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port)), err=True
+    )
+    port = options.port or click.prompt(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)], err=True)
+    return Server(host, port, Security(security))
+
+
+def _ask_username(state: State, provider: Provider | None) -> str:
+    label = provider.username.label if provider and provider.username.label else _("Login name")
+    if not state.may_ask:
+        raise click.UsageError(_("Give the login with --username ({label}).").format(label=label))
+    return str(click.prompt(label, err=True))
+
+
+def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) -> Secret | None:
+    """The secret to log in with: from its place when that is known, else from a person, for whom the keyring is tried out first."""
+    if account.auth is Auth.NONE:
+        return None
+    if known:
+        return credentials.read(account, may_prompt=state.may_ask)
+    if from_stdin or state.may_ask:
+        credentials.prepare_keyring(may_prompt=state.may_ask)
+    return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
+
+
+def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> None:
+    in_keyring = account.secret.store is Store.KEYRING
+    saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default)
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json(json.account(account, is_default=saved.is_default))
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.account(account, is_default=saved.is_default)
+    if saved.left_in_keyring:
+        human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
+    human.say(_("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=account.name))
+
+
+def _show(error: SmtpsetupError) -> None:
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.error(error)

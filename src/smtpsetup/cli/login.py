@@ -1,0 +1,105 @@
+"""`smtpsetup login` and `smtpsetup logout`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup import credentials
+from smtpsetup.cli.proof import prove
+from smtpsetup.cli.secrets import chosen_source, new_secret, secret_options
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
+from smtpsetup.secret_source import Store
+from smtpsetup.workflows.configure import save
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+
+_KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
+
+
+@click.command("login", help=_("Replace an account's password, once it has proved itself in a login."))
+@click.argument("account", required=False)
+@secret_options
+@common_options
+@click.pass_obj
+def login_command(  # noqa: PLR0913  the contract's options for the secret
+    state: State,
+    account: str | None,
+    password_stdin: bool,  # noqa: FBT001  click passes flags by name
+    password_command: str | None,
+    password_file: str | None,
+    password_env: str | None,
+    systemd_credential: str | None,
+) -> None:
+    """Parse, ask, prove, save, render."""
+    source = chosen_source(
+        password_stdin=password_stdin,
+        password_command=password_command,
+        password_file=password_file,
+        password_env=password_env,
+        systemd_credential=systemd_credential,
+    )
+    config = state.config()
+    chosen = config.account(account)
+    if chosen.auth is Auth.NONE:
+        raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
+    if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
+        raise click.UsageError(_kept_elsewhere(chosen))
+    changed = replace(chosen, secret=source or chosen.secret, verified=True)
+    typed = source is None or password_stdin
+    if typed:
+        if changed.secret.store is Store.KEYRING:
+            credentials.prepare_keyring(may_prompt=state.may_ask)
+        secret = new_secret(state, changed.auth, changed.username, from_stdin=password_stdin)
+    else:
+        secret = credentials.read(changed, may_prompt=state.may_ask)
+    proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), may_retype=source is None)
+    saved = save(state.config_file, changed, proved if typed else None, make_default=False)
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json(json.account(changed, is_default=saved.is_default))
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.say(_("The new password of {account} works and is saved.").format(account=changed.name))
+    if saved.left_in_keyring:
+        human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
+
+
+@click.command("logout", help=_("Forget an account's password; its settings stay."))
+@click.argument("account", required=False)
+@common_options
+@click.pass_obj
+def logout_command(state: State, account: str | None) -> None:
+    """Parse, forget, render."""
+    chosen = state.config().account(account)
+    if chosen.secret.store is not Store.KEYRING or chosen.auth is Auth.NONE:
+        raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
+    removed = credentials.forget(chosen.secret, chosen.name)
+    if state.json:
+        state.write_json({"account": chosen.name, "secret_removed": removed})
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    text = _("The password of {account} is deleted from the keyring.") if removed else _("The keyring held no password of {account}.")
+    human.say(text.format(account=chosen.name))
+
+
+def _kept_elsewhere(account: Account) -> str:
+    """Where a secret is that smtpsetup only reads."""
+    if account.auth is Auth.NONE:
+        return _("The account {account} needs no login.").format(account=account.name)
+    texts = {
+        Store.COMMAND: _("The password of {account} comes from the command `{reference}`, not from smtpsetup."),
+        Store.FILE: _("The password of {account} is in the file {reference}, which is yours."),
+        Store.ENV: _("The password of {account} comes from the environment variable {reference}, not from smtpsetup."),
+        Store.SYSTEMD: _("The password of {account} is the systemd credential {reference}, not from smtpsetup."),
+    }
+    return texts[account.secret.store].format(account=account.name, reference=account.secret.reference)

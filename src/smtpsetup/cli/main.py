@@ -1,0 +1,126 @@
+"""The group of commands, loaded one at a time, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from smtpsetup import __version__, i18n
+from smtpsetup.cli.state import State
+from smtpsetup.errors import EX_BUG, EX_INTERRUPTED, EX_IOERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+
+COMMANDS = {  # name → (module, one line for the list); the lines stand here so that --help need not import every command
+    "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),
+    "configure": ("configure", _("Set up an address: find the server, log in to prove it, save.")),
+    "test": ("check", _("Send a real test mail, stage by stage.")),
+    "send": ("send", _("Send a mail from a script.")),
+    "accounts": ("accounts", _("List, show and remove what is configured.")),
+    "login": ("login", _("Replace an account's password.")),
+    "logout": ("login", _("Forget an account's password.")),
+    "sandbox": ("sandbox", _("A local mail server that catches mail, for trying things out.")),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used: cron pays for one command, not for all of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The commands in the order in which a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        ctx.ensure_object(State).command = cmd_name
+        module = import_module(f"smtpsetup.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
+        """The list of commands, without importing them."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, line) for name, (_module, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
+)
+@click.option("--config", "config_option", metavar="FILE", help=_("Another configuration file (also SMTPSETUP_CONFIG)."))
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_obj
+def cli(state: State, config_option: str | None) -> None:
+    """Keep what every command needs."""
+    state.config_option = config_option
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; the exit code of CONTRACT section 4."""
+    i18n.translate_click()
+    state = State()
+    try:
+        cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
+    except SmtpsetupError as error:
+        return _report(error, state)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(_("Interrupted. Nothing more was changed."), err=True)
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output is gone; Python would complain once more while flushing at exit
+        sys.stdout = None  # type: ignore[assignment]
+        return EX_IOERR
+    except OSError as error:
+        return _report(_local_failure(error), state)
+    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
+        return _report(_bug(error, verbose=state.verbose), state)
+    return 0
+
+
+def _report(error: SmtpsetupError, state: State) -> int:
+    if state.json:
+        state.write_json(error.result, error)
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only when there is something to say
+
+    human.error(error)
+    return error.exit_code
+
+
+def _local_failure(error: OSError) -> SmtpsetupError:
+    place = error.filename or _("this machine")
+    return SmtpsetupError(
+        "config.invalid",
+        _("Reading or writing {place} failed: {reason}.").format(place=place, reason=error.strerror or error),
+        hints=(_("Check the free space and the permissions there. What was saved before is still as it was."),),
+        exit_code=EX_IOERR,
+    )
+
+
+def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:
+    """A bug in smtpsetup: where it happened, but not the exception's text, which may hold anything."""
+    import traceback  # noqa: PLC0415  only for bugs
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rpartition('smtpsetup/')[2]}:{frames[-1].lineno}" if frames else "?"
+    trail = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)) if verbose else ""
+    return SmtpsetupError(
+        "internal.bug",
+        _("There is a mistake in smtpsetup itself ({name} at {place}).").format(name=type(error).__name__, place=place),
+        causes=(trail,) if trail else (),
+        hints=(_("Report it where you got smtpsetup, with the command you ran, this message and the version {version}.").format(version=__version__),),
+        exit_code=EX_BUG,
+    )

@@ -1,0 +1,45 @@
+"""Logging in to prove an account, shown as it happens; shared by `configure` and `login`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.cli.secrets import ask_secret
+from smtpsetup.i18n import gettext as _
+from smtpsetup.workflows.check import check, planned_stages
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.cli.state import State
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.workflows.check import CheckReport
+
+_CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
+
+
+def prove(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, may_retype: bool) -> Secret | None:
+    """Log in; the secret that worked. A person who typed it may try another one, each sent to this server only. Raises SmtpsetupError."""
+    while True:
+        report = _log_in(state, account, secret, provider)
+        if report.error is None:
+            return secret
+        if not (may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED):
+            raise report.error
+        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+        human.error(report.error)
+        if not click.confirm(_("Try another password?"), default=True, err=True):
+            raise click.Abort
+        secret = ask_secret(account.auth, account.username)
+
+
+def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None) -> CheckReport:
+    if not state.may_ask or state.verbose:
+        return check(account, secret, provider=provider, login_only=True, trace=state.trace())
+    from smtpsetup.render.stages import StageTable  # noqa: PLC0415  rich, only for people
+
+    with StageTable(planned_stages(account, login_only=True), stderr=True) as table:
+        return check(account, secret, provider=provider, login_only=True, on_stage=table.update)

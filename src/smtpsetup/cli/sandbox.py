@@ -1,0 +1,64 @@
+"""`smtpsetup sandbox`."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.types import PORT
+from smtpsetup.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
+
+
+@click.command("sandbox", help=_("Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out without an account."))
+@click.option("--tls-port", type=PORT, help=_("The port with TLS from the start (default: a free one)."))
+@click.option("--starttls-port", type=PORT, help=_("The port with STARTTLS (default: a free one)."))
+@click.option("--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))
+@click.option("--count", metavar="N", type=click.IntRange(min=1), help=_("Stop after this many mails."))
+@common_options
+@click.pass_obj
+def sandbox_command(state: State, tls_port: int | None, starttls_port: int | None, keep: Path | None, count: int | None) -> None:
+    """Parse, run, show each mail as it comes."""
+    from smtpsetup.sandbox.server import Sandbox  # noqa: PLC0415  asyncio, aiosmtpd and trustme, only here
+
+    caught: queue.SimpleQueue[CaughtMail] = queue.SimpleQueue()
+    with ExitStack() as stack:
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+        directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
+        sandbox = Sandbox(directory, keep=keep is not None, ports=(tls_port or 0, starttls_port or 0), on_mail=caught.put)
+        _show_ready(state, stack.enter_context(sandbox))
+        seen = 0
+        while count is None or seen < count:
+            _show_mail(state, caught.get())
+            seen += 1
+
+
+def _show_ready(state: State, facts: SandboxFacts) -> None:
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json(json.sandbox(facts))
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.sandbox(facts)
+
+
+def _show_mail(state: State, mail: CaughtMail) -> None:
+    if state.json:
+        from smtpsetup.render import json  # noqa: PLC0415  only with --json
+
+        state.write_json(json.caught_mail(mail))
+        return
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.caught_mail(mail)

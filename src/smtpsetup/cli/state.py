@@ -1,0 +1,105 @@
+"""What one run of the command line knows about itself, and the options that every command has."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from smtpsetup import paths
+from smtpsetup.errors import EX_IOERR
+from smtpsetup.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from smtpsetup.accounts import Config
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.providers import Provider, Table
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+@dataclass
+class State:
+    """The common options, and how to get at what several commands need."""
+
+    command: str = "smtpsetup"
+    config_option: str | None = None
+    json: bool = False
+    verbose: bool = False
+    no_input: bool = False
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration that this run uses."""
+        return paths.config_file(self.config_option)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a person sits at the terminal and may be asked."""
+        return not self.no_input and sys.stdin is not None and sys.stdin.isatty()
+
+    def config(self) -> Config:
+        """The configuration, loaded."""
+        from smtpsetup import accounts  # noqa: PLC0415  identify needs no accounts
+
+        return accounts.load(self.config_file)
+
+    def table(self) -> Table:
+        """The provider table as it is true today."""
+        from smtpsetup.providers import Table  # noqa: PLC0415  a send that works needs no table
+
+        return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_file=paths.own_provider_table())
+
+    def provider(self, provider_id: str, host: str) -> Provider | None:
+        """The provider of an account: by its id, else by its server."""
+        table = self.table()
+        return (table.by_id(provider_id) if provider_id else None) or table.by_server_host(host)
+
+    def trace(self) -> Callable[[str], None] | None:
+        """Where the SMTP conversation goes: standard error with -v, nowhere without."""
+        return (lambda line: print(line, file=sys.stderr)) if self.verbose else None  # noqa: T201  the trace is this option's output
+
+    def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
+        """The contract's document on standard output."""
+        from smtpsetup.render.json import document  # noqa: PLC0415  only with --json
+
+        click.echo(document(self.command, result, error))
+
+
+def common_options(command: _Command) -> _Command:
+    """The options that every command has; they are read from the State, not passed as arguments."""
+
+    def keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+        def callback(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401  click's signature
+            if value:
+                setattr(ctx.ensure_object(State), name, value)
+
+        return callback
+
+    for name, flags, text in (
+        ("no_input", ("--no-input",), _("Never ask; implied when standard input is not a terminal.")),
+        ("verbose", ("-v", "--verbose"), _("Show the conversation with the server on standard error, secrets masked.")),
+        ("json", ("--json",), _("Print one JSON document on standard output.")),
+    ):
+        command = click.option(*flags, is_flag=True, expose_value=False, is_eager=True, callback=keep(name), help=text)(command)
+    return command
+
+
+def read_failed(path: str, error: OSError) -> SmtpsetupError:
+    """An input file that is missing or cannot be read: exit code 66 (CONTRACT section 4), a failing disk 74."""
+    import errno  # noqa: PLC0415  only when something failed
+
+    from smtpsetup.errors import EX_NOINPUT, SmtpsetupError  # noqa: PLC0415  as above
+
+    return SmtpsetupError(
+        "config.invalid",
+        _("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror or error),
+        hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=path),),
+        exit_code=EX_IOERR if error.errno == errno.EIO else EX_NOINPUT,
+    )

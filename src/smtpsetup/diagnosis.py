@@ -1,0 +1,87 @@
+"""What a failure means, in the person's language, with the way out. Pure: the only place where a failure gets its meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.diagnosis_rules import RULES
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
+from smtpsetup.explanations import EXPLANATIONS
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Stage
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.failure import Failure
+    from smtpsetup.providers import Provider, Refusal
+
+_PROVIDER_STEPS_HELP = ("auth.bad-credentials", "auth.app-password-required", "auth.oauth2-required", "auth.disabled-by-admin")
+
+
+def error_code(failure: Failure, provider: Provider | None = None) -> str:
+    """The error code of a failure: what the provider's row says of its own replies first, then the general rules."""
+    refusal = _refusal(failure, provider)
+    if refusal:
+        return refusal.error
+    code = next(rule.error for rule in RULES if rule.fits(failure))
+    if code == "auth.bad-credentials" and provider and provider.auth == (Auth.OAUTH2,):
+        return "auth.oauth2-required"
+    return code
+
+
+def diagnose(failure: Failure, account: Account, provider: Provider | None = None) -> SmtpsetupError:
+    """The failure as an error for a person, ready to be raised."""
+    code = error_code(failure, provider)
+    explanation = EXPLANATIONS[code]
+    facts = {
+        "server": failure.server,
+        "host": failure.server.host,
+        "port": failure.server.port,
+        "username": account.username,
+        "domain": account.address.rpartition("@")[2],
+        "account": account.name,
+        "detail": ", ".join(failure.offered) or failure.detail,
+    }
+    refusal = _refusal(failure, provider)
+    causes = tuple(_(cause).format(**facts) for cause in explanation.causes)
+    if refusal and refusal.note:
+        causes = (refusal.note,)
+    hints = tuple(_(hint).format(**facts) for hint in explanation.hints)
+    url = None
+    if provider and code in _PROVIDER_STEPS_HELP:
+        causes = _provider_causes(code, provider, account, causes)
+        hints = (*provider.enable_steps, *hints) if provider.enable_steps else hints
+        url = provider.enable_url or provider.docs_url or None
+    temporary = failure.reply is not None and failure.reply.is_temporary
+    return SmtpsetupError(
+        code,
+        _(explanation.message).format(**facts),
+        causes=causes,
+        hints=hints,
+        url=url,
+        exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
+        failure=failure,
+    )
+
+
+def _provider_causes(code: str, provider: Provider, account: Account, causes: tuple[str, ...]) -> tuple[str, ...]:
+    """For a refused password at a provider that takes only app passwords, the likeliest cause first."""
+    takes_own_password = Auth.PASSWORD in provider.auth
+    if code == "auth.bad-credentials" and Auth.APP_PASSWORD in provider.auth and not takes_own_password:
+        likely = _("{provider} takes only an app password here, not the one you sign in with on the web.").format(provider=provider.name)
+        return (likely, *causes)
+    if code == "auth.bad-credentials" and provider.username.form == "own" and "@" in account.username:
+        likely = _("At {provider} the user name is not the address but: {label}.").format(provider=provider.name, label=provider.username.label)
+        return (likely, *causes)
+    return causes
+
+
+def _refusal(failure: Failure, provider: Provider | None) -> Refusal | None:
+    reply = failure.reply
+    if provider is None or reply is None or failure.stage is Stage.GREETING:
+        return None
+    text = reply.text.lower()
+    for refusal in provider.refusals:
+        if refusal.code == reply.code and refusal.enhanced in ("", reply.enhanced) and refusal.phrase in text:
+            return refusal
+    return None

@@ -1,0 +1,1 @@
+"""Results for people (`human`, the only importer of rich) and for programs (`json`)."""

@@ -1,0 +1,279 @@
+"""What people read: plain lines that also work without colour, at 60 columns, and with a screen reader."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.model import Auth, Security, Status
+from smtpsetup.workflows.identify import addresses_shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from smtpsetup.account import Account
+    from smtpsetup.accounts import Config
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.model import Server
+    from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
+    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.workflows.identify import Identification
+    from smtpsetup.workflows.send import SendResult
+
+_UNWRAPPED = 10_000  # columns: what is not a terminal gets each sentence on one line, to search in
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that shows text as it is: no markup, no emoji codes, no colours of its own choice."""
+    stream = sys.stderr if stderr else sys.stdout
+    made = Console(file=stream, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal:
+        made.width = _UNWRAPPED
+    return made
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    console().print(prose(text))
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    console(stderr=True).print(prose(text))
+
+
+def prose(text: str, style: str = "") -> Text:
+    """A sentence with its commands (between backticks) and addresses standing out."""
+    shown = Text(text, style=style)
+    shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
+    shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")
+    return shown
+
+
+def _fields(rows: list[tuple[str, RenderableType]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, value)
+    return grid
+
+
+def _steps(steps: tuple[str, ...]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, step in enumerate(steps, start=1):
+        grid.add_row(f"{number}.", prose(step))
+    return grid
+
+
+def _indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, 2), expand=False)
+
+
+def server_line(server: Server) -> str:
+    """A server with what its security is called."""
+    names = {Security.TLS: _("TLS"), Security.STARTTLS: _("STARTTLS"), Security.NONE: _("not encrypted")}
+    return f"{server} {names[server.security]}"
+
+
+def auth_name(auth: Auth) -> str:
+    """What a kind of proof is called."""
+    names = {
+        Auth.PASSWORD: _("password"),
+        Auth.APP_PASSWORD: _("app password"),
+        Auth.OAUTH2: _("OAuth2"),
+        Auth.API_KEY: _("API key"),
+        Auth.TOKEN: _("token"),
+        Auth.NONE: _("no login"),
+    }
+    return names[auth]
+
+
+def _auth_line(auths: tuple[Auth, ...]) -> str:
+    if auths == (Auth.OAUTH2,):
+        return _("OAuth2 only; a password does not work here")
+    return _(" or ").join(auth_name(auth) for auth in auths)
+
+
+def identification(found: Identification, *, stderr: bool = False) -> None:
+    """`identify`, and what `configure` shows before it asks."""
+    provider = found.provider
+    rows: list[tuple[str, RenderableType]] = [(_("Provider"), Text(provider.name, style="bold"))]
+    if found.address.domain != found.address.unicode_domain:
+        rows.append((_("Domain"), addresses_shown(found.address)))
+    for number, server in enumerate(found.servers[:2]):
+        rows.append((_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green")))
+    if found.servers:
+        login = found.username if found.username is not None else provider.username.label
+        rows.append((_("Login"), f"{login}" if found.username else login or _("none")))
+        if found.username_note:
+            rows.append(("", Text(found.username_note, style="dim")))
+        rows.append((_("Proof"), _auth_line(provider.auth)))
+    rows.append((_("Status"), _status_line(provider.status)))
+    parts: list[RenderableType] = [Text(str(found.address), style="bold"), _indented(_fields(rows))]
+    if provider.enable_steps and provider.status is not Status.UNAVAILABLE:
+        parts += [Text(), Text(_("Before you send:") if provider.status is Status.PREPARE else _("Good to know first:")), _indented(_steps(provider.enable_steps))]
+        if provider.enable_url:
+            parts.append(_indented(prose(provider.enable_url)))
+    notes = [*provider.notes, provider.from_policy, limits_line(provider.limits)]
+    if provider.status is not Status.UNAVAILABLE:
+        parts += [Text(), *(_indented(prose(f"• {text}")) for text in notes if text)] if any(notes) else []
+    parts += [Text(), Text(_checked_line(found), style="dim")]
+    console(stderr=stderr).print(Group(*parts))
+
+
+def _status_line(status: Status) -> Text:
+    lines = {
+        Status.OK: Text(_("ready to use"), style="green"),
+        Status.PREPARE: Text(_("something must be switched on first"), style="yellow"),
+        Status.UNAVAILABLE: Text(_("no SMTP at all"), style="red"),
+    }
+    return lines[status]
+
+
+def _checked_line(found: Identification) -> str:
+    month = found.provider.last_checked.strftime("%Y-%m")
+    if found.provider.confidence == "high":
+        return _("Checked {month}.").format(month=month)
+    return _("Checked {month}; sources were few, so this may not be the whole truth.").format(month=month)
+
+
+def limits_line(limits: dict[str, int | str]) -> str:
+    """A provider's limits as one sentence, or `""`."""
+    names = {
+        "messages_per_day": _("{n} messages a day"),
+        "recipients_per_day": _("{n} recipients a day"),
+        "messages_per_hour": _("{n} messages an hour"),
+        "messages_per_minute": _("{n} messages a minute"),
+        "recipients_per_message": _("{n} recipients a message"),
+        "message_size_mb": _("{n} MB a message"),
+    }
+    numbers = ", ".join(text.format(n=limits[key]) for key, text in names.items() if key in limits)
+    said = _("Limits: {numbers}.").format(numbers=numbers) if numbers else ""
+    return f"{said} {limits.get('note', '')}".strip()
+
+
+def account(value: Account, *, is_default: bool) -> None:
+    """`accounts show`."""
+    stores = {
+        "keyring": _("keyring"),
+        "command": _("command `{reference}`"),
+        "file": _("file {reference}"),
+        "env": _("environment variable {reference}"),
+        "systemd": _("systemd credential {reference}"),
+    }
+    rows: list[tuple[str, RenderableType]] = [
+        (_("Address"), value.address),
+        (_("Sender name"), value.from_name or "-"),
+        (_("Provider"), value.provider or "-"),
+        (_("Server"), server_line(value.server)),
+        (_("Login"), value.username or _("none")),
+        (_("Proof"), auth_name(value.auth)),
+    ]
+    if value.auth is not Auth.NONE:
+        rows.append((_("Kept in"), prose(stores[value.secret.store].format(reference=value.secret.reference))))
+    if value.ca_file:
+        rows.append((_("Authority"), value.ca_file))
+    if value.tls_fingerprint:
+        rows.append((_("Fingerprint"), value.tls_fingerprint))
+    rows.append((_("Default"), _("yes") if is_default else _("no")))
+    rows.append((_("Proved"), _("yes, by a login") if value.verified else _("not yet: run `smtpsetup test`")))
+    console().print(Group(Text(value.name, style="bold"), _indented(_fields(rows))))
+
+
+def accounts(config: Config) -> None:
+    """`accounts list`."""
+    if not config.accounts:
+        say(_("No account is configured yet. Set one up: `smtpsetup configure`."))
+        return
+    rows: list[tuple[str, RenderableType]] = [
+        (f"{'*' if name == config.default else ' '} {name}", server_line(value.server)) for name, value in config.accounts.items()
+    ]
+    console().print(_fields(rows))
+
+
+def error(problem: SmtpsetupError) -> None:
+    """What happened, the server's words, the causes, a blank line, and what to do."""
+    parts: list[RenderableType] = [Text.assemble((_("Error: "), "bold red"), prose(problem.message, "bold"))]
+    excerpt = getattr(problem, "text", "")
+    if excerpt:
+        parts.append(Padding(Text(f"{excerpt}\n{' ' * getattr(problem, 'position', 0)}^"), (0, 0, 0, 2)))
+    reply = problem.failure.reply if problem.failure else None
+    if reply:
+        parts.append(_indented(_fields([(_("The server said:"), Text(str(reply)))])))
+    if problem.causes:
+        label = ngettext("Cause:", "Possible causes:", len(problem.causes))
+        causes = Group(*(prose(cause if len(problem.causes) == 1 else f"• {cause}") for cause in problem.causes))
+        parts.append(_indented(_fields([(label, causes)])))
+    if problem.hints:
+        parts += [Text(), Text(_("What to do:")), _indented(_steps(problem.hints))]
+    if problem.url:
+        parts.append(_indented(prose(problem.url)))
+    parts += [Text(), Text(f"({problem.code})", style="dim")]
+    console(stderr=True).print(Group(*parts))
+
+
+def sandbox(facts: SandboxFacts) -> None:
+    """What `sandbox` is ready with, and how to use it."""
+    command = f"smtpsetup configure test@example.com --host localhost --port {facts.tls_port} --security tls --ca-file {facts.ca_file}"
+    rows: list[tuple[str, RenderableType]] = [
+        (_("TLS"), f"{facts.host}:{facts.tls_port}"),
+        (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
+        (_("Login"), _("any user name, password: {password}").format(password=facts.password)),
+        (_("Authority"), facts.ca_file),
+    ]
+    parts = [
+        Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold"),
+        _indented(_fields(rows)),
+        Text(),
+        prose(_("In another terminal: `{command}`").format(command=command)),
+        Text(),
+    ]
+    console().print(Group(*parts), soft_wrap=True)
+
+
+def caught_mail(mail: CaughtMail) -> None:
+    """A mail that the sandbox caught, as its reader would see it."""
+    rows: list[tuple[str, RenderableType]] = [(label, Text(value)) for label, value in mail.shown_headers]
+    rows.append((_("Envelope"), Text(f"{mail.sender} → {', '.join(mail.recipients)}")))
+    if mail.username:
+        rows.append((_("Login"), Text(mail.username)))
+    rows += [(_("Attachment"), Text(name)) for name in mail.attachments]
+    if mail.file:
+        rows.append((_("Saved as"), Text(mail.file)))
+    title = _("Mail {number}").format(number=mail.number)
+    out = console()
+    width = min(out.width, 78)
+    head = Text(f"── {title} {'─' * max(0, width - len(title) - 4)}", style="bold green")
+    out.print(Group(head, _fields(rows), Text(), Text(mail.text.rstrip()), Text()))
+
+
+def checked(report: CheckReport) -> None:
+    """The end of a `test` that went well."""
+    rows: list[tuple[str, RenderableType]] = []
+    if report.tls:
+        expiry = _("certificate valid until {day}").format(day=report.tls.not_after[:10]) if report.tls.not_after else _("certificate known by its fingerprint")
+        rows.append((_("TLS"), f"{report.tls.version}, {report.tls.cipher}, {expiry}" + (f" ({report.tls.issuer})" if report.tls.issuer else "")))
+    rows.append((_("Offers"), ", ".join(report.capabilities)))
+    if report.message_id:
+        rows.append((_("Message-ID"), report.message_id))
+        done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(to=report.to)
+    else:
+        done = _("The login works. No mail was sent.")
+    console().print(Group(Text(), _fields(rows), Text(), prose(done, "green")))
+
+
+def sent(result: SendResult) -> None:
+    """The end of a `send` that went well, at a terminal."""
+    words = str(result.reply) if result.reply else ""
+    console().print(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))

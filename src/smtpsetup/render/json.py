@@ -1,0 +1,157 @@
+"""The JSON of CONTRACT section 3: one document, its key sets fixed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.failure import Reply
+    from smtpsetup.model import Server
+    from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
+    from smtpsetup.transport.session import StageResult
+    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.workflows.identify import Identification
+    from smtpsetup.workflows.send import SendResult
+
+SCHEMA = 1
+
+
+def document(command: str, result: object | None, error: SmtpsetupError | None = None) -> str:
+    """The whole document, on one line."""
+    content: dict[str, object] = {"schema": SCHEMA, "command": command, "ok": error is None}
+    if error is not None:
+        content["error"] = _error(error)
+    if result is not None:
+        content["result"] = result
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _error(error: SmtpsetupError) -> dict[str, object]:
+    from smtpsetup.errors import EX_TEMPFAIL  # noqa: PLC0415  most runs have no error
+
+    failure = error.failure
+    return {
+        "code": error.code,
+        "stage": error.stage,
+        "message": error.message,
+        "causes": list(error.causes),
+        "hints": list(error.hints),
+        "url": error.url,
+        "retry": error.exit_code == EX_TEMPFAIL,
+        "reply": reply(failure.reply) if failure else None,
+    }
+
+
+def reply(value: Reply | None) -> dict[str, object] | None:
+    """A server's reply."""
+    return None if value is None else {"code": value.code, "enhanced": value.enhanced or None, "text": value.text}
+
+
+def server(value: Server) -> dict[str, object]:
+    """A server."""
+    return {"host": value.host, "port": value.port, "security": str(value.security)}
+
+
+def identification(found: Identification) -> dict[str, object]:
+    """`identify`."""
+    provider = found.provider
+    notes = [*provider.notes, provider.from_policy] if provider.from_policy else list(provider.notes)
+    return {
+        "address": str(found.address),
+        "domain": found.address.domain,
+        "provider": {"id": provider.id, "name": provider.name},
+        "source": found.source,
+        "confidence": provider.confidence,
+        "servers": [server(value) for value in found.servers],
+        "username": found.username,
+        "username_note": found.username_note,
+        "auth": [str(auth) for auth in provider.auth],
+        "status": str(provider.status),
+        "enable": {"steps": list(provider.enable_steps), "url": provider.enable_url or None},
+        "limits": dict(provider.limits),
+        "notes": notes,
+        "docs_url": provider.docs_url or None,
+        "last_checked": provider.last_checked.isoformat(),
+        "needs_confirmation": found.needs_confirmation,
+    }
+
+
+def account(value: Account, *, is_default: bool) -> dict[str, object]:
+    """`configure` and `accounts show`."""
+    return {
+        "account": value.name,
+        "address": value.address,
+        "from_name": value.from_name,
+        "provider": value.provider or None,
+        **server(value.server),
+        "auth": str(value.auth),
+        "username": value.username,
+        "secret_store": str(value.secret.store),
+        "default": is_default,
+        "verified": value.verified,
+    }
+
+
+def check_report(report: CheckReport) -> dict[str, object]:
+    """`test`."""
+    tls = report.tls
+    facts: dict[str, Any] | None = None
+    if tls is not None:
+        facts = {"version": tls.version, "cipher": tls.cipher, "not_after": tls.not_after or None, "issuer": tls.issuer or None}
+    return {
+        "account": report.account.name,
+        "server": server(report.account.server),
+        "stages": [_stage(result) for result in report.stages],
+        "capabilities": list(report.capabilities),
+        "tls": facts,
+        "message_id": report.message_id,
+        "to": report.to,
+        "working_alternative": None,
+    }
+
+
+def _stage(result: StageResult) -> dict[str, object]:
+    return {"stage": str(result.stage), "status": str(result.status), "ms": result.ms, "detail": result.detail, "reply": reply(result.reply)}
+
+
+def send_result(result: SendResult) -> dict[str, object]:
+    """`send`."""
+    return {
+        "account": result.account,
+        "message_id": result.message_id,
+        "accepted": list(result.accepted),
+        "refused": [
+            {"address": entry.address, "code": entry.error.code, "reply": reply(entry.error.failure.reply if entry.error.failure else None)}
+            for entry in result.refused
+        ],
+        "queued": False,
+        "outbox_id": None,
+        "reply": reply(result.reply),
+    }
+
+
+def sandbox(facts: SandboxFacts) -> dict[str, object]:
+    """What `sandbox` is ready with."""
+    return {
+        "host": facts.host,
+        "tls_port": facts.tls_port,
+        "starttls_port": facts.starttls_port,
+        "ca_file": facts.ca_file,
+        "password": facts.password,
+    }
+
+
+def caught_mail(mail: CaughtMail) -> dict[str, object]:
+    """A mail that `sandbox` caught."""
+    return {
+        "number": mail.number,
+        "username": mail.username,
+        "sender": mail.sender,
+        "recipients": list(mail.recipients),
+        "subject": mail.subject,
+        "size": len(mail.content),
+        "file": mail.file,
+    }

@@ -1,0 +1,90 @@
+"""The table of stages that fills while a check runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Stage, StageStatus
+from smtpsetup.render.human import console
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from smtpsetup.transport.session import StageResult
+
+_STYLES = {StageStatus.OK: "green", StageStatus.WARNING: "yellow", StageStatus.FAILED: "bold red", StageStatus.SKIPPED: "dim"}
+
+
+def _stage_name(stage: Stage) -> str:
+    names = {
+        Stage.DNS: _("Name"),
+        Stage.CONNECT: _("Connection"),
+        Stage.TLS: _("TLS"),
+        Stage.GREETING: _("Greeting"),
+        Stage.EHLO: _("EHLO"),
+        Stage.STARTTLS: _("STARTTLS"),
+        Stage.AUTH: _("Login"),
+        Stage.MAIL: _("Sender"),
+        Stage.RCPT: _("Recipient"),
+        Stage.DATA: _("Message"),
+        Stage.QUIT: _("Goodbye"),
+    }
+    return names[stage]
+
+
+def _status_name(status: StageStatus) -> str:
+    names = {
+        StageStatus.OK: _("ok"),
+        StageStatus.WARNING: _("warning"),
+        StageStatus.FAILED: _("failed"),
+        StageStatus.SKIPPED: _("skipped"),
+    }
+    return names[status]
+
+
+class StageTable:
+    """Rows for the planned stages, filled by `update` as their results come; a context manager."""
+
+    def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False) -> None:
+        self._planned = planned
+        self._results: dict[Stage, StageResult] = {}
+        self._finished = False
+        self._live = Live(console=console(stderr=stderr), get_renderable=self._table, refresh_per_second=8)
+
+    def __enter__(self) -> StageTable:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._finished = True
+        self._live.refresh()
+        self._live.stop()
+
+    def update(self, result: StageResult) -> None:
+        """Fill a row."""
+        self._results[result.stage] = result
+        self._live.refresh()
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
+        running = next((stage for stage in self._planned if stage not in self._results), None)
+        for stage in self._planned:
+            result = self._results.get(stage)
+            if result is not None:
+                status = Text(_status_name(result.status), style=_STYLES[result.status])
+                said = str(result.reply).splitlines()[-1] if result.reply and stage is not Stage.EHLO else ""
+                table.add_row(_stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim"))
+            elif self._finished:
+                table.add_row(_stage_name(stage), Text(_status_name(StageStatus.SKIPPED), style="dim"), "", "")
+            else:
+                table.add_row(_stage_name(stage), Text("…" if stage is running else "", style="dim"), "", "")
+        return table

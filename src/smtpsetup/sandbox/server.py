@@ -1,0 +1,190 @@
+"""The sandbox's server: TLS and STARTTLS on loopback with a throw-away authority, a login, and every mail handed to a callback."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import logging
+import ssl
+import threading
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trustme
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from smtpsetup.compose import text_of
+from smtpsetup.model import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+HOST = "127.0.0.1"
+PASSWORD = "sandbox"  # noqa: S105  printed for everyone: it opens nothing but the sandbox
+SIZE_LIMIT = 50_000_000  # bytes
+_SHOWN = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFacts:
+    """Where the sandbox listens and what it takes to use it."""
+
+    host: str
+    tls_port: int
+    starttls_port: int
+    ca_file: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtMail:
+    """A mail as it came over the wire."""
+
+    number: int
+    username: str
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    file: str | None
+
+    @property
+    def message(self) -> EmailMessage:
+        """The mail, parsed."""
+        return email.message_from_bytes(self.content, policy=email.policy.default)
+
+    @property
+    def subject(self) -> str:
+        """The subject, safe to show."""
+        return plain_text(str(self.message.get("Subject", "")))
+
+    @property
+    def shown_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that a reader looks at, safe to show."""
+        return tuple((name, plain_text(str(self.message[name]))) for name in _SHOWN if name in self.message)
+
+    @property
+    def text(self) -> str:
+        """The text that a reader sees, safe to show."""
+        part = self.message.get_body(("plain", "html"))
+        if part is None:
+            return ""
+        content = part.get_content()
+        shown = text_of(content) if part.get_content_subtype() == "html" else content
+        return "\n".join(plain_text(line) for line in str(shown).splitlines())
+
+    @property
+    def attachments(self) -> tuple[str, ...]:
+        """Name, type and size of each attachment, safe to show."""
+        found = []
+        for part in self.message.iter_attachments():
+            size = len(part.get_payload(decode=True) or b"")  # type: ignore[arg-type]  # typeshed cannot know that decode=True gives bytes
+            found.append(plain_text(f"{part.get_filename() or '?'} ({part.get_content_type()}, {size} bytes)"))
+        return tuple(found)
+
+
+class Sandbox:
+    """The running server, as a context manager. Mails are handed to `on_mail` in the server's own thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: bool = False,
+        ports: tuple[int, int] = (0, 0),
+        on_mail: Callable[[CaughtMail], None] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._keep = keep
+        self._ports = ports
+        self._on_mail = on_mail or (lambda _mail: None)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._servers: list[asyncio.Server] = []
+        self.mails: list[CaughtMail] = []
+
+    def __enter__(self) -> SandboxFacts:
+        warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd")  # that port is TLS from the start
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
+        authority = trustme.CA(organization_name="smtpsetup sandbox")
+        ca_file = self._directory / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", HOST).configure_cert(context)
+        self._thread.start()
+        try:
+            tls_port = self._listen(self._ports[0], partial(self._smtp, auth_require_tls=False), context)
+            starttls_port = self._listen(self._ports[1], partial(self._smtp, auth_require_tls=True, tls_context=context), None)
+        except OSError:
+            self._stop()
+            raise
+        return SandboxFacts(HOST, tls_port, starttls_port, str(ca_file), PASSWORD)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        async def close() -> None:
+            for server in self._servers:
+                server.close()
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _listen(self, port: int, factory: Callable[[], SMTP], context: ssl.SSLContext | None) -> int:
+        listening = self._loop.create_server(factory, HOST, port, ssl=context)
+        server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    def _smtp(self, **options: Any) -> SMTP:  # noqa: ANN401  aiosmtpd's own options
+        return SMTP(
+            self,
+            hostname="localhost",
+            ident="smtpsetup sandbox",
+            authenticator=self._authenticate,
+            auth_required=True,
+            enable_SMTPUTF8=True,
+            data_size_limit=SIZE_LIMIT,
+            loop=self._loop,
+            **options,
+        )
+
+    def _authenticate(self, _server: SMTP, session: Session, _envelope: Envelope, _mechanism: str, auth_data: object) -> AuthResult:
+        if not isinstance(auth_data, LoginPassword) or auth_data.password != PASSWORD.encode():
+            return AuthResult(success=False, handled=False)
+        session.login_name = auth_data.login.decode("utf-8", "replace")  # type: ignore[attr-defined]  # Session takes any attribute
+        return AuthResult(success=True)
+
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        """Keep the mail and tell of it."""
+        content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
+        number = len(self.mails) + 1
+        file = self._directory / f"{number:04d}.eml" if self._keep else None
+        if file:
+            with suppress(FileExistsError):
+                file.touch(mode=0o600)
+            file.write_bytes(content)
+        mail = CaughtMail(
+            number,
+            getattr(session, "login_name", ""),
+            envelope.mail_from or "",
+            tuple(envelope.rcpt_tos),
+            content,
+            str(file) if file else None,
+        )
+        self.mails.append(mail)
+        self._on_mail(mail)
+        return f"250 2.0.0 Caught as mail {number}"

@@ -1,0 +1,110 @@
+"""The `test` command: a login and a real test mail, stage by stage."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_mailboxes
+from smtpsetup.diagnosis import diagnose
+from smtpsetup.failure import TransportError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Security, Stage, StageStatus
+from smtpsetup.transport.session import Session, StageResult
+from smtpsetup.transport.submit import Envelope
+from smtpsetup.workflows.connection import session_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.account import Account
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.transport.tls import TlsFacts
+
+DEADLINE_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """How each stage went and what was learned. `error` is None when everything asked for worked."""
+
+    account: Account
+    stages: tuple[StageResult, ...]
+    capabilities: tuple[str, ...]
+    tls: TlsFacts | None
+    message_id: str | None
+    to: str | None
+    error: SmtpsetupError | None
+
+
+def planned_stages(account: Account, *, login_only: bool) -> tuple[Stage, ...]:
+    """The stages that a check goes through, in order."""
+    order = {
+        Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
+        Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
+        Security.NONE: (Stage.GREETING, Stage.EHLO),
+    }
+    login = () if account.auth is Auth.NONE else (Stage.AUTH,)
+    mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
+    return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
+
+
+def check(  # noqa: PLR0913  what a check depends on, all keywords
+    account: Account,
+    secret: Secret | None,
+    *,
+    provider: Provider | None = None,
+    to: str | None = None,
+    login_only: bool = False,
+    on_stage: Callable[[StageResult], None] | None = None,
+    trace: Callable[[str], None] | None = None,
+) -> CheckReport:
+    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only."""
+    stages: list[StageResult] = []
+
+    def keep(result: StageResult) -> None:
+        if result.stage in (Stage.EHLO, Stage.TLS):  # after STARTTLS the server is greeted a second time; the last answer counts
+            stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
+        stages.append(result)
+        if on_stage:
+            on_stage(result)
+
+    recipient = None if login_only else parse_mailboxes(to or account.address)[0]
+    session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=keep, trace=trace)
+    message_id, error = None, None
+    try:
+        with session:
+            session.open()
+            if account.auth is not Auth.NONE and secret is not None:
+                session.log_in(account.username, secret)
+            if recipient is not None:
+                message_id = _send_test_mail(session, account, recipient)
+    except TransportError as failed:
+        error = diagnose(failed.failure, account, provider)
+    planned = planned_stages(account, login_only=login_only)
+    reached = {result.stage for result in stages}
+    skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
+    ordered = sorted((*stages, *skipped), key=lambda result: planned.index(result.stage))
+    capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
+    shown_to = recipient.address.wire if recipient else None
+    return CheckReport(account, tuple(ordered), capabilities, session.tls_facts, message_id, shown_to, error)
+
+
+def _send_test_mail(session: Session, account: Account, recipient: Mailbox) -> str:
+    sender = Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+    text = _("This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\nServer: {server}\nUser name: {username}\nTime: {time}\n")
+    draft = Draft(
+        sender,
+        to=(recipient,),
+        subject=_("Test mail from smtpsetup: sending works"),
+        text=text.format(server=account.server, username=account.username, time=now.isoformat(sep=" ", timespec="seconds")),
+        headers=(("Auto-Submitted", "auto-generated"),),
+    )
+    message_id = new_message_id(sender.address.domain)
+    message = compose(draft, now=now, message_id=message_id)
+    session.send(Envelope(sender.address.wire, draft.recipients), message)
+    return message_id

@@ -1,0 +1,96 @@
+"""Saving a proven account and its secret: both, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup import accounts, credentials
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.explanations import EXPLANATIONS
+from smtpsetup.i18n import gettext as _
+from smtpsetup.secret_source import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smtpsetup.account import Account
+    from smtpsetup.model import Secret, Server
+    from smtpsetup.providers import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What saving came to. `left_in_keyring` says that an earlier password of the account could not be deleted there."""
+
+    is_default: bool
+    left_in_keyring: bool
+
+
+def save(path: Path, account: Account, secret: Secret | None, *, make_default: bool) -> Saved:
+    """Save the account, and the secret (None where there is none to keep) in the place that the account names.
+
+    Raises SmtpsetupError or OSError; then the configuration and the keyring are as they were.
+    """
+    config = accounts.load(path)
+    earlier = config.accounts.get(account.name)
+    make_default = make_default or not config.default
+    before = credentials.store(account, secret) if secret is not None else None
+    try:
+        accounts.save(path, account, make_default=make_default)
+    except BaseException:
+        if secret is not None and account.secret.store is Store.KEYRING:
+            _restore(account, before)
+        raise
+    moved_away = earlier is not None and earlier.secret.store is Store.KEYRING and account.secret.store is not Store.KEYRING
+    return Saved(make_default or config.default == account.name, moved_away and not _forgotten(earlier))
+
+
+def remove(path: Path, account: Account, *, keep_secret: bool) -> bool:
+    """Remove an account and, unless told to keep it, its secret from the keyring; whether a secret was removed. Raises as `save`."""
+    secret = None
+    if not keep_secret and account.secret.store is Store.KEYRING:
+        try:
+            secret = credentials.read(account, may_prompt=True)
+        except SmtpsetupError as error:
+            if error.code != "secret.missing":
+                raise
+        else:
+            credentials.forget(account.secret, account.name)
+    try:
+        accounts.remove(path, account.name)
+    except BaseException:
+        if secret is not None:
+            credentials.store(account, secret)
+        raise
+    return secret is not None
+
+
+def oauth2_required(server: Server, provider: Provider) -> SmtpsetupError:
+    """The error for a provider that takes nothing but OAuth2, told before the person has typed a password."""
+    explanation = EXPLANATIONS["auth.oauth2-required"]
+    return SmtpsetupError(
+        "auth.oauth2-required",
+        _(explanation.message).format(server=server),
+        causes=(*(_(cause) for cause in explanation.causes), *provider.notes),
+        hints=tuple(_(hint) for hint in explanation.hints),
+        url=provider.docs_url or provider.enable_url or None,
+    )
+
+
+def _restore(account: Account, before: Secret | None) -> None:
+    if before is None:
+        credentials.forget(account.secret, account.name)
+    else:
+        credentials.store(account, before)
+
+
+def _forgotten(earlier: Account | None) -> bool:
+    """Whether the keyring holds nothing of this account any more; where it cannot be asked, the person is told."""
+    if earlier is None:
+        return True
+    try:
+        credentials.forget(earlier.secret, earlier.name)
+    except SmtpsetupError:
+        return False
+    return True
