@@ -130,7 +130,7 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise _invalid(path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version))
     accounts = table.get("accounts", {})
     if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
-        raise _invalid(path, _("every account must be a table, such as [accounts.\"info@mittforetag.se\"]"))
+        raise _invalid(path, _('every account must be a table, such as [accounts."info@mittforetag.se"]'))
     default = table.get("default", "")
     if not isinstance(default, str):
         raise _invalid(path, _("{key} must be a string").format(key="default"))

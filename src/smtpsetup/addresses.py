@@ -9,11 +9,10 @@ from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 
-_ATEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]|[^\x00-\x7f]")
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_LITERAL = re.compile(r"\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\]")
+_SPECIALS = frozenset("!#$%&'*+/=?^_`{|}~.-")
 _LOCAL_PART_OCTETS = 64
 _DOMAIN_OCTETS = 253
+_LABEL_OCTETS = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _local_part(text: str) -> tuple[str, int]:
             raise MalformedAddressError(_("after the closing quote there must be an @"), text, end)
         return local, end
     for position, char in enumerate(local):
-        if not _ATEXT.fullmatch(char):
+        if char.isascii() and not (char.isalnum() or char in _SPECIALS):
             raise MalformedAddressError(_("{char} cannot stand there").format(char=_named(char)), text, position)
     for fault in (0 if local.startswith(".") else -1, local.find(".."), end - 1 if local.endswith(".") else -1):
         if fault >= 0:
@@ -99,7 +98,7 @@ def _domain(text: str, start: int) -> tuple[str, str]:
     domain = text[start:]
     if not domain:
         raise MalformedAddressError(_("there is nothing after the @"), text, start)
-    if _LITERAL.fullmatch(domain):
+    if domain.startswith("[") and re.fullmatch(r"\[(IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\]", domain):
         return domain, domain
     if "@" in domain:
         raise MalformedAddressError(_("there is more than one @"), text, start + domain.index("@"))
@@ -163,7 +162,7 @@ def _check_labels(wire: str) -> None:
     for label in wire.split("."):
         if not label:
             raise InvalidDomainError(_("an empty part between two dots") if position else _("the domain starts with a dot"), position)
-        if not _LABEL.fullmatch(label):
+        if not (label.replace("-", "").isalnum() and label[0] != "-" != label[-1] and len(label) <= _LABEL_OCTETS):
             raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=plain_text(label)), position)
         position += len(label) + 1
 

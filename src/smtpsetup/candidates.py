@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smtpsetup.providers import Provider
 
 DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
-_IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_IPV4 = r"\d{1,3}(\.\d{1,3}){3}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def checked_host(text: str) -> str:
     if host.count(":") == 1:
         name, _colon, port = host.partition(":")
         raise InvalidHostError(_("Give the host and the port apart: --host {host} --port {port}.").format(host=name, port=port))
-    if ":" in host or _IPV4.fullmatch(host):
+    if ":" in host or re.fullmatch(_IPV4, host):
         return _checked_ip(host)
     try:
         return domain_forms(host)[0]
@@ -76,7 +76,7 @@ def _checked_ip(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine by its name or address alone."""
-    return host == "localhost" or host == "::1" or bool(_IPV4.fullmatch(host) and host.startswith("127."))  # noqa: PLR1714
+    return host == "localhost" or host == "::1" or bool(re.fullmatch(_IPV4, host) and host.startswith("127."))  # noqa: PLR1714
 
 
 def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:

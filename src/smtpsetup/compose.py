@@ -156,6 +156,8 @@ def _header_addresses(mailboxes: tuple[Mailbox, ...]) -> tuple[HeaderAddress, ..
 def _add_content(message: EmailMessage, draft: Draft) -> None:
     text = draft.text
     if draft.html and not text:
+        from smtpsetup.html_text import text_of  # noqa: PLC0415  only HTML mail without a text part needs it
+
         text = text_of(draft.html)
     message.set_content(_with_final_newline(text))
     if draft.html:
@@ -175,47 +177,3 @@ def _add_content(message: EmailMessage, draft: Draft) -> None:
 
 def _with_final_newline(text: str) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
-
-
-def text_of(html: str) -> str:
-    """The text that an HTML page shows, for readers without HTML: blocks on their own lines, links with their address."""
-    from html.parser import HTMLParser  # noqa: PLC0415  only HTML mail without a text part needs it
-
-    class Reader(HTMLParser):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts: list[str] = []
-            self.silent = 0
-            self.link = ""
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            if tag in {"script", "style", "head", "title"}:
-                self.silent += 1
-            elif tag in {"p", "div", "h1", "h2", "h3", "h4", "tr", "table", "ul", "ol", "blockquote"}:
-                self.parts.append("\n\n" if tag in {"p", "h1", "h2", "h3", "h4", "blockquote"} else "\n")
-            elif tag == "br":
-                self.parts.append("\n")
-            elif tag == "li":
-                self.parts.append("\n- ")
-            elif tag == "td":
-                self.parts.append(" ")
-            elif tag == "a":
-                self.link = dict(attrs).get("href") or ""
-
-        def handle_endtag(self, tag: str) -> None:
-            if tag in {"script", "style", "head", "title"}:
-                self.silent = max(0, self.silent - 1)
-            elif tag == "a" and self.link.startswith(("http:", "https:")):
-                self.parts.append(f" <{self.link}>")
-                self.link = ""
-            elif tag in {"p", "h1", "h2", "h3", "h4", "blockquote"}:
-                self.parts.append("\n\n")
-
-        def handle_data(self, data: str) -> None:
-            if not self.silent:
-                self.parts.append(re.sub(r"\s+", " ", data))
-
-    reader = Reader()
-    reader.feed(html)
-    lines = [line.strip() for line in "".join(reader.parts).splitlines()]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

@@ -159,7 +159,7 @@ def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: 
         raise SmtpsetupError(
             "config.invalid",
             _("The configuration writes {key} in a form that smtpsetup cannot change.").format(key=".".join(path)),
-            hints=(_("Write every account as a table of its own, such as [accounts.\"info@mittforetag.se\"]. Nothing was changed."),),
+            hints=(_('Write every account as a table of its own, such as [accounts."info@mittforetag.se"]. Nothing was changed.'),),
         )
     return after
 

@@ -88,7 +88,12 @@ RULES: tuple[Rule, ...] = (
     Rule("auth.app-password-required", (Stage.AUTH,), codes=(5,), phrase=r"app(lication)?[- ](specific )?password|authori[sz]ation code|#AUTH005"),
     Rule("auth.sign-in-blocked", (Stage.AUTH,), codes=(534,)),
     Rule("auth.sign-in-blocked", (Stage.AUTH,), codes=(5,), phrase=r"web browser|did not meet the criteria|suspicious|conditional access"),
-    Rule("auth.disabled-by-admin", (Stage.AUTH,), codes=(5,), phrase=r"smtpclientauthentication is disabled|security defaults|disabled by (your )?admin"),
+    Rule(
+        "auth.disabled-by-admin",
+        (Stage.AUTH,),
+        codes=(5,),
+        phrase=r"smtpclientauthentication is disabled|security defaults|disabled by (your )?admin",
+    ),
     Rule("auth.oauth2-required", (Stage.AUTH,), codes=(5,), phrase=r"basic authentication is (disabled|not supported)"),
     Rule("auth.oauth2-required", codes=(550,), enhanced=r"5\.7\.30"),
     Rule("auth.too-many-attempts", (Stage.AUTH,), phrase=r"too many|many times|rate limit|try again later"),
@@ -99,7 +104,12 @@ RULES: tuple[Rule, ...] = (
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
     # the mail itself
     Rule("auth.required", _MAIL_ON, codes=(530,)),
-    Rule("auth.required", _MAIL_ON, codes=(5,), phrase=r"authentication (is )?required|not authenticated|turn on smtp auth|unauthenticated senders|must authenticate"),
+    Rule(
+        "auth.required",
+        _MAIL_ON,
+        codes=(5,),
+        phrase=r"authentication (is )?required|not authenticated|turn on smtp auth|unauthenticated senders|must authenticate",
+    ),
     Rule("limit.account-blocked", _MAIL_ON, codes=(5,), phrase=r"suspend|account (is )?(locked|disabled|blocked)|unusual sending"),
     Rule("limit.quota", _MAIL_ON, enhanced=r"5\.4\.5"),
     Rule("limit.quota", _MAIL_ON, phrase=r"quota|(daily|sending|hourly|message) limit|limit exceeded|credits"),

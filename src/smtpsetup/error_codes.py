@@ -1,23 +1,23 @@
 """Every error code there is (CONTRACT section 6): what rules and providers' refusals may name."""
 
-ERROR_CODES = frozenset(
-    """
-    config.no-account config.invalid config.permissions config.address-malformed config.no-settings-found config.provider-without-smtp
-    secret.missing secret.keyring-unavailable secret.keyring-locked secret.command-failed secret.file-permissions
-    dns.not-found dns.temporary
-    connect.refused connect.timeout connect.unreachable connect.port-blocked connect.intercepted
-    tls.certificate-expired tls.hostname-mismatch tls.untrusted tls.fingerprint-mismatch tls.protocol-too-old tls.not-spoken tls.expected
-    tls.handshake-failed
-    greeting.rejected greeting.not-smtp greeting.timeout
-    ehlo.name-rejected
-    starttls.not-offered starttls.refused starttls.required starttls.injection
-    auth.not-offered auth.no-common-mechanism auth.bad-credentials auth.app-password-required auth.oauth2-required auth.disabled-by-admin
-    auth.sign-in-blocked auth.too-many-attempts auth.temporary auth.required auth.token-expired auth.token-revoked auth.consent-required
-    mail.sender-not-allowed mail.sender-unverified mail.smtputf8-unsupported
-    rcpt.unknown rcpt.relay-denied rcpt.greylisted rcpt.too-many rcpt.mailbox-full
-    data.too-large data.content-rejected data.unauthenticated-domain data.line-too-long data.lost-before-reply
-    limit.rate limit.quota limit.account-blocked
-    server.client-blocked server.shutting-down server.temporary server.refused server.protocol-error
-    connection.lost internal.bug
-    """.split()
-)
+_CAUSES = {
+    "config": "no-account invalid permissions address-malformed no-settings-found provider-without-smtp",
+    "secret": "missing keyring-unavailable keyring-locked command-failed file-permissions",
+    "dns": "not-found temporary",
+    "connect": "refused timeout unreachable port-blocked intercepted",
+    "tls": "certificate-expired hostname-mismatch untrusted fingerprint-mismatch protocol-too-old not-spoken expected handshake-failed",
+    "greeting": "rejected not-smtp timeout",
+    "ehlo": "name-rejected",
+    "starttls": "not-offered refused required injection",
+    "auth": "not-offered no-common-mechanism bad-credentials app-password-required oauth2-required disabled-by-admin sign-in-blocked "
+    "too-many-attempts temporary required token-expired token-revoked consent-required",
+    "mail": "sender-not-allowed sender-unverified smtputf8-unsupported",
+    "rcpt": "unknown relay-denied greylisted too-many mailbox-full",
+    "data": "too-large content-rejected unauthenticated-domain line-too-long lost-before-reply",
+    "limit": "rate quota account-blocked",
+    "server": "client-blocked shutting-down temporary refused protocol-error",
+    "connection": "lost",
+    "internal": "bug",
+}
+
+ERROR_CODES = frozenset(f"{stage}.{cause}" for stage, causes in _CAUSES.items() for cause in causes.split())

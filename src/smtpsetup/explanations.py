@@ -135,7 +135,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "starttls.required": Explanation(
         N_("The connection to {server} is not encrypted, so the login was stopped."),
-        (N_("The account says `security = \"none\"`, which is for servers on this machine only."),),
+        (N_('The account says `security = "none"`, which is for servers on this machine only.'),),
         (N_("Use `--security starttls` or `--security tls`."),),
     ),
     "starttls.injection": Explanation(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gettext as _gettext
 import os
 from functools import cache
-from pathlib import Path
 
 DOMAIN = "smtpsetup"
-LOCALE_DIR = Path(__file__).parent / "locale"
+LOCALE_DIR = os.path.join(os.path.dirname(__file__), "locale")
 LANGUAGES = ("en", "sv")
 _VARIABLES = ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -31,7 +30,7 @@ def language() -> str:
 def _catalogue() -> _gettext.NullTranslations:
     if language() == "en":
         return _gettext.NullTranslations()
-    return _gettext.translation(DOMAIN, str(LOCALE_DIR), languages=[language()])
+    return _gettext.translation(DOMAIN, LOCALE_DIR, languages=[language()])
 
 
 def gettext(message: str) -> str:
@@ -53,5 +52,5 @@ def translate_click() -> None:
     """Let Click's own texts (usage, prompts, errors) come from the same catalogue."""
     if language() != "en":
         os.environ["LANGUAGE"] = language()
-        _gettext.bindtextdomain(DOMAIN, str(LOCALE_DIR))
+        _gettext.bindtextdomain(DOMAIN, LOCALE_DIR)
         _gettext.textdomain(DOMAIN)

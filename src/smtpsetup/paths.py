@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def config_dir() -> Path:
-    """The directory of the user's configuration."""
-    import platformdirs  # noqa: PLC0415  only commands that read the configuration need it
+def config_dir() -> str:
+    """The directory of the user's configuration, as platformdirs has it.
 
-    return Path(platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True))
+    Where the XDG directories rule, its rule is followed here: importing platformdirs would be a tenth of an `identify` (bench/startup.py).
+    """
+    if sys.platform in ("win32", "darwin"):
+        import platformdirs  # noqa: PLC0415  see above
+
+        return platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True)
+    base = os.environ.get("XDG_CONFIG_HOME", "").strip()
+    return os.path.join(base or os.path.expanduser("~/.config"), "smtpsetup")
 
 
 def config_file(chosen: str | None = None) -> Path:
     """The configuration: the chosen file, `SMTPSETUP_CONFIG`, or `config.toml` in the configuration directory."""
+    from pathlib import Path  # noqa: PLC0415  identify has no use for it
+
     named = chosen or os.environ.get("SMTPSETUP_CONFIG")
-    return Path(named).expanduser() if named else config_dir() / "config.toml"
+    return Path(named).expanduser() if named else Path(config_dir(), "config.toml")
 
 
-def own_provider_table() -> Path:
-    """The user's own rows of the provider table; it need not exist."""
-    return config_dir() / "providers.toml"
+def own_provider_table() -> str:
+    """The user's own rows of the provider table; the file need not exist."""
+    return os.path.join(config_dir(), "providers.toml")

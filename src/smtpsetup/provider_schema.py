@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.error_codes import ERROR_CODES
@@ -78,7 +77,7 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from shape
     if shape:
         return
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row["id"]):
+    if not row["id"].isascii() or row["id"] != row["id"].lower() or not all(part.isalnum() for part in row["id"].split("-")):
         yield _("{key} must be {wanted}").format(key="id", wanted=_("lower-case letters, digits and hyphens"))
     yield from _choice("status", row["status"], Status)
     yield from _choice("confidence", row["confidence"], CONFIDENCE)
@@ -92,9 +91,9 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
     for auth in row["auth"]:
         yield from _choice("auth", auth, Auth)
     if row["status"] != Status.UNAVAILABLE and not (row["servers"] and row["auth"]):
-        yield _("only a row with status = \"unavailable\" may be without servers and auth")
+        yield _('only a row with status = "unavailable" may be without servers and auth')
     if row["status"] == Status.PREPARE and "enable" not in row:
-        yield _("status = \"prepare\" needs the table {key}").format(key="enable")
+        yield _('status = "prepare" needs the table {key}').format(key="enable")
     yield from _parts(row)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import provider_schema
@@ -69,12 +69,12 @@ class Provider:
 class Table:
     """The shipped rows and the user's own, which add to and replace them. Rows are parsed when they are asked for."""
 
-    def __init__(self, today: datetime.date, *, own_file: Path | None = None, shipped_file: Path | None = None) -> None:
+    def __init__(self, today: datetime.date, *, own_file: str | None = None, shipped_file: str | None = None) -> None:
         self._today = today
         self._shipped_file = shipped_file or shipped_table()
         self._text = _read(self._shipped_file)
         self._own: dict[str, Provider] = {}
-        if own_file is not None and own_file.exists():
+        if own_file is not None and os.path.exists(own_file):
             self._own = {row.id: row for row in _rows(_read(own_file), own_file, today)}
 
     def by_domain(self, domain: str) -> Provider | None:
@@ -115,15 +115,17 @@ class Table:
             position = self._text.find(quoted, end)
 
 
-def shipped_table() -> Path:
+def shipped_table() -> str:
     """Where the table is: inside an installed package, or at the top of the checkout in an editable install."""
-    inside = Path(__file__).parent / "providers.toml"
-    return inside if inside.exists() else Path(__file__).parents[2] / "providers.toml"
+    package = os.path.dirname(__file__)
+    inside = os.path.join(package, "providers.toml")
+    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "providers.toml")
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SmtpsetupError(
@@ -133,7 +135,7 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _rows(text: str, path: Path, today: datetime.date) -> Iterator[Provider]:
+def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

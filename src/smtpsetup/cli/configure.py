@@ -54,7 +54,9 @@ class _Options:
 @click.option("--provider", "provider_id", metavar="ID", help=_("Use this row of the provider table."))
 @click.option("--host", type=HostType(), help=_("The outgoing mail server."))
 @click.option("--port", type=PORT, help=_("Its port, usually 465 or 587."))
-@click.option("--security", type=click.Choice([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only)."))
+@click.option(
+    "--security", type=click.Choice([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only).")
+)
 @click.option("--username", metavar="NAME", help=_("The login name, where it is not the address."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("What the provider wants as proof."))
 @click.option("--ca-file", type=CaFileType(), help=_("Trust these authorities instead of the system's."))
@@ -66,6 +68,7 @@ class _Options:
 @click.pass_obj
 def configure_command(  # noqa: PLR0913  the contract's options for the secret
     state: State,
+    /,
     address: str | None,
     password_stdin: bool,  # noqa: FBT001  click passes flags by name
     password_command: str | None,
@@ -146,9 +149,9 @@ def _identified(state: State, entered: Address) -> tuple[Address, Provider | Non
         from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
         human.identification(found, stderr=True)
-    error = without_smtp(found)
-    if error:
-        raise error
+    refusal = without_smtp(found)
+    if refusal:
+        raise refusal
     return found.address, found.provider
 
 

@@ -121,6 +121,8 @@ def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:
         "internal.bug",
         _("There is a mistake in smtpsetup itself ({name} at {place}).").format(name=type(error).__name__, place=place),
         causes=(trail,) if trail else (),
-        hints=(_("Report it where you got smtpsetup, with the command you ran, this message and the version {version}.").format(version=__version__),),
+        hints=(
+            _("Report it where you got smtpsetup, with the command you ran, this message and the version {version}.").format(version=__version__),
+        ),
         exit_code=EX_BUG,
     )

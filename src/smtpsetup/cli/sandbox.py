@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
 
 
-@click.command("sandbox", help=_("Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out without an account."))
+@click.command(
+    "sandbox", help=_("Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out without an account.")
+)
 @click.option("--tls-port", type=PORT, help=_("The port with TLS from the start (default: a free one)."))
 @click.option("--starttls-port", type=PORT, help=_("The port with STARTTLS (default: a free one)."))
 @click.option("--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
+
 def secret_options(command: _Command) -> _Command:
     """The options that name a secret's place; `chosen_source` reads them."""
     options = (

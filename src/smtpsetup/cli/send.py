@@ -67,7 +67,7 @@ class _Options:
 )
 @common_options
 @click.pass_obj
-def send_command(state: State, account: str | None, dry_run: bool, queue: str, **typed: Any) -> None:  # noqa: ANN401, FBT001  click's options, given a type at once
+def send_command(state: State, /, account: str | None, dry_run: bool, queue: str, **typed: Any) -> None:  # noqa: ANN401, FBT001  click's options, given a type at once
     """Parse, compose, send, render."""
     options = _Options(**typed)
     chosen = state.config().account(account)
@@ -159,7 +159,7 @@ def _read_text(path: str) -> str:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  pathlib would be imported for this alone
+        with open(path, "rb") as file:
             return file.read()
     except OSError as error:
         raise read_failed(path, error) from error

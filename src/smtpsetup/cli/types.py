@@ -12,7 +12,7 @@ from smtpsetup.i18n import gettext as _
 PORT = click.IntRange(1, 65535)
 
 
-class HostType(click.ParamType):
+class HostType(click.ParamType[str]):
     """A host name or IP address."""
 
     name = "host"
@@ -25,7 +25,7 @@ class HostType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class FingerprintType(click.ParamType):
+class FingerprintType(click.ParamType[str]):
     """A SHA-256 fingerprint of a certificate."""
 
     name = "sha256"
@@ -40,7 +40,7 @@ class FingerprintType(click.ParamType):
             self.fail(_("A SHA-256 fingerprint has 64 hexadecimal digits."), param, ctx)
 
 
-class CaFileType(click.ParamType):
+class CaFileType(click.ParamType[str]):
     """A file with certificates of authorities, as an absolute path."""
 
     name = "file"

@@ -40,14 +40,25 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
+def show(content: RenderableType, *, stderr: bool = False) -> None:
+    """Print; where nobody watches, without the blanks that fill up a terminal's lines."""
+    out = console(stderr=stderr)
+    if out.is_terminal:
+        out.print(content)
+        return
+    with out.capture() as captured:
+        out.print(content)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)
+
+
 def say(text: str) -> None:
     """One line on standard output."""
-    console().print(prose(text))
+    show(prose(text))
 
 
 def note(text: str) -> None:
     """One line on standard error."""
-    console(stderr=True).print(prose(text))
+    show(prose(text), stderr=True)
 
 
 def prose(text: str, style: str = "") -> Text:
@@ -68,11 +79,15 @@ def _fields(rows: list[tuple[str, RenderableType]]) -> Table:
 
 
 def _steps(steps: tuple[str, ...]) -> Table:
+    return _list("{number}.", steps)
+
+
+def _list(mark: str, texts: tuple[str, ...]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
-    for number, step in enumerate(steps, start=1):
-        grid.add_row(f"{number}.", prose(step))
+    for number, text in enumerate(texts, start=1):
+        grid.add_row(mark.format(number=number), prose(text))
     return grid
 
 
@@ -122,14 +137,18 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     rows.append((_("Status"), _status_line(provider.status)))
     parts: list[RenderableType] = [Text(str(found.address), style="bold"), _indented(_fields(rows))]
     if provider.enable_steps and provider.status is not Status.UNAVAILABLE:
-        parts += [Text(), Text(_("Before you send:") if provider.status is Status.PREPARE else _("Good to know first:")), _indented(_steps(provider.enable_steps))]
+        parts += [
+            Text(),
+            Text(_("Before you send:") if provider.status is Status.PREPARE else _("Good to know first:")),
+            _indented(_steps(provider.enable_steps)),
+        ]
         if provider.enable_url:
             parts.append(_indented(prose(provider.enable_url)))
     notes = [*provider.notes, provider.from_policy, limits_line(provider.limits)]
     if provider.status is not Status.UNAVAILABLE:
-        parts += [Text(), *(_indented(prose(f"• {text}")) for text in notes if text)] if any(notes) else []
+        parts += [Text(), _indented(_list("•", tuple(text for text in notes if text)))] if any(notes) else []
     parts += [Text(), Text(_checked_line(found), style="dim")]
-    console(stderr=stderr).print(Group(*parts))
+    show(Group(*parts), stderr=stderr)
 
 
 def _status_line(status: Status) -> Text:
@@ -188,7 +207,7 @@ def account(value: Account, *, is_default: bool) -> None:
         rows.append((_("Fingerprint"), value.tls_fingerprint))
     rows.append((_("Default"), _("yes") if is_default else _("no")))
     rows.append((_("Proved"), _("yes, by a login") if value.verified else _("not yet: run `smtpsetup test`")))
-    console().print(Group(Text(value.name, style="bold"), _indented(_fields(rows))))
+    show(Group(Text(value.name, style="bold"), _indented(_fields(rows))))
 
 
 def accounts(config: Config) -> None:
@@ -199,7 +218,7 @@ def accounts(config: Config) -> None:
     rows: list[tuple[str, RenderableType]] = [
         (f"{'*' if name == config.default else ' '} {name}", server_line(value.server)) for name, value in config.accounts.items()
     ]
-    console().print(_fields(rows))
+    show(_fields(rows))
 
 
 def error(problem: SmtpsetupError) -> None:
@@ -213,14 +232,14 @@ def error(problem: SmtpsetupError) -> None:
         parts.append(_indented(_fields([(_("The server said:"), Text(str(reply)))])))
     if problem.causes:
         label = ngettext("Cause:", "Possible causes:", len(problem.causes))
-        causes = Group(*(prose(cause if len(problem.causes) == 1 else f"• {cause}") for cause in problem.causes))
+        causes = prose(problem.causes[0]) if len(problem.causes) == 1 else _list("•", problem.causes)
         parts.append(_indented(_fields([(label, causes)])))
     if problem.hints:
         parts += [Text(), Text(_("What to do:")), _indented(_steps(problem.hints))]
     if problem.url:
         parts.append(_indented(prose(problem.url)))
     parts += [Text(), Text(f"({problem.code})", style="dim")]
-    console(stderr=True).print(Group(*parts))
+    show(Group(*parts), stderr=True)
 
 
 def sandbox(facts: SandboxFacts) -> None:
@@ -232,14 +251,14 @@ def sandbox(facts: SandboxFacts) -> None:
         (_("Login"), _("any user name, password: {password}").format(password=facts.password)),
         (_("Authority"), facts.ca_file),
     ]
-    parts = [
+    parts: list[RenderableType] = [
         Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold"),
         _indented(_fields(rows)),
         Text(),
         prose(_("In another terminal: `{command}`").format(command=command)),
         Text(),
     ]
-    console().print(Group(*parts), soft_wrap=True)
+    show(Group(*parts))
 
 
 def caught_mail(mail: CaughtMail) -> None:
@@ -252,17 +271,20 @@ def caught_mail(mail: CaughtMail) -> None:
     if mail.file:
         rows.append((_("Saved as"), Text(mail.file)))
     title = _("Mail {number}").format(number=mail.number)
-    out = console()
-    width = min(out.width, 78)
+    width = min(console().width, 78)
     head = Text(f"── {title} {'─' * max(0, width - len(title) - 4)}", style="bold green")
-    out.print(Group(head, _fields(rows), Text(), Text(mail.text.rstrip()), Text()))
+    show(Group(head, _fields(rows), Text(), Text(mail.text.rstrip()), Text()))
 
 
 def checked(report: CheckReport) -> None:
     """The end of a `test` that went well."""
     rows: list[tuple[str, RenderableType]] = []
     if report.tls:
-        expiry = _("certificate valid until {day}").format(day=report.tls.not_after[:10]) if report.tls.not_after else _("certificate known by its fingerprint")
+        expiry = (
+            _("certificate valid until {day}").format(day=report.tls.not_after[:10])
+            if report.tls.not_after
+            else _("certificate known by its fingerprint")
+        )
         rows.append((_("TLS"), f"{report.tls.version}, {report.tls.cipher}, {expiry}" + (f" ({report.tls.issuer})" if report.tls.issuer else "")))
     rows.append((_("Offers"), ", ".join(report.capabilities)))
     if report.message_id:
@@ -270,10 +292,10 @@ def checked(report: CheckReport) -> None:
         done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(to=report.to)
     else:
         done = _("The login works. No mail was sent.")
-    console().print(Group(Text(), _fields(rows), Text(), prose(done, "green")))
+    show(Group(Text(), _fields(rows), Text(), prose(done, "green")))
 
 
 def sent(result: SendResult) -> None:
     """The end of a `send` that went well, at a terminal."""
     words = str(result.reply) if result.reply else ""
-    console().print(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))
+    show(Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim")))

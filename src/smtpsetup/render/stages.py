@@ -10,7 +10,7 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Stage, StageStatus
-from smtpsetup.render.human import console
+from smtpsetup.render.human import console, show
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -54,21 +54,28 @@ class StageTable:
         self._planned = planned
         self._results: dict[Stage, StageResult] = {}
         self._finished = False
-        self._live = Live(console=console(stderr=stderr), get_renderable=self._table, refresh_per_second=8)
+        self._stderr = stderr
+        out = console(stderr=stderr)
+        self._live = Live(console=out, get_renderable=self._table, refresh_per_second=8) if out.is_terminal else None
 
     def __enter__(self) -> StageTable:
-        self._live.start()
+        if self._live:
+            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._finished = True
-        self._live.refresh()
-        self._live.stop()
+        if self._live:
+            self._live.refresh()
+            self._live.stop()
+        else:
+            show(self._table(), stderr=self._stderr)
 
     def update(self, result: StageResult) -> None:
         """Fill a row."""
         self._results[result.stage] = result
-        self._live.refresh()
+        if self._live:
+            self._live.refresh()
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))

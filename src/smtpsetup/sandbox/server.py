@@ -11,19 +11,19 @@ import threading
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from smtpsetup.compose import text_of
+from smtpsetup.html_text import text_of
 from smtpsetup.model import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import EmailMessage
+    from pathlib import Path
     from types import TracebackType
 
 HOST = "127.0.0.1"
@@ -84,7 +84,7 @@ class CaughtMail:
         """Name, type and size of each attachment, safe to show."""
         found = []
         for part in self.message.iter_attachments():
-            size = len(part.get_payload(decode=True) or b"")  # type: ignore[arg-type]  # typeshed cannot know that decode=True gives bytes
+            size = len(part.get_payload(decode=True) or b"")
             found.append(plain_text(f"{part.get_filename() or '?'} ({part.get_content_type()}, {size} bytes)"))
         return tuple(found)
 

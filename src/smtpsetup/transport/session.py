@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from contextlib import contextmanager
@@ -82,7 +81,7 @@ class Session:
     def wire(self) -> Wire:
         """The lines below the session; there is none before `open`."""
         if self._wire is None:
-            raise RuntimeError("the session is not open")  # noqa: EM101  a mistake in this program, not for people
+            raise RuntimeError("the session is not open")
         return self._wire
 
     @property
@@ -163,7 +162,7 @@ class Session:
     def _secure(self) -> None:
         sock = self._sock
         if sock is None:
-            raise RuntimeError("the session is not open")  # noqa: EM101  as above
+            raise RuntimeError("the session is not open")
         with self._stage(Stage.TLS):
             sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
             secured: ssl.SSLSocket = tls.secure(sock, self.server.host, self._policy)

@@ -80,8 +80,7 @@ def facts(sock: ssl.SSLSocket) -> TlsFacts:
         not_after = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
     names: dict[str, str] = {}
     for part in certificate.get("issuer", ()):
-        for key, value in part:  # type: ignore[misc]  # typeshed's type for a name is wider than what OpenSSL gives
-            names[str(key)] = str(value)
+        names.update({str(pair[0]): str(pair[1]) for pair in part})
     issuer = names.get("organizationName") or names.get("commonName") or ""
     cipher = sock.cipher()
     return TlsFacts(sock.version() or "", cipher[0] if cipher else "", not_after, issuer)

@@ -96,7 +96,9 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
 def _send_test_mail(session: Session, account: Account, recipient: Mailbox) -> str:
     sender = Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
     now = datetime.datetime.now(datetime.UTC).astimezone()
-    text = _("This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\nServer: {server}\nUser name: {username}\nTime: {time}\n")
+    text = _(
+        "This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\nServer: {server}\nUser name: {username}\nTime: {time}\n"
+    )
     draft = Draft(
         sender,
         to=(recipient,),

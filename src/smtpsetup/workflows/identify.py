@@ -35,7 +35,7 @@ class UnknownDomainError(SmtpsetupError):
     """Nothing is known about a domain; `suggestion` is the address that was perhaps meant, or None."""
 
     def __init__(self, address: Address, suggestion: str | None) -> None:
-        hints = (
+        hints: tuple[str, ...] = (
             _("Look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
             _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(address=address),
         )

@@ -71,8 +71,8 @@ def send(  # noqa: PLR0913  what sending depends on, all keywords
         return SendResult(account.name, message_id, (), refused, failed.failure.reply, error)
     provider = find_provider() if outcome.refused else None
     refused = tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in outcome.refused)
-    error = _partly_refused(refused) if refused else None
-    return SendResult(account.name, message_id, outcome.accepted, refused, outcome.reply, error)
+    partly = _partly_refused(refused) if refused else None
+    return SendResult(account.name, message_id, outcome.accepted, refused, outcome.reply, partly)
 
 
 def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:
