@@ -66,7 +66,7 @@ class _Options:
 @secret_options
 @common_options
 @click.pass_obj
-def configure_command(  # noqa: PLR0913  the contract's options for the secret
+def configure_command(  # noqa: PLR0913, PLR0917  the contract's options for the secret
     state: State,
     /,
     address: str | None,

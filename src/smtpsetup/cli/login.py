@@ -28,7 +28,7 @@ _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 @secret_options
 @common_options
 @click.pass_obj
-def login_command(  # noqa: PLR0913  the contract's options for the secret
+def login_command(  # noqa: PLR0913, PLR0917  the contract's options for the secret
     state: State,
     account: str | None,
     password_stdin: bool,  # noqa: FBT001  click passes flags by name

@@ -69,9 +69,21 @@ def run(arguments: list[str]) -> int:
     i18n.translate_click()
     state = State()
     try:
-        cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
+        return _run_click(arguments, state)
     except SmtpsetupError as error:
         return _report(error, state)
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read our output is gone; Python would complain once more while flushing at exit
+        return EX_IOERR
+    except OSError as error:
+        return _report(_local_failure(error), state)
+    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
+        return _report(_bug(error, verbose=state.verbose), state)
+
+
+def _run_click(arguments: list[str], state: State) -> int:
+    try:
+        cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -80,14 +92,6 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo(_("Interrupted. Nothing more was changed."), err=True)
         return EX_INTERRUPTED
-    except BrokenPipeError:
-        # whoever read our output is gone; Python would complain once more while flushing at exit
-        sys.stdout = None  # type: ignore[assignment]
-        return EX_IOERR
-    except OSError as error:
-        return _report(_local_failure(error), state)
-    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
-        return _report(_bug(error, verbose=state.verbose), state)
     return 0
 
 

@@ -165,9 +165,7 @@ def _locked() -> SmtpsetupError:
         causes=(_("It opens when you log in with your password; a login by ssh key, automatic login or cron does not open it."),),
         hints=(
             _("Log in at the desktop, or unlock it with its own program, then run the command again."),
-            _(
-                "For scripts and cron keep the password elsewhere: `smtpsetup login --password-file FILE`, `--password-command` or `--systemd-credential`."
-            ),
+            _("For scripts and cron keep the password elsewhere: `smtpsetup login --password-file FILE` or `--password-command CMD`."),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
 from rich.table import Table
@@ -58,7 +58,7 @@ class StageTable:
         out = console(stderr=stderr)
         self._live = Live(console=out, get_renderable=self._table, refresh_per_second=8) if out.is_terminal else None
 
-    def __enter__(self) -> StageTable:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self

@@ -98,7 +98,7 @@ def _start(address: SockAddress, selector: selectors.BaseSelector, errors: list[
     except OSError as error:
         errors.append(error)
         return
-    sock.setblocking(False)
+    sock.settimeout(0)
     code = sock.connect_ex(where)
     if code in _IN_PROGRESS:
         selector.register(sock, selectors.EVENT_WRITE)

@@ -6,12 +6,11 @@ import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
 from smtpsetup.model import Security, Server, Stage, StageStatus
 from smtpsetup.transport import dial, sasl, tls
-from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.submit import Envelope, Outcome, submit
 from smtpsetup.transport.wire import Wire, WireError
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.model import Secret
+    from smtpsetup.transport.dial import Deadline
     from smtpsetup.transport.tls import TlsFacts, TlsPolicy
 
 _CONNECT_SECONDS = 20.0
@@ -69,7 +69,7 @@ class Session:
         self._note = ""
         self._reply: Reply | None = None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
@@ -265,18 +265,19 @@ def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server
     """The fact behind an exception of the socket, the resolver or the wire."""
     if isinstance(error, WireError):
         return Failure(stage, error.kind, server, detail=error.detail)
+    kind, detail = Kind.CLOSED, type(error).__name__
     if stage is Stage.DNS:
-        gone = isinstance(error, UnicodeError) or getattr(error, "errno", None) in _NO_SUCH_NAME
-        return Failure(stage, Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, server, detail=str(error))
-    if stage is Stage.TLS:
-        return Failure(stage, tls.kind_of(error), server, detail=_tls_detail(error))  # type: ignore[arg-type]  # UnicodeError is for names only
-    if isinstance(error, TimeoutError):
-        return Failure(stage, Kind.TIMEOUT, server)
-    if isinstance(error, ConnectionRefusedError):
-        return Failure(stage, Kind.REFUSED, server)
-    if stage is Stage.CONNECT:
-        return Failure(stage, Kind.UNREACHABLE, server, detail=getattr(error, "strerror", None) or str(error))
-    return Failure(stage, Kind.CLOSED, server, detail=type(error).__name__)
+        gone = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
+        kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, str(error)
+    elif stage is Stage.TLS and isinstance(error, OSError):
+        kind, detail = tls.kind_of(error), _tls_detail(error)
+    elif isinstance(error, TimeoutError):
+        kind, detail = Kind.TIMEOUT, ""
+    elif isinstance(error, ConnectionRefusedError):
+        kind, detail = Kind.REFUSED, ""
+    elif stage is Stage.CONNECT:
+        kind, detail = Kind.UNREACHABLE, str(getattr(error, "strerror", None) or error)
+    return Failure(stage, kind, server, detail=detail)
 
 
 _NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))

@@ -56,8 +56,7 @@ def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, repor
     stage = Stage.MAIL
     try:
         reply = wire.command("MAIL", f"FROM:<{envelope.sender}>{_mail_parameters(wire, server, envelope, message)}")
-        if reply.code not in _ACCEPTED:
-            raise TransportError(Failure(stage, Kind.REPLY, server, reply))
+        _require(reply, _ACCEPTED, stage, server)
         report(stage, started, envelope.sender, reply, StageStatus.OK)
         started, stage = time.monotonic(), Stage.RCPT
         accepted, refused = _recipients(wire, server, envelope.recipients)
@@ -117,8 +116,7 @@ def _data(wire: Wire, server: Server, message: bytes) -> Reply:
     if any(len(line) > _LINE_LIMIT for line in message.split(b"\r\n")):
         raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, server))
     reply = wire.command("DATA")
-    if reply.code != _GO_AHEAD:
-        raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
+    _require(reply, (_GO_AHEAD,), Stage.DATA, server)
     payload = re.sub(rb"(?m)^\.", b"..", message)
     payload += b"" if payload.endswith(b"\r\n") else b"\r\n"
     payload += b".\r\n"
@@ -130,9 +128,13 @@ def _data(wire: Wire, server: Server, message: bytes) -> Reply:
         reply = wire.reply()
     except (OSError, WireError) as error:
         raise TransportError(Failure(Stage.DATA, Kind.CLOSED, server, detail=AFTER_THE_DOT)) from error
-    if reply.code not in _ACCEPTED:
-        raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
+    _require(reply, _ACCEPTED, Stage.DATA, server)
     return reply
+
+
+def _require(reply: Reply, codes: tuple[int, ...], stage: Stage, server: Server) -> None:
+    if reply.code not in codes:
+        raise TransportError(Failure(stage, Kind.REPLY, server, reply))
 
 
 AFTER_THE_DOT = "after the final dot"

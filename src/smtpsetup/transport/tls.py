@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind
+
+if TYPE_CHECKING:
+    import socket
 
 _VERIFY_KINDS = {  # X509_V_ERR_* of OpenSSL's x509_vfy.h
     9: Kind.CERTIFICATE_NOT_YET_VALID,

@@ -97,7 +97,8 @@ def _send_test_mail(session: Session, account: Account, recipient: Mailbox) -> s
     sender = Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
     now = datetime.datetime.now(datetime.UTC).astimezone()
     text = _(
-        "This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\nServer: {server}\nUser name: {username}\nTime: {time}\n"
+        "This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\n"
+        "Server: {server}\nUser name: {username}\nTime: {time}\n"
     )
     draft = Draft(
         sender,
