@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup import config_text
+from smtpsetup import addresses, config_text
 from smtpsetup.account import Account
+from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Security, Server
@@ -51,7 +53,10 @@ class Config:
 
 def load(path: Path) -> Config:
     """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
-    text = _read(path)
+    return _config(_read(path), path)
+
+
+def _config(text: str, path: Path) -> Config:
     table = _parse(text, path)
     accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
     return Config(path, accounts, table.get("default", ""))
@@ -78,7 +83,7 @@ def remove(path: Path, name: str) -> None:
 
     def change(text: str) -> str:
         text = config_text.without_table(text, ("accounts", name))
-        return config_text.with_root_value(text, "default", None) if _parse(text, path).get("default") == name else text
+        return config_text.with_root_value(text, "default", None) if _config(text, path).default == name else text
 
     _change(path, change)
 
@@ -86,8 +91,9 @@ def remove(path: Path, name: str) -> None:
 def _change(path: Path, change: Callable[[str], str]) -> None:
     with config_text.locked(path):
         before = _read(path)
+        _config(before, path)
         after = change(before)
-        _parse(after, path)
+        _config(after, path)
         config_text.write_atomically(path, after)
 
 
@@ -116,7 +122,7 @@ def _check_permissions(info: os.stat_result, path: Path) -> None:
             "config.permissions",
             _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
             causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
-            hints=(_("Close it: `chmod 600 {path}`.").format(path=path),),
+            hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
         )
 
 
@@ -179,20 +185,28 @@ def _account(name: str, row: dict[str, Any], path: Path) -> Account:
     if not 0 < row["port"] <= _HIGHEST_PORT:
         raise fault(_("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535")))
     try:
+        addresses.parse(row["address"])
+        host = checked_host(row["host"])
         source = SecretSource.from_table(row.get("secret", {"store": "keyring"}))
-    except ValueError as error:
-        raise fault(str(error)) from error
+    except (addresses.MalformedAddressError, ValueError) as error:
+        key = "address: " if isinstance(error, addresses.MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
+        raise fault(key + str(error).rstrip(".")) from error
+    if row["security"] == Security.NONE and not is_loopback(host):
+        raise fault(_("security = \"none\" is for a server on this machine only"))
+    fingerprint = row.get("tls_fingerprint")
+    if fingerprint is not None and not re.fullmatch("[0-9a-f]{64}", fingerprint):
+        raise fault(_("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits")))
     return Account(
         name=name,
         address=row["address"],
         from_name=row.get("from_name", ""),
         provider=row.get("provider", ""),
-        server=Server(row["host"], row["port"], Security(row["security"])),
+        server=Server(host, row["port"], Security(row["security"])),
         auth=Auth(row.get("auth", Auth.PASSWORD)),
-        username=row.get("username", row["address"]),
+        username=row.get("username", "" if row.get("auth") == Auth.NONE else row["address"]),
         secret=source,
         ca_file=row.get("ca_file"),
-        tls_fingerprint=row.get("tls_fingerprint"),
+        tls_fingerprint=fingerprint,
         verified=row.get("verified", False),
     )
 

@@ -131,7 +131,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
     position = 0
     for label in re.split("[.\u3002\uff0e\uff61]", domain):
         if not label:
-            raise InvalidDomainError(_("an empty part between two dots"), position)
+            raise InvalidDomainError(_("a part between the dots is empty"), position)
         try:
             idna.encode(label, uts46=True)
         except idna.IDNAError as error:
@@ -161,7 +161,7 @@ def _check_labels(wire: str) -> None:
     position = 0
     for label in wire.split("."):
         if not label:
-            raise InvalidDomainError(_("an empty part between two dots") if position else _("the domain starts with a dot"), position)
+            raise InvalidDomainError(_("a part between the dots is empty") if position else _("the domain starts with a dot"), position)
         if not (label.replace("-", "").isalnum() and label[0] != "-" != label[-1] and len(label) <= _LABEL_OCTETS):
             raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=plain_text(label)), position)
         position += len(label) + 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smtpsetup.addresses import Address
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
+_LINE_BREAKS = "\0\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # what str.splitlines splits at, and NUL
 _OWN_HEADERS = {"from", "to", "cc", "bcc", "subject", "reply-to", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding"}
 
 
@@ -64,14 +65,34 @@ class Draft:
 
 
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
-    """The mailboxes in a comma-separated list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError."""
+    """The mailboxes in a comma-separated list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError.
+
+    Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here without an error.
+    """
     _refuse_line_break(text)
-    if "<" not in text and "," not in text:
-        return (Mailbox("", addresses.parse(text)),)
-    found = email.utils.getaddresses([text])
-    if not any(address for _name, address in found):
-        return (Mailbox("", addresses.parse(text)),)
-    return tuple(Mailbox(name, addresses.parse(address)) for name, address in found)
+    return tuple(_mailbox(part) for part in _split_at_commas(text))
+
+
+def _split_at_commas(text: str) -> list[str]:
+    parts, is_quoted, before = [""], False, ""
+    for char in text:
+        if char == '"' and before != "\\":
+            is_quoted = not is_quoted
+        if char == "," and not is_quoted:
+            parts.append("")
+        else:
+            parts[-1] += char
+        before = char
+    return parts
+
+
+def _mailbox(text: str) -> Mailbox:
+    match = re.fullmatch(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>@]*?))\s*<([^<>]*)>\s*', text)
+    if not match:
+        return Mailbox("", addresses.parse(text))
+    quoted, plain, address = match.groups()
+    name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+    return Mailbox(name.strip(), addresses.parse(address))
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -97,12 +118,19 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def _refuse_line_break(text: str) -> None:
-    if any(char in "\r\n\0" for char in text):
+    if any(char in _LINE_BREAKS for char in text):
         raise SmtpsetupError(
             "config.invalid",
             _("There is a line break in a header."),
             causes=(_("A line break there would let a text add headers and recipients of its own (header injection)."),),
             hints=(_("Take the line break out. In a script: `printf %s \"$subject\" | tr '\\n' ' '`."),),
+            exit_code=EX_DATAERR,
+        )
+    if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on bytes of the command line that are no text
+        raise SmtpsetupError(
+            "config.invalid",
+            _("A header is not text in UTF-8."),
+            hints=(_("Convert it: `iconv -f ISO-8859-1 -t UTF-8`."),),
             exit_code=EX_DATAERR,
         )
 
@@ -150,7 +178,12 @@ def new_message_id(domain: str) -> str:
 def _header_addresses(mailboxes: tuple[Mailbox, ...]) -> tuple[HeaderAddress, ...]:
     for mailbox in mailboxes:
         _refuse_line_break(mailbox.name)
-    return tuple(HeaderAddress(mailbox.name, addr_spec=mailbox.address.wire) for mailbox in mailboxes)
+    return tuple(HeaderAddress(mailbox.name, _unquoted(mailbox.address.local), mailbox.address.domain) for mailbox in mailboxes)
+
+
+def _unquoted(local: str) -> str:
+    """A local part as `email` wants it: it puts the quotes on itself where they are needed."""
+    return re.sub(r"\\(.)", r"\1", local[1:-1]) if local.startswith('"') else local
 
 
 def _add_content(message: EmailMessage, draft: Draft) -> None:

@@ -155,7 +155,11 @@ def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: 
         parent[path[-1]] = {**foreign, **value}
     else:
         parent[path[-1]] = value
-    if _without_empty(tomllib.loads(after)) != _without_empty(wanted):
+    try:
+        is_right = _without_empty(tomllib.loads(after)) == _without_empty(wanted)
+    except tomllib.TOMLDecodeError:
+        is_right = False
+    if not is_right:
         raise SmtpsetupError(
             "config.invalid",
             _("The configuration writes {key} in a form that smtpsetup cannot change.").format(key=".".join(path)),

@@ -23,7 +23,7 @@ def error_code(failure: Failure, provider: Provider | None = None) -> str:
     refusal = _refusal(failure, provider)
     if refusal:
         return refusal.error
-    code = next(rule.error for rule in RULES if rule.fits(failure))
+    code = next((rule.error for rule in RULES if rule.fits(failure)), "server.protocol-error")
     if code == "auth.bad-credentials" and provider and provider.auth == (Auth.OAUTH2,):
         return "auth.oauth2-required"
     return code

@@ -40,7 +40,7 @@ class Rule:
 
 _SENDER = r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*as "
 _MAIL_ON = (Stage.MAIL, Stage.RCPT, Stage.DATA)
-_BLOCKLIST = r"block(ed|list)|black ?list|spamhaus|barracuda|listed (at|by|in|on)|poor reputation|\brbl\b|dnsbl"
+_BLOCKLIST = r"block(ed| ?list)|black ?list|spamhaus|barracuda|listed (at|by|in|on)|poor reputation|\brbl\b|dnsbl"
 _TOO_MANY = r"too many|rate|too (fast|frequent)|throttl|concurrent|slow down"
 
 RULES: tuple[Rule, ...] = (
@@ -116,6 +116,8 @@ RULES: tuple[Rule, ...] = (
     Rule("data.too-large", kind=Kind.TOO_LARGE),
     Rule("data.too-large", _MAIL_ON, codes=(552, 523), enhanced=r"5\.3\.4|5\.2\.3|"),
     Rule("data.too-large", _MAIL_ON, codes=(5,), phrase=r"(size|too (large|big)).*(limit|maximum|exceed|message)|message (is )?too (large|big)"),
+    Rule("rcpt.too-many", (Stage.RCPT,), enhanced=r"[45]\.5\.3"),
+    Rule("rcpt.too-many", (Stage.RCPT,), phrase=r"too many recipients"),
     Rule("limit.rate", _MAIL_ON, codes=(4,), phrase=_TOO_MANY),
     Rule("mail.sender-unverified", _MAIL_ON, codes=(5,), phrase=r"not verified|unverified|verify (your|the) (domain|sender)"),
     Rule("data.unauthenticated-domain", _MAIL_ON, codes=(5,), phrase=r"\b(spf|dkim|dmarc)\b"),
@@ -130,8 +132,6 @@ RULES: tuple[Rule, ...] = (
     Rule("server.client-blocked", _MAIL_ON, codes=(5,), phrase=_BLOCKLIST),
     Rule("rcpt.mailbox-full", (Stage.RCPT,), enhanced=r"[45]\.2\.2"),
     Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=r"mailbox (is )?full|over ?quota"),
-    Rule("rcpt.too-many", (Stage.RCPT,), enhanced=r"[45]\.5\.3"),
-    Rule("rcpt.too-many", (Stage.RCPT,), phrase=r"too many recipients"),
     Rule("rcpt.greylisted", (Stage.RCPT,), codes=(4,), phrase=r"gr[ea]y ?-?list"),
     Rule("rcpt.greylisted", (Stage.RCPT,), codes=(450, 451), enhanced=r"4\.7\.1"),
     Rule("rcpt.unknown", (Stage.RCPT,), codes=(550, 551, 553)),

@@ -22,7 +22,7 @@ class Explanation:
 _SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
 _TRY_LATER = N_("Try again later; the same command may work then.")
 _NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
-_ASK_PROVIDER = N_("Ask the provider of the server; the reply above is what they need to see.")
+_ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above.")
 
 EXPLANATIONS: dict[str, Explanation] = {
     "dns.not-found": Explanation(
@@ -79,7 +79,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
     ),
     "tls.fingerprint-mismatch": Explanation(
-        N_("The certificate of {server} is another than the one that was pinned."),
+        N_("The certificate of {server} is not the one that the account names."),
         (N_("The server has a new certificate."), N_("Something else answers in the host's place.")),
         (N_("Ask whoever runs the server for the new fingerprint. The one seen now is {detail}."),),
     ),
@@ -278,7 +278,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "server.client-blocked": Explanation(
         N_("{server} refuses mail from this machine's network address."),
-        (N_("The address is on a blocklist, as most home and cloud addresses are for servers of incoming mail."),),
+        (N_("The address is on a blocklist; servers for incoming mail block most home and cloud addresses."),),
         (N_("Send through your own provider's server with a login, not directly to the recipient's."),),
     ),
     "server.shutting-down": Explanation(

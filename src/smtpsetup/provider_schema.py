@@ -153,7 +153,7 @@ def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> It
 def _choice(key: str, value: object, choices: object) -> Iterator[str]:
     allowed = [str(choice) for choice in choices]  # type: ignore[attr-defined]  # an enum class iterates, which `object` hides
     if value not in allowed:
-        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("a code of docs/errors.md")  # noqa: PLR2004  a list a person can read
+        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("the codes in docs/errors.md")  # noqa: PLR2004  a list a person can read
         yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=value, choices=shown)
 
 

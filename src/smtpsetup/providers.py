@@ -79,10 +79,13 @@ class Table:
 
     def by_domain(self, domain: str) -> Provider | None:
         """The provider of a mail domain (lower case, A-labels), or None."""
-        for row in self._own.values():
-            if domain in row.domains:
-                return row
-        return next((row for row in self._shipped_with(domain) if domain in row.domains), None)
+        parents = domain.split(".")[1:-1]
+        wildcards = [f"*.{'.'.join(domain.split('.')[-keep:])}" for keep in range(len(parents) + 1, 1, -1)]
+        for name in (domain, *wildcards):
+            for row in (*self._own.values(), *self._shipped_with(name)):
+                if name in row.domains:
+                    return row
+        return None
 
     def by_id(self, provider_id: str) -> Provider | None:
         """The provider of that id, or None."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import credentials
+from smtpsetup import accounts, credentials
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.compose import parse_mailboxes
 from smtpsetup.i18n import gettext as _
@@ -32,6 +33,8 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
         parse_mailboxes(to)
     secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
+    if report.error is None and not chosen.verified:
+        accounts.save(state.config_file, replace(chosen, verified=True), make_default=False)
     if state.json:
         from smtpsetup.render import json  # noqa: PLC0415  only with --json
 

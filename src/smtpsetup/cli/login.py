@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 
-@click.command("login", help=_("Replace an account's password, once it has proved itself in a login."))
+@click.command("login", help=_("Replace an account's saved password, once it has proved itself in a login."))
 @click.argument("account", required=False)
 @secret_options
 @common_options
@@ -73,7 +73,7 @@ def login_command(  # noqa: PLR0913, PLR0917  the contract's options for the sec
         human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
 
 
-@click.command("logout", help=_("Forget an account's password; its settings stay."))
+@click.command("logout", help=_("Forget an account's saved password; its settings stay."))
 @click.argument("account", required=False)
 @common_options
 @click.pass_obj
@@ -100,6 +100,6 @@ def _kept_elsewhere(account: Account) -> str:
         Store.COMMAND: _("The password of {account} comes from the command `{reference}`, not from smtpsetup."),
         Store.FILE: _("The password of {account} is in the file {reference}, which is yours."),
         Store.ENV: _("The password of {account} comes from the environment variable {reference}, not from smtpsetup."),
-        Store.SYSTEMD: _("The password of {account} is the systemd credential {reference}, not from smtpsetup."),
+        Store.SYSTEMD: _("The password of {account} comes from the systemd credential {reference}, not from smtpsetup."),
     }
     return texts[account.secret.store].format(account=account.name, reference=account.secret.reference)

@@ -18,8 +18,8 @@ COMMANDS = {  # name → (module, one line for the list); the lines stand here s
     "test": ("check", _("Send a real test mail, stage by stage.")),
     "send": ("send", _("Send a mail from a script.")),
     "accounts": ("accounts", _("List, show and remove what is configured.")),
-    "login": ("login", _("Replace an account's password.")),
-    "logout": ("login", _("Forget an account's password.")),
+    "login": ("login", _("Replace an account's saved password.")),
+    "logout": ("login", _("Forget an account's saved password.")),
     "sandbox": ("sandbox", _("A local mail server that catches mail, for trying things out.")),
 }
 
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
     help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
 )
 @click.option("--config", "config_option", metavar="FILE", help=_("Another configuration file (also SMTPSETUP_CONFIG)."))
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s", help=_("Show the version and exit."))
 @click.pass_obj
 def cli(state: State, config_option: str | None) -> None:
     """Keep what every command needs."""
@@ -108,7 +108,7 @@ def _local_failure(error: OSError) -> SmtpsetupError:
     place = error.filename or _("this machine")
     return SmtpsetupError(
         "config.invalid",
-        _("Reading or writing {place} failed: {reason}.").format(place=place, reason=error.strerror or error),
+        _("Reading from or writing to {place} failed: {reason}.").format(place=place, reason=error.strerror or error),
         hints=(_("Check the free space and the permissions there. What was saved before is still as it was."),),
         exit_code=EX_IOERR,
     )

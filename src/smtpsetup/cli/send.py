@@ -47,7 +47,7 @@ class _Options:
 @click.option("-a", "--account", metavar="NAME", help=_("The account to send with (default: the default one)."))
 @click.option("--to", multiple=True, metavar="ADDRESS", help=_("A recipient; may be given several times."))
 @click.option("--cc", multiple=True, metavar="ADDRESS", help=_("A recipient of a copy that everyone sees."))
-@click.option("--bcc", multiple=True, metavar="ADDRESS", help=_("A recipient of a copy that nobody sees."))
+@click.option("--bcc", multiple=True, metavar="ADDRESS", help=_("A recipient of a copy that nobody else sees."))
 @click.option("-s", "--subject", default="", help=_("The subject."))
 @click.option("--reply-to", multiple=True, metavar="ADDRESS", help=_("Where answers go."))
 @click.option("--from", "from_", metavar="ADDRESS", help=_("Another sender address, where the provider allows it."))
@@ -171,7 +171,7 @@ def _decoded(data: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         raise SmtpsetupError(
             "config.invalid",
-            _("{place} is not text in UTF-8.").format(place=place),
+            _("The text from {place} is not UTF-8.").format(place=place),
             hints=(_("Convert it: `iconv -f ISO-8859-1 -t UTF-8`. Or send it as an attachment: `--attach FILE`."),),
             exit_code=EX_DATAERR,
         ) from error

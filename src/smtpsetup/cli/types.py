@@ -53,6 +53,6 @@ class CaFileType(click.ParamType[str]):
         try:
             ssl.create_default_context(cafile=str(path))
         except OSError as error:
-            reason = error.strerror or _("it holds no certificate in PEM form")
+            reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else error.strerror
             self.fail(_("{path} cannot be used: {reason}.").format(path=path, reason=reason), param, ctx)
         return str(path)

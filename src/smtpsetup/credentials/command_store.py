@@ -45,7 +45,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     try:
         lines = done.stdout.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise failed(_("it is not UTF-8")) from error
+        raise failed(_("what it printed is not UTF-8")) from error
     if not lines or not lines[0]:
         raise failed(_("it printed nothing"))
     return lines[0]

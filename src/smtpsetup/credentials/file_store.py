@@ -20,9 +20,11 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise _unreadable(path, account, error.strerror or str(error)) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         _check(os.fstat(handle), path)
-        data = file.read(_LIMIT)
+        data = os.read(handle, _LIMIT)
+    finally:
+        os.close(handle)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -33,7 +35,7 @@ def _unreadable(path: Path, account: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "secret.missing",
         _("The file {path} with the password of {account} cannot be read: {reason}.").format(path=path, account=account, reason=reason),
-        hints=(_("Write the password into it and close it: `umask 077; cat > {path}`.").format(path=path),),
+        hints=(_("Write the password into it, readable for you alone: `umask 077; cat > {path}`.").format(path=path),),
     )
 
 
@@ -56,7 +58,7 @@ def _check(info: os.stat_result, path: Path) -> None:
         raise SmtpsetupError(
             "secret.file-permissions",
             _("Others may read the password file {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
-            hints=(_("Close it: `chmod 600 {path}`.").format(path=path),),
+            hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
         )
 
 

@@ -72,8 +72,9 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        if kind is None:
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        refused = isinstance(error, TransportError) and error.failure.kind is Kind.REPLY
+        if error is None or refused:  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
             self.quit()
         self.close()
 
@@ -251,7 +252,6 @@ class Session:
             self._on_stage(StageResult(stage, StageStatus.OK, _ms(started), self._note, self._reply))
             return
         self._on_stage(StageResult(stage, StageStatus.FAILED, _ms(started), failure.detail, failure.reply))
-        self.close()
         raise TransportError(failure)
 
     def _refused(self, stage: Stage, reply: Reply) -> TransportError:

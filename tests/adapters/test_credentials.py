@@ -1,0 +1,248 @@
+"""Every store gives the secret or says why not; the keyring is a real one, unlocked, locked, empty and absent."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup import credentials
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.model import Auth, Secret
+from smtpsetup.secret_source import SecretSource, Store
+from tests.conftest import account_at
+
+if TYPE_CHECKING:
+    from tests.servers import Keyring
+
+SECRET = "lösenord-åäö €"
+
+
+def read(store: Store, reference: str = "") -> str:
+    return credentials.read(account_at(465, secret=SecretSource(store, reference)), may_prompt=False).reveal()
+
+
+def refused(store: Store, reference: str = "") -> SmtpsetupError:
+    with pytest.raises(SmtpsetupError) as caught:
+        read(store, reference)
+    assert caught.value.hints
+    assert SECRET not in str(caught.value.__dict__)
+    return caught.value
+
+
+# the contract that every store keeps
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> tuple[Store, str]:
+    """A store that holds SECRET with a line end behind it, as files and pipes do."""
+    store: Store = request.param
+    file = tmp_path / "secret"
+    file.write_text(SECRET + "\n")
+    file.chmod(0o600)
+    if store is Store.ENV:
+        monkeypatch.setenv("MAIL_PASSWORD", SECRET)
+        return store, "MAIL_PASSWORD"
+    if store is Store.SYSTEMD:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        return store, "secret"
+    if store is Store.COMMAND:
+        return store, f"cat {file}"
+    return store, str(file)
+
+
+@pytest.mark.parametrize("stored", [Store.FILE, Store.ENV, Store.SYSTEMD, Store.COMMAND], indirect=True)
+def test_a_store_gives_the_secret_without_the_line_end(stored: tuple[Store, str]) -> None:
+    assert read(*stored) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("store", "reference", "code"),
+    [
+        (Store.FILE, "/nonexistent/secret", "secret.missing"),
+        (Store.FILE, "/", "secret.file-permissions"),
+        (Store.FILE, "/dev/null", "secret.file-permissions"),
+        (Store.ENV, "SMTPSETUP_NO_SUCH_VARIABLE", "secret.missing"),
+        (Store.SYSTEMD, "mail", "secret.missing"),
+        (Store.COMMAND, "/nonexistent/command", "secret.command-failed"),
+        (Store.COMMAND, "false", "secret.command-failed"),
+        (Store.COMMAND, "true", "secret.command-failed"),
+        (Store.COMMAND, "", "secret.command-failed"),
+        (Store.COMMAND, "sh -c 'unclosed", "secret.command-failed"),
+        (Store.COMMAND, r"printf '\377'", "secret.command-failed"),
+    ],
+)
+def test_a_store_without_the_secret_says_so(store: Store, reference: str, code: str) -> None:
+    error = refused(store, reference)
+    assert (error.code, error.exit_code) == (code, 78)
+
+
+@pytest.mark.parametrize("value", ["", "\n", "a\nb", "a\rb", "a\0b"])
+def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
+    with pytest.raises(SmtpsetupError) as caught:
+        credentials.checked(value)
+    assert caught.value.code == "secret.missing"
+
+
+@pytest.mark.parametrize(("value", "secret"), [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")])
+def test_only_the_line_end_is_taken_off(value: str, secret: str) -> None:
+    assert credentials.checked(value).reveal() == secret
+
+
+def test_the_blanks_in_which_google_shows_an_app_password_are_taken_out() -> None:
+    assert credentials.checked("abcd efgh ijkl mnop", Auth.APP_PASSWORD).reveal() == "abcdefghijklmnop"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    file.chmod(mode)
+    error = refused(Store.FILE, str(file))
+    assert error.code == "secret.file-permissions"
+    assert f"chmod 600 {file}" in error.hints[0]
+
+
+def test_a_file_behind_a_symbolic_link_or_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    file.chmod(0o600)
+    (tmp_path / "link").symlink_to(file)
+    assert refused(Store.FILE, str(tmp_path / "link")).code == "secret.missing"
+    if os.getuid() == 0:
+        os.chown(file, 12345, 12345)
+        assert refused(Store.FILE, str(file)).code == "secret.file-permissions"
+
+
+def test_a_pipe_in_the_files_place_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "secret", 0o600)
+    assert refused(Store.FILE, str(tmp_path / "secret")).code == "secret.file-permissions"
+
+
+def test_a_commands_first_line_is_the_secret_and_its_complaint_is_shown() -> None:
+    assert read(Store.COMMAND, "printf 'first\\nsecond\\n'") == "first"
+    assert "\\x1b[31mno key" in refused(Store.COMMAND, "sh -c 'printf \"\\033[31mno key\" >&2; exit 3'").message
+
+
+def test_a_command_gets_no_standard_input_and_no_shell(tmp_path: Path) -> None:
+    assert read(Store.COMMAND, "sh -c 'cat; echo x'") == "x"
+    assert read(Store.COMMAND, "echo $HOME;`id`") == "$HOME;`id`"
+
+
+# the keyring
+
+
+@pytest.fixture
+def login_session(keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> Keyring:
+    for name, value in keyring.env.items():
+        monkeypatch.setenv(name, value)
+    return keyring
+
+
+ACCOUNT = account_at(465, name="info@example.com")
+
+
+def test_what_is_saved_in_the_keyring_is_read_back_replaced_and_forgotten(login_session: Keyring) -> None:
+    assert credentials.store(ACCOUNT, Secret(SECRET)) is None
+    assert read(Store.KEYRING) == SECRET
+    assert credentials.store(ACCOUNT, Secret("new")) == Secret(SECRET)
+    assert read(Store.KEYRING) == "new"
+    assert credentials.forget(ACCOUNT.secret, ACCOUNT.name)
+    assert not credentials.forget(ACCOUNT.secret, ACCOUNT.name)
+    error = refused(Store.KEYRING)
+    assert (error.code, error.exit_code) == ("secret.missing", 78)
+
+
+def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Keyring) -> None:
+    import subprocess
+    import sys
+
+    credentials.store(ACCOUNT, Secret(SECRET))
+    shown = subprocess.run([sys.executable, "-m", "keyring", "get", "smtpsetup", ACCOUNT.name], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == SECRET
+
+
+def test_a_locked_keyring_is_told_at_once_and_never_waited_for(login_session: Keyring) -> None:
+    credentials.store(ACCOUNT, Secret(SECRET))
+    login_session.lock()
+    started = time.monotonic()
+    error = refused(Store.KEYRING)
+    assert (error.code, error.exit_code) == ("secret.keyring-locked", 75)
+    assert time.monotonic() - started < 5
+
+
+def test_a_bus_without_a_keyring_is_told(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bus.env.items():
+        monkeypatch.setenv(name, value)
+    error = refused(Store.KEYRING)
+    assert (error.code, error.exit_code) == ("secret.keyring-unavailable", 78)
+
+
+@pytest.mark.parametrize("address", [None, "unix:path=/nonexistent/bus", "autolaunch:", "nonsense"])
+def test_no_bus_is_told_and_no_other_place_is_taken_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("smtpsetup.credentials.keyring_store.os.getuid", lambda: 4711)
+    if address:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+    assert refused(Store.KEYRING).code == "secret.keyring-unavailable"
+    with pytest.raises(SmtpsetupError):
+        credentials.store(ACCOUNT, Secret(SECRET))
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_bus_is_found_where_cron_does_not_name_it(login_session: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.store(ACCOUNT, Secret(SECRET))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
+    assert read(Store.KEYRING) == SECRET
+
+
+def test_neither_a_variable_nor_a_file_chooses_another_backend(login_session: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_backend.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
+    config = tmp_path / "python_keyring" / "keyringrc.cfg"
+    config.parent.mkdir()
+    config.write_text(f"[backend]\ndefault-keyring=evil_backend.Keyring\nkeyring-path={tmp_path}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "evil_backend.Keyring")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    credentials.store(ACCOUNT, Secret(SECRET))
+    assert read(Store.KEYRING) == SECRET
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    silent = (
+        "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import message_bus\n"
+        "c = open_dbus_connection(bus=sys.argv[1])\nc.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\nprint('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    service = subprocess.Popen([sys.executable, "-c", silent, bus.address], stdout=subprocess.PIPE)
+    assert service.stdout
+    assert service.stdout.readline() == b"ready\n"
+    for name, value in bus.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("smtpsetup.credentials.keyring_store._SECONDS", 1.0)
+    started = time.monotonic()
+    assert refused(Store.KEYRING).code == "secret.keyring-locked"
+    assert time.monotonic() - started < 5
+    service.kill()
+    service.wait()
+    service.stdout.close()
+
+
+def test_a_secret_prints_as_stars() -> None:
+    secret = Secret(SECRET)
+    assert [f"{secret}", repr(secret), str(secret), repr([secret])] == ["***", "***", "***", "[***]"]
+    with pytest.raises(TypeError):
+        hash(secret)
+    import pickle
+
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)

@@ -1,0 +1,64 @@
+"""Both address families are tried side by side, and what fails says why."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+
+import pytest
+
+from smtpsetup.transport.dial import Deadline, SockAddress, race, resolve
+from tests.servers import free_port
+
+
+def test_an_address_that_never_answers_does_not_hold_up_one_that_does() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_server(("127.0.0.1", 0)) as good:
+        clogs = [socket.socket() for _ in range(4)]
+        for clog in clogs:  # a full accept queue drops further connection attempts, as a firewall does
+            clog.setblocking(False)  # noqa: FBT003  the socket module's own signature
+            clog.connect_ex(full.getsockname())
+        started = time.monotonic()
+        with race([(socket.AF_INET, full.getsockname()), (socket.AF_INET, good.getsockname())], Deadline(10)) as sock:
+            assert sock.getpeername() == good.getsockname()
+        assert time.monotonic() - started < 2
+        for clog in clogs:
+            clog.close()
+
+
+def test_a_refusal_moves_on_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as good:
+        refused: SockAddress = (socket.AF_INET, ("127.0.0.1", free_port()))
+        started = time.monotonic()
+        race([refused, (socket.AF_INET, good.getsockname())], Deadline(10)).close()
+        assert time.monotonic() - started < 0.2
+
+
+def test_when_all_fail_the_refusal_is_told_first() -> None:
+    unreachable: SockAddress = (socket.AF_INET6, ("100::1", 25, 0, 0))  # the discard prefix of RFC 6666
+    with pytest.raises(ConnectionRefusedError):
+        race([unreachable, (socket.AF_INET, ("127.0.0.1", free_port()))], Deadline(5))
+
+
+def test_nothing_outlasts_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        clogs = [socket.socket() for _ in range(4)]
+        for clog in clogs:
+            clog.setblocking(False)  # noqa: FBT003  as above
+            clog.connect_ex(full.getsockname())
+        with pytest.raises(TimeoutError) as caught:
+            race([(socket.AF_INET, full.getsockname())], Deadline(0.5))
+        assert caught.value.errno == errno.ETIMEDOUT
+        for clog in clogs:
+            clog.close()
+
+
+def test_a_name_resolves_to_both_families_in_turn() -> None:
+    addresses = resolve("localhost", 25, Deadline(5))
+    assert {str(where[0]) for _family, where in addresses} <= {"127.0.0.1", "::1"}
+    assert addresses
+
+
+def test_a_name_that_cannot_be_one_is_an_error() -> None:
+    with pytest.raises((OSError, UnicodeError)):
+        resolve("a" * 64 + ".invalid", 25, Deadline(5))

@@ -1,0 +1,126 @@
+"""TLS is verified always, and each way in which it can fail is told apart."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from smtpsetup.model import Secret, Security
+from smtpsetup.workflows.check import check
+from tests.conftest import account_at
+from tests.servers import ScriptedServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smtpsetup.workflows.check import CheckReport
+
+SCRIPT = (b"220 x ESMTP\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n")
+AUTHORITY = trustme.CA(organization_name="A good authority")
+
+
+def logged_in(context: ssl.SSLContext, **account: Any) -> tuple[CheckReport, bytes]:
+    """A login at a server with this certificate, and what the server heard."""
+    with ScriptedServer(SCRIPT, context) as server:
+        report = check(account_at(server.port, **account), Secret("hemligt"), login_only=True)
+        return report, b"".join(server.received)
+
+
+def context_for(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> str:
+    path = tmp_path / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def fingerprint_of(certificate: trustme.LeafCert) -> str:
+    pem = certificate.cert_chain_pems[0].bytes().decode()
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_a_certificate_of_a_known_authority_is_believed(ca_file: str) -> None:
+    report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")), ca_file=ca_file)
+    assert report.error is None
+    assert report.tls
+    assert report.tls.version.startswith("TLSv1.")
+    assert report.tls.issuer == "A good authority"
+    assert report.tls.not_after.endswith("Z")
+    assert b"AUTH" in heard
+
+
+@pytest.mark.parametrize(
+    ("certificate", "code"),
+    [
+        (AUTHORITY.issue_cert("other.example.com"), "tls.hostname-mismatch"),
+        (AUTHORITY.issue_cert("localhost", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)), "tls.certificate-expired"),
+        (AUTHORITY.issue_cert("localhost", not_before=datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)), "tls.certificate-expired"),
+        (trustme.CA().issue_cert("localhost"), "tls.untrusted"),
+    ],
+)
+def test_a_certificate_that_does_not_hold_stops_everything(ca_file: str, certificate: trustme.LeafCert, code: str) -> None:
+    report, heard = logged_in(context_for(certificate), ca_file=ca_file)
+    assert report.error
+    assert (report.error.code, report.error.exit_code) == (code, 69)
+    assert heard == b""
+
+
+def test_without_a_ca_file_only_the_systems_authorities_count() -> None:
+    report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
+    assert report.error
+    assert report.error.code == "tls.untrusted"
+    assert heard == b""
+
+
+def test_ssl_cert_file_names_the_systems_authorities(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", ca_file)
+    report, _heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
+    assert report.error is None
+
+
+def test_a_pinned_certificate_is_believed_whoever_signed_it() -> None:
+    certificate = trustme.CA().issue_cert("other.example.com")
+    report, _heard = logged_in(context_for(certificate), tls_fingerprint=fingerprint_of(certificate))
+    assert report.error is None
+
+
+def test_another_certificate_than_the_pinned_one_is_refused_even_if_signed_well(ca_file: str) -> None:
+    other = AUTHORITY.issue_cert("localhost")
+    report, heard = logged_in(context_for(other), ca_file=ca_file, tls_fingerprint="0" * 64)
+    assert report.error
+    assert report.error.code == "tls.fingerprint-mismatch"
+    assert fingerprint_of(other) in report.error.hints[0]
+    assert heard == b""
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_before_1_2_is_refused(ca_file: str) -> None:
+    context = context_for(AUTHORITY.issue_cert("localhost"))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    report, heard = logged_in(context, ca_file=ca_file)
+    assert report.error
+    assert report.error.code == "tls.protocol-too-old"
+    assert heard == b""
+
+
+def test_starttls_verifies_the_same_way(ca_file: str, tmp_path: Path) -> None:
+    from smtpsetup.sandbox.server import Sandbox
+
+    with Sandbox(tmp_path) as facts:
+        report = check(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file), Secret(facts.password), login_only=True)
+        assert report.error
+        assert report.error.code == "tls.untrusted"
+        report = check(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file), Secret(facts.password), login_only=True)
+        assert report.error is None

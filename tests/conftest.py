@@ -1,0 +1,131 @@
+"""What the tests share: a throw-away home, the command line as a subprocess, and real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.account import Account
+from smtpsetup.model import Auth, Security, Server
+from smtpsetup.sandbox.server import PASSWORD, Sandbox, SandboxFacts
+from smtpsetup.secret_source import SecretSource, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ("tests.servers",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one document on standard output."""
+        assert self.out.count("\n") == 1, self.out
+        parsed: dict[str, Any] = json.loads(self.out)
+        return parsed
+
+
+@dataclass(frozen=True)
+class Home:
+    """A person's home and environment, with nothing of this machine's in it."""
+
+    path: Path
+    env: dict[str, str]
+
+    @property
+    def config(self) -> Path:
+        return self.path / ".config" / "smtpsetup" / "config.toml"
+
+    def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
+        """Run smtpsetup with these arguments, nobody at the terminal."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [sys.executable, "-m", "smtpsetup", *arguments],
+            env={**self.env, **env},
+            cwd=self.path,
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def file(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
+        """A file in this home."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+        return path
+
+    def configure(self, facts: SandboxFacts, *extra: str, address: str = "info@example.com", password: str = PASSWORD) -> Run:
+        """Set up an account at the sandbox, its password in a file."""
+        file = self.file("password", password + "\n")
+        return self.run(
+            "configure",
+            address,
+            *("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls"),
+            *("--ca-file", facts.ca_file, "--password-file", str(file)),
+            *extra,
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A new home."""
+    path = tmp_path / "home"
+    path.mkdir()
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_"))}
+    env = {"HOME": str(path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONWARNINGS": "error", **passed_on}
+    return Home(path, env)
+
+
+@pytest.fixture
+def _sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, SandboxFacts]]:
+    directory = tmp_path / "sandbox"
+    directory.mkdir()
+    running = Sandbox(directory)
+    with running as facts:
+        yield running, facts
+
+
+@pytest.fixture
+def sandbox(_sandbox: tuple[Sandbox, SandboxFacts]) -> Sandbox:
+    """A running sandbox; what it caught is in its `mails`."""
+    return _sandbox[0]
+
+
+@pytest.fixture
+def facts(_sandbox: tuple[Sandbox, SandboxFacts]) -> SandboxFacts:
+    """Where the running sandbox listens."""
+    return _sandbox[1]
+
+
+def account_at(port: int, security: Security = Security.TLS, **changes: Any) -> Account:
+    """An account at a server on this machine."""
+    values: dict[str, Any] = {
+        "name": "info@example.com",
+        "address": "info@example.com",
+        "from_name": "Mitt Företag AB",
+        "provider": "",
+        "server": Server("localhost", port, security),
+        "auth": Auth.PASSWORD,
+        "username": "info@example.com",
+        "secret": SecretSource(Store.KEYRING),
+    }
+    return Account(**{**values, **changes})

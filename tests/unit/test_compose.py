@@ -1,0 +1,164 @@
+"""A message is what RFC 5322 and MIME say, and nothing that was typed can break out of its place."""
+
+from __future__ import annotations
+
+import datetime
+import email
+import email.policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtpsetup.compose import Draft, Mailbox, attachment, compose, new_message_id, parse_header, parse_mailboxes
+from smtpsetup.errors import SmtpsetupError
+
+NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+SENDER = Mailbox("Mitt Företag AB", parse_mailboxes("info@mindomän.se")[0].address)
+
+
+def composed(**parts: Any) -> tuple[bytes, EmailMessage]:
+    draft = Draft(**{"sender": SENDER, "to": parse_mailboxes("Åsa Öberg <asa@example.com>"), **parts})
+    raw = compose(draft, now=NOW, message_id="<1@example.com>")
+    return raw, email.message_from_bytes(raw, policy=email.policy.default)
+
+
+def shown(part: EmailMessage) -> str:
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def test_headers_say_who_when_and_what() -> None:
+    raw, message = composed(subject="Fråga om åäö €", text="Hej!", cc=parse_mailboxes("bo@example.com"), reply_to=parse_mailboxes("svar@example.com"))
+    assert raw.isascii()
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert str(message["From"]) == "Mitt Företag AB <info@xn--mindomn-bxa.se>"
+    assert str(message["To"]) == "Åsa Öberg <asa@example.com>"
+    assert (str(message["Cc"]), str(message["Reply-To"])) == ("bo@example.com", "svar@example.com")
+    assert str(message["Subject"]) == "Fråga om åäö €"
+    assert message["Date"] == "Tue, 24 Nov 2026 03:00:00 +0100"
+    assert message["Message-ID"] == "<1@example.com>"
+    assert shown(message) == "Hej!\n"
+
+
+def test_bcc_is_in_the_envelope_and_nowhere_in_the_message() -> None:
+    draft = Draft(SENDER, bcc=parse_mailboxes("hemlig@example.com"), text="x")
+    assert draft.recipients == ("hemlig@example.com",)
+    raw = compose(draft, now=NOW, message_id="<1@example.com>")
+    assert b"hemlig" not in raw
+    assert b"bcc" not in raw.lower()
+
+
+def test_a_recipient_named_twice_is_told_to_the_server_once() -> None:
+    draft = Draft(SENDER, to=parse_mailboxes("a@example.com, A <a@example.com>"), cc=parse_mailboxes("a@example.com"))
+    assert draft.recipients == ("a@example.com",)
+
+
+def test_an_attachment_keeps_its_name_its_type_and_every_byte() -> None:
+    data = bytes(range(256)) * 10
+    raw, message = composed(text="x", attachments=(attachment("/tmp/Räkning 1 åäö €.pdf", data), attachment("a.csv", b"a;b\r\n1;2\n.\n")))
+    assert b"filename*=utf-8''" in raw  # RFC 2231
+    first, second = message.iter_attachments()
+    assert (first.get_filename(), first.get_content_type(), first.get_content()) == ("Räkning 1 åäö €.pdf", "application/pdf", data)
+    assert second.get_content_type() == "text/csv"
+    assert second.get_payload(decode=True) == b"a;b\r\n1;2\n.\n"
+
+
+@pytest.mark.parametrize("name", ["noext", "a.tar.gz", "mail.eml", "x.unknownending"])
+def test_a_file_whose_type_is_not_plain_goes_as_bytes(name: str) -> None:
+    assert attachment(name, b"x").content_type == "application/octet-stream"
+
+
+def test_html_gets_a_text_part_and_its_pictures() -> None:
+    html = '<html><head><title>t</title><style>p{}</style></head><body><p>Hej &aring;!</p><a href="https://x.se">Länk</a><img src="cid:logo"></body></html>'
+    _raw, message = composed(html=html, attachments=(attachment("logo.png", b"\x89PNG", content_id="logo"), attachment("a.pdf", b"%PDF")))
+    plain = message.get_body(("plain",))
+    assert plain
+    assert shown(plain) == "Hej å!\n\nLänk <https://x.se>\n"
+    body = message.get_body(("html",))
+    assert body
+    assert body.get_content().rstrip() == html
+    picture = next(part for part in message.walk() if part["Content-ID"] == "<logo>")
+    assert picture.get_content_disposition() == "inline"
+    assert [part.get_filename() for part in message.iter_attachments()] == ["a.pdf"]
+
+
+def test_long_lines_and_leading_dots_survive() -> None:
+    text = ".\n..x\n" + "å" * 3000 + "\n" + "x" * 3000 + "\nFrom me\n"
+    raw, message = composed(text=text)
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    assert shown(message) == text
+
+
+def test_an_address_with_letters_beyond_ascii_before_the_at_sign_goes_as_utf8() -> None:
+    raw, message = composed(to=parse_mailboxes("åsa@example.com"), text="x")
+    assert "åsa@example.com".encode() in raw
+    assert str(message["To"]) == "åsa@example.com"
+
+
+@pytest.mark.parametrize("text", ["a\nBcc: x@y.se", "a\r\nX: y", "a\rX: y", "a\0", "a\u2028X: y", "a\x0cX: y", "a\udcf6"])
+def test_a_line_break_cannot_add_a_header(text: str) -> None:
+    for make in (
+        lambda: composed(subject=text),
+        lambda: parse_header(f"X-A: {text}"),
+        lambda: parse_mailboxes(f"{text} <a@example.com>"),
+        lambda: composed(headers=(("X-A", text),)),
+        lambda: composed(sender=Mailbox(text, SENDER.address)),
+        lambda: attachment(f"{text}.pdf", b""),
+    ):
+        with pytest.raises(SmtpsetupError) as caught:
+            make()
+        assert caught.value.exit_code == 65
+
+
+@pytest.mark.parametrize("text", ["nocolon", "Bad Name: x", ": x", "Å: x", "Subject: x", "bcc: a@b.se", "Message-ID: <x>", "Content-Type: x"])
+def test_a_header_that_is_malformed_or_ours_is_refused(text: str) -> None:
+    with pytest.raises(SmtpsetupError) as caught:
+        parse_header(text)
+    assert caught.value.exit_code == 65
+
+
+def test_other_headers_go_along() -> None:
+    _raw, message = composed(text="x", headers=(parse_header("X-Order: 4711 åäö"), parse_header("Auto-Submitted:auto-generated")))
+    assert message["X-Order"] == "4711 åäö"
+    assert message["Auto-Submitted"] == "auto-generated"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a@x.se", [("", "a@x.se")]),
+        ("a@x.se, b@x.se", [("", "a@x.se"), ("", "b@x.se")]),
+        ("Åsa <a@x.se>", [("Åsa", "a@x.se")]),
+        ('"Öberg, Åsa" <a@x.se>, b@x.se', [("Öberg, Åsa", "a@x.se"), ("", "b@x.se")]),
+        ('"ord, och" <"a,b"@x.se>,b@x.se', [("ord, och", '"a,b"@x.se'), ("", "b@x.se")]),
+        ("<a@mindomän.se>", [("", "a@xn--mindomn-bxa.se")]),
+    ],
+)
+def test_mailboxes_are_read_as_people_write_them(text: str, names: list[tuple[str, str]]) -> None:
+    assert [(mailbox.name, mailbox.address.wire) for mailbox in parse_mailboxes(text)] == names
+
+
+@pytest.mark.parametrize("text", ["", "a@x.se,", "Åsa <>", "Åsa <a@@x.se>", "a@x.se b@x.se", "Åsa <a@x.se> b@x.se", ",", "<", "a@x.se, nobody"])
+def test_a_list_with_something_that_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(SmtpsetupError):
+        parse_mailboxes(text)
+
+
+@given(st.text(max_size=200), st.text(max_size=100), st.text(max_size=40))
+def test_whatever_is_typed_there_is_one_message_or_an_error(text: str, subject: str, name: str) -> None:
+    try:
+        raw, message = composed(text=text, subject=subject, sender=Mailbox(name, SENDER.address))
+    except SmtpsetupError:
+        return
+    assert raw.isascii()
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    assert [key.lower() for key in message.keys()].count("from") == 1
+    assert set(message.keys()) == {"From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"}
+
+
+def test_message_ids_differ_and_name_the_domain() -> None:
+    ids = {new_message_id("example.com") for _ in range(100)}
+    assert len(ids) == 100
+    assert all(one.endswith("@example.com>") for one in ids)

@@ -1,0 +1,150 @@
+"""The table: found by domain, id and host; dated statements; and every fault told by row and key."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.model import Auth, Status
+from smtpsetup.providers import Table, shipped_table
+
+TODAY = datetime.date(2026, 11, 24)
+ROW = """
+[[provider]]
+id = "my-host"
+name = "My Host"
+domains = ["example.com"]
+mx_suffixes = []
+status = "ok"
+servers = [{ host = "smtp.{domain}", port = 465, security = "tls" }]
+auth = ["password"]
+docs_url = ""
+last_checked = 2026-11-24
+confidence = "high"
+sources = []
+
+[provider.username]
+form = "address"
+"""
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table(TODAY)
+
+
+def own_table(tmp_path: Path, text: str) -> Table:
+    path = tmp_path / "providers.toml"
+    path.write_text(text)
+    return Table(TODAY, own_file=str(path))
+
+
+def test_a_provider_is_found_by_domain_id_and_server(table: Table) -> None:
+    for found in (table.by_domain("live.se"), table.by_id("microsoft-personal"), table.by_server_host("smtp-mail.outlook.com")):
+        assert found
+        assert found.id == "microsoft-personal"
+    assert table.by_domain("mittforetag.se") is None
+    assert table.by_id("nobody") is None
+
+
+def test_a_domain_that_is_only_named_elsewhere_in_a_row_is_not_found(table: Table) -> None:
+    row = next(row for row in table.all() if row.mx_suffixes and row.mx_suffixes[0] not in row.domains)
+    assert table.by_domain(row.mx_suffixes[0]) != row
+
+
+@pytest.mark.parametrize(
+    ("day", "expected", "gone"),
+    [(datetime.date(2026, 12, 31), "until", "from"), (datetime.date(2027, 1, 1), "from", "until")],
+)
+def test_what_changes_on_a_date_is_said_rightly_before_and_after_it(day: datetime.date, expected: str, gone: str) -> None:
+    import tomllib
+
+    raw = tomllib.loads(Path(shipped_table()).read_text())["provider"]
+    dated = {key: [note["en"] for note in row["notes"] if key in note] for row in raw if row["id"] == "microsoft365" for key in ("until", "from")}
+    assert dated["until"]
+    assert dated["from"]
+    row = Table(day).by_id("microsoft365")
+    assert row
+    assert set(dated[expected]) <= set(row.notes)
+    assert not set(dated[gone]) & set(row.notes)
+
+
+def test_a_users_own_row_adds_to_the_table(tmp_path: Path) -> None:
+    table = own_table(tmp_path, ROW)
+    found = table.by_domain("example.com")
+    assert found
+    assert (found.name, found.status, found.auth) == ("My Host", Status.OK, (Auth.PASSWORD,))
+    assert table.by_domain("live.se")
+    assert table.all()[0].id == "my-host"
+
+
+def test_a_users_own_row_replaces_the_shipped_one_of_that_id(tmp_path: Path) -> None:
+    table = own_table(tmp_path, ROW.replace("my-host", "microsoft-personal"))
+    assert table.by_domain("live.se") is None
+    assert [row.id for row in table.all()].count("microsoft-personal") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('id = "my-host"', "", "id"),
+        ('id = "my-host"', 'id = "My Host"', "id"),
+        ("port = 465", "port = 0", "port"),
+        ("port = 465", 'port = "465"', "port"),
+        ("port = 465", "port = true", "port"),
+        ('security = "tls"', 'security = "none"', "security"),
+        ('security = "tls"', 'security = "ssl"', "security"),
+        ("port = 465", "prt = 465", "prt"),
+        ('domains = ["example.com"]', 'domains = ["Example.com"]', "domains"),
+        ('domains = ["example.com"]', "domains = [1]", "domains"),
+        ('domains = ["example.com"]', 'domains = "example.com"', "domains"),
+        ('status = "ok"', 'status = "fine"', "status"),
+        ('status = "ok"', 'status = "prepare"', "enable"),
+        ('auth = ["password"]', 'auth = ["passwort"]', "auth"),
+        ('auth = ["password"]', "auth = []", "auth"),
+        ("last_checked = 2026-11-24", 'last_checked = "2026-11-24"', "last_checked"),
+        ("last_checked = 2026-11-24", "last_checked = 2026-11-24T10:00:00", "last_checked"),
+        ('confidence = "high"', 'confidence = "low"', "confidence"),
+        ('form = "address"', 'form = "fixed"', "username.value"),
+        ('form = "address"', 'form = "own"', "username.label"),
+        ('form = "address"', 'form = "address"\nnote = { en = "x" }', "sv"),
+        ('form = "address"', 'form = "address"\nnote = { en = "x", sv = "" }', "sv"),
+        ("sources = []", "sources = []\ncolour = 1", "colour"),
+    ],
+)
+def test_a_fault_in_a_row_is_told_by_row_and_key(tmp_path: Path, old: str, new: str, named: str) -> None:
+    with pytest.raises(SmtpsetupError) as caught:
+        own_table(tmp_path, ROW.replace(old, new, 1))
+    assert caught.value.code == "config.invalid"
+    assert named in caught.value.message
+    assert str(tmp_path) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["[[provider]\n", "provider = 1\n", "other = 1\n", "provider = [1]\n", "[provider]\nid = 1\n", "\x00"])
+def test_a_table_that_is_none_is_an_error_with_the_files_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SmtpsetupError) as caught:
+        own_table(tmp_path, text)
+    assert "providers.toml" in caught.value.message
+
+
+def test_bad_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(SmtpsetupError) as caught:
+        own_table(tmp_path, ROW + "port = = 3\n")
+    assert "line" in caught.value.message
+
+
+def test_one_domain_in_two_rows_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(SmtpsetupError, match=r"example\.com"):
+        own_table(tmp_path, ROW + ROW.replace("my-host", "other-host"))
+
+
+def test_an_own_table_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "providers.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SmtpsetupError):
+        Table(TODAY, own_file=str(path))
+    with pytest.raises(SmtpsetupError):
+        Table(TODAY, own_file=str(tmp_path))
