@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class Home:
     def config(self) -> Path:
         return self.path / ".config" / "smtpsetup" / "config.toml"
 
-    def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
-        """Run smtpsetup with these arguments, nobody at the terminal."""
+    def run(self, *arguments: str, stdin: str | bytes | None = None, full_disk: bool = False, **env: str) -> Run:
+        """Run smtpsetup with these arguments, nobody at the terminal. With `full_disk` no file can grow."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         done = subprocess.run(
             [sys.executable, "-m", "smtpsetup", *arguments],
@@ -62,6 +63,7 @@ class Home:
             capture_output=True,
             timeout=100,
             check=False,
+            preexec_fn=_no_file_may_grow if full_disk else None,  # noqa: PLW1509  no thread of the tests matters to the child
         )
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -83,6 +85,10 @@ class Home:
             *("--ca-file", facts.ca_file, "--password-file", str(file)),
             *extra,
         )
+
+
+def _no_file_may_grow() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 @pytest.fixture

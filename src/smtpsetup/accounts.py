@@ -115,9 +115,9 @@ def _read(path: Path) -> str:
 
 
 def _check_permissions(info: os.stat_result, path: Path) -> None:
-    if os.name != "posix" or not stat.S_ISREG(info.st_mode):
-        return
-    if info.st_mode & 0o077:
+    if not stat.S_ISREG(info.st_mode):
+        raise _invalid(path, _("it is not a regular file"))
+    if os.name == "posix" and info.st_mode & 0o077:
         raise SmtpsetupError(
             "config.permissions",
             _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),

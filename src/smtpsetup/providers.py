@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from dataclasses import dataclass
@@ -127,6 +128,8 @@ def shipped_table() -> str:
 
 def _read(path: str) -> str:
     try:
+        if not os.path.isfile(path):
+            raise OSError(errno.EINVAL, _("it is not a regular file"))
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:

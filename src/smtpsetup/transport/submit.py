@@ -68,6 +68,8 @@ def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, repor
     except (TransportError, OSError, WireError) as error:
         failure = error.failure if isinstance(error, TransportError) else _lost(error, stage, server)
         report(failure.stage, started, failure.detail, failure.reply, StageStatus.FAILED)
+        if isinstance(error, TransportError):
+            raise
         raise TransportError(failure) from error
     return Outcome(accepted, refused, reply)
 
