@@ -8,19 +8,20 @@ import resource
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from smtpsetup.account import Account
 from smtpsetup.model import Auth, Security, Server
-from smtpsetup.sandbox.server import PASSWORD, Sandbox, SandboxFacts
+from smtpsetup.sandbox.server import Sandbox, SandboxFacts
 from smtpsetup.secret_source import SecretSource, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+PASSWORD = "lösen-€-42 äpple"
 pytest_plugins = ("tests.servers",)
 
 
@@ -46,26 +47,31 @@ class Home:
 
     path: Path
     env: dict[str, str]
+    disk_is_full: bool = False
 
     @property
     def config(self) -> Path:
         return self.path / ".config" / "smtpsetup" / "config.toml"
 
-    def run(self, *arguments: str, stdin: str | bytes | None = None, full_disk: bool = False, **env: str) -> Run:
-        """Run smtpsetup with these arguments, nobody at the terminal. With `full_disk` no file can grow."""
+    def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
+        """Run smtpsetup with these arguments, nobody at the terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         done = subprocess.run(
             [sys.executable, "-m", "smtpsetup", *arguments],
-            env={**self.env, **env},
+            env=self._env(env),
             cwd=self.path,
             input=data,
             stdin=subprocess.DEVNULL if data is None else None,
             capture_output=True,
             timeout=100,
             check=False,
-            preexec_fn=_no_file_may_grow if full_disk else None,  # noqa: PLW1509  no thread of the tests matters to the child
+            preexec_fn=_no_file_may_grow if self.disk_is_full else None,
         )
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def _env(self, changes: dict[str, str]) -> dict[str, str]:
+        measured = {} if not self.disk_is_full else {name: "" for name in self.env if name.startswith("COV")}
+        return {**self.env, **changes, **measured}
 
     def file(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         """A file in this home."""
@@ -105,7 +111,7 @@ def home(tmp_path: Path) -> Home:
 def _sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, SandboxFacts]]:
     directory = tmp_path / "sandbox"
     directory.mkdir()
-    running = Sandbox(directory)
+    running = Sandbox(directory, password=PASSWORD)
     with running as facts:
         yield running, facts
 

@@ -6,19 +6,19 @@ import contextlib
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 import trustme
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 POSTFIX_PASSWORD = "lösenord-åäö-€"
 KEYRING_PASSWORD = "ring"
@@ -151,9 +151,7 @@ def postfix_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix
     (base / "sasl" / "smtpd.conf").write_text(
         f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN CRAM-MD5\n"
     )
-    subprocess.run(
-        ["saslpasswd2", "-c", "-p", "-f", str(database), "-u", "example.test", "info"], input=POSTFIX_PASSWORD.encode(), check=True
-    )
+    subprocess.run(["saslpasswd2", "-c", "-p", "-f", str(database), "-u", "example.test", "info"], input=POSTFIX_PASSWORD.encode(), check=True)
     shutil.chown(database, "postfix", "postfix")
     with (base / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -247,7 +245,7 @@ def bus(tmp_path: Path) -> Iterator[Keyring]:
         ["dbus-daemon", f"--config-file={config}", "--nofork"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     keyring.processes.append(daemon)
-    wait_for(lambda: (directory / "run" / "bus").exists())
+    wait_for((directory / "run" / "bus").exists)
     yield keyring
     keyring.stop()
 
@@ -275,7 +273,7 @@ class ScriptedServer:
         self._closing = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def __enter__(self) -> ScriptedServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_rest: object) -> None:
@@ -290,11 +288,11 @@ class ScriptedServer:
                 threading.Thread(target=self._talk, args=(client,), daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, self._context.wrap_socket(client, server_side=True) if self._context else client as client:
-            lines = client.makefile("rb")
+        with contextlib.suppress(OSError), client, self._context.wrap_socket(client, server_side=True) if self._context else client as peer:
+            lines = peer.makefile("rb")
             for step in self._script:
                 if isinstance(step, bytes):
-                    client.sendall(step)
+                    peer.sendall(step)
                 elif isinstance(step, float):
                     self._closing.wait(step)
                 elif step == "drop":

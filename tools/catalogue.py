@@ -76,7 +76,7 @@ def faults(catalogue: Catalog) -> list[str]:
         texts = message.string if isinstance(message.string, tuple | list) else (message.string,)
         if not all(texts) or message.fuzzy:
             found.append(f"not translated: {ids[0]!r}")
-        elif set().union(*map(fields, texts)) != set().union(*map(fields, ids)):
+        elif fields("".join(filter(None, texts))) != fields("".join(ids)):
             found.append(f"other fields: {ids[0]!r} -> {texts[0]!r}")
     return found
 

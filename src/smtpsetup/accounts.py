@@ -18,7 +18,7 @@ from smtpsetup.model import Auth, Security, Server
 from smtpsetup.secret_source import SecretSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _KNOWN_VERSION = 1
@@ -169,46 +169,49 @@ _NEEDED = ("address", "host", "port", "security")
 
 
 def _account(name: str, row: dict[str, Any], path: Path) -> Account:
-    def fault(text: str) -> SmtpsetupError:
-        return _invalid(path, _("account {name}: {fault}").format(name=name, fault=text))
-
-    for key in _NEEDED:
-        if key not in row:
-            raise fault(_("{key} is missing").format(key=key))
-    for key, kind in _KEYS.items():
-        if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
-            names = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
-            raise fault(_("{key} must be {wanted}").format(key=key, wanted=names[kind]))
-    for key, choices in (("security", tuple(Security)), ("auth", tuple(Auth))):
-        if key in row and row[key] not in choices:
-            raise fault(_("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices)))
-    if not 0 < row["port"] <= _HIGHEST_PORT:
-        raise fault(_("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535")))
-    try:
-        addresses.parse(row["address"])
-        host = checked_host(row["host"])
-        source = SecretSource.from_table(row.get("secret", {"store": "keyring"}))
-    except (addresses.MalformedAddressError, ValueError) as error:
-        key = "address: " if isinstance(error, addresses.MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
-        raise fault(key + str(error).rstrip(".")) from error
-    if row["security"] == Security.NONE and not is_loopback(host):
-        raise fault(_("security = \"none\" is for a server on this machine only"))
-    fingerprint = row.get("tls_fingerprint")
-    if fingerprint is not None and not re.fullmatch("[0-9a-f]{64}", fingerprint):
-        raise fault(_("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits")))
+    """A row of the file as an Account, once nothing is wrong with it."""
+    fault = next(_faults(row), None)
+    if fault:
+        raise _invalid(path, _("account {name}: {fault}").format(name=name, fault=fault))
+    auth = Auth(row.get("auth", Auth.PASSWORD))
     return Account(
         name=name,
         address=row["address"],
         from_name=row.get("from_name", ""),
         provider=row.get("provider", ""),
-        server=Server(host, row["port"], Security(row["security"])),
-        auth=Auth(row.get("auth", Auth.PASSWORD)),
-        username=row.get("username", "" if row.get("auth") == Auth.NONE else row["address"]),
-        secret=source,
+        server=Server(checked_host(row["host"]), row["port"], Security(row["security"])),
+        auth=auth,
+        username=row.get("username", "" if auth is Auth.NONE else row["address"]),
+        secret=SecretSource.from_table(row.get("secret", {"store": "keyring"})),
         ca_file=row.get("ca_file"),
-        tls_fingerprint=fingerprint,
+        tls_fingerprint=row.get("tls_fingerprint"),
         verified=row.get("verified", False),
     )
+
+
+def _faults(row: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a row, each fault with its key; of the values only once the types are right."""
+    yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
+    kinds = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
+    for key, kind in _KEYS.items():
+        if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
+            yield _("{key} must be {wanted}").format(key=key, wanted=kinds[kind])
+    for key, choices in (("security", tuple(Security)), ("auth", tuple(Auth))):
+        if key in row and row[key] not in choices:
+            yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices))
+    if not 0 < row["port"] <= _HIGHEST_PORT:
+        yield _("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535"))
+    try:
+        addresses.parse(row["address"])
+        if row["security"] == Security.NONE and not is_loopback(checked_host(row["host"])):
+            yield _('security = "none" is for a server on this machine only')
+        checked_host(row["host"])
+        SecretSource.from_table(row.get("secret", {"store": "keyring"}))
+    except (addresses.MalformedAddressError, ValueError) as error:
+        key = "address: " if isinstance(error, addresses.MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
+        yield key + str(error).rstrip(".")
+    if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
+        yield _("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits"))
 
 
 def _as_table(account: Account) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tomllib
 from dataclasses import dataclass
@@ -127,18 +126,23 @@ def shipped_table() -> str:
 
 
 def _read(path: str) -> str:
+    if not os.path.isfile(path):
+        raise _unreadable(path, _("it is not a regular file"))
     try:
-        if not os.path.isfile(path):
-            raise OSError(errno.EINVAL, _("it is not a regular file"))
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SmtpsetupError(
-            "config.invalid",
-            _("The provider table {path} cannot be read: {reason}.").format(path=path, reason=reason),
-            hints=(_("Mend the file or move it away."),),
-        ) from error
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: str, reason: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.invalid",
+        _("The provider table {path} cannot be read: {reason}.").format(path=path, reason=reason),
+        hints=(_("Mend the file or move it away."),),
+    )
 
 
 def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,8 @@ from smtpsetup.secret_source import SecretSource, Store
 from tests.conftest import account_at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.servers import Keyring
 
 SECRET = "lösenord-åäö €"
@@ -87,7 +88,9 @@ def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
     assert caught.value.code == "secret.missing"
 
 
-@pytest.mark.parametrize(("value", "secret"), [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")])
+@pytest.mark.parametrize(
+    ("value", "secret"), [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")]
+)
 def test_only_the_line_end_is_taken_off(value: str, secret: str) -> None:
     assert credentials.checked(value).reveal() == secret
 
@@ -220,7 +223,8 @@ def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypa
 
     silent = (
         "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import message_bus\n"
-        "c = open_dbus_connection(bus=sys.argv[1])\nc.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\nprint('ready', flush=True)\n"
+        "c = open_dbus_connection(bus=sys.argv[1])\nc.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\n"
+        "print('ready', flush=True)\n"
         "time.sleep(60)"
     )
     service = subprocess.Popen([sys.executable, "-c", silent, bus.address], stdout=subprocess.PIPE)

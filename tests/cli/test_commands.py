@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tomllib
+
+from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -94,7 +97,9 @@ def test_a_broken_own_table_is_an_error_that_names_file_and_key(home: Home) -> N
     assert "name" in done.json["error"]["message"]
 
 
-@pytest.mark.parametrize(("env", "word"), [({"SMTPSETUP_LANG": "sv"}, "Leverantör"), ({"LANG": "sv_SE.UTF-8"}, "Leverantör"), ({"LC_ALL": "de_DE"}, "Provider")])
+@pytest.mark.parametrize(
+    ("env", "word"), [({"SMTPSETUP_LANG": "sv"}, "Leverantör"), ({"LANG": "sv_SE.UTF-8"}, "Leverantör"), ({"LC_ALL": "de_DE"}, "Provider")]
+)
 def test_people_are_spoken_to_in_their_language(home: Home, env: dict[str, str], word: str) -> None:
     assert word in home.run("identify", "namn@live.se", **env).out
 
@@ -209,8 +214,19 @@ def test_a_configuration_open_to_others_is_refused(home: Home) -> None:
 
 def test_another_configuration_can_be_named(home: Home, facts: SandboxFacts) -> None:
     other = home.path / "other" / "my.toml"
-    password = home.file("password", "sandbox\n")
-    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--ca-file", facts.ca_file, "--password-file", str(password), "--security", "tls")
+    password = home.file("password", PASSWORD)
+    arguments = (
+        "--host",
+        "localhost",
+        "--port",
+        str(facts.tls_port),
+        "--ca-file",
+        facts.ca_file,
+        "--password-file",
+        str(password),
+        "--security",
+        "tls",
+    )
     assert home.run("--config", str(other), "configure", "info@example.com", *arguments).code == 0
     assert tomllib.loads(other.read_text())["default"] == "info@example.com"
     assert home.run("accounts", "list", "--json", SMTPSETUP_CONFIG=str(other)).json["result"][0]["account"] == "info@example.com"
@@ -222,7 +238,7 @@ def test_a_disk_that_is_full_loses_nothing(home: Home, facts: SandboxFacts) -> N
     home.configure(facts, "--account", "second")
     before = home.config.read_bytes()
     for arguments in (("accounts", "default", "second"), ("accounts", "remove", "second"), ("configure", "info@example.com", "--from-name", "X")):
-        done = home.run(*arguments, "--json", full_disk=True)
+        done = replace(home, disk_is_full=True).run(*arguments, "--json")
         assert done.code == 74, done.err
         assert home.config.read_bytes() == before
         assert [path.name for path in home.config.parent.iterdir()] == ["config.toml"]
@@ -257,9 +273,9 @@ def test_login_moves_the_password_to_another_place_once_it_works(home: Home, fac
     done = home.run("login", "--password-env", "MAIL", "--json", MAIL="wrong")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.bad-credentials")
     assert home.run("accounts", "show", "--json").json["result"]["secret_store"] == "file"
-    done = home.run("login", "--password-env", "MAIL", "--json", MAIL="sandbox")
+    done = home.run("login", "--password-env", "MAIL", "--json", MAIL=PASSWORD)
     assert done.json["result"]["secret_store"] == "env"
-    assert home.run("test", "--login-only", MAIL="sandbox").code == 0
+    assert home.run("test", "--login-only", MAIL=PASSWORD).code == 0
     assert home.run("test", "--login-only").code == 78
     assert home.run("login").code == 2
     assert home.run("logout", "--json").json["error"]["code"] == "secret.missing"

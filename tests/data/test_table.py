@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 
 from smtpsetup import addresses, candidates, provider_schema
 from smtpsetup.model import Auth, Security, Status

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,9 @@ from smtpsetup.errors import SmtpsetupError
 from smtpsetup.model import Auth, Security, Server
 from smtpsetup.secret_source import SecretSource, Store
 from tests.conftest import account_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCOUNT = account_at(465)
 TEXT = """\
@@ -98,7 +100,11 @@ def test_everything_else_in_the_file_stays_byte_for_byte(path: Path) -> None:
 
 
 def test_a_secret_written_as_a_table_or_with_dots_is_replaced(path: Path) -> None:
-    for secret in ('secret = { store = "env", variable = "X" }', 'secret.store = "env"\nsecret.variable = "X"', '[accounts.a.secret]\nstore = "env"\nvariable = "X"'):
+    for secret in (
+        'secret = { store = "env", variable = "X" }',
+        'secret.store = "env"\nsecret.variable = "X"',
+        '[accounts.a.secret]\nstore = "env"\nvariable = "X"',
+    ):
         written(path, f'[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\n{secret}\n')
         assert accounts.load(path).accounts["a"].secret == SecretSource(Store.ENV, "X")
         accounts.save(path, account_at(465, name="a"), make_default=False)
@@ -249,7 +255,9 @@ _VALUES = st.one_of(st.text(max_size=20), st.integers(-(2**31), 2**31), st.boole
 def test_whatever_stands_in_the_file_stays_when_an_account_is_saved_and_removed(other: dict[str, Any], name: str) -> None:
     import tomli_w
 
-    text = tomli_w.dumps({**{key: value for key, value in other.items() if key not in ("accounts", "default")}, "z": {"a": 1}}, multiline_strings=True)
+    text = tomli_w.dumps(
+        {**{key: value for key, value in other.items() if key not in ("accounts", "default")}, "z": {"a": 1}}, multiline_strings=True
+    )
     values = {"host": "x.se", "secret": {"store": "keyring"}}
     added = config_text.with_table(text, ("accounts", name), values, ("host", "secret"))
     assert added.startswith(text)

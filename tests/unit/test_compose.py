@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import email
 import email.policy
-from email.message import EmailMessage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,9 @@ from hypothesis import strategies as st
 
 from smtpsetup.compose import Draft, Mailbox, attachment, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage, MIMEPart
 
 NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
 SENDER = Mailbox("Mitt Företag AB", parse_mailboxes("info@mindomän.se")[0].address)
@@ -25,7 +27,7 @@ def composed(**parts: Any) -> tuple[bytes, EmailMessage]:
     return raw, email.message_from_bytes(raw, policy=email.policy.default)
 
 
-def shown(part: EmailMessage) -> str:
+def shown(part: MIMEPart) -> str:
     return str(part.get_content()).replace("\r\n", "\n")
 
 
@@ -71,7 +73,7 @@ def test_a_file_whose_type_is_not_plain_goes_as_bytes(name: str) -> None:
 
 
 def test_html_gets_a_text_part_and_its_pictures() -> None:
-    html = '<html><head><title>t</title><style>p{}</style></head><body><p>Hej &aring;!</p><a href="https://x.se">Länk</a><img src="cid:logo"></body></html>'
+    html = '<head><title>t</title><style>p{}</style></head><body><p>Hej &aring;!</p><a href="https://x.se">Länk</a><img src="cid:logo"></body>'
     _raw, message = composed(html=html, attachments=(attachment("logo.png", b"\x89PNG", content_id="logo"), attachment("a.pdf", b"%PDF")))
     plain = message.get_body(("plain",))
     assert plain
@@ -154,7 +156,7 @@ def test_whatever_is_typed_there_is_one_message_or_an_error(text: str, subject: 
         return
     assert raw.isascii()
     assert max(map(len, raw.split(b"\r\n"))) <= 998
-    assert [key.lower() for key in message.keys()].count("from") == 1
+    assert [key.lower() for key in message].count("from") == 1
     assert set(message.keys()) == {"From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import os
-from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from tests.conftest import Home, Run, account_at
 from tests.servers import POSTFIX_PASSWORD, Postfix
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
     from typing import Any
 
 

@@ -65,8 +65,9 @@ def store(account: Account, secret: Secret) -> Secret | None:
     if account.secret.store is Store.FILE:
         from smtpsetup.credentials import file_store  # noqa: PLC0415  one store a run
 
+        before = file_store.read(account.secret.reference, account.name, may_prompt=False)
         file_store.write(account.secret.reference, secret.reveal())
-        return None
+        return Secret(before.removesuffix("\n"))
     from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
 
     return keyring_store.write(account.name, secret)

@@ -97,11 +97,13 @@ class Sandbox:
         directory: Path,
         *,
         keep: bool = False,
+        password: str = PASSWORD,
         ports: tuple[int, int] = (0, 0),
         on_mail: Callable[[CaughtMail], None] | None = None,
     ) -> None:
         self._directory = directory
         self._keep = keep
+        self._password = password
         self._ports = ports
         self._on_mail = on_mail or (lambda _mail: None)
         self._loop = asyncio.new_event_loop()
@@ -124,7 +126,7 @@ class Sandbox:
         except OSError:
             self._stop()
             raise
-        return SandboxFacts(HOST, tls_port, starttls_port, str(ca_file), PASSWORD)
+        return SandboxFacts(HOST, tls_port, starttls_port, str(ca_file), self._password)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
@@ -163,7 +165,7 @@ class Sandbox:
         )
 
     def _authenticate(self, _server: SMTP, session: Session, _envelope: Envelope, _mechanism: str, auth_data: object) -> AuthResult:
-        if not isinstance(auth_data, LoginPassword) or auth_data.password != PASSWORD.encode():
+        if not isinstance(auth_data, LoginPassword) or auth_data.password != self._password.encode():
             return AuthResult(success=False, handled=False)
         session.login_name = auth_data.login.decode("utf-8", "replace")  # type: ignore[attr-defined]  # Session takes any attribute
         return AuthResult(success=True)

@@ -39,7 +39,7 @@ def save(path: Path, account: Account, secret: Secret | None, *, make_default: b
     try:
         accounts.save(path, account, make_default=make_default)
     except BaseException:
-        if secret is not None and account.secret.store is Store.KEYRING:
+        if secret is not None:
             _restore(account, before)
         raise
     moved_away = earlier is not None and earlier.secret.store is Store.KEYRING and account.secret.store is not Store.KEYRING
@@ -79,10 +79,10 @@ def oauth2_required(server: Server, provider: Provider) -> SmtpsetupError:
 
 
 def _restore(account: Account, before: Secret | None) -> None:
-    if before is None:
-        credentials.forget(account.secret, account.name)
-    else:
+    if before is not None:
         credentials.store(account, before)
+    else:
+        credentials.forget(account.secret, account.name)
 
 
 def _forgotten(earlier: Account | None) -> bool:

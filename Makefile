@@ -1,0 +1,57 @@
+# `make demo` and `make test` set up what they need; nothing else is to be done first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?= tests
+
+.PHONY: help demo test check bench translations docs clean
+
+help:
+	@echo "make demo          walk the main job against a sandbox server"
+	@echo "make test          set up and run the tests"
+	@echo "make check         lint, types, import contracts, docs, catalogue"
+	@echo "make bench         measure start-up against its floor"
+	@echo "make translations  take new texts into the Swedish catalogue"
+	@echo "make docs          write the generated parts of README and docs again"
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("smtpsetup needs Python 3.11 or newer; try `make PYTHON=python3.11`" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python lacks venv; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/ready-for-development: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+demo: $(VENV)/ready
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/ready-for-development
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= $(TESTS)
+	$(BIN)/python -m coverage report --skip-empty
+
+check: $(VENV)/ready-for-development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+	$(BIN)/deptry src
+	$(BIN)/codespell
+	$(BIN)/python tools/catalogue.py check
+	$(BIN)/python tools/documents.py check
+
+bench: $(VENV)/ready-for-development
+	$(BIN)/python bench/startup.py
+
+translations: $(VENV)/ready-for-development
+	$(BIN)/python tools/catalogue.py update
+
+docs: $(VENV)/ready-for-development
+	$(BIN)/python tools/documents.py update
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build

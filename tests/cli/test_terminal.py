@@ -1,0 +1,300 @@
+"""A person at a real terminal: what is asked, what a mistake leads to, and Ctrl-C at every question."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
+    from tests.conftest import Home
+    from tests.servers import Keyring
+
+
+@pytest.fixture
+def person(home: Home, keyring: Keyring) -> Iterator[Person]:
+    sitting = Person(home, keyring)
+    yield sitting
+    sitting.leave()
+
+
+class Person:
+    """Someone logged in at a terminal, their keyring open."""
+
+    def __init__(self, home: Home, keyring: Keyring) -> None:
+        self.home = home
+        self.keyring = keyring
+        self.terminals: list[pexpect.spawn[str]] = []
+
+    def types(self, *arguments: str, **env: str) -> pexpect.spawn[str]:
+        """Run a command at the terminal."""
+        terminal = pexpect.spawn(
+            sys.executable,
+            ["-m", "smtpsetup", *arguments],
+            env={**self.home.env, **self.keyring.env, "TERM": "xterm", **env},
+            cwd=str(self.home.path),
+            encoding="utf-8",
+            dimensions=(40, 100),
+            timeout=30,
+        )
+        self.terminals.append(terminal)
+        return terminal
+
+    def leave(self) -> None:
+        for terminal in self.terminals:
+            terminal.close(force=True)
+
+
+def ended(terminal: pexpect.spawn[str], code: int) -> str:
+    """What was on the screen when the command ended with that exit code."""
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    shown = str(terminal.before)
+    assert terminal.exitstatus == code, shown
+    assert "Traceback" not in shown
+    return shown
+
+
+def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """Answer everything up to the hidden prompt."""
+    terminal = person.types("configure", "--ca-file", facts.ca_file)
+    terminal.expect("Your mail address: ")
+    terminal.sendline("info@mittforetag.example")
+    terminal.expect("does not know who runs the mail")
+    terminal.expect(r"Outgoing mail server \(host\): ")
+    terminal.sendline("localhost")
+    terminal.expect(r"Security \(tls, starttls\) \[tls\]: ")
+    terminal.sendline("")
+    terminal.expect(r"Port \[465\]: ")
+    terminal.sendline(str(facts.tls_port))
+    terminal.expect("Sender name .*: ")
+    terminal.sendline("Mitt Företag AB")
+    terminal.expect(r"Password for info@mittforetag.example \(not shown while you type\): ")
+    terminal.waitnoecho()
+    return terminal
+
+
+def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyring(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    terminal = to_the_password(person, facts)
+    terminal.sendline(PASSWORD)
+    shown = ended(terminal, 0)
+    assert PASSWORD not in shown
+    assert "Saved in" in shown
+    assert "Login" in shown
+    assert PASSWORD not in person.home.config.read_text()
+    shown = ended(person.types("test"), 0)
+    assert "accepted the test mail" in shown
+    terminal = person.types("send", "asa@example.com", "-s", "Hej")
+    terminal.expect("Ctrl-D")
+    terminal.sendline("Hej Åsa!")
+    terminal.sendeof()
+    ended(terminal, 0)
+    assert [mail.text for mail in sandbox.mails][1] == "Hej Åsa!"
+    terminal = person.types("accounts", "remove", "info@mittforetag.example")
+    terminal.expect("Remove the account")
+    terminal.sendline("y")
+    ended(terminal, 0)
+    assert person.home.run("accounts", "list", "--json").json["result"] == []
+    import subprocess
+
+    asked = subprocess.run(
+        [sys.executable, "-m", "keyring", "get", "smtpsetup", "info@mittforetag.example"],
+        env={**person.home.env, **person.keyring.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.stdout == ""
+
+
+def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(person: Person, facts: SandboxFacts) -> None:
+    terminal = person.types("configure", "--ca-file", facts.ca_file)
+    terminal.expect("Your mail address: ")
+    terminal.sendline("info@@mittforetag.example")
+    terminal.expect("more than one @")
+    terminal.expect("Your mail address: ")
+    terminal.sendline("info@mittforetag.example")
+    terminal.expect(r"\(host\): ")
+    terminal.sendline("https://localhost/")
+    terminal.expect("web address")
+    terminal.expect(r"\(host\): ")
+    terminal.sendline("localhost")
+    terminal.expect(r"\[tls\]: ")
+    terminal.sendline("ssl")
+    terminal.expect("'ssl' is not one of")
+    terminal.expect(r"\[tls\]: ")
+    terminal.sendline("tls")
+    terminal.expect(r"Port \[465\]: ")
+    terminal.sendline("70000")
+    terminal.expect("70000 is not in the range")
+    terminal.expect(r"Port \[465\]: ")
+    terminal.sendline(str(facts.tls_port))
+    terminal.expect("Sender name .*: ")
+    terminal.sendline("")
+    terminal.expect("Password .*: ")
+    terminal.waitnoecho()
+    terminal.sendline("")
+    terminal.expect("The password is empty")
+    terminal.expect("Password .*: ")
+    terminal.waitnoecho()
+    terminal.sendline("wrong")
+    terminal.expect("auth.bad-credentials")
+    terminal.expect("Try another password")
+    terminal.sendline("y")
+    terminal.expect("Password .*: ")
+    terminal.waitnoecho()
+    terminal.sendline(PASSWORD)
+    assert "Saved in" in ended(terminal, 0)
+
+
+@pytest.mark.parametrize("stop", ["Your mail address", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])
+def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(person: Person, facts: SandboxFacts, stop: str) -> None:
+    answers = [
+        ("Your mail address", "info@mittforetag.example"),
+        (r"\(host\)", "localhost"),
+        (r"\[tls\]", ""),
+        (r"Port \[465\]", str(facts.tls_port)),
+        ("Sender name", "X"),
+        ("Password ", PASSWORD),
+    ]
+    terminal = person.types("configure", "--ca-file", facts.ca_file)
+    for question, answer in answers:
+        terminal.expect(question + ".*: ")
+        if question == stop:
+            terminal.sendintr()
+            break
+        terminal.sendline(answer)
+    assert "Interrupted" in ended(terminal, 130)
+    assert not person.home.config.exists()
+
+
+def test_ctrl_c_while_the_server_is_silent_ends_with_130(person: Person) -> None:
+    from tests.servers import ScriptedServer
+
+    with ScriptedServer((60.0,)) as server:
+        password = person.home.file("password", "x")
+        terminal = person.types(
+            *("configure", "a@example.com", "--host", "localhost", "--port", str(server.port), "--security", "starttls"),
+            *("--password-file", str(password), "--from-name", "x"),
+        )
+        terminal.expect("Connection.*ok")
+        terminal.sendintr()
+        assert "Interrupted" in ended(terminal, 130)
+    assert not person.home.config.exists()
+
+
+def test_the_end_of_input_at_a_question_is_an_interruption(person: Person) -> None:
+    terminal = person.types("configure")
+    terminal.expect("Your mail address: ")
+    terminal.sendeof()
+    ended(terminal, 130)
+
+
+def test_a_slip_of_the_keyboard_is_asked_about(person: Person) -> None:
+    terminal = person.types("identify", "namn@gmial.com")
+    terminal.expect("Did you mean namn@gmail.com")
+    terminal.sendline("y")
+    assert "smtp.gmail.com:465" in ended(terminal, 0)
+    terminal = person.types("identify", "namn@gmial.com")
+    terminal.expect("Did you mean namn@gmail.com")
+    terminal.sendline("n")
+    assert "config.no-settings-found" in ended(terminal, 68)
+
+
+def test_questions_are_asked_in_swedish_too(person: Person) -> None:
+    terminal = person.types("configure", SMTPSETUP_LANG="sv")
+    terminal.expect("mejladress: ")
+    terminal.sendline("namn@@live.se")
+    terminal.expect("Fel: ")
+    terminal.expect("mejladress: ")
+    terminal.sendintr()
+    shown = ended(terminal, 130)
+    assert "Interrupted" not in shown
+
+
+def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
+    assert "--host" in ended(person.types("configure", "info@mittforetag.example", "--no-input"), 68)
+    assert "Give the address" in ended(person.types("configure", "--no-input"), 2)
+
+
+def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(person: Person, facts: SandboxFacts) -> None:
+    terminal = person.types(
+        *("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--from-name", "x"),
+        DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
+    )
+    shown = ended(terminal, 78)
+    assert "secret.keyring-unavailable" in shown
+    assert "--password-file" in shown
+
+
+def test_what_to_switch_on_is_shown_before_the_password_is_asked_for(person: Person) -> None:
+    terminal = person.types("configure", "namn@gmail.com", "--from-name", "x")
+    terminal.expect("Create an app password")
+    terminal.expect("App password for namn@gmail.com")
+    terminal.sendintr()
+    ended(terminal, 130)
+
+
+def test_a_login_name_that_only_the_customer_knows_is_asked_for_with_the_providers_word(person: Person) -> None:
+    terminal = person.types("configure", "namn@bahnhof.se")
+    terminal.expect("Customer id.*: ")
+    terminal.sendintr()
+    ended(terminal, 130)
+
+
+def test_an_existing_account_is_changed_only_after_a_yes(person: Person, facts: SandboxFacts) -> None:
+    assert person.home.configure(facts).code == 0
+    before = person.home.config.read_bytes()
+    terminal = person.types("configure", "info@example.com", "--from-name", "Ny")
+    terminal.expect("exists already. Change it")
+    terminal.sendline("n")
+    ended(terminal, 130)
+    assert person.home.config.read_bytes() == before
+    terminal = person.types("configure", "info@example.com", "--from-name", "Ny")
+    terminal.expect("exists already. Change it")
+    terminal.sendline("y")
+    ended(terminal, 0)
+    assert 'from_name = "Ny"' in person.home.config.read_text()
+
+
+def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: SandboxFacts) -> None:
+    env = person.keyring.env
+    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-stdin")
+    assert person.home.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env).code == 0
+    assert person.home.run("test", "--login-only", **env).code == 0
+    assert person.home.run("logout", "--json", **env).json["result"]["secret_removed"] is True
+    assert person.home.run("test", "--json", **env).json["error"]["code"] == "secret.missing"
+    terminal = person.types("login")
+    terminal.expect("Password for a@example.com.*: ")
+    terminal.waitnoecho()
+    terminal.sendline(PASSWORD)
+    assert "works and is saved" in ended(terminal, 0)
+    assert person.home.run("test", "--login-only", **env).code == 0
+    person.keyring.lock()
+    done = person.home.run("test", "--json", **env)
+    assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "secret.keyring-locked", True)
+
+
+def test_when_the_configuration_cannot_be_written_the_keyring_is_as_before(person: Person, facts: SandboxFacts) -> None:
+    env = person.keyring.env
+    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-stdin")
+    full = replace(person.home, disk_is_full=True)
+    done = full.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env)
+    assert done.code == 74
+    from smtpsetup import credentials
+    from smtpsetup.errors import SmtpsetupError
+    from tests.conftest import account_at
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        with pytest.raises(SmtpsetupError, match="holds no password"):
+            credentials.read(account_at(465, name="a@example.com"), may_prompt=False)

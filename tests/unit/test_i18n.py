@@ -1,0 +1,53 @@
+"""The language comes from the first variable that is set, and a text that has no translation is an error of `make check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup import i18n
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for cached in (i18n.language, i18n._catalogue):
+        cached.cache_clear()
+    yield
+    for cached in (i18n.language, i18n._catalogue):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("env", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "sv_SE.UTF-8"}, "sv"),
+        ({"LANG": "sv"}, "sv"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "sv_SE.UTF-8", "LC_ALL": "en_US.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "sv_SE.UTF-8"}, "sv"),
+        ({"LANG": "en_US.UTF-8", "LANGUAGE": "de:sv:en"}, "sv"),
+        ({"SMTPSETUP_LANG": "en", "LANGUAGE": "sv", "LANG": "sv_SE.UTF-8"}, "en"),
+        ({"SMTPSETUP_LANG": "sv", "LC_ALL": "C"}, "sv"),
+        ({"SMTPSETUP_LANG": "../../x", "LANG": "sv"}, "en"),
+    ],
+)
+def test_the_first_variable_that_is_set_decides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], language: str) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert i18n.language() == language
+
+
+def test_texts_come_from_the_catalogue_in_the_form_that_suits_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTPSETUP_LANG", "sv")
+    assert i18n.gettext("Error: ") == "Fel: "
+    assert i18n.ngettext("Cause:", "Possible causes:", 1) == "Orsak:"
+    assert i18n.ngettext("Cause:", "Possible causes:", 2) != "Possible causes:"
+    assert i18n.gettext("a text that nobody translated") == "a text that nobody translated"

@@ -1,0 +1,28 @@
+"""Keep the generated parts of the documentation true: `update` writes them again, `check` fails when they have drifted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+GENERATED = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def main() -> None:
+    """Run `update` or `check`."""
+    mode = ["-r"] if sys.argv[1:] == ["update"] else ["--check", "--diff"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cogapp", *mode, "-I", str(ROOT / "tools"), *map(str, GENERATED)],
+        cwd=ROOT,
+        env={**os.environ, "SMTPSETUP_LANG": "en", "COLUMNS": "100"},
+        check=False,
+    )
+    if done.returncode:
+        sys.exit("Run `make docs`.")
+
+
+if __name__ == "__main__":
+    main()
