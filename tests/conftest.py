@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PASSWORD = "lösen-€-42 äpple"
+PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
 pytest_plugins = ("tests.servers",)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
-from smtpsetup.explanations import EXPLANATIONS
+from smtpsetup.explanations import AGAIN, EXPLANATIONS, NEW_SECRET, SETTINGS
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Stage
 
@@ -29,8 +30,8 @@ def error_code(failure: Failure, provider: Provider | None = None) -> str:
     return code
 
 
-def diagnose(failure: Failure, account: Account, provider: Provider | None = None) -> SmtpsetupError:
-    """The failure as an error for a person, ready to be raised."""
+def diagnose(failure: Failure, account: Account, provider: Provider | None = None, *, is_saved: bool = True) -> SmtpsetupError:
+    """The failure as an error for a person, ready to be raised. `is_saved` is False while the account is only being set up."""
     code = error_code(failure, provider)
     explanation = EXPLANATIONS[code]
     facts = {
@@ -39,14 +40,15 @@ def diagnose(failure: Failure, account: Account, provider: Provider | None = Non
         "port": failure.server.port,
         "username": account.username,
         "domain": account.address.rpartition("@")[2],
-        "account": account.name,
+        "account": shlex.quote(account.name),
+        "configure": _configure_command(account),
         "detail": ", ".join(failure.offered) or failure.detail,
     }
     refusal = _refusal(failure, provider)
     causes = tuple(_(cause).format(**facts) for cause in explanation.causes)
     if refusal and refusal.note:
         causes = (refusal.note,)
-    hints = tuple(_(hint).format(**facts) for hint in explanation.hints)
+    hints = tuple(_(hint).format(**facts) for hint in (explanation.hints if is_saved else _for_unsaved(explanation.hints)))
     url = None
     if provider and code in _PROVIDER_STEPS_HELP:
         causes = _provider_causes(code, provider, account, causes)
@@ -62,6 +64,17 @@ def diagnose(failure: Failure, account: Account, provider: Provider | None = Non
         exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
         failure=failure,
     )
+
+
+def _configure_command(account: Account) -> str:
+    name = "" if account.name == account.address else f" --account {shlex.quote(account.name)}"
+    return f"smtpsetup configure {shlex.quote(account.address)}{name}"
+
+
+def _for_unsaved(hints: tuple[str, ...]) -> tuple[str, ...]:
+    """The hints without those that speak of a saved account."""
+    kept = tuple(hint for hint in hints if hint not in (NEW_SECRET, SETTINGS))
+    return kept if NEW_SECRET not in hints else (*kept, AGAIN)
 
 
 def _provider_causes(code: str, provider: Provider, account: Account, causes: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What each error code means to a person, and the way out. Texts are marked for the catalogue here and translated when they are shown.
 
-Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `provider` (its name), `account`, `detail` (technical).
+Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `configure` (the command that changes it),
+`detail` (technical).
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ class Explanation:
     hints: tuple[str, ...] = ()
 
 
-_SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
+SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
 _TRY_LATER = N_("Try again later; the same command may work then.")
-_NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
+NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
 _ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above.")
+
+AGAIN = N_("Run the command again with the right user name and password; nothing was saved.")
+"""Instead of SETTINGS and NEW_SECRET, which speak of a saved account, while the account is still being set up."""
 
 EXPLANATIONS: dict[str, Explanation] = {
     "dns.not-found": Explanation(
@@ -91,12 +95,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "tls.not-spoken": Explanation(
         N_("{server} does not speak TLS from the first byte."),
         (N_("The port expects STARTTLS: the connection starts in the clear and is upgraded."),),
-        (N_("Use STARTTLS there: `smtpsetup configure {account} --host {host} --port {port} --security starttls`."),),
+        (N_("Use STARTTLS there: `{configure} --host {host} --port {port} --security starttls`."),),
     ),
     "tls.expected": Explanation(
         N_("{server} waits for TLS from the first byte."),
         (N_("The account says STARTTLS or no TLS, but this port starts with TLS, as 465 does."),),
-        (N_("Use TLS there: `smtpsetup configure {account} --host {host} --port {port} --security tls`."),),
+        (N_("Use TLS there: `{configure} --host {host} --port {port} --security tls`."),),
     ),
     "tls.handshake-failed": Explanation(
         N_("The TLS connection with {server} could not be set up."),
@@ -156,12 +160,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.bad-credentials": Explanation(
         N_("{server} did not accept the user name {username} with this password."),
         (N_("The password or the user name is wrong."),),
-        (_NEW_SECRET, _SETTINGS),
+        (NEW_SECRET, SETTINGS),
     ),
     "auth.app-password-required": Explanation(
         N_("{server} wants an app password; your own password does not work there."),
         (N_("The account has two-step verification, or the provider takes only app passwords from mail programs."),),
-        (N_("Create an app password at your provider."), N_("Enter it: `smtpsetup login {account}`.")),
+        (N_("Create an app password at your provider."), NEW_SECRET),
     ),
     "auth.oauth2-required": Explanation(
         N_("{server} no longer takes passwords; it wants OAuth2."),
@@ -194,7 +198,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.required": Explanation(
         N_("{server} wants a login before it takes mail."),
         (N_("The account says that no login is needed."),),
-        (N_("Set the account up with a password: `smtpsetup configure {account} --auth password`."),),
+        (N_("Set the account up with a password: `{configure} --auth password`."),),
     ),
     "mail.sender-not-allowed": Explanation(
         N_("{server} does not let {username} send from this address."),
@@ -219,7 +223,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "rcpt.relay-denied": Explanation(
         N_("{server} does not pass mail on to this recipient for you."),
         (N_("It wants a login first, or it is a server for incoming mail."),),
-        (_SETTINGS, N_("Find the right server for an address: `smtpsetup identify ADDRESS`.")),
+        (SETTINGS, N_("Find the right server for an address: `smtpsetup identify ADDRESS`.")),
     ),
     "rcpt.greylisted": Explanation(
         N_("{server} asks to be tried again later (greylisting)."),
@@ -287,7 +291,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         (_TRY_LATER,),
     ),
     "server.temporary": Explanation(N_("{server} has trouble at the moment."), (N_("The trouble is on the server's side."),), (_TRY_LATER,)),
-    "server.refused": Explanation(N_("{server} refused for good."), (), (_ASK_PROVIDER, _SETTINGS)),
+    "server.refused": Explanation(N_("{server} refused for good."), (), (_ASK_PROVIDER, SETTINGS)),
     "server.protocol-error": Explanation(
         N_("{server} answered in a way that is not SMTP."),
         (N_("What it said was: {detail}"),),

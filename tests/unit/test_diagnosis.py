@@ -116,7 +116,7 @@ def test_every_error_that_a_row_of_the_table_names_is_explained() -> None:
 
 
 def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
-    known = {"server", "host", "port", "username", "domain", "account", "detail"}
+    known = {"server", "host", "port", "username", "domain", "account", "configure", "detail"}
     for explanation in EXPLANATIONS.values():
         for text in (explanation.message, *explanation.causes, *explanation.hints):
             assert {name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name} <= known
@@ -154,3 +154,16 @@ def test_where_the_login_is_not_the_address_that_is_the_first_cause() -> None:
 def test_a_reply_with_braces_is_shown_as_it_is() -> None:
     failure = Failure(Stage.MAIL, Kind.PROTOCOL_ERROR, SERVER, detail="{host} {0} {")
     assert "{host} {0} {" in diagnose(failure, account_at(587)).causes[0]
+
+
+def test_hints_for_an_account_that_is_not_saved_yet_do_not_speak_of_a_saved_one() -> None:
+    failure = refused(Stage.AUTH, "535 nope")
+    saved, unsaved = diagnose(failure, account_at(465)), diagnose(failure, account_at(465), is_saved=False)
+    assert any("smtpsetup login" in hint for hint in saved.hints)
+    assert not any("smtpsetup login" in hint or "accounts show" in hint for hint in unsaved.hints)
+    assert unsaved.hints
+
+
+def test_a_command_in_a_hint_can_be_typed_as_it_stands() -> None:
+    error = diagnose(Failure(Stage.GREETING, Kind.TLS_EXPECTED, SERVER), account_at(587, name="my mail"))
+    assert "`smtpsetup configure info@example.com --account 'my mail' --host smtp.example.com --port 587 --security tls`" in error.hints[0]

@@ -96,7 +96,7 @@ def configure_command(  # noqa: PLR0913, PLR0917  the contract's options for the
     asked = not (reuse or password_stdin or source) and account.auth is not Auth.NONE
     secret = _secret(state, account, known=bool(reuse or (source and not password_stdin)), from_stdin=password_stdin)
     if not options.no_verify:
-        secret = prove(state, account, secret, provider, may_retype=asked)
+        secret = prove(state, account, secret, provider, is_saved=existing is not None, may_retype=asked)
     _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
 
 

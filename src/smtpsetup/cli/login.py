@@ -59,7 +59,7 @@ def login_command(  # noqa: PLR0913, PLR0917  the contract's options for the sec
         secret = new_secret(state, changed.auth, changed.username, from_stdin=password_stdin)
     else:
         secret = credentials.read(changed, may_prompt=state.may_ask)
-    proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), may_retype=source is None)
+    proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), is_saved=True, may_retype=source is None)
     saved = save(state.config_file, changed, proved if typed else None, make_default=False)
     if state.json:
         from smtpsetup.render import json  # noqa: PLC0415  only with --json

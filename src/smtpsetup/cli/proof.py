@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
 
 
-def prove(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, may_retype: bool) -> Secret | None:
+def prove(  # noqa: PLR0913  what a proof depends on
+    state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool, may_retype: bool
+) -> Secret | None:
     """Log in; the secret that worked. A person who typed it may try another one, each sent to this server only. Raises SmtpsetupError."""
     while True:
-        report = _log_in(state, account, secret, provider)
+        report = _log_in(state, account, secret, provider, is_saved=is_saved)
         if report.error is None:
             return secret
         if not (may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED):
@@ -36,10 +38,10 @@ def prove(state: State, account: Account, secret: Secret | None, provider: Provi
         secret = ask_secret(account.auth, account.username)
 
 
-def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None) -> CheckReport:
+def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
     if not state.may_ask or state.verbose:
-        return check(account, secret, provider=provider, login_only=True, trace=state.trace())
+        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
     from smtpsetup.render.stages import StageTable  # noqa: PLC0415  rich, only for people
 
     with StageTable(planned_stages(account, login_only=True), stderr=True) as table:
-        return check(account, secret, provider=provider, login_only=True, on_stage=table.update)
+        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, on_stage=table.update)

@@ -135,6 +135,8 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
             rows.append(("", Text(found.username_note, style="dim")))
         rows.append((_("Proof"), _auth_line(provider.auth)))
     rows.append((_("Status"), _status_line(provider.status)))
+    if provider.auth == (Auth.OAUTH2,):
+        rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
     parts: list[RenderableType] = [Text(str(found.address), style="bold"), _indented(_fields(rows))]
     if provider.enable_steps and provider.status is not Status.UNAVAILABLE:
         parts += [
@@ -193,8 +195,8 @@ def account(value: Account, *, is_default: bool) -> None:
     }
     rows: list[tuple[str, RenderableType]] = [
         (_("Address"), value.address),
-        (_("Sender name"), value.from_name or "-"),
-        (_("Provider"), value.provider or "-"),
+        *([(_("Sender name"), value.from_name)] if value.from_name else []),
+        *([(_("Provider"), value.provider)] if value.provider else []),
         (_("Server"), server_line(value.server)),
         (_("Login"), value.username or _("none")),
         (_("Proof"), auth_name(value.auth)),
@@ -292,7 +294,7 @@ def checked(report: CheckReport) -> None:
         done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(to=report.to)
     else:
         done = _("The login works. No mail was sent.")
-    show(Group(Text(), _fields(rows), Text(), prose(done, "green")))
+    show(Group(_fields(rows), Text(), prose(done, "green")))
 
 
 def sent(result: SendResult) -> None:

@@ -70,6 +70,7 @@ class StageTable:
             self._live.stop()
         else:
             show(self._table(), stderr=self._stderr)
+        show(Text(), stderr=self._stderr)
 
     def update(self, result: StageResult) -> None:
         """Fill a row."""

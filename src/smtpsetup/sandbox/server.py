@@ -101,7 +101,7 @@ class Sandbox:
         ports: tuple[int, int] = (0, 0),
         on_mail: Callable[[CaughtMail], None] | None = None,
     ) -> None:
-        self._directory = directory
+        self._directory = directory.resolve()
         self._keep = keep
         self._password = password
         self._ports = ports

@@ -59,6 +59,7 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     provider: Provider | None = None,
     to: str | None = None,
     login_only: bool = False,
+    is_saved: bool = True,
     on_stage: Callable[[StageResult], None] | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> CheckReport:
@@ -83,7 +84,7 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
             if recipient is not None:
                 message_id = _send_test_mail(session, account, recipient)
     except TransportError as failed:
-        error = diagnose(failed.failure, account, provider)
+        error = diagnose(failed.failure, account, provider, is_saved=is_saved)
     planned = planned_stages(account, login_only=login_only)
     reached = {result.stage for result in stages}
     skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
