@@ -155,6 +155,16 @@ def test_no_verify_saves_without_a_login_and_test_proves_it_later(home: Home, fa
     assert home.run("accounts", "show", "--json").json["result"]["verified"] is True
 
 
+def test_a_systemd_credential_can_be_set_up_outside_its_unit_and_works_inside(home: Home, facts: SandboxFacts) -> None:
+    arguments = ("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+    done = home.run(*arguments, "--systemd-credential", "mail", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
+    assert any("--no-verify" in hint for hint in done.json["error"]["hints"])
+    assert home.run(*arguments, "--systemd-credential", "mail", "--no-verify").code == 0
+    home.file("credentials/mail", PASSWORD)
+    assert home.run("test", "--json", CREDENTIALS_DIRECTORY=str(home.path / "credentials")).json["ok"] is True
+
+
 def test_where_only_oauth2_works_configure_says_so_before_it_asks_for_a_password(home: Home) -> None:
     done = home.run("configure", "namn@live.se", "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")

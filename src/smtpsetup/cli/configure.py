@@ -12,7 +12,7 @@ from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, Overrides, is_loopback, propose, usual_security
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.proof import prove
-from smtpsetup.cli.secrets import chosen_source, new_secret, secret_options
+from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType
 from smtpsetup.errors import SmtpsetupError
@@ -66,26 +66,16 @@ class _Options:
 @secret_options
 @common_options
 @click.pass_obj
-def configure_command(  # noqa: PLR0913, PLR0917  the contract's options for the secret
+def configure_command(
     state: State,
     /,
     address: str | None,
-    password_stdin: bool,  # noqa: FBT001  click passes flags by name
-    password_command: str | None,
-    password_file: str | None,
-    password_env: str | None,
-    systemd_credential: str | None,
+    source: SecretSource | None,
+    from_stdin: bool,  # noqa: FBT001  click passes flags by name
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    source = chosen_source(
-        password_stdin=password_stdin,
-        password_command=password_command,
-        password_file=password_file,
-        password_env=password_env,
-        systemd_credential=systemd_credential,
-    )
     entered, provider, existing = _who(state, address, options)
     account = _account(state, entered, provider, existing, options)
     reuse = source is None and existing is not None and existing.auth is not Auth.NONE
@@ -93,8 +83,10 @@ def configure_command(  # noqa: PLR0913, PLR0917  the contract's options for the
         account = replace(account, secret=existing.secret)
     elif source:
         account = replace(account, secret=source)
-    asked = not (reuse or password_stdin or source) and account.auth is not Auth.NONE
-    secret = _secret(state, account, known=bool(reuse or (source and not password_stdin)), from_stdin=password_stdin)
+    asked = not (reuse or from_stdin or source) and account.auth is not Auth.NONE
+    known = bool(reuse or (source and not from_stdin))
+    # a place that cannot be read here, such as a unit's credential, need not be read to be saved
+    secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
         secret = prove(state, account, secret, provider, is_saved=existing is not None, may_retype=asked)
     _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)

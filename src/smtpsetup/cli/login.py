@@ -9,7 +9,7 @@ import click
 
 from smtpsetup import credentials
 from smtpsetup.cli.proof import prove
-from smtpsetup.cli.secrets import chosen_source, new_secret, secret_options
+from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -19,6 +19,7 @@ from smtpsetup.workflows.configure import save
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
+    from smtpsetup.secret_source import SecretSource
 
 _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
@@ -28,23 +29,8 @@ _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 @secret_options
 @common_options
 @click.pass_obj
-def login_command(  # noqa: PLR0913, PLR0917  the contract's options for the secret
-    state: State,
-    account: str | None,
-    password_stdin: bool,  # noqa: FBT001  click passes flags by name
-    password_command: str | None,
-    password_file: str | None,
-    password_env: str | None,
-    systemd_credential: str | None,
-) -> None:
+def login_command(state: State, account: str | None, source: SecretSource | None, from_stdin: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Parse, ask, prove, save, render."""
-    source = chosen_source(
-        password_stdin=password_stdin,
-        password_command=password_command,
-        password_file=password_file,
-        password_env=password_env,
-        systemd_credential=systemd_credential,
-    )
     config = state.config()
     chosen = config.account(account)
     if chosen.auth is Auth.NONE:
@@ -52,11 +38,11 @@ def login_command(  # noqa: PLR0913, PLR0917  the contract's options for the sec
     if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
         raise click.UsageError(_kept_elsewhere(chosen))
     changed = replace(chosen, secret=source or chosen.secret, verified=True)
-    typed = source is None or password_stdin
+    typed = source is None or from_stdin
     if typed:
         if changed.secret.store is Store.KEYRING:
             credentials.prepare_keyring(may_prompt=state.may_ask)
-        secret = new_secret(state, changed.auth, changed.username, from_stdin=password_stdin)
+        secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:
         secret = credentials.read(changed, may_prompt=state.may_ask)
     proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), is_saved=True, may_retype=source is None)

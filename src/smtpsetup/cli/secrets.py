@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,11 +20,29 @@ if TYPE_CHECKING:
     from smtpsetup.cli.state import State
     from smtpsetup.model import Auth, Secret
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
 
+def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a secret's place. The command gets `source`, None where none was named, and `from_stdin`."""
 
-def secret_options(command: _Command) -> _Command:
-    """The options that name a secret's place; `chosen_source` reads them."""
+    @functools.wraps(command)
+    def with_source(
+        *arguments: Any,  # noqa: ANN401  whatever else the command takes
+        password_stdin: bool,
+        password_command: str | None,
+        password_file: str | None,
+        password_env: str | None,
+        systemd_credential: str | None,
+        **others: Any,  # noqa: ANN401  as above
+    ) -> None:
+        named = {
+            "--password-stdin": SecretSource(Store.KEYRING) if password_stdin else None,
+            "--password-command": SecretSource(Store.COMMAND, password_command) if password_command is not None else None,
+            "--password-file": SecretSource(Store.FILE, _absolute(password_file)) if password_file is not None else None,
+            "--password-env": SecretSource(Store.ENV, password_env) if password_env is not None else None,
+            "--systemd-credential": SecretSource(Store.SYSTEMD, systemd_credential) if systemd_credential is not None else None,
+        }
+        command(*arguments, source=_the_only(named), from_stdin=password_stdin, **others)
+
     options = (
         click.option("--password-stdin", is_flag=True, help=_("Read the password from standard input and save it in the keyring.")),
         click.option("--password-command", metavar="CMD", help=_("Let this command print the password, every time it is needed.")),
@@ -31,22 +50,17 @@ def secret_options(command: _Command) -> _Command:
         click.option("--password-env", metavar="VAR", help=_("Read the password from this environment variable, every time.")),
         click.option("--systemd-credential", metavar="NAME", help=_("Read the password from this systemd credential, every time.")),
     )
+    decorated: Callable[..., Any] = with_source
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
-def chosen_source(
-    *, password_stdin: bool, password_command: str | None, password_file: str | None, password_env: str | None, systemd_credential: str | None
-) -> SecretSource | None:
-    """The source that the options name; None where they name none. Raises click.UsageError for more than one."""
-    named = {
-        "--password-stdin": SecretSource(Store.KEYRING) if password_stdin else None,
-        "--password-command": SecretSource(Store.COMMAND, password_command) if password_command is not None else None,
-        "--password-file": SecretSource(Store.FILE, str(Path(password_file).expanduser().absolute())) if password_file is not None else None,
-        "--password-env": SecretSource(Store.ENV, password_env) if password_env is not None else None,
-        "--systemd-credential": SecretSource(Store.SYSTEMD, systemd_credential) if systemd_credential is not None else None,
-    }
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
     given = {flag: source for flag, source in named.items() if source is not None}
     if len(given) > 1:
         raise click.UsageError(_("Choose one place for the password, not several: {flags}.").format(flags=", ".join(given)))
