@@ -155,6 +155,13 @@ def test_no_verify_saves_without_a_login_and_test_proves_it_later(home: Home, fa
     assert home.run("accounts", "show", "--json").json["result"]["verified"] is True
 
 
+def test_a_test_that_goes_well_is_a_success_also_where_nothing_can_be_written(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts, "--no-verify")
+    done = replace(home, disk_is_full=True).run("test", "--json")
+    assert (done.code, done.json["ok"]) == (0, True)
+    assert "could not be saved" in done.err
+
+
 def test_a_systemd_credential_can_be_set_up_outside_its_unit_and_works_inside(home: Home, facts: SandboxFacts) -> None:
     arguments = ("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
     done = home.run(*arguments, "--systemd-credential", "mail", "--json")

@@ -10,6 +10,7 @@ import click
 from smtpsetup import accounts, credentials
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.compose import parse_mailboxes
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
 from smtpsetup.workflows.check import check, planned_stages
@@ -34,7 +35,7 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
     secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
     if report.error is None and not chosen.verified:
-        accounts.save(state.config_file, replace(chosen, verified=True), make_default=False)
+        _remember(state, chosen)
     if state.json:
         from smtpsetup.render import json  # noqa: PLC0415  only with --json
 
@@ -48,6 +49,14 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
     from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
     human.checked(report)
+
+
+def _remember(state: State, account: Account) -> None:
+    """Note in the configuration that the account is proved. The test stays a success where that cannot be written."""
+    try:
+        accounts.save(state.config_file, replace(account, verified=True), make_default=False)
+    except (OSError, SmtpsetupError) as error:
+        click.echo(_("The test went well, but that could not be saved: {reason}.").format(reason=getattr(error, "strerror", None) or error), err=True)
 
 
 def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
