@@ -41,6 +41,14 @@ def wait_for(condition: object, seconds: float = 20.0) -> None:
         threading.Event().wait(0.02)
 
 
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections and that nobody else can take meanwhile."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield int(sock.getsockname()[1])
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as sock:

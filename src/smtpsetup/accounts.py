@@ -34,10 +34,16 @@ class Config:
     default: str
 
     def account(self, name: str | None) -> Account:
-        """The account of that name, or the default one. Raises SmtpsetupError (`config.no-account`)."""
+        """The account of that name or, where it is the only one, of that address; without a name the default one.
+
+        Raises SmtpsetupError (`config.no-account`).
+        """
         wanted = name or self.default or (next(iter(self.accounts)) if len(self.accounts) == 1 else "")
+        by_address = [account for account in self.accounts.values() if account.address == wanted]
         if wanted in self.accounts:
             return self.accounts[wanted]
+        if len(by_address) == 1:
+            return by_address[0]
         hints: tuple[str, ...] = (_("Set one up: `smtpsetup configure`."),)
         if self.accounts:
             hints = (_("These are configured: {names}.").format(names=", ".join(self.accounts)), *hints)
@@ -72,10 +78,21 @@ def save(path: Path, account: Account, *, make_default: bool) -> None:
     _change(path, change)
 
 
+def mark_verified(path: Path, account: Account) -> None:
+    """Note that an account is proved, unless it was changed or removed meanwhile. Raises as `save`."""
+
+    def change(text: str) -> str:
+        if _config(text, path).accounts.get(account.name) != account:
+            return text
+        return config_text.with_table(text, ("accounts", account.name), {**_as_table(account), "verified": True}, _KEYS)
+
+    _change(path, change)
+
+
 def set_default(path: Path, name: str) -> None:
     """Make an account the default one. Raises as `save`."""
-    load(path).account(name)
-    _change(path, lambda text: config_text.with_root_value(text, "default", name))
+    account = load(path).account(name)
+    _change(path, lambda text: config_text.with_root_value(text, "default", account.name))
 
 
 def remove(path: Path, name: str) -> None:
@@ -99,7 +116,7 @@ def _change(path: Path, change: Callable[[str], str]) -> None:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
             _check_permissions(os.fstat(file.fileno()), path)
             return file.read().decode("utf-8")
     except FileNotFoundError:
@@ -117,6 +134,13 @@ def _read(path: Path) -> str:
 def _check_permissions(info: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
+    if os.name == "posix" and info.st_uid not in (0, os.getuid()):
+        raise SmtpsetupError(
+            "config.permissions",
+            _("The configuration {path} belongs to another user.").format(path=path),
+            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.getuid(), path=path),),
+        )
     if os.name == "posix" and info.st_mode & 0o077:
         raise SmtpsetupError(
             "config.permissions",
@@ -129,7 +153,7 @@ def _check_permissions(info: os.stat_result, path: Path) -> None:
 def _parse(text: str, path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _invalid(path, str(error)) from error
     version = table.get("version", _KNOWN_VERSION)
     if version != _KNOWN_VERSION:
@@ -190,28 +214,37 @@ def _account(name: str, row: dict[str, Any], path: Path) -> Account:
 
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a row, each fault with its key; of the values only once the types are right."""
+    """What is wrong with a row, each fault with its key; the first one is what a person is told."""
     yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
     kinds = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
     for key, kind in _KEYS.items():
         if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
             yield _("{key} must be {wanted}").format(key=key, wanted=kinds[kind])
+    yield from _value_faults(row)  # reached only when every type is right
+
+
+def _value_faults(row: dict[str, Any]) -> Iterator[str]:
+    texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
+    texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")  # as a shell would have it
+    bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
+    yield from (_("{key} contains a control character").format(key=key) for key in bad)
     for key, choices in (("security", tuple(Security)), ("auth", tuple(Auth))):
         if key in row and row[key] not in choices:
             yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices))
     if not 0 < row["port"] <= _HIGHEST_PORT:
         yield _("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535"))
+    if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
+        yield _("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits"))
     try:
         addresses.parse(row["address"])
-        if row["security"] == Security.NONE and not is_loopback(checked_host(row["host"])):
-            yield _('security = "none" is for a server on this machine only')
-        checked_host(row["host"])
+        host = checked_host(row["host"])
         SecretSource.from_table(row.get("secret", {"store": "keyring"}))
     except (addresses.MalformedAddressError, ValueError) as error:
         key = "address: " if isinstance(error, addresses.MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
         yield key + str(error).rstrip(".")
-    if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
-        yield _("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits"))
+    else:
+        if row["security"] == Security.NONE and not is_loopback(host):
+            yield _('security = "none" is for a server on this machine only')
 
 
 def _as_table(account: Account) -> dict[str, Any]:

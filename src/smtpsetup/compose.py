@@ -1,4 +1,8 @@
-"""From the parts of a message to its bytes (RFC 5322). Pure but for the clock and the randomness that the caller passes in."""
+"""From the parts of a message to its bytes (RFC 5322). Pure but for the clock and the randomness that the caller passes in.
+
+Header fields are written here and not by `email`, which takes a text that looks like an encoded word (RFC 2047) for one, decodes it and so lets
+a subject bring line breaks, header fields and recipients of its own. `email` makes the MIME parts.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import email.policy
 import email.utils
 import re
 import secrets
-from dataclasses import dataclass, field
-from email.headerregistry import Address as HeaderAddress
-from email.message import EmailMessage
+from dataclasses import dataclass
+from email.header import Header
+from email.message import EmailMessage, MIMEPart
 from typing import TYPE_CHECKING
 
 from smtpsetup import addresses
@@ -20,9 +24,12 @@ if TYPE_CHECKING:
 
     from smtpsetup.addresses import Address
 
-_HEADER_NAME = re.compile(r"[!-9;-~]+")
-_LINE_BREAKS = "\0\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # what str.splitlines splits at, and NUL
-_OWN_HEADERS = {"from", "to", "cc", "bcc", "subject", "reply-to", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding"}
+_FIELD_NAME = re.compile(r"[!-9;-~]+")
+_OWN_FIELDS = {"from", "to", "cc", "bcc", "resent-bcc", "subject", "reply-to", "date", "message-id"}
+_ONCE = {"sender", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted"}
+_WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
+_MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter than quoted-printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Draft:
     text: str = ""
     html: str = ""
     attachments: tuple[Attachment, ...] = ()
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -69,7 +76,7 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
 
     Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here without an error.
     """
-    _refuse_line_break(text)
+    _refuse_control_characters(text)
     return tuple(_mailbox(part) for part in _split_at_commas(text))
 
 
@@ -97,17 +104,17 @@ def _mailbox(text: str) -> Mailbox:
 
 def parse_header(text: str) -> tuple[str, str]:
     """A `Name: value` from the command line. Raises SmtpsetupError for one that is malformed or smtpsetup's own to write."""
-    _refuse_line_break(text)
+    _refuse_control_characters(text)
     name, colon, value = text.partition(":")
     name = name.strip()
-    if not colon or not _HEADER_NAME.fullmatch(name):
+    if not colon or not _FIELD_NAME.fullmatch(name):
         raise SmtpsetupError(
             "config.invalid",
             _("{text} is not a header.").format(text=text),
             hints=(_("Write it as 'Name: value', for example 'X-Order: 4711'."),),
             exit_code=EX_DATAERR,
         )
-    if name.lower() in _OWN_HEADERS:
+    if name.lower() in _OWN_FIELDS or name.lower().startswith(("content-", "mime-")):
         raise SmtpsetupError(
             "config.invalid",
             _("The header {name} is written by smtpsetup itself.").format(name=name),
@@ -117,15 +124,8 @@ def parse_header(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-def _refuse_line_break(text: str) -> None:
-    if any(char in _LINE_BREAKS for char in text):
-        raise SmtpsetupError(
-            "config.invalid",
-            _("There is a line break in a header."),
-            causes=(_("A line break there would let a text add headers and recipients of its own (header injection)."),),
-            hints=(_("Take the line break out. In a script: `printf %s \"$subject\" | tr '\\n' ' '`."),),
-            exit_code=EX_DATAERR,
-        )
+def _refuse_control_characters(text: str) -> None:
+    """Raise SmtpsetupError for what could break out of a header field, or is no text at all."""
     if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on bytes of the command line that are no text
         raise SmtpsetupError(
             "config.invalid",
@@ -133,28 +133,59 @@ def _refuse_line_break(text: str) -> None:
             hints=(_("Convert it: `iconv -f ISO-8859-1 -t UTF-8`."),),
             exit_code=EX_DATAERR,
         )
+    if any(char != "\t" and (char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029") for char in text):
+        raise SmtpsetupError(
+            "config.invalid",
+            _("There is a line break or another control character in a header."),
+            causes=(_("A line break there would let a text add headers and recipients of its own (header injection)."),),
+            hints=(_("Take the line break out. In a script: `printf %s \"$subject\" | tr '\\n' ' '`."),),
+            exit_code=EX_DATAERR,
+        )
 
 
 def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> bytes:
-    """The message with CRLF line ends, 7-bit clean unless an address needs SMTPUTF8. There is never a Bcc header. Raises SmtpsetupError."""
-    needs_utf8 = not all(address.isascii() for address in (*draft.recipients, draft.sender.address.wire))
-    policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP
-    message = EmailMessage(policy=policy.clone(cte_type="7bit"))
-    for text in (draft.subject, *(part for header in draft.headers for part in header)):
-        _refuse_line_break(text)
-    message["From"] = _header_addresses((draft.sender,))
-    for name, mailboxes in (("To", draft.to), ("Cc", draft.cc), ("Reply-To", draft.reply_to)):
-        if mailboxes:
-            message[name] = _header_addresses(mailboxes)
-    if not draft.to and not draft.cc:
-        message["To"] = "undisclosed-recipients:;"
-    message["Subject"] = draft.subject
-    message["Date"] = email.utils.format_datetime(now)
-    message["Message-ID"] = message_id
-    for name, value in draft.headers:
-        message[name] = value
-    _add_content(message, draft)
-    return message.as_bytes()
+    """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header. Raises SmtpsetupError."""
+    fields = [
+        ("From", _mailbox_list((draft.sender,))),
+        ("To", _mailbox_list(draft.to) if draft.to or draft.cc else "undisclosed-recipients:;"),
+        ("Cc", _mailbox_list(draft.cc)),
+        ("Reply-To", _mailbox_list(draft.reply_to)),
+        ("Subject", _unstructured("Subject", draft.subject)),
+        ("Date", email.utils.format_datetime(now)),
+        ("Message-ID", message_id),
+        *((name, _unstructured(name, value)) for name, value in draft.headers),
+    ]
+    names = [name.lower() for name, _value in draft.headers]
+    twice = next((name for name in names if name in _ONCE and names.count(name) > 1), None)
+    if twice:
+        raise SmtpsetupError("config.invalid", _("The header {name} may stand in a message only once.").format(name=twice), exit_code=EX_DATAERR)
+    header = "".join(f"{name}: {value}\r\n" for name, value in fields if value or name == "Subject")
+    return header.encode() + _content(draft).as_bytes()
+
+
+def _unstructured(name: str, value: str) -> str:
+    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded."""
+    _refuse_control_characters(name + value)
+    is_plain = value.isascii() and "=?" not in value
+    return Header(value, "us-ascii" if is_plain else "utf-8", header_name=name, maxlinelen=76).encode(linesep="\r\n").strip()
+
+
+def _mailbox_list(mailboxes: tuple[Mailbox, ...]) -> str:
+    return ",\r\n ".join(_written(mailbox) for mailbox in mailboxes)
+
+
+def _written(mailbox: Mailbox) -> str:
+    """A mailbox as RFC 5322 section 3.4 writes it."""
+    name, address = mailbox.name, mailbox.address.wire
+    if not name:
+        return address
+    if not name.isascii() or "=?" in name:
+        return f"{_unstructured('From', name)} <{address}>"
+    _refuse_control_characters(name)
+    if not _WORD.fullmatch(name):
+        escaped = re.sub(r'(["\\])', r"\\\1", name)
+        name = f'"{escaped}"'
+    return f"{name} <{address}>"
 
 
 def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
@@ -162,12 +193,17 @@ def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
     import mimetypes  # noqa: PLC0415  only mail with attachments needs it
 
     name = path.replace("\\", "/").rpartition("/")[2]
-    _refuse_line_break(name)
-    _refuse_line_break(content_id)
+    _refuse_control_characters(name)
+    if content_id and not _CONTENT_ID.fullmatch(content_id):
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{cid} cannot be the name of a picture in HTML: use letters, digits, dots and hyphens.").format(cid=content_id),
+            exit_code=EX_DATAERR,
+        )
     content_type, encoding = mimetypes.guess_type(name)
     if content_type is None or encoding is not None or content_type.startswith(("message/", "multipart/")):
         content_type = "application/octet-stream"
-    return Attachment(name, content_type, data, content_id)
+    return Attachment(name.replace("=?", "=_"), content_type, data, content_id)  # `email` would decode a name that holds an encoded word
 
 
 def new_message_id(domain: str) -> str:
@@ -175,37 +211,46 @@ def new_message_id(domain: str) -> str:
     return f"<{secrets.token_hex(16)}@{domain.strip('[]')}>"
 
 
-def _header_addresses(mailboxes: tuple[Mailbox, ...]) -> tuple[HeaderAddress, ...]:
-    for mailbox in mailboxes:
-        _refuse_line_break(mailbox.name)
-    return tuple(HeaderAddress(mailbox.name, _unquoted(mailbox.address.local), mailbox.address.domain) for mailbox in mailboxes)
-
-
-def _unquoted(local: str) -> str:
-    """A local part as `email` wants it: it puts the quotes on itself where they are needed."""
-    return re.sub(r"\\(.)", r"\1", local[1:-1]) if local.startswith('"') else local
-
-
-def _add_content(message: EmailMessage, draft: Draft) -> None:
+def _content(draft: Draft) -> EmailMessage:
+    """The MIME part of the message: text, HTML, pictures and attachments."""
+    message = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     text = draft.text
     if draft.html and not text:
         from smtpsetup.html_text import text_of  # noqa: PLC0415  only HTML mail without a text part needs it
 
         text = text_of(draft.html)
-    message.set_content(_with_final_newline(text))
+    message.set_content(_with_final_newline(text), cte=_text_encoding(text))
     if draft.html:
-        message.add_alternative(_with_final_newline(draft.html), subtype="html")
+        message.add_alternative(_with_final_newline(draft.html), subtype="html", cte=_text_encoding(draft.html))
         html_part = message.get_payload()[1]  # type: ignore[index]  # add_alternative has made it multipart
-        for attachment in draft.attachments:
-            if attachment.content_id:
-                main, sub = attachment.content_type.split("/", 1)
-                html_part.add_related(  # type: ignore[union-attr]
-                    attachment.data, main, sub, cid=f"<{attachment.content_id}>", filename=attachment.name, disposition="inline"
-                )
-    for attachment in draft.attachments:
-        if not attachment.content_id:
-            main, sub = attachment.content_type.split("/", 1)
-            message.add_attachment(attachment.data, main, sub, filename=attachment.name)
+        for file in draft.attachments:
+            if file.content_id:
+                main, sub = file.content_type.split("/", 1)
+                html_part.add_related(file.data, main, sub, cid=f"<{file.content_id}>", filename=file.name, disposition="inline")  # type: ignore[union-attr]
+    for file in draft.attachments:
+        if not file.content_id:
+            main, sub = file.content_type.split("/", 1)
+            message.add_attachment(file.data, main, sub, filename=file.name)
+            if main == "text" and _is_utf8(file.data):
+                last: MIMEPart = list(message.iter_attachments())[-1]
+                last.set_param("charset", "utf-8")
+    return message
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text_encoding(text: str) -> str | None:
+    """Quoted-printable for text in a Latin script, which stays readable as it is, and for control characters; None lets `email` choose."""
+    if any(char < " " and char not in "\t\n\r" for char in text):
+        return "quoted-printable"
+    beyond_ascii = sum(not char.isascii() for char in text)
+    return "quoted-printable" if 0 < beyond_ascii * _MOST_BEYOND_ASCII < len(text) else None
 
 
 def _with_final_newline(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
+import time
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +16,12 @@ from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
+
+
+_LOCK_SECONDS = 10.0
+_LOCK_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +189,21 @@ def locked(path: Path) -> Iterator[None]:
 
     directory = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        _wait_for_lock(lambda: fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
         yield
     finally:
         os.close(directory)
+
+
+def _wait_for_lock(take: Callable[[], None], path: Path) -> None:
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return take()
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), str(path)) from error
+            time.sleep(_LOCK_POLL_SECONDS)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -195,6 +212,8 @@ def write_atomically(path: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            if os.name == "posix" and os.getuid() == 0 and target.exists():
+                os.chown(handle, target.stat().st_uid, target.stat().st_gid)  # root changing a user's file leaves it the user's
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
-from smtpsetup.explanations import AGAIN, EXPLANATIONS, NEW_SECRET, SETTINGS
+from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET
+from smtpsetup.failure import Kind
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Stage
+from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -42,13 +44,14 @@ def diagnose(failure: Failure, account: Account, provider: Provider | None = Non
         "domain": account.address.rpartition("@")[2],
         "account": shlex.quote(account.name),
         "configure": _configure_command(account),
-        "detail": ", ".join(failure.offered) or failure.detail,
+        "place": account.secret.described(),
+        "detail": _detail(failure),
     }
     refusal = _refusal(failure, provider)
     causes = tuple(_(cause).format(**facts) for cause in explanation.causes)
     if refusal and refusal.note:
         causes = (refusal.note,)
-    hints = tuple(_(hint).format(**facts) for hint in (explanation.hints if is_saved else _for_unsaved(explanation.hints)))
+    hints = tuple(_(hint).format(**facts) for hint in _fitting(explanation.hints, account, is_saved=is_saved))
     url = None
     if provider and code in _PROVIDER_STEPS_HELP:
         causes = _provider_causes(code, provider, account, causes)
@@ -66,15 +69,24 @@ def diagnose(failure: Failure, account: Account, provider: Provider | None = Non
     )
 
 
+def _detail(failure: Failure) -> str:
+    if failure.kind is Kind.NO_COMMON_MECHANISM:
+        return ", ".join(failure.offered)
+    return failure.detail or (str(failure.reply) if failure.reply else "")
+
+
 def _configure_command(account: Account) -> str:
     name = "" if account.name == account.address else f" --account {shlex.quote(account.name)}"
     return f"smtpsetup configure {shlex.quote(account.address)}{name}"
 
 
-def _for_unsaved(hints: tuple[str, ...]) -> tuple[str, ...]:
-    """The hints without those that speak of a saved account."""
-    kept = tuple(hint for hint in hints if hint not in (NEW_SECRET, SETTINGS))
-    return kept if NEW_SECRET not in hints else (*kept, AGAIN)
+def _fitting(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tuple[str, ...]:
+    """The hints that fit an account: saved or only being set up, its password kept by smtpsetup or elsewhere."""
+    if not is_saved:
+        return tuple(hint for hint in (FOR_UNSAVED.get(hint, hint) for hint in hints) if hint)
+    if account.secret.store in (Store.KEYRING, Store.FILE):
+        return hints
+    return tuple(ELSEWHERE if hint == NEW_SECRET else hint for hint in hints)
 
 
 def _provider_causes(code: str, provider: Provider, account: Account, causes: tuple[str, ...]) -> tuple[str, ...]:

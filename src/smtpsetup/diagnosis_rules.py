@@ -35,13 +35,21 @@ class Rule:
             return False
         if self.enhanced and not re.fullmatch(self.enhanced, reply.enhanced):
             return False
-        return not self.phrase or re.search(self.phrase, reply.text, re.IGNORECASE) is not None
+        return not self.phrase or re.search(self.phrase, _words(reply.text), re.IGNORECASE) is not None
+
+
+def _words(text: str) -> str:
+    """What a server says in its own words: addresses and web addresses in it may hold any word."""
+    return re.sub(r"<[^<>\s]*@[^<>\s]*>|https?://\S+|\S+@\S+", "", text)
 
 
 _SENDER = r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*as "
 _MAIL_ON = (Stage.MAIL, Stage.RCPT, Stage.DATA)
-_BLOCKLIST = r"block(ed| ?list)|black ?list|spamhaus|barracuda|listed (at|by|in|on)|poor reputation|\brbl\b|dnsbl"
-_TOO_MANY = r"too many|rate|too (fast|frequent)|throttl|concurrent|slow down"
+_BLOCKLIST = (
+    r"blocked (using|by)|block ?list|black ?list|spamhaus|barracuda|listed (at|by|in|on)|(ip|address|host) .*blocked|poor reputation|\brbl\b|dnsbl"
+)
+_TOO_MANY = r"too many|\brate\b|too (fast|frequent)|throttl|concurrent|slow down"
+_MAILBOX_FULL = r"mailbox (is )?full|over ?quota|storage"
 
 RULES: tuple[Rule, ...] = (
     # the name and the connection
@@ -71,7 +79,11 @@ RULES: tuple[Rule, ...] = (
     Rule("server.temporary", (Stage.GREETING,), codes=(4,)),
     Rule("greeting.rejected", (Stage.GREETING,)),
     # the name we greet with; servers may hold that complaint back until RCPT
-    Rule("ehlo.name-rejected", (Stage.EHLO, *_MAIL_ON), phrase=r"\b(helo|ehlo)\b"),
+    Rule(
+        "ehlo.name-rejected",
+        (Stage.EHLO, *_MAIL_ON),
+        phrase=r"\b(helo|ehlo)\b.*(reject|invalid|need|denied|fully)|invalid (helo|ehlo)|\((helo|ehlo)\)",
+    ),
     Rule("ehlo.name-rejected", (Stage.EHLO,), codes=(501, 504, 550)),
     # the upgrade
     Rule("starttls.not-offered", (Stage.STARTTLS,), Kind.NOT_OFFERED),
@@ -102,6 +114,13 @@ RULES: tuple[Rule, ...] = (
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
     Rule("auth.bad-credentials", (Stage.AUTH,), codes=(535, 550, 554)),
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
+    # a recipient's own trouble by its enhanced code (RFC 3463), before phrases that other troubles share
+    Rule("mail.sender-not-allowed", (Stage.RCPT,), codes=(5,), phrase=r"sender address rejected|not owned"),
+    Rule("rcpt.unknown", (Stage.RCPT,), codes=(5,), enhanced=r"5\.1\.(0|1|2|3|6|10)|5\.2\.1"),
+    Rule("rcpt.mailbox-full", (Stage.RCPT, Stage.DATA), enhanced=r"[45]\.2\.2"),
+    Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=_MAILBOX_FULL),
+    Rule("server.client-blocked", (Stage.RCPT, Stage.MAIL), phrase=_BLOCKLIST),
+    Rule("rcpt.greylisted", (Stage.RCPT,), codes=(4,), phrase=r"gr[ea]y ?-?list"),
     # the mail itself
     Rule("auth.required", _MAIL_ON, codes=(530,)),
     Rule(
@@ -112,6 +131,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("limit.account-blocked", _MAIL_ON, codes=(5,), phrase=r"suspend|account (is )?(locked|disabled|blocked)|unusual sending"),
     Rule("limit.quota", _MAIL_ON, enhanced=r"5\.4\.5"),
+    Rule("data.too-large", _MAIL_ON, enhanced=r"5\.3\.4"),
+    Rule("data.too-large", _MAIL_ON, codes=(5,), phrase=r"message size|size limit"),
     Rule("limit.quota", _MAIL_ON, phrase=r"quota|(daily|sending|hourly|message) limit|limit exceeded|credits"),
     Rule("data.too-large", kind=Kind.TOO_LARGE),
     Rule("data.too-large", _MAIL_ON, codes=(552, 523), enhanced=r"5\.3\.4|5\.2\.3|"),
@@ -126,19 +147,16 @@ RULES: tuple[Rule, ...] = (
     Rule("mail.smtputf8-unsupported", _MAIL_ON, enhanced=r"5\.6\.7"),
     # recipients
     Rule("rcpt.relay-denied", (Stage.RCPT,), codes=(5,), phrase=r"relay"),
-    Rule("rcpt.unknown", (Stage.RCPT,), codes=(5,), enhanced=r"5\.1\.(0|1|2|3|6|10)", phrase=r"^(?!.*sender)"),
     Rule("mail.sender-not-allowed", _MAIL_ON, codes=(5,), phrase=_SENDER),
     Rule("mail.sender-not-allowed", _MAIL_ON, enhanced=r"5\.7\.60|5\.1\.7|5\.1\.8"),
+    Rule("data.content-rejected", (Stage.DATA,), codes=(5,), phrase=r"\bspam\b|content|virus|attachment|phish"),
     Rule("server.client-blocked", _MAIL_ON, codes=(5,), phrase=_BLOCKLIST),
-    Rule("rcpt.mailbox-full", (Stage.RCPT,), enhanced=r"[45]\.2\.2"),
-    Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=r"mailbox (is )?full|over ?quota"),
-    Rule("rcpt.greylisted", (Stage.RCPT,), codes=(4,), phrase=r"gr[ea]y ?-?list"),
     Rule("rcpt.greylisted", (Stage.RCPT,), codes=(450, 451), enhanced=r"4\.7\.1"),
     Rule("rcpt.unknown", (Stage.RCPT,), codes=(550, 551, 553)),
     # the message
     Rule("data.line-too-long", kind=Kind.LINE_TOO_LONG),
     Rule("data.line-too-long", (Stage.DATA,), codes=(5,), phrase=r"line (is )?too long"),
-    Rule("data.content-rejected", (Stage.DATA,), codes=(550, 554)),
+    Rule("data.content-rejected", (Stage.DATA,), codes=(550, 552, 554)),
     Rule("data.lost-before-reply", (Stage.DATA,), Kind.CLOSED, detail="after the final dot"),
     # whatever the stage
     Rule("limit.rate", codes=(421,), phrase=_TOO_MANY),

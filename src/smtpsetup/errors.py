@@ -45,10 +45,8 @@ _EXIT_CODES = {
     "mail.sender-not-allowed": EX_NOPERM,
     "mail.sender-unverified": EX_NOPERM,
     "mail": EX_UNAVAILABLE,
-    "rcpt.unknown": EX_NOUSER,
     "rcpt.greylisted": EX_TEMPFAIL,
-    "rcpt.mailbox-full": EX_TEMPFAIL,
-    "rcpt": EX_UNAVAILABLE,
+    "rcpt": EX_NOUSER,
     "data.lost-before-reply": EX_TEMPFAIL,
     "data": EX_UNAVAILABLE,
     "limit.account-blocked": EX_NOPERM,
@@ -101,3 +99,7 @@ class SmtpsetupError(Exception):
     def stage(self) -> str:
         """The stage part of the code, or where the failure really happened."""
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]
+
+
+class InterruptedAfterTheDotError(KeyboardInterrupt):
+    """Ctrl-C while the server's answer to the whole message was awaited: it may or may not have been delivered."""

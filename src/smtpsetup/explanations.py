@@ -1,7 +1,7 @@
 """What each error code means to a person, and the way out. Texts are marked for the catalogue here and translated when they are shown.
 
 Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `configure` (the command that changes it),
-`detail` (technical).
+`place` (of the password), `detail` (technical).
 """
 
 from __future__ import annotations
@@ -25,8 +25,17 @@ _TRY_LATER = N_("Try again later; the same command may work then.")
 NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
 _ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above.")
 
-AGAIN = N_("Run the command again with the right user name and password; nothing was saved.")
-"""Instead of SETTINGS and NEW_SECRET, which speak of a saved account, while the account is still being set up."""
+USE_STARTTLS = N_("Use STARTTLS there: `{configure} --port {port} --security starttls`.")
+USE_TLS = N_("Use TLS there: `{configure} --port {port} --security tls`.")
+FOR_UNSAVED = {
+    SETTINGS: "",
+    NEW_SECRET: N_("Run the command again with the right user name and password; nothing was saved."),
+    USE_STARTTLS: N_("Run the command again with `--port {port} --security starttls`."),
+    USE_TLS: N_("Run the command again with `--port {port} --security tls`."),
+}
+"""While an account is being set up: what to say instead of hints that speak of a saved one, `""` for nothing."""
+ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
+"""Instead of NEW_SECRET for an account whose password smtpsetup only reads."""
 
 EXPLANATIONS: dict[str, Explanation] = {
     "dns.not-found": Explanation(
@@ -95,12 +104,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "tls.not-spoken": Explanation(
         N_("{server} does not speak TLS from the first byte."),
         (N_("The port expects STARTTLS: the connection starts in the clear and is upgraded."),),
-        (N_("Use STARTTLS there: `{configure} --host {host} --port {port} --security starttls`."),),
+        (USE_STARTTLS,),
     ),
     "tls.expected": Explanation(
         N_("{server} waits for TLS from the first byte."),
-        (N_("The account says STARTTLS or no TLS, but this port starts with TLS, as 465 does."),),
-        (N_("Use TLS there: `{configure} --host {host} --port {port} --security tls`."),),
+        (N_("The settings say STARTTLS or no TLS, but this port starts with TLS, as 465 does."),),
+        (USE_TLS,),
     ),
     "tls.handshake-failed": Explanation(
         N_("The TLS connection with {server} could not be set up."),

@@ -78,9 +78,18 @@ class Failure:
     offered: tuple[str, ...] = ()
 
 
-class TransportError(Exception):
-    """Carries a Failure up from the transport."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A recipient that the server did not take."""
 
-    def __init__(self, failure: Failure) -> None:
+    address: str
+    failure: Failure
+
+
+class TransportError(Exception):
+    """Carries a Failure up from the transport, and the recipients that had been refused before it."""
+
+    def __init__(self, failure: Failure, refused: tuple[Refused, ...] = ()) -> None:
         super().__init__(f"{failure.stage}: {failure.kind}")
         self.failure = failure
+        self.refused = refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-_SILENT = {"script", "style", "head", "title"}
+_SILENT = {"script", "style", "title"}
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "blockquote"}
 _BREAKS = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(("div", "tr", "table", "ul", "ol", "br"), "\n"), "li": "\n- ", "td": " "}
 

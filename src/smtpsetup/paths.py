@@ -6,6 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,8 +22,14 @@ def config_dir() -> str:
         import platformdirs  # noqa: PLC0415  see above
 
         return platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True)
-    base = os.environ.get("XDG_CONFIG_HOME", "").strip()
-    return os.path.join(base or os.path.expanduser("~/.config"), "smtpsetup")
+    base = os.environ.get("XDG_CONFIG_HOME", "").strip() or os.path.expanduser("~/.config")
+    if not os.path.isabs(base):
+        raise SmtpsetupError(
+            "config.invalid",
+            _("It is not known where your configuration is: HOME is not set."),
+            hints=(_("Set HOME, or name the file: `smtpsetup --config FILE`."),),
+        )
+    return os.path.join(base, "smtpsetup")
 
 
 def config_file(chosen: str | None = None) -> Path:
@@ -28,7 +37,7 @@ def config_file(chosen: str | None = None) -> Path:
     from pathlib import Path  # noqa: PLC0415  identify has no use for it
 
     named = chosen or os.environ.get("SMTPSETUP_CONFIG")
-    return Path(named).expanduser() if named else Path(config_dir(), "config.toml")
+    return Path(os.path.expanduser(named)) if named else Path(config_dir(), "config.toml")
 
 
 def own_provider_table() -> str:

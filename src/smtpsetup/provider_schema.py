@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.candidates import InvalidHostError, checked_host
 from smtpsetup.error_codes import ERROR_CODES
 from smtpsetup.i18n import LANGUAGES
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security, Status
+from smtpsetup.model import Auth, Security, Status, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def faults(table: dict[str, Any]) -> list[str]:
         return [*found, _("`provider` must be written as [[provider]] tables")]
     owners: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        name = _("row {number} ({id})").format(number=number, id=row.get("id", "?"))
+        name = _("row {number} ({id})").format(number=number, id=plain_text(str(row.get("id", "?"))))
         wrong = [*_row_faults(row)]
         if not wrong:
             wrong = [
@@ -73,7 +74,7 @@ def faults(table: dict[str, Any]) -> list[str]:
 
 
 def _row_faults(row: dict[str, Any]) -> Iterator[str]:
-    shape = [*_shape("", row, _ROW)]
+    shape = [*_shape("", row, _ROW), *_unprintable(row)]
     yield from shape
     if shape:
         return
@@ -110,20 +111,29 @@ def _parts(row: dict[str, Any]) -> Iterator[str]:
     enable = row.get("enable", {"url": "", "steps": []})
     yield from _shape("enable.", enable, _ENABLE)
     yield from _shape("limits.", row.get("limits", {}), _LIMITS)
-    texts = {"username.label": username.get("label"), "username.note": username.get("note"), "from_policy": row.get("from_policy")}
-    texts["limits.note"] = row.get("limits", {}).get("note")
-    for number, step in enumerate(enable.get("steps", ()), start=1):
-        texts[f"enable.steps[{number}]"] = step
-    for number, note in enumerate(row.get("notes", ()), start=1):
-        texts[f"notes[{number}]"] = note
     for number, refusal in enumerate(row.get("refusals", ()), start=1):
-        yield from _shape(f"refusals[{number}].", refusal, _REFUSAL)
-        yield from _choice(f"refusals[{number}].error", refusal.get("error"), ERROR_CODES)
-        texts[f"refusals[{number}].note"] = refusal.get("note")
-    for key, text in texts.items():
-        if text is not None:
-            yield from _shape(f"{key}.", text, _TEXT)
-            yield from (_("{key} is empty").format(key=f"{key}.{tag}") for tag in LANGUAGES if text.get(tag) == "")
+        wrong = [*_shape(f"refusals[{number}].", refusal, _REFUSAL)]
+        yield from wrong or _choice(f"refusals[{number}].error", refusal["error"], ERROR_CODES)
+    for key, text in _texts(row, enable):
+        wrong = [*_shape(f"{key}.", text, _TEXT)]
+        yield from wrong or (_("{key} is empty").format(key=f"{key}.{tag}") for tag in LANGUAGES if not text[tag])
+
+
+def _texts(row: dict[str, Any], enable: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every text of a row with its key, whatever it turns out to be."""
+    single = {
+        "username.label": row["username"].get("label"),
+        "username.note": row["username"].get("note"),
+        "from_policy": row.get("from_policy"),
+        "limits.note": row.get("limits", {}).get("note"),
+    }
+    yield from ((key, text) for key, text in single.items() if text is not None)
+    steps = enable.get("steps")
+    for name, entries in (("enable.steps", steps if isinstance(steps, list) else []), ("notes", row.get("notes", []))):
+        yield from ((f"{name}[{number}]", entry) for number, entry in enumerate(entries, start=1))
+    for number, refusal in enumerate(row.get("refusals", ()), start=1):
+        if isinstance(refusal, dict) and "note" in refusal:
+            yield f"refusals[{number}].note", refusal["note"]
 
 
 def _server_faults(server: object) -> Iterator[str]:
@@ -134,6 +144,19 @@ def _server_faults(server: object) -> Iterator[str]:
     yield from _choice("servers.security", server["security"], (Security.TLS, Security.STARTTLS))
     if not 0 < server["port"] <= _HIGHEST_PORT:
         yield _("{key} must be {wanted}").format(key="servers.port", wanted=_("a number from 1 to 65535"))
+    try:
+        checked_host(server["host"].replace("{domain}", "d").replace("{domain-with-dashes}", "d"))
+    except InvalidHostError as error:
+        yield f"servers.host: {str(error).rstrip('.')}"
+
+
+def _unprintable(value: object, key: str = "") -> Iterator[str]:
+    """Texts with control characters, anywhere in a row."""
+    if isinstance(value, str) and not value.isprintable():
+        yield _("{key} contains a control character").format(key=key)
+    inner = value.items() if isinstance(value, dict) else enumerate(value, start=1) if isinstance(value, list) else ()
+    for name, entry in inner:
+        yield from _unprintable(entry, f"{key}.{name}".lstrip("."))
 
 
 def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> Iterator[str]:

@@ -75,6 +75,7 @@ class Table:
         self._text = _read(self._shipped_file)
         self._own: dict[str, Provider] = {}
         if own_file is not None and os.path.exists(own_file):
+            _refuse_foreign(own_file)
             self._own = {row.id: row for row in _rows(_read(own_file), own_file, today)}
 
     def by_domain(self, domain: str) -> Provider | None:
@@ -92,6 +93,11 @@ class Table:
         if provider_id in self._own:
             return self._own[provider_id]
         return next((row for row in self._shipped_with(provider_id) if row.id == provider_id), None)
+
+    def by_name(self, name: str) -> Provider | None:
+        """The provider that a person means by its id, its name or a domain of its own, in any letter case, or None."""
+        wanted = name.strip().lower()
+        return self.by_id(wanted) or next((row for row in self.all() if wanted in (row.name.lower(), *row.domains)), None)
 
     def by_server_host(self, host: str) -> Provider | None:
         """The provider that a submission host belongs to, or None."""
@@ -137,6 +143,18 @@ def _read(path: str) -> str:
         raise _unreadable(path, str(error)) from error
 
 
+def _refuse_foreign(path: str) -> None:
+    """Raise SmtpsetupError for a table that others may change: it says where passwords are sent."""
+    info = os.stat(path)
+    if os.name == "posix" and (info.st_uid not in (0, os.getuid()) or info.st_mode & 0o022):
+        raise SmtpsetupError(
+            "config.permissions",
+            _("Others may change the provider table {path}.").format(path=path),
+            causes=(_("It names the servers that passwords are sent to, so only you may change it."),),
+            hints=(_("Make it yours alone to change: `chmod go-w {path}`.").format(path=path),),
+        )
+
+
 def _unreadable(path: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
@@ -148,7 +166,7 @@ def _unreadable(path: str, reason: str) -> SmtpsetupError:
 def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         faults: list[str] = [str(error)]
     else:
         faults = provider_schema.faults(table)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
 
 
 class Store(StrEnum):
@@ -43,6 +44,17 @@ class SecretSource:
         if not isinstance(reference, str) or not reference:
             raise ValueError(_("{key} must be {wanted}").format(key=f"secret.{key}", wanted=_("a string")))
         return cls(Store(store), reference)
+
+    def described(self) -> str:
+        """The place in words."""
+        texts = {
+            Store.KEYRING: _("keyring"),
+            Store.COMMAND: _("command `{reference}`"),
+            Store.FILE: _("file {reference}"),
+            Store.ENV: _("environment variable {reference}"),
+            Store.SYSTEMD: _("systemd credential {reference}"),
+        }
+        return texts[self.store].format(reference=plain_text(self.reference))
 
     def as_table(self) -> dict[str, str]:
         """As the configuration writes it."""

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from smtpsetup.transport.dial import Deadline, SockAddress, race, resolve
-from tests.servers import free_port
+from tests.servers import closed_port
 
 
 def test_an_address_that_never_answers_does_not_hold_up_one_that_does() -> None:
@@ -27,8 +27,8 @@ def test_an_address_that_never_answers_does_not_hold_up_one_that_does() -> None:
 
 
 def test_a_refusal_moves_on_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as good:
-        refused: SockAddress = (socket.AF_INET, ("127.0.0.1", free_port()))
+    with socket.create_server(("127.0.0.1", 0)) as good, closed_port() as port:
+        refused: SockAddress = (socket.AF_INET, ("127.0.0.1", port))
         started = time.monotonic()
         race([refused, (socket.AF_INET, good.getsockname())], Deadline(10)).close()
         assert time.monotonic() - started < 0.2
@@ -36,8 +36,8 @@ def test_a_refusal_moves_on_at_once() -> None:
 
 def test_when_all_fail_the_refusal_is_told_first() -> None:
     unreachable: SockAddress = (socket.AF_INET6, ("100::1", 25, 0, 0))  # the discard prefix of RFC 6666
-    with pytest.raises(ConnectionRefusedError):
-        race([unreachable, (socket.AF_INET, ("127.0.0.1", free_port()))], Deadline(5))
+    with closed_port() as port, pytest.raises(ConnectionRefusedError):
+        race([unreachable, (socket.AF_INET, ("127.0.0.1", port))], Deadline(5))
 
 
 def test_nothing_outlasts_the_deadline() -> None:

@@ -162,6 +162,33 @@ def test_a_test_that_goes_well_is_a_success_also_where_nothing_can_be_written(ho
     assert "could not be saved" in done.err
 
 
+def test_a_login_that_moves_nothing_replaces_the_password_where_it_is(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    (home.path / "password").write_text("old\n")
+    done = home.run("login", "--password-stdin", "--json", stdin=PASSWORD)
+    assert done.json["result"]["secret_store"] == "file"
+    assert (home.path / "password").read_text() == PASSWORD + "\n"
+
+
+def test_a_password_command_is_run_as_cron_will_run_it(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    home.file("work/mail-password", PASSWORD)
+    done = replace(home, path=home.path / "work").run("login", "--password-command", "cat mail-password", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
+    assert home.run("login", "--password-command", f"cat {home.path}/work/mail-password").code == 0
+
+
+def test_a_terminal_that_lacks_letters_gets_their_numbers(home: Home) -> None:
+    done = home.run("identify", "namn@gmail.com", PYTHONIOENCODING="ascii", SMTPSETUP_LANG="sv")
+    assert done.code == 0
+    document = home.run("identify", "n@mindomän.example", "--json", PYTHONIOENCODING="ascii").json
+    assert "mindomän" in document["error"]["message"]
+
+
+def test_a_slip_in_a_commands_name_gets_the_one_that_is_meant(home: Home) -> None:
+    assert "send" in home.run("sned", "a@b.se").err
+
+
 def test_a_systemd_credential_can_be_set_up_outside_its_unit_and_works_inside(home: Home, facts: SandboxFacts) -> None:
     arguments = ("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
     done = home.run(*arguments, "--systemd-credential", "mail", "--json")
@@ -193,10 +220,9 @@ def test_without_a_password_and_nobody_to_ask_configure_says_what_to_do(home: Ho
         ("configure", "a@one.com", "--host", "smtp://send.one.com"),
         ("configure", "a@one.com", "--host", "send one.com"),
         ("configure", "a@one.com", "--host", "send..com"),
-        ("configure", "a@one.com", "--security", "ssl"),
+        ("configure", "a@one.com", "--security", "pop3"),
         ("configure", "a@one.com", "--host", "send.one.com", "--security", "none"),
         ("configure", "a@one.com", "--provider", "nobody"),
-        ("configure", "a@one.com", "--ca-file", "/nonexistent"),
         ("configure", "a@one.com", "--ca-file", "/dev/null"),
         ("configure", "a@one.com", "--tls-fingerprint", "abc"),
         ("configure", "a@one.com", "--password-env", "A", "--password-file", "B"),
@@ -212,6 +238,10 @@ def test_wrong_use_is_exit_2_with_a_sentence_and_no_traceback(home: Home, argume
     assert done.code == 2, done.err
     assert "Error:" in done.err
     assert "Traceback" not in done.err
+    assert done.out == ""
+    document = home.run(*arguments, "--json").json
+    assert (document["ok"], document["error"]["code"]) == (False, "config.invalid")
+    assert set(document["error"]) == ERROR_KEYS
 
 
 @pytest.mark.parametrize("content", ["[accounts", "version = 9\n", "accounts = 3\n"])
@@ -294,7 +324,11 @@ def test_login_moves_the_password_to_another_place_once_it_works(home: Home, fac
     assert done.json["result"]["secret_store"] == "env"
     assert home.run("test", "--login-only", MAIL=PASSWORD).code == 0
     assert home.run("test", "--login-only").code == 78
-    assert home.run("login").code == 2
+    done = home.run("login")
+    assert done.code == 2
+    assert "--password-file" in done.err
+    done = home.run("test", "--json", MAIL="wrong")
+    assert "environment variable MAIL" in done.json["error"]["hints"][0]
     assert home.run("logout", "--json").json["error"]["code"] == "secret.missing"
 
 
@@ -348,6 +382,8 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
     assert done.code == 0
     assert "hej\n" in done.out
     assert "hemlig" not in done.out
+    assert "hemlig@example.com" in done.err
+    assert home.run("send", "a@example.com", "--body", "x", "--dry-run", "--json").json["result"]["account"] == "info@example.com"
     assert sandbox.mails == []
 
 
@@ -361,12 +397,12 @@ def test_the_outbox_that_is_not_there_yet_is_not_promised(home: Home, sandbox: S
 
 
 def test_a_server_that_is_down_is_temporary(home: Home, facts: SandboxFacts) -> None:
-    from tests.servers import free_port
+    from tests.servers import closed_port
 
     home.configure(facts)
-    text = home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {free_port()}")
-    home.config.write_text(text)
-    done = home.run("send", "a@example.com", "--body", "x", "--json")
+    with closed_port() as port:
+        home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
+        done = home.run("send", "a@example.com", "--body", "x", "--json")
     assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "connect.refused", True)
 
 

@@ -69,6 +69,8 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
     terminal.expect("Your mail address: ")
     terminal.sendline("info@mittforetag.example")
     terminal.expect("does not know who runs the mail")
+    terminal.expect("Mail provider.*: ")
+    terminal.sendline("")
     terminal.expect(r"Outgoing mail server \(host\): ")
     terminal.sendline("localhost")
     terminal.expect(r"Security \(tls, starttls\) \[tls\]: ")
@@ -122,16 +124,21 @@ def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(perso
     terminal.expect("more than one @")
     terminal.expect("Your mail address: ")
     terminal.sendline("info@mittforetag.example")
+    terminal.expect("Mail provider.*: ")
+    terminal.sendline("onecom")
+    terminal.expect("Did you mean one-com")
+    terminal.expect("Mail provider.*: ")
+    terminal.sendline("")
     terminal.expect(r"\(host\): ")
     terminal.sendline("https://localhost/")
     terminal.expect("web address")
     terminal.expect(r"\(host\): ")
     terminal.sendline("localhost")
     terminal.expect(r"\[tls\]: ")
-    terminal.sendline("ssl")
-    terminal.expect("'ssl' is not one of")
+    terminal.sendline("pop3")
+    terminal.expect("'pop3' is not one of")
     terminal.expect(r"\[tls\]: ")
-    terminal.sendline("tls")
+    terminal.sendline("SSL")
     terminal.expect(r"Port \[465\]: ")
     terminal.sendline("70000")
     terminal.expect("70000 is not in the range")
@@ -155,10 +162,11 @@ def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(perso
     assert "Saved in" in ended(terminal, 0)
 
 
-@pytest.mark.parametrize("stop", ["Your mail address", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])
+@pytest.mark.parametrize("stop", ["Your mail address", "Mail provider", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])
 def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(person: Person, facts: SandboxFacts, stop: str) -> None:
     answers = [
         ("Your mail address", "info@mittforetag.example"),
+        ("Mail provider", ""),
         (r"\(host\)", "localhost"),
         (r"\[tls\]", ""),
         (r"Port \[465\]", str(facts.tls_port)),
@@ -220,6 +228,26 @@ def test_questions_are_asked_in_swedish_too(person: Person) -> None:
     assert "Interrupted" not in shown
 
 
+def test_yes_and_no_are_answered_in_the_persons_language(person: Person) -> None:
+    for answer, code in (("j", 0), ("JA", 0), ("y", 0), ("", 0), ("nej", 68)):
+        terminal = person.types("identify", "namn@gmial.com", SMTPSETUP_LANG="sv")
+        terminal.expect(r"namn@gmail.com\? \[J/n\]: ")
+        terminal.sendline("kanske")
+        terminal.expect("Svara med j")
+        terminal.expect(r"\[J/n\]: ")
+        terminal.sendline(answer)
+        ended(terminal, code)
+
+
+def test_a_domain_of_ones_own_at_a_known_provider_needs_only_the_providers_name(person: Person) -> None:
+    terminal = person.types("configure", "info@mittforetag.example", "--from-name", "x")
+    terminal.expect("Mail provider.*: ")
+    terminal.sendline("One.com")
+    terminal.expect("Password for info@mittforetag.example")
+    terminal.sendintr()
+    ended(terminal, 130)
+
+
 def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
     assert "--host" in ended(person.types("configure", "info@mittforetag.example", "--no-input"), 68)
     assert "Give the address" in ended(person.types("configure", "--no-input"), 2)
@@ -227,7 +255,7 @@ def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
 
 def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(person: Person, facts: SandboxFacts) -> None:
     terminal = person.types(
-        *("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--from-name", "x"),
+        *("configure", "a@mittforetag.example"),
         DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
     )
     shown = ended(terminal, 78)
@@ -276,7 +304,7 @@ def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: S
     terminal.expect("Password for a@example.com.*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)
-    assert "works and is saved" in ended(terminal, 0)
+    assert "It is kept in: keyring" in ended(terminal, 0)
     assert person.home.run("test", "--login-only", **env).code == 0
     person.keyring.lock()
     done = person.home.run("test", "--json", **env)

@@ -12,7 +12,7 @@ import trustme
 from smtpsetup.model import Secret, Security
 from smtpsetup.workflows.check import check
 from tests.conftest import account_at
-from tests.servers import ScriptedServer, free_port
+from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +173,8 @@ def test_a_port_that_speaks_plaintext_is_told_from_one_that_speaks_tls() -> None
 
 
 def test_a_port_that_nobody_listens_on_is_refused() -> None:
-    report = check(account_at(free_port()), Secret(SECRET))
+    with closed_port() as port:
+        report = check(account_at(port), Secret(SECRET))
     assert report.error
     assert (report.error.code, report.error.exit_code) == ("connect.refused", 75)
 

@@ -243,6 +243,8 @@ def test_the_only_account_needs_no_name_and_several_need_one(path: Path) -> None
     assert accounts.load(path).account(None).name == "b"
     with pytest.raises(SmtpsetupError, match="nobody"):
         accounts.load(path).account("nobody")
+    accounts.save(path, account_at(465, name="c", address="c@example.com"), make_default=False)
+    assert accounts.load(path).account("c@example.com").name == "c"
     with pytest.raises(SmtpsetupError):
         accounts.set_default(path, "nobody")
 

@@ -70,8 +70,8 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.RCPT, "550 No such user here", "rcpt.unknown", 67),
         (Stage.RCPT, "553 5.1.3 The recipient address <root> is not a valid RFC 5321 address.", "rcpt.unknown", 67),
         (Stage.RCPT, "451 4.7.1 <you@x.se>: Recipient address rejected: Greylisted, please try again later", "rcpt.greylisted", 75),
-        (Stage.RCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "rcpt.relay-denied", 69),
-        (Stage.RCPT, "554 5.7.1 <you@x.se>: Relay access denied", "rcpt.relay-denied", 69),
+        (Stage.RCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "rcpt.relay-denied", 67),
+        (Stage.RCPT, "554 5.7.1 <you@x.se>: Relay access denied", "rcpt.relay-denied", 67),
         (Stage.RCPT, "452 4.2.2 Mailbox full", "rcpt.mailbox-full", 75),
         (Stage.RCPT, "452 4.5.3 Too many recipients", "rcpt.too-many", 75),
         (Stage.DATA, "552 5.3.4 Message size exceeds fixed limit", "data.too-large", 69),
@@ -80,6 +80,21 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.DATA, "550 5.7.1 Rejected by DMARC policy", "data.unauthenticated-domain", 69),
         (Stage.DATA, "550 5.4.5 Daily user sending limit exceeded.", "limit.quota", 75),
         (Stage.DATA, "454 Throttling failure: Daily message quota exceeded", "limit.quota", 75),
+        (Stage.RCPT, "550 5.1.1 <x@y.se>: Recipient address rejected: User unknown in relay recipient table", "rcpt.unknown", 67),
+        (Stage.RCPT, "550 5.1.1 <sender@y.se>: Recipient address rejected: User unknown", "rcpt.unknown", 67),
+        (Stage.RCPT, "550 5.1.1 <dmarc-quota@y.se>: User unknown", "rcpt.unknown", 67),
+        (Stage.RCPT, "550 5.1.1 undeliverable address: unverified", "rcpt.unknown", 67),
+        (Stage.RCPT, "550 5.2.1 <x@y.se>: mailbox account is disabled", "rcpt.unknown", 67),
+        (Stage.RCPT, "452 4.2.2 The email account that you tried to reach is over quota.", "rcpt.mailbox-full", 75),
+        (Stage.RCPT, "552 5.2.2 The email account that you tried to reach is over quota.", "rcpt.mailbox-full", 67),
+        (Stage.RCPT, "450 4.2.0 <kate@karate.se>: Recipient address rejected: Greylisted", "rcpt.greylisted", 75),
+        (Stage.RCPT, "450 4.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org", "server.client-blocked", 75),
+        (Stage.RCPT, "554 5.7.1 <x@y.se>: Recipient address rejected: Access denied", "server.refused", 69),
+        (Stage.DATA, "552 5.7.0 This message was blocked because its content presents a potential security issue.", "data.content-rejected", 69),
+        (Stage.DATA, "550 5.7.1 Message blocked due to spam content", "data.content-rejected", 69),
+        (Stage.DATA, "552 5.3.4 Your message size limit exceeded", "data.too-large", 69),
+        (Stage.DATA, "550 5.7.1 SPF fail, see http://openspf.org/Why?s=helo", "data.unauthenticated-domain", 69),
+        (Stage.MAIL, "421 mail.corporate.se closing connection", "server.shutting-down", 75),
         (Stage.MAIL, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "limit.quota", 75),
         (Stage.MAIL, "451 4.7.0 Temporary server error. Please try again later. PRX4", "server.temporary", 75),
         (Stage.MAIL, "421 Closing", "server.shutting-down", 75),
@@ -116,7 +131,7 @@ def test_every_error_that_a_row_of_the_table_names_is_explained() -> None:
 
 
 def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
-    known = {"server", "host", "port", "username", "domain", "account", "configure", "detail"}
+    known = {"server", "host", "port", "username", "domain", "account", "configure", "place", "detail"}
     for explanation in EXPLANATIONS.values():
         for text in (explanation.message, *explanation.causes, *explanation.hints):
             assert {name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name} <= known
@@ -166,4 +181,4 @@ def test_hints_for_an_account_that_is_not_saved_yet_do_not_speak_of_a_saved_one(
 
 def test_a_command_in_a_hint_can_be_typed_as_it_stands() -> None:
     error = diagnose(Failure(Stage.GREETING, Kind.TLS_EXPECTED, SERVER), account_at(587, name="my mail"))
-    assert "`smtpsetup configure info@example.com --account 'my mail' --host smtp.example.com --port 587 --security tls`" in error.hints[0]
+    assert "`smtpsetup configure info@example.com --account 'my mail' --port 587 --security tls`" in error.hints[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup import accounts
+from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import Store
@@ -16,7 +17,9 @@ def accounts_command() -> None:
     """Only a group."""
 
 
-@accounts_command.command("list", help=_("Every account and its server; * marks the default one."))
+@accounts_command.command(
+    "list", help=_("Every account and its server; * marks the default one."), short_help=_("Every account and its server; * marks the default one.")
+)
 @common_options
 @click.pass_obj
 def list_command(state: State) -> None:
@@ -32,7 +35,7 @@ def list_command(state: State) -> None:
     human.accounts(config)
 
 
-@accounts_command.command("show", help=_("An account's settings; never its password."))
+@accounts_command.command("show", help=_("An account's settings; never its password."), short_help=_("An account's settings; never its password."))
 @click.argument("name", required=False)
 @common_options
 @click.pass_obj
@@ -41,7 +44,7 @@ def show_command(state: State, name: str | None) -> None:
     _show(state, name)
 
 
-@accounts_command.command("default", help=_("Make an account the default one."))
+@accounts_command.command("default", help=_("Make an account the default one."), short_help=_("Make an account the default one."))
 @click.argument("name")
 @common_options
 @click.pass_obj
@@ -51,7 +54,9 @@ def default_command(state: State, name: str) -> None:
     _show(state, name)
 
 
-@accounts_command.command("remove", help=_("Remove an account, and its password from the keyring."))
+@accounts_command.command(
+    "remove", help=_("Remove an account, and its password from the keyring."), short_help=_("Remove an account, and its password from the keyring.")
+)
 @click.argument("name")
 @click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))
 @common_options
@@ -59,15 +64,15 @@ def default_command(state: State, name: str) -> None:
 def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Ask, remove, render."""
     account = state.config().account(name)
-    if state.may_ask and not click.confirm(_("Remove the account {name}?").format(name=name), default=False, err=True):
+    if state.may_ask and not confirm(_("Remove the account {name}?").format(name=account.name), default=False):
         raise click.Abort
-    removed = remove(state.config_file, account, keep_secret=keep_secret)
+    removed = remove(state.config_file, account, keep_secret=keep_secret, may_prompt=state.may_ask)
     if state.json:
-        state.write_json({"account": name, "secret_removed": removed})
+        state.write_json({"account": account.name, "secret_removed": removed})
         return
     from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
-    human.say(_("The account {name} is removed.").format(name=name))
+    human.say(_("The account {name} is removed.").format(name=account.name))
     if account.secret.store is Store.FILE:
         human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 def check_command(state: State, account: str | None, to: str | None, login_only: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Parse, check, render."""
     chosen = state.config().account(account)
-    if to is not None:
-        parse_mailboxes(to)
+    if to is not None and len(parse_mailboxes(to)) != 1:
+        raise click.UsageError(_("--to takes one address."))
     secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
     if report.error is None and not chosen.verified:
@@ -54,7 +53,7 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
 def _remember(state: State, account: Account) -> None:
     """Note in the configuration that the account is proved. The test stays a success where that cannot be written."""
     try:
-        accounts.save(state.config_file, replace(account, verified=True), make_default=False)
+        accounts.mark_verified(state.config_file, account)
     except (OSError, SmtpsetupError) as error:
         click.echo(_("The test went well, but that could not be saved: {reason}.").format(reason=getattr(error, "strerror", None) or error), err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import click
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, Overrides, is_loopback, propose, usual_security
+from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType
+from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Security, Server
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from smtpsetup.addresses import Address
     from smtpsetup.candidates import Proposal
     from smtpsetup.model import Secret
-    from smtpsetup.providers import Provider
+    from smtpsetup.providers import Provider, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,11 @@ class _Options:
 @click.argument("address", required=False)
 @click.option("--account", "name", metavar="NAME", help=_("A name for the account (default: the address)."))
 @click.option("--from-name", metavar="NAME", help=_("The sender name that recipients see."))
-@click.option("--provider", "provider_id", metavar="ID", help=_("Use this row of the provider table."))
+@click.option("--provider", "provider_id", metavar="NAME", help=_("Who runs the mail, by name or id in the provider table."))
 @click.option("--host", type=HostType(), help=_("The outgoing mail server."))
-@click.option("--port", type=PORT, help=_("Its port, usually 465 or 587."))
+@click.option("--port", type=PORT, metavar="PORT", help=_("Its port, usually 465 or 587."))
 @click.option(
-    "--security", type=click.Choice([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only).")
+    "--security", type=SecurityType([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only).")
 )
 @click.option("--username", metavar="NAME", help=_("The login name, where it is not the address."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("What the provider wants as proof."))
@@ -76,9 +78,10 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    entered, provider, existing = _who(state, address, options)
+    entered, provider, existing = _who(state, address, options, will_type=source is None and options.auth != Auth.NONE)
     account = _account(state, entered, provider, existing, options)
-    reuse = source is None and existing is not None and existing.auth is not Auth.NONE
+    # a saved password goes to the server that it was saved for, and to no other one without being named again
+    reuse = source is None and existing is not None and existing.auth is not Auth.NONE and existing.server.host == account.server.host
     if reuse and existing:
         account = replace(account, secret=existing.secret)
     elif source:
@@ -92,26 +95,31 @@ def configure_command(
     _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
 
 
-def _who(state: State, address: str | None, options: _Options) -> tuple[Address, Provider | None, Account | None]:
-    """The address, its provider where one is known, and the account of that name where there is one already."""
+def _who(state: State, address: str | None, options: _Options, *, will_type: bool) -> tuple[Address, Provider | None, Account | None]:
+    """The address, its provider where one is known, and the account of that name where there is one already.
+
+    A person who `will_type` a password should learn that the keyring cannot be used before answering anything.
+    """
     entered = _address(state, address)
     accounts = state.config().accounts
     existing = accounts.get(options.name or str(entered))
     provider = None
     if options.provider_id:
-        provider = state.table().by_id(options.provider_id)
+        provider = state.table().by_name(options.provider_id)
         if provider is None:
-            raise click.BadParameter(_("The provider table has no row {id}.").format(id=options.provider_id), param_hint="--provider")
+            raise click.BadParameter(_no_such_provider(state.table(), options.provider_id), param_hint="--provider")
     elif options.host:
-        provider = state.table().by_server_host(options.host)
+        provider = None if is_loopback(options.host) else state.table().by_server_host(options.host)
     elif existing:
         provider = state.provider(existing.provider, existing.server.host)
     else:
-        entered, provider = _identified(state, entered)
+        entered, provider = _identified(state, entered, will_type=will_type)
         existing = accounts.get(options.name or str(entered))
+    if will_type and not existing and state.may_ask:
+        credentials.prepare_keyring(may_prompt=True)
     if existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=existing.name)
-        if not click.confirm(question, default=True, err=True):
+        if not confirm(question, default=True):
             raise click.Abort
     return entered, provider, existing
 
@@ -128,15 +136,16 @@ def _address(state: State, address: str | None) -> Address:
             _show(error)
 
 
-def _identified(state: State, entered: Address) -> tuple[Address, Provider | None]:
+def _identified(state: State, entered: Address, *, will_type: bool) -> tuple[Address, Provider | None]:
     """What the table says, shown to a person. Where it says nothing, a person may know the server."""
     try:
         found = find(state, str(entered))
     except UnknownDomainError as error:
         if not state.may_ask:
             raise
-        _show(error)
-        return entered, None
+        if will_type:
+            credentials.prepare_keyring(may_prompt=True)
+        return entered, _ask_provider(state, error)
     if state.may_ask:
         from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
@@ -145,6 +154,33 @@ def _identified(state: State, entered: Address) -> tuple[Address, Provider | Non
     if refusal:
         raise refusal
     return found.address, found.provider
+
+
+def _ask_provider(state: State, unknown: UnknownDomainError) -> Provider | None:
+    """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
+    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
+
+    human.note(unknown.message)
+    human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
+    table = state.table()
+    while True:
+        name = click.prompt(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False, err=True).strip()
+        provider = table.by_name(name) if name else None
+        if provider is None and name:
+            human.note(_no_such_provider(table, name))
+            continue
+        if provider:
+            human.provider(provider)
+        return provider
+
+
+def _no_such_provider(table: Table, name: str) -> str:
+    import difflib  # noqa: PLC0415  only for a name that is not there
+
+    known = {key.lower(): row.id for row in table.all() for key in (row.id, row.name, *row.domains)}
+    close = dict.fromkeys(known[key] for key in difflib.get_close_matches(name.lower(), known, cutoff=0.7))
+    text = _("The provider table has no row {name}.").format(name=name)
+    return f"{text} {_('Did you mean {names}?').format(names=', '.join(close))}" if close else text
 
 
 def _account(state: State, address: Address, provider: Provider | None, existing: Account | None, options: _Options) -> Account:
@@ -209,7 +245,7 @@ def _ask_server(state: State, options: _Options) -> Server:
         raise click.UsageError(_("Give the server: `--host HOST`."))
     host = click.prompt(_("Outgoing mail server (host)"), type=HostType(), err=True)
     security = options.security or click.prompt(
-        _("Security"), type=click.Choice([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port)), err=True
+        _("Security"), type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port)), err=True
     )
     port = options.port or click.prompt(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)], err=True)
     return Server(host, port, Security(security))
@@ -228,14 +264,14 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
         return None
     if known:
         return credentials.read(account, may_prompt=state.may_ask)
-    if from_stdin or state.may_ask:
+    if from_stdin:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
 def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> None:
     in_keyring = account.secret.store is Store.KEYRING
-    saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default)
+    saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default, may_prompt=state.may_ask)
     if state.json:
         from smtpsetup.render import json  # noqa: PLC0415  only with --json
 
@@ -246,7 +282,7 @@ def _save(state: State, account: Account, secret: Secret | None, *, make_default
     human.account(account, is_default=saved.is_default)
     if saved.left_in_keyring:
         human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
-    human.say(_("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=account.name))
+    human.say(_("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name)))
 
 
 def _show(error: SmtpsetupError) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
@@ -47,6 +48,6 @@ def find(state: State, address: str) -> Identification:
     except UnknownDomainError as error:
         if error.suggestion is None or not state.may_ask:
             raise
-        if not click.confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True, err=True):
+        if not confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True):
             raise
         return identify(error.suggestion, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,11 @@ def login_command(state: State, account: str | None, source: SecretSource | None
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
     if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
-        raise click.UsageError(_kept_elsewhere(chosen))
-    changed = replace(chosen, secret=source or chosen.secret, verified=True)
+        elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
+        raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
     typed = source is None or from_stdin
+    kept = typed and chosen.secret.store in _KEPT_BY_SMTPSETUP  # a new password for the place that the account has
+    changed = replace(chosen, secret=chosen.secret if kept or source is None else source, verified=True)
     if typed:
         if changed.secret.store is Store.KEYRING:
             credentials.prepare_keyring(may_prompt=state.may_ask)
@@ -46,7 +49,7 @@ def login_command(state: State, account: str | None, source: SecretSource | None
     else:
         secret = credentials.read(changed, may_prompt=state.may_ask)
     proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), is_saved=True, may_retype=source is None)
-    saved = save(state.config_file, changed, proved if typed else None, make_default=False)
+    saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
     if state.json:
         from smtpsetup.render import json  # noqa: PLC0415  only with --json
 
@@ -54,7 +57,8 @@ def login_command(state: State, account: str | None, source: SecretSource | None
         return
     from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
-    human.say(_("The new password of {account} works and is saved.").format(account=changed.name))
+    text = _("The password of {account} works. It is kept in: {place}.")
+    human.say(text.format(account=changed.name, place=changed.secret.described()))
     if saved.left_in_keyring:
         human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
 
@@ -68,7 +72,7 @@ def logout_command(state: State, account: str | None) -> None:
     chosen = state.config().account(account)
     if chosen.secret.store is not Store.KEYRING or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
-    removed = credentials.forget(chosen.secret, chosen.name)
+    removed = credentials.forget(chosen.secret, chosen.name, may_prompt=state.may_ask)
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib import import_module
 
 import click
 
 from smtpsetup import __version__, i18n
-from smtpsetup.cli.state import State
-from smtpsetup.errors import EX_BUG, EX_INTERRUPTED, EX_IOERR, SmtpsetupError
+from smtpsetup.cli.state import State, silence
+from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
 COMMANDS = {  # name → (module, one line for the list); the lines stand here so that --help need not import every command
@@ -40,6 +42,13 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command to run; a slip of the keyboard gets the names that are close."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """The list of commands, without importing them."""
         with formatter.section(_("Commands")):
@@ -61,6 +70,12 @@ def cli(state: State, config_option: str | None) -> None:
 
 def main() -> None:
     """The console script."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller: the first socket would take its number, and get what is printed
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number, not a traceback
     sys.exit(run(sys.argv[1:]))
 
 
@@ -69,30 +84,49 @@ def run(arguments: list[str]) -> int:
     i18n.translate_click()
     state = State()
     try:
-        return _run_click(arguments, state)
-    except SmtpsetupError as error:
-        return _report(error, state)
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read our output is gone; Python would complain once more while flushing at exit
-        return EX_IOERR
+        try:
+            code = _run_click(arguments, state)
+        except SmtpsetupError as error:
+            code = _report(error, state)
+        except click.ClickException as error:
+            code = _report_wrong_use(error, state, as_json=state.json or "--json" in arguments)
+        sys.stdout.flush()
     except OSError as error:
-        return _report(_local_failure(error), state)
+        return _local_failure(error, state)
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         return _report(_bug(error, verbose=state.verbose), state)
+    return code
 
 
 def _run_click(arguments: list[str], state: State) -> int:
+    undecodable = next((argument for argument in arguments if any("\ud800" <= char <= "\udfff" for char in argument)), None)
+    if undecodable is not None:
+        state.json = "--json" in arguments
+        shown = undecodable.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise SmtpsetupError("config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR)
     try:
         cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(_("Interrupted. Nothing more was changed."), err=True)
+    except InterruptedAfterTheDotError:
+        click.echo(_("Interrupted after the whole message had been sent: it may have been delivered."), err=True)
         return EX_INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop.__cause__ or stop.__context__, InterruptedAfterTheDotError):
+            click.echo(_("Interrupted after the whole message had been sent: it may have been delivered."), err=True)
+        else:
+            click.echo(_("Interrupted. Nothing more was changed."), err=True)
+        return EX_INTERRUPTED
+    except SystemExit as stop:  # Click's answer to a reader of our output that is gone
+        return EX_IOERR if stop.code else 0
     return 0
+
+
+def _report_wrong_use(error: click.ClickException, state: State, *, as_json: bool) -> int:
+    if as_json:
+        state.write_json(None, SmtpsetupError("config.invalid", error.format_message(), exit_code=error.exit_code))
+    error.show()
+    return error.exit_code
 
 
 def _report(error: SmtpsetupError, state: State) -> int:
@@ -104,14 +138,23 @@ def _report(error: SmtpsetupError, state: State) -> int:
     return error.exit_code
 
 
-def _local_failure(error: OSError) -> SmtpsetupError:
+def _local_failure(error: OSError, state: State) -> int:
+    """Reading or writing on this machine failed, perhaps our own output: then nobody is there to be told."""
+    if isinstance(error, BrokenPipeError):
+        silence(sys.stdout)
+        return EX_IOERR
     place = error.filename or _("this machine")
-    return SmtpsetupError(
+    told = SmtpsetupError(
         "config.invalid",
         _("Reading from or writing to {place} failed: {reason}.").format(place=place, reason=error.strerror or error),
         hints=(_("Check the free space and the permissions there. What was saved before is still as it was."),),
         exit_code=EX_IOERR,
     )
+    try:
+        return _report(told, state)
+    except OSError:
+        silence(sys.stdout)
+        return EX_IOERR
 
 
 def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.check import check, planned_stages
@@ -33,7 +34,7 @@ def prove(  # noqa: PLR0913  what a proof depends on
         from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
         human.error(report.error)
-        if not click.confirm(_("Try another password?"), default=True, err=True):
+        if not confirm(_("Try another password?"), default=True):
             raise click.Abort
         secret = ask_secret(account.auth, account.username)
 

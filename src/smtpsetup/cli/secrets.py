@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,7 +57,7 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute()) if path else ""
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
 def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
@@ -73,7 +73,7 @@ def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
 def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> Secret:
     """A secret for the keyring, from standard input or a hidden prompt. Raises SmtpsetupError when nobody can be asked."""
     if from_stdin:
-        return credentials.checked(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), auth)
+        return credentials.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
     if not state.may_ask:
         raise SmtpsetupError(
             "secret.missing",

@@ -21,6 +21,7 @@ from smtpsetup.workflows.send import send
 if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.compose import Attachment
+    from smtpsetup.providers import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
     message_id = new_message_id(draft.sender.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)
     if dry_run:
-        _print_message(state, draft, message, message_id)
+        _print_message(state, chosen, draft, message, message_id)
         return
     if queue != "never":
         click.echo(_("This version has no outbox yet: the mail is sent now, and if that fails it is not kept."), err=True)
@@ -86,7 +87,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         envelope=Envelope(draft.sender.address.wire, draft.recipients),
         message=message,
         message_id=message_id,
-        find_provider=lambda: state.provider(chosen.provider, chosen.server.host),
+        find_provider=lambda: _provider(state, chosen),
         trace=state.trace(),
     )
     if state.json:
@@ -103,6 +104,14 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
 
         human.sent(result)
+
+
+def _provider(state: State, account: Account) -> Provider | None:
+    """Who runs the account's server, for a better explanation. A broken table of the person's own must not hide what became of the mail."""
+    try:
+        return state.provider(account.provider, account.server.host)
+    except SmtpsetupError:
+        return None
 
 
 def _draft(account: Account, options: _Options) -> Draft:
@@ -193,12 +202,12 @@ def _attachments(options: _Options) -> list[Attachment]:
     return files
 
 
-def _print_message(state: State, draft: Draft, message: bytes, message_id: str) -> None:
+def _print_message(state: State, account: Account, draft: Draft, message: bytes, message_id: str) -> None:
     """What --dry-run shows: the message as it would go over the wire, and to whom."""
     if state.json:
         state.write_json(
             {
-                "account": None,
+                "account": account.name,
                 "message_id": message_id,
                 "accepted": [],
                 "refused": [],
@@ -210,5 +219,9 @@ def _print_message(state: State, draft: Draft, message: bytes, message_id: str) 
             }
         )
         return
+    recipients = ", ".join(draft.recipients)
+    click.echo(
+        _("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=draft.sender.address.wire, recipients=recipients), err=True
+    )
     sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
     sys.stdout.flush()

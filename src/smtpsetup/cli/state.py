@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from smtpsetup import paths
+from smtpsetup.candidates import is_loopback
 from smtpsetup.errors import EX_IOERR
 from smtpsetup.i18n import gettext as _
 
@@ -59,17 +62,36 @@ class State:
     def provider(self, provider_id: str, host: str) -> Provider | None:
         """The provider of an account: by its id, else by its server."""
         table = self.table()
-        return (table.by_id(provider_id) if provider_id else None) or table.by_server_host(host)
+        if provider_id:
+            return table.by_id(provider_id)
+        return None if is_loopback(host) else table.by_server_host(host)
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""
-        return (lambda line: print(line, file=sys.stderr)) if self.verbose else None  # noqa: T201  the trace is this option's output
+        return _trace if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
         """The contract's document on standard output."""
         from smtpsetup.render.json import document  # noqa: PLC0415  only with --json
 
-        click.echo(document(self.command, result, error))
+        sys.stdout.write(document(self.command, result, error) + "\n")
+        sys.stdout.flush()
+
+
+def _trace(line: str) -> None:
+    """A line of the conversation. That nobody can read it any more is no reason to stop sending."""
+    try:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  the trace is this option's output
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Lead a stream that cannot be written to into the void: Python would complain once more, and exit with 120, while flushing it at the end."""
+    with suppress(OSError, ValueError):
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, stream.fileno())
+        os.close(void)
 
 
 def common_options(command: _Command) -> _Command:

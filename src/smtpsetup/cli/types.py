@@ -7,9 +7,29 @@ from pathlib import Path
 import click
 
 from smtpsetup.candidates import InvalidHostError, checked_host
+from smtpsetup.cli.state import read_failed
 from smtpsetup.i18n import gettext as _
 
-PORT = click.IntRange(1, 65535)
+
+class PortType(click.IntRange):
+    """A port number."""
+
+    name = "port"
+
+    def __init__(self) -> None:
+        super().__init__(1, 65535)
+
+
+class SecurityType(click.Choice[str]):
+    """How the connection is protected, in any letter case; SSL is what mail programs call TLS from the start."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """One of the choices."""
+        lowered = value.strip().lower()
+        return super().convert("tls" if lowered in {"ssl", "ssl/tls"} else lowered, param, ctx)
+
+
+PORT = PortType()
 
 
 class HostType(click.ParamType[str]):
@@ -52,7 +72,8 @@ class CaFileType(click.ParamType[str]):
         path = Path(value).expanduser().absolute()
         try:
             ssl.create_default_context(cafile=str(path))
+        except ssl.SSLError:
+            self.fail(_("{path} cannot be used: {reason}.").format(path=path, reason=_("it holds no certificate in PEM form")), param, ctx)
         except OSError as error:
-            reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else error.strerror
-            self.fail(_("{path} cannot be used: {reason}.").format(path=path, reason=reason), param, ctx)
+            raise read_failed(str(path), error) from error
         return str(path)

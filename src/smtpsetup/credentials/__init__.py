@@ -31,8 +31,19 @@ class _StoreModule(Protocol):
 
 def read(account: Account, *, may_prompt: bool) -> Secret:
     """The account's secret. With `may_prompt` a keyring may ask the person to unlock it. Raises SmtpsetupError (`secret.…`)."""
+    if account.auth is Auth.OAUTH2:  # its secret is a refresh token, which is for the token endpoint and for nobody else
+        raise SmtpsetupError(
+            "auth.oauth2-required",
+            _("The account {account} signs in with OAuth2, which this version of smtpsetup cannot do yet.").format(account=account.name),
+            hints=(_("Choose another proof, where the provider takes one: `--auth app-password`."),),
+        )
     module = cast("_StoreModule", import_module(f"smtpsetup.credentials.{_MODULES[account.secret.store]}"))
-    return checked(module.read(account.secret.reference, account.name, may_prompt=may_prompt), account.auth)
+    value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
+    try:
+        return checked(value, account.auth)
+    except SmtpsetupError as error:
+        error.causes = (_("That is what {account} has in: {place}.").format(account=account.name, place=account.secret.described()),)
+        raise
 
 
 def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
@@ -42,6 +53,8 @@ def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
         raise _unusable(_("The password is empty."))
     if "\n" in value or "\r" in value:
         raise _unusable(_("There is a line break inside the password."))
+    if any("\ud800" <= char <= "\udfff" for char in value):  # how Python hands on bytes that are no text
+        raise _unusable(_("The password is not text in UTF-8."))
     if "\0" in value:
         raise _unusable(_("There is a NUL character in the password."))
     if auth is Auth.APP_PASSWORD and _GOOGLE_APP_PASSWORD.fullmatch(value):
@@ -60,7 +73,7 @@ def prepare_keyring(*, may_prompt: bool) -> None:
     keyring_store.prepare(may_prompt=may_prompt)
 
 
-def store(account: Account, secret: Secret) -> Secret | None:
+def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secret | None:
     """Put the secret where the account says, which is the keyring or a file; the one that was there before. Raises SmtpsetupError or OSError."""
     if account.secret.store is Store.FILE:
         from smtpsetup.credentials import file_store  # noqa: PLC0415  one store a run
@@ -70,13 +83,13 @@ def store(account: Account, secret: Secret) -> Secret | None:
         return Secret(before.removesuffix("\n"))
     from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
 
-    return keyring_store.write(account.name, secret)
+    return keyring_store.write(account.name, secret, may_prompt=may_prompt)
 
 
-def forget(source: SecretSource, account_name: str) -> bool:
+def forget(source: SecretSource, account_name: str, *, may_prompt: bool = False) -> bool:
     """Delete a secret from the keyring; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError."""
     if source.store is not Store.KEYRING:
         return False
     from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
 
-    return keyring_store.delete(account_name)
+    return keyring_store.delete(account_name, may_prompt=may_prompt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 
@@ -14,7 +15,10 @@ _SHOWN = 200  # characters of the command's own complaint
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
-    """The first line that the command prints. It runs without a shell and without standard input. Raises SmtpsetupError (`secret.command-failed`)."""
+    """The first line that the command prints. Raises SmtpsetupError (`secret.command-failed`).
+
+    It runs in the home directory, as it will from cron, without a shell and without standard input.
+    """
 
     def failed(reason: str) -> SmtpsetupError:
         return SmtpsetupError(
@@ -22,7 +26,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
             _("The command that gives the password of {account} failed: {reason}.").format(account=account, reason=reason),
             hints=(
                 _("Run it yourself: `{command}`.").format(command=plain_text(reference)),
-                _("It is run without a shell; for pipes write `sh -c '…'`."),
+                _("It is run in your home directory and without a shell; for pipes write `sh -c '…'`."),
             ),
         )
 
@@ -33,19 +37,21 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     if not argv:
         raise failed(_("it is empty"))
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603  the user's own command
+        done = subprocess.run(  # noqa: S603  the user's own command
+            argv, cwd=os.path.expanduser("~"), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise failed(_("no answer in {seconds} seconds").format(seconds=_SECONDS)) from error
     except OSError as error:
-        raise failed(error.strerror or str(error)) from error
+        raise failed(f"{plain_text(argv[0])}: {error.strerror}") from error
     if done.returncode != 0:
         said = plain_text(done.stderr.decode("utf-8", "replace").strip())[:_SHOWN]
         status = _("exit status {status}").format(status=done.returncode)
         raise failed(f"{status}: {said}" if said else status)
     try:
-        lines = done.stdout.decode("utf-8").splitlines()
+        line = done.stdout.decode("utf-8").partition("\n")[0]
     except UnicodeDecodeError as error:
         raise failed(_("what it printed is not UTF-8")) from error
-    if not lines or not lines[0]:
+    if not line:
         raise failed(_("it printed nothing"))
-    return lines[0]
+    return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -15,18 +16,21 @@ _LIMIT = 65536  # bytes
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
     """The file's content. Raises SmtpsetupError (`secret.missing`, `secret.file-permissions`)."""
-    path = Path(reference).expanduser()
+    path = Path(os.path.expanduser(reference))
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise _unreadable(path, account, error.strerror or str(error)) from error
+        reason = _("it is a symbolic link") if error.errno == errno.ELOOP else str(error.strerror)
+        raise _unreadable(path, account, reason) from error
     try:
         _check(os.fstat(handle), path)
-        data = os.read(handle, _LIMIT)
+        data = os.read(handle, _LIMIT + 1)
     finally:
         os.close(handle)
+    if len(data) > _LIMIT:
+        raise _unreadable(path, account, _("it is too long for a password"))
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors put a mark in front, which is no part of the password
     except UnicodeDecodeError as error:
         raise _unreadable(path, account, _("it is not UTF-8")) from error
 
@@ -64,4 +68,4 @@ def _check(info: os.stat_result, path: Path) -> None:
 
 def write(reference: str, value: str) -> None:
     """Replace the file's content, mode 0600. Raises OSError."""
-    config_text.write_atomically(Path(reference).expanduser(), value + "\n")
+    config_text.write_atomically(Path(os.path.expanduser(reference)), value + "\n")

@@ -7,6 +7,7 @@ or with an environment variable. Here it is the platform's secret service or not
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import threading
@@ -29,24 +30,29 @@ _WINDOWS_LIMIT = 1280  # characters; Credential Manager takes 2,560 bytes of UTF
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
     """The secret of an account. Raises SmtpsetupError (`secret.keyring-unavailable`, `secret.keyring-locked`, `secret.missing`)."""
-    prepare(may_prompt=may_prompt)
-    value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    try:
+        prepare(may_prompt=may_prompt)
+        value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    except SmtpsetupError as error:
+        moved = _("Or keep the password where scripts can read it: `smtpsetup login {account} --password-file FILE` (mode 0600).")
+        error.hints = (*error.hints[:1], moved.format(account=shlex.quote(account)), *error.hints[2:])
+        raise
     if value is None:
         raise SmtpsetupError(
             "secret.missing",
             _("The keyring holds no password for {account}.").format(account=account),
             causes=(_("It was removed, or it was saved by another user of this machine: every user has a keyring of their own."),),
-            hints=(_("Save it: `smtpsetup login {account}`.").format(account=account),),
+            hints=(_("Save it: `smtpsetup login {account}`.").format(account=shlex.quote(account)),),
         )
     return value
 
 
-def write(account: str, secret: Secret) -> Secret | None:
+def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
     """Save the secret of an account and read it back; the one that was there before. Raises SmtpsetupError."""
     value = secret.reveal()
     if sys.platform == "win32" and len(value) > _WINDOWS_LIMIT:
         raise _unavailable(_("Windows' keyring takes no secret of more than 1,280 characters"))
-    prepare(may_prompt=True)
+    prepare(may_prompt=may_prompt)
     before: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
     _bounded(lambda: _backend().set_password(SERVICE, account, value), _SECONDS_FOR_A_PERSON)
     if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) != value:
@@ -54,9 +60,9 @@ def write(account: str, secret: Secret) -> Secret | None:
     return None if before is None else Secret(before)
 
 
-def delete(account: str) -> bool:
+def delete(account: str, *, may_prompt: bool) -> bool:
     """Delete the secret of an account; whether there was one. Raises SmtpsetupError."""
-    prepare(may_prompt=True)
+    prepare(may_prompt=may_prompt)
     if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) is None:
         return False
     _bounded(lambda: _backend().delete_password(SERVICE, account), _SECONDS)
@@ -165,7 +171,7 @@ def _locked() -> SmtpsetupError:
         causes=(_("It opens when you log in with your password; a login by ssh key, automatic login or cron does not open it."),),
         hints=(
             _("Log in at the desktop, or unlock it with its own program, then run the command again."),
-            _("For scripts and cron keep the password elsewhere: `smtpsetup login --password-file FILE` or `--password-command CMD`."),
+            _("Or run the command again with the password in another place: `--password-file FILE` (mode 0600)."),
         ),
     )
 
@@ -176,8 +182,8 @@ def _unavailable(reason: str) -> SmtpsetupError:
         _("The keyring cannot be used: {reason}.").format(reason=reason),
         causes=(_("Servers, containers, ssh and cron have no desktop session, and the keyring is part of one."),),
         hints=(
-            _("Keep the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
-            _("Or let a command print it: `--password-command 'pass show mail'`."),
-            _("Or take it from a variable or a systemd credential: `--password-env VAR`, `--systemd-credential NAME`."),
+            _("Run the command in a desktop session."),
+            _("Or run it again with the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
+            _("Or with a command that prints it: `--password-command 'pass show mail'`, a variable or a systemd credential."),
         ),
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from smtpsetup.accounts import Config
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.model import Server
+    from smtpsetup.providers import Provider
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.identify import Identification
@@ -129,28 +130,36 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     for number, server in enumerate(found.servers[:2]):
         rows.append((_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green")))
     if found.servers:
-        login = found.username if found.username is not None else provider.username.label
-        rows.append((_("Login"), f"{login}" if found.username else login or _("none")))
+        rows.append((_("Login"), (found.username if found.username is not None else provider.username.label) or _("none")))
         if found.username_note:
             rows.append(("", Text(found.username_note, style="dim")))
         rows.append((_("Proof"), _auth_line(provider.auth)))
     rows.append((_("Status"), _status_line(provider.status)))
     if provider.auth == (Auth.OAUTH2,):
         rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
-    parts: list[RenderableType] = [Text(str(found.address), style="bold"), _indented(_fields(rows))]
-    if provider.enable_steps and provider.status is not Status.UNAVAILABLE:
+    show(Group(Text(str(found.address), style="bold"), _indented(_fields(rows)), *_provider_facts(found.provider)), stderr=stderr)
+
+
+def provider(row: Provider) -> None:
+    """What a person should know about a provider before `configure` goes on."""
+    show(Group(Text(row.name, style="bold"), *_provider_facts(row)), stderr=True)
+
+
+def _provider_facts(row: Provider) -> list[RenderableType]:
+    """What to switch on first, what else to know, and how sure that is."""
+    parts: list[RenderableType] = []
+    if row.enable_steps and row.status is not Status.UNAVAILABLE:
         parts += [
             Text(),
-            Text(_("Before you send:") if provider.status is Status.PREPARE else _("Good to know first:")),
-            _indented(_steps(provider.enable_steps)),
+            Text(_("Before you send:") if row.status is Status.PREPARE else _("Good to know first:")),
+            _indented(_steps(row.enable_steps)),
         ]
-        if provider.enable_url:
-            parts.append(_indented(prose(provider.enable_url)))
-    notes = [*provider.notes, provider.from_policy, limits_line(provider.limits)]
-    if provider.status is not Status.UNAVAILABLE:
-        parts += [Text(), _indented(_list("•", tuple(text for text in notes if text)))] if any(notes) else []
-    parts += [Text(), Text(_checked_line(found), style="dim")]
-    show(Group(*parts), stderr=stderr)
+        if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
+            parts.append(_indented(prose(row.enable_url)))
+    notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
+    if notes and row.status is not Status.UNAVAILABLE:
+        parts += [Text(), _indented(_list("•", notes))]
+    return [*parts, Text(), Text(_checked_line(row), style="dim")]
 
 
 def _status_line(status: Status) -> Text:
@@ -162,9 +171,9 @@ def _status_line(status: Status) -> Text:
     return lines[status]
 
 
-def _checked_line(found: Identification) -> str:
-    month = found.provider.last_checked.strftime("%Y-%m")
-    if found.provider.confidence == "high":
+def _checked_line(row: Provider) -> str:
+    month = row.last_checked.strftime("%Y-%m")
+    if row.confidence == "high":
         return _("Checked {month}.").format(month=month)
     return _("Checked {month}; sources were few, so this may not be the whole truth.").format(month=month)
 
@@ -186,13 +195,6 @@ def limits_line(limits: dict[str, int | str]) -> str:
 
 def account(value: Account, *, is_default: bool) -> None:
     """`accounts show`."""
-    stores = {
-        "keyring": _("keyring"),
-        "command": _("command `{reference}`"),
-        "file": _("file {reference}"),
-        "env": _("environment variable {reference}"),
-        "systemd": _("systemd credential {reference}"),
-    }
     rows: list[tuple[str, RenderableType]] = [
         (_("Address"), value.address),
         *([(_("Sender name"), value.from_name)] if value.from_name else []),
@@ -202,13 +204,13 @@ def account(value: Account, *, is_default: bool) -> None:
         (_("Proof"), auth_name(value.auth)),
     ]
     if value.auth is not Auth.NONE:
-        rows.append((_("Kept in"), prose(stores[value.secret.store].format(reference=value.secret.reference))))
+        rows.append((_("Kept in"), prose(value.secret.described())))
     if value.ca_file:
         rows.append((_("Authority"), value.ca_file))
     if value.tls_fingerprint:
         rows.append((_("Fingerprint"), value.tls_fingerprint))
     rows.append((_("Default"), _("yes") if is_default else _("no")))
-    rows.append((_("Proved"), _("yes, by a login") if value.verified else _("not yet: run `smtpsetup test`")))
+    rows.append((_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")))
     show(Group(Text(value.name, style="bold"), _indented(_fields(rows))))
 
 
@@ -238,7 +240,7 @@ def error(problem: SmtpsetupError) -> None:
         parts.append(_indented(_fields([(label, causes)])))
     if problem.hints:
         parts += [Text(), Text(_("What to do:")), _indented(_steps(problem.hints))]
-    if problem.url:
+    if problem.url and not any(problem.url in hint for hint in problem.hints):
         parts.append(_indented(prose(problem.url)))
     parts += [Text(), Text(f"({problem.code})", style="dim")]
     show(Group(*parts), stderr=True)

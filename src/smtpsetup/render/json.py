@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +28,13 @@ def document(command: str, result: object | None, error: SmtpsetupError | None =
         content["error"] = _error(error)
     if result is not None:
         content["result"] = result
-    return json.dumps(content, ensure_ascii=False)
+    text = json.dumps(content, ensure_ascii=not _is_utf8(sys.stdout.encoding))
+    # what a terminal could obey, wherever it came from, as JSON's own escapes
+    return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return (encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _error(error: SmtpsetupError) -> dict[str, object]:
@@ -40,7 +48,7 @@ def _error(error: SmtpsetupError) -> dict[str, object]:
         "causes": list(error.causes),
         "hints": list(error.hints),
         "url": error.url,
-        "retry": error.exit_code == EX_TEMPFAIL,
+        "retry": error.exit_code == EX_TEMPFAIL and error.code != "data.lost-before-reply",  # that one may have been delivered
         "reply": reply(failure.reply) if failure else None,
     }
 

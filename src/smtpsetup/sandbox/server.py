@@ -6,10 +6,10 @@ import asyncio
 import email
 import email.policy
 import logging
+import os
 import ssl
 import threading
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -62,22 +62,30 @@ class CaughtMail:
     @property
     def subject(self) -> str:
         """The subject, safe to show."""
-        return plain_text(str(self.message.get("Subject", "")))
+        return dict(self.shown_headers).get("Subject", "")
 
     @property
     def shown_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that a reader looks at, safe to show."""
-        return tuple((name, plain_text(str(self.message[name]))) for name in _SHOWN if name in self.message)
+        return tuple((name, shown) for name in _SHOWN if (shown := self._header(name)))
+
+    def _header(self, name: str) -> str:
+        try:
+            return plain_text(str(self.message.get(name, "")))
+        except (IndexError, ValueError, LookupError):  # `email` cannot read some broken headers; then they are shown as they came
+            return plain_text(dict(self.message.raw_items()).get(name, ""))
 
     @property
     def text(self) -> str:
         """The text that a reader sees, safe to show."""
-        part = self.message.get_body(("plain", "html"))
-        if part is None:
-            return ""
-        content = part.get_content()
-        shown = text_of(content) if part.get_content_subtype() == "html" else content
-        return "\n".join(plain_text(line) for line in str(shown).splitlines())
+        try:
+            part = self.message.get_body(("plain", "html"))
+            content = str(part.get_content()) if part else ""
+        except (LookupError, ValueError, AttributeError):  # an unknown character set, or bytes that are none of it
+            content = self.content.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
+        else:
+            content = text_of(content) if part and part.get_content_subtype() == "html" else content
+        return "\n".join(plain_text(line) for line in content.splitlines())
 
     @property
     def attachments(self) -> tuple[str, ...]:
@@ -170,20 +178,24 @@ class Sandbox:
         session.login_name = auth_data.login.decode("utf-8", "replace")  # type: ignore[attr-defined]  # Session takes any attribute
         return AuthResult(success=True)
 
+    def _save(self, content: bytes) -> Path:
+        """The mail in a file of its own, behind those of earlier runs."""
+        number = 1 + max((int(path.stem) for path in self._directory.glob("[0-9][0-9][0-9][0-9].eml")), default=0)
+        path = self._directory / f"{number:04d}.eml"
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+        return path
+
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
         """Keep the mail and tell of it."""
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         number = len(self.mails) + 1
-        file = self._directory / f"{number:04d}.eml" if self._keep else None
-        if file:
-            with suppress(FileExistsError):
-                file.touch(mode=0o600)
-            file.write_bytes(content)
+        file = self._save(content) if self._keep else None
         mail = CaughtMail(
             number,
-            getattr(session, "login_name", ""),
-            envelope.mail_from or "",
-            tuple(envelope.rcpt_tos),
+            plain_text(getattr(session, "login_name", "")),
+            plain_text(envelope.mail_from or ""),
+            tuple(plain_text(recipient) for recipient in envelope.rcpt_tos),
             content,
             str(file) if file else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind, Reply
@@ -27,10 +27,10 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
     """Log in once; the server's final reply, whatever it is. Raises what Wire raises."""
     password = secret.reveal()
     plain = f"\0{username}\0{password}"
-    wire.mask([password, plain])
+    wire.mask(password)
     if mechanism == "PLAIN":
         wire.put_secret(f"AUTH PLAIN {_encoded(plain.encode())}", "AUTH PLAIN ***")
-        return wire.reply()
+        return _final(wire)
     wire.putcmd("AUTH", mechanism)
     reply = wire.reply()
     if reply.code != _CONTINUE:
@@ -38,13 +38,23 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
     if mechanism == "CRAM-MD5":
         digest = _cram_md5(username, password, reply.text)
         wire.put_secret(_encoded(digest.encode()), "***")
-        return wire.reply()
+        return _final(wire)
     wire.put_secret(_encoded(username.encode()), "***")
     reply = wire.reply()
     if reply.code != _CONTINUE:
         return reply
     wire.put_secret(_encoded(password.encode()), "***")
-    return wire.reply()
+    return _final(wire)
+
+
+def _final(wire: Wire) -> Reply:
+    """The reply that ends the login; a server that asks for more than the mechanism has is told to stop (RFC 4954 section 4)."""
+    reply = wire.reply()
+    if reply.code == _CONTINUE:
+        with suppress(OSError, WireError):
+            wire.command("*")
+        raise WireError(Kind.PROTOCOL_ERROR, str(reply))
+    return reply
 
 
 def _encoded(data: bytes) -> str:
@@ -57,6 +67,6 @@ def _cram_md5(username: str, password: str, challenge: str) -> str:
 
     try:
         raw = base64.b64decode(challenge, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise WireError(Kind.PROTOCOL_ERROR, challenge) from error
     return f"{username} {hmac.new(password.encode(), raw, 'md5').hexdigest()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from contextlib import contextmanager
@@ -97,8 +98,9 @@ class Session:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms that the server offers."""
-        return tuple(dict.fromkeys(self.wire.esmtp_features.get("auth", "").upper().split()))
+        """The SASL mechanisms that the server offers, by names that can be ones (RFC 4422 section 3.1)."""
+        offered = self.wire.esmtp_features.get("auth", "").upper().split()
+        return tuple(dict.fromkeys(name for name in offered if re.fullmatch("[A-Z0-9_-]{1,20}", name)))
 
     def open(self) -> None:
         """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
@@ -246,7 +248,11 @@ class Session:
             yield
         except TransportError as error:
             failure = error.failure
-        except (OSError, WireError, UnicodeError) as error:
+        except (OSError, WireError) as error:
+            failure = failure_from(error, stage, self.server)
+        except UnicodeError as error:
+            if stage is not Stage.DNS:
+                raise
             failure = failure_from(error, stage, self.server)
         else:
             self._on_stage(StageResult(stage, StageStatus.OK, _ms(started), self._note, self._reply))
@@ -271,6 +277,8 @@ def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server
         kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, str(error)
     elif stage is Stage.TLS and isinstance(error, OSError):
         kind, detail = tls.kind_of(error), _tls_detail(error)
+        if kind is Kind.TLS_NOT_SPOKEN and server.security is Security.STARTTLS:
+            kind = Kind.TLS_FAILED  # it said that it would, and then did not
     elif isinstance(error, TimeoutError):
         kind, detail = Kind.TIMEOUT, ""
     elif isinstance(error, ConnectionRefusedError):

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.errors import InterruptedAfterTheDotError
+from smtpsetup.failure import Failure, Kind, Refused, Reply, TransportError
 from smtpsetup.model import Stage, StageStatus
 from smtpsetup.transport.wire import WireError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _ACCEPTED = (250, 251)
 _GO_AHEAD = 354
+_CLOSING = 421
+_LAST_WORDS_SECONDS = 2.0
 _LINE_LIMIT = 998  # bytes without CRLF, RFC 5321 section 4.5.3.1.6
 _CHUNK = 65536  # bytes
 
@@ -31,14 +34,6 @@ class Envelope:
 
     sender: str
     recipients: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A recipient that the server did not take."""
-
-    address: str
-    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +49,13 @@ def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, repor
     """Send `message` (CRLF line ends) to the recipients. Raises TransportError when not one recipient got it."""
     started = time.monotonic()
     stage = Stage.MAIL
+    refused: list[Refused] = []
     try:
         reply = wire.command("MAIL", f"FROM:<{envelope.sender}>{_mail_parameters(wire, server, envelope, message)}")
         _require(reply, _ACCEPTED, stage, server)
         report(stage, started, envelope.sender, reply, StageStatus.OK)
         started, stage = time.monotonic(), Stage.RCPT
-        accepted, refused = _recipients(wire, server, envelope.recipients)
+        accepted = _recipients(wire, server, envelope.recipients, refused)
         status = StageStatus.WARNING if refused else StageStatus.OK
         report(stage, started, ", ".join(accepted), refused[0].failure.reply if refused else None, status)
         started, stage = time.monotonic(), Stage.DATA
@@ -68,10 +64,8 @@ def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, repor
     except (TransportError, OSError, WireError) as error:
         failure = error.failure if isinstance(error, TransportError) else _lost(error, stage, server)
         report(failure.stage, started, failure.detail, failure.reply, StageStatus.FAILED)
-        if isinstance(error, TransportError):
-            raise
-        raise TransportError(failure) from error
-    return Outcome(accepted, refused, reply)
+        raise TransportError(failure, tuple(refused)) from error
+    return Outcome(tuple(accepted), tuple(refused), reply)
 
 
 def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: bytes) -> str:
@@ -79,7 +73,7 @@ def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: by
     parameters = ""
     if wire.has_extn("size"):
         limit = wire.esmtp_features["size"].strip()
-        if limit.isdigit() and 0 < int(limit) < len(message):
+        if re.fullmatch("[0-9]{1,18}", limit) and 0 < int(limit) < len(message):
             raise TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, server, detail=f"{len(message)} > {limit}"))
         parameters += f" SIZE={len(message)}"
     header = message.partition(b"\r\n\r\n")[0]
@@ -91,47 +85,61 @@ def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: by
     return parameters + (" SMTPUTF8" if needs_utf8 else "")
 
 
-def _recipients(wire: Wire, server: Server, recipients: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Refused, ...]]:
+def _recipients(wire: Wire, server: Server, recipients: tuple[str, ...], refused: list[Refused]) -> list[str]:
+    """Who was accepted; the others are added to `refused`. Raises TransportError when nobody was, or when the server gives up (421)."""
     accepted: list[str] = []
-    refused: list[Refused] = []
     for recipient in recipients:
         reply = wire.command("RCPT", f"TO:<{recipient}>")
         if reply.code in _ACCEPTED:
             accepted.append(recipient)
-        else:
-            refused.append(Refused(recipient, Failure(Stage.RCPT, Kind.REPLY, server, reply)))
+            continue
+        failure = Failure(Stage.RCPT, Kind.REPLY, server, reply)
+        refused.append(Refused(recipient, failure))
+        if reply.code == _CLOSING:
+            raise TransportError(failure)
     if not accepted:
-        raise AllRefusedError(tuple(refused))
-    return tuple(accepted), tuple(refused)
+        # one that may pass is told first: then trying again is right
+        raise TransportError(next((entry.failure for entry in refused if _may_pass(entry)), refused[0].failure))
+    return accepted
 
 
-class AllRefusedError(TransportError):
-    """No recipient was accepted; the failure shown is one that may pass, if there is one, since then trying again is right."""
-
-    def __init__(self, refused: tuple[Refused, ...]) -> None:
-        may_pass = [entry.failure for entry in refused if entry.failure.reply and entry.failure.reply.is_temporary]
-        super().__init__((may_pass or [refused[0].failure])[0])
-        self.refused = refused
+def _may_pass(entry: Refused) -> bool:
+    return entry.failure.reply is not None and entry.failure.reply.is_temporary
 
 
 def _data(wire: Wire, server: Server, message: bytes) -> Reply:
     if any(len(line) > _LINE_LIMIT for line in message.split(b"\r\n")):
         raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, server))
-    reply = wire.command("DATA")
-    _require(reply, (_GO_AHEAD,), Stage.DATA, server)
+    _require(wire.command("DATA"), (_GO_AHEAD,), Stage.DATA, server)
     payload = re.sub(rb"(?m)^\.", b"..", message)
     payload += b"" if payload.endswith(b"\r\n") else b"\r\n"
     payload += b".\r\n"
     last = (len(payload) - 1) // _CHUNK * _CHUNK
-    for start in range(0, last, _CHUNK):
-        wire.send(payload[start : start + _CHUNK])
+    try:
+        for start in range(0, last, _CHUNK):
+            wire.send(payload[start : start + _CHUNK])
+    except OSError as error:
+        _told_in_time(wire, server)
+        raise WireError(Kind.CLOSED) from error
     try:
         wire.send(payload[last:])
         reply = wire.reply()
+    except KeyboardInterrupt as error:
+        raise InterruptedAfterTheDotError from error
     except (OSError, WireError) as error:
         raise TransportError(Failure(Stage.DATA, Kind.CLOSED, server, detail=AFTER_THE_DOT)) from error
     _require(reply, _ACCEPTED, Stage.DATA, server)
     return reply
+
+
+def _told_in_time(wire: Wire, server: Server) -> None:
+    """Raise TransportError with what a server said before it hung up in the middle of the message, if it said anything."""
+    try:
+        wire.deadline = wire.deadline.at_most(_LAST_WORDS_SECONDS)
+        reply = wire.reply()
+    except (OSError, WireError):
+        return
+    raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
 
 
 def _require(reply: Reply, codes: tuple[int, ...], stage: Stage, server: Server) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind
+from smtpsetup.model import plain_text
 
 if TYPE_CHECKING:
     import socket
@@ -24,10 +25,26 @@ _TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_P
 
 @dataclass(frozen=True, slots=True)
 class TlsPolicy:
-    """Whom to believe: the system's authorities, those in `ca_file` instead, or the one certificate with this SHA-256 `fingerprint`."""
+    """Whom to believe: what `context` verifies, or the one certificate with this SHA-256 `fingerprint`."""
 
-    ca_file: str | None = None
+    context: ssl.SSLContext
     fingerprint: str | None = None
+
+
+def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPolicy:
+    """Believe the system's authorities, those in `ca_file` instead, or one certificate. Raises OSError for a `ca_file` that cannot be used."""
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    else:
+        context.load_default_certs()
+    if fingerprint:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # `secure` compares the fingerprint instead
+    return TlsPolicy(context, fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +75,7 @@ def normalised_fingerprint(text: str) -> str:
 
 def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
     """`sock` in TLS 1.2 or newer, its certificate verified. Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake."""
-    context = ssl.create_default_context(cafile=policy.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if policy.fingerprint:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the fingerprint below is the verification
-    secured = context.wrap_socket(sock, server_hostname=host)
+    secured = policy.context.wrap_socket(sock, server_hostname=host)
     if policy.fingerprint:
         found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
         if found != policy.fingerprint:
@@ -84,7 +96,7 @@ def facts(sock: ssl.SSLSocket) -> TlsFacts:
     names: dict[str, str] = {}
     for part in certificate.get("issuer", ()):
         names.update({str(pair[0]): str(pair[1]) for pair in part})
-    issuer = names.get("organizationName") or names.get("commonName") or ""
+    issuer = plain_text(names.get("organizationName") or names.get("commonName") or "")
     cipher = sock.cipher()
     return TlsFacts(sock.version() or "", cipher[0] if cipher else "", not_after, issuer)
 

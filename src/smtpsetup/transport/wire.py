@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import smtplib
 from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind, Reply
 from smtpsetup.model import plain_text
+from smtpsetup.transport.masks import Masks
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from smtpsetup.transport.dial import Deadline
 
@@ -21,8 +21,7 @@ _REPLY_LIMIT = 65536  # bytes of one reply over all its lines
 _CHUNK = 65536
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
-_MASK = "***"
-_SHORTEST_MASKED = 4  # characters; masking shorter secrets would only garble the reply
+_SHOWN = 200  # characters of a line that is no reply
 
 
 class WireError(Exception):
@@ -47,7 +46,7 @@ class Wire(smtplib.SMTP):
         self._deadline = deadline
         self._trace = trace or (lambda _line: None)
         self._buffer = b""
-        self._masked: list[str] = []
+        self._masks = Masks()
 
     @property
     def deadline(self) -> Deadline:
@@ -58,13 +57,9 @@ class Wire(smtplib.SMTP):
     def deadline(self, deadline: Deadline) -> None:
         self._deadline = deadline
 
-    def mask(self, secrets: Iterable[str]) -> None:
-        """From now on show `***` for these and their base64 forms, also where the server repeats them."""
-        for secret in secrets:
-            for form in (secret, base64.b64encode(secret.encode()).decode()):
-                if len(form) >= _SHORTEST_MASKED:
-                    self._masked.append(form)
-        self._masked.sort(key=len, reverse=True)
+    def mask(self, secret: str) -> None:
+        """From now on show `***` where the secret stands, also where the server repeats it."""
+        self._masks.add(secret)
 
     def upgrade(self, sock: socket.socket) -> None:
         """Go on over `sock`, TLS by now, forgetting what was said in the clear (RFC 3207 section 4.2)."""
@@ -89,7 +84,7 @@ class Wire(smtplib.SMTP):
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         """Send a command line, traced. Raises ValueError for a line break inside it."""
-        self._trace("> " + plain_text(self._with_masks(f"{cmd} {args}".rstrip())))
+        self._trace("> " + plain_text(self._masks.applied(f"{cmd} {args}".rstrip())))
         super().putcmd(cmd, args)
 
     def put_secret(self, line: str, shown: str) -> None:
@@ -116,18 +111,13 @@ class Wire(smtplib.SMTP):
         """A reply's raw lines, masked and cleaned."""
         enhanced, words = "", []
         for raw in lines:
-            line = plain_text(self._with_masks(raw.decode("utf-8", "replace"))).strip()
+            line = plain_text(self._masks.applied(raw.decode("utf-8", "replace"))).strip()
             match = _ENHANCED.match(line)
             if match:
                 enhanced = enhanced or match[1]
                 line = line[match.end() :]
             words.append(line.strip())
         return Reply(code, enhanced, tuple(words))
-
-    def _with_masks(self, text: str) -> str:
-        for secret in self._masked:
-            text = text.replace(secret, _MASK)
-        return text
 
     def _read_reply(self) -> tuple[int, list[bytes]]:
         lines: list[bytes] = []
@@ -137,8 +127,8 @@ class Wire(smtplib.SMTP):
             size += len(line)
             match = _REPLY_LINE.fullmatch(line)
             if not match or size > _REPLY_LIMIT:
-                raise WireError(Kind.PROTOCOL_ERROR, plain_text(self._with_masks(line[:200].decode("utf-8", "replace"))))
-            self._trace("< " + plain_text(self._with_masks(line.decode("utf-8", "replace"))))
+                raise WireError(Kind.PROTOCOL_ERROR, plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN])
+            self._trace("< " + plain_text(self._masks.applied(line.decode("utf-8", "replace"))))
             lines.append(match[3] or b"")
             if match[2] != b"-":
                 return int(match[1]), lines
@@ -152,7 +142,7 @@ class Wire(smtplib.SMTP):
             self.sock.settimeout(self._deadline.remaining())
             data = self.sock.recv(_CHUNK)
             if not data:
-                raise WireError(Kind.CLOSED, plain_text(self._with_masks(self._buffer[:200].decode("utf-8", "replace"))))
+                raise WireError(Kind.CLOSED, plain_text(self._masks.applied(self._buffer.decode("utf-8", "replace")))[:_SHOWN])
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")

@@ -75,14 +75,15 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
 
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
     session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=keep, trace=trace)
-    message_id, error = None, None
+    message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
+    error = None
     try:
         with session:
             session.open()
             if account.auth is not Auth.NONE and secret is not None:
                 session.log_in(account.username, secret)
-            if recipient is not None:
-                message_id = _send_test_mail(session, account, recipient)
+            if recipient is not None and message_id is not None:
+                _send_test_mail(session, account, recipient, message_id)
     except TransportError as failed:
         error = diagnose(failed.failure, account, provider, is_saved=is_saved)
     planned = planned_stages(account, login_only=login_only)
@@ -91,11 +92,16 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     ordered = sorted((*stages, *skipped), key=lambda result: planned.index(result.stage))
     capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
     shown_to = recipient.address.wire if recipient else None
-    return CheckReport(account, tuple(ordered), capabilities, session.tls_facts, message_id, shown_to, error)
+    was_handed_over = any(result.stage is Stage.DATA for result in stages)
+    return CheckReport(account, tuple(ordered), capabilities, session.tls_facts, message_id if was_handed_over else None, shown_to, error)
 
 
-def _send_test_mail(session: Session, account: Account, recipient: Mailbox) -> str:
-    sender = Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
+def _sender(account: Account) -> Mailbox:
+    return Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
+
+
+def _send_test_mail(session: Session, account: Account, recipient: Mailbox, message_id: str) -> None:
+    sender = _sender(account)
     now = datetime.datetime.now(datetime.UTC).astimezone()
     text = _(
         "This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\n"
@@ -108,7 +114,5 @@ def _send_test_mail(session: Session, account: Account, recipient: Mailbox) -> s
         text=text.format(server=account.server, username=account.username, time=now.isoformat(sep=" ", timespec="seconds")),
         headers=(("Auto-Submitted", "auto-generated"),),
     )
-    message_id = new_message_id(sender.address.domain)
     message = compose(draft, now=now, message_id=message_id)
     session.send(Envelope(sender.address.wire, draft.recipients), message)
-    return message_id

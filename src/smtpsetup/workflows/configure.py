@@ -27,15 +27,17 @@ class Saved:
     left_in_keyring: bool
 
 
-def save(path: Path, account: Account, secret: Secret | None, *, make_default: bool) -> Saved:
+def save(path: Path, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool = False) -> Saved:
     """Save the account, and the secret (None where there is none to keep) in the place that the account names.
+
+    With `may_prompt` a keyring may ask the person to unlock it.
 
     Raises SmtpsetupError or OSError; then the configuration and the keyring are as they were.
     """
     config = accounts.load(path)
     earlier = config.accounts.get(account.name)
     make_default = make_default or not config.default
-    before = credentials.store(account, secret) if secret is not None else None
+    before = credentials.store(account, secret, may_prompt=may_prompt) if secret is not None else None
     try:
         accounts.save(path, account, make_default=make_default)
     except BaseException:
@@ -46,12 +48,12 @@ def save(path: Path, account: Account, secret: Secret | None, *, make_default: b
     return Saved(make_default or config.default == account.name, moved_away and not _forgotten(earlier))
 
 
-def remove(path: Path, account: Account, *, keep_secret: bool) -> bool:
+def remove(path: Path, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
     """Remove an account and, unless told to keep it, its secret from the keyring; whether a secret was removed. Raises as `save`."""
     secret = None
     if not keep_secret and account.secret.store is Store.KEYRING:
         try:
-            secret = credentials.read(account, may_prompt=True)
+            secret = credentials.read(account, may_prompt=may_prompt)
         except SmtpsetupError as error:
             if error.code != "secret.missing":
                 raise

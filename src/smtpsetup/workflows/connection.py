@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpsetup import addresses
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.session import Session
-from smtpsetup.transport.tls import TlsPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +25,24 @@ def session_for(
     on_stage: Callable[[StageResult], None] | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Session:
-    """A session that is not open yet. It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1)."""
+    """A session that is not open yet. It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1).
+
+    Raises SmtpsetupError (`config.invalid`) where the account's `ca_file` cannot be used.
+    """
+    try:
+        policy = tls.policy(account.ca_file, account.tls_fingerprint)
+    except OSError as error:
+        reason = error.strerror if error.errno and error.errno > 0 and error.filename else _("it holds no certificate in PEM form")
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),
+            hints=(_("It is the `ca_file` of the account {account}.").format(account=account.name),),
+        ) from error
     return Session(
         account.server,
         ehlo_name=addresses.parse(account.address).domain,
         deadline=Deadline(seconds),
-        policy=TlsPolicy(account.ca_file, account.tls_fingerprint),
+        policy=policy,
         on_stage=on_stage,
         trace=trace,
     )

@@ -36,7 +36,8 @@ class UnknownDomainError(SmtpsetupError):
 
     def __init__(self, address: Address, suggestion: str | None) -> None:
         hints: tuple[str, ...] = (
-            _("Look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
+            _("If you know who runs it, name them: `smtpsetup configure {address} --provider one-com`.").format(address=address),
+            _("Or look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
             _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(address=address),
         )
         if suggestion:

@@ -10,18 +10,18 @@ from smtpsetup.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
-from smtpsetup.transport.submit import AllRefusedError, Envelope
 from smtpsetup.workflows.connection import session_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.account import Account
-    from smtpsetup.failure import Reply
+    from smtpsetup.failure import Refused, Reply
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
+    from smtpsetup.transport.submit import Envelope
 
-_DEADLINE_SECONDS = 300.0
+_DEADLINE_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
 
 
@@ -66,13 +66,17 @@ def send(  # noqa: PLR0913  what sending depends on, all keywords
     except TransportError as failed:
         provider = find_provider()
         error = diagnose(failed.failure, account, provider)
-        refusals = failed.refused if isinstance(failed, AllRefusedError) else ()
-        refused = tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refusals)
+        refused = _explained(failed.refused, account, provider)
+        if len(refused) == len(envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
+            error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
         return SendResult(account.name, message_id, (), refused, failed.failure.reply, error)
-    provider = find_provider() if outcome.refused else None
-    refused = tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in outcome.refused)
+    refused = _explained(outcome.refused, account, find_provider()) if outcome.refused else ()
     partly = _partly_refused(refused) if refused else None
     return SendResult(account.name, message_id, outcome.accepted, refused, outcome.reply, partly)
+
+
+def _explained(refused: tuple[Refused, ...], account: Account, provider: Provider | None) -> tuple[RefusedRecipient, ...]:
+    return tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refused)
 
 
 def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:

@@ -1,0 +1,45 @@
+"""Secrets kept out of what is shown, also where a server repeats them in another form."""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.parse
+
+_MASK = "***"
+_PIECE = 6  # characters of a secret that give it away; fewer are in too many words
+_ALIGNMENTS = 3  # base64 writes three bytes in four letters, so a secret inside other data has three forms
+
+
+class Masks:
+    """What is to be hidden."""
+
+    def __init__(self) -> None:
+        self._secrets: list[str] = []
+        self._pieces: set[str] = set()
+
+    def add(self, secret: str) -> None:
+        """Hide this from now on: whole, in pieces, and as base64, hexadecimal or percent-encoded data."""
+        self._secrets.append(secret)
+        data = secret.encode()
+        for skipped in range(_ALIGNMENTS):
+            part = data[skipped:]
+            self._add_pieces(base64.b64encode(part[: len(part) // 3 * 3]).decode(), 2 * _PIECE)
+        self._add_pieces(data.hex(), 2 * _PIECE)
+        for piece in (secret.casefold(), *re.findall(r"[\x21-\x7e]+", secret.casefold())):
+            self._add_pieces(piece, _PIECE)
+
+    def applied(self, text: str) -> str:
+        """The text without the secrets, and without any word that holds a piece of one."""
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        if not self._pieces:
+            return text
+        return re.sub(r"\S+", lambda word: _MASK if self._gives_away(word[0]) else word[0], text)
+
+    def _add_pieces(self, text: str, length: int) -> None:
+        self._pieces.update(text[start : start + length] for start in range(len(text) - length + 1))
+
+    def _gives_away(self, word: str) -> bool:
+        forms = (word, word.casefold(), urllib.parse.unquote(word).casefold()) if "%" in word else (word, word.casefold())
+        return any(piece in form for form in forms for piece in self._pieces)
