@@ -1,5 +1,17 @@
-"""`python -m smtpsetup`."""
+"""The console script, and `python -m smtpsetup`."""
 
-from smtpsetup.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Start the command line; Ctrl-C while it is still being loaded ends it without a traceback."""
+    try:
+        from smtpsetup.cli.main import main as run  # noqa: PLC0415  inside the try, see above
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
