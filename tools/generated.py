@@ -33,18 +33,21 @@ def command_pages() -> str:
 
 # codes whose text depends on the place where they are raised; here what they have in common
 _RAISED_WITH_THEIR_OWN_TEXT = {
-    "config.no-account": "No account of that name is configured, or several are and none is the default. The message names those there are.",
-    "config.invalid": "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for wrong use of the "
-    "command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where reading or writing failed.",
-    "config.permissions": "The configuration or the provider table belongs to someone else, or others may change it. The message has the command that mends it.",
+    "config.no-account": "No account of that name is configured, or several are and none is the default. The message names them.",
+    "config.invalid": "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for "
+    "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where reading or writing failed.",
+    "config.permissions": "The configuration or the provider table belongs to someone else, or others may change it. "
+    "The message has the command that mends it.",
     "config.address-malformed": "The address is none. A caret stands under the fault.",
     "config.no-settings-found": "Nothing is known about the domain. Name the provider (`--provider one-com`) or the server (`--host`).",
     "config.provider-without-smtp": "The provider lets no other program send. Use an address elsewhere, or a relay service.",
-    "secret.missing": "There is no password in the place that the account names, or what is there cannot be one. Save it again: `smtpsetup login ACCOUNT`.",
+    "secret.missing": "There is no password in the place that the account names, or what is there cannot be one. "
+    "Save it again: `smtpsetup login ACCOUNT`.",
     "secret.keyring-unavailable": "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password elsewhere: "
     "`smtpsetup login ACCOUNT --password-file FILE`.",
     "secret.keyring-locked": "The keyring is closed until you log in with your password. Unlock it, or keep the password elsewhere.",
-    "secret.command-failed": "The command that prints the password failed; its own complaint stands in the message. It runs in the home directory, without a shell.",
+    "secret.command-failed": "The command that prints the password failed; its own complaint stands in the message. "
+    "It runs in the home directory, without a shell.",
     "secret.file-permissions": "Others may read the password file. The message has the command that mends it.",
     "internal.bug": "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
 }
