@@ -35,7 +35,8 @@ def command_pages() -> str:
 _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.no-account": "No account of that name is configured, or several are and none is the default. The message names them.",
     "config.invalid": "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for "
-    "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where reading or writing failed.",
+    "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where "
+    "reading or writing failed.",
     "config.permissions": "The configuration or the provider table belongs to someone else, or others may change it. "
     "The message has the command that mends it.",
     "config.address-malformed": "The address is none. A caret stands under the fault.",
