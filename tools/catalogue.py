@@ -5,6 +5,7 @@ Click's own texts (usage, prompts, errors) are taken in, too, so that a Swedish 
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import io
 import string
@@ -19,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "smtpsetup"
 PO_FILE = SOURCE / "locale" / "sv" / "LC_MESSAGES" / "smtpsetup.po"
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CLICK_MODULES = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
 
@@ -55,7 +57,8 @@ def as_po(catalogue: Catalog) -> bytes:
 
 
 def as_mo(catalogue: Catalog) -> bytes:
-    """The catalogue as gettext reads it."""
+    """The catalogue as gettext reads it, the same whenever it is made."""
+    catalogue.creation_date = catalogue.revision_date = EPOCH
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
     return buffer.getvalue()
