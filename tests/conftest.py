@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
+# a shell starts background jobs with Ctrl-C ignored, and what ignores it hands that on to its children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = ("tests.servers",)
 
 

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Start the command line; Ctrl-C while it is still being loaded ends it without a traceback."""
     try:
-        from smtpsetup.cli.main import main as run  # noqa: PLC0415  inside the try, see above
+        from smtpsetup.cli.main import main as run  # inside the try, see above
 
         run()
     except KeyboardInterrupt:

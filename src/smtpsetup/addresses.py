@@ -126,7 +126,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
         wire = domain.lower()
         _check_labels(wire)
         return wire, (_idna_decode(wire) if "xn--" in wire else wire)
-    import idna  # noqa: PLC0415  17 ms that only international domains pay
+    import idna  # 17 ms that only international domains pay
 
     position = 0
     for label in re.split("[.\u3002\uff0e\uff61]", domain):
@@ -146,7 +146,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
 
 
 def _idna_decode(wire: str) -> str:
-    import idna  # noqa: PLC0415  as above
+    import idna
 
     try:
         return str(idna.decode(wire))

@@ -66,7 +66,7 @@ def checked_host(text: str) -> str:
 
 
 def _checked_ip(host: str) -> str:
-    import ipaddress  # noqa: PLC0415  only for hosts given as an IP address
+    import ipaddress  # only for hosts given as an IP address
 
     try:
         return str(ipaddress.ip_address(host))

@@ -190,7 +190,7 @@ def _written(mailbox: Mailbox) -> str:
 
 def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
     """A file's content as an attachment, its type from its name (`application/octet-stream` where the name does not tell). Raises SmtpsetupError."""
-    import mimetypes  # noqa: PLC0415  only mail with attachments needs it
+    import mimetypes  # only mail with attachments needs it
 
     name = path.replace("\\", "/").rpartition("/")[2]
     _refuse_control_characters(name)
@@ -216,7 +216,7 @@ def _content(draft: Draft) -> EmailMessage:
     message = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     text = draft.text
     if draft.html and not text:
-        from smtpsetup.html_text import text_of  # noqa: PLC0415  only HTML mail without a text part needs it
+        from smtpsetup.html_text import text_of  # only HTML mail without a text part needs it
 
         text = text_of(draft.html)
     message.set_content(_with_final_newline(text), cte=_text_encoding(text))

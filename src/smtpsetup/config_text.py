@@ -123,7 +123,7 @@ def with_root_value(text: str, key: str, value: str | None) -> str:
 
 def _header(path: tuple[str, ...]) -> str:
     """`[a."b.c"]` with the quoting that TOML needs."""
-    import tomli_w  # noqa: PLC0415  only a change to the configuration needs it
+    import tomli_w  # only a change to the configuration needs it
 
     table: dict[str, Any] = {}
     for key in reversed(path):
@@ -133,7 +133,7 @@ def _header(path: tuple[str, ...]) -> str:
 
 def _dumped(values: dict[str, Any]) -> str:
     """One line a key; a table as an inline table, the form in which the contract shows `secret`."""
-    import tomli_w  # noqa: PLC0415  as above
+    import tomli_w
 
     lines = []
     for key, value in values.items():
@@ -185,7 +185,7 @@ def locked(path: Path) -> Iterator[None]:
     if os.name != "posix":
         yield
         return
-    import fcntl  # noqa: PLC0415  POSIX only
+    import fcntl  # POSIX only
 
     directory = os.open(path.parent, os.O_RDONLY)
     try:

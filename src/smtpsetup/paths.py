@@ -19,7 +19,7 @@ def config_dir() -> str:
     Where the XDG directories rule, its rule is followed here: importing platformdirs would be a tenth of an `identify` (bench/startup.py).
     """
     if sys.platform in ("win32", "darwin"):
-        import platformdirs  # noqa: PLC0415  see above
+        import platformdirs  # see above
 
         return platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True)
     base = os.environ.get("XDG_CONFIG_HOME", "").strip() or os.path.expanduser("~/.config")
@@ -34,7 +34,7 @@ def config_dir() -> str:
 
 def config_file(chosen: str | None = None) -> Path:
     """The configuration: the chosen file, `SMTPSETUP_CONFIG`, or `config.toml` in the configuration directory."""
-    from pathlib import Path  # noqa: PLC0415  identify has no use for it
+    from pathlib import Path  # identify has no use for it
 
     named = chosen or os.environ.get("SMTPSETUP_CONFIG")
     return Path(os.path.expanduser(named)) if named else Path(config_dir(), "config.toml")

@@ -172,10 +172,10 @@ def test_a_login_that_moves_nothing_replaces_the_password_where_it_is(home: Home
 
 def test_a_password_command_is_run_as_cron_will_run_it(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
-    home.file("work/mail-password", PASSWORD)
-    done = replace(home, path=home.path / "work").run("login", "--password-command", "cat mail-password", "--json")
+    home.file("elsewhere/mail-password", PASSWORD)
+    done = replace(home, path=home.path / "elsewhere").run("login", "--password-command", "cat mail-password", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
-    assert home.run("login", "--password-command", f"cat {home.path}/work/mail-password").code == 0
+    assert home.run("login", "--password-command", f"cat {home.path}/elsewhere/mail-password").code == 0
 
 
 def test_a_terminal_that_lacks_letters_gets_their_numbers(home: Home) -> None:

@@ -68,7 +68,7 @@ def test_a_recipient_named_twice_is_told_to_the_server_once() -> None:
 
 def test_an_attachment_keeps_its_name_its_type_and_every_byte() -> None:
     data = bytes(range(256)) * 10
-    raw, message = composed(text="x", attachments=(attachment("/tmp/Räkning 1 åäö €.pdf", data), attachment("a.csv", b"a;b\r\n1;2\n.\n")))
+    raw, message = composed(text="x", attachments=(attachment("in/a/folder/Räkning 1 åäö €.pdf", data), attachment("a.csv", b"a;b\r\n1;2\n.\n")))
     assert b"filename*=utf-8''" in raw  # RFC 2231
     first, second = message.iter_attachments()
     assert (first.get_filename(), first.get_content_type(), first.get_content()) == ("Räkning 1 åäö €.pdf", "application/pdf", data)

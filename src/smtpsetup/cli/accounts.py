@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup import accounts
+from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
@@ -26,13 +27,9 @@ def list_command(state: State) -> None:
     """Load, render."""
     config = state.config()
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json([json.account(account, is_default=account.name == config.default) for account in config.accounts.values()])
+        state.write_json([views.json.account(account, is_default=account.name == config.default) for account in config.accounts.values()])
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.accounts(config)
+    views.human.accounts(config)
 
 
 @accounts_command.command("show", help=_("An account's settings; never its password."), short_help=_("An account's settings; never its password."))
@@ -70,21 +67,15 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
     if state.json:
         state.write_json({"account": account.name, "secret_removed": removed})
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.say(_("The account {name} is removed.").format(name=account.name))
+    views.human.say(_("The account {name} is removed.").format(name=account.name))
     if account.secret.store is Store.FILE:
-        human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
+        views.human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
 
 
 def _show(state: State, name: str | None) -> None:
     config = state.config()
     account = config.account(name)
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json(json.account(account, is_default=account.name == config.default))
+        state.write_json(views.json.account(account, is_default=account.name == config.default))
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.account(account, is_default=account.name == config.default)
+    views.human.account(account, is_default=account.name == config.default)

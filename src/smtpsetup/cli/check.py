@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup import accounts, credentials
+from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.compose import parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
@@ -36,18 +37,14 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
     if report.error is None and not chosen.verified:
         _remember(state, chosen)
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        view = json.check_report(report)
+        view = views.json.check_report(report)
         if report.error is None:
             state.write_json(view)
             return
         report.error.result = view
     if report.error:
         raise report.error
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.checked(report)
+    views.human.checked(report)
 
 
 def _remember(state: State, account: Account) -> None:
@@ -62,9 +59,7 @@ def _run(state: State, account: Account, secret: Secret | None, *, to: str | Non
     provider = state.provider(account.provider, account.server.host)
     if state.json:
         return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
-    from smtpsetup.render.stages import StageTable  # noqa: PLC0415  rich, only for people
-
-    with StageTable(planned_stages(account, login_only=login_only)) as table:
+    with views.stages.StageTable(planned_stages(account, login_only=login_only)) as table:
         return check(account, secret, provider=provider, to=to, login_only=login_only, on_stage=table.update, trace=state.trace())
 
 

@@ -11,6 +11,7 @@ import click
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, Overrides, is_loopback, propose, usual_security
+from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.proof import prove
@@ -147,9 +148,7 @@ def _identified(state: State, entered: Address, *, will_type: bool) -> tuple[Add
             credentials.prepare_keyring(may_prompt=True)
         return entered, _ask_provider(state, error)
     if state.may_ask:
-        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-        human.identification(found, stderr=True)
+        views.human.identification(found, stderr=True)
     refusal = without_smtp(found)
     if refusal:
         raise refusal
@@ -158,24 +157,22 @@ def _identified(state: State, entered: Address, *, will_type: bool) -> tuple[Add
 
 def _ask_provider(state: State, unknown: UnknownDomainError) -> Provider | None:
     """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.note(unknown.message)
-    human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
+    views.human.note(unknown.message)
+    views.human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
     table = state.table()
     while True:
         name = click.prompt(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False, err=True).strip()
         provider = table.by_name(name) if name else None
         if provider is None and name:
-            human.note(_no_such_provider(table, name))
+            views.human.note(_no_such_provider(table, name))
             continue
         if provider:
-            human.provider(provider)
+            views.human.provider(provider)
         return provider
 
 
 def _no_such_provider(table: Table, name: str) -> str:
-    import difflib  # noqa: PLC0415  only for a name that is not there
+    import difflib  # only for a name that is not there
 
     known = {key.lower(): row.id for row in table.all() for key in (row.id, row.name, *row.domains)}
     close = dict.fromkeys(known[key] for key in difflib.get_close_matches(name.lower(), known, cutoff=0.7))
@@ -273,19 +270,15 @@ def _save(state: State, account: Account, secret: Secret | None, *, make_default
     in_keyring = account.secret.store is Store.KEYRING
     saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default, may_prompt=state.may_ask)
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json(json.account(account, is_default=saved.is_default))
+        state.write_json(views.json.account(account, is_default=saved.is_default))
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.account(account, is_default=saved.is_default)
+    views.human.account(account, is_default=saved.is_default)
     if saved.left_in_keyring:
-        human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
-    human.say(_("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name)))
+        views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
+    views.human.say(
+        _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name))
+    )
 
 
 def _show(error: SmtpsetupError) -> None:
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.error(error)
+    views.human.error(error)

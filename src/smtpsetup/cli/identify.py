@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
@@ -25,17 +26,13 @@ def identify_command(state: State, address: str) -> None:
     found = find(state, address)
     error = without_smtp(found)
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        view = json.identification(found)
+        view = views.json.identification(found)
         if error is None:
             state.write_json(view)
             return
         error.result = view
     else:
-        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-        human.identification(found)
+        views.human.identification(found)
     if error:
         raise error
 

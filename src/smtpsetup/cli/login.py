@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup import credentials
+from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
@@ -51,16 +52,12 @@ def login_command(state: State, account: str | None, source: SecretSource | None
     proved = prove(state, changed, secret, state.provider(changed.provider, changed.server.host), is_saved=True, may_retype=source is None)
     saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json(json.account(changed, is_default=saved.is_default))
+        state.write_json(views.json.account(changed, is_default=saved.is_default))
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
     text = _("The password of {account} works. It is kept in: {place}.")
-    human.say(text.format(account=changed.name, place=changed.secret.described()))
+    views.human.say(text.format(account=changed.name, place=changed.secret.described()))
     if saved.left_in_keyring:
-        human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
+        views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
 
 
 @click.command("logout", help=_("Forget an account's saved password; its settings stay."))
@@ -76,10 +73,8 @@ def logout_command(state: State, account: str | None) -> None:
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
     text = _("The password of {account} is deleted from the keyring.") if removed else _("The keyring held no password of {account}.")
-    human.say(text.format(account=chosen.name))
+    views.human.say(text.format(account=chosen.name))
 
 
 def _kept_elsewhere(account: Account) -> str:

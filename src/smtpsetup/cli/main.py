@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from smtpsetup import __version__, i18n
+from smtpsetup.cli import views
 from smtpsetup.cli.state import State, silence
 from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -132,9 +133,7 @@ def _report_wrong_use(error: click.ClickException, state: State, *, as_json: boo
 def _report(error: SmtpsetupError, state: State) -> int:
     if state.json:
         state.write_json(error.result, error)
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only when there is something to say
-
-    human.error(error)
+    views.human.error(error)
     return error.exit_code
 
 
@@ -159,7 +158,7 @@ def _local_failure(error: OSError, state: State) -> int:
 
 def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:
     """A bug in smtpsetup: where it happened, but not the exception's text, which may hold anything."""
-    import traceback  # noqa: PLC0415  only for bugs
+    import traceback  # only for bugs
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('smtpsetup/')[2]}:{frames[-1].lineno}" if frames else "?"

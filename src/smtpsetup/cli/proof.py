@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.i18n import gettext as _
@@ -31,9 +32,7 @@ def prove(  # noqa: PLR0913  what a proof depends on
             return secret
         if not (may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED):
             raise report.error
-        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-        human.error(report.error)
+        views.human.error(report.error)
         if not confirm(_("Try another password?"), default=True):
             raise click.Abort
         secret = ask_secret(account.auth, account.username)
@@ -42,7 +41,5 @@ def prove(  # noqa: PLR0913  what a proof depends on
 def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
     if not state.may_ask or state.verbose:
         return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
-    from smtpsetup.render.stages import StageTable  # noqa: PLC0415  rich, only for people
-
-    with StageTable(planned_stages(account, login_only=True), stderr=True) as table:
+    with views.stages.StageTable(planned_stages(account, login_only=True), stderr=True) as table:
         return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, on_stage=table.update)

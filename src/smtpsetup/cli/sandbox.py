@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT
 from smtpsetup.errors import EX_IOERR, SmtpsetupError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def sandbox_command(state: State, tls_port: int | None, starttls_port: int | None, keep: Path | None, count: int | None) -> None:
     """Parse, run, show each mail as it comes."""
-    from smtpsetup.sandbox.server import Sandbox  # noqa: PLC0415  asyncio, aiosmtpd and trustme, only here
+    from smtpsetup.sandbox.server import Sandbox  # asyncio, aiosmtpd and trustme, only here
 
     caught: queue.SimpleQueue[CaughtMail] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -74,21 +75,13 @@ def _listening(sandbox: Sandbox) -> Iterator[SandboxFacts]:
 
 def _show_ready(state: State, facts: SandboxFacts) -> None:
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json(json.sandbox(facts))
+        state.write_json(views.json.sandbox(facts))
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.sandbox(facts)
+    views.human.sandbox(facts)
 
 
 def _show_mail(state: State, mail: CaughtMail) -> None:
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        state.write_json(json.caught_mail(mail))
+        state.write_json(views.json.caught_mail(mail))
         return
-    from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-    human.caught_mail(mail)
+    views.human.caught_mail(mail)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smtpsetup import credentials
+from smtpsetup.cli import views
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import SecretSource, Store
@@ -88,13 +89,11 @@ def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> 
 
 def ask_secret(auth: Auth, username: str) -> Secret:
     """Ask until something usable is typed."""
-    from smtpsetup.render import human  # noqa: PLC0415  only at a terminal
-
-    proof = human.auth_name(auth)
+    proof = views.human.auth_name(auth)
     shown = _("{proof} for {username} (not shown while you type)").format(proof=proof[:1].upper() + proof[1:], username=username)
     while True:
         typed = click.prompt(shown, hide_input=True, default="", show_default=False, err=True)
         try:
             return credentials.checked(typed, auth)
         except SmtpsetupError as error:
-            human.note(error.message)
+            views.human.note(error.message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smtpsetup import addresses, credentials
+from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options, read_failed
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
@@ -91,9 +92,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         trace=state.trace(),
     )
     if state.json:
-        from smtpsetup.render import json  # noqa: PLC0415  only with --json
-
-        view = json.send_result(result)
+        view = views.json.send_result(result)
         if result.error is None:
             state.write_json(view)
             return
@@ -101,9 +100,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
     if result.error:
         raise result.error
     if sys.stdout.isatty():
-        from smtpsetup.render import human  # noqa: PLC0415  rich, only for people
-
-        human.sent(result)
+        views.human.sent(result)
 
 
 def _provider(state: State, account: Account) -> Provider | None:
@@ -189,7 +186,7 @@ def _decoded(data: bytes, place: str) -> str:
 def _attachments(options: _Options) -> list[Attachment]:
     if not (options.attach or options.inline):
         return []
-    from smtpsetup.compose import attachment  # noqa: PLC0415  mimetypes, only with attachments
+    from smtpsetup.compose import attachment  # mimetypes, only with attachments
 
     files = [attachment(path, _read(path)) for path in options.attach]
     for entry in options.inline:

@@ -13,6 +13,7 @@ import click
 
 from smtpsetup import paths
 from smtpsetup.candidates import is_loopback
+from smtpsetup.cli import views
 from smtpsetup.errors import EX_IOERR
 from smtpsetup.i18n import gettext as _
 
@@ -49,13 +50,13 @@ class State:
 
     def config(self) -> Config:
         """The configuration, loaded."""
-        from smtpsetup import accounts  # noqa: PLC0415  identify needs no accounts
+        from smtpsetup import accounts  # identify needs no accounts
 
         return accounts.load(self.config_file)
 
     def table(self) -> Table:
         """The provider table as it is true today."""
-        from smtpsetup.providers import Table  # noqa: PLC0415  a send that works needs no table
+        from smtpsetup.providers import Table  # a send that works needs no table
 
         return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_file=paths.own_provider_table())
 
@@ -72,9 +73,7 @@ class State:
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
         """The contract's document on standard output."""
-        from smtpsetup.render.json import document  # noqa: PLC0415  only with --json
-
-        sys.stdout.write(document(self.command, result, error) + "\n")
+        sys.stdout.write(views.json.document(self.command, result, error) + "\n")
         sys.stdout.flush()
 
 
@@ -115,9 +114,9 @@ def common_options(command: _Command) -> _Command:
 
 def read_failed(path: str, error: OSError) -> SmtpsetupError:
     """An input file that is missing or cannot be read: exit code 66 (CONTRACT section 4), a failing disk 74."""
-    import errno  # noqa: PLC0415  only when something failed
+    import errno  # only when something failed
 
-    from smtpsetup.errors import EX_NOINPUT, SmtpsetupError  # noqa: PLC0415  as above
+    from smtpsetup.errors import EX_NOINPUT, SmtpsetupError
 
     return SmtpsetupError(
         "config.invalid",

@@ -52,7 +52,7 @@ class FingerprintType(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """64 hexadecimal digits."""
-        from smtpsetup.transport.tls import normalised_fingerprint  # noqa: PLC0415  ssl, only where it is used
+        from smtpsetup.transport.tls import normalised_fingerprint  # ssl, only where it is used
 
         try:
             return normalised_fingerprint(value)
@@ -67,7 +67,7 @@ class CaFileType(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The absolute path, once OpenSSL can read it."""
-        import ssl  # noqa: PLC0415  only where it is used
+        import ssl  # only where it is used
 
         path = Path(value).expanduser().absolute()
         try:

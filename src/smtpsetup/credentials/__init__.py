@@ -68,7 +68,7 @@ def _unusable(message: str) -> SmtpsetupError:
 
 def prepare_keyring(*, may_prompt: bool) -> None:
     """Make sure that the keyring can be used before a person types a password for it. Raises SmtpsetupError (`secret.keyring-…`)."""
-    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+    from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
     keyring_store.prepare(may_prompt=may_prompt)
 
@@ -76,12 +76,12 @@ def prepare_keyring(*, may_prompt: bool) -> None:
 def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secret | None:
     """Put the secret where the account says, which is the keyring or a file; the one that was there before. Raises SmtpsetupError or OSError."""
     if account.secret.store is Store.FILE:
-        from smtpsetup.credentials import file_store  # noqa: PLC0415  one store a run
+        from smtpsetup.credentials import file_store  # one store a run
 
         before = file_store.read(account.secret.reference, account.name, may_prompt=False)
         file_store.write(account.secret.reference, secret.reveal())
         return Secret(before.removesuffix("\n"))
-    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+    from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
     return keyring_store.write(account.name, secret, may_prompt=may_prompt)
 
@@ -90,6 +90,6 @@ def forget(source: SecretSource, account_name: str, *, may_prompt: bool = False)
     """Delete a secret from the keyring; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError."""
     if source.store is not Store.KEYRING:
         return False
-    from smtpsetup.credentials import keyring_store  # noqa: PLC0415  keyring costs 60 ms
+    from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
     return keyring_store.delete(account_name, may_prompt=may_prompt)

@@ -81,14 +81,14 @@ def prepare(*, may_prompt: bool) -> None:
 def _backend() -> KeyringBackend:
     """The platform's own keyring, made directly: no configuration file, variable or priority has a say."""
     if sys.platform == "win32":
-        from keyring.backends.Windows import WinVaultKeyring  # noqa: PLC0415  one platform a run
+        from keyring.backends.Windows import WinVaultKeyring  # one platform a run
 
         return WinVaultKeyring()  # type: ignore[no-untyped-call]
     if sys.platform == "darwin":
-        from keyring.backends.macOS import Keyring as MacKeyring  # noqa: PLC0415  one platform a run
+        from keyring.backends.macOS import Keyring as MacKeyring  # one platform a run
 
         return MacKeyring()  # type: ignore[no-untyped-call]
-    from keyring.backends.SecretService import Keyring  # noqa: PLC0415  one platform a run
+    from keyring.backends.SecretService import Keyring  # one platform a run
 
     return Keyring()  # type: ignore[no-untyped-call]
 
@@ -111,8 +111,8 @@ def _find_bus() -> None:
 
 def _unlock(*, may_prompt: bool) -> None:
     """Raise SmtpsetupError unless the default collection is there and open. Without `may_prompt` nothing is asked and nothing is made."""
-    import secretstorage  # noqa: PLC0415  40 ms
-    from secretstorage import exceptions  # noqa: PLC0415  as above
+    import secretstorage  # 40 ms
+    from secretstorage import exceptions
 
     connection = secretstorage.dbus_init()
     try:

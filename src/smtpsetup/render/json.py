@@ -38,7 +38,7 @@ def _is_utf8(encoding: str | None) -> bool:
 
 
 def _error(error: SmtpsetupError) -> dict[str, object]:
-    from smtpsetup.errors import EX_TEMPFAIL  # noqa: PLC0415  most runs have no error
+    from smtpsetup.errors import EX_TEMPFAIL  # most runs have no error
 
     failure = error.failure
     return {

@@ -63,7 +63,7 @@ def _encoded(data: bytes) -> str:
 
 def _cram_md5(username: str, password: str, challenge: str) -> str:
     """The answer to a CRAM-MD5 challenge (RFC 2195)."""
-    import hmac  # noqa: PLC0415  only servers that offer nothing else ask for it
+    import hmac  # only servers that offer nothing else ask for it
 
     try:
         raw = base64.b64decode(challenge, validate=True)

@@ -231,7 +231,7 @@ class Session:
         self._ehlo()
 
     def _is_local(self) -> bool:
-        import ipaddress  # noqa: PLC0415  only connections without TLS ask
+        import ipaddress  # only connections without TLS ask
 
         sock = self._sock
         return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback

@@ -89,7 +89,7 @@ def facts(sock: ssl.SSLSocket) -> TlsFacts:
     certificate = sock.getpeercert() or {}
     not_after = ""
     if "notAfter" in certificate:
-        import datetime  # noqa: PLC0415  only a person who looks needs it
+        import datetime  # only a person who looks needs it
 
         seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
         not_after = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")

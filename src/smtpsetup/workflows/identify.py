@@ -89,7 +89,7 @@ def without_smtp(found: Identification) -> SmtpsetupError | None:
 
 def _similar_domain(domain: str, table: Table) -> str | None:
     """A large provider's domain that looks like this one with a slip of the keyboard."""
-    import difflib  # noqa: PLC0415  only unknown domains come here
+    import difflib  # only unknown domains come here
 
     often_mistyped = [name for row in table.all() for name in row.often_mistyped]
     return next(iter(difflib.get_close_matches(domain, often_mistyped, n=1, cutoff=_CLOSE)), None)

@@ -1,0 +1,19 @@
+"""The renderers, each imported when a command first uses it: rich is for people only, and cron has none to pay for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smtpsetup.render import human, json, stages
+
+__all__ = ["human", "json", "stages"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  a module; mypy reads its type above
+    if name not in __all__:
+        raise AttributeError(name)
+    module = import_module(f"smtpsetup.render.{name}")
+    globals()[name] = module
+    return module
