@@ -59,7 +59,7 @@ def _run(state: State, account: Account, secret: Secret | None, *, to: str | Non
     provider = state.provider(account.provider, account.server.host)
     if state.json:
         return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
-    with views.stages.StageTable(planned_stages(account, login_only=login_only)) as table:
+    with views.stages.StageTable(planned_stages(account, login_only=login_only), live=not state.verbose) as table:
         return check(account, secret, provider=provider, to=to, login_only=login_only, on_stage=table.update, trace=state.trace())
 
 

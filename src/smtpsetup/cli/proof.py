@@ -39,7 +39,7 @@ def prove(  # noqa: PLR0913  what a proof depends on
 
 
 def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
-    if not state.may_ask or state.verbose:
+    if not state.may_ask:
         return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
-    with views.stages.StageTable(planned_stages(account, login_only=True), stderr=True) as table:
-        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, on_stage=table.update)
+    with views.stages.StageTable(planned_stages(account, login_only=True), stderr=True, live=not state.verbose) as table:
+        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, on_stage=table.update, trace=state.trace())

@@ -48,15 +48,18 @@ def _status_name(status: StageStatus) -> str:
 
 
 class StageTable:
-    """Rows for the planned stages, filled by `update` as their results come; a context manager."""
+    """Rows for the planned stages, filled by `update` as their results come; a context manager.
 
-    def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False) -> None:
+    Without `live`, or where nobody watches, the table is printed once, at the end.
+    """
+
+    def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False, live: bool = True) -> None:
         self._planned = planned
         self._results: dict[Stage, StageResult] = {}
         self._finished = False
         self._stderr = stderr
         out = console(stderr=stderr)
-        self._live = Live(console=out, get_renderable=self._table, refresh_per_second=8) if out.is_terminal else None
+        self._live = Live(console=out, get_renderable=self._table, refresh_per_second=8) if out.is_terminal and live else None
 
     def __enter__(self) -> Self:
         if self._live:
