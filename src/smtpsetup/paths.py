@@ -40,6 +40,7 @@ def config_file(chosen: str | None = None) -> Path:
     return Path(os.path.expanduser(named)) if named else Path(config_dir(), "config.toml")
 
 
-def own_provider_table() -> str:
-    """The user's own rows of the provider table; the file need not exist."""
-    return os.path.join(config_dir(), "providers.toml")
+def own_provider_tables() -> tuple[str, ...]:
+    """The system's and the user's own rows of the provider table, the later file winning; none need exist."""
+    own = os.path.join(config_dir(), "providers.toml")
+    return (own,) if sys.platform == "win32" else ("/etc/smtpsetup/providers.toml", own)

@@ -18,6 +18,7 @@ USERNAME_FORMS = ("address", "local-part", "fixed", "own", "none")
 CONFIDENCE = ("high", "medium")
 LIMITS = ("messages_per_day", "recipients_per_day", "messages_per_hour", "messages_per_minute", "recipients_per_message", "message_size_mb")
 _HIGHEST_PORT = 65535
+_UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with TLS does occur
 
 _ROW: dict[str, tuple[type, bool]] = {
     "id": (str, True),
@@ -142,6 +143,8 @@ def _server_faults(server: object) -> Iterator[str]:
     if wrong or not isinstance(server, dict):
         return
     yield from _choice("servers.security", server["security"], (Security.TLS, Security.STARTTLS))
+    if (server["port"], server["security"]) in _UNFIT:
+        yield _("{key}: port {port} does not go with {security}").format(key="servers", port=server["port"], security=server["security"])
     if not 0 < server["port"] <= _HIGHEST_PORT:
         yield _("{key} must be {wanted}").format(key="servers.port", wanted=_("a number from 1 to 65535"))
     try:

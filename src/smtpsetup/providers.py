@@ -64,19 +64,25 @@ class Provider:
     from_policy: str
     notes: tuple[str, ...]
     refusals: tuple[Refusal, ...]
+    file: str
 
 
 class Table:
-    """The shipped rows and the user's own, which add to and replace them. Rows are parsed when they are asked for."""
+    """The shipped rows and those of other files, which add to and replace them. Shipped rows are parsed when they are asked for.
 
-    def __init__(self, today: datetime.date, *, own_file: str | None = None, shipped_file: str | None = None) -> None:
+    Of `own_files` (the system's, then the user's) those that exist are read; the last one that has an id or a domain wins.
+    """
+
+    def __init__(self, today: datetime.date, *, own_files: tuple[str, ...] = (), shipped_file: str | None = None) -> None:
         self._today = today
         self._shipped_file = shipped_file or shipped_table()
         self._text = _read(self._shipped_file)
         self._own: dict[str, Provider] = {}
-        if own_file is not None and os.path.exists(own_file):
-            _refuse_foreign(own_file)
-            self._own = {row.id: row for row in _rows(_read(own_file), own_file, today)}
+        for file in own_files:
+            if os.path.exists(file):
+                _refuse_foreign(file)
+                rows = {row.id: row for row in _rows(_read(file), file, today)}
+                self._own = {**rows, **{key: row for key, row in self._own.items() if key not in rows}}
 
     def by_domain(self, domain: str) -> Provider | None:
         """The provider of a mail domain (lower case, A-labels), or None."""
@@ -107,7 +113,7 @@ class Table:
         return None
 
     def all(self) -> tuple[Provider, ...]:
-        """Every row, the user's own first."""
+        """Every row, those of the user's and the system's files first."""
         return (*self._own.values(), *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own))
 
     def _shipped_with(self, value: str) -> Iterator[Provider]:
@@ -178,10 +184,20 @@ def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
             hints=(_("Mend the file or move it away. Every key is described in docs/providers.md."),),
         )
     for row in table.get("provider", ()):
-        yield _provider(row, today)
+        yield _provider(row, path, today)
 
 
-def _provider(row: dict[str, Any], today: datetime.date) -> Provider:
+def faults_of(path: str) -> tuple[int, list[str]]:
+    """How many rows a table file has, and everything that is wrong with it. Raises SmtpsetupError for a file that cannot be read."""
+    try:
+        table = tomllib.loads(_read(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return 0, [str(error)]
+    rows = table.get("provider", [])
+    return len(rows) if isinstance(rows, list) else 0, provider_schema.faults(table)
+
+
+def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
     """A row that the schema has accepted, as a Provider."""
     enable = row.get("enable", {})
     username = row["username"]
@@ -208,6 +224,7 @@ def _provider(row: dict[str, Any], today: datetime.date) -> Provider:
             Refusal(refusal["code"], refusal.get("enhanced", ""), refusal.get("phrase", ""), refusal["error"], _said(refusal.get("note")))
             for refusal in row.get("refusals", ())
         ),
+        file=path,
     )
 
 

@@ -39,7 +39,7 @@ def table() -> Table:
 def own_table(tmp_path: Path, text: str) -> Table:
     path = tmp_path / "providers.toml"
     path.write_text(text)
-    return Table(TODAY, own_file=str(path))
+    return Table(TODAY, own_files=(str(path),))
 
 
 def test_a_provider_is_found_by_domain_id_and_server(table: Table) -> None:
@@ -145,6 +145,6 @@ def test_an_own_table_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "providers.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SmtpsetupError):
-        Table(TODAY, own_file=str(path))
+        Table(TODAY, own_files=(str(path),))
     with pytest.raises(SmtpsetupError):
-        Table(TODAY, own_file=str(tmp_path))
+        Table(TODAY, own_files=(str(tmp_path),))

@@ -58,7 +58,7 @@ class State:
         """The provider table as it is true today."""
         from smtpsetup.providers import Table  # a send that works needs no table
 
-        return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_file=paths.own_provider_table())
+        return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
 
     def provider(self, provider_id: str, host: str) -> Provider | None:
         """The provider of an account: by its id, else by its server."""

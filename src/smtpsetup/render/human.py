@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from smtpsetup.workflows.identify import Identification
     from smtpsetup.workflows.send import SendResult
 
+_OLD_DAYS = 365
 _UNWRAPPED = 10_000  # columns: what is not a terminal gets each sentence on one line, to search in
 
 
@@ -137,7 +139,10 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     rows.append((_("Status"), _status_line(provider.status)))
     if provider.auth == (Auth.OAUTH2,):
         rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
-    show(Group(Text(str(found.address), style="bold"), _indented(_fields(rows)), *_provider_facts(found.provider)), stderr=stderr)
+    show(
+        Group(Text(str(found.address), style="bold"), _indented(_fields(rows)), *_provider_facts(provider, with_notes=bool(found.servers))),
+        stderr=stderr,
+    )
 
 
 def provider(row: Provider) -> None:
@@ -145,8 +150,39 @@ def provider(row: Provider) -> None:
     show(Group(Text(row.name, style="bold"), *_provider_facts(row)), stderr=True)
 
 
-def _provider_facts(row: Provider) -> list[RenderableType]:
-    """What to switch on first, what else to know, and how sure that is."""
+def providers(rows: list[Provider]) -> None:
+    """`providers list`."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for style in ("bold", "", "", "dim"):
+        grid.add_column(style=style, overflow="fold")
+    for row in rows:
+        grid.add_row(row.name, server_line(row.servers[0]) if row.servers else "-", _status_line(row.status), row.id)
+    show(Group(grid, Text(), Text(ngettext("{n} provider", "{n} providers", len(rows)).format(n=len(rows)), style="dim")))
+
+
+def provider_row(row: Provider) -> None:
+    """`providers show`."""
+    rows: list[tuple[str, RenderableType]] = [(_("Id"), row.id)]
+    if row.domains:
+        rows.append((_("Domains"), ", ".join(row.domains)))
+    rows += [(_("Server") if number == 0 else "", server_line(server)) for number, server in enumerate(row.servers)]
+    forms = {
+        "address": _("the whole address"),
+        "local-part": _("the part before the @"),
+        "fixed": _("always {value}").format(value=row.username.value),
+        "own": row.username.label,
+        "none": _("none"),
+    }
+    rows += [(_("Login"), forms[row.username.form]), (_("Proof"), _auth_line(row.auth) if row.auth else "-"), (_("Status"), _status_line(row.status))]
+    if row.docs_url:
+        rows.append((_("Help page"), prose(row.docs_url)))
+    rows += [(_("Source") if number == 0 else "", Text(source, style="dim")) for number, source in enumerate(row.sources)]
+    rows.append((_("Row from"), row.file))
+    show(Group(Text(row.name, style="bold"), _indented(_fields(rows)), *_provider_facts(row)))
+
+
+def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[RenderableType]:
+    """What to switch on first, what else to know, and how sure that is. The notes of a provider without SMTP stand in its error, too."""
     parts: list[RenderableType] = []
     if row.enable_steps and row.status is not Status.UNAVAILABLE:
         parts += [
@@ -157,7 +193,7 @@ def _provider_facts(row: Provider) -> list[RenderableType]:
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
             parts.append(_indented(prose(row.enable_url)))
     notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
-    if notes and row.status is not Status.UNAVAILABLE:
+    if notes and with_notes:
         parts += [Text(), _indented(_list("•", notes))]
     return [*parts, Text(), Text(_checked_line(row), style="dim")]
 
@@ -173,6 +209,8 @@ def _status_line(status: Status) -> Text:
 
 def _checked_line(row: Provider) -> str:
     month = row.last_checked.strftime("%Y-%m")
+    if (datetime.datetime.now(datetime.UTC).date() - row.last_checked).days > _OLD_DAYS:
+        return _("Checked {month}, more than a year ago: it may have changed.").format(month=month)
     if row.confidence == "high":
         return _("Checked {month}.").format(month=month)
     return _("Checked {month}; sources were few, so this may not be the whole truth.").format(month=month)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.failure import Reply
     from smtpsetup.model import Server
+    from smtpsetup.providers import Provider
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.transport.session import StageResult
     from smtpsetup.workflows.check import CheckReport
@@ -84,6 +85,46 @@ def identification(found: Identification) -> dict[str, object]:
         "docs_url": provider.docs_url or None,
         "last_checked": provider.last_checked.isoformat(),
         "needs_confirmation": found.needs_confirmation,
+    }
+
+
+def provider_line(row: Provider) -> dict[str, object]:
+    """A row of `providers list`."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "domains": list(row.domains),
+        "servers": [server(value) for value in row.servers],
+        "auth": [str(auth) for auth in row.auth],
+        "status": str(row.status),
+        "confidence": row.confidence,
+        "last_checked": row.last_checked.isoformat(),
+        "file": row.file,
+    }
+
+
+def provider(row: Provider) -> dict[str, object]:
+    """`providers show`: the whole row."""
+    return {
+        **provider_line(row),
+        "mx_suffixes": list(row.mx_suffixes),
+        "username": {"form": row.username.form, "value": row.username.value or None, "label": row.username.label or None},
+        "enable": {"steps": list(row.enable_steps), "url": row.enable_url or None},
+        "limits": dict(row.limits),
+        "from_policy": row.from_policy or None,
+        "notes": list(row.notes),
+        "refusals": [
+            {
+                "code": refusal.code,
+                "enhanced": refusal.enhanced or None,
+                "phrase": refusal.phrase or None,
+                "error": refusal.error,
+                "note": refusal.note,
+            }
+            for refusal in row.refusals
+        ],
+        "docs_url": row.docs_url or None,
+        "sources": list(row.sources),
     }
 
 

@@ -1,0 +1,92 @@
+"""`smtpsetup providers`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from smtpsetup import paths, providers
+from smtpsetup.cli import views
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Status
+
+
+@click.group(
+    "providers",
+    help=_("The provider table: list it, show a row, check your own rows."),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def providers_command() -> None:
+    """Only a group."""
+
+
+@providers_command.command("list", help=_("Every provider; TEXT keeps those with it in name, id or domain."), short_help=_("Every provider."))
+@click.argument("text", required=False)
+@click.option("--status", type=click.Choice([str(value) for value in Status]), help=_("Only those with this status."))
+@click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("Only those that take this proof."))
+@common_options
+@click.pass_obj
+def list_command(state: State, text: str | None, status: str | None, auth: str | None) -> None:
+    """Load, filter, render."""
+    wanted = (text or "").lower()
+    rows = [
+        row
+        for row in sorted(state.table().all(), key=lambda row: row.name.lower())
+        if (status is None or row.status == status)
+        and (auth is None or auth in row.auth)
+        and any(wanted in name for name in (row.id, row.name.lower(), *row.domains))
+    ]
+    if state.json:
+        state.write_json([views.json.provider_line(row) for row in rows])
+        return
+    views.human.providers(rows)
+
+
+@providers_command.command("show", help=_("All that is known about a provider, and where it was read."), short_help=_("All about a provider."))
+@click.argument("name")
+@common_options
+@click.pass_obj
+def show_command(state: State, name: str) -> None:
+    """Find, render."""
+    table = state.table()
+    row = table.by_name(name) or table.by_domain(name.lower())
+    if row is None:
+        raise SmtpsetupError(
+            "config.no-settings-found",
+            _("The provider table has no row {name}.").format(name=name),
+            hints=(_("See which there are: `smtpsetup providers list`."),),
+        )
+    if state.json:
+        state.write_json(views.json.provider(row))
+        return
+    views.human.provider_row(row)
+
+
+@providers_command.command("validate", help=_("Check a table of your own and tell every fault at once."), short_help=_("Check a table of your own."))
+@click.argument("file", required=False)
+@common_options
+@click.pass_obj
+def validate_command(state: State, file: str | None) -> None:
+    """Check, render."""
+    files = [file] if file else [path for path in paths.own_provider_tables() if os.path.exists(path)]
+    checked = [(path, *providers.faults_of(path)) for path in files]
+    results: dict[str, object] = {"files": [{"file": path, "rows": rows, "faults": faults} for path, rows, faults in checked]}
+    faults = [f"{path}: {fault}" for path, _rows, found in checked for fault in found]
+    if faults:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The provider table has faults."),
+            causes=tuple(faults),
+            hints=(_("Mend them. Every key is described in docs/providers.md."),),
+            result=results,
+        )
+    if state.json:
+        state.write_json(results)
+        return
+    for path, rows, _faults in checked:
+        views.human.say(_("{path}: no fault, rows: {rows}.").format(path=path, rows=rows))
+    if not checked:
+        views.human.say(_("There is no table of your own. It would be: {path}").format(path=paths.own_provider_tables()[-1]))

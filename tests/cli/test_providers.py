@@ -1,0 +1,93 @@
+"""The table can be looked at and checked, and every row says where it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.providers import Table, shipped_table
+from tests.unit.test_providers import ROW, TODAY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Home
+
+LINE_KEYS = {"id", "name", "domains", "servers", "auth", "status", "confidence", "last_checked", "file"}
+ROW_KEYS = LINE_KEYS | {"mx_suffixes", "username", "enable", "limits", "from_policy", "notes", "refusals", "docs_url", "sources"}
+
+
+def test_the_list_holds_every_row_and_can_be_narrowed(home: Home) -> None:
+    everything = home.run("providers", "list", "--json").json["result"]
+    assert len(everything) == len(Table(TODAY).all())
+    assert {frozenset(row) for row in everything} == {frozenset(LINE_KEYS)}
+    assert {row["id"] for row in home.run("providers", "list", "live.se", "--json").json["result"]} == {"microsoft-personal"}
+    assert {row["status"] for row in home.run("providers", "list", "--status", "unavailable", "--json").json["result"]} == {"unavailable"}
+    assert all("oauth2" in row["auth"] for row in home.run("providers", "list", "--auth", "oauth2", "--json").json["result"])
+    assert "mailcluster.loopia.se:465 TLS" in home.run("providers", "list", "loopia").out
+
+
+@pytest.mark.parametrize("name", ["one-com", "One.com", "ONE-COM"])
+def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
+    result = home.run("providers", "show", name, "--json").json["result"]
+    assert set(result) == ROW_KEYS
+    assert result["id"] == "one-com"
+    assert result["file"] == shipped_table()
+    shown = home.run("providers", "show", name).out
+    assert result["sources"][0] in shown
+    assert "2026-11" in shown
+
+
+def test_a_provider_without_smtp_is_shown_with_what_to_know(home: Home) -> None:
+    assert "no SMTP" in home.run("providers", "show", "tuta").out
+
+
+def test_a_name_that_is_not_there_is_68(home: Home) -> None:
+    done = home.run("providers", "show", "nobody", "--json")
+    assert (done.code, done.json["error"]["code"]) == (68, "config.no-settings-found")
+
+
+def test_a_row_of_ones_own_says_which_file_it_is_from(home: Home) -> None:
+    path = home.file(".config/smtpsetup/providers.toml", ROW)
+    assert home.run("providers", "show", "my-host", "--json").json["result"]["file"] == str(path)
+    assert home.run("identify", "a@example.com", "--json").json["result"]["servers"][0]["host"] == "smtp.example.com"
+
+
+def test_the_users_row_wins_over_the_systems(tmp_path: Path) -> None:
+    system, own = tmp_path / "system.toml", tmp_path / "own.toml"
+    system.write_text(ROW + ROW.replace("my-host", "other").replace("example.com", "example.org"))
+    own.write_text(ROW.replace("My Host", "Mine"))
+    table = Table(TODAY, own_files=(str(system), str(tmp_path / "missing.toml"), str(own)))
+    found = table.by_domain("example.com")
+    assert found
+    assert (found.name, found.file) == ("Mine", str(own))
+    assert table.by_domain("example.org")
+    assert [row.id for row in table.all()].count("my-host") == 1
+
+
+def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) -> None:
+    faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace('confidence = "high"', 'confidence = "low"') + ROW.replace(
+        'name = "My Host"\n', ""
+    )
+    path = home.file(".config/smtpsetup/providers.toml", faulty)
+    done = home.run("providers", "validate", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
+    faults = done.json["result"]["files"][0]["faults"]
+    assert len(faults) == 3
+    assert {word for word in ("prt", "confidence", "name") if any(word in fault for fault in faults)} == {"prt", "confidence", "name"}
+    assert path.read_text() == faulty
+    assert home.run("providers", "validate", shipped_table(), "--json").json["result"]["files"][0]["faults"] == []
+    assert home.run("providers", "validate", "missing.toml").code == 78
+
+
+def test_a_port_that_does_not_fit_the_security_is_a_fault(home: Home) -> None:
+    home.file("table.toml", ROW.replace('security = "tls"', 'security = "starttls"'))
+    done = home.run("providers", "validate", "table.toml", "--json")
+    assert "465" in done.json["result"]["files"][0]["faults"][0]
+
+
+def test_without_a_table_of_ones_own_it_says_where_it_would_be(home: Home) -> None:
+    done = home.run("providers", "validate")
+    assert done.code == 0
+    assert ".config/smtpsetup/providers.toml" in done.out
