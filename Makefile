@@ -46,6 +46,7 @@ check: $(VENV)/ready-for-development
 
 bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/table.py
 
 translations: $(VENV)/ready-for-development
 	$(BIN)/python tools/catalogue.py update

@@ -94,20 +94,23 @@ def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:
 def username_for(address: Address, provider: Provider | None) -> tuple[str | None, str]:
     """The login name for an address and a sentence about it; None where only the person knows it."""
     form = provider.username.form if provider else "address"
-    note = provider.username.note if provider else ""
-    if form == "own":
-        label = provider.username.label if provider else ""
-        return None, note or _("Your login is not the address but: {label}.").format(label=label)
-    if form == "none":
-        return "", note
-    if form == "fixed" and provider:
-        return provider.username.value, note or _("The login is always the word {value}.").format(value=provider.username.value)
+    fixed = provider.username.value if provider else ""
+    label = provider.username.label if provider else ""
     mailbox = address.mailbox
-    if form == "local-part":
-        return mailbox, note or _("Your login is the part before the @.")
-    if mailbox != address.local:
-        return f"{mailbox}@{address.unicode_domain}", note or _("Your login is the address without what follows the +.")
-    return str(address), note or _("Your login is the whole address.")
+    has_tag = mailbox != address.local
+    known: dict[str, tuple[str | None, str]] = {
+        "address": (
+            f"{mailbox}@{address.unicode_domain}",
+            _("Your login is the address without what follows the +.") if has_tag else _("Your login is the whole address."),
+        ),
+        "local-part": (mailbox, _("Your login is the part before the @.")),
+        "local-part.domain": (f"{mailbox}.{address.domain}", _("Your login is the address with a dot in place of the @.")),
+        "fixed": (fixed, _("The login is always the word {value}.").format(value=fixed)),
+        "own": (None, _("Your login is not the address but: {label}.").format(label=label)),
+        "none": ("", ""),
+    }
+    name, note = known[form]
+    return name, (provider.username.note if provider and provider.username.note else note)
 
 
 def propose(address: Address, provider: Provider | None, typed: Overrides) -> Proposal:

@@ -14,8 +14,8 @@ from smtpsetup.model import Auth, Security, Status, plain_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-USERNAME_FORMS = ("address", "local-part", "fixed", "own", "none")
-CONFIDENCE = ("high", "medium")
+USERNAME_FORMS = ("address", "local-part", "local-part.domain", "fixed", "own", "none")
+CONFIDENCE = ("high", "medium", "low")
 LIMITS = ("messages_per_day", "recipients_per_day", "messages_per_hour", "messages_per_minute", "recipients_per_message", "message_size_mb")
 _HIGHEST_PORT = 65535
 _UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with TLS does occur

@@ -86,9 +86,11 @@ class Table:
 
     def by_domain(self, domain: str) -> Provider | None:
         """The provider of a mail domain (lower case, A-labels), or None."""
-        parents = domain.split(".")[1:-1]
-        wildcards = [f"*.{'.'.join(domain.split('.')[-keep:])}" for keep in range(len(parents) + 1, 1, -1)]
-        for name in (domain, *wildcards):
+        labels = domain.split(".")
+        below = [f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels) - 1)]
+        is_national = len(labels) == 2 or labels[1:-1] in (["co"], ["com"])  # noqa: PLR2004  hotmail.se, hotmail.co.uk, but not live.mycompany.se
+        family = [f"{labels[0]}.*"] if is_national else []
+        for name in (domain, *below, *family):
             for row in (*self._own.values(), *self._shipped_with(name)):
                 if name in row.domains:
                     return row

@@ -387,6 +387,19 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
     assert sandbox.mails == []
 
 
+def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
+    few = [f"a{number}@example.com" for number in range(20)]
+    many = [f"a{number}@example.com" for number in range(101)]
+    assert "Warning" not in home.run("send", *few, "--body", "x").err
+    done = home.run("send", *many, "--body", "x")
+    assert done.code == 0
+    assert "101 recipients, but Gmail allows 100" in done.err
+    home.file("big.bin", bytes(20_000_000))
+    assert "but Gmail allows 25" in home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin").err
+
+
 def test_the_outbox_that_is_not_there_yet_is_not_promised(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("send", "a@example.com", "--body", "x", "--queue", "always", "--json")

@@ -67,7 +67,7 @@ def test_the_users_row_wins_over_the_systems(tmp_path: Path) -> None:
 
 
 def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) -> None:
-    faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace('confidence = "high"', 'confidence = "low"') + ROW.replace(
+    faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace('confidence = "high"', 'confidence = "none"') + ROW.replace(
         'name = "My Host"\n', ""
     )
     path = home.file(".config/smtpsetup/providers.toml", faulty)

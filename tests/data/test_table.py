@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from smtpsetup import addresses, candidates, provider_schema
 from smtpsetup.model import Auth, Security, Status
 from smtpsetup.providers import Table, shipped_table
+from smtpsetup.workflows.identify import UnknownDomainError, identify
 
 TODAY = datetime.date(2026, 11, 24)
 RAW = tomllib.loads(Path(shipped_table()).read_text(encoding="utf-8"))
@@ -22,11 +24,71 @@ def test_the_shipped_table_has_no_fault() -> None:
     assert provider_schema.faults(RAW) == []
 
 
-def test_every_row_is_found_by_each_of_its_domains() -> None:
+def test_every_row_is_found_by_each_of_its_domains_with_one_row_parsed() -> None:
     table = Table(TODAY)
     for row in ROWS:
         for domain in row.domains:
             assert table.by_domain(domain) == row
+
+
+def test_the_quick_look_up_and_the_whole_table_agree_on_what_is_not_there() -> None:
+    table = Table(TODAY)
+    everything = {domain for row in ROWS for domain in row.domains}
+    for number in range(1000):
+        domain = f"mail{number}.example{number % 7}.{'se' if number % 2 else 'com'}"
+        assert domain not in everything
+        assert table.by_domain(domain) is None
+
+
+KNOWN = [line.split("\t") for line in (Path(__file__).parent / "known_domains.tsv").read_text(encoding="utf-8").splitlines()]
+# where the table knows better than the list of domains, with the reason; docs/providers.md says so, too
+KNOWN_BETTER = {
+    "smtp.1und1.de": "1&1 mail is called IONOS now: smtp.ionos.de",
+    "smtp.protonmail.ch": "addresses at Proton's own domains send through Proton Mail Bridge",
+    "smtp.virgin.net": "Virgin Media has one server: smtp.virginmedia.com",
+}
+
+
+def test_every_domain_that_is_well_known_gets_a_server_that_it_is_known_to_have() -> None:
+    table = Table(TODAY)
+    wrong = []
+    for domain, *servers in KNOWN:
+        row = table.by_domain(domain)
+        found = {str(server) for server in candidates.servers_for(addresses.parse(f"a@{domain}"), row)} if row else set()
+        hosts = {server.partition(":")[0] for server in servers}
+        if not found & set(servers) and not hosts & set(KNOWN_BETTER):
+            wrong.append((domain, servers, row and row.id, found))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("domain", ["hotmail.nu", "live.co.nz", "outlook.com.pe", "yahoo.com.vn", "hotmail.eu"])
+def test_a_family_is_known_in_every_country(domain: str) -> None:
+    row = Table(TODAY).by_domain(domain)
+    assert row
+    assert row.id == ("yahoo" if domain.startswith("yahoo") else "microsoft-personal")
+
+
+@pytest.mark.parametrize("domain", ["live.foretag.se", "hotmail.abc.se", "mylive.se", "yahoo.example.com", "live", "outlook.mittforetag.co.uk"])
+def test_a_family_takes_in_nobody_elses_domain(domain: str) -> None:
+    assert Table(TODAY).by_domain(domain) is None
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("gmial.com", "gmail.com"), ("hotnail.com", "hotmail.com"), ("outlok.com", "outlook.com"), ("iclod.com", "icloud.com"), ("yaho.se", "yahoo.se")],
+)
+def test_a_slip_of_a_large_providers_domain_is_pointed_out(slip: str, meant: str) -> None:
+    with pytest.raises(UnknownDomainError) as caught:
+        identify(f"a@{slip}", Table(TODAY))
+    assert caught.value.suggestion == f"a@{meant}"
+
+
+def test_no_domain_of_the_table_is_taken_for_a_slip() -> None:
+    table = Table(TODAY)
+    for row in ROWS:
+        for domain in row.domains:
+            if "*" not in domain:
+                assert identify(f"a@{domain}", table).provider.domains == row.domains
 
 
 def test_every_often_mistyped_domain_is_one_of_its_row() -> None:
@@ -36,7 +98,7 @@ def test_every_often_mistyped_domain_is_one_of_its_row() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
-    address = addresses.parse(f"namn+faktura@{row.domains[0].removeprefix('*.') if row.domains else 'mittforetag.se'}")
+    address = addresses.parse(f"namn+faktura@{next((name for name in row.domains if '*' not in name), 'mittforetag.se')}")
     username, note = candidates.username_for(address, row)
     if row.status is Status.UNAVAILABLE:
         assert not row.servers
@@ -45,7 +107,7 @@ def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
     servers = candidates.servers_for(address, row)
     assert all("{" not in server.host and candidates.checked_host(server.host) == server.host for server in servers)
     assert {server.security for server in servers} <= {Security.TLS, Security.STARTTLS}
-    assert all(server.security is Security.STARTTLS for server in servers if server.port in {25, 587} and row.id != "spectrum")
+    assert all(server.security is Security.STARTTLS for server in servers if server.port == 25)
     assert all(server.security is Security.TLS for server in servers if server.port == 465)
     assert username is not None or row.username.label
     assert note or row.username.form == "none"
@@ -107,3 +169,17 @@ def test_relays_with_a_fixed_word_as_login_say_it(row_id: str) -> None:
     words = {"sendgrid": "apikey", "resend": "resend", "mailtrap": "api", "sparkpost": "SMTP_Injection"}
     row = Table(TODAY).by_id(row_id)
     assert candidates.username_for(addresses.parse("info@mittforetag.se"), row)[0] == words[row_id]
+
+
+KNOWN_PROVIDERS = json.loads((Path(__file__).parent / "known_providers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row_id", KNOWN_PROVIDERS)
+def test_each_provider_that_was_researched_has_its_servers_and_proofs(row_id: str) -> None:
+    row = Table(TODAY).by_id(row_id)
+    assert row
+    facts = KNOWN_PROVIDERS[row_id]
+    assert {f"{server.host}:{server.port}:{server.security}" for server in row.servers} == set(facts["servers"])
+    assert [str(auth) for auth in row.auth if auth is not Auth.NONE] == facts["auth"]
+    assert row_id == "proton" or len(row.domains) >= facts["domains"]
+    assert row.status is not Status.PREPARE or row.enable_steps

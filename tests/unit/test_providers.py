@@ -107,7 +107,7 @@ def test_a_users_own_row_replaces_the_shipped_one_of_that_id(tmp_path: Path) -> 
         ('auth = ["password"]', "auth = []", "auth"),
         ("last_checked = 2026-11-24", 'last_checked = "2026-11-24"', "last_checked"),
         ("last_checked = 2026-11-24", "last_checked = 2026-11-24T10:00:00", "last_checked"),
-        ('confidence = "high"', 'confidence = "low"', "confidence"),
+        ('confidence = "high"', 'confidence = "none"', "confidence"),
         ('form = "address"', 'form = "fixed"', "username.value"),
         ('form = "address"', 'form = "own"', "username.label"),
         ('form = "address"', 'form = "address"\nnote = { en = "x" }', "sv"),

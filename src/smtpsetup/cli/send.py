@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from smtpsetup.providers import Provider
 
 
+_MANY_RECIPIENTS = 10  # no provider allows fewer
+_LARGE = 5_000_000  # bytes; no provider allows less
+_MEGABYTE = 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class _Options:
     """What was typed on the command line."""
@@ -81,6 +86,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         return
     if queue != "never":
         click.echo(_("This version has no outbox yet: the mail is sent now, and if that fails it is not kept."), err=True)
+    _warn_of_limits(state, chosen, draft, message)
     secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
     result = send(
         chosen,
@@ -101,6 +107,21 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         raise result.error
     if sys.stdout.isatty():
         views.human.sent(result)
+
+
+def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes) -> None:
+    """Say so before the provider does, when a message is larger or has more recipients than it allows; small ones need not be looked up."""
+    if len(draft.recipients) < _MANY_RECIPIENTS and len(message) < _LARGE:
+        return
+    row = _provider(state, account)
+    limits = row.limits if row else {}
+    recipients, megabytes = limits.get("recipients_per_message"), limits.get("message_size_mb")
+    if isinstance(recipients, int) and len(draft.recipients) > recipients:
+        text = _("Warning: the message has {n} recipients, but {provider} allows {limit}.")
+        click.echo(text.format(n=len(draft.recipients), provider=row.name if row else "", limit=recipients), err=True)
+    if isinstance(megabytes, int) and len(message) > megabytes * _MEGABYTE:
+        text = _("Warning: the message has {n} MB, but {provider} allows {limit}.")
+        click.echo(text.format(n=len(message) // _MEGABYTE, provider=row.name if row else "", limit=megabytes), err=True)
 
 
 def _provider(state: State, account: Account) -> Provider | None:

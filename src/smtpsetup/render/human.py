@@ -169,6 +169,7 @@ def provider_row(row: Provider) -> None:
     forms = {
         "address": _("the whole address"),
         "local-part": _("the part before the @"),
+        "local-part.domain": _("the address with a dot in place of the @"),
         "fixed": _("always {value}").format(value=row.username.value),
         "own": row.username.label,
         "none": _("none"),
@@ -213,6 +214,8 @@ def _checked_line(row: Provider) -> str:
         return _("Checked {month}, more than a year ago: it may have changed.").format(month=month)
     if row.confidence == "high":
         return _("Checked {month}.").format(month=month)
+    if row.confidence == "low":
+        return _("Checked {month}; there is one old source only, so this may be wrong.").format(month=month)
     return _("Checked {month}; sources were few, so this may not be the whole truth.").format(month=month)
 
 

@@ -1,0 +1,219 @@
+"""Merge a newer set of facts into providers.toml: `merge_providers.py FACTS.jsonl [--mx MX.jsonl] [--write]`.
+
+A line of facts is one mail domain: `domain`, `provider` (a name), `host`, `port`, `security`, `username` (`address`, `localpart`,
+`localpart.domain`), `auth`, `confidence`, `docs_url`, `sources`, and `alternatives` as [host, port, security].
+
+Rows that are there are edited by hand and stay as they are, but for new domains at the end of their `domains`. A domain joins the row whose server it
+uses, or gets a new row with the others of that server. Nothing is written without --write; what changed, conflicts, is left out or is old is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import textwrap
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from smtpsetup import provider_schema
+from smtpsetup.candidates import InvalidHostError, checked_host
+
+TABLE = Path(__file__).parents[1] / "providers.toml"
+TODAY = datetime.datetime.now(datetime.UTC).date()
+CONFIDENCE = ("high", "medium", "low")
+USERNAMES = {"address": "address", "localpart": "local-part", "localpart.domain": "local-part.domain"}
+APP_PASSWORD = (
+    "Create an app password in the account's settings and use it here instead of your own.",
+    "Skapa ett applösenord i kontots inställningar och använd det här i stället för ditt eget.",
+)
+Fact = dict[str, Any]
+
+
+def safe_servers(fact: Fact) -> list[tuple[str, int, str]]:
+    """The fact's servers with TLS on a port that goes with it, best first."""
+    found = [(fact.get("host"), fact.get("port"), fact.get("security")), *map(tuple, fact.get("alternatives", ()))]
+    servers = []
+    for host, port, security in found:
+        if not host or security not in {"tls", "starttls"} or (port, security) in {(465, "starttls"), (25, "tls")}:
+            continue
+        try:
+            checked_host(host.replace("{domain}", "d.example"))
+        except InvalidHostError:
+            continue
+        servers.append((host.lower(), port, security))
+    return list(dict.fromkeys(servers))
+
+
+def row_of(fact: Fact, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row that a domain belongs to: by its family, by the provider's name, or by its server."""
+    label = fact["domain"].partition(".")[0]
+    for row in rows:
+        if f"{label}.*" in row["domains"]:
+            return row
+    servers = {server[0] for server in safe_servers(fact)}
+    same_server = [row for row in rows if row["domains"] and servers & {server["host"] for server in row["servers"]}]
+    first_choice = [row for row in same_server if row["servers"][0]["host"] in servers]
+    if not servers:
+        return next((row for row in rows if row["name"].lower() == fact["provider"].lower() and row["servers"]), None)
+    return next(iter(first_choice or same_server), None)
+
+
+def is_covered(domain: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether a row has the domain, by itself or through its family."""
+    labels = domain.split(".")
+    family = f"{labels[0]}.*" if len(labels) == 2 or labels[1:-1] in (["co"], ["com"]) else ""  # noqa: PLR2004  as Table.by_domain has it
+    return any(domain in row["domains"] or family in row["domains"] for row in rows)
+
+
+def slug(text: str) -> str:
+    """An id from a name or a host."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def host_label(host: str) -> str:
+    """The part of a host that names its owner: `vodafonemail` of smtp.vodafonemail.de."""
+    labels = host.replace("{domain}", "").strip(".").split(".")[:-1]
+    if len(labels) > 1 and labels[-1] in {"co", "com", "ne", "or", "net", "org", "ac", "ad", "gov", "edu"}:
+        labels = labels[:-1]
+    return labels[-1] if labels else ""
+
+
+def new_row(facts: list[Fact], taken: set[str]) -> str:
+    """A row for domains that share a server."""
+    best = min(facts, key=lambda fact: CONFIDENCE.index(fact["confidence"]))
+    servers = safe_servers(best)
+    name = best["provider"] if "%" not in best["provider"] else best["domain"].partition(".")[0]
+    choices = (slug(name), host_label(servers[0][0]), slug(best["domain"]), slug(servers[0][0]))
+    row_id = next(choice for choice in choices if choice and choice not in taken)
+    taken.add(row_id)
+    auth = [kind for kind in best.get("auth", ()) if kind in {"password", "app-password", "oauth2"}] or ["password"]
+    domains = json.dumps(sorted(fact["domain"] for fact in facts), ensure_ascii=False)
+    wrapped = textwrap.fill(f"domains = {domains}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = [
+        "[[provider]]",
+        f'id = "{row_id}"',
+        f"name = {json.dumps(name, ensure_ascii=False)}",
+        wrapped,
+        "mx_suffixes = []",
+        f'status = "{"prepare" if auth == ["app-password"] else "ok"}"',
+        "servers = [",
+        *(f'    {{ host = "{host}", port = {port}, security = "{security}" }},' for host, port, security in servers),
+        "]",
+        f"auth = {json.dumps(auth)}",
+        f"docs_url = {json.dumps(best.get('docs_url') or '', ensure_ascii=True)}",
+        f"last_checked = {TODAY.isoformat()}",
+        f'confidence = "{max((fact["confidence"] for fact in facts), key=CONFIDENCE.index)}"',
+        f"sources = {json.dumps(sorted({source for fact in facts for source in fact['sources']}))}",
+        "",
+        "[provider.username]",
+        f'form = "{USERNAMES.get(best.get("username", "address"), "address")}"',
+        "",
+    ]
+    if auth == ["app-password"]:
+        english, swedish = APP_PASSWORD
+        step = f"    {{ en = {json.dumps(english)}, sv = {json.dumps(swedish, ensure_ascii=False)} }},"
+        lines += ["[provider.enable]", 'url = ""', "steps = [", step, "]", ""]
+    return "\n".join(lines)
+
+
+def with_more(text: str, row_id: str, key: str, added: list[str]) -> str:
+    """The table with more entries at the end of one row's list, everything else untouched."""
+    start = text.index(f'\nid = "{row_id}"\n')
+    begin = text.index(f"\n{key} = [", start) + 1
+    end = text.index("]", begin) + 1
+    entries = json.dumps([*tomllib.loads(text[begin:end])[key], *sorted(added)], ensure_ascii=False)
+    wrapped = textwrap.fill(f"{key} = {entries}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return text[:begin] + wrapped + text[end:]
+
+
+def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
+    """The table with the facts taken in, and what there is to tell about it."""
+    rows = tomllib.loads(text)["provider"]
+    report: list[str] = []
+    joining: dict[str, list[str]] = defaultdict(list)
+    starting: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        row = next((row for row in rows if fact["domain"] in row["domains"]), None)
+        hosts = {server[0] for server in safe_servers(fact)}
+        if row:
+            known = {server["host"] for server in row["servers"]}
+            if hosts and not hosts & known:
+                report.append(
+                    f"conflict: {fact['domain']} is at {', '.join(sorted(known)) or 'no server'} in the table, {', '.join(hosts)} in the facts"
+                )
+            continue
+        if is_covered(fact["domain"], rows):
+            continue
+        row = row_of(fact, rows)
+        if row:
+            joining[row["id"]].append(fact["domain"])
+        elif hosts:
+            starting[f"{safe_servers(fact)[0]} {'low' if fact['confidence'] == 'low' else ''}"].append(fact)
+        else:
+            report.append(f"left out: {fact['domain']} has no safe server")
+    for row_id, added in joining.items():
+        text = with_more(text, row_id, "domains", added)
+        report.append(f"joined: {row_id} +{len(added)}: {', '.join(added)}")
+    taken = {row["id"] for row in rows}
+    for group in starting.values():
+        row_text = new_row(group, taken)
+        text = f"{text.rstrip()}\n\n{row_text}"
+        report.append(f"new: {tomllib.loads(row_text)['provider'][0]['id']}: {', '.join(fact['domain'] for fact in group)}")
+    old = [row["id"] for row in rows if (TODAY - row["last_checked"]).days > 365]  # noqa: PLR2004  a year
+    report += [f"old: {row_id} was last checked more than a year ago" for row_id in old]
+    return text, report
+
+
+def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
+    """The table with MX suffixes taken in: each goes to the row whose first server is the one that it is known to use."""
+    rows = tomllib.loads(text)["provider"]
+    known = {suffix for row in rows for suffix in row["mx_suffixes"]}
+    joining: dict[str, list[str]] = defaultdict(list)
+    report = []
+    for fact in suffixes:
+        host = fact.get("smtp", {}).get("host")
+        row = next((row for row in rows if row["servers"] and row["servers"][0]["host"] == host), None)
+        if fact["suffix"] in known:
+            continue
+        if row:
+            known.add(fact["suffix"])
+            joining[row["id"]].append(fact["suffix"])
+        else:
+            report.append(f"left out: no row has the server of the MX suffix {fact['suffix']}")
+    for row_id, added in joining.items():
+        text = with_more(text, row_id, "mx_suffixes", added)
+        report.append(f"joined: {row_id} +{len(added)} MX suffixes: {', '.join(sorted(added))}")
+    return text, report
+
+
+def read_facts(path: Path) -> list[Fact]:
+    """The lines of a file of facts."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def main() -> None:
+    """Merge, report, and write if told to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("facts", type=Path)
+    parser.add_argument("--mx", type=Path, help="a file of MX suffixes, too: `suffix` and `smtp` with its `host`")
+    parser.add_argument("--write", action="store_true", help="change the table; without it only the report is printed")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    options = parser.parse_args()
+    text, report = merged(options.table.read_text(encoding="utf-8"), read_facts(options.facts))
+    if options.mx:
+        text, more = merged_mx(text, read_facts(options.mx))
+        report += more
+    print("\n".join(sorted(report)))
+    wrong = provider_schema.faults(tomllib.loads(text))
+    if wrong:
+        raise SystemExit("\n".join(["the merged table has faults, nothing was written:", *wrong]))
+    if options.write:
+        options.table.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
