@@ -15,6 +15,7 @@ import json
 import re
 import textwrap
 import tomllib
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def is_covered(domain: str, rows: list[dict[str, Any]]) -> bool:
 
 def slug(text: str) -> str:
     """An id from a name or a host."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
 
 
 def host_label(host: str) -> str:
