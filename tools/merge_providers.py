@@ -175,17 +175,29 @@ def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
     rows = tomllib.loads(text)["provider"]
     known = {suffix for row in rows for suffix in row["mx_suffixes"]}
     joining: dict[str, list[str]] = defaultdict(list)
+    starting: dict[tuple[str, int, str], list[Fact]] = defaultdict(list)
     report = []
     for fact in suffixes:
-        host = fact.get("smtp", {}).get("host")
-        row = next((row for row in rows if row["servers"] and row["servers"][0]["host"] == host), None)
+        server = {**fact.get("smtp", {})}
+        row = next((row for row in rows if row["servers"] and row["servers"][0]["host"] == server.get("host")), None)
         if fact["suffix"] in known:
             continue
+        known.add(fact["suffix"])
         if row:
-            known.add(fact["suffix"])
             joining[row["id"]].append(fact["suffix"])
+        elif safe_servers(server):
+            # a host whose customers have domains of their own only: known by its MX, by no domain
+            starting[safe_servers(server)[0]].append(
+                {**server, "domain": fact["suffix"], "provider": fact["provider"], "confidence": "medium", "sources": [fact["source"]]}
+            )
         else:
-            report.append(f"left out: no row has the server of the MX suffix {fact['suffix']}")
+            report.append(f"left out: no safe server is known for the MX suffix {fact['suffix']}")
+    taken = {row["id"] for row in rows}
+    for group in starting.values():
+        suffix_list = json.dumps(sorted(fact["domain"] for fact in group))
+        row_text = re.sub(r"(?s)\ndomains = \[.*?\]\nmx_suffixes = \[\]", f"\ndomains = []\nmx_suffixes = {suffix_list}", new_row(group, taken))
+        text = f"{text.rstrip()}\n\n{row_text}"
+        report.append(f"new: {tomllib.loads(row_text)['provider'][0]['id']}: MX {suffix_list}")
     for row_id, added in joining.items():
         text = with_more(text, row_id, "mx_suffixes", added)
         report.append(f"joined: {row_id} +{len(added)} MX suffixes: {', '.join(sorted(added))}")

@@ -22,7 +22,7 @@ def config_dir() -> str:
         import platformdirs  # see above
 
         return platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True)
-    base = os.environ.get("XDG_CONFIG_HOME", "").strip() or os.path.expanduser("~/.config")
+    base = _xdg("XDG_CONFIG_HOME", "~/.config")
     if not os.path.isabs(base):
         raise SmtpsetupError(
             "config.invalid",
@@ -30,6 +30,22 @@ def config_dir() -> str:
             hints=(_("Set HOME, or name the file: `smtpsetup --config FILE`."),),
         )
     return os.path.join(base, "smtpsetup")
+
+
+def state_dir() -> str:
+    """The directory of what smtpsetup remembers: `SMTPSETUP_STATE_DIR`, or the one that platformdirs has."""
+    chosen = os.environ.get("SMTPSETUP_STATE_DIR")
+    if chosen:
+        return os.path.expanduser(chosen)
+    if sys.platform in ("win32", "darwin"):
+        import platformdirs  # see above
+
+        return platformdirs.user_state_dir("smtpsetup", appauthor=False)
+    return os.path.join(_xdg("XDG_STATE_HOME", "~/.local/state"), "smtpsetup")
+
+
+def _xdg(variable: str, usual: str) -> str:
+    return os.environ.get(variable, "").strip() or os.path.expanduser(usual)
 
 
 def config_file(chosen: str | None = None) -> Path:

@@ -39,6 +39,17 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
     assert "2026-11" in shown
 
 
+def test_a_row_that_was_not_checked_for_a_year_or_rests_on_little_says_so(home: Home) -> None:
+    old = ROW.replace("last_checked = 2026-11-24", "last_checked = 2020-01-31")
+    home.file(
+        ".config/smtpsetup/providers.toml", old + ROW.replace("my-host", "other").replace("example.com", "example.org").replace('"high"', '"low"')
+    )
+    assert "Checked 2020-01, more than a year ago" in home.run("identify", "a@example.com").out
+    shown = home.run("identify", "a@example.org").out
+    assert "one old source" in shown or "more than a year ago" in shown
+    assert "sources were few" in home.run("identify", "a@telia.com").out or "more than a year ago" in shown
+
+
 def test_a_provider_without_smtp_is_shown_with_what_to_know(home: Home) -> None:
     assert "no SMTP" in home.run("providers", "show", "tuta").out
 

@@ -83,9 +83,20 @@ def test_a_safe_alternative_is_taken_instead(tmp_path: Path) -> None:
 
 def test_an_mx_suffix_joins_the_row_of_its_server(tmp_path: Path) -> None:
     own = ROW.replace("smtp.{domain}", "smtp.my-host.example")
-    suffix = {"suffix": "mx.my-host.example", "smtp": {"host": "smtp.my-host.example"}}
-    table, _report = merge(tmp_path, own, mx=[suffix, {"suffix": "mx.other.example", "smtp": {"host": "smtp.other.example"}}])
-    assert tomllib.loads(table)["provider"][0]["mx_suffixes"] == ["mx.my-host.example"]
+    server = {"port": 465, "security": "tls"}
+    known = {"suffix": "mx.my-host.example", "provider": "My Host", "smtp": {"host": "smtp.my-host.example", **server}, "source": "ispdb"}
+    other = {"suffix": "mx.other.example", "provider": "Other", "smtp": {"host": "smtp.other.example", **server}, "source": "ispdb"}
+    plain = {
+        "suffix": "mx.plain.example",
+        "provider": "Plain",
+        "smtp": {"host": "smtp.plain.example", "port": 25, "security": "none"},
+        "source": "ispdb",
+    }
+    table, report = merge(tmp_path, own, mx=[known, other, plain])
+    rows = tomllib.loads(table)["provider"]
+    assert rows[0]["mx_suffixes"] == ["mx.my-host.example"]
+    assert (rows[1]["id"], rows[1]["domains"], rows[1]["mx_suffixes"]) == ("other", [], ["mx.other.example"])
+    assert "left out: no safe server is known for the MX suffix mx.plain.example" in report
 
 
 def test_a_row_that_is_old_is_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smtpsetup import addresses, credentials
+from smtpsetup import addresses, credentials, paths, sent
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options, read_failed
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _MANY_RECIPIENTS = 10  # no provider allows fewer
+_MANY_A_DAY = 20  # recipients; no provider allows fewer
 _LARGE = 5_000_000  # bytes; no provider allows less
 _MEGABYTE = 1_000_000
 
@@ -97,6 +98,8 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         find_provider=lambda: _provider(state, chosen),
         trace=state.trace(),
     )
+    if result.accepted:
+        sent.record(paths.state_dir(), chosen.name, len(result.accepted))
     if state.json:
         view = views.json.send_result(result)
         if result.error is None:
@@ -111,17 +114,22 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
 
 def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes) -> None:
     """Say so before the provider does, when a message is larger or has more recipients than it allows; small ones need not be looked up."""
-    if len(draft.recipients) < _MANY_RECIPIENTS and len(message) < _LARGE:
+    messages, recipients = sent.last_day(paths.state_dir(), account.name)
+    if len(draft.recipients) < _MANY_RECIPIENTS and len(message) < _LARGE and recipients < _MANY_A_DAY:
         return
     row = _provider(state, account)
-    limits = row.limits if row else {}
-    recipients, megabytes = limits.get("recipients_per_message"), limits.get("message_size_mb")
-    if isinstance(recipients, int) and len(draft.recipients) > recipients:
-        text = _("Warning: the message has {n} recipients, but {provider} allows {limit}.")
-        click.echo(text.format(n=len(draft.recipients), provider=row.name if row else "", limit=recipients), err=True)
-    if isinstance(megabytes, int) and len(message) > megabytes * _MEGABYTE:
-        text = _("Warning: the message has {n} MB, but {provider} allows {limit}.")
-        click.echo(text.format(n=len(message) // _MEGABYTE, provider=row.name if row else "", limit=megabytes), err=True)
+    if row is None:
+        return
+    here = len(draft.recipients)
+    for key, n, text in (
+        ("recipients_per_message", here, _("Warning: the message has {n} recipients, but {provider} allows {limit}.")),
+        ("message_size_mb", -(-len(message) // _MEGABYTE), _("Warning: the message has {n} MB, but {provider} allows {limit}.")),
+        ("messages_per_day", messages + 1, _("Warning: this is message {n} in 24 hours, but {provider} allows {limit}.")),
+        ("recipients_per_day", recipients + here, _("Warning: these are {n} recipients in 24 hours, but {provider} allows {limit}.")),
+    ):
+        limit = row.limits.get(key)
+        if isinstance(limit, int) and n > limit:
+            click.echo(text.format(n=n, provider=row.name, limit=limit), err=True)
 
 
 def _provider(state: State, account: Account) -> Provider | None:

@@ -1,0 +1,54 @@
+"""How much was sent in the last 24 hours, to warn before a provider's daily limit. A courtesy: where it cannot be kept, sending goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DAY = 86_400  # seconds
+_LARGEST = 65_536  # bytes, then what is older than a day is thrown away
+
+
+def record(directory: str, account: str, recipients: int) -> None:
+    """Note that a message went to so many recipients."""
+    path = _file(directory, account)
+    with suppress(OSError):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if os.path.exists(path) and os.path.getsize(path) > _LARGEST:
+            kept = [f"{when} {count}\n" for when, count in _recent(path)]
+            with open(f"{path}.{os.getpid()}", "w", encoding="ascii") as file:
+                file.writelines(kept)
+            os.replace(f"{path}.{os.getpid()}", path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, f"{int(time.time())} {recipients}\n".encode("ascii"))
+        finally:
+            os.close(handle)
+
+
+def last_day(directory: str, account: str) -> tuple[int, int]:
+    """Messages and recipients of an account in the last 24 hours."""
+    try:
+        counts = [count for _when, count in _recent(_file(directory, account))]
+    except OSError:
+        return 0, 0
+    return len(counts), sum(counts)
+
+
+def _recent(path: str) -> Iterator[tuple[int, int]]:
+    since = time.time() - _DAY
+    with open(path, encoding="ascii", errors="replace") as file:
+        for line in file:
+            when, _blank, count = line.strip().partition(" ")
+            if when.isdigit() and count.isdigit() and int(when) >= since:
+                yield int(when), int(count)
+
+
+def _file(directory: str, account: str) -> str:
+    name = "".join(char if char.isalnum() or char in "@.+-" else f"%{ord(char):x}" for char in account)
+    return os.path.join(directory, f"sent-{name}")
