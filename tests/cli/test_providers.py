@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,15 +40,16 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
     assert "2026-11" in shown
 
 
-def test_a_row_that_was_not_checked_for_a_year_or_rests_on_little_says_so(home: Home) -> None:
-    old = ROW.replace("last_checked = 2026-11-24", "last_checked = 2020-01-31")
-    home.file(
-        ".config/smtpsetup/providers.toml", old + ROW.replace("my-host", "other").replace("example.com", "example.org").replace('"high"', '"low"')
-    )
-    assert "Checked 2020-01, more than a year ago" in home.run("identify", "a@example.com").out
-    shown = home.run("identify", "a@example.org").out
-    assert "one old source" in shown or "more than a year ago" in shown
-    assert "sources were few" in home.run("identify", "a@telia.com").out or "more than a year ago" in shown
+@pytest.mark.parametrize(
+    ("age", "confidence", "said"),
+    [(400, "high", "more than a year ago"), (1, "high", "Checked"), (1, "medium", "sources were few"), (1, "low", "one old source only")],
+)
+def test_how_old_and_how_sure_a_row_is_is_said(home: Home, age: int, confidence: str, said: str) -> None:
+    day = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=age)
+    home.file(".config/smtpsetup/providers.toml", ROW.replace("2026-11-24", day.isoformat()).replace('"high"', f'"{confidence}"'))
+    shown = home.run("identify", "a@example.com").out.splitlines()[-1]
+    assert said in shown
+    assert day.strftime("%Y-%m") in shown
 
 
 def test_a_provider_without_smtp_is_shown_with_what_to_know(home: Home) -> None:
