@@ -61,10 +61,14 @@ def faults(table: dict[str, Any]) -> list[str]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return [*found, _("`provider` must be written as [[provider]] tables")]
     owners: dict[str, str] = {}
+    ids: set[str] = set()
     for number, row in enumerate(rows, start=1):
         name = _("row {number} ({id})").format(number=number, id=plain_text(str(row.get("id", "?"))))
         wrong = [*_row_faults(row)]
+        if not wrong and row["id"] in ids:
+            wrong = [_("the id stands in an earlier row already")]
         if not wrong:
+            ids.add(row["id"])
             wrong = [
                 _("{domain} stands in {other} already").format(domain=domain, other=owners[domain])
                 for domain in row["domains"]

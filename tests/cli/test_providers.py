@@ -94,6 +94,18 @@ def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) ->
     assert home.run("providers", "validate", "missing.toml").code == 78
 
 
+def test_an_id_that_stands_twice_and_an_account_that_names_no_row_are_faults(home: Home) -> None:
+    home.file("table.toml", ROW + ROW.replace("example.com", "example.org"))
+    assert "id" in home.run("providers", "validate", "table.toml", "--json").json["result"]["files"][0]["faults"][0]
+    account = '[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\nprovider = "gone"\n'
+    home.file(".config/smtpsetup/config.toml", account)
+    done = home.run("providers", "validate", "--json")
+    assert done.code == 78
+    assert "gone" in done.json["error"]["causes"][0]
+    home.file(".config/smtpsetup/config.toml", account.replace("gone", "one-com"))
+    assert home.run("providers", "validate").code == 0
+
+
 def test_a_port_that_does_not_fit_the_security_is_a_fault(home: Home) -> None:
     home.file("table.toml", ROW.replace('security = "tls"', 'security = "starttls"'))
     done = home.run("providers", "validate", "table.toml", "--json")

@@ -75,10 +75,12 @@ def validate_command(state: State, file: str | None) -> None:
     checked = [(path, *providers.faults_of(path)) for path in files]
     results: dict[str, object] = {"files": [{"file": path, "rows": rows, "faults": faults} for path, rows, faults in checked]}
     faults = [f"{path}: {fault}" for path, _rows, found in checked for fault in found]
+    if not faults and not file:
+        faults = _dead_references(state)
     if faults:
         raise SmtpsetupError(
             "config.invalid",
-            _("The provider table has faults."),
+            _("The provider table, or what refers to it, has faults."),
             causes=tuple(faults),
             hints=(_("Mend them. Every key is described in docs/providers.md."),),
             result=results,
@@ -90,3 +92,11 @@ def validate_command(state: State, file: str | None) -> None:
         views.human.say(_("{path}: no fault, rows: {rows}.").format(path=path, rows=rows))
     if not checked:
         views.human.say(_("There is no table of your own. It would be: {path}").format(path=paths.own_provider_tables()[-1]))
+
+
+def _dead_references(state: State) -> list[str]:
+    """Accounts that name a provider which the table does not have."""
+    table = state.table()
+    text = _("account {name}: the provider table has no row {id}")
+    accounts = state.config().accounts.values()
+    return [text.format(name=account.name, id=account.provider) for account in accounts if account.provider and not table.by_id(account.provider)]
