@@ -17,7 +17,7 @@ import trustme
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 POSTFIX_PASSWORD = "lösenord-åäö-€"
@@ -31,10 +31,10 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-def wait_for(condition: object, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until a function gives something true."""
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > end:
             message = f"not within {seconds} s: {condition}"
             raise TimeoutError(message)

@@ -111,7 +111,8 @@ def _change(path: Path, change: Callable[[str], str]) -> None:
         _config(before, path)
         after = change(before)
         _config(after, path)
-        config_text.write_atomically(path, after)
+        if after != before:
+            config_text.write_atomically(path, after)
 
 
 def _read(path: Path) -> str:

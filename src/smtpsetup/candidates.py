@@ -76,7 +76,7 @@ def _checked_ip(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine by its name or address alone."""
-    return host == "localhost" or host == "::1" or bool(re.fullmatch(_IPV4, host) and host.startswith("127."))  # noqa: PLR1714
+    return host in {"localhost", "::1"} or bool(host.startswith("127.") and re.fullmatch(_IPV4, host))
 
 
 def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:

@@ -222,11 +222,11 @@ def _content(draft: Draft) -> EmailMessage:
     message.set_content(_with_final_newline(text), cte=_text_encoding(text))
     if draft.html:
         message.add_alternative(_with_final_newline(draft.html), subtype="html", cte=_text_encoding(draft.html))
-        html_part = message.get_payload()[1]  # type: ignore[index]  # add_alternative has made it multipart
+        html_part: EmailMessage = message.get_payload()[1]  # type: ignore[index,assignment]  # add_alternative has made it multipart
         for file in draft.attachments:
             if file.content_id:
                 main, sub = file.content_type.split("/", 1)
-                html_part.add_related(file.data, main, sub, cid=f"<{file.content_id}>", filename=file.name, disposition="inline")  # type: ignore[union-attr]
+                html_part.add_related(file.data, main, sub, cid=f"<{file.content_id}>", filename=file.name, disposition="inline")
     for file in draft.attachments:
         if not file.content_id:
             main, sub = file.content_type.split("/", 1)

@@ -17,11 +17,11 @@ class Security(StrEnum):
 class Auth(StrEnum):
     """What a provider wants as proof of who is sending."""
 
-    PASSWORD = "password"  # noqa: S105  the word itself, as in the next lines
-    APP_PASSWORD = "app-password"  # noqa: S105
+    PASSWORD = "password"  # noqa: S105  the word itself, no secret
+    APP_PASSWORD = "app-password"  # noqa: S105  as above
     OAUTH2 = "oauth2"
     API_KEY = "api-key"
-    TOKEN = "token"  # noqa: S105
+    TOKEN = "token"  # noqa: S105  as above
     NONE = "none"
 
 

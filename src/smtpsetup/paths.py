@@ -32,8 +32,8 @@ def config_dir() -> str:
     return os.path.join(base, "smtpsetup")
 
 
-def state_dir() -> str:
-    """The directory of what smtpsetup remembers: `SMTPSETUP_STATE_DIR`, or the one that platformdirs has."""
+def state_dir() -> str | None:
+    """The directory of what smtpsetup remembers: `SMTPSETUP_STATE_DIR`, or the one that platformdirs has; None where no home is known."""
     chosen = os.environ.get("SMTPSETUP_STATE_DIR")
     if chosen:
         return os.path.expanduser(chosen)
@@ -41,7 +41,8 @@ def state_dir() -> str:
         import platformdirs  # see above
 
         return platformdirs.user_state_dir("smtpsetup", appauthor=False)
-    return os.path.join(_xdg("XDG_STATE_HOME", "~/.local/state"), "smtpsetup")
+    base = _xdg("XDG_STATE_HOME", "~/.local/state")
+    return os.path.join(base, "smtpsetup") if os.path.isabs(base) else None
 
 
 def _xdg(variable: str, usual: str) -> str:

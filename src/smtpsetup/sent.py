@@ -14,14 +14,16 @@ _DAY = 86_400  # seconds
 _LARGEST = 65_536  # bytes, then what is older than a day is thrown away
 
 
-def record(directory: str, account: str, recipients: int) -> None:
-    """Note that a message went to so many recipients."""
+def record(directory: str | None, account: str, recipients: int) -> None:
+    """Note that a message went to so many recipients; without a directory nothing is noted."""
+    if directory is None:
+        return
     path = _file(directory, account)
     with suppress(OSError):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         if os.path.exists(path) and os.path.getsize(path) > _LARGEST:
             kept = [f"{when} {count}\n" for when, count in _recent(path)]
-            with open(f"{path}.{os.getpid()}", "w", encoding="ascii") as file:
+            with open(f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.writelines(kept)
             os.replace(f"{path}.{os.getpid()}", path)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -31,8 +33,10 @@ def record(directory: str, account: str, recipients: int) -> None:
             os.close(handle)
 
 
-def last_day(directory: str, account: str) -> tuple[int, int]:
-    """Messages and recipients of an account in the last 24 hours."""
+def last_day(directory: str | None, account: str) -> tuple[int, int]:
+    """Messages and recipients of an account in the last 24 hours, as far as they are known."""
+    if directory is None:
+        return 0, 0
     try:
         counts = [count for _when, count in _recent(_file(directory, account))]
     except OSError:

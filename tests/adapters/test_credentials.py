@@ -221,6 +221,7 @@ def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypa
     import subprocess
     import sys
 
+    # a service that takes the keyring's name and then answers nothing
     silent = (
         "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import message_bus\n"
         "c = open_dbus_connection(bus=sys.argv[1])\nc.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\n"

@@ -97,6 +97,7 @@ def test_the_watcher_of_the_test_above_does_see_a_secret_in_an_argument() -> Non
     stop, found = threading.Event(), list[str]()
     watcher = threading.Thread(target=command_lines, args=(stop, found, {"seen-in-argument"}))
     watcher.start()
+    # a process that stays long enough to be looked at some times
     subprocess.run([sys.executable, "-c", "import time; time.sleep(0.3)", "seen-in-argument"], check=True)
     stop.set()
     watcher.join()

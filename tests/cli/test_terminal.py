@@ -263,6 +263,14 @@ def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
     assert "--password-file" in shown
 
 
+def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another_server(person: Person, facts: SandboxFacts) -> None:
+    assert person.home.configure(facts).code == 0
+    terminal = person.types("configure", "info@example.com", "--host", "127.0.0.1", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    terminal.expect("Change it")
+    terminal.sendline("y")
+    assert "secret.keyring-unavailable" in ended(terminal, 78)
+
+
 def test_what_to_switch_on_is_shown_before_the_password_is_asked_for(person: Person) -> None:
     terminal = person.types("configure", "namn@gmail.com", "--from-name", "x")
     terminal.expect("Create an app password")

@@ -183,3 +183,19 @@ def test_each_provider_that_was_researched_has_its_servers_and_proofs(row_id: st
     assert [str(auth) for auth in row.auth if auth is not Auth.NONE] == facts["auth"]
     assert row_id == "proton" or len(row.domains) >= facts["domains"]
     assert row.status is not Status.PREPARE or row.enable_steps
+
+
+def test_no_limit_is_so_low_that_send_would_not_look_it_up() -> None:
+    from smtpsetup.cli import send
+
+    looked_up_from = {
+        "recipients_per_message": send._MANY_RECIPIENTS,
+        "message_size_mb": send._LARGE / send._MEGABYTE,
+        "messages_per_day": send._MANY_A_DAY,
+        "recipients_per_day": send._MANY_A_DAY,
+    }
+    for row in ROWS:
+        for key, least in looked_up_from.items():
+            limit = row.limits.get(key, least)
+            assert isinstance(limit, int | float)
+            assert limit >= least, row.id

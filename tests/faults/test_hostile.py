@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -302,6 +303,24 @@ def test_deep_nesting_pipes_and_missing_homes_are_errors_not_bugs(home: Home, tm
     for path in (str(tmp_path / "pipe"), "~nosuchuser/x"):
         assert home.run("--config", path, "accounts", "list", "--json").code in {0, 78}
     assert home.run("identify", "namn@live.se", "--json", HOME="relative").json["error"]["code"] == "config.invalid"
+
+
+def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    (home.path / "here").mkdir()
+    away = replace(home, path=home.path / "here")
+    assert away.run("--config", str(home.config), "send", "a@example.com", "--body", "x", HOME="relative").code == 0
+    assert len(sandbox.mails) == 1
+    assert list(away.path.iterdir()) == []
+
+
+def test_a_warning_that_cannot_be_written_stops_no_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
+    home.file("big.bin", bytes(20_000_000))
+    command = f"{sys.executable} -m smtpsetup send a@example.com --body x --attach big.bin --queue always 2>/dev/full"
+    assert subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, check=False).returncode == 0
+    assert len(sandbox.mails) == 1
 
 
 def test_an_authority_that_is_gone_is_told_by_its_path(home: Home, facts: SandboxFacts) -> None:

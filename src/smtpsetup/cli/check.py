@@ -8,7 +8,7 @@ import click
 
 from smtpsetup import accounts, credentials
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.compose import parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -52,7 +52,7 @@ def _remember(state: State, account: Account) -> None:
     try:
         accounts.mark_verified(state.config_file, account)
     except (OSError, SmtpsetupError) as error:
-        click.echo(_("The test went well, but that could not be saved: {reason}.").format(reason=getattr(error, "strerror", None) or error), err=True)
+        tell(_("The test went well, but that could not be saved: {reason}.").format(reason=getattr(error, "strerror", None) or error))
 
 
 def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:

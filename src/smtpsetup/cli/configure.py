@@ -261,7 +261,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
         return None
     if known:
         return credentials.read(account, may_prompt=state.may_ask)
-    if from_stdin:
+    if from_stdin or state.may_ask:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 

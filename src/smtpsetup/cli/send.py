@@ -11,8 +11,8 @@ import click
 
 from smtpsetup import addresses, credentials, paths, sent
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, common_options, read_failed
-from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
+from smtpsetup.cli.state import State, common_options, read_failed, tell
+from smtpsetup.compose import Draft, Mailbox, attachment, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
@@ -86,7 +86,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         _print_message(state, chosen, draft, message, message_id)
         return
     if queue != "never":
-        click.echo(_("This version has no outbox yet: the mail is sent now, and if that fails it is not kept."), err=True)
+        tell(_("This version has no outbox yet: the mail is sent now, and if that fails it is not kept."))
     _warn_of_limits(state, chosen, draft, message)
     secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
     result = send(
@@ -113,7 +113,7 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
 
 
 def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes) -> None:
-    """Say so before the provider does, when a message is larger or has more recipients than it allows; small ones need not be looked up."""
+    """Say so before the provider does, when a message breaks one of its limits; what is far below every limit need not be looked up."""
     messages, recipients = sent.last_day(paths.state_dir(), account.name)
     if len(draft.recipients) < _MANY_RECIPIENTS and len(message) < _LARGE and recipients < _MANY_A_DAY:
         return
@@ -129,7 +129,7 @@ def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes
     ):
         limit = row.limits.get(key)
         if isinstance(limit, int) and n > limit:
-            click.echo(text.format(n=n, provider=row.name, limit=limit), err=True)
+            tell(text.format(n=n, provider=row.name, limit=limit))
 
 
 def _provider(state: State, account: Account) -> Provider | None:
@@ -181,8 +181,6 @@ def _text(options: _Options) -> str:
         return _read_text(str(options.body_file))
     if options.html and options.body_file is None:
         return ""
-    if sys.stdin is None:
-        return ""
     if sys.stdin.isatty():
         click.echo(_("Write the text; end it with Ctrl-D on a line of its own."), err=True)
     return _decoded(sys.stdin.buffer.read(), _("standard input"))
@@ -213,10 +211,6 @@ def _decoded(data: bytes, place: str) -> str:
 
 
 def _attachments(options: _Options) -> list[Attachment]:
-    if not (options.attach or options.inline):
-        return []
-    from smtpsetup.compose import attachment  # mimetypes, only with attachments
-
     files = [attachment(path, _read(path)) for path in options.attach]
     for entry in options.inline:
         content_id, equals, path = entry.partition("=")

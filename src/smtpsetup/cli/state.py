@@ -46,7 +46,7 @@ class State:
     @property
     def may_ask(self) -> bool:
         """Whether a person sits at the terminal and may be asked."""
-        return not self.no_input and sys.stdin is not None and sys.stdin.isatty()
+        return not self.no_input and sys.stdin.isatty()
 
     def config(self) -> Config:
         """The configuration, loaded."""
@@ -69,7 +69,7 @@ class State:
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""
-        return _trace if self.verbose else None
+        return tell if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
         """The contract's document on standard output."""
@@ -77,10 +77,10 @@ class State:
         sys.stdout.flush()
 
 
-def _trace(line: str) -> None:
-    """A line of the conversation. That nobody can read it any more is no reason to stop sending."""
+def tell(line: str) -> None:
+    """A line on standard error, beside the work. That nobody can read it any more is no reason to stop sending."""
     try:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201  the trace is this option's output
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  click.echo would raise, and end the run
     except OSError:
         silence(sys.stderr)
 

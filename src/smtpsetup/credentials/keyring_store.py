@@ -83,14 +83,14 @@ def _backend() -> KeyringBackend:
     if sys.platform == "win32":
         from keyring.backends.Windows import WinVaultKeyring  # one platform a run
 
-        return WinVaultKeyring()  # type: ignore[no-untyped-call]
+        return WinVaultKeyring()  # type: ignore[no-untyped-call]  # keyring annotates no constructors
     if sys.platform == "darwin":
         from keyring.backends.macOS import Keyring as MacKeyring  # one platform a run
 
-        return MacKeyring()  # type: ignore[no-untyped-call]
+        return MacKeyring()  # type: ignore[no-untyped-call]  # as above
     from keyring.backends.SecretService import Keyring  # one platform a run
 
-    return Keyring()  # type: ignore[no-untyped-call]
+    return Keyring()  # type: ignore[no-untyped-call]  # as above
 
 
 def _find_bus() -> None:
