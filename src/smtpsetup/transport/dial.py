@@ -8,6 +8,10 @@ import socket
 import threading
 import time
 from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _STAGGER = 0.25  # seconds before the next address is tried beside the others (RFC 8305 section 5)
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
@@ -33,14 +37,21 @@ class Deadline:
         return Deadline(min(seconds, max(0.0, self._end - time.monotonic())))
 
 
-def resolve(host: str, port: int, deadline: Deadline) -> list[SockAddress]:
-    """The addresses of a host, both families in turn. Raises socket.gaierror, or TimeoutError when the resolver does not answer in time."""
+LookUp: TypeAlias = "Callable[[str, Deadline], list[str]]"
+
+
+def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = None) -> list[SockAddress]:
+    """The addresses of a host, both families in turn; `look_up` finds those of a name in the system's place.
+
+    Raises socket.gaierror, or TimeoutError when the resolver does not answer in time.
+    """
     found: list[SockAddress] = []
     error: list[OSError | UnicodeError] = []
 
-    def look_up() -> None:
+    def work() -> None:
         try:
-            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            names = look_up(host, deadline) if look_up and _is_name(host) else [host]
+            infos = [info for name in names for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
         except (OSError, UnicodeError) as failure:
             error.append(failure)
         else:
@@ -50,7 +61,7 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[SockAddress]:
             found.extend(entry for entry in chain.from_iterable(zip_longest(*families.values())) if entry)
 
     # getaddrinfo has no timeout of its own; a daemon thread does not hold up the end of the process
-    thread = threading.Thread(target=look_up, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(deadline.remaining())
     if error:
@@ -58,6 +69,10 @@ def resolve(host: str, port: int, deadline: Deadline) -> list[SockAddress]:
     if thread.is_alive():
         raise TimeoutError(errno.ETIMEDOUT, "no answer from the resolver")
     return found
+
+
+def _is_name(host: str) -> bool:
+    return host != "localhost" and ":" not in host and not host.replace(".", "").isdigit()
 
 
 def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.model import Secret
-    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.transport.dial import Deadline, LookUp
     from smtpsetup.transport.tls import TlsFacts, TlsPolicy
 
 _CONNECT_SECONDS = 20.0
@@ -56,6 +56,7 @@ class Session:
         policy: TlsPolicy,
         on_stage: Callable[[StageResult], None] | None = None,
         trace: Callable[[str], None] | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         self.server = server
         self.tls_facts: TlsFacts | None = None
@@ -65,6 +66,7 @@ class Session:
         self._policy = policy
         self._on_stage = on_stage or (lambda _result: None)
         self._trace = trace
+        self._look_up = look_up
         self._wire: Wire | None = None
         self._sock: socket.socket | None = None
         self._note = ""
@@ -105,7 +107,7 @@ class Session:
     def open(self) -> None:
         """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
         with self._stage(Stage.DNS):
-            addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS))
+            addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up)
             self._note = ", ".join(str(where[0]) for _family, where in addresses)
         with self._stage(Stage.CONNECT):
             self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
@@ -200,7 +202,7 @@ class Session:
         """Whether a ClientHello on a fresh connection is answered: the port then waits for TLS, not for a greeting."""
         try:
             deadline = self._deadline.at_most(_SILENCE_SECONDS)
-            sock = dial.race(dial.resolve(self.server.host, self.server.port, deadline), deadline)
+            sock = dial.race(dial.resolve(self.server.host, self.server.port, deadline, self._look_up), deadline)
             sock.settimeout(deadline.remaining())
         except OSError:
             return False

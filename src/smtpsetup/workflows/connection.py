@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from smtpsetup import addresses
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.account import Account
+    from smtpsetup.transport.dial import LookUp
     from smtpsetup.transport.session import StageResult
 
 
@@ -45,4 +47,14 @@ def session_for(
         policy=policy,
         on_stage=on_stage,
         trace=trace,
+        look_up=_look_up(),
     )
+
+
+def _look_up() -> LookUp | None:
+    """The system finds hosts, unless the person named another name server: only then is dnspython worth its import."""
+    if not os.environ.get("SMTPSETUP_NAMESERVER"):
+        return None
+    from smtpsetup.discovery.dns import configured_look_up  # see above
+
+    return configured_look_up()
