@@ -51,6 +51,7 @@ class Home:
     path: Path
     env: dict[str, str]
     disk_is_full: bool = False
+    prefix: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -60,7 +61,7 @@ class Home:
         """Run smtpsetup with these arguments, nobody at the terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         done = subprocess.run(
-            [sys.executable, "-m", "smtpsetup", *arguments],
+            [*self.prefix, sys.executable, "-m", "smtpsetup", *arguments],
             env=self._env(env),
             cwd=self.path,
             input=data,
@@ -101,12 +102,13 @@ def _no_file_may_grow() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path, name_server: str) -> Home:
     """A new home."""
     path = tmp_path / "home"
     path.mkdir()
     passed_on = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_"))}
-    env = {"HOME": str(path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONWARNINGS": "error", **passed_on}
+    env = {"HOME": str(path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONWARNINGS": "error", "SMTPSETUP_NAMESERVER": name_server}
+    env |= passed_on
     return Home(path, env)
 
 

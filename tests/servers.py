@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+import dns.message
 import pytest
 import trustme
 
@@ -263,6 +264,22 @@ def keyring(bus: Keyring) -> Keyring:
     """An unlocked keyring."""
     bus.start()
     return bus
+
+
+@pytest.fixture(scope="session")
+def name_server() -> Iterator[str]:
+    """A name server on which every name exists and none has a record, as HOST:PORT."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    query, peer = sock.recvfrom(4096)
+                    sock.sendto(dns.message.make_response(dns.message.from_wire(query)).to_wire(), peer)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 class ScriptedServer:

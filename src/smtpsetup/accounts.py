@@ -27,11 +27,12 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The accounts by name, and the name of the default one or `""`."""
+    """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain."""
 
     path: Path
     accounts: dict[str, Account]
     default: str
+    ispdb: bool = True
 
     def account(self, name: str | None) -> Account:
         """The account of that name or, where it is the only one, of that address; without a name the default one.
@@ -65,7 +66,7 @@ def load(path: Path) -> Config:
 def _config(text: str, path: Path) -> Config:
     table = _parse(text, path)
     accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
-    return Config(path, accounts, table.get("default", ""))
+    return Config(path, accounts, table.get("default", ""), table.get("ispdb", True))
 
 
 def save(path: Path, account: Account, *, make_default: bool) -> None:
@@ -165,6 +166,8 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     default = table.get("default", "")
     if not isinstance(default, str):
         raise _invalid(path, _("{key} must be a string").format(key="default"))
+    if not isinstance(table.get("ispdb", True), bool):
+        raise _invalid(path, _("{key} must be true or false").format(key="ispdb"))
     return table
 
 

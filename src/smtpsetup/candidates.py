@@ -30,6 +30,16 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known about sending from an address before anything is typed: servers and proofs best first; None where only the person can say."""
+
+    servers: tuple[Server, ...]
+    username: str | None
+    username_note: str
+    auth: tuple[Auth, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """Settings as far as they are known; None where only the person can say."""
 
@@ -113,19 +123,24 @@ def username_for(address: Address, provider: Provider | None) -> tuple[str | Non
     return name, (provider.username.note if provider and provider.username.note else note)
 
 
-def propose(address: Address, provider: Provider | None, typed: Overrides) -> Proposal:
-    """The settings to use: what was typed wins, then the provider's row, then the usual values (RFC 8314 section 3)."""
+def known_for(address: Address, provider: Provider | None) -> Known:
+    """What the provider's row says; without one, what is usual."""
     username, note = username_for(address, provider)
-    auth = typed.auth or (provider.auth[0] if provider and provider.auth else Auth.PASSWORD)
+    return Known(servers_for(address, provider) if provider else (), username, note, provider.auth if provider else ())
+
+
+def propose(known: Known, typed: Overrides) -> Proposal:
+    """The settings to use: what was typed wins, then what is known, then the usual values (RFC 8314 section 3)."""
+    username, note = known.username, known.username_note
+    auth = typed.auth or next(iter(known.auth), Auth.PASSWORD)
     if typed.username is not None:
         username, note = typed.username, ""
     if auth is Auth.NONE:
         username, note = "", ""
-    return Proposal(_server(address, provider, typed), username, note, auth)
+    return Proposal(_server(known.servers, typed), username, note, auth)
 
 
-def _server(address: Address, provider: Provider | None, typed: Overrides) -> Server | None:
-    known = servers_for(address, provider) if provider else ()
+def _server(known: tuple[Server, ...], typed: Overrides) -> Server | None:
     fits = [
         server
         for server in known

@@ -25,6 +25,7 @@ _ROW: dict[str, tuple[type, bool]] = {
     "name": (str, True),
     "domains": (list, True),
     "mx_suffixes": (list, True),
+    "signs": (list, False),
     "often_mistyped": (list, False),
     "status": (str, True),
     "servers": (list, True),
@@ -45,6 +46,8 @@ _TEXT: dict[str, tuple[type, bool]] = {"en": (str, True), "sv": (str, True), "fr
 _USERNAME: dict[str, tuple[type, bool]] = {"form": (str, True), "value": (str, False), "label": (dict, False), "note": (dict, False)}
 _ENABLE: dict[str, tuple[type, bool]] = {"url": (str, True), "steps": (list, True)}
 _LIMITS: dict[str, tuple[type, bool]] = {**dict.fromkeys(LIMITS, (int, False)), "note": (dict, False)}
+_SIGN: dict[str, tuple[type, bool]] = {"type": (str, True), "name": (str, True), "value": (str, True)}
+SIGN_TYPES = ("CNAME", "TXT")
 _REFUSAL: dict[str, tuple[type, bool]] = {
     "code": (int, True),
     "enhanced": (str, False),
@@ -116,6 +119,9 @@ def _parts(row: dict[str, Any]) -> Iterator[str]:
     enable = row.get("enable", {"url": "", "steps": []})
     yield from _shape("enable.", enable, _ENABLE)
     yield from _shape("limits.", row.get("limits", {}), _LIMITS)
+    for number, sign in enumerate(row.get("signs", ()), start=1):
+        wrong = [*_shape(f"signs[{number}].", sign, _SIGN)]
+        yield from wrong or _choice(f"signs[{number}].type", sign["type"], SIGN_TYPES)
     for number, refusal in enumerate(row.get("refusals", ()), start=1):
         wrong = [*_shape(f"refusals[{number}].", refusal, _REFUSAL)]
         yield from wrong or _choice(f"refusals[{number}].error", refusal["error"], ERROR_CODES)

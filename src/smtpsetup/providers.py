@@ -32,6 +32,23 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """A DNS record of a provider's customers: `type` (CNAME or TXT) at `name` below the domain, `""` for the domain itself.
+
+    `value` is where a CNAME points, or a word of the text.
+    """
+
+    type: str
+    name: str
+    value: str
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it says no more than that the provider may send for the domain."""
+        return not self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Username:
     """The form of a provider's login name; `label` is the provider's word for one that only the customer knows."""
 
@@ -49,6 +66,7 @@ class Provider:
     name: str
     domains: tuple[str, ...]
     mx_suffixes: tuple[str, ...]
+    signs: tuple[Sign, ...]
     often_mistyped: tuple[str, ...]
     status: Status
     servers: tuple[Server, ...]
@@ -107,21 +125,35 @@ class Table:
         wanted = name.strip().lower()
         return self.by_id(wanted) or next((row for row in self.all() if wanted in (row.name.lower(), *row.domains)), None)
 
-    def by_server_host(self, host: str) -> Provider | None:
-        """The provider that a submission host belongs to, or None."""
-        for row in (*self._own.values(), *self._shipped_with(host)):
-            if any(server.host == host for server in row.servers):
-                return row
+    def by_server_host(self, host: str, domain: str = "") -> Provider | None:
+        """The provider that a submission host belongs to, or None. Where several share it: the one whose customers have domains like `domain`."""
+        rows = [row for row in (*self._own.values(), *self._shipped_with(host)) if any(server.host == host for server in row.servers)]
+        return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
+
+    def by_mx_host(self, host: str) -> Provider | None:
+        """The provider that a domain's MX host (lower case) belongs to, by the longest suffix that a row has, or None."""
+        labels = host.split(".")
+        for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
+            for row in (*self._own.values(), *self._shipped_with(suffix)):
+                if suffix in row.mx_suffixes:
+                    return row
         return None
+
+    def with_signs(self) -> tuple[Provider, ...]:
+        """The rows that say how their customers' DNS gives them away."""
+        return (*(row for row in self._own.values() if row.signs), *self._shipped_holding("\nsigns = ["))
 
     def all(self) -> tuple[Provider, ...]:
         """Every row, those of the user's and the system's files first."""
         return (*self._own.values(), *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own))
 
     def _shipped_with(self, value: str) -> Iterator[Provider]:
-        """Rows whose text holds `value` as a quoted string: parsing one row instead of all is what keeps `identify` quick."""
-        quoted = f'"{value}"'
-        position = self._text.find(quoted)
+        """Rows that hold `value` as a quoted string."""
+        return self._shipped_holding(f'"{value}"')
+
+    def _shipped_holding(self, wanted: str) -> Iterator[Provider]:
+        """Rows by a piece of their text: parsing one row instead of all is what keeps `identify` quick."""
+        position = self._text.find(wanted)
         while position >= 0:
             start = self._text.rfind("\n" + _ROW_HEADER, 0, position) + 1
             end = self._text.find("\n" + _ROW_HEADER, position)
@@ -129,7 +161,7 @@ class Table:
             for row in _rows(self._text[start:end], self._shipped_file, self._today):
                 if row.id not in self._own:
                     yield row
-            position = self._text.find(quoted, end)
+            position = self._text.find(wanted, end)
 
 
 def shipped_table() -> str:
@@ -208,6 +240,7 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         name=row["name"],
         domains=tuple(row["domains"]),
         mx_suffixes=tuple(row["mx_suffixes"]),
+        signs=tuple(Sign(sign["type"], sign["name"], sign["value"]) for sign in row.get("signs", ())),
         often_mistyped=tuple(row.get("often_mistyped", ())),
         status=Status(row["status"]),
         servers=tuple(Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]),

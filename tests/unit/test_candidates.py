@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from smtpsetup import addresses
-from smtpsetup.candidates import InvalidHostError, Overrides, checked_host, is_loopback, propose, username_for
+from smtpsetup.candidates import InvalidHostError, Overrides, checked_host, is_loopback, known_for, propose, username_for
 from smtpsetup.model import Auth, Security, Server
 from smtpsetup.providers import Provider, Table
 
@@ -35,16 +35,16 @@ def row(provider_id: str) -> Provider:
     ],
 )
 def test_the_server_follows_what_was_typed_then_the_row_then_the_usual_values(typed: Overrides, server: Server) -> None:
-    assert propose(OWN, row("one-com"), typed).server == server
+    assert propose(known_for(OWN, row("one-com")), typed).server == server
 
 
 def test_without_a_row_and_a_host_no_server_is_made_up() -> None:
-    assert propose(OWN, None, Overrides(port=587)).server is None
+    assert propose(known_for(OWN, None), Overrides(port=587)).server is None
 
 
 def test_plaintext_is_never_proposed_unless_asked_for() -> None:
     for port in (None, 25, 465, 587, 2525, 1025):
-        server = propose(OWN, None, Overrides(host="mail.example.com", port=port)).server
+        server = propose(known_for(OWN, None), Overrides(host="mail.example.com", port=port)).server
         assert server
         assert server.security is not Security.NONE
 
@@ -68,9 +68,9 @@ def test_the_login_has_the_form_that_the_provider_wants(address: str, provider_i
 
 
 def test_a_typed_login_and_proof_win() -> None:
-    proposal = propose(OWN, row("one-com"), Overrides(username="kund1", auth=Auth.TOKEN))
+    proposal = propose(known_for(OWN, row("one-com")), Overrides(username="kund1", auth=Auth.TOKEN))
     assert (proposal.username, proposal.auth) == ("kund1", Auth.TOKEN)
-    assert propose(OWN, row("one-com"), Overrides(auth=Auth.NONE)).username == ""
+    assert propose(known_for(OWN, row("one-com")), Overrides(auth=Auth.NONE)).username == ""
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def _remember(state: State, account: Account) -> None:
 
 
 def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
-    provider = state.provider(account.provider, account.server.host)
+    provider = state.provider(account)
     if state.json:
         return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
     with views.stages.StageTable(planned_stages(account, login_only=login_only), live=not state.verbose) as table:

@@ -10,10 +10,10 @@ import click
 
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
-from smtpsetup.candidates import DEFAULT_PORTS, Overrides, is_loopback, propose, usual_security
+from smtpsetup.candidates import DEFAULT_PORTS, Known, Overrides, is_loopback, known_for, propose, usual_security
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
-from smtpsetup.cli.identify import find
+from smtpsetup.cli.identify import Search, find
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
@@ -23,13 +23,14 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Security, Server
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.configure import oauth2_required, save
-from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
+from smtpsetup.workflows.identify import UnknownDomainError, addresses_shown, said_by, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
     from smtpsetup.candidates import Proposal
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider, Table
+    from smtpsetup.workflows.identify import Identification
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,18 @@ class _Options:
     tls_fingerprint: str | None
     make_default: bool
     no_verify: bool
+    accept_host: str | None
+    no_ispdb: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """Whose mail it is: the address, its provider where one is known, what was found out about it, and the account there is already."""
+
+    address: Address
+    provider: Provider | None = None
+    found: Identification | None = None
+    existing: Account | None = None
 
 
 @click.command("configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."))
@@ -66,6 +79,8 @@ class _Options:
 @click.option("--tls-fingerprint", type=FingerprintType(), help=_("Trust only the certificate with this SHA-256."))
 @click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
 @click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
+@click.option("--accept-host", type=HostType(), metavar="HOST", help=_("Agree to this host, where only the DNS, a third party or a guess names it."))
+@click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain."))
 @secret_options
 @common_options
 @click.pass_obj
@@ -79,8 +94,9 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    entered, provider, existing = _who(state, address, options, will_type=source is None and options.auth != Auth.NONE)
-    account = _account(state, entered, provider, existing, options)
+    subject = _who(state, address, options, will_type=source is None and options.auth != Auth.NONE)
+    account = _account(state, subject, options)
+    existing = subject.existing
     # a saved password goes to the server that it was saved for, and to no other one without being named again
     reuse = source is None and existing is not None and existing.auth is not Auth.NONE and existing.server.host == account.server.host
     if reuse and existing:
@@ -92,37 +108,38 @@ def configure_command(
     # a place that cannot be read here, such as a unit's credential, need not be read to be saved
     secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
-        secret = prove(state, account, secret, provider, is_saved=existing is not None, may_retype=asked)
+        secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked)
     _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
 
 
-def _who(state: State, address: str | None, options: _Options, *, will_type: bool) -> tuple[Address, Provider | None, Account | None]:
-    """The address, its provider where one is known, and the account of that name where there is one already.
+def _who(state: State, address: str | None, options: _Options, *, will_type: bool) -> _Subject:
+    """Whose mail it is, as far as it was typed, saved or can be found out.
 
     A person who `will_type` a password should learn that the keyring cannot be used before answering anything.
     """
     entered = _address(state, address)
     accounts = state.config().accounts
     existing = accounts.get(options.name or str(entered))
-    provider = None
+    subject = _Subject(entered, existing=existing)
     if options.provider_id:
         provider = state.table().by_name(options.provider_id)
         if provider is None:
             raise click.BadParameter(_no_such_provider(state.table(), options.provider_id), param_hint="--provider")
+        subject = replace(subject, provider=provider)
     elif options.host:
-        provider = None if is_loopback(options.host) else state.table().by_server_host(options.host)
+        subject = replace(subject, provider=None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain))
     elif existing:
-        provider = state.provider(existing.provider, existing.server.host)
+        subject = replace(subject, provider=state.provider(existing))
     else:
-        entered, provider = _identified(state, entered, will_type=will_type)
-        existing = accounts.get(options.name or str(entered))
-    if will_type and not existing and state.may_ask:
+        subject = _identified(state, entered, options, will_type=will_type)
+        subject = replace(subject, existing=accounts.get(options.name or str(subject.address)))
+    if will_type and not subject.existing and state.may_ask:
         credentials.prepare_keyring(may_prompt=True)
-    if existing and state.may_ask:
-        question = _("The account {name} exists already. Change it?").format(name=existing.name)
+    if subject.existing and state.may_ask:
+        question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
         if not confirm(question, default=True):
             raise click.Abort
-    return entered, provider, existing
+    return subject
 
 
 def _address(state: State, address: str | None) -> Address:
@@ -137,22 +154,22 @@ def _address(state: State, address: str | None) -> Address:
             _show(error)
 
 
-def _identified(state: State, entered: Address, *, will_type: bool) -> tuple[Address, Provider | None]:
-    """What the table says, shown to a person. Where it says nothing, a person may know the server."""
+def _identified(state: State, entered: Address, options: _Options, *, will_type: bool) -> _Subject:
+    """What was found out, shown to a person. Where nothing was, a person may know the server."""
     try:
-        found = find(state, str(entered))
+        found = find(state, str(entered), Search(ask_ispdb=not options.no_ispdb))
     except UnknownDomainError as error:
-        if not state.may_ask:
+        if not state.may_ask or error.code == "dns.not-found":
             raise
         if will_type:
             credentials.prepare_keyring(may_prompt=True)
-        return entered, _ask_provider(state, error)
+        return _Subject(entered, _ask_provider(state, error))
     if state.may_ask:
         views.human.identification(found, stderr=True)
     refusal = without_smtp(found)
     if refusal:
         raise refusal
-    return found.address, found.provider
+    return _Subject(found.address, found.provider, found)
 
 
 def _ask_provider(state: State, unknown: UnknownDomainError) -> Provider | None:
@@ -180,15 +197,19 @@ def _no_such_provider(table: Table, name: str) -> str:
     return f"{text} {_('Did you mean {names}?').format(names=', '.join(close))}" if close else text
 
 
-def _account(state: State, address: Address, provider: Provider | None, existing: Account | None, options: _Options) -> Account:
+def _account(state: State, subject: _Subject, options: _Options) -> Account:
     """The account as far as it can be known before the login, missing parts asked for."""
-    proposal = _proposal(address, provider, existing, options)
+    address, provider, existing = subject.address, subject.provider, subject.existing
+    proposal = _proposal(subject, options)
     server = proposal.server or _ask_server(state, options)
+    if subject.found:
+        _confirm_host(state, subject.found, server, options.accept_host)
     if server.security is Security.NONE and not is_loopback(server.host):
         raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
     auth = proposal.auth
     if auth is Auth.OAUTH2:
-        possible = [kind for kind in provider.auth if kind is not Auth.OAUTH2] if provider and not options.auth else []
+        offered = subject.found.auth if subject.found else provider.auth if provider else ()
+        possible = [kind for kind in offered if kind is not Auth.OAUTH2 and not options.auth]
         if not possible:
             raise _without_oauth2(server, provider)
         auth = possible[0]
@@ -210,8 +231,32 @@ def _account(state: State, address: Address, provider: Provider | None, existing
     )
 
 
-def _proposal(address: Address, provider: Provider | None, existing: Account | None, options: _Options) -> Proposal:
-    """What was typed, then what is saved, then what the table says."""
+def _confirm_host(state: State, found: Identification, server: Server, accepted: str | None) -> None:
+    """A password goes to a host that somebody vouches for, or to which the person says yes. Raises SmtpsetupError, click.Abort."""
+    if accepted == server.host or not found.is_unconfirmed(server.host):
+        return
+    if state.may_ask and accepted is None:
+        views.human.note(
+            _("The server is outside {domain}, and nobody that cannot be impersonated vouches for it.").format(domain=found.address.unicode_domain)
+        )
+        if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
+            raise click.Abort
+        return
+    domain = addresses_shown(found.address)
+    raise SmtpsetupError(
+        "config.invalid",
+        _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain),
+        causes=(said_by(found),),
+        hints=(
+            _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(address=found.address),
+            _("Then agree to it: `smtpsetup configure {address} --accept-host {host}`.").format(address=found.address, host=server.host),
+        ),
+    )
+
+
+def _proposal(subject: _Subject, options: _Options) -> Proposal:
+    """What was typed, then what is saved, then what was found out."""
+    existing, found = subject.existing, subject.found
     security = Security(options.security) if options.security else None
     typed = Overrides(options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None)
     if existing and not (options.host or options.provider_id):
@@ -224,7 +269,10 @@ def _proposal(address: Address, provider: Provider | None, existing: Account | N
         )
     if existing and not options.provider_id:
         typed = replace(typed, username=typed.username or existing.username or None, auth=typed.auth or existing.auth)
-    return propose(address, provider, typed)
+    if found and options.accept_host in {server.host for server in found.servers}:
+        typed = replace(typed, host=options.accept_host)
+    known = Known(found.servers, found.username, found.username_note, found.auth) if found else known_for(subject.address, subject.provider)
+    return propose(known, typed)
 
 
 def _without_oauth2(server: Server, provider: Provider | None) -> SmtpsetupError:

@@ -2,49 +2,127 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup import addresses
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.workflows.identify import Identification
 
+LOOK_UP_SECONDS = 10.0
+_LONGEST_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How far to look for a domain that the table does not know."""
+
+    offline: bool = False
+    ask_all: bool = False
+    seconds: float = LOOK_UP_SECONDS
+    ask_ispdb: bool = True
+
 
 @click.command("identify", help=_("Say who runs an address's mail, which server to use and what to switch on first."))
 @click.argument("address")
-@click.option("--offline", is_flag=True, expose_value=False, help=_("Use the provider table alone. This version always does."))
+@click.option("--offline", is_flag=True, help=_("Use the provider table alone; ask nobody."))
+@click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
+@click.option(
+    "--timeout",
+    "seconds",
+    type=click.FloatRange(0.1, _LONGEST_SECONDS),
+    default=LOOK_UP_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help=_("Look no longer than this."),
+)
+@click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain."))
 @common_options
 @click.pass_obj
-def identify_command(state: State, address: str) -> None:
+def identify_command(state: State, address: str, offline: bool, ask_all: bool, seconds: float, no_ispdb: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917  click passes its options by name
     """Parse, identify, render."""
-    found = find(state, address)
-    error = without_smtp(found)
+    try:
+        found = find(state, address, Search(offline, ask_all, seconds, not no_ispdb))
+    except UnknownDomainError as error:
+        if ask_all and error.discovery:
+            _show_sources(state, error)
+        raise
+    refusal = without_smtp(found)
     if state.json:
-        view = views.json.identification(found)
-        if error is None:
+        view = views.json.identification(found, with_candidates=ask_all)
+        if refusal is None:
             state.write_json(view)
             return
-        error.result = view
+        refusal.result = view
     else:
         views.human.identification(found)
-    if error:
-        raise error
+        if ask_all and found.discovery:
+            views.sources.sources(found.discovery)
+    if refusal:
+        raise refusal
 
 
-def find(state: State, address: str) -> Identification:
-    """Identify an address; for a slip of the keyboard, ask a person whether the domain next to it was meant."""
+def _show_sources(state: State, error: UnknownDomainError) -> None:
+    if error.discovery is None:
+        return
+    if state.json:
+        error.result = views.json.sources(error.discovery)
+    else:
+        views.sources.sources(error.discovery)
+
+
+def find(state: State, text: str, search: Search) -> Identification:
+    """Identify an address: from the table, else from everyone who may know.
+
+    For a slip of the keyboard a person is asked whether the domain next to it was meant.
+    """
     table = state.table()
     try:
-        return identify(address, table)
+        found = identify(text, table)
     except UnknownDomainError as error:
-        if error.suggestion is None or not state.may_ask:
+        if error.suggestion and state.may_ask and confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True):
+            return identify(error.suggestion, table)
+        if search.offline or not _can_be_looked_up(text):
             raise
-        if not confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True):
-            raise
-        return identify(error.suggestion, table)
+    else:
+        if search.offline or not search.ask_all:
+            return found
+    return _looked_up(state, text, search)
+
+
+def _can_be_looked_up(text: str) -> bool:
+    """Whether a domain is a name on the internet, neither one of this machine's network nor an address in brackets."""
+    domain = addresses.parse(text).domain
+    return "." in domain and not domain.startswith("[")
+
+
+def _looked_up(state: State, text: str, search: Search) -> Identification:
+    from smtpsetup.workflows.discover import discover  # only unknown domains pay for it
+
+    address = addresses.parse(text)
+    ask_ispdb = search.ask_ispdb and _config_allows_ispdb(state)
+    if state.json or not sys.stderr.isatty():
+        return discover(address, state.table(), seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all)
+    with views.sources.Searching(address) as searching:
+        return discover(address, state.table(), seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, on_report=searching.update)
+
+
+def _config_allows_ispdb(state: State) -> bool:
+    """The `ispdb` key of the configuration; without a home there is none."""
+    try:
+        file = state.config_file
+    except SmtpsetupError:
+        return True
+    from smtpsetup import accounts  # as above
+
+    return accounts.load(file).ispdb

@@ -135,7 +135,7 @@ def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes
 def _provider(state: State, account: Account) -> Provider | None:
     """Who runs the account's server, for a better explanation. A broken table of the person's own must not hide what became of the mail."""
     try:
-        return state.provider(account.provider, account.server.host)
+        return state.provider(account)
     except SmtpsetupError:
         return None
 

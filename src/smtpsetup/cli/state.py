@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from smtpsetup.account import Account
     from smtpsetup.accounts import Config
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.providers import Provider, Table
@@ -60,12 +61,13 @@ class State:
 
         return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
 
-    def provider(self, provider_id: str, host: str) -> Provider | None:
+    def provider(self, account: Account) -> Provider | None:
         """The provider of an account: by its id, else by its server."""
         table = self.table()
-        if provider_id:
-            return table.by_id(provider_id)
-        return None if is_loopback(host) else table.by_server_host(host)
+        if account.provider:
+            return table.by_id(account.provider)
+        host = account.server.host
+        return None if is_loopback(host) else table.by_server_host(host, account.address.rpartition("@")[2])
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Security, Status
-from smtpsetup.workflows.identify import addresses_shown
+from smtpsetup.workflows.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -126,23 +126,42 @@ def _auth_line(auths: tuple[Auth, ...]) -> str:
 def identification(found: Identification, *, stderr: bool = False) -> None:
     """`identify`, and what `configure` shows before it asks."""
     provider = found.provider
-    rows: list[tuple[str, RenderableType]] = [(_("Provider"), Text(provider.name, style="bold"))]
+    rows: list[tuple[str, RenderableType]] = [
+        (_("Provider"), Text(provider.name if provider else _("not in the table"), style="bold" if provider else "dim"))
+    ]
     if found.address.domain != found.address.unicode_domain:
         rows.append((_("Domain"), addresses_shown(found.address)))
     for number, server in enumerate(found.servers[:2]):
         rows.append((_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green")))
     if found.servers:
-        rows.append((_("Login"), (found.username if found.username is not None else provider.username.label) or _("none")))
+        rows.append((_("Login"), (found.username if found.username is not None else provider.username.label if provider else "") or _("none")))
         if found.username_note:
             rows.append(("", Text(found.username_note, style="dim")))
-        rows.append((_("Proof"), _auth_line(provider.auth)))
-    rows.append((_("Status"), _status_line(provider.status)))
-    if provider.auth == (Auth.OAUTH2,):
-        rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
-    show(
-        Group(Text(str(found.address), style="bold"), _indented(_fields(rows)), *_provider_facts(provider, with_notes=bool(found.servers))),
-        stderr=stderr,
+        rows.append((_("Proof"), _auth_line(found.auth)))
+    rows.append(
+        (_("Status"), _status_line(provider.status) if provider else Text(_("not proved yet: `smtpsetup configure` does that"), style="yellow"))
     )
+    if found.auth == (Auth.OAUTH2,):
+        rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
+    parts: list[RenderableType] = [Text(str(found.address), style="bold")]
+    if found.best:
+        parts.append(_indented(prose(said_by(found))))
+    parts.append(_indented(_fields(rows)))
+    if found.remarks:
+        parts += [Text(), _indented(_list("•", found.remarks))]
+    if found.needs_confirmation:
+        parts += [
+            Text(),
+            _indented(
+                prose(
+                    _("{host} is outside {domain}: make sure that it is your provider's before you give it a password.").format(
+                        host=found.servers[0].host, domain=found.address.unicode_domain
+                    ),
+                    "yellow",
+                )
+            ),
+        ]
+    show(Group(*parts, *(_provider_facts(provider, with_notes=bool(found.servers)) if provider else ())), stderr=stderr)
 
 
 def provider(row: Provider) -> None:

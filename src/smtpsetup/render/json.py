@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
+    from smtpsetup.discovery.look_up import Discovery
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.failure import Reply
     from smtpsetup.model import Server
@@ -64,27 +65,73 @@ def server(value: Server) -> dict[str, object]:
     return {"host": value.host, "port": value.port, "security": str(value.security)}
 
 
-def identification(found: Identification) -> dict[str, object]:
-    """`identify`."""
+def identification(found: Identification, *, with_candidates: bool = False) -> dict[str, object]:
+    """`identify`; with `--all` every candidate and what each source said, too."""
     provider = found.provider
-    notes = [*provider.notes, provider.from_policy] if provider.from_policy else list(provider.notes)
-    return {
+    notes = [*found.remarks]
+    if provider:
+        notes += [*provider.notes, *([provider.from_policy] if provider.from_policy else [])]
+    view: dict[str, object] = {
         "address": str(found.address),
         "domain": found.address.domain,
-        "provider": {"id": provider.id, "name": provider.name},
+        "provider": {"id": provider.id, "name": provider.name} if provider else None,
         "source": found.source,
-        "confidence": provider.confidence,
+        "confidence": found.confidence,
         "servers": [server(value) for value in found.servers],
         "username": found.username,
         "username_note": found.username_note,
-        "auth": [str(auth) for auth in provider.auth],
-        "status": str(provider.status),
-        "enable": {"steps": list(provider.enable_steps), "url": provider.enable_url or None},
-        "limits": dict(provider.limits),
+        "auth": [str(auth) for auth in found.auth],
+        "status": str(provider.status) if provider else "ok",
+        "enable": {"steps": list(provider.enable_steps) if provider else [], "url": (provider.enable_url or None) if provider else None},
+        "limits": dict(provider.limits) if provider else {},
         "notes": notes,
-        "docs_url": provider.docs_url or None,
-        "last_checked": provider.last_checked.isoformat(),
+        "docs_url": (provider.docs_url or None) if provider else None,
+        "last_checked": found.last_checked.isoformat(),
         "needs_confirmation": found.needs_confirmation,
+    }
+    if with_candidates and found.discovery:
+        view |= sources(found.discovery)
+    elif with_candidates:
+        view |= {"candidates": [_table_candidate(found)], "sources": []}
+    return view
+
+
+def _table_candidate(found: Identification) -> dict[str, object]:
+    return {
+        "source": found.source,
+        "trust": "table",
+        "origin": found.provider.file if found.provider else "",
+        "provider": found.provider.id if found.provider else None,
+        "servers": [server(value) for value in found.servers],
+        "username": found.username,
+        "auth": [str(auth) for auth in found.auth],
+        "agrees": True,
+    }
+
+
+def sources(discovery: Discovery) -> dict[str, object]:
+    """What discovery found, best first, and how each source answered. `agrees` tells whether a candidate means the same provider as the best."""
+    from smtpsetup.discovery.look_up import agree  # only answers that were discovered come here
+
+    best = discovery.candidates[0] if discovery.candidates else None
+    return {
+        "candidates": [
+            {
+                "source": str(one.source),
+                "trust": str(one.trust),
+                "origin": one.origin,
+                "provider": one.provider.id if one.provider else None,
+                "servers": [server(value) for value in one.servers],
+                "username": one.username,
+                "auth": [str(auth) for auth in one.auth],
+                "agrees": best is None or agree(best, one),
+            }
+            for one in discovery.candidates
+        ],
+        "sources": [
+            {"source": str(report.source), "origin": report.origin, "outcome": str(report.outcome), "ms": report.ms, "detail": report.detail}
+            for report in discovery.reports
+        ],
     }
 
 

@@ -1,0 +1,100 @@
+"""What a source said about a domain's outgoing server, and what vouches for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpsetup.model import Auth, Server
+    from smtpsetup.providers import Provider
+
+
+class Source(StrEnum):
+    """Where an answer came from (CONTRACT section 3)."""
+
+    TABLE = "table"
+    PACC = "pacc"
+    MX = "mx"
+    AUTOCONFIG = "autoconfig"
+    ISPDB = "ispdb"
+    SRV = "srv"
+    PROBE = "probe"
+
+
+class Trust(StrEnum):
+    """What binds an answer to the address's domain, the strongest first."""
+
+    TABLE = "table"
+    TLS = "tls"  # fetched over HTTPS from a name below the domain
+    THIRD_PARTY = "third-party"
+    DNS = "dns"  # unsigned DNS alone, or a redirect to another owner's host
+    GUESS = "guess"
+
+    @property
+    def vouches(self) -> bool:
+        """Whether a host outside the domain that it names may get a password unasked."""
+        return self in (Trust.TABLE, Trust.TLS)
+
+
+class Rank(IntEnum):
+    """How plausible an answer is, the best first. What stands where, and why, is in docs/discovery.md."""
+
+    TABLE = 0
+    PACC = 1
+    MX = 2
+    MAILBOX_BEHIND_FILTER = 3
+    AUTOCONFIG = 4
+    WELL_KNOWN = 5
+    ISPDB = 6
+    SRV = 7
+    REDIRECTED = 8
+    SIGNS = 9
+    MX_AUTOCONFIG = 10
+    MX_ISPDB = 11
+    PROBE = 12
+
+
+class Outcome(StrEnum):
+    """How asking a source ended."""
+
+    FOUND = "found"
+    ABSENT = "absent"  # it has nothing to say about the domain
+    REFUSED = "refused"  # it said something that must not be used
+    FAILED = "failed"  # it could not be asked
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Settings from one source. `origin` is the record or address they were read from.
+
+    `username` is filled in for the address, None where the source does not say; `auth` is empty where it does not say.
+    """
+
+    source: Source
+    trust: Trust
+    rank: Rank
+    origin: str
+    servers: tuple[Server, ...]
+    provider: Provider | None = None
+    username: str | None = None
+    auth: tuple[Auth, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The servers' hosts, each once."""
+        return tuple(dict.fromkeys(server.host for server in self.servers))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of asking one source. `ms` is how long it took in milliseconds, `detail` a few words for people."""
+
+    source: Source
+    origin: str
+    outcome: Outcome
+    ms: float
+    detail: str = ""
+    candidates: tuple[Candidate, ...] = ()

@@ -1,0 +1,236 @@
+"""Asking every source at once and giving the best answer as soon as no better one can come."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from smtpsetup.candidates import servers_for
+from smtpsetup.discovery.dns import DnsStatus
+from smtpsetup.discovery.fetch import FetchError
+from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
+from smtpsetup.discovery.mail_exchange import first_steps, guess_step
+from smtpsetup.discovery.probe import Probed, probe
+from smtpsetup.discovery.settings import UnusableError
+from smtpsetup.discovery.steps import GRACE_SECONDS, Circumstances, Finding, MailRoute, side_by_side
+from smtpsetup.discovery.suffixes import registrable
+from smtpsetup.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.discovery.steps import Step
+    from smtpsetup.model import Server
+    from smtpsetup.providers import Provider
+    from smtpsetup.transport.dial import Deadline
+
+_SOURCE_SECONDS = 5.0  # for one source
+_GUESS_AFTER_SECONDS = 2.0  # without any answer before the usual names are tried beside what is still awaited
+_RIVAL_SECONDS = 3.0
+_TICK_SECONDS = 0.1  # between two looks at the clock
+_OWN_WORD = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What came of it: the candidates, best first, every source's report, and where the domain's mail goes (None if that was not learned).
+
+    `rival` is a candidate of the domain's own that names another provider than the best one; `was_cut_short` tells that the deadline
+    passed before every source had answered, `dns_failed` that name servers gave no answer.
+    """
+
+    candidates: tuple[Candidate, ...]
+    reports: tuple[Report, ...]
+    route: MailRoute | None
+    rival: Candidate | None
+    was_cut_short: bool
+    dns_failed: bool
+
+
+@dataclass
+class _Progress:
+    """What is known so far, and what is still awaited."""
+
+    circumstances: Circumstances
+    answers: queue.SimpleQueue[tuple[Step, float, Finding | Exception]] = field(default_factory=queue.SimpleQueue)
+    pending: list[Step] = field(default_factory=list)
+    postponed: list[Step] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    route: MailRoute | None = None
+    dns_failed: bool = False
+    best_since: float = 0.0
+    has_guessed: bool = False
+
+    @property
+    def best(self) -> Candidate | None:
+        return min(self.candidates, key=lambda candidate: candidate.rank, default=None)
+
+    def start(self, step: Step) -> None:
+        """Ask a source, in a thread that does not hold up the end of the process."""
+        self.pending.append(step)
+        own = replace(self.circumstances, deadline=self.circumstances.deadline.at_most(_SOURCE_SECONDS))
+
+        def work() -> None:
+            started = time.monotonic()
+            finding: Finding | Exception
+            try:
+                finding = step.ask(own, step)
+            except UnusableError as error:
+                finding = Finding(Outcome.REFUSED, str(error))
+            except FetchError as error:
+                finding = Finding(error.outcome, error.detail)
+            except TimeoutError:
+                finding = Finding(Outcome.TIMEOUT, _("no answer in time"))
+            except Exception as error:  # noqa: BLE001  raised again where it is waited for
+                finding = error
+            self.answers.put((step, time.monotonic() - started, finding))
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def take(self, step: Step, seconds: float, finding: Finding | Exception) -> None:
+        """Note what a source said, and ask on. Raises what was no answer but a fault."""
+        if isinstance(finding, Exception):
+            raise finding
+        self.pending.remove(step)
+        before = self.best
+        found = tuple(_completed(candidate, self.circumstances) for candidate in finding.candidates)
+        self.candidates += found
+        if self.best is not before:
+            self.best_since = time.monotonic()
+        self.route = finding.route or self.route
+        self.dns_failed = self.dns_failed or finding.dns_failed
+        self.reports.append(Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail, found))
+        for follower in finding.next_steps:
+            if follower.source is Source.PROBE:
+                self.postponed.append(follower)
+            else:
+                self.start(follower)
+
+    def is_settled(self) -> bool:
+        """Whether nothing better can come, or what could has had its time.
+
+        A domain that does not exist has no answer, and where the DNS gives none, its hosts cannot be tried either.
+        """
+        best = self.best
+        if best is None:
+            status = self.route.status if self.route else None
+            only_guesses = all(step.source is Source.PROBE for step in self.pending)
+            return status is DnsStatus.NO_NAME or (status is not None and status.is_temporary and self.dns_failed and only_guesses)
+        better = [step for step in self.pending if step.rank < best.rank or (step.rank in _OWN_WORD and not best.trust.vouches)]
+        return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
+
+
+def discover(
+    circumstances: Circumstances,
+    *,
+    ask_all: bool,
+    known: Provider | None = None,
+    on_report: Callable[[Report, int], None] = lambda _report, _left: None,
+) -> Discovery:
+    """Look for the outgoing server of the address's domain.
+
+    `ask_all` waits for every source instead of stopping at the best answer. `known` is the table's row for the domain, where it has one.
+    `on_report` is told of each source that has answered and how many are still awaited.
+    """
+    progress = _Progress(circumstances)
+    if known:
+        row = Candidate(Source.TABLE, Trust.TABLE, Rank.TABLE, known.file, (), known)
+        progress.candidates.append(_completed(row, circumstances))
+    for step in first_steps(circumstances):
+        progress.start(step)
+    guess_at = time.monotonic() + _GUESS_AFTER_SECONDS
+    was_cut_short = False
+    while ask_all or not progress.is_settled():
+        _start_guessing(progress, ask_all=ask_all, is_time=time.monotonic() > guess_at)
+        if not progress.pending:
+            break
+        try:
+            step, seconds, finding = progress.answers.get(timeout=min(_TICK_SECONDS, circumstances.deadline.remaining()))
+        except queue.Empty:
+            continue
+        except TimeoutError:
+            was_cut_short = True
+            break
+        progress.take(step, seconds, finding)
+        on_report(progress.reports[-1], len(progress.pending))
+    return _concluded(progress, was_cut_short=was_cut_short)
+
+
+def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> None:
+    """Try the usual names once nothing else has an answer, or the rest takes long."""
+    if progress.candidates and not ask_all:
+        return
+    if is_time and progress.route is None and registrable(progress.circumstances.domain) and not progress.has_guessed:
+        progress.postponed.append(guess_step(progress.circumstances))
+    if ask_all or is_time or not progress.pending:
+        if progress.postponed and not progress.has_guessed:
+            progress.has_guessed = True
+            progress.start(progress.postponed[0])
+        progress.postponed = []
+
+
+def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
+    circumstances = progress.circumstances
+    candidates = sorted(progress.candidates, key=lambda candidate: candidate.rank)
+    reports = list(progress.reports)
+    reports += [Report(step.source, step.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for step in progress.pending]
+    rival = _rival(candidates)
+    if rival and not was_cut_short:
+        best_works, rival_works = _both_probed(candidates[0], rival, circumstances, reports)
+        if rival_works and not best_works:
+            candidates.remove(rival)
+            candidates.insert(0, rival)
+            rival = candidates[1]
+    return Discovery(tuple(candidates), tuple(reports), progress.route, rival, was_cut_short, progress.dns_failed)
+
+
+def _rival(candidates: list[Candidate]) -> Candidate | None:
+    """The domain's own word where it contradicts a best candidate that rests on the MX: web hosts publish settings for every domain they serve."""
+    if not candidates or candidates[0].rank not in (Rank.MX, Rank.MAILBOX_BEHIND_FILTER):
+        return None
+    return next((one for one in candidates[1:] if one.trust is Trust.TLS and not agree(candidates[0], one)), None)
+
+
+def agree(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates mean the same provider: by the table, or by whose hosts they name."""
+    if one.provider and other.provider and one.provider.id == other.provider.id:
+        return True
+    owners = [{registrable(host) for host in candidate.hosts} - {None} for candidate in (one, other)]
+    return bool(owners[0] & owners[1])
+
+
+def _both_probed(best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[Report]) -> tuple[bool, bool]:
+    """Ask both servers whether they take mail from customers at all; one that does not has lost."""
+    if not best.servers:
+        return True, False
+    deadline = circumstances.deadline.at_most(_RIVAL_SECONDS)
+    started = time.monotonic()
+    servers = (best.servers[0], rival.servers[0])
+    probed = side_by_side({server: _question(server, circumstances, deadline) for server in servers}, deadline)
+    ms = round((time.monotonic() - started) * 1000, 1)
+    for server in servers:
+        seen = probed.get(server)
+        outcome = Outcome.TIMEOUT if seen is None else Outcome.FOUND if seen.works else Outcome.ABSENT
+        reports.append(Report(Source.PROBE, str(server), outcome, ms, seen.detail if seen else _("no answer in time")))
+    works = [server in probed and probed[server].works for server in servers]
+    return works[0], works[1]
+
+
+def _question(server: Server, circumstances: Circumstances, deadline: Deadline) -> Callable[[], Probed]:
+    return lambda: probe(server, circumstances.domain, circumstances.fetcher, deadline)
+
+
+def _completed(candidate: Candidate, circumstances: Circumstances) -> Candidate:
+    """A candidate with its provider's row, where one is known by its servers, and the row's servers, which were checked."""
+    address, table = circumstances.address, circumstances.table
+    provider = candidate.provider or next((row for host in candidate.hosts if (row := table.by_server_host(host, address.domain))), None)
+    if provider is None:
+        return candidate
+    servers = servers_for(address, provider)
+    if not set(candidate.hosts) <= {server.host for server in servers}:
+        return candidate
+    return replace(candidate, provider=provider, servers=servers, username=None, auth=provider.auth)

@@ -1,0 +1,98 @@
+"""The sources that name servers outright: the domain's own files and records, and the public database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.discovery import autoconfig, pacc
+from smtpsetup.discovery.dns import Answer, DnsStatus
+from smtpsetup.discovery.fetch import FetchError
+from smtpsetup.discovery.findings import Outcome, Rank, Trust
+from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
+from smtpsetup.discovery.steps import Finding, found, side_by_side, silence
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Security
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.discovery.dns import Service
+    from smtpsetup.discovery.steps import Circumstances, Step
+    from smtpsetup.model import Server
+
+
+def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
+    """The domain's PACC document. Its digest is asked for first: nearly every domain has none, and then no web server need be waited for."""
+    texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
+    announced = pacc.digests(texts.records)
+    if not announced:
+        return silence(texts, _("no digest in the DNS"))
+    document = circumstances.fetcher.get(step.origin, circumstances.deadline)
+    if document.is_foreign:
+        raise UnusableError(_("a redirect leads to {url}, which is not followed").format(url=document.url))
+    setting = pacc.settings(document.body, announced, circumstances.address)
+    return found(step, Trust.TLS, step.rank, [setting])
+
+
+def ask_own_file(circumstances: Circumstances, step: Step) -> Finding:
+    """The domain's own autoconfig file. One that a redirect to another owner's host gave is worth what the redirect is worth."""
+    document = autoconfig.fetch_own(step.origin, circumstances.address, circumstances.fetcher, circumstances.deadline)
+    trust, rank = (Trust.DNS, Rank.REDIRECTED) if document.is_foreign else (Trust.TLS, step.rank)
+    return found(step, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+
+
+def ask_file_of_mail_host(circumstances: Circumstances, step: Step) -> Finding:
+    """The autoconfig file of whoever runs the MX: HTTPS all the way, but only the DNS says that they do."""
+    document = circumstances.fetcher.get(step.origin, circumstances.deadline)
+    return found(step, Trust.DNS, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+
+
+def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Step], Finding]:
+    """The question to the public database for a domain; `trust` is DNS where the domain asked about is only the MX's."""
+
+    def ask(circumstances: Circumstances, step: Step) -> Finding:
+        for number, url in enumerate(autoconfig.DATABASES, start=1):
+            try:
+                document = circumstances.fetcher.get(url.format(domain=domain), circumstances.deadline)
+            except FetchError as error:
+                if error.status or number == len(autoconfig.DATABASES):
+                    raise
+            else:
+                return found(step, trust, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+        raise AssertionError("the last database either answered or raised")
+
+    return ask
+
+
+def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
+    """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
+    names = {Security.TLS: f"_submissions._tcp.{circumstances.domain}", Security.STARTTLS: f"_submission._tcp.{circumstances.domain}"}
+    answers = side_by_side({security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline)
+    settings: list[Setting] = []
+    reasons: list[str] = []
+    declined = False
+    for security, answer in answers.items():
+        for service in answer.records:
+            declined = declined or service.target == "."
+            try:
+                if service.target != ".":
+                    settings.append(Setting(_service_server(service, security)))
+            except UnusableError as error:
+                reasons.append(str(error))
+    if settings:
+        return found(step, Trust.DNS, step.rank, best_first(settings))
+    if reasons:
+        raise UnusableError("; ".join(reasons))
+    if declined:
+        return Finding(Outcome.ABSENT, _("the domain says that it offers no submission"))
+    worst = max(answers.values(), key=lambda answer: answer.status.is_temporary, default=Answer(DnsStatus.TIMEOUT))
+    return silence(worst, _("no records"))
+
+
+def _srv_question(circumstances: Circumstances, name: str) -> Callable[[], Answer]:
+    return lambda: circumstances.resolver.srv(name, circumstances.deadline)
+
+
+def _service_server(service: Service, security: Security) -> Server:
+    # a record for STARTTLS that names port 465 is a slip often made: what listens there waits for TLS
+    return server_named(service.target, service.port, Security.TLS if service.port == 465 else security)  # noqa: PLR2004  RFC 8314 section 3.3

@@ -1,0 +1,28 @@
+"""Where one owner's names end and another's begin: the Public Suffix List, bundled with publicsuffixlist."""
+
+from __future__ import annotations
+
+import functools
+
+
+@functools.cache
+def _list() -> object:
+    from publicsuffixlist import PublicSuffixList  # 40 ms that only names of two owners cost
+
+    return PublicSuffixList()
+
+
+def registrable(domain: str) -> str | None:
+    """The part of a domain name (A-labels) that was registered, such as `mittforetag.se`; None for a public suffix."""
+    found: str | None = _list().privatesuffix(domain)  # type: ignore[attr-defined]  # the library has no types
+    return found
+
+
+def same_owner(host: str, domain: str) -> bool:
+    """Whether a host belongs to whoever registered the domain."""
+    if host == domain or host.endswith(f".{domain}"):
+        return registrable(domain) is not None
+    if host.rpartition(".")[2] != domain.rpartition(".")[2]:
+        return False
+    owner = registrable(domain)
+    return owner is not None and registrable(host) == owner

@@ -1,0 +1,105 @@
+"""The search for a domain's server, for people: while it runs, and what each source said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from smtpsetup.discovery.findings import Outcome, Source, Trust
+from smtpsetup.discovery.look_up import agree
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.render.human import console, server_line, show
+
+if TYPE_CHECKING:
+    from smtpsetup.addresses import Address
+    from smtpsetup.discovery.findings import Candidate, Report
+    from smtpsetup.discovery.look_up import Discovery
+
+_STYLES = {Outcome.FOUND: "green", Outcome.ABSENT: "dim", Outcome.REFUSED: "bold red", Outcome.FAILED: "yellow", Outcome.TIMEOUT: "yellow"}
+
+
+def _source_name(source: Source) -> str:
+    names = {
+        Source.TABLE: _("provider table"),
+        Source.PACC: "PACC",
+        Source.MX: "MX",
+        Source.AUTOCONFIG: "autoconfig",
+        Source.ISPDB: _("Thunderbird's database"),
+        Source.SRV: "SRV",
+        Source.PROBE: _("probe"),
+    }
+    return names[source]
+
+
+def _outcome_name(outcome: Outcome) -> str:
+    names = {
+        Outcome.FOUND: _("found"),
+        Outcome.ABSENT: _("nothing"),
+        Outcome.REFUSED: _("not usable"),
+        Outcome.FAILED: _("failed"),
+        Outcome.TIMEOUT: _("no answer"),
+    }
+    return names[outcome]
+
+
+def _trust_name(trust: Trust) -> str:
+    names = {
+        Trust.TABLE: _("checked by hand"),
+        Trust.TLS: _("bound to the domain by TLS"),
+        Trust.THIRD_PARTY: _("a third party's word"),
+        Trust.DNS: _("DNS alone"),
+        Trust.GUESS: _("a guess"),
+    }
+    return names[trust]
+
+
+class Searching:
+    """One line at the terminal that says who has not answered yet, gone when the search ends; a context manager."""
+
+    def __init__(self, address: Address) -> None:
+        self._text = _("Looking for the server of {domain}").format(domain=address.unicode_domain)
+        self._status = Status(f"{self._text} …", console=console(stderr=True))
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        self._status.stop()
+
+    def update(self, _report: Report, left: int) -> None:
+        """Tell how many are still awaited."""
+        self._status.update(f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left))
+
+
+def sources(discovery: Discovery) -> None:
+    """`identify --all`: every candidate, best first, and how each source answered."""
+    best = discovery.candidates[0] if discovery.candidates else None
+    if best:
+        show(Text())
+        show(Text(_("Candidates, best first"), style="bold"))
+        for one in discovery.candidates:
+            _candidate(one, differs=not agree(best, one))
+    show(Text())
+    show(Text(_("What each source said"), style="bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for justify in ("left", "left", "right"):
+        grid.add_column(no_wrap=True, justify=justify)
+    grid.add_column(overflow="fold")
+    for report in discovery.reports:
+        outcome = Text(_outcome_name(report.outcome), style=_STYLES[report.outcome])
+        said = Text.assemble((report.origin, "dim"), f"\n{report.detail}" if report.detail else "")
+        grid.add_row(f"  {_source_name(report.source)}", outcome, f"{report.ms:.0f} ms", said)
+    show(grid)
+
+
+def _candidate(one: Candidate, *, differs: bool) -> None:
+    names = ", ".join(server_line(server) for server in one.servers) or "-"
+    provider = f"{one.provider.name}: " if one.provider else ""
+    mark = Text(f"  {_('disagrees')}", style="yellow") if differs else Text()
+    show(Text.assemble("  ", (_source_name(one.source), "bold"), f" ({_trust_name(one.trust)})", mark))
+    show(Text(f"    {provider}{names}"))

@@ -1,0 +1,76 @@
+"""The small internet of `world.py`, started once in a network namespace of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.discovery import attacks, domains
+from tests.servers import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Home
+
+
+@dataclass(frozen=True)
+class World:
+    """A running small internet."""
+
+    directory: Path
+    pid: int
+
+    def home(self, home: Home) -> Home:
+        """That home, its commands run inside, where the world's authority is the trusted one."""
+        prefix = ("nsenter", f"--target={self.pid}", "--net", "--mount", "--")
+        env = {name: value for name, value in home.env.items() if name != "SMTPSETUP_NAMESERVER"}
+        return replace(home, prefix=prefix, env={**env, "SSL_CERT_FILE": str(self.directory / "ca.pem")})
+
+    def log(self) -> list[str]:
+        """What clients have said to the servers, so far."""
+        return (self.directory / "log").read_text(encoding="utf-8").splitlines()
+
+
+@contextlib.contextmanager
+def running(directory: Path, plan: dict[str, Any]) -> Iterator[World]:
+    """A world built as planned."""
+    if os.getuid() != 0 or not (shutil.which("nsd") and shutil.which("unshare") and shutil.which("ip")):
+        missing("needs root, NSD and iproute2: apt-get install nsd iproute2")
+    (directory / "world.json").write_text(json.dumps(plan), encoding="utf-8")
+    command = ["unshare", "--net", "--mount", sys.executable, str(Path(__file__).with_name("world.py")), str(directory)]
+    with (directory / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+    assert process.stdin
+    assert process.stdout
+    try:
+        ready = process.stdout.readline().split()
+        assert ready, (directory / "stderr").read_text(encoding="utf-8")
+        yield World(directory, int(ready[1]))
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The world of every domain in `domains.py` and `attacks.py`."""
+    everyone = (*domains.DOMAINS, *attacks.DOMAINS)
+    with running(tmp_path_factory.mktemp("world"), domains.world(everyone, dns_behaviour=attacks.DNS_BEHAVIOUR)) as made:
+        yield made
+
+
+@pytest.fixture
+def inside(world: World, home: Home) -> Home:
+    """A new home inside the world."""
+    return world.home(home)

@@ -1,0 +1,468 @@
+"""The domains of the small internet, as they are found in the wild, each with the answer that is right for it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+WEB = "185.20.10.1"
+SILENT = "185.20.10.2"
+EMPTY = "185.20.10.3"
+GOOD, NO_AUTH, STRIPPED, WRONG_NAME, EXPIRED, UNKNOWN_CA, CLEAR_LOGIN, MUTE, ONLY_587, TOKENS_ONLY, SLOW = (f"185.20.10.{n}" for n in range(11, 22))
+
+SMTP: dict[str, dict[str, Any]] = {
+    GOOD: {},
+    NO_AUTH: {"auth": ""},
+    STRIPPED: {"no_starttls": True, "ports": [587]},
+    WRONG_NAME: {"certificate": "wrong-name"},
+    EXPIRED: {"certificate": "expired"},
+    UNKNOWN_CA: {"certificate": "unknown-ca"},
+    CLEAR_LOGIN: {"no_starttls": True, "auth_in_clear": True, "auth": "LOGIN", "ports": [587]},
+    MUTE: {"silent": True},
+    ONLY_587: {"ports": [587]},
+    TOKENS_ONLY: {"auth": "XOAUTH2 OAUTHBEARER"},
+    SLOW: {"slow": 0.6},
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    host: str
+    port: int
+    security: str
+    username: str = "%EMAILADDRESS%"
+    auth: str = "password-cleartext"
+
+
+def autoconfig(*servers: Server) -> str:
+    """A settings file of the autoconfig format."""
+    inner = "".join(
+        f'<outgoingServer type="smtp"><hostname>{one.host}</hostname><port>{one.port}</port><socketType>{one.security}</socketType>'
+        f"<username>{one.username}</username><authentication>{one.auth}</authentication></outgoingServer>"
+        for one in servers
+    )
+    incoming = '<incomingServer type="imap"><hostname>imap.example.net</hostname><port>993</port><socketType>SSL</socketType></incomingServer>'
+    return (
+        f'<?xml version="1.0"?><clientConfig version="1.1"><emailProvider id="x"><domain>x</domain>{incoming}{inner}</emailProvider></clientConfig>'
+    )
+
+
+def pacc(host: str, **more: Any) -> str:
+    """A PACC document."""
+    return json.dumps({"protocols": {"submit": {"host": host}}, "authentication": {"password": True, **more}, "info": {"provider": {"name": "X"}}})
+
+
+def digest(body: str) -> str:
+    """The text of the DNS record for a document."""
+    return f"v=UAAC1; a=sha256; d={base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()}"
+
+
+XML = "/mail/config-v1.1.xml"
+WELL_KNOWN = "/.well-known/autoconfig/mail/config-v1.1.xml"
+JSON = "/.well-known/user-agent-configuration.json"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain's records (names below it, `@` for itself), its web pages by host label and path, and the answer."""
+
+    name: str
+    records: tuple[str, ...]
+    answer: dict[str, Any] = field(default_factory=dict)
+    pages: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    certificates: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+
+
+def found(source: str, server: str, *, provider: str | None = None, confirm: bool = False, **more: Any) -> dict[str, Any]:
+    """The right answer, `server` as host:port."""
+    return {"exit": 0, "source": source, "server": server, "provider": provider, "confirm": confirm, **more}
+
+
+def failed(exit_code: int, code: str) -> dict[str, Any]:
+    """The right error."""
+    return {"exit": exit_code, "code": code}
+
+
+def page(body: str, **more: Any) -> dict[str, Any]:
+    """A web page."""
+    return {"body": body, **more}
+
+
+def mx(*hosts: str) -> tuple[str, ...]:
+    """MX records, the first the most preferred."""
+    return tuple(f"@ MX {10 * number} {host}." for number, host in enumerate(hosts, start=1))
+
+
+def at_provider(name: str, host: str, provider: str, server: str, *extra: str, **more: Any) -> Domain:
+    """A domain whose MX points to a provider of the table."""
+    return Domain(name, (*mx(host), f"@ A {WEB}", *extra), found("mx", server, provider=provider, confirm=True, **more))
+
+
+def own_file(name: str, *servers: Server, host: str = "autoconfig", path: str = XML) -> dict[str, dict[str, dict[str, Any]]]:
+    """Pages with a domain's own settings file."""
+    return {host: {path: page(autoconfig(*servers))}}
+
+
+PACC_OWN, PACC_OUTSIDE, PACC_OLD = pacc("smtp.pacc.se"), pacc("submit.mailhotell.net"), pacc("smtp.pacc-rollover.se")
+PACC_TOKENS = pacc("smtp.pacc-tokens.se", password=False, **{"oauth-public": {"issuer": "https://auth.pacc-tokens.se"}})
+MIGADU = Server("smtp.migadu.com", 465, "SSL")
+
+DOMAINS = (
+    # at a provider of the table, by MX
+    at_provider("verkstan.se", "aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465", '@ TXT "v=spf1 include:_spf.google.com ~all"'),
+    at_provider("nystartat.se", "smtp.google.com", "google-workspace", "smtp.gmail.com:465"),
+    at_provider("reservordning.se", "alt3.aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465"),
+    at_provider("kommunen.se", "kommunen-se.mail.protection.outlook.com", "microsoft365", "smtp.office365.com:587"),
+    at_provider("dnssec-kommunen.se", "dnssec-kommunen-se.r-v1.mx.microsoft", "microsoft365", "smtp.office365.com:587"),
+    at_provider("mittforetag.se", "mx1.pub.mailpod1-cph3.one.com", "one-com", "send.one.com:465"),
+    at_provider("bageriet.se", "mailcluster.loopia.se", "loopia", "mailcluster.loopia.se:465"),
+    at_provider("akeriet.se", "mx1.websupport.se", "websupport-se", "smtp.websupport.se:465"),
+    at_provider("fastboende.se", "in1-smtp.messagingengine.com", "fastmail", "smtp.fastmail.com:465"),
+    at_provider("appelgarden.se", "mx01.mail.icloud.com", "icloud", "smtp.mail.me.com:587"),
+    at_provider("zoholaget.se", "mx.zoho.eu", "zoho-eu", "smtp.zoho.eu:465"),
+    at_provider("zoho-usa.com", "mx.zoho.com", "zoho-com", "smtp.zoho.com:465"),
+    at_provider("hemligt.se", "mail.protonmail.ch", "proton", "smtp.protonmail.ch:587"),
+    at_provider("norsk.no", "mx.domeneshop.no", "domeneshop", "smtp.domeneshop.no:465", username=None),
+    at_provider("fransk.fr", "mx1.mail.ovh.net", "ovh", "ssl0.ovh.net:465"),
+    at_provider("schweizisk.ch", "mta-gw.infomaniak.ch", "infomaniak", "mail.infomaniak.com:465"),
+    at_provider("gandikund.fr", "spool.mail.gandi.net", "gandi", "mail.gandi.net:465"),
+    at_provider("migadukund.se", "aspmx1.migadu.com", "migadu", "smtp.migadu.com:465"),
+    at_provider("tysk.de", "mxext1.mailbox.org", "mailbox-org", "smtp.mailbox.org:465"),
+    at_provider("hostat.eu", "mx1.hostinger.com", "hostinger", "smtp.hostinger.com:465"),
+    at_provider("bahnhofskund.se", "mx1.bahnhof.se", "bahnhof", "mailout.privat.bahnhof.se:465", username=None),
+    at_provider("glesbygd.se", "mx01.glesys.se", "glesys", "mail.glesys.se:465"),
+    at_provider("yandexkund.ru", "mx.yandex.net", "yandex", "smtp.yandex.com:465"),
+    Domain(
+        "odlarna.se",
+        (*mx("mail12.oderland.com"), f"mail A {GOOD}"),
+        found("mx", "mail.odlarna.se:465", provider="oderland"),
+        why="a row whose server is below the customer's own domain needs no confirmation",
+    ),
+    Domain("tutakund.se", mx("mail.tutanota.de"), failed(69, "config.provider-without-smtp")),
+    at_provider("xn--mindomn-bxa.se", "mailcluster.loopia.se", "loopia", "mailcluster.loopia.se:465", address="namn@mindomän.se"),
+    at_provider("avdelning.storforetaget.se", "aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465"),
+    at_provider("firma.co.uk", "mx1.pub.mailpod1-cph3.one.com", "one-com", "send.one.com:465"),
+    Domain(
+        "reservmottagare.se",
+        (*mx("mx.reservmottagare.se", "mailcluster.loopia.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),
+        found("probe", "smtp.reservmottagare.se:465", confidence="low"),
+        why="a less preferred MX may be a helper's: it says nothing about the mailbox",
+    ),
+    # the domain's own word
+    Domain(
+        "egenserver.se",
+        (*mx("mx.egenserver.se"), f"mx A {GOOD}", f"autoconfig A {WEB}"),
+        found("autoconfig", "mail.egenserver.se:465", confidence="high"),
+        own_file("egenserver.se", Server("mail.egenserver.se", 587, "STARTTLS"), Server("mail.egenserver.se", 465, "SSL")),
+    ),
+    Domain(
+        "valkand.se",
+        (*mx("mx.valkand.se"), f"@ A {WEB}"),
+        found("autoconfig", "smtp.valkand.se:587", confidence="high"),
+        {"": {WELL_KNOWN: page(autoconfig(Server("smtp.valkand.se", 587, "STARTTLS")))}},
+    ),
+    Domain(
+        "delegerad.se",
+        (*mx("mx.hotellet.net"), f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.hotellet.net:465", confirm=False),
+        own_file("delegerad.se", Server("smtp.hotellet.net", 465, "SSL")),
+        why="TLS binds the file to the domain, so the host outside it needs no confirmation",
+    ),
+    Domain(
+        "delnamn.se",
+        (*mx("mx.delnamn.se"), f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.delnamn.se:465", username="info"),
+        own_file("delnamn.se", Server("smtp.%EMAILDOMAIN%", 465, "SSL", username="%EMAILLOCALPART%")),
+    ),
+    Domain(
+        "envis.se",
+        (*mx("mx.envis.se"), f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.envis.se:465"),
+        {"autoconfig": {XML: page(autoconfig(Server("smtp.envis.se", 465, "SSL")), needs_address=True)}},
+        why="a server that insists on the address gets it",
+    ),
+    Domain(
+        "polletter.se",
+        (*mx("mx.polletter.se"), f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.polletter.se:465", auth=["oauth2"]),
+        own_file("polletter.se", Server("smtp.polletter.se", 465, "SSL", auth="OAuth2")),
+    ),
+    Domain(
+        "flyttat.se",
+        (*mx("mx.flyttat.se"), f"autoconfig A {WEB}", f"www A {WEB}"),
+        found("autoconfig", "smtp.flyttat.se:465", confidence="high"),
+        {
+            "autoconfig": {XML: page("", status=302, headers={"Location": "https://www.flyttat.se/mail.xml"})},
+            "www": {"/mail.xml": page(autoconfig(Server("smtp.flyttat.se", 465, "SSL")))},
+        },
+        why="a redirect to a host of the same owner keeps what TLS binds",
+    ),
+    Domain(
+        "pacc.se",
+        (*mx("mx.pacc.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_OWN)}"'),
+        found("pacc", "smtp.pacc.se:465", confidence="high"),
+        {"ua-auto-config": {JSON: page(PACC_OWN)}},
+    ),
+    Domain(
+        "pacc-utanfor.se",
+        (*mx("mx.mailhotell.net"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_OUTSIDE)}"'),
+        found("pacc", "submit.mailhotell.net:465"),
+        {"ua-auto-config": {JSON: page(PACC_OUTSIDE)}},
+    ),
+    Domain(
+        "pacc-rollover.se",
+        (
+            *mx("mx.pacc-rollover.se"),
+            f"ua-auto-config A {WEB}",
+            f'_ua-auto-config TXT "{digest(PACC_OLD)}"',
+            f'_ua-auto-config TXT "{digest("a newer one")}"',
+        ),
+        found("pacc", "smtp.pacc-rollover.se:465"),
+        {"ua-auto-config": {JSON: page(PACC_OLD)}},
+    ),
+    Domain(
+        "pacc-delad.se",
+        (
+            *mx("mx.pacc-delad.se"),
+            f"ua-auto-config A {WEB}",
+            f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-delad.se"))[:20]}" "{digest(pacc("smtp.pacc-delad.se"))[20:]}"',
+        ),
+        found("pacc", "smtp.pacc-delad.se:465"),
+        {"ua-auto-config": {JSON: page(pacc("smtp.pacc-delad.se"))}},
+        why="the strings of one TXT record are one text",
+    ),
+    Domain(
+        "pacc-tokens.se",
+        (*mx("mx.pacc-tokens.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_TOKENS)}"'),
+        found("pacc", "smtp.pacc-tokens.se:465", auth=["oauth2"]),
+        {"ua-auto-config": {JSON: page(PACC_TOKENS)}},
+    ),
+    Domain(
+        "pacc-fore-mx.se",
+        (*mx("aspmx.l.google.com"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(pacc("smtp.migadu.com"))}"'),
+        found("pacc", "smtp.migadu.com:465", provider="migadu"),
+        {"ua-auto-config": {JSON: page(pacc("smtp.migadu.com"))}},
+        why="what the owner bound to the domain twice outranks the MX",
+    ),
+    # SRV
+    Domain(
+        "cpanelkund.se",
+        (
+            "@ MX 0 cpanelkund.se.",
+            f"@ A {GOOD}",
+            f"mail A {GOOD}",
+            "_submissions._tcp SRV 0 0 465 mail.cpanelkund.se.",
+            "_submission._tcp SRV 0 0 587 mail.cpanelkund.se.",
+        ),
+        found("srv", "mail.cpanelkund.se:465"),
+    ),
+    Domain(
+        "srv587.se", (*mx("mx.srv587.se"), "_submission._tcp SRV 0 1 587 smtp.srv587.se."), found("srv", "smtp.srv587.se:587", confidence="medium")
+    ),
+    Domain(
+        "srv-utanfor.se",
+        (*mx("mx.hotellet.net"), "_submissions._tcp SRV 0 1 465 smtp.hotellet.net."),
+        found("srv", "smtp.hotellet.net:465", confirm=True),
+    ),
+    Domain(
+        "srv-ordning.se",
+        (
+            *mx("mx.srv-ordning.se"),
+            "_submissions._tcp SRV 20 100 465 sist.srv-ordning.se.",
+            "_submissions._tcp SRV 10 10 465 nast.srv-ordning.se.",
+            "_submissions._tcp SRV 10 90 465 forst.srv-ordning.se.",
+        ),
+        found("srv", "forst.srv-ordning.se:465"),
+    ),
+    Domain(
+        "srv-glidning.se",
+        (*mx("mx.srv-glidning.se"), "_submission._tcp SRV 0 1 465 smtp.srv-glidning.se."),
+        found("srv", "smtp.srv-glidning.se:465", security="tls"),
+    ),
+    Domain(
+        "srv-tabellen.se",
+        (*mx("mx.okand.net"), "_submission._tcp SRV 0 1 587 smtp.fastmail.com."),
+        found("srv", "smtp.fastmail.com:465", provider="fastmail", confirm=True),
+    ),
+    Domain(
+        "srv-nej.se",
+        (*mx("mx.srv-nej.se"), "_submission._tcp SRV 0 0 0 .", "_submissions._tcp SRV 0 0 0 .", f"smtp A {GOOD}"),
+        found("probe", "smtp.srv-nej.se:465"),
+    ),
+    # the public database
+    Domain("gammalkund.se", mx("mx.gammalkund.se"), found("ispdb", "mail.gammalkund.se:465", confidence="medium")),
+    Domain("databasen.se", mx("mx.utlandet.net"), found("ispdb", "smtp.utlandet.net:465", confirm=True)),
+    # whoever runs the MX
+    Domain("smahotell.se", mx("mx1.lillahotellet.net"), found("ispdb", "smtp.lillahotellet.net:465", confirm=True)),
+    Domain("storhotell.se", mx("mx1.kluster.storahotellet.net"), found("autoconfig", "smtp.storahotellet.net:465", confirm=True)),
+    Domain("bashotell.se", mx("mx1.nod7.bashotellet.net"), found("autoconfig", "smtp.bashotellet.net:587", confirm=True)),
+    # filters in front
+    Domain(
+        "bakom-proofpoint.com",
+        (
+            *mx("mx1-eu1.ppe-hosted.com", "mx2-eu1.ppe-hosted.com"),
+            '@ TXT "v=spf1 include:spf.protection.outlook.com include:eu.spf.ppe-hosted.com -all"',
+            "autodiscover CNAME autodiscover.outlook.com.",
+        ),
+        found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True, confidence="high"),
+    ),
+    Domain(
+        "bakom-mimecast.se",
+        (
+            *mx("eu-smtp-inbound-1.mimecast.com"),
+            '@ TXT "v=spf1 include:_spf.google.com include:eu._netblocks.mimecast.com ~all"',
+            'google._domainkey TXT "v=DKIM1; k=rsa; p=MIIB"',
+        ),
+        found("mx", "smtp.gmail.com:465", provider="google-workspace", confirm=True),
+    ),
+    Domain(
+        "bakom-spf.se",
+        (*mx("d12345.ess.barracudanetworks.com"), '@ TXT "v=spf1 include:spf.protection.outlook.com -all"'),
+        found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True, confidence="medium"),
+        why="SPF alone is a weak sign",
+    ),
+    Domain(
+        "bakom-dkim.se",
+        (*mx("mx.eu.iphmx.com"), "selector1._domainkey CNAME selector1-bakom-dkim-se._domainkey.bakomdkim.onmicrosoft.com."),
+        found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True),
+    ),
+    Domain(
+        "bakom-mailchannels.se",
+        (*mx("mx1.mailchannels.net"), f"mail A {GOOD}", "_submissions._tcp SRV 0 0 465 mail.bakom-mailchannels.se."),
+        found("srv", "mail.bakom-mailchannels.se:465"),
+    ),
+    Domain(
+        "bakom-egen.se",
+        (*mx("mx01.hornetsecurity.com"), '@ TXT "v=spf1 include:spf.protection.outlook.com -all"', f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.bakom-egen.se:465", confidence="high"),
+        own_file("bakom-egen.se", Server("smtp.bakom-egen.se", 465, "SSL")),
+        why="the domain's own file says more than SPF",
+    ),
+    Domain(
+        "bakom-reserv.se",
+        mx("mx1.mailspamprotection.com", "aspmx.l.google.com"),
+        found("mx", "smtp.gmail.com:465", provider="google-workspace", confirm=True),
+    ),
+    Domain("vidarebefordrad.se", mx("route1.mx.cloudflare.net", "route2.mx.cloudflare.net"), failed(68, "config.no-settings-found")),
+    # found by trying
+    Domain("gissad.se", (*mx("mx.gissad.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"), found("probe", "smtp.gissad.se:465", confidence="low")),
+    Domain("gissad587.se", (*mx("mx.gissad587.se"), f"mail A {ONLY_587}"), found("probe", "mail.gissad587.se:587")),
+    Domain("gissad-mailout.se", (*mx("mx.gissad-mailout.se"), f"mailout A {GOOD}"), found("probe", "mailout.gissad-mailout.se:465")),
+    Domain("gissad-mx.se", (*mx("post.annanstans.net"),), found("probe", "post.annanstans.net:465", confirm=True)),
+    Domain(
+        "gissad-polletter.se",
+        (*mx("mx.gissad-polletter.se"), f"smtp A {TOKENS_ONLY}"),
+        found("probe", "smtp.gissad-polletter.se:465", auth=["oauth2"]),
+    ),
+    Domain(
+        "utan-mx.se", (f"@ A {GOOD}",), found("probe", "utan-mx.se:465"), why="without MX the domain itself takes its mail (RFC 5321 section 5.1)"
+    ),
+    Domain(
+        "battre-senare.se",
+        (*mx("mx.battre-senare.se"), f"smtp A {SLOW}", f"mail A {GOOD}"),
+        found("probe", "smtp.battre-senare.se:465"),
+        why="the likelier name wins although the other one answers first",
+    ),
+    # nothing to send from
+    Domain("nullmx.se", ("@ MX 0 .", f"@ A {WEB}"), failed(68, "config.no-settings-found")),
+    Domain("parkerad.se", (f"@ A {WEB}", f"* A {WEB}", '@ TXT "v=spf1 -all"'), failed(68, "config.no-settings-found")),
+    Domain("jokertecken.se", (f"* A {WEB}", f"@ A {WEB}", "* MX 10 mx.jokertecken.se."), failed(68, "config.no-settings-found")),
+    Domain("tom.se", ('@ TXT "nothing here"',), failed(68, "config.no-settings-found")),
+    Domain("finns-inte.se", (), failed(68, "dns.not-found")),
+    Domain("rundgang.se", ("@ CNAME rundgang2.se.",), failed(75, "dns.temporary")),
+    Domain("servfail.se", (), failed(75, "dns.temporary")),
+    Domain(
+        "fel-namn.se",
+        (*mx("mx.fel-namn.se"), f"smtp A {WRONG_NAME}", f"mail A {EXPIRED}", f"send A {UNKNOWN_CA}"),
+        failed(68, "config.no-settings-found"),
+        why="a server that cannot prove its name is no answer",
+    ),
+    Domain(
+        "ingen-inloggning.se",
+        (*mx("mx.ingen-inloggning.se"), f"smtp A {NO_AUTH}", f"mail A {STRIPPED}", f"mailout A {CLEAR_LOGIN}"),
+        failed(68, "config.no-settings-found"),
+    ),
+    # sources that disagree
+    Domain(
+        "oense.se",
+        (*mx("aspmx.l.google.com"), f"autoconfig A {WEB}", f"mail A {GOOD}"),
+        found("mx", "smtp.gmail.com:465", provider="google-workspace", confirm=True, confidence="medium"),
+        own_file("oense.se", Server("mail.oense.se", 465, "SSL")),
+        why="a web host publishes settings for every domain it serves; the MX says where the mail lives",
+    ),
+    Domain(
+        "oense-dod.se",
+        (*mx("mx.domeneshop.no"), f"autoconfig A {WEB}", f"mail A {GOOD}"),
+        found("autoconfig", "mail.oense-dod.se:465", confidence="medium"),
+        own_file("oense-dod.se", Server("mail.oense-dod.se", 465, "SSL")),
+        why="the probe settles it: the provider's server does not answer, the domain's own does",
+    ),
+    Domain(
+        "ense.se",
+        (*mx("aspmx1.migadu.com"), f"autoconfig A {WEB}"),
+        found("autoconfig", "smtp.migadu.com:465", provider="migadu", confirm=False, confidence="high"),
+        own_file("ense.se", MIGADU),
+        why="what TLS binds to the domain confirms the host that the MX led to",
+    ),
+)
+
+# names that belong to nobody above
+ELSEWHERE = (
+    f"autoconfig.thunderbird.net. A {WEB}",
+    f"v1.ispdb.net. A {WEB}",
+    f"smtp.gmail.com. A {GOOD}",
+    f"smtp.office365.com. A {GOOD}",
+    f"smtp.migadu.com. A {GOOD}",
+    f"smtp.hotellet.net. A {GOOD}",
+    f"post.annanstans.net. A {GOOD}",
+    f"autoconfig.kluster.storahotellet.net. A {WEB}",
+    f"autoconfig.bashotellet.net. A {WEB}",
+    "rundgang2.se. CNAME rundgang.se.",
+    "autodiscover.outlook.com. A 185.20.10.3",
+)
+ELSEWHERE_PAGES = {
+    "autoconfig.thunderbird.net": {
+        "/v1.1/gammalkund.se": page(autoconfig(Server("mail.gammalkund.se", 465, "SSL"))),
+        "/v1.1/databasen.se": page(autoconfig(Server("smtp.utlandet.net", 465, "SSL"))),
+        "/v1.1/lillahotellet.net": page(autoconfig(Server("smtp.lillahotellet.net", 465, "SSL"))),
+    },
+    "autoconfig.kluster.storahotellet.net": {XML: page(autoconfig(Server("smtp.storahotellet.net", 465, "SSL")))},
+    "autoconfig.bashotellet.net": {XML: page(autoconfig(Server("smtp.bashotellet.net", 587, "STARTTLS")))},
+}
+
+
+def zone(domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE) -> str:
+    """The root zone with all of them."""
+    lines = ["$TTL 60", "@ IN SOA a.root. b.root. 1 3600 600 86400 60", "@ IN NS a.root.", "a.root. IN A 127.0.0.1"]
+    for domain in domains:
+        for record in domain.records:
+            name, rest = record.split(" ", 1)
+            lines.append(f"{domain.name if name == '@' else f'{name}.{domain.name}'}. IN {rest}")
+    lines += [f"{name} IN {rest}" for name, rest in (record.split(" ", 1) for record in elsewhere)]
+    return "\n".join([*lines, ""])
+
+
+def world(domains: tuple[Domain, ...], **changes: Any) -> dict[str, Any]:
+    """What `world.py` is to build."""
+    pages: dict[str, Any] = dict(ELSEWHERE_PAGES)
+    certificates: dict[str, str] = {}
+    for domain in domains:
+        pages |= {f"{label}.{domain.name}".lstrip("."): paths for label, paths in domain.pages.items()}
+        certificates |= {f"{label}.{domain.name}".lstrip("."): kind for label, kind in domain.certificates.items()}
+    return {
+        "zone": zone(domains),
+        "web": [WEB],
+        "silent": [SILENT],
+        "empty": [EMPTY],
+        "smtp": SMTP,
+        "pages": pages,
+        "certificates": certificates,
+        "nameserver": "127.0.0.1",
+        "delay": 0,
+        "dns_behaviour": {},
+        **changes,
+    }

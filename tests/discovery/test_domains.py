@@ -1,0 +1,40 @@
+"""Every domain of the small internet gets the answer that is right for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.discovery.domains import DOMAINS, Domain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Home
+
+_MORE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "confidence": lambda result: result["confidence"],
+    "username": lambda result: result["username"],
+    "auth": lambda result: result["auth"],
+    "security": lambda result: result["servers"][0]["security"],
+}
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: Home) -> None:
+    answer: dict[str, Any] = domain.answer
+    run = inside.run("identify", answer.get("address", f"info@{domain.name}"), "--json")
+    assert run.code == answer["exit"], run.out + run.err
+    if "code" in answer:
+        assert run.json["error"]["code"] == answer["code"]
+        return
+    result = run.json["result"]
+    server = result["servers"][0]
+    assert result["source"] == answer["source"]
+    assert f"{server['host']}:{server['port']}" == answer["server"]
+    assert (result["provider"] or {}).get("id") == answer["provider"]
+    assert result["needs_confirmation"] == answer["confirm"]
+    for key, read in _MORE.items():
+        if key in answer:
+            assert read(result) == answer[key]

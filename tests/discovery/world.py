@@ -1,0 +1,276 @@
+"""A small internet in a network namespace: NSD with a root zone, web servers and submission servers that behave as they are told.
+
+Run inside `unshare --net --mount`; it reads one JSON document (see `World` in conftest.py) and serves until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+_CERTIFICATE_LOCK = threading.Lock()
+
+
+class Authority:
+    """Makes certificates by the name that a client asks for, good or bad ones."""
+
+    def __init__(self, directory: Path) -> None:
+        self._good = trustme.CA()
+        self._unknown = trustme.CA()
+        self._good.cert_pem.write_to_path(str(directory / "ca.pem"))
+        self._contexts: dict[tuple[str, str], ssl.SSLContext] = {}
+
+    def server_context(self, kinds: dict[str, str], default: str) -> ssl.SSLContext:
+        """A context that picks the certificate by SNI; `kinds` says for which names it is a bad one."""
+        outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def choose(sock: ssl.SSLObject, name: str | None, _outer: ssl.SSLContext) -> None:
+            sock.context = self._context(name or "nameless.example", kinds.get(name or "", default))
+
+        outer.sni_callback = choose
+        return outer
+
+    def _context(self, name: str, kind: str) -> ssl.SSLContext:
+        with _CERTIFICATE_LOCK:
+            if (name, kind) not in self._contexts:
+                authority = self._unknown if kind == "unknown-ca" else self._good
+                past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3)
+                expiry = past if kind == "expired" else None
+                leaf = authority.issue_cert("another-name.example" if kind == "wrong-name" else name, not_after=expiry)
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                leaf.configure_cert(context)
+                self._contexts[name, kind] = context
+            return self._contexts[name, kind]
+
+
+class Log:
+    """What clients said, one line each, for the tests to read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+
+    def add(self, line: str) -> None:
+        self._file.write(line.replace("\n", "\\n") + "\n")
+
+
+def serve(address: str, port: int, talk: Any) -> None:
+    """Accept for ever, a thread for each client."""
+    listener = socket.create_server((address, port), backlog=64)
+
+    def client(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError, ssl.SSLError, ValueError), sock:
+            talk(sock)
+
+    def loop() -> None:
+        while True:
+            sock, _peer = listener.accept()
+            threading.Thread(target=client, args=(sock,), daemon=True).start()
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
+    """The web servers of every host, by name."""
+    context = authority.server_context(world["certificates"], "good")
+
+    def talk(sock: socket.socket) -> None:
+        with context.wrap_socket(sock, server_side=True) as secured:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                data = secured.recv(65536)
+                if not data:
+                    return
+                head += data
+            _method, target, _version = head.split(b"\r\n", 1)[0].decode().split(" ")
+            found = re.search(rb"(?im)^host: *([^\r\n]*)", head)
+            host = found[1].decode() if found else ""
+            log.add(f"https {host}{target}")
+            time.sleep(world["delay"])
+            answer(secured, host, target)
+
+    def answer(secured: ssl.SSLSocket, host: str, target: str) -> None:
+        path = target.partition("?")[0]
+        page = world["pages"].get(host, {}).get(path) or world["pages"].get(host, {}).get("*") or {"status": 404}
+        if page.get("needs_address") and "emailaddress=" not in target:
+            page = {"status": 400}
+        if page.get("silent"):
+            secured.recv(1)
+            return
+        body = page.get("body", "").encode("latin-1") if page.get("latin") else page.get("body", "").encode()
+        body += b" " * page.get("padding", 0)
+        lines = [f"HTTP/1.1 {page.get('status', 200)} .", f"Content-Length: {len(body)}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in page.get("headers", {}).items()]
+        secured.sendall("\r\n".join([*lines, "", ""]).encode())
+        if page.get("drip"):
+            for byte in body:
+                secured.sendall(bytes([byte]))
+                time.sleep(0.3)
+        else:
+            secured.sendall(body)
+
+    return talk
+
+
+class Smtp:
+    """A submission server: what it is like is in `persona`."""
+
+    def __init__(self, persona: dict[str, Any], port: int, authority: Authority, log: Log) -> None:
+        self._persona = persona
+        self._port = port
+        self._context = authority.server_context({}, persona.get("certificate", "good"))
+        self._log = log
+
+    def talk(self, sock: socket.socket) -> None:
+        if self._persona.get("silent"):
+            sock.recv(1)
+            return
+        time.sleep(self._persona.get("slow", 0))
+        if self._port == 465:
+            with self._context.wrap_socket(sock, server_side=True) as secured:
+                self._session(secured, is_secure=True)
+        else:
+            self._session(sock, is_secure=False)
+
+    def _session(self, sock: socket.socket, *, is_secure: bool, greets: bool = True) -> None:
+        lines = sock.makefile("rb")
+        where = f"smtp {sock.getsockname()[0]}:{self._port}"
+
+        def say(*replies: str) -> None:
+            sock.sendall("".join(f"{reply}\r\n" for reply in replies).encode())
+
+        if greets:
+            say("220 mail.example ESMTP")
+        while line := lines.readline().decode("utf-8", "replace").strip():
+            self._log.add(f"{where} {line}")
+            verb = line.split(" ")[0].upper()
+            if verb == "EHLO":
+                offers = ["250-mail.example", "250-SIZE 50000000"]
+                if not is_secure and not self._persona.get("no_starttls"):
+                    offers.append("250-STARTTLS")
+                if self._persona.get("auth", "PLAIN LOGIN") and (is_secure or self._persona.get("auth_in_clear")):
+                    offers.append(f"250-AUTH {self._persona.get('auth', 'PLAIN LOGIN')}")
+                say(*offers, "250 8BITMIME")
+            elif verb == "STARTTLS" and not self._persona.get("no_starttls"):
+                say("220 go ahead")
+                with self._context.wrap_socket(sock, server_side=True) as secured:
+                    self._session(secured, is_secure=True, greets=False)
+                return
+            elif verb == "AUTH":
+                say("235 welcome" if self._persona.get("password_ok", True) else "535 5.7.8 no")
+            elif verb == "QUIT":
+                say("221 bye")
+                return
+            else:
+                say("250 ok")
+
+
+def name_server_front(address: str, delay: float, behaviour: dict[str, str]) -> None:
+    """A name server on another address that asks NSD, late or as badly as `behaviour` says for the end of a name."""
+    import dns.message
+    import dns.rcode
+
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind((address, 53))
+
+    def answer(data: bytes, peer: Any) -> None:
+        query = dns.message.from_wire(data)
+        name = query.question[0].name.to_text(omit_final_dot=True)
+        kind = next((kind for ending, kind in behaviour.items() if name == ending or name.endswith("." + ending)), "")
+        if kind == "silent":
+            return
+        time.sleep(delay)
+        if kind in ("SERVFAIL", "REFUSED"):
+            response = dns.message.make_response(query)
+            response.set_rcode(dns.rcode.from_text(kind))
+            udp.sendto(response.to_wire(), peer)
+            return
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
+            upstream.sendto(data, ("127.0.0.1", 53))
+            udp.sendto(upstream.recv(65535), peer)
+
+    def loop() -> None:
+        while True:
+            data, peer = udp.recvfrom(65535)
+            threading.Thread(target=answer, args=(data, peer), daemon=True).start()
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+_NSD = """
+server:
+  ip-address: 127.0.0.1
+  do-ip6: no
+  username: ""
+  zonesdir: "{directory}"
+  pidfile: "{directory}/nsd.pid"
+  xfrdfile: "{directory}/xfrd.state"
+  zonelistfile: "{directory}/zone.list"
+  logfile: "{directory}/nsd.log"
+  rrl-ratelimit: 0
+  rrl-whitelist-ratelimit: 0
+remote-control:
+  control-enable: no
+zone:
+  name: "."
+  zonefile: "root.zone"
+zone:
+  name: "servfail.se"
+  zonefile: "there-is-none.zone"
+"""
+
+
+def start_nsd(directory: Path, zone: str) -> subprocess.Popen[bytes]:
+    """NSD with a root zone, and one zone that it cannot load."""
+    (directory / "root.zone").write_text(zone, encoding="ascii")
+    (directory / "nsd.conf").write_text(_NSD.format(directory=directory), encoding="ascii")
+    return subprocess.Popen(["nsd", "-d", "-c", str(directory / "nsd.conf")], stdin=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Build the world and serve it."""
+    directory = Path(sys.argv[1])
+    world = json.loads((directory / "world.json").read_text(encoding="utf-8"))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in sorted({*world["web"], *world["silent"], *world["empty"], *world["smtp"]}):
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    resolv = directory / "resolv.conf"
+    resolv.write_text(f"nameserver {world['nameserver']}\n", encoding="ascii")
+    subprocess.run(["mount", "--bind", str(resolv), "/etc/resolv.conf"], check=True)
+    nsd = start_nsd(directory, world["zone"])
+    authority = Authority(directory)
+    log = Log(directory / "log")
+    for address in world["web"]:
+        serve(address, 443, https(world, authority, log))
+    for address in world["silent"]:
+        serve(address, 443, lambda sock: sock.recv(65536) and sock.recv(1))
+    for address, persona in world["smtp"].items():
+        for port in persona.get("ports", [465, 587]):
+            serve(address, port, Smtp(persona, port, authority, log).talk)
+    name_server_front("127.0.0.2", world["delay"], world["dns_behaviour"])
+    for _attempt in range(200):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            if sock.connect_ex(("127.0.0.1", 53)) == 0:
+                break
+        time.sleep(0.05)
+    sys.stdout.write(f"ready {os.getpid()}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    nsd.terminate()
+    nsd.wait(10)
+
+
+if __name__ == "__main__":
+    main()
