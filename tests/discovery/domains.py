@@ -11,7 +11,9 @@ from typing import Any
 WEB = "185.20.10.1"
 SILENT = "185.20.10.2"
 EMPTY = "185.20.10.3"
-GOOD, NO_AUTH, STRIPPED, WRONG_NAME, EXPIRED, UNKNOWN_CA, CLEAR_LOGIN, MUTE, ONLY_587, TOKENS_ONLY, SLOW = (f"185.20.10.{n}" for n in range(11, 22))
+GOOD, NO_AUTH, STRIPPED, WRONG_NAME, EXPIRED, UNKNOWN_CA, CLEAR_LOGIN, MUTE, ONLY_587, TOKENS_ONLY, SLOW, REFUSING = (
+    f"185.20.10.{n}" for n in range(11, 23)
+)
 
 SMTP: dict[str, dict[str, Any]] = {
     GOOD: {},
@@ -25,6 +27,7 @@ SMTP: dict[str, dict[str, Any]] = {
     ONLY_587: {"ports": [587]},
     TOKENS_ONLY: {"auth": "XOAUTH2 OAUTHBEARER"},
     SLOW: {"slow": 0.6},
+    REFUSING: {"password_ok": False},
 }
 
 

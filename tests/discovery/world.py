@@ -63,7 +63,7 @@ class Log:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def add(self, line: str) -> None:
-        self._file.write(line.replace("\n", "\\n") + "\n")
+        self._file.write(line.replace("\r", "").replace("\n", " | ") + "\n")
 
 
 def serve(address: str, port: int, talk: Any) -> None:
@@ -120,6 +120,38 @@ def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
                 time.sleep(0.3)
         else:
             secured.sendall(body)
+
+    return talk
+
+
+def clear_web(log: Log) -> Any:
+    """A web server without TLS, which nobody should ask."""
+
+    def talk(sock: socket.socket) -> None:
+        log.add(f"http {sock.recv(65536).decode('latin-1')}")
+
+    return talk
+
+
+def proxy(log: Log) -> Any:
+    """An HTTP proxy that connects to whatever is asked for."""
+
+    def talk(sock: socket.socket) -> None:
+        head = sock.recv(65536).decode("latin-1")
+        log.add(f"proxy {head}")
+        host, _colon, port = head.split(" ")[1].rpartition(":")
+        with socket.create_connection((host, int(port))) as upstream:
+            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(upstream, sock), daemon=True)
+            back.start()
+            pump(sock, upstream)
+            back.join()
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
     return talk
 
@@ -254,6 +286,8 @@ def main() -> None:
     log = Log(directory / "log")
     for address in world["web"]:
         serve(address, 443, https(world, authority, log))
+        serve(address, 80, clear_web(log))
+        serve(address, 3128, proxy(log))
     for address in world["silent"]:
         serve(address, 443, lambda sock: sock.recv(65536) and sock.recv(1))
     for address, persona in world["smtp"].items():

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from smtpsetup.candidates import servers_for
+from smtpsetup.candidates import servers_for, username_for
 from smtpsetup.discovery.dns import DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
@@ -233,4 +233,4 @@ def _completed(candidate: Candidate, circumstances: Circumstances) -> Candidate:
     servers = servers_for(address, provider)
     if not set(candidate.hosts) <= {server.host for server in servers}:
         return candidate
-    return replace(candidate, provider=provider, servers=servers, username=None, auth=provider.auth)
+    return replace(candidate, provider=provider, servers=servers, username=username_for(address, provider)[0], auth=provider.auth)

@@ -90,7 +90,8 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
             if found
         )
         detail = "; ".join(f"{server}: {seen[server].detail}" for server in servers if _tells(seen[server]))
-        return Finding(Outcome.FOUND if candidates else Outcome.ABSENT, detail or _("no such server"), candidates)
+        outcome = Outcome.FOUND if candidates else Outcome.FAILED if detail else Outcome.ABSENT
+        return Finding(outcome, detail or _("no such server"), candidates)
 
     return ask
 

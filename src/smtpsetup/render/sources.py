@@ -92,7 +92,7 @@ def sources(discovery: Discovery) -> None:
     grid.add_column(overflow="fold")
     for report in discovery.reports:
         outcome = Text(_outcome_name(report.outcome), style=_STYLES[report.outcome])
-        said = Text.assemble((report.origin, "dim"), f"\n{report.detail}" if report.detail else "")
+        said = Text.assemble((report.origin, "dim"), "\n" + report.detail.replace("; ", "\n") if report.detail else "")
         grid.add_row(f"  {_source_name(report.source)}", outcome, f"{report.ms:.0f} ms", said)
     show(grid)
 

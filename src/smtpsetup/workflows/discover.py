@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smtpsetup import candidates
 from smtpsetup.discovery.dns import DnsStatus, Resolver, configured_look_up
 from smtpsetup.discovery.fetch import Fetcher
-from smtpsetup.discovery.findings import Outcome, Rank, Trust
+from smtpsetup.discovery.findings import Outcome, Rank, Source, Trust
 from smtpsetup.discovery.look_up import discover as look_up
 from smtpsetup.discovery.steps import Circumstances, dns_reason
 from smtpsetup.i18n import gettext as _
@@ -106,8 +106,6 @@ def _remarks(address: Address, table: Table, discovery: Discovery) -> tuple[str,
                 source=rival.origin, host=rival.hosts[0] if rival.hosts else "-"
             )
         )
-    if best.rank is Rank.PROBE:
-        remarks.append(_("Nobody publishes this server: it was found by trying usual names."))
     meant = None if table.by_domain(address.domain) else suggestion(address, table)
     if meant:
         remarks.append(_("Did you mean {address}?").format(address=meant))
@@ -132,6 +130,7 @@ def _nothing_found(address: Address, table: Table, discovery: Discovery, seconds
             meant,
             message=_("{domain} takes no mail: its DNS says so (a null MX).").format(domain=domain),
             causes=(_("It is parked, or used for a website only, so there is no mailbox to send from."),),
+            hints=(_("Send from an address that has a mailbox, or ask whoever runs the domain to set up one."),),
             discovery=discovery,
         )
     if discovery.dns_failed or (discovery.was_cut_short and route is None):
@@ -177,4 +176,5 @@ def _could_not_ask(address: Address, meant: str | None, discovery: Discovery, ro
 
 def _failed(discovery: Discovery) -> tuple[str, ...]:
     """Sources that might have told more but could not be asked, or said what must not be used."""
-    return tuple(f"{report.origin}: {report.detail}" for report in discovery.reports if report.outcome not in (Outcome.FOUND, Outcome.ABSENT))
+    failed = [report for report in discovery.reports if report.outcome not in (Outcome.FOUND, Outcome.ABSENT)]
+    return tuple(report.detail if report.source is Source.PROBE else f"{report.origin}: {report.detail}" for report in failed)

@@ -1,0 +1,255 @@
+"""What the other side says is not believed further than something vouches for it. Each test fails without the defence that it is about."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.discovery.attacks import BAD_CERTIFICATES, UNUSABLE
+from tests.discovery.conftest import running
+from tests.discovery.domains import ELSEWHERE, SILENT, WEB, Domain, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Home
+    from tests.discovery.conftest import World
+
+FRONT = {"SMTPSETUP_NAMESERVER": "127.0.0.2"}
+
+
+def sources(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [one for one in result["sources"] if one["source"] == name]
+
+
+@pytest.mark.parametrize(("domain", "reason"), UNUSABLE, ids=[domain.name for domain, _reason in UNUSABLE])
+def test_a_file_that_must_not_be_used_is_not_and_the_reason_is_told(domain: Domain, reason: str, inside: Home) -> None:
+    run = inside.run("identify", f"info@{domain.name}", "--all", "--json")
+    assert run.code == 68
+    assert run.json["error"]["code"] == "config.no-settings-found"
+    (report,) = [one for one in sources(run.json["result"], "autoconfig") if one["origin"].startswith("https://autoconfig.")]
+    assert report["outcome"] == "refused"
+    assert reason in report["detail"]
+    assert any(reason in cause for cause in run.json["error"]["causes"])
+
+
+@pytest.mark.parametrize("domain", BAD_CERTIFICATES, ids=lambda domain: domain.name)
+def test_a_web_server_that_cannot_prove_its_name_is_not_asked_but_reported(domain: Domain, inside: Home) -> None:
+    run = inside.run("identify", f"info@{domain.name}", "--all", "--json")
+    result = run.json["result"]
+    assert result["source"] == "srv"
+    failures = [one for one in sources(result, "autoconfig") if one["outcome"] == "failed"]
+    assert ["certificate" in one["detail"] for one in failures] == [True]
+
+
+def test_what_counts_is_the_content_not_its_type(inside: Home) -> None:
+    assert inside.run("identify", "info@typlos.se", "--json").json["result"]["source"] == "autoconfig"
+
+
+def test_nothing_is_ever_asked_without_tls(world: World, inside: Home) -> None:
+    inside.run("identify", "info@nedgraderad.se")
+    inside.run("identify", "info@egenserver.se")
+    assert not [line for line in world.log() if line.startswith("http ")]
+
+
+def test_a_redirect_to_another_owner_needs_the_persons_yes(inside: Home) -> None:
+    result = inside.run("identify", "info@frammande.se", "--all", "--json").json["result"]
+    assert result["servers"][0]["host"] == "smtp.ond.test"
+    assert result["needs_confirmation"] is True
+    assert result["candidates"][0]["trust"] == "dns"
+
+
+@pytest.mark.parametrize("domain", ["ond-mx.se", "ond-srv.se"])
+def test_a_host_that_only_the_dns_leads_to_needs_the_persons_yes(domain: str, inside: Home) -> None:
+    result = inside.run("identify", f"info@{domain}", "--json").json["result"]
+    assert result["servers"][0]["host"].endswith(".test")
+    assert result["needs_confirmation"] is True
+
+
+def test_a_pacc_document_other_than_the_announced_one_is_not_used(inside: Home) -> None:
+    result = inside.run("identify", "info@pacc-fel.se", "--all", "--json").json["result"]
+    assert result["provider"]["id"] == "loopia"
+    assert [one["outcome"] for one in sources(result, "pacc")] == ["refused"]
+
+
+def test_a_pacc_document_is_not_fetched_from_another_owner(inside: Home) -> None:
+    result = inside.run("identify", "info@pacc-omledd.se", "--all", "--json").json["result"]
+    assert result["provider"]["id"] == "loopia"
+    assert [one["outcome"] for one in sources(result, "pacc")] == ["refused"]
+
+
+def test_srv_records_that_cannot_be_used_are_refused_with_the_reason(inside: Home) -> None:
+    run = inside.run("identify", "info@srv-fel.se", "--all", "--json")
+    assert run.code == 68
+    (report,) = sources(run.json["result"], "srv")
+    assert "no port" in report["detail"]
+    assert "port 25" in report["detail"]
+
+
+def test_names_in_the_dns_that_no_host_can_have_are_passed_over(inside: Home) -> None:
+    run = inside.run("identify", "info@konstiga-namn.se", "--all")
+    assert "Loopia" in run.out
+    assert "\x07" not in run.out
+
+
+@pytest.mark.parametrize("address", ["info@co.uk", "info@suffix-mx.se"])
+def test_nothing_is_asked_below_a_public_suffix(address: str, world: World, inside: Home) -> None:
+    run = inside.run("identify", address, "--json")
+    assert run.code == 68
+    assert not [line for line in world.log() if "autoconfig.co.uk" in line]
+
+
+@pytest.mark.parametrize(
+    ("address", "provider"),
+    [
+        ("info@straße.de", "one-com"),
+        ("info@strasse.de", "loopia"),
+        ("info@ex\u0430mple.com", "google-workspace"),
+        ("info@\uff56\uff45\uff52\uff4b\uff53\uff54\uff41\uff4e.se", "google-workspace"),
+    ],
+)
+def test_an_international_domain_is_asked_about_by_its_own_name(address: str, provider: str, inside: Home) -> None:
+    assert inside.run("identify", address, "--json").json["result"]["provider"]["id"] == provider
+
+
+def test_a_look_alike_is_shown_with_its_real_name(inside: Home) -> None:
+    assert "xn--exmple-4nf.com" in inside.run("identify", "info@ex\u0430mple.com").out
+
+
+def test_the_address_is_sent_only_to_who_insists_and_well_quoted(world: World, inside: Home) -> None:
+    assert inside.run("identify", "a&b#c@envis-med-tecken.se", "--json").json["result"]["source"] == "autoconfig"
+    asked = [line for line in world.log() if "emailaddress" in line and "envis-med" in line]
+    assert asked == ["https autoconfig.envis-med-tecken.se/mail/config-v1.1.xml?emailaddress=a%26b%23c%40envis-med-tecken.se"]
+
+
+def test_a_sub_address_does_not_get_into_the_login_name(inside: Home) -> None:
+    assert inside.run("identify", "info+faktura@delnamn.se", "--json").json["result"]["username"] == "info"
+
+
+def test_discovery_never_logs_in_and_names_nobody(world: World, inside: Home) -> None:
+    for domain in ("gissad.se", "oense.se", "ingen-inloggning.se", "smahotell.se", "bakom-proofpoint.com"):
+        inside.run("identify", f"hemlig.person@{domain}", "--all")
+    said = world.log()
+    assert not [line for line in said if line.startswith("smtp") and ("AUTH" in line or "MAIL" in line)]
+    assert not [line for line in said if "hemlig" in line]
+    assert any(line.endswith("QUIT") for line in said)
+
+
+def test_the_database_is_not_asked_by_who_does_not_want_it(world: World, inside: Home) -> None:
+    run = inside.run("identify", "info@databasen.se", "--no-ispdb", "--all", "--json")
+    assert not sources(run.json["result"], "ispdb")
+    before = len(world.log())
+    inside.file(".config/smtpsetup/config.toml", "ispdb = false\n")
+    inside.run("identify", "info@databasen.se")
+    assert not [line for line in world.log()[before:] if "thunderbird" in line]
+
+
+def test_a_proxy_of_the_environment_is_used_and_gets_its_login(world: World, inside: Home) -> None:
+    run = inside.run("identify", "info@egenserver.se", "--json", HTTPS_PROXY=f"http://anna:p%40ss@{WEB}:3128")
+    assert run.json["result"]["source"] == "autoconfig"
+    asked = [line for line in world.log() if line.startswith("proxy CONNECT autoconfig.egenserver.se:443")]
+    assert "Proxy-Authorization: Basic YW5uYTpwQHNz" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("domain", "word"), [("dns-vagrar.se", "refused"), ("dns-trasig.se", "failure"), ("dns-tyst.se", "in time"), ("servfail.se", "failure")]
+)
+def test_a_name_server_that_does_not_tell_is_a_temporary_failure_with_its_reason(domain: str, word: str, inside: Home) -> None:
+    run = inside.run("identify", f"info@{domain}", "--json", **FRONT)
+    assert run.code == 75
+    error = run.json["error"]
+    assert error["code"] == "dns.temporary"
+    assert error["retry"] is True
+    assert word in error["causes"][0]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [("127.0.0.2", 0), ("127.0.0.2:53", 0), ("127.0.0.9:5353", 75), ("127.0.0.2:port", 78), (":53", 78), ("[::1", 75)]
+)
+def test_another_name_server_can_be_named(value: str, code: int, inside: Home) -> None:
+    run = inside.run("identify", "info@mittforetag.se", "--json", "--timeout", "3", SMTPSETUP_NAMESERVER=value)
+    assert run.code == code, run.out
+
+
+def test_a_dripping_server_cannot_stretch_the_deadline(inside: Home) -> None:
+    started = time.monotonic()
+    run = inside.run("identify", "info@droppande.se", "--timeout", "2", "--json")
+    assert time.monotonic() - started < 5
+    assert run.code in (68, 75)
+
+
+def test_the_whole_look_up_ends_at_its_timeout_and_says_so(inside: Home) -> None:
+    started = time.monotonic()
+    run = inside.run("identify", "info@droppande.se", "--timeout", "0.6", "--json")
+    assert time.monotonic() - started < 3
+    assert run.code == 75
+    assert "--timeout" in " ".join(run.json["error"]["hints"])
+
+
+@pytest.fixture(scope="module")
+def world_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The same world, Thunderbird's database in a black hole."""
+    from tests.discovery import attacks, domains
+
+    plan = world((*domains.DOMAINS, *attacks.DOMAINS))
+    plan["zone"] = domains.zone(
+        (*domains.DOMAINS, *attacks.DOMAINS),
+        tuple(record.replace(WEB, SILENT) if record.startswith(("autoconfig.thunderbird", "v1.ispdb")) else record for record in ELSEWHERE),
+    )
+    with running(tmp_path_factory.mktemp("silent"), plan) as made:
+        yield made
+
+
+def test_a_dead_database_does_not_hold_up_a_domain_that_speaks_for_itself(world_without_database: World, home: Home) -> None:
+    inside = world_without_database.home(home)
+    started = time.monotonic()
+    assert inside.run("identify", "info@egenserver.se", "--json").json["result"]["source"] == "autoconfig"
+    assert time.monotonic() - started < 3  # the database's own deadline is 5 s
+
+
+@pytest.mark.parametrize(("domain", "source"), [("tyst.se", "autoconfig"), ("tyst-men-mx.se", "mx")])
+def test_a_source_in_a_black_hole_does_not_hold_up_a_better_answer(domain: str, source: str, inside: Home) -> None:
+    started = time.monotonic()
+    assert inside.run("identify", f"info@{domain}", "--json").json["result"]["source"] == source
+    assert time.monotonic() - started < 3.5
+
+
+def password_file(home: Home) -> str:
+    return str(home.file("password", "hemligt-lösenord\n"))
+
+
+def test_no_password_goes_to_a_host_that_nobody_vouches_for(world: World, inside: Home) -> None:
+    before = len(world.log())
+    run = inside.run("configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--json")
+    assert run.code == 78
+    assert "--accept-host smtp.hotellet.net" in " ".join(run.json["error"]["hints"])
+    assert not [line for line in world.log()[before:] if line.startswith("smtp")]
+
+
+@pytest.mark.parametrize("accepted", ["smtp.annanstans.net", "hotellet.net"])
+def test_the_yes_is_for_one_host(accepted: str, world: World, inside: Home) -> None:
+    before = len(world.log())
+    run = inside.run("configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--accept-host", accepted)
+    assert run.code == 78
+    assert not [line for line in world.log()[before:] if line.startswith("smtp")]
+
+
+def test_a_host_that_was_agreed_to_is_used(inside: Home) -> None:
+    run = inside.run("configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--accept-host", "smtp.hotellet.net", "--json")
+    assert run.code == 0, run.err
+    assert run.json["result"]["host"] == "smtp.hotellet.net"
+
+
+def test_a_host_of_the_domains_own_needs_no_yes(inside: Home) -> None:
+    run = inside.run("configure", "info@bra-egen.se", "--password-file", password_file(inside), "--json")
+    assert run.code == 0, run.err
+    assert (run.json["result"]["host"], run.json["result"]["provider"]) == ("smtp.bra-egen.se", None)
+
+
+def test_after_a_refusal_no_second_host_gets_the_password(world: World, inside: Home) -> None:
+    before = len(world.log())
+    run = inside.run("configure", "info@avvisad.se", "--password-file", password_file(inside), "--json")
+    assert run.code == 77
+    assert len([line for line in world.log()[before:] if " AUTH " in line]) == 1
