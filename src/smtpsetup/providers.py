@@ -139,6 +139,11 @@ class Table:
                     return row
         return None
 
+    def often_mistyped(self) -> tuple[str, ...]:
+        """The large providers' domains that people often misspell."""
+        rows = (*self._own.values(), *self._shipped_holding("\noften_mistyped = ["))
+        return tuple(name for row in rows for name in row.often_mistyped)
+
     def with_signs(self) -> tuple[Provider, ...]:
         """The rows that say how their customers' DNS gives them away."""
         return (*(row for row in self._own.values() if row.signs), *self._shipped_holding("\nsigns = ["))

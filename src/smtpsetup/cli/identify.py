@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
 
 if TYPE_CHECKING:
+    from smtpsetup.providers import Table
     from smtpsetup.workflows.identify import Identification
 
 LOOK_UP_SECONDS = 10.0
@@ -87,6 +89,7 @@ def find(state: State, text: str, search: Search) -> Identification:
     For a slip of the keyboard a person is asked whether the domain next to it was meant.
     """
     table = state.table()
+    meant = None
     try:
         found = identify(text, table)
     except UnknownDomainError as error:
@@ -94,10 +97,11 @@ def find(state: State, text: str, search: Search) -> Identification:
             return identify(error.suggestion, table)
         if search.offline or not _can_be_looked_up(text):
             raise
+        meant = error.suggestion
     else:
         if search.offline or not search.ask_all:
             return found
-    return _looked_up(state, text, search)
+    return _looked_up(state, table, text, search, meant)
 
 
 def _can_be_looked_up(text: str) -> bool:
@@ -106,15 +110,16 @@ def _can_be_looked_up(text: str) -> bool:
     return "." in domain and not domain.startswith("[")
 
 
-def _looked_up(state: State, text: str, search: Search) -> Identification:
+def _looked_up(state: State, table: Table, text: str, search: Search, meant: str | None) -> Identification:
     from smtpsetup.workflows.discover import discover  # only unknown domains pay for it
 
     address = addresses.parse(text)
     ask_ispdb = search.ask_ispdb and _config_allows_ispdb(state)
+    look_up = functools.partial(discover, address, table, seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, meant=meant)
     if state.json or not sys.stderr.isatty():
-        return discover(address, state.table(), seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all)
+        return look_up()
     with views.sources.Searching(address) as searching:
-        return discover(address, state.table(), seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, on_report=searching.update)
+        return look_up(on_report=searching.update)
 
 
 def _config_allows_ispdb(state: State) -> bool:

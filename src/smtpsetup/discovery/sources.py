@@ -9,7 +9,7 @@ from smtpsetup.discovery.dns import Answer, DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Outcome, Rank, Trust
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.discovery.steps import Finding, found, side_by_side, silence
+from smtpsetup.discovery.steps import Finding, begun, found, side_by_side, silence
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Security
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
-    """The domain's PACC document. Its digest is asked for first: nearly every domain has none, and then no web server need be waited for."""
+    """The domain's PACC document and its digest, side by side. Nearly every domain has no digest, and then no web server need be waited for."""
+    fetched = begun(lambda: circumstances.fetcher.get(step.origin, circumstances.deadline), circumstances.deadline)
     texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
     announced = pacc.digests(texts.records)
     if not announced:
         return silence(texts, _("no digest in the DNS"))
-    document = circumstances.fetcher.get(step.origin, circumstances.deadline)
+    document = fetched()
     if document.is_foreign:
         raise UnusableError(_("a redirect leads to {url}, which is not followed").format(url=document.url))
     setting = pacc.settings(document.body, announced, circumstances.address)

@@ -76,6 +76,29 @@ class Step:
     ask: Callable[[Circumstances, Step], Finding] = field(repr=False)
 
 
+def begun(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]:
+    """Ask at once, in the background; the function that is given back waits for the answer. It raises what asking raised, and TimeoutError."""
+    answers: queue.SimpleQueue[tuple[_Value | None, Exception | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((ask(), None))
+        except Exception as error:  # noqa: BLE001  raised again where it is waited for
+            answers.put((None, error))
+
+    def answer() -> _Value:
+        try:
+            value, error = answers.get(timeout=deadline.remaining())
+        except queue.Empty as late:
+            raise TimeoutError from late
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]  # there is a value where there is no error
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer
+
+
 def side_by_side(
     questions: dict[_Key, Callable[[], _Value]], deadline: Deadline, *, is_enough: Callable[[_Value], bool] = lambda _value: False
 ) -> dict[_Key, _Value]:

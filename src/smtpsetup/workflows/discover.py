@@ -15,7 +15,7 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
-from smtpsetup.workflows.identify import Identification, UnknownDomainError, addresses_shown, suggestion
+from smtpsetup.workflows.identify import Identification, UnknownDomainError, addresses_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,18 +36,22 @@ def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
     seconds: float,
     ask_ispdb: bool,
     ask_all: bool = False,
+    meant: str | None = None,
     on_report: Callable[[Report, int], None] = lambda _report, _left: None,
 ) -> Identification:
-    """Ask everyone who may know, within `seconds`. Raises UnknownDomainError, and SmtpsetupError for a name server setting that is none."""
+    """Ask everyone who may know, within `seconds`; `meant` is the address that was perhaps misspelt.
+
+    Raises UnknownDomainError, and SmtpsetupError for a name server setting that is none.
+    """
     circumstances = Circumstances(address, table, Resolver(), Fetcher(tls.policy(), configured_look_up()), Deadline(seconds), ask_ispdb=ask_ispdb)
     known = table.by_domain(address.domain)
     discovery = look_up(circumstances, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
-        raise _nothing_found(address, table, discovery, seconds)
-    return _concluded(address, table, discovery)
+        raise _nothing_found(address, meant, discovery, seconds)
+    return _concluded(address, meant, discovery)
 
 
-def _concluded(address: Address, table: Table, discovery: Discovery) -> Identification:
+def _concluded(address: Address, meant: str | None, discovery: Discovery) -> Identification:
     best = discovery.candidates[0]
     provider = best.provider
     vouching = [one for one in discovery.candidates if one.trust.vouches]
@@ -67,7 +71,7 @@ def _concluded(address: Address, table: Table, discovery: Discovery) -> Identifi
         best.auth or (Auth.PASSWORD,),
         provider.last_checked if provider else datetime.datetime.now(datetime.UTC).date(),
         vouched_hosts=frozenset(host for one in vouching for host in one.hosts),
-        remarks=_remarks(address, table, discovery),
+        remarks=_remarks(address, meant, discovery),
         best=source,
         discovery=discovery,
     )
@@ -88,7 +92,7 @@ def _confidence(best: Candidate, source: Candidate, discovery: Discovery) -> str
     return "medium" if known == "high" and is_doubtful else known
 
 
-def _remarks(address: Address, table: Table, discovery: Discovery) -> tuple[str, ...]:
+def _remarks(address: Address, meant: str | None, discovery: Discovery) -> tuple[str, ...]:
     """What a person should know beside the answer."""
     best, route, rival = discovery.candidates[0], discovery.route, discovery.rival
     remarks = []
@@ -106,14 +110,13 @@ def _remarks(address: Address, table: Table, discovery: Discovery) -> tuple[str,
                 source=rival.origin, host=rival.hosts[0] if rival.hosts else "-"
             )
         )
-    meant = None if table.by_domain(address.domain) else suggestion(address, table)
     if meant:
         remarks.append(_("Did you mean {address}?").format(address=meant))
     return tuple(remarks)
 
 
-def _nothing_found(address: Address, table: Table, discovery: Discovery, seconds: float) -> UnknownDomainError:
-    domain, route, meant = addresses_shown(address), discovery.route, suggestion(address, table)
+def _nothing_found(address: Address, meant: str | None, discovery: Discovery, seconds: float) -> UnknownDomainError:
+    domain, route = addresses_shown(address), discovery.route
     if route and route.status is DnsStatus.NO_NAME:
         return UnknownDomainError(
             address,

@@ -173,6 +173,5 @@ def suggestion(address: Address, table: Table) -> str | None:
     """The address at a large provider that was perhaps meant: its domain looks like this one with a slip of the keyboard."""
     import difflib  # only unknown domains come here
 
-    often_mistyped = [name for row in table.all() for name in row.often_mistyped]
-    close = difflib.get_close_matches(address.domain, often_mistyped, n=1, cutoff=_CLOSE)
+    close = difflib.get_close_matches(address.domain, table.often_mistyped(), n=1, cutoff=_CLOSE)
     return f"{address.local}@{close[0]}" if close else None
