@@ -11,7 +11,7 @@ help:
 	@echo "make demo          walk the main job against a sandbox server"
 	@echo "make test          set up and run the tests"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
-	@echo "make bench         measure start-up against its floor"
+	@echo "make bench         measure start-up and discovery against their floors"
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
 
@@ -47,6 +47,7 @@ check: $(VENV)/ready-for-development
 bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/table.py
+	$(BIN)/python bench/discovery.py
 
 translations: $(VENV)/ready-for-development
 	$(BIN)/python tools/catalogue.py update
