@@ -6,61 +6,15 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pexpect
 import pytest
 
 from tests.conftest import PASSWORD
+from tests.person import Person, ended, interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pexpect
 
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
-    from tests.conftest import Home
-    from tests.servers import Keyring
-
-
-@pytest.fixture
-def person(home: Home, keyring: Keyring) -> Iterator[Person]:
-    sitting = Person(home, keyring)
-    yield sitting
-    sitting.leave()
-
-
-class Person:
-    """Someone logged in at a terminal, their keyring open."""
-
-    def __init__(self, home: Home, keyring: Keyring) -> None:
-        self.home = home
-        self.keyring = keyring
-        self.terminals: list[pexpect.spawn[str]] = []
-
-    def types(self, *arguments: str, **env: str) -> pexpect.spawn[str]:
-        """Run a command at the terminal."""
-        terminal = pexpect.spawn(
-            sys.executable,
-            ["-m", "smtpsetup", *arguments],
-            env={**self.home.env, **self.keyring.env, "TERM": "xterm", **env},
-            cwd=str(self.home.path),
-            encoding="utf-8",
-            dimensions=(40, 100),
-            timeout=30,
-        )
-        self.terminals.append(terminal)
-        return terminal
-
-    def leave(self) -> None:
-        for terminal in self.terminals:
-            terminal.close(force=True)
-
-
-def ended(terminal: pexpect.spawn[str], code: int) -> str:
-    """What was on the screen when the command ended with that exit code."""
-    terminal.expect(pexpect.EOF)
-    terminal.close()
-    shown = str(terminal.before)
-    assert terminal.exitstatus == code, shown
-    assert "Traceback" not in shown
-    return shown
 
 
 def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
@@ -177,7 +131,7 @@ def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(person: Person,
     for question, answer in answers:
         terminal.expect(question + ".*: ")
         if question == stop:
-            terminal.sendintr()
+            interrupt(terminal)
             break
         terminal.sendline(answer)
     assert "Interrupted" in ended(terminal, 130)
@@ -194,7 +148,7 @@ def test_ctrl_c_while_the_server_is_silent_ends_with_130(person: Person) -> None
             *("--password-file", str(password), "--from-name", "x"),
         )
         terminal.expect("Connection.*ok")
-        terminal.sendintr()
+        interrupt(terminal)
         assert "Interrupted" in ended(terminal, 130)
     assert not person.home.config.exists()
 
@@ -223,7 +177,7 @@ def test_questions_are_asked_in_swedish_too(person: Person) -> None:
     terminal.sendline("namn@@live.se")
     terminal.expect("Fel: ")
     terminal.expect("mejladress: ")
-    terminal.sendintr()
+    interrupt(terminal)
     shown = ended(terminal, 130)
     assert "Interrupted" not in shown
 
@@ -244,7 +198,7 @@ def test_a_domain_of_ones_own_at_a_known_provider_needs_only_the_providers_name(
     terminal.expect("Mail provider.*: ")
     terminal.sendline("One.com")
     terminal.expect("Password for info@mittforetag.example")
-    terminal.sendintr()
+    interrupt(terminal)
     ended(terminal, 130)
 
 
@@ -275,14 +229,14 @@ def test_what_to_switch_on_is_shown_before_the_password_is_asked_for(person: Per
     terminal = person.types("configure", "namn@gmail.com", "--from-name", "x")
     terminal.expect("Create an app password")
     terminal.expect("App password for namn@gmail.com")
-    terminal.sendintr()
+    interrupt(terminal)
     ended(terminal, 130)
 
 
 def test_a_login_name_that_only_the_customer_knows_is_asked_for_with_the_providers_word(person: Person) -> None:
     terminal = person.types("configure", "namn@bahnhof.se")
     terminal.expect("Customer id.*: ")
-    terminal.sendintr()
+    interrupt(terminal)
     ended(terminal, 130)
 
 

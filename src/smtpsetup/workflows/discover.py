@@ -179,5 +179,8 @@ def _could_not_ask(address: Address, meant: str | None, discovery: Discovery, ro
 
 def _failed(discovery: Discovery) -> tuple[str, ...]:
     """Sources that might have told more but could not be asked, or said what must not be used."""
-    failed = [report for report in discovery.reports if report.outcome not in (Outcome.FOUND, Outcome.ABSENT)]
-    return tuple(report.detail if report.source is Source.PROBE else f"{report.origin}: {report.detail}" for report in failed)
+    told: list[str] = []
+    for report in discovery.reports:
+        if report.outcome not in (Outcome.FOUND, Outcome.ABSENT):
+            told += report.detail.split("; ") if report.source is Source.PROBE else [f"{report.origin}: {report.detail}"]
+    return tuple(told)
