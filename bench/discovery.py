@@ -42,11 +42,11 @@ def inside() -> None:
     from smtpsetup import addresses
     from smtpsetup.discovery.dns import Resolver
     from smtpsetup.discovery.fetch import Fetcher, FetchError
-    from smtpsetup.discovery.probe import probe
     from smtpsetup.model import Security, Server
     from smtpsetup.providers import Table
     from smtpsetup.transport import tls
     from smtpsetup.transport.dial import Deadline
+    from smtpsetup.transport.probe import probe
     from smtpsetup.workflows.discover import discover
 
     table = Table(datetime.datetime.now(datetime.UTC).date())
@@ -63,7 +63,7 @@ def inside() -> None:
         "mx": lambda name: resolver.mx(name, Deadline(5)),
         "txt": lambda name: resolver.txt(name, Deadline(5)),
         "get": get,
-        "probe": lambda host: probe(Server(host, 465, Security.TLS), "example.se", fetcher, Deadline(5)),
+        "probe": lambda host: probe(Server(host, 465, Security.TLS), "example.se", fetcher.policy, Deadline(5)),
     }
     for domain, chain in CASES.items():
         address = addresses.parse(f"info@{domain}")

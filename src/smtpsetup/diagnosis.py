@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from smtpsetup.diagnosis_evidence import alternative_hint, seen_causes, sharpened
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
 from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET
@@ -15,7 +16,7 @@ from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
-    from smtpsetup.failure import Failure
+    from smtpsetup.failure import Evidence, Failure
     from smtpsetup.providers import Provider, Refusal
 
 _PROVIDER_STEPS_HELP = ("auth.bad-credentials", "auth.app-password-required", "auth.oauth2-required", "auth.disabled-by-admin")
@@ -32,9 +33,16 @@ def error_code(failure: Failure, provider: Provider | None = None) -> str:
     return code
 
 
-def diagnose(failure: Failure, account: Account, provider: Provider | None = None, *, is_saved: bool = True) -> SmtpsetupError:
-    """The failure as an error for a person, ready to be raised. `is_saved` is False while the account is only being set up."""
+def diagnose(
+    failure: Failure, account: Account, provider: Provider | None = None, *, is_saved: bool = True, evidence: Evidence | None = None
+) -> SmtpsetupError:
+    """The failure as an error for a person, ready to be raised. `is_saved` is False while the account is only being set up.
+
+    `evidence` is what a second look found, if there was one.
+    """
     code = error_code(failure, provider)
+    if evidence:
+        code = sharpened(code, failure, evidence)
     explanation = EXPLANATIONS[code]
     facts = {
         "server": failure.server,
@@ -52,6 +60,9 @@ def diagnose(failure: Failure, account: Account, provider: Provider | None = Non
     if refusal and refusal.note:
         causes = (refusal.note,)
     hints = tuple(_(hint).format(**facts) for hint in _fitting(explanation.hints, account, is_saved=is_saved))
+    if evidence:
+        causes = (*seen_causes(code, failure, evidence), *causes)
+        hints = (*alternative_hint(evidence, str(facts["configure"]), is_saved=is_saved), *hints)
     url = None
     if provider and code in _PROVIDER_STEPS_HELP:
         causes = _provider_causes(code, provider, account, causes)

@@ -61,6 +61,28 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         (N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`."), N_("Try from another network."), _TRY_LATER),
     ),
+    "connect.port-blocked": Explanation(
+        N_("{server} cannot be reached from this network, though the network works."),
+        (
+            N_("Your network or internet provider blocks port {port}, as many do with 25 and some cloud hosts with every mail port."),
+            N_("The server does not use this port, or its own firewall shuts this network out."),
+        ),
+        (
+            N_("Ask whoever runs the network to open port {port} for outgoing connections; cloud hosts do it on request."),
+            N_("Try from another network, such as a phone's."),
+        ),
+    ),
+    "connect.intercepted": Explanation(
+        N_("Something else answers in the place of {host}, so no password was sent."),
+        (
+            N_("A web host or a hotel's network leads outgoing mail to a server of its own."),
+            N_("An antivirus program or a company proxy stands between."),
+        ),
+        (
+            N_("Ask whoever runs the network or the web host to let connections to {server} through, or which server they want you to use."),
+            N_("Try from another network, such as a phone's."),
+        ),
+    ),
     "connect.unreachable": Explanation(
         N_("There is no way from this machine to {server}."),
         (N_("The machine is offline, or the server has only an IPv6 address and this network has no IPv6."),),

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import datetime
+
     from smtpsetup.model import Server, Stage
 
 
@@ -76,6 +78,34 @@ class Failure:
     reply: Reply | None = None
     detail: str = ""
     offered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate that was not believed says of itself. `names` are those it is made out to; both times are in UTC."""
+
+    names: tuple[str, ...]
+    issuer: str
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    is_self_signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a second look at a failure found, as facts.
+
+    `alternative` is another place where the same provider takes logins; `web_is_reachable` tells whether this machine gets out at all (None: not
+    tried); `greeting` is the failing server's own words; `is_impostor` that its certificate belongs to another owner than the account's provider;
+    `clock_is_ahead` by how many seconds this machine's clock runs before the server's (None: the server did not say).
+    """
+
+    alternative: Server | None = None
+    web_is_reachable: bool | None = None
+    certificate: CertificateFacts | None = None
+    greeting: str = ""
+    is_impostor: bool = False
+    clock_is_ahead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

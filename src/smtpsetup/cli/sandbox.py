@@ -6,6 +6,7 @@ import errno
 import queue
 import signal
 import tempfile
+import threading
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,12 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT
 from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpsetup.sandbox.fault_server import FaultServer
     from smtpsetup.sandbox.server import CaughtMail, Sandbox, SandboxFacts
 
 
@@ -31,10 +34,26 @@ if TYPE_CHECKING:
 @click.option("--starttls-port", type=PORT, metavar="PORT", help=_("The port with STARTTLS (default: a free one)."))
 @click.option("--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help=_("Stop after this many mails."))
+@click.option("--fault", metavar="CODE", help=_("Fail in the way of this error code, to see what that looks like."))
+@click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options
 @click.pass_obj
-def sandbox_command(state: State, tls_port: int | None, starttls_port: int | None, keep: Path | None, count: int | None) -> None:
+def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
+    state: State,
+    tls_port: int | None,
+    starttls_port: int | None,
+    keep: Path | None,
+    count: int | None,
+    fault: str | None,
+    list_faults: bool,  # noqa: FBT001  as above
+) -> None:
     """Parse, run, show each mail as it comes."""
+    if list_faults:
+        _list_faults(state)
+        return
+    if fault is not None:
+        _rehearse(state, fault, (tls_port or 0, starttls_port or 0))
+        return
     from smtpsetup.sandbox.server import Sandbox  # asyncio, aiosmtpd and trustme, only here
 
     caught: queue.SimpleQueue[CaughtMail] = queue.SimpleQueue()
@@ -53,8 +72,41 @@ def sandbox_command(state: State, tls_port: int | None, starttls_port: int | Non
                 seen += 1
 
 
+def _list_faults(state: State) -> None:
+    if state.json:
+        state.write_json(views.json.faults(FAULTS, REHEARSALS))
+        return
+    views.human.faults(FAULTS, REHEARSALS)
+
+
+def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
+    """Run a server that fails, until Ctrl-C."""
+    if code in REHEARSALS:
+        raise click.BadParameter(
+            _("No server has a part in {code}. See it with: {command}").format(code=code, command=REHEARSALS[code]), param_hint="--fault"
+        )
+    if code not in FAULTS:
+        raise click.BadParameter(
+            _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code), param_hint="--fault"
+        )
+    from smtpsetup.sandbox.fault_server import FaultServer  # trustme, only here
+
+    fault = FAULTS[code]
+    tls_port, starttls_port = (typed or needed for typed, needed in zip(ports, fault.ports, strict=True))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
+        facts = stack.enter_context(_listening(FaultServer(directory, fault, ports=(tls_port, starttls_port))))
+        signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+        if state.json:
+            state.write_json({**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None})
+        else:
+            views.human.fault_sandbox(facts, code, fault)
+        with suppress(KeyboardInterrupt):  # the way to stop it
+            threading.Event().wait()
+
+
 @contextmanager
-def _listening(sandbox: Sandbox) -> Iterator[SandboxFacts]:
+def _listening(sandbox: Sandbox | FaultServer) -> Iterator[SandboxFacts]:
     """The sandbox, or an error that says which port is taken."""
     try:
         facts = sandbox.__enter__()

@@ -13,11 +13,13 @@ from smtpsetup.discovery.dns import DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
 from smtpsetup.discovery.mail_exchange import first_steps, guess_step
-from smtpsetup.discovery.probe import Probed, probe
+from smtpsetup.discovery.probe import described
 from smtpsetup.discovery.settings import UnusableError
-from smtpsetup.discovery.steps import GRACE_SECONDS, Circumstances, Finding, MailRoute, side_by_side
+from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.i18n import gettext as _
+from smtpsetup.transport.parallel import GRACE_SECONDS, side_by_side
+from smtpsetup.transport.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,13 +217,13 @@ def _both_probed(best: Candidate, rival: Candidate, circumstances: Circumstances
     for server in servers:
         seen = probed.get(server)
         outcome = Outcome.TIMEOUT if seen is None else Outcome.FOUND if seen.works else Outcome.ABSENT
-        reports.append(Report(Source.PROBE, str(server), outcome, ms, seen.detail if seen else _("no answer in time")))
+        reports.append(Report(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time")))
     works = [server in probed and probed[server].works for server in servers]
     return works[0], works[1]
 
 
 def _question(server: Server, circumstances: Circumstances, deadline: Deadline) -> Callable[[], Probed]:
-    return lambda: probe(server, circumstances.domain, circumstances.fetcher, deadline)
+    return lambda: probe(server, circumstances.domain, circumstances.fetcher.policy, deadline, circumstances.fetcher.look_up)
 
 
 def _completed(candidate: Candidate, circumstances: Circumstances) -> Candidate:

@@ -10,9 +10,10 @@ from smtpsetup.discovery.filters import FILTERS, FORWARDERS, named
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
 from smtpsetup.discovery.probe import ask_usual_names, guesses
 from smtpsetup.discovery.sources import ask_file_of_mail_host, ask_own_file, ask_pacc, ask_srv, ispdb_asker
-from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute, Step, side_by_side, silence
+from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute, Step, silence
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.i18n import gettext as _
+from smtpsetup.transport.parallel import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

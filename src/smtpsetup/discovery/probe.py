@@ -1,77 +1,30 @@
-"""Asking a server itself: EHLO over verified TLS, a look at what it offers, and goodbye. Nobody logs in here."""
+"""Trying the usual names of a domain's outgoing server."""
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.discovery.findings import Candidate, Outcome, Trust
-from smtpsetup.discovery.steps import Finding, side_by_side
-from smtpsetup.failure import Kind, TransportError
+from smtpsetup.discovery.steps import Finding
+from smtpsetup.failure import Failure, Kind
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security, Server
-from smtpsetup.transport.sasl import best_mechanism
-from smtpsetup.transport.session import Session
+from smtpsetup.model import Security, Server, Stage
+from smtpsetup.transport.parallel import side_by_side
+from smtpsetup.transport.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.discovery.fetch import Fetcher
     from smtpsetup.discovery.steps import Circumstances, Step
-    from smtpsetup.failure import Failure
-    from smtpsetup.transport.dial import Deadline
 
 _USUAL_NAMES = ("smtp", "mail", "send", "mailout")
-_TOKEN_MECHANISMS = {"XOAUTH2", "OAUTHBEARER"}
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What a server showed of itself. `auth` is empty where nobody could log in there; `detail` says why, or where it is."""
-
-    server: Server
-    auth: tuple[Auth, ...]
-    detail: str
-
-    @property
-    def works(self) -> bool:
-        """Whether it is a submission server that proved its name."""
-        return bool(self.auth)
 
 
 def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Server]]:
     """The hosts to try, the likeliest first, each with TLS and with STARTTLS."""
     hosts = dict.fromkeys((*(f"{name}.{domain}" for name in _USUAL_NAMES), *mail_hosts))
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
-
-
-def probe(server: Server, domain: str, fetcher: Fetcher, deadline: Deadline) -> Probed:
-    """Open a session and leave it. Whatever goes wrong is the answer, not an error."""
-    addresses: list[str] = []
-    session = Session(
-        server,
-        ehlo_name=domain,
-        deadline=deadline,
-        policy=fetcher.policy,
-        on_stage=lambda result: addresses.append(result.detail) if result.stage == "connect" else None,
-        look_up=fetcher.look_up,
-    )
-    try:
-        with session:
-            session.open()
-            mechanisms = session.mechanisms
-    except TransportError as error:
-        return Probed(server, (), _reason(error.failure))
-    auth = []
-    if best_mechanism(mechanisms):
-        auth.append(Auth.PASSWORD)
-    if _TOKEN_MECHANISMS & set(mechanisms):
-        auth.append(Auth.OAUTH2)
-    if not auth:
-        return Probed(server, (), _("it offers no login"))
-    where = f"{', '.join(mechanisms)} ({addresses[-1]}{', ' + _('a private address') if _is_private(addresses[-1]) else ''})"
-    return Probed(server, tuple(auth), where)
 
 
 def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Step], Finding]:
@@ -82,14 +35,15 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
         answers = side_by_side(
             {server: _question(circumstances, server) for server in servers}, circumstances.deadline, is_enough=lambda probed: probed.works
         )
-        seen = {server: answers.get(server) or Probed(server, (), _("no answer in time")) for server in servers}
+        late = {server: Probed(server, failure=Failure(Stage.CONNECT, Kind.TIMEOUT, server)) for server in servers}
+        seen = {**late, **answers}
         works = [tuple(seen[server] for server in pair if seen[server].works) for pair in hosts]
         candidates = tuple(
             Candidate(step.source, Trust.GUESS, step.rank, found[0].server.host, tuple(one.server for one in found), auth=found[0].auth)
             for found in works
             if found
         )
-        detail = "; ".join(f"{server}: {seen[server].detail}" for server in servers if _tells(seen[server]))
+        detail = "; ".join(f"{server}: {described(seen[server])}" for server in servers if _tells(seen[server]))
         outcome = Outcome.FOUND if candidates else Outcome.FAILED if detail else Outcome.ABSENT
         return Finding(outcome, detail or _("no such server"), candidates)
 
@@ -98,15 +52,23 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
 
 def _tells(probed: Probed) -> bool:
     """Whether a server that was only guessed has anything to say: most of them do not exist."""
-    return probed.detail not in (_("no such host"), _("the port is closed"))
+    return probed.failure is None or probed.failure.kind not in (Kind.NAME_NOT_FOUND, Kind.REFUSED)
 
 
 def _question(circumstances: Circumstances, server: Server) -> Callable[[], Probed]:
-    return lambda: probe(server, circumstances.domain, circumstances.fetcher, circumstances.deadline)
+    fetcher = circumstances.fetcher
+    return lambda: probe(server, circumstances.domain, fetcher.policy, circumstances.deadline, fetcher.look_up)
 
 
-def _is_private(address: str) -> bool:
-    return not ipaddress.ip_address(address).is_global
+def described(probed: Probed) -> str:
+    """What came of it, in a few words for people."""
+    if probed.failure:
+        return _reason(probed.failure)
+    if not probed.auth:
+        return _("it offers no login")
+    is_private = not ipaddress.ip_address(probed.address).is_global
+    where = f"{probed.address}, {_('a private address')}" if is_private else probed.address
+    return f"{', '.join(probed.mechanisms)} ({where})"
 
 
 _REASONS: dict[Kind, Callable[[], str]] = {

@@ -9,9 +9,10 @@ from smtpsetup.discovery.dns import Answer, DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Outcome, Rank, Trust
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.discovery.steps import Finding, begun, found, side_by_side, silence
+from smtpsetup.discovery.steps import Finding, found, silence
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Security
+from smtpsetup.transport.parallel import begun, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

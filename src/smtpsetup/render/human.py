@@ -15,6 +15,7 @@ from rich.text import Text
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Security, Status
+from smtpsetup.sandbox.faults import DESCRIPTIONS
 from smtpsetup.workflows.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.model import Server
     from smtpsetup.providers import Provider
+    from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.identify import Identification
@@ -320,6 +322,40 @@ def sandbox(facts: SandboxFacts) -> None:
         _indented(_fields(rows)),
         Text(),
         prose(_("In another terminal: `{command}`").format(command=command)),
+        Text(),
+    ]
+    show(Group(*parts))
+
+
+def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
+    """`sandbox --list-faults`."""
+    rows: dict[str, RenderableType] = {code: Text(_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)) for code, fault in by_server.items()}
+    rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
+    show(_fields([(code, rows[code]) for code in sorted(rows)]))
+    show(Group(Text(), prose(_("Start one: `smtpsetup sandbox --fault CODE`. Those with a command need no server."))))
+
+
+def fault_sandbox(facts: SandboxFacts, code: str, fault: Fault) -> None:
+    """What the failing `sandbox` is ready with, and how to run into its fault."""
+    typed = fault.needs.split()
+    security = typed[typed.index("--security") + 1] if "--security" in typed else "tls"
+    port = facts.tls_port if security == "tls" else facts.starttls_port
+    of_test = typed if "--to" in typed else []
+    of_account = [] if of_test or "--security" in typed else typed
+    common = f"--host localhost --port {port} --security {security} --ca-file {facts.ca_file}"
+    command = f"smtpsetup configure fault@example.com {common} {' '.join([*of_account, '--no-verify'])}"
+    rows: list[tuple[str, RenderableType]] = [
+        (_("Fault"), Text(f"{code}: {_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)}")),
+        (_("TLS"), f"{facts.host}:{facts.tls_port}"),
+        (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
+        (_("Authority"), facts.ca_file),
+    ]
+    parts: list[RenderableType] = [
+        Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"),
+        _indented(_fields(rows)),
+        Text(),
+        prose(_("In another terminal: `{command}`").format(command=command)),
+        prose(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test]))),
         Text(),
     ]
     show(Group(*parts))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smtpsetup.failure import Reply
     from smtpsetup.model import Server
     from smtpsetup.providers import Provider
+    from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.transport.session import StageResult
     from smtpsetup.workflows.check import CheckReport
@@ -205,7 +206,7 @@ def check_report(report: CheckReport) -> dict[str, object]:
         "tls": facts,
         "message_id": report.message_id,
         "to": report.to,
-        "working_alternative": None,
+        "working_alternative": server(report.alternative) if report.alternative else None,
     }
 
 
@@ -238,6 +239,17 @@ def sandbox(facts: SandboxFacts) -> dict[str, object]:
         "ca_file": facts.ca_file,
         "password": facts.password,
     }
+
+
+def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict[str, object]]:
+    """What `sandbox` can rehearse: `reply` of its server, `needs` of the account, or the `command` that shows a failure without a server."""
+    listed: dict[str, dict[str, object]] = {}
+    for code, fault in by_server.items():
+        listed[code] = {"code": code, "stage": str(fault.stage), "act": str(fault.act), "reply": fault.reply or None, "needs": fault.needs or None}
+        listed[code]["command"] = None
+    for code, command in by_command.items():
+        listed[code] = {"code": code, "stage": code.partition(".")[0], "act": None, "reply": None, "needs": None, "command": command}
+    return [listed[code] for code in sorted(listed)]
 
 
 def caught_mail(mail: CaughtMail) -> dict[str, object]:

@@ -99,6 +99,13 @@ class Session:
         return {keyword.upper(): str(value) for keyword, value in self.wire.esmtp_features.items()}
 
     @property
+    def certificate(self) -> bytes | None:
+        """The server's certificate (DER), verified or not."""
+        import ssl  # transport.tls has it in memory
+
+        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+
+    @property
     def mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that the server offers, by names that can be ones (RFC 4422 section 3.1)."""
         offered = self.wire.esmtp_features.get("auth", "").upper().split()
@@ -125,6 +132,8 @@ class Session:
 
     def log_in(self, username: str, secret: Secret) -> None:
         """Prove who is sending, once (RFC 4954). Raises TransportError. Nothing secret is sent on a connection that is not safe."""
+        if not self._policy.proves_the_name:
+            raise RuntimeError("a session that believes every certificate does not log in")
         with self._stage(Stage.AUTH):
             if self.tls_facts is None and not self._is_local():
                 raise self._failed(Stage.AUTH, Kind.UNPROTECTED)

@@ -14,13 +14,14 @@ from smtpsetup.model import Auth, Security, Stage, StageStatus
 from smtpsetup.transport.session import Session, StageResult
 from smtpsetup.transport.submit import Envelope
 from smtpsetup.workflows.connection import session_for
+from smtpsetup.workflows.second_look import second_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.account import Account
     from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.model import Secret
+    from smtpsetup.model import Secret, Server
     from smtpsetup.providers import Provider
     from smtpsetup.transport.tls import TlsFacts
 
@@ -29,7 +30,10 @@ DEADLINE_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """How each stage went and what was learned. `error` is None when everything asked for worked."""
+    """How each stage went and what was learned. `error` is None when everything asked for worked.
+
+    `alternative` is another place of the same provider that a second look after a failure found working.
+    """
 
     account: Account
     stages: tuple[StageResult, ...]
@@ -38,6 +42,7 @@ class CheckReport:
     message_id: str | None
     to: str | None
     error: SmtpsetupError | None
+    alternative: Server | None = None
 
 
 def planned_stages(account: Account, *, login_only: bool) -> tuple[Stage, ...]:
@@ -62,8 +67,12 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     is_saved: bool = True,
     on_stage: Callable[[StageResult], None] | None = None,
     trace: Callable[[str], None] | None = None,
+    on_second_look: Callable[[], None] | None = None,
 ) -> CheckReport:
-    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only."""
+    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only.
+
+    A failure is looked at a second time before it is explained; `on_second_look` is called when that begins.
+    """
     stages: list[StageResult] = []
 
     def keep(result: StageResult) -> None:
@@ -76,7 +85,7 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
     session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=keep, trace=trace)
     message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
-    error = None
+    error, evidence = None, None
     try:
         with session:
             session.open()
@@ -85,7 +94,10 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
             if recipient is not None and message_id is not None:
                 _send_test_mail(session, account, recipient, message_id)
     except TransportError as failed:
-        error = diagnose(failed.failure, account, provider, is_saved=is_saved)
+        if on_second_look:
+            on_second_look()
+        evidence = second_look(failed.failure, account, provider)
+        error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
     planned = planned_stages(account, login_only=login_only)
     reached = {result.stage for result in stages}
     skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
@@ -93,7 +105,16 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
     shown_to = recipient.address.wire if recipient else None
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
-    return CheckReport(account, tuple(ordered), capabilities, session.tls_facts, message_id if was_handed_over else None, shown_to, error)
+    return CheckReport(
+        account,
+        tuple(ordered),
+        capabilities,
+        session.tls_facts,
+        message_id if was_handed_over else None,
+        shown_to,
+        error,
+        evidence.alternative if evidence else None,
+    )
 
 
 def _sender(account: Account) -> Mailbox:

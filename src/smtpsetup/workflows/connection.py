@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.transport.dial import LookUp
     from smtpsetup.transport.session import StageResult
+    from smtpsetup.transport.tls import TlsPolicy
 
 
 def session_for(
@@ -29,10 +30,32 @@ def session_for(
 ) -> Session:
     """A session that is not open yet. It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1).
 
-    Raises SmtpsetupError (`config.invalid`) where the account's `ca_file` cannot be used.
+    Raises as `policy_for`.
     """
+    return Session(
+        account.server,
+        ehlo_name=addresses.parse(account.address).domain,
+        deadline=Deadline(seconds),
+        policy=policy_for(account),
+        on_stage=on_stage,
+        trace=trace,
+        look_up=look_up_for(),
+    )
+
+
+def look_up_for() -> LookUp | None:
+    """The system finds hosts, unless the person named another name server: only then is dnspython worth its import."""
+    if not os.environ.get("SMTPSETUP_NAMESERVER"):
+        return None
+    from smtpsetup.discovery.dns import configured_look_up  # see above
+
+    return configured_look_up()
+
+
+def policy_for(account: Account) -> TlsPolicy:
+    """Whom an account believes. Raises SmtpsetupError (`config.invalid`) where its `ca_file` cannot be used."""
     try:
-        policy = tls.policy(account.ca_file, account.tls_fingerprint)
+        return tls.policy(account.ca_file, account.tls_fingerprint)
     except OSError as error:
         reason = error.strerror if error.errno and error.errno > 0 and error.filename else _("it holds no certificate in PEM form")
         raise SmtpsetupError(
@@ -40,21 +63,3 @@ def session_for(
             _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),
             hints=(_("It is the `ca_file` of the account {account}.").format(account=account.name),),
         ) from error
-    return Session(
-        account.server,
-        ehlo_name=addresses.parse(account.address).domain,
-        deadline=Deadline(seconds),
-        policy=policy,
-        on_stage=on_stage,
-        trace=trace,
-        look_up=_look_up(),
-    )
-
-
-def _look_up() -> LookUp | None:
-    """The system finds hosts, unless the person named another name server: only then is dnspython worth its import."""
-    if not os.environ.get("SMTPSETUP_NAMESERVER"):
-        return None
-    from smtpsetup.discovery.dns import configured_look_up  # see above
-
-    return configured_look_up()

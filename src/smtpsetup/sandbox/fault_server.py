@@ -1,0 +1,236 @@
+"""A server that fails as it is told, on the sandbox's two ports: everything up to the fault is in order, and any login is accepted."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+import ssl
+import tempfile
+import threading
+import warnings
+from typing import TYPE_CHECKING
+
+import trustme
+
+from smtpsetup.model import Stage
+from smtpsetup.sandbox.faults import Act, Certificate
+from smtpsetup.sandbox.server import HOST, PASSWORD, SandboxFacts
+
+if TYPE_CHECKING:
+    import io
+    from pathlib import Path
+    from types import TracebackType
+
+    from smtpsetup.sandbox.faults import Fault
+
+_OTHER_NAME = "server7.web-host.example"
+_CLOGS = 4  # connections that fill up the queue of a listener which accepts none
+
+
+class FaultServer:
+    """The running server, as a context manager."""
+
+    def __init__(self, directory: Path, fault: Fault, *, ports: tuple[int, int] = (0, 0)) -> None:
+        self._directory = directory.resolve()
+        self._fault = fault
+        self._ports = ports
+        self._sockets: list[socket.socket] = []
+        self._context: ssl.SSLContext | None = None
+
+    def __enter__(self) -> SandboxFacts:
+        self._context = self._tls()
+        try:
+            tls_port = self._listen(self._ports[0], is_tls_port=True)
+            starttls_port = self._listen(self._ports[1], is_tls_port=False)
+        except OSError:
+            self._close()
+            raise
+        return SandboxFacts(HOST, tls_port, starttls_port, str(self._directory / "ca.pem"), PASSWORD)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # a thread that waits in accept goes on only after this
+            sock.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        authority = trustme.CA(organization_name="smtpsetup sandbox")
+        authority.cert_pem.write_to_path(str(self._directory / "ca.pem"))
+        kind = self._fault.certificate
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if kind is Certificate.SELF_SIGNED:
+            _self_signed(context, self._directory)
+            return context
+        issuer = trustme.CA(organization_name="Somebody Else") if kind is Certificate.UNKNOWN_AUTHORITY else authority
+        names = (_OTHER_NAME,) if kind in (Certificate.OTHER_NAME, Certificate.OTHER_HOST) else ("localhost", HOST)
+        yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+        issuer.issue_cert(*names, not_after=yesterday if kind is Certificate.EXPIRED else None).configure_cert(context)
+        if self._fault.act is Act.OLD_TLS:
+            with warnings.catch_warnings():  # that it is deprecated is the point
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+                context.maximum_version = ssl.TLSVersion.TLSv1_1
+            context.set_ciphers("ALL:@SECLEVEL=0")
+        return context
+
+    def _listen(self, port: int, *, is_tls_port: bool) -> int:
+        is_faulty = is_tls_port or not self._fault.only_tls_port
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._sockets.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
+        where: tuple[str, int] = sock.getsockname()
+        if is_faulty and self._fault.act is Act.REFUSE_CONNECTIONS:
+            return where[1]  # bound, so that nobody else takes it, but not listening
+        if is_faulty and self._fault.act is Act.CLOG:
+            sock.listen(0)
+            for _number in range(_CLOGS):
+                clog = socket.socket()
+                self._sockets.append(clog)
+                clog.settimeout(0)
+                clog.connect_ex(where)
+            return where[1]
+        sock.listen(16)
+        threading.Thread(target=self._accept, args=(sock,), kwargs={"is_tls_port": is_tls_port, "is_faulty": is_faulty}, daemon=True).start()
+        return where[1]
+
+    def _accept(self, listener: socket.socket, *, is_tls_port: bool, is_faulty: bool) -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                client, _peer = listener.accept()
+                self._sockets.append(client)
+                session = _Session(client, self._fault if is_faulty else None, self._context, is_tls_port=is_tls_port)
+                threading.Thread(target=session.run, daemon=True).start()
+
+
+class _Session:
+    """One client's visit."""
+
+    def __init__(self, sock: socket.socket, fault: Fault | None, context: ssl.SSLContext | None, *, is_tls_port: bool) -> None:
+        self._sock = sock
+        self._fault = fault
+        self._context = context
+        self._is_tls_port = is_tls_port
+        self._is_over = False
+
+    def run(self) -> None:
+        """Talk until the client leaves or the fault ends it."""
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            speaks_tls = self._is_tls_port is not self._has(Act.WRONG_PROTOCOL)
+            if speaks_tls:
+                self._secure()
+            self._talk()
+
+    def close(self) -> None:
+        """End the visit; by now the socket may be another one than at first."""
+        self._sock.close()
+
+    def _has(self, act: Act) -> bool:
+        return self._fault is not None and self._fault.act is act
+
+    def _secure(self) -> None:
+        if self._has(Act.BREAK_HANDSHAKE):
+            self._sock.recv(1)
+            raise OSError("as the fault wants it")
+        if self._context is not None:
+            self._sock = self._context.wrap_socket(self._sock, server_side=True)
+
+    def _talk(self) -> None:
+        other_host = self._fault is not None and self._fault.certificate is Certificate.OTHER_HOST
+        self._answer(Stage.GREETING, f"220 {_OTHER_NAME if other_host else 'localhost'} ESMTP smtpsetup sandbox")
+        lines = self._sock.makefile("rb")
+        while not self._is_over and (line := lines.readline(8192)):
+            command = line.decode("utf-8", "replace").strip()
+            verb = command.partition(" ")[0].upper()
+            if verb == "STARTTLS":
+                self._start_tls()
+                lines = self._sock.makefile("rb")
+            elif verb == "DATA":
+                self._send("354 go ahead")
+                self._take(lines)
+                self._answer(Stage.DATA, "250 2.0.0 Accepted, and thrown away")
+            elif verb == "QUIT":
+                self._answer(Stage.QUIT, "221 2.0.0 Bye")
+                return
+            elif verb == "AUTH":
+                self._log_in(command, lines)
+            elif verb in ("EHLO", "HELO"):
+                self._answer(Stage.EHLO, *self._offers())
+            else:
+                stage = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT}.get(verb)
+                self._answer(stage, "250 2.0.0 ok")
+
+    def _offers(self) -> tuple[str, ...]:
+        fault = self._fault
+        is_secure = isinstance(self._sock, ssl.SSLSocket)
+        offers = ["localhost", "SIZE 50000000", "8BITMIME"]
+        if fault is None or not (fault.act is Act.WITHHOLD and fault.stage is Stage.MAIL):
+            offers.append("SMTPUTF8")
+        if not is_secure and not (fault is not None and fault.act is Act.WITHHOLD and fault.stage is Stage.STARTTLS):
+            offers.append("STARTTLS")
+        mechanisms = fault.offers if fault is not None and fault.offers is not None else "PLAIN LOGIN" if is_secure else ""
+        if mechanisms:
+            offers.append(f"AUTH {mechanisms}")
+        return (*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
+
+    def _start_tls(self) -> None:
+        if self._has(Act.INJECT):
+            self._sock.sendall(b"220 2.0.0 go ahead\r\n250 slipped in\r\n")
+            return
+        self._answer(Stage.STARTTLS, "220 2.0.0 go ahead")
+        if not self._is_over and not (self._fault is not None and self._fault.stage is Stage.STARTTLS):
+            self._secure()
+
+    def _log_in(self, command: str, lines: io.BufferedReader) -> None:
+        if command.upper().startswith("AUTH LOGIN"):
+            for prompt in ("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"):
+                self._send(prompt)
+                lines.readline(8192)
+        self._answer(Stage.AUTH, "235 2.7.0 Welcome")
+
+    @staticmethod
+    def _take(lines: io.BufferedReader) -> None:
+        while lines.readline(65536) not in (b".\r\n", b""):
+            pass
+
+    def _answer(self, stage: Stage | None, *right: str) -> None:
+        """The right reply, or at the fault's stage what the fault wants."""
+        fault = self._fault
+        if fault is None or fault.stage is not stage or fault.act not in (Act.REPLY, Act.DROP, Act.SILENCE):
+            self._send(*right)
+        elif fault.act is Act.DROP:
+            self._is_over = True
+        elif fault.act is Act.SILENCE:
+            self._sock.recv(65536)
+            self._sock.recv(65536)
+        else:
+            self._send(fault.reply)
+            self._is_over = fault.reply.startswith("421")
+
+    def _send(self, *lines: str) -> None:
+        self._sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+
+def _self_signed(context: ssl.SSLContext, directory: Path) -> None:
+    """A certificate that vouches for itself: trustme makes only such as an authority signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=30))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with tempfile.NamedTemporaryFile(dir=directory, suffix=".pem") as pem:
+        pem.write(private + certificate.public_bytes(serialization.Encoding.PEM))
+        pem.flush()
+        context.load_cert_chain(pem.name)

@@ -1,0 +1,64 @@
+"""The sandbox fails as it is told, and each failure is told apart from every other."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.error_codes import ERROR_CODES
+from smtpsetup.errors import exit_code_for
+from smtpsetup.model import Auth, Secret, Security, Stage
+from smtpsetup.providers import Table
+from smtpsetup.sandbox.fault_server import FaultServer
+from smtpsetup.sandbox.faults import FAULTS, REHEARSALS, Act
+from smtpsetup.workflows.check import check
+from tests.conftest import account_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smtpsetup.workflows.check import CheckReport
+
+NOT_BUILT_YET = {"auth.token-expired", "auth.token-revoked", "auth.consent-required", "internal.bug"}
+
+
+def rehearsed(code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> CheckReport:
+    """A check of an account that runs into the fault."""
+    fault = FAULTS[code]
+    for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
+        monkeypatch.setattr(f"smtpsetup.transport.session.{name}", 1.0)
+    typed = dict(zip(shlex.split(fault.needs)[::2], shlex.split(fault.needs)[1::2], strict=True))
+    security = Security(typed.get("--security", "tls"))
+    with FaultServer(directory, fault, ports=fault.ports) as facts:
+        port = facts.tls_port if security is Security.TLS else facts.starttls_port
+        account = account_at(
+            port,
+            security,
+            ca_file=facts.ca_file,
+            tls_fingerprint=typed.get("--tls-fingerprint"),
+            auth=Auth(typed.get("--auth", "password")),
+            provider=typed.get("--provider", ""),
+        )
+        import datetime
+
+        provider = Table(datetime.date(2026, 11, 24)).by_id(account.provider) if account.provider else None
+        return check(account, Secret("lösen"), provider=provider, to=typed.get("--to"), **changes)
+
+
+def test_every_error_code_can_be_rehearsed() -> None:
+    assert set(FAULTS) | set(REHEARSALS) == ERROR_CODES - NOT_BUILT_YET
+    assert not set(FAULTS) & set(REHEARSALS)
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_rehearsed_fault_is_told_by_its_own_code(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = rehearsed(code, tmp_path, monkeypatch)
+    assert report.error
+    assert report.error.code == code
+    is_temporary = FAULTS[code].reply.startswith("4")
+    assert report.error.exit_code == (75 if is_temporary else exit_code_for(code))
+    if FAULTS[code].act is Act.REPLY and FAULTS[code].stage is not Stage.GREETING:
+        assert report.error.failure
+        assert report.error.failure.stage is FAULTS[code].stage
