@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from smtpsetup import accounts, credentials
 from smtpsetup.cli import views
+from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.compose import parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
@@ -43,8 +46,21 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
             return
         report.error.result = view
     if report.error:
+        if report.alternative and state.may_ask and not state.json:
+            _offer(state, chosen, report)
         raise report.error
     views.human.checked(report)
+
+
+def _offer(state: State, account: Account, report: CheckReport) -> None:
+    """Let a person move the account to a place that works; the failure has happened all the same."""
+    if report.error is None or report.alternative is None:
+        return
+    views.human.error(report.error)
+    if confirm(_("Use {server} from now on?").format(server=report.alternative), default=True):
+        accounts.save(state.config_file, replace(account, server=report.alternative, verified=False), make_default=False)
+        views.human.say(_("Saved. Try it: `smtpsetup test {account}`.").format(account=shlex.quote(account.name)))
+    raise click.exceptions.Exit(report.error.exit_code)
 
 
 def _remember(state: State, account: Account) -> None:
@@ -60,7 +76,16 @@ def _run(state: State, account: Account, secret: Secret | None, *, to: str | Non
     if state.json:
         return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
     with views.stages.StageTable(planned_stages(account, login_only=login_only), live=not state.verbose) as table:
-        return check(account, secret, provider=provider, to=to, login_only=login_only, on_stage=table.update, trace=state.trace())
+        return check(
+            account,
+            secret,
+            provider=provider,
+            to=to,
+            login_only=login_only,
+            on_stage=table.update,
+            on_second_look=table.look_again,
+            trace=state.trace(),
+        )
 
 
 test_command = check_command

@@ -108,7 +108,7 @@ def configure_command(
     # a place that cannot be read here, such as a unit's credential, need not be read to be saved
     secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
-        secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked)
+        account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
     _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
 
 

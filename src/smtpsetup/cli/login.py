@@ -49,7 +49,7 @@ def login_command(state: State, account: str | None, source: SecretSource | None
         secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:
         secret = credentials.read(changed, may_prompt=state.may_ask)
-    proved = prove(state, changed, secret, state.provider(changed), is_saved=True, may_retype=source is None)
+    _account, proved = prove(state, changed, secret, state.provider(changed), is_saved=True, may_retype=source is None)
     saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
     if state.json:
         state.write_json(views.json.account(changed, is_default=saved.is_default))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -23,23 +25,41 @@ _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
 
 
 def prove(  # noqa: PLR0913  what a proof depends on
-    state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool, may_retype: bool
-) -> Secret | None:
-    """Log in; the secret that worked. A person who typed it may try another one, each sent to this server only. Raises SmtpsetupError."""
+    state: State,
+    account: Account,
+    secret: Secret | None,
+    provider: Provider | None,
+    *,
+    is_saved: bool,
+    may_retype: bool,
+    may_move: bool = False,
+) -> tuple[Account, Secret | None]:
+    """Log in; the account and secret that worked. Raises SmtpsetupError.
+
+    A person who typed the secret may try another one, each sent to one server only. With `may_move` they may go on with another place of the same
+    provider, where the first one failed before the secret was sent.
+    """
     while True:
         report = _log_in(state, account, secret, provider, is_saved=is_saved)
         if report.error is None:
-            return secret
-        if not (may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED):
+            return account, secret
+        if may_move and report.alternative and state.may_ask:
+            views.human.error(report.error)
+            if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
+                raise click.Abort
+            account = replace(account, server=report.alternative)
+        elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED:
+            views.human.error(report.error)
+            if not confirm(_("Try another password?"), default=True):
+                raise click.Abort
+            secret = ask_secret(account.auth, account.username)
+        else:
             raise report.error
-        views.human.error(report.error)
-        if not confirm(_("Try another password?"), default=True):
-            raise click.Abort
-        secret = ask_secret(account.auth, account.username)
 
 
 def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
+    look = functools.partial(check, account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
     if not state.may_ask:
-        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
+        return look()
     with views.stages.StageTable(planned_stages(account, login_only=True), stderr=True, live=not state.verbose) as table:
-        return check(account, secret, provider=provider, login_only=True, is_saved=is_saved, on_stage=table.update, trace=state.trace())
+        return look(on_stage=table.update, on_second_look=table.look_again)

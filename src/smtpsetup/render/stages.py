@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -57,9 +58,10 @@ class StageTable:
         self._planned = planned
         self._results: dict[Stage, StageResult] = {}
         self._finished = False
+        self._is_looking = False
         self._stderr = stderr
         out = console(stderr=stderr)
-        self._live = Live(console=out, get_renderable=self._table, refresh_per_second=8) if out.is_terminal and live else None
+        self._live = Live(console=out, get_renderable=self._content, refresh_per_second=8) if out.is_terminal and live else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -81,6 +83,17 @@ class StageTable:
         if self._live:
             self._live.refresh()
 
+    def look_again(self) -> None:
+        """Say that a failure is being looked into, which takes some seconds."""
+        self._is_looking = True
+        if self._live:
+            self._live.refresh()
+
+    def _content(self) -> Group | Table:
+        if self._is_looking and not self._finished:
+            return Group(self._table(), Text(_("Finding out more …"), style="dim"))
+        return self._table()
+
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True)
@@ -94,7 +107,7 @@ class StageTable:
                 status = Text(_status_name(result.status), style=_STYLES[result.status])
                 said = str(result.reply).splitlines()[-1] if result.reply and stage is not Stage.EHLO else ""
                 table.add_row(_stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim"))
-            elif self._finished:
+            elif self._finished or self._is_looking:
                 table.add_row(_stage_name(stage), Text(_status_name(StageStatus.SKIPPED), style="dim"), "", "")
             else:
                 table.add_row(_stage_name(stage), Text("…" if stage is running else "", style="dim"), "", "")
