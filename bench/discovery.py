@@ -50,7 +50,7 @@ def inside() -> None:
     from smtpsetup.workflows.discover import discover
 
     table = Table(datetime.datetime.now(datetime.UTC).date())
-    resolver, fetcher = Resolver(), Fetcher(tls.policy(), None)
+    resolver, fetcher = Resolver(Deadline(5)), Fetcher(tls.policy(), None)
 
     def get(url: str) -> None:
         try:

@@ -135,7 +135,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
         try:
             idna.encode(label, uts46=True)
         except idna.IDNAError as error:
-            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=label), position) from error
+            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), position) from error
         position += len(label) + 1
     try:
         wire = idna.encode(domain, uts46=True).decode("ascii").lower()
@@ -152,7 +152,7 @@ def _idna_decode(wire: str) -> str:
         return str(idna.decode(wire))
     except idna.IDNAError as error:
         label = next((part for part in wire.split(".") if part.startswith("xn--")), wire)
-        raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=label), wire.index(label)) from error
+        raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), wire.index(label)) from error
 
 
 def _check_labels(wire: str) -> None:
@@ -163,8 +163,12 @@ def _check_labels(wire: str) -> None:
         if not label:
             raise InvalidDomainError(_("a part between the dots is empty") if position else _("the domain starts with a dot"), position)
         if not (label.replace("-", "").isalnum() and label[0] != "-" != label[-1] and len(label) <= _LABEL_OCTETS):
-            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=plain_text(label)), position)
+            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), position)
         position += len(label) + 1
+
+
+def _shown(label: str) -> str:
+    return plain_text(label[:_LABEL_OCTETS])
 
 
 def _named(char: str) -> str:

@@ -57,8 +57,8 @@ def diagnose(
     }
     refusal = _refusal(failure, provider)
     causes = tuple(_(cause).format(**facts) for cause in explanation.causes)
-    if refusal and refusal.note:
-        causes = (refusal.note,)
+    if refusal and (refusal.causes or refusal.note):
+        causes = refusal.causes or (refusal.note,)
     hints = tuple(_(hint).format(**facts) for hint in _fitting(explanation.hints, account, is_saved=is_saved))
     if evidence:
         causes = (*seen_causes(code, failure, evidence), *causes)

@@ -14,7 +14,11 @@ from smtpsetup.model import Stage
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Fits a failure when everything that is given fits. `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes."""
+    """Fits a failure when everything that is given fits.
+
+    `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes, `ports` the server's; beside the SASL
+    mechanisms in `only_offered` the server offers none.
+    """
 
     error: str
     stages: tuple[Stage, ...] = ()
@@ -23,10 +27,14 @@ class Rule:
     enhanced: str = ""
     phrase: str = ""
     detail: str = ""
+    ports: tuple[int, ...] = ()
+    only_offered: tuple[str, ...] = ()
 
     def fits(self, failure: Failure) -> bool:
         """Whether this rule speaks of that failure."""
         if self.kind is not failure.kind or (self.stages and failure.stage not in self.stages) or (self.detail and self.detail != failure.detail):
+            return False
+        if (self.ports and failure.server.port not in self.ports) or (self.only_offered and not set(failure.offered) <= set(self.only_offered)):
             return False
         reply = failure.reply
         if reply is None:
@@ -58,7 +66,9 @@ RULES: tuple[Rule, ...] = (
     Rule("dns.temporary", (Stage.DNS,), Kind.TIMEOUT),
     Rule("connect.refused", kind=Kind.REFUSED),
     Rule("connect.unreachable", kind=Kind.UNREACHABLE),
+    Rule("connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)),  # blocked nearly everywhere but between mail servers
     Rule("connect.timeout", (Stage.CONNECT,), Kind.TIMEOUT),
+    Rule("connect.port-blocked", codes=(5,), phrase=r"use port (587|465)|instead of port 25"),
     # TLS
     Rule("tls.certificate-expired", kind=Kind.CERTIFICATE_EXPIRED),
     Rule("tls.certificate-expired", kind=Kind.CERTIFICATE_NOT_YET_VALID),
@@ -94,8 +104,21 @@ RULES: tuple[Rule, ...] = (
     Rule("starttls.required", codes=(538,)),
     # logging in
     Rule("auth.not-offered", (Stage.AUTH,), Kind.NOT_OFFERED),
+    Rule("auth.oauth2-required", kind=Kind.NO_COMMON_MECHANISM, only_offered=("XOAUTH2", "OAUTHBEARER")),
     Rule("auth.no-common-mechanism", kind=Kind.NO_COMMON_MECHANISM),
     Rule("auth.no-common-mechanism", (Stage.AUTH,), codes=(504,)),
+    Rule(
+        "auth.no-common-mechanism",
+        (Stage.AUTH,),
+        codes=(5,),
+        phrase=r"too weak|mechanism.* (not|un)(supported|available|recogni[sz]ed)?|unrecogni[sz]ed auth",
+    ),
+    Rule(
+        "auth.not-offered",
+        (Stage.AUTH,),
+        codes=(500, 502, 503),
+        phrase=r"not (enabled|available|supported|implemented|recogni[sz]ed|allowed)|un(known|recogni[sz]ed)",
+    ),
     Rule("auth.app-password-required", (Stage.AUTH,), codes=(534,), enhanced=r"5\.7\.9"),
     Rule("auth.app-password-required", (Stage.AUTH,), codes=(5,), phrase=r"app(lication)?[- ](specific )?password|authori[sz]ation code|#AUTH005"),
     Rule("auth.sign-in-blocked", (Stage.AUTH,), codes=(534,)),
@@ -111,12 +134,14 @@ RULES: tuple[Rule, ...] = (
     Rule("auth.too-many-attempts", (Stage.AUTH,), phrase=r"too many|many times|rate limit|try again later"),
     Rule("limit.quota", (Stage.AUTH,), phrase=r"credits|quota"),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=r"suspend|account (is )?(locked|disabled|blocked)|activate your"),
+    Rule("limit.account-blocked", (Stage.AUTH,), codes=(525,)),  # RFC 5248: user account disabled
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
     Rule("auth.bad-credentials", (Stage.AUTH,), codes=(535, 550, 554)),
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
     # a recipient's own trouble by its enhanced code (RFC 3463), before phrases that other troubles share
     Rule("mail.sender-not-allowed", (Stage.RCPT,), codes=(5,), phrase=r"sender address rejected|not owned"),
     Rule("rcpt.unknown", (Stage.RCPT,), codes=(5,), enhanced=r"5\.1\.(0|1|2|3|6|10)|5\.2\.1"),
+    Rule("server.temporary", (Stage.RCPT,), codes=(4,), enhanced=r"4\.3\.1"),  # the server's own disk is full, not the recipient's mailbox
     Rule("rcpt.mailbox-full", (Stage.RCPT, Stage.DATA), enhanced=r"[45]\.2\.2"),
     Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=_MAILBOX_FULL),
     Rule("server.client-blocked", (Stage.RCPT, Stage.MAIL), phrase=_BLOCKLIST),

@@ -190,7 +190,11 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "auth.bad-credentials": Explanation(
         N_("{server} did not accept the user name {username} with this password."),
-        (N_("The password or the user name is wrong."),),
+        (
+            N_("The password or the user name is wrong: try them on the provider's web site. If they work there, it is one of the next two."),
+            N_("The provider wants a password made for mail programs (an app password), as many do for accounts with two-step verification."),
+            N_("Mail programs must first be allowed in the account's settings (look for SMTP, IMAP or POP there)."),
+        ),
         (NEW_SECRET, SETTINGS),
     ),
     "auth.app-password-required": Explanation(

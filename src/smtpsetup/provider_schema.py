@@ -54,6 +54,7 @@ _REFUSAL: dict[str, tuple[type, bool]] = {
     "phrase": (str, False),
     "error": (str, True),
     "note": (dict, False),
+    "causes": (list, False),
 }
 
 
@@ -145,6 +146,9 @@ def _texts(row: dict[str, Any], enable: dict[str, Any]) -> Iterator[tuple[str, A
     for number, refusal in enumerate(row.get("refusals", ()), start=1):
         if isinstance(refusal, dict) and "note" in refusal:
             yield f"refusals[{number}].note", refusal["note"]
+        causes = refusal.get("causes", []) if isinstance(refusal, dict) else []
+        if isinstance(causes, list):
+            yield from ((f"refusals[{number}].causes[{place}]", cause) for place, cause in enumerate(causes, start=1))
 
 
 def _server_faults(server: object) -> Iterator[str]:

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _ROW_HEADER = "[[provider]]\n"
+_SUFFIX_LABELS = 8  # of a host's name that a suffix can have
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How one of a provider's own replies is to be understood. `phrase` is lower case, `""` where any text fits."""
+    """How one of a provider's own replies is to be understood. `phrase` is lower case, `""` where any text fits.
+
+    `causes` are for a reply that has several, the likeliest on the day first; `note` is for one that has one.
+    """
 
     code: int
     enhanced: str
     phrase: str
     error: str
     note: str
+    causes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Table:
 
     def by_mx_host(self, host: str) -> Provider | None:
         """The provider that a domain's MX host (lower case) belongs to, by the longest suffix that a row has, or None."""
-        labels = host.split(".")
+        labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
             for row in (*self._own.values(), *self._shipped_with(suffix)):
                 if suffix in row.mx_suffixes:
@@ -261,7 +266,14 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         from_policy=_said(row.get("from_policy")),
         notes=_true_texts(row.get("notes", ()), today),
         refusals=tuple(
-            Refusal(refusal["code"], refusal.get("enhanced", ""), refusal.get("phrase", ""), refusal["error"], _said(refusal.get("note")))
+            Refusal(
+                refusal["code"],
+                refusal.get("enhanced", ""),
+                refusal.get("phrase", ""),
+                refusal["error"],
+                _said(refusal.get("note")),
+                _true_texts(refusal.get("causes", ()), today),
+            )
             for refusal in row.get("refusals", ())
         ),
         file=path,

@@ -9,6 +9,10 @@ from tests.discovery.domains import GOOD, JSON, REFUSING, SILENT, WEB, WELL_KNOW
 BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 
+ESCAPES = "\x1b]0;PWN\x07\x1b[31m\u00f6.se"
+PACC_NO_LOGIN = pacc("smtp.pacc-utan.se", password=False)
+
+
 def with_file(name: str, body: str, *extra: str, headers: dict[str, str] | None = None, **more: Any) -> Domain:
     """A domain that has nothing but its own autoconfig file."""
     records = (*mx(f"mx.{name}"), f"autoconfig A {WEB}", *extra)
@@ -64,6 +68,10 @@ UNUSABLE: tuple[tuple[Domain, str], ...] = (
     (with_file("till-login.se", "", status=302, headers={"Location": "https://a:b@autoconfig.till-login.se/x"}), "not followed"),
     (with_file("runt.se", "", status=302, headers={"Location": f"https://autoconfig.runt.se{XML}"}), "redirects"),
 )
+UNUSABLE += tuple(
+    (with_file(f"lokal{n}.se", "", status=302, headers={"Location": location}), "no web address")
+    for n, location in enumerate(("https://[", "//[", "https://a.b]c/"))
+)
 # web servers that cannot prove their name
 BAD_CERTIFICATES = tuple(
     Domain(
@@ -83,7 +91,13 @@ OTHERS = (
     Domain(
         "ond.test",
         (f"@ A {WEB}", f"filer A {WEB}", f"smtp A {GOOD}"),
-        pages={"filer": {"/frammande.xml": page(autoconfig(Server("smtp.ond.test", 465, "SSL"))), "/pacc.json": page(pacc("smtp.ond.test"))}},
+        pages={
+            "filer": {
+                "/frammande.xml": page(autoconfig(Server("smtp.ond.test", 465, "SSL"))),
+                "/pacc.json": page(pacc("smtp.ond.test")),
+                "/hem.xml": page("", status=302, headers={"Location": "https://www.rundtur.se/mail.xml"}),
+            }
+        },
     ),
     Domain("ond-mx.se", mx("mx.ond-hotell.test")),
     Domain("ond-hotell.test", (f"autoconfig A {WEB}",), pages={"autoconfig": {XML: page(autoconfig(Server("smtp.ond-hotell.test", 465, "SSL")))}}),
@@ -126,9 +140,57 @@ OTHERS = (
         "bra-egen.se", (*mx("mx.bra-egen.se"), f"autoconfig A {WEB}", f"smtp A {GOOD}"), pages={"autoconfig": {XML: page(good_file("bra-egen.se"))}}
     ),
     Domain("dns-sen.se", (*mx("mx.dns-sen.se"), f"autoconfig A {WEB}"), pages={"autoconfig": {XML: page(good_file("dns-sen.se"))}}),
+    # another public suffix lies between these hosts and the domain
+    Domain("wiardweb.com", (*mx("mx.wiardweb.com"), "_submissions._tcp SRV 0 1 465 smtp.ond.pages.wiardweb.com.")),
+    # names with something for the terminal in them
+    Domain(
+        "fragment.se",
+        (*mx("mx.fragment.se"), f"autoconfig A {WEB}"),
+        pages={"autoconfig": {XML: page("", status=302, headers={"Location": "https://filer.ond.test/frammande.xml#\x1b]0;PWNED\x07\x1b[31m"})}},
+    ),
+    Domain(
+        "ankare.se",
+        (*mx("mx.ankare.se"), f"autoconfig A {WEB}"),
+        pages={"autoconfig": {XML: page("", status=302, headers={"Location": "https://filer.ond.test/frammande.xml#ett-ankare"})}},
+    ),
+    Domain(
+        "pacc-escape.se",
+        (*mx("mx.pacc-escape.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(pacc(ESCAPES))}"'),
+        pages={"ua-auto-config": {JSON: page(pacc(ESCAPES))}},
+    ),
+    naming("escape.se", Server("a&#x9b;31m&#x202e;\u00f6.se", 465, "SSL")),
+    naming("langt-namn.se", Server("smtp.langt-namn.se", 465, "SSL", username="a" * 5000)),
+    naming("langt-fel.se", Server("b" * 40_000, 465, "SSL")),
+    with_file("manga-fel.se", autoconfig(*(Server(f"s{n}.localhost", 465, "SSL") for n in range(400)))),
+    Domain(
+        "pacc-utan.se",
+        (*mx("mx.pacc-utan.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_NO_LOGIN)}"'),
+        pages={"ua-auto-config": {JSON: page(PACC_NO_LOGIN)}},
+    ),
+    # MX records
+    Domain("nastan-null.se", ("@ MX 0 .", "@ MX 10 mailcluster.loopia.se.")),
+    Domain("understreck.se", mx("mail_1.lillahotellet.net")),
+    Domain("mx-ip.se", (f"@ MX 10 {GOOD}.", "@ MX 20 localhost.")),
+    Domain("manga-mx.se", tuple(f"@ MX 10 {'a.' * 50}h{n}.okant.net." for n in range(60))),
+    Domain("tecken-tyst.se", mx("mx.okant.net")),
+    Domain("srv-tyst.se", mx("mx.srv-tyst.se")),
+    # a chain of redirects that comes home
+    with_file("rundtur.se", "", status=302, headers={"Location": "https://filer.ond.test/hem.xml"}),
+    Domain("www.rundtur.se", (f"@ A {WEB}",), pages={"": {"/mail.xml": page(good_file("rundtur.se"))}}),
+    # a file that names a known provider's host and somebody else's
+    with_file("blandat.se", autoconfig(Server("smtp.migadu.com", 465, "SSL"), Server("smtp.ond.test", 465, "SSL"))),
+    Domain(
+        "tva-varder.se", (*mx("mx.okant.net"), "_submissions._tcp SRV 0 1 465 smtp.ond.test.", "_submissions._tcp SRV 1 1 465 smtp.hotellet.net.")
+    ),
     Domain("dns-vagrar.se", mx("mailcluster.loopia.se")),
     Domain("dns-tyst.se", mx("mailcluster.loopia.se")),
     Domain("dns-trasig.se", mx("mailcluster.loopia.se")),
 )
 DOMAINS = (*(domain for domain, _reason in UNUSABLE), *BAD_CERTIFICATES, *OTHERS)
-DNS_BEHAVIOUR = {"dns-vagrar.se": "REFUSED", "dns-tyst.se": "silent", "dns-trasig.se": "SERVFAIL"}
+DNS_BEHAVIOUR = {
+    "autodiscover.tecken-tyst.se": "silent",
+    "_submissions._tcp.srv-tyst.se": "silent",
+    "dns-vagrar.se": "REFUSED",
+    "dns-tyst.se": "silent",
+    "dns-trasig.se": "SERVFAIL",
+}

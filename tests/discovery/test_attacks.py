@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,3 +256,117 @@ def test_after_a_refusal_no_second_host_gets_the_password(world: World, inside: 
     run = inside.run("configure", "info@avvisad.se", "--password-file", password_file(inside), "--json")
     assert run.code == 77
     assert len([line for line in world.log()[before:] if " AUTH " in line]) == 1
+
+
+def test_a_host_below_another_public_suffix_is_somebody_elses(inside: Home) -> None:
+    assert inside.run("identify", "info@wiardweb.com", "--json").json["result"]["needs_confirmation"] is True
+
+
+@pytest.mark.parametrize("domain", ["fragment.se", "ankare.se", "pacc-escape.se", "escape.se", "langt-fel.se", "manga-fel.se", "konstiga-namn.se"])
+@pytest.mark.parametrize("option", ["--all", "--json", "--no-input"])
+def test_nothing_of_theirs_reaches_the_terminal_unescaped_or_unbounded(domain: str, option: str, inside: Home) -> None:
+    run = inside.run("identify", f"info@{domain}", option)
+    shown = run.out + run.err
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert "ett-ankare" not in shown
+    assert len(shown) < 12_000
+
+
+def test_a_login_name_of_unlikely_length_is_not_used(inside: Home) -> None:
+    assert inside.run("identify", "info@langt-namn.se").code == 68
+
+
+def test_a_pacc_document_without_a_possible_login_is_not_used(inside: Home) -> None:
+    run = inside.run("identify", "info@pacc-utan.se", "--all", "--json")
+    assert [one["outcome"] for one in sources(run.json["result"], "pacc")] == ["refused"]
+
+
+def test_a_null_mx_counts_only_alone(inside: Home) -> None:
+    assert inside.run("identify", "info@nastan-null.se", "--json").json["result"]["provider"]["id"] == "loopia"
+
+
+def test_an_mx_host_with_an_underscore_still_tells_its_owner(inside: Home) -> None:
+    assert inside.run("identify", "info@understreck.se", "--json").json["result"]["servers"][0]["host"] == "smtp.lillahotellet.net"
+
+
+def test_an_mx_that_is_no_host_on_the_internet_is_not_connected_to(world: World, inside: Home) -> None:
+    before = len(world.log())
+    assert inside.run("identify", "info@mx-ip.se", "--all").code == 68
+    assert not [line for line in world.log()[before:] if line.startswith("smtp")]
+
+
+def test_a_flood_of_records_is_cut_short(inside: Home) -> None:
+    started = time.monotonic()
+    assert inside.run("identify", "info@manga-mx.se").code == 68
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("domain", ["tecken-tyst.se", "srv-tyst.se"])
+def test_a_name_server_that_drops_some_questions_is_a_temporary_failure(domain: str, inside: Home) -> None:
+    run = inside.run("identify", f"info@{domain}", "--json", **FRONT)
+    assert (run.code, run.json["error"]["code"]) == (75, "dns.temporary")
+
+
+def test_a_redirect_through_another_owner_is_foreign_though_it_comes_home(inside: Home) -> None:
+    result = inside.run("identify", "info@rundtur.se", "--all", "--json").json["result"]
+    assert result["candidates"][0]["trust"] == "dns"
+
+
+def test_a_stranger_beside_a_known_host_does_not_get_the_providers_good_name(inside: Home) -> None:
+    result = inside.run("identify", "info@blandat.se", "--json").json["result"]
+    assert result["provider"] is None
+
+
+def test_a_yes_for_the_second_server_leads_there(inside: Home) -> None:
+    run = inside.run("configure", "info@tva-varder.se", "--password-file", password_file(inside), "--accept-host", "smtp.hotellet.net", "--json")
+    assert run.code == 0, run.err
+    assert run.json["result"]["host"] == "smtp.hotellet.net"
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://nobody.nowhere.se:3128", "http://", "socks5://127.0.0.1:1080", "http://x:99999"])
+def test_a_proxy_that_cannot_be_used_is_named_and_not_taken_for_the_domains_silence(proxy: str, inside: Home) -> None:
+    run = inside.run("identify", "info@delnamn.se", "--json", HTTPS_PROXY=proxy)
+    assert (run.code, run.json["error"]["code"]) == (75, "connect.unreachable")
+    assert any("proxy" in cause for cause in run.json["error"]["causes"])
+
+
+@pytest.mark.parametrize(
+    "lines", ["nameserver foo\nnameserver 127.0.0.1\n", "nameserver 127.0.0.1#53\nnameserver 127.0.0.1\n", "# \xe5\nnameserver 127.0.0.1\n"]
+)
+def test_a_line_of_resolv_conf_that_cannot_be_read_does_not_matter(lines: str, inside: Home) -> None:
+    file = inside.file("resolv.conf", lines.encode("latin-1"), 0o644)
+    bind = ("unshare", "--mount", "sh", "-c", f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh")
+    odd = replace(inside, prefix=(*inside.prefix, *bind))
+    assert odd.run("identify", "info@mittforetag.se").code == 0
+
+
+def test_a_name_servers_own_name_does_not_stretch_the_deadline(inside: Home) -> None:
+    started = time.monotonic()
+    run = inside.run("identify", "info@mittforetag.se", "--timeout", "1", "--json", SMTPSETUP_NAMESERVER="\x1b[31mns.nowhere.se")
+    assert time.monotonic() - started < 4
+    assert run.code in (75, 78)
+    assert "\x1b" not in run.out + run.err
+
+
+def test_a_time_that_is_no_number_is_wrong_use(inside: Home) -> None:
+    assert inside.run("identify", "info@mittforetag.se", "--timeout", "nan").code == 2
+
+
+def test_a_configuration_that_cannot_be_read_may_hold_a_no(world: World, inside: Home) -> None:
+    before = len(world.log())
+    inside.file(".config/smtpsetup/config.toml", "", 0o644)
+    run = inside.run("identify", "info@mittforetag.se")
+    assert run.code == 0
+    assert "was not asked" in run.err
+    assert not [line for line in world.log()[before:] if "thunderbird" in line]
+
+
+def test_a_reader_of_the_messages_that_is_gone_is_told_by_the_exit_code(inside: Home) -> None:
+    command = [
+        *inside.prefix,
+        "sh",
+        "-c",
+        f'("{sys.executable}" -m smtpsetup identify info@finns-inte.se; echo $? >code) 2>&1 | true; sleep 2; cat code',
+    ]
+    done = subprocess.run(command, env=inside.env, cwd=inside.path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "74"

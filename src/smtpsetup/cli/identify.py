@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smtpsetup import addresses
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
-from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
 
 LOOK_UP_SECONDS = 10.0
 _LONGEST_SECONDS = 600.0
+
+
+class SecondsType(click.FloatRange):
+    """A time in seconds; not a number is none, though every comparison with it is false."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1, _LONGEST_SECONDS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(_("{value} is not a number.").format(value=value), param, ctx)
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Search:
 @click.option(
     "--timeout",
     "seconds",
-    type=click.FloatRange(0.1, _LONGEST_SECONDS),
+    type=SecondsType(),
     default=LOOK_UP_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -123,11 +138,15 @@ def _looked_up(state: State, table: Table, text: str, search: Search, meant: str
 
 
 def _config_allows_ispdb(state: State) -> bool:
-    """The `ispdb` key of the configuration; without a home there is none."""
+    """The `ispdb` key of the configuration; without a home there is none, and one that cannot be read may hold a no."""
     try:
         file = state.config_file
     except SmtpsetupError:
         return True
     from smtpsetup import accounts  # as above
 
-    return accounts.load(file).ispdb
+    try:
+        return accounts.load(file).ispdb
+    except SmtpsetupError as error:
+        tell(_("Thunderbird's database was not asked: {reason}").format(reason=error.message))
+        return False

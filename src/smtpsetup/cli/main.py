@@ -93,11 +93,22 @@ def run(arguments: list[str]) -> int:
         except click.ClickException as error:
             code = _report_wrong_use(error, state, as_json=state.json or "--json" in arguments)
         sys.stdout.flush()
+        sys.stderr.flush()
     except OSError as error:
         return _local_failure(error, state)
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
+        if _holds_an_interrupt(error):
+            click.echo(_("Interrupted. Nothing more was changed."), err=True)
+            return EX_INTERRUPTED
         return _report(_bug(error, verbose=state.verbose), state)
     return code
+
+
+def _holds_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is what an import made of Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run_click(arguments: list[str], state: State) -> int:
@@ -142,6 +153,7 @@ def _local_failure(error: OSError, state: State) -> int:
     """Reading or writing on this machine failed, perhaps our own output: then nobody is there to be told."""
     if isinstance(error, BrokenPipeError):
         silence(sys.stdout)
+        silence(sys.stderr)
         return EX_IOERR
     place = error.filename or _("this machine")
     told = SmtpsetupError(

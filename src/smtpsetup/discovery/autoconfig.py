@@ -29,6 +29,7 @@ _AUTH = {
     "none": Auth.NONE,
     "client-IP-address": Auth.NONE,
 }
+_REASONS = 5  # that are told of one file
 _DEPTH = 16  # the format needs 4
 _INSISTS = 400  # HTTP status of a server that does not answer without the address
 
@@ -65,7 +66,7 @@ def settings(body: bytes, address: Address) -> list[Setting]:
         except UnusableError as error:
             reasons.append(str(error))
     if not found:
-        raise UnusableError("; ".join(reasons) or _("it names no outgoing server"))
+        raise UnusableError("; ".join(reasons[:_REASONS]) or _("it names no outgoing server"))
     return best_first(found)
 
 

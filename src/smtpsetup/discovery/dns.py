@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import socket
 import threading
@@ -17,17 +19,19 @@ import dns.resolver
 from smtpsetup.addresses import InvalidDomainError, domain_forms
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
+from smtpsetup.transport import dial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.transport.dial import Deadline, LookUp
 
 NAMESERVER = "SMTPSETUP_NAMESERVER"
 _PORT = 53
 _HIGHEST_PORT = 65535
 _TRY_SECONDS = 2.0  # for one name server, before the next one is asked
-_LOOK_UP_SECONDS = 5.0
+_LOOK_UP_SECONDS = 4.0  # less than a source has (look_up.py), so that it learns how the look-up ended
+_SHARE = 0.9  # of the time that is left, for the same reason
+_MOST = 20  # records of one answer that are kept
 
 
 class DnsStatus(StrEnum):
@@ -76,26 +80,24 @@ class Answer:
 class Resolver:
     """The system's name servers, or the one that `SMTPSETUP_NAMESERVER` names. Names are absolute: no search list is applied.
 
-    Raises SmtpsetupError (`config.invalid`) for a value of that variable which cannot be one.
+    Raises SmtpsetupError: `config.invalid` for a value of that variable which cannot be one, `dns.temporary` for a name that cannot be looked up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         chosen = os.environ.get(NAMESERVER)
-        self._resolver = dns.resolver.Resolver(configure=False)
+        self.is_chosen = bool(chosen)
         if chosen:
-            host, self._resolver.port = _host_and_port(chosen)
-            self._resolver.nameservers = [host]
+            host, port = _host_and_port(chosen, deadline)
+            self._resolver = dns.resolver.Resolver(configure=False)
+            self._resolver.nameservers, self._resolver.port = [host], port
         else:
-            try:
-                self._resolver = dns.resolver.Resolver()
-            except (dns.exception.DNSException, OSError):
-                self._resolver.nameservers = ["127.0.0.1"]  # as the C library does where it is told nothing (resolv.conf(5))
+            self._resolver = _system_resolver()
         self._resolver.timeout = _TRY_SECONDS
 
     def mx(self, domain: str, deadline: Deadline) -> Answer:
         """Where a domain's mail goes, the most preferred host first; hosts with names that cannot be ones are left out."""
         answer = self._look_up(domain, "MX", deadline)
-        records = ((int(record.preference), _host(record.exchange)) for record in answer.records)
+        records = ((int(record.preference), _host(record.exchange, may_have_underscores=True)) for record in answer.records)
         return _kept(
             answer, sorted((MailExchange(preference, host) for preference, host in records if host), key=lambda mx: (mx.preference, mx.host))
         )
@@ -136,7 +138,7 @@ class Resolver:
 
     def _look_up(self, name: str, kind: str, deadline: Deadline) -> Answer:
         try:
-            lifetime = min(_LOOK_UP_SECONDS, deadline.remaining())
+            lifetime = min(_LOOK_UP_SECONDS, deadline.remaining() * _SHARE)
             return Answer(DnsStatus.FOUND, tuple(self._resolver.resolve(f"{name}.", kind, lifetime=lifetime)))
         except dns.resolver.NoNameservers as error:
             return Answer(_why(error))
@@ -151,16 +153,40 @@ _STATUS: tuple[tuple[tuple[type[Exception], ...], DnsStatus], ...] = (
 )
 
 
-def configured_look_up() -> Callable[[str, Deadline], list[str]] | None:
-    """How to find a host's addresses where `SMTPSETUP_NAMESERVER` names a server; None where the system finds them."""
-    return Resolver().addresses if os.environ.get(NAMESERVER) else None
+def configured_look_up(deadline: Deadline) -> LookUp | None:
+    """How to find a host's addresses where `SMTPSETUP_NAMESERVER` names a server; None where the system finds them. Raises as Resolver."""
+    return Resolver(deadline).addresses if os.environ.get(NAMESERVER) else None
+
+
+def _system_resolver() -> dns.resolver.Resolver:
+    """As resolv.conf has it; a line in it that cannot be read does not take the others with it, as with the C library."""
+    try:
+        return dns.resolver.Resolver()
+    except (dns.exception.DNSException, OSError, ValueError):
+        resolver = dns.resolver.Resolver(configure=False)
+    servers = []
+    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver" and _is_address(words[1]):
+                servers.append(words[1])
+    resolver.nameservers = servers or ["127.0.0.1"]  # where it is told nothing, as resolv.conf(5) has it
+    return resolver
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _kept(answer: Answer, records: list[Any]) -> Answer:
     """The records that can be used; none of them left is as if there were none."""
     if answer.status is DnsStatus.FOUND and not records:
         return Answer(DnsStatus.NO_RECORDS)
-    return Answer(answer.status, tuple(records))
+    return Answer(answer.status, tuple(records[:_MOST]))
 
 
 def _why(error: dns.resolver.NoNameservers) -> DnsStatus:
@@ -175,17 +201,22 @@ def _why(error: dns.resolver.NoNameservers) -> DnsStatus:
     return DnsStatus.UNREACHABLE if unreachable else DnsStatus.SERVER_FAILURE
 
 
-def _host(name: dns.name.Name) -> str:
-    """A name from a record as a host, `"."` for the root, `""` for what no host can be called."""
+def _host(name: dns.name.Name, *, may_have_underscores: bool = False) -> str:
+    """A name from a record as a host on the internet, `"."` for the root, `""` for what no such host can be called."""
     if name == dns.name.root:
         return "."
+    text = name.to_text(omit_final_dot=True).lower()
     try:
-        return domain_forms(name.to_text(omit_final_dot=True))[0]
+        host = domain_forms(text.replace("_", "-") if may_have_underscores else text)[0]
     except InvalidDomainError:
         return ""
+    last = host.rpartition(".")[2]
+    if "." not in host or last.isdigit() or last == "localhost":
+        return ""
+    return text if may_have_underscores else host
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
+def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
     """`HOST[:PORT]`, with brackets round an IPv6 address that has a port behind it; a name is looked up."""
     host, port = text.strip(), ""
     if host.startswith("["):
@@ -193,18 +224,24 @@ def _host_and_port(text: str) -> tuple[str, int]:
         port = port.removeprefix(":")
     elif host.count(":") == 1:
         host, _colon, port = host.partition(":")
-    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT)):
+    if not host or (port and not (port.isascii() and port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and 0 < int(port) <= _HIGHEST_PORT)):
         raise _invalid(text, _("it must be HOST or HOST:PORT"))
     number = int(port) if port else _PORT
     try:
-        return str(socket.getaddrinfo(host, number, type=socket.SOCK_DGRAM)[0][4][0]), number
+        return str(dial.resolve(host, number, deadline.at_most(_LOOK_UP_SECONDS))[0][1][0]), number
     except (OSError, UnicodeError) as error:
-        raise _invalid(text, str(error)) from error
+        if isinstance(error, TimeoutError) or (isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN):
+            raise SmtpsetupError(
+                "dns.temporary",
+                _("The name server {host} could not be looked up at the moment.").format(host=plain_text(host)),
+                hints=(_("Give its IP address in {variable} instead of its name, or unset it.").format(variable=NAMESERVER),),
+            ) from error
+        raise _invalid(text, plain_text(str(error))) from error
 
 
 def _invalid(text: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
-        _("{variable} is {value}: {reason}.").format(variable=NAMESERVER, value=text, reason=reason),
+        _("{variable} is {value}: {reason}.").format(variable=NAMESERVER, value=plain_text(text), reason=reason),
         hints=(_("Give the address of a name server, for example `{variable}=9.9.9.9`, or unset it.").format(variable=NAMESERVER),),
     )

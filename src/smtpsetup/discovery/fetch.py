@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import io
@@ -11,7 +12,7 @@ import ssl
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from smtpsetup import __version__
 from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
@@ -32,6 +33,7 @@ _LIMIT = 65536  # bytes; the largest file in the public database has 9,000
 _REDIRECTS = 3
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 _HTTPS_PORT = 443
+_SHOWN = 200  # characters of an address that somebody else wrote
 _PROXY_PORT = 3128
 _HEADERS = {"User-Agent": f"smtpsetup/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 
@@ -46,13 +48,17 @@ class Document:
 
 
 class FetchError(Exception):
-    """Nothing was fetched; `outcome` tells a place that has nothing (ABSENT) from one that could not be asked or must not be followed."""
+    """Nothing was fetched; `outcome` tells a place that has nothing (ABSENT) from one that could not be asked or must not be followed.
 
-    def __init__(self, outcome: Outcome, detail: str, status: int = 0) -> None:
+    `is_ours` tells that the fault lies on this side: the proxy of this machine.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str, status: int = 0, *, is_ours: bool = False) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.status = status
+        self.is_ours = is_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +72,14 @@ class Fetcher:
         """The document at an HTTPS address, at most three redirects away. Raises FetchError."""
         owner = str(urlsplit(url).hostname)
         is_foreign = False
-        for _hop in range(_REDIRECTS + 1):
-            parts = _checked(url)
+        for hop in range(_REDIRECTS + 1):
+            parts = _checked(url, is_redirect=hop > 0)
+            url = parts.geturl()
             host = str(parts.hostname)
             is_foreign = is_foreign or (host != owner and not same_owner(host, owner))
             status, location, body = self._request(parts, host, deadline)
             if status in _REDIRECT_STATUSES and location:
-                url = urljoin(url, location)
+                url = _joined(url, location)
                 continue
             if status == http.client.OK:
                 return Document(url, body, is_foreign)
@@ -99,16 +106,28 @@ class Fetcher:
 
     def _connected(self, host: str, deadline: Deadline) -> ssl.SSLSocket:
         proxy = _proxy_for(host)
-        where = (str(proxy.hostname), proxy.port or _PROXY_PORT) if proxy else (host, _HTTPS_PORT)
-        sock = dial.race(dial.resolve(*where, deadline, self.look_up), deadline)
+        sock = self._tunnel(proxy, host, deadline) if proxy else dial.race(dial.resolve(host, _HTTPS_PORT, deadline, self.look_up), deadline)
         try:
-            if proxy:
-                _open_tunnel(_Timed(sock, deadline), proxy, host)
             sock.settimeout(deadline.remaining())
             return tls.secure(sock, host, self.policy)
         except BaseException:
             sock.close()
             raise
+
+    def _tunnel(self, proxy: Proxy, host: str, deadline: Deadline) -> socket.socket:
+        """A connection to the host through a proxy. Raises FetchError for everything that goes wrong on the way to it."""
+        try:
+            sock = dial.race(dial.resolve(proxy.host, proxy.port, deadline, self.look_up), deadline)
+        except (OSError, UnicodeError) as error:
+            raise _proxy_error(_("the proxy {host} cannot be reached").format(host=proxy.host)) from error
+        try:
+            _open_tunnel(_Timed(sock, deadline), proxy, host)
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise _proxy_error(_("the proxy {host} gives no proper answer").format(host=proxy.host)) from error
+            raise
+        return sock
 
 
 class _Timed:
@@ -142,19 +161,31 @@ class _TimedReader(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
 
-def _checked(url: str) -> SplitResult:
-    """The parts of an address that may be asked: HTTPS, a host with a name, the usual port, no login. Raises FetchError."""
-    shown = plain_text(url)
+def _joined(url: str, location: str) -> str:
     try:
-        parts = urlsplit(url)
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))) from error
+
+
+def _checked(url: str, *, is_redirect: bool) -> SplitResult:
+    """The parts of an address that may be asked: HTTPS, a host with a name, the usual port, no login; the fragment dropped. Raises FetchError."""
+    try:
+        parts = urlsplit(url)._replace(fragment="")
         port = parts.port
     except ValueError as error:
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=shown)) from error
+        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))) from error
     if parts.scheme != "https":
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=shown))
-    if parts.username is not None or port not in (None, _HTTPS_PORT) or not _is_public_name(parts.hostname or "") or not url.isascii() or " " in url:
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is not followed").format(url=shown))
+        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=_shown(url)))
+    is_clean = all("!" <= char <= "~" for char in url)
+    if parts.username is not None or port not in (None, _HTTPS_PORT) or not _is_public_name(parts.hostname or "") or not is_clean:
+        text = _("a redirect leads to {url}, which is not followed") if is_redirect else _("{url} is not asked")
+        raise FetchError(Outcome.REFUSED, text.format(url=_shown(url)))
     return parts
+
+
+def _shown(url: str) -> str:
+    return plain_text(url[:_SHOWN])
 
 
 def _is_public_name(host: str) -> bool:
@@ -164,8 +195,21 @@ def _is_public_name(host: str) -> bool:
         return False
 
 
-def _proxy_for(host: str) -> SplitResult | None:
-    """The proxy that the environment (or the system) names for a host."""
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy; `login` is `name:password`, None where it wants none."""
+
+    host: str
+    port: int
+    login: str | None
+
+
+def _proxy_error(detail: str) -> FetchError:
+    return FetchError(Outcome.FAILED, detail, is_ours=True)
+
+
+def _proxy_for(host: str) -> Proxy | None:
+    """The proxy that the environment (or the system) names for a host. Raises FetchError for one that cannot be used."""
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies, proxy_bypass  # 30 ms that only users of a proxy pay
@@ -174,26 +218,29 @@ def _proxy_for(host: str) -> SplitResult | None:
     chosen = proxies.get("https") or proxies.get("all")
     if not chosen or proxy_bypass(host):
         return None
-    proxy = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
-    if proxy.scheme != "http" or not proxy.hostname:
-        raise FetchError(Outcome.FAILED, _("the proxy {url} is not one for HTTP").format(url=plain_text(f"{proxy.scheme}://{proxy.hostname}")))
-    return proxy
+    try:
+        parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
+        name, port = parts.hostname, parts.port or _PROXY_PORT
+    except ValueError:
+        name, port = None, 0
+        parts = SplitResult("", "", "", "", "")
+    if parts.scheme != "http" or not name:
+        without_login = chosen.rpartition("@")[2]
+        raise _proxy_error(_("the proxy {url} is not one for HTTP").format(url=_shown(without_login)))
+    login = None if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Proxy(name, port, login)
 
 
-def _open_tunnel(sock: _Timed, proxy: SplitResult, host: str) -> None:
+def _open_tunnel(sock: _Timed, proxy: Proxy, host: str) -> None:
     """Ask a proxy for a connection to the host (RFC 9110 section 9.3.6). Raises FetchError."""
     lines = [f"CONNECT {host}:{_HTTPS_PORT} HTTP/1.1", f"Host: {host}:{_HTTPS_PORT}"]
-    if proxy.username is not None:
-        from base64 import b64encode
-        from urllib.parse import unquote
-
-        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        lines.append(f"Proxy-Authorization: Basic {b64encode(login.encode()).decode()}")
+    if proxy.login is not None:
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(proxy.login.encode()).decode()}")
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
     response = http.client.HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]  # it uses makefile alone
     response.begin()
     if response.status != http.client.OK:
-        raise FetchError(Outcome.FAILED, _("the proxy answered {status}").format(status=response.status))
+        raise _proxy_error(_("the proxy answered {status}").format(status=response.status))
 
 
 def _as_fetch_error(error: Exception) -> FetchError:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SOURCE_SECONDS = 5.0  # for one source
 _GUESS_AFTER_SECONDS = 2.0  # without any answer before the usual names are tried beside what is still awaited
 _RIVAL_SECONDS = 3.0
+_DETAIL = 400  # characters of what somebody else's server said
 _TICK_SECONDS = 0.1  # between two looks at the clock
 _OWN_WORD = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)
 
@@ -41,7 +42,7 @@ class Discovery:
     """What came of it: the candidates, best first, every source's report, and where the domain's mail goes (None if that was not learned).
 
     `rival` is a candidate of the domain's own that names another provider than the best one; `was_cut_short` tells that the deadline
-    passed before every source had answered, `dns_failed` that name servers gave no answer.
+    passed before every source had answered, `dns_failed` that name servers gave no answer, `proxy_failed` that this machine's proxy is in the way.
     """
 
     candidates: tuple[Candidate, ...]
@@ -50,6 +51,7 @@ class Discovery:
     rival: Candidate | None
     was_cut_short: bool
     dns_failed: bool
+    proxy_failed: bool
 
 
 @dataclass
@@ -65,7 +67,9 @@ class _Progress:
     route: MailRoute | None = None
     dns_failed: bool = False
     best_since: float = 0.0
+    proxy_failed: bool = False
     has_guessed: bool = False
+    fault: Exception | None = None
 
     @property
     def best(self) -> Candidate | None:
@@ -84,7 +88,7 @@ class _Progress:
             except UnusableError as error:
                 finding = Finding(Outcome.REFUSED, str(error))
             except FetchError as error:
-                finding = Finding(error.outcome, error.detail)
+                finding = Finding(error.outcome, error.detail, proxy_failed=error.is_ours)
             except TimeoutError:
                 finding = Finding(Outcome.TIMEOUT, _("no answer in time"))
             except Exception as error:  # noqa: BLE001  raised again where it is waited for
@@ -94,9 +98,10 @@ class _Progress:
         threading.Thread(target=work, daemon=True).start()
 
     def take(self, step: Step, seconds: float, finding: Finding | Exception) -> None:
-        """Note what a source said, and ask on. Raises what was no answer but a fault."""
+        """Note what a source said, and ask on. A fault of this program's own in one source does not lose the answers of the others."""
         if isinstance(finding, Exception):
-            raise finding
+            self.fault = finding
+            finding = Finding(Outcome.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__))
         self.pending.remove(step)
         before = self.best
         found = tuple(_completed(candidate, self.circumstances) for candidate in finding.candidates)
@@ -105,7 +110,8 @@ class _Progress:
             self.best_since = time.monotonic()
         self.route = finding.route or self.route
         self.dns_failed = self.dns_failed or finding.dns_failed
-        self.reports.append(Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail, found))
+        self.proxy_failed = self.proxy_failed or finding.proxy_failed
+        self.reports.append(Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found))
         for follower in finding.next_steps:
             if follower.source is Source.PROBE:
                 self.postponed.append(follower)
@@ -159,6 +165,8 @@ def discover(
             break
         progress.take(step, seconds, finding)
         on_report(progress.reports[-1], len(progress.pending))
+    if progress.fault and not progress.candidates:
+        raise progress.fault
     return _concluded(progress, was_cut_short=was_cut_short)
 
 
@@ -167,11 +175,11 @@ def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> Non
     if progress.candidates and not ask_all:
         return
     if is_time and progress.route is None and registrable(progress.circumstances.domain) and not progress.has_guessed:
+        progress.has_guessed = True
         progress.postponed.append(guess_step(progress.circumstances))
     if ask_all or is_time or not progress.pending:
-        if progress.postponed and not progress.has_guessed:
-            progress.has_guessed = True
-            progress.start(progress.postponed[0])
+        for step in progress.postponed:
+            progress.start(step)
         progress.postponed = []
 
 
@@ -187,7 +195,7 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
             candidates.remove(rival)
             candidates.insert(0, rival)
             rival = candidates[1]
-    return Discovery(tuple(candidates), tuple(reports), progress.route, rival, was_cut_short, progress.dns_failed)
+    return Discovery(tuple(candidates), tuple(reports), progress.route, rival, was_cut_short, progress.dns_failed, progress.proxy_failed)
 
 
 def _rival(candidates: list[Candidate]) -> Candidate | None:

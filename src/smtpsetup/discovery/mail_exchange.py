@@ -47,7 +47,8 @@ def ask_mx(circumstances: Circumstances, step: Step) -> Finding:
     if answer.status is not DnsStatus.FOUND:
         return silence(answer, _("no such domain"), MailRoute(answer.status))
     exchanges: tuple[MailExchange, ...] = answer.records
-    if any(mx.host == "." for mx in exchanges):
+    exchanges = tuple(mx for mx in exchanges if mx.host != ".")
+    if not exchanges:
         return Finding(Outcome.ABSENT, _("the domain takes no mail"), route=MailRoute(answer.status, takes_no_mail=True))
     hosts = tuple(mx.host for mx in exchanges)
     route = MailRoute(
@@ -98,7 +99,8 @@ def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Step], Finding]:
         """Records that a provider's customers put into their DNS: a mailbox there is likely, whatever stands in front of it."""
         rows = circumstances.table.with_signs()
         wanted = {(sign.type, sign.name) for row in rows for sign in row.signs}
-        answers = side_by_side({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
+        asked = side_by_side({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
+        answers = {key: asked.get(key, Answer(DnsStatus.TIMEOUT)) for key in wanted}
         candidates = []
         for row in rows:
             seen = [sign for sign in row.signs if _is_there(sign, answers[sign.type, sign.name])]

@@ -56,7 +56,10 @@ def settings(body: bytes, announced: list[bytes], address: Address) -> Setting:
     host = next((_table(protocols[name]).get("host") for name in _PROTOCOLS if name in protocols), None)
     if not isinstance(host, str):
         raise UnusableError(_("it names no outgoing server"))
-    return Setting(server_named(host, _PORT, Security.TLS), f"{address.mailbox}@{address.unicode_domain}", _auth(_table(document)))
+    auth = _auth(_table(document))
+    if not auth:
+        raise UnusableError(_("it allows no login that this program knows"))
+    return Setting(server_named(host, _PORT, Security.TLS), f"{address.mailbox}@{address.unicode_domain}", auth)
 
 
 def _auth(document: dict[str, Any]) -> tuple[Auth, ...]:

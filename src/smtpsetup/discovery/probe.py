@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from smtpsetup.discovery.steps import Circumstances, Step
 
+_SHOWN = 100  # characters of a reply
 _USUAL_NAMES = ("smtp", "mail", "send", "mailout")
 
 
 def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Server]]:
     """The hosts to try, the likeliest first, each with TLS and with STARTTLS."""
-    hosts = dict.fromkeys((*(f"{name}.{domain}" for name in _USUAL_NAMES), *mail_hosts))
+    hosts = dict.fromkeys((*(f"{name}.{domain}" for name in _USUAL_NAMES), *(host for host in mail_hosts if "_" not in host)))
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
 
 
@@ -89,5 +90,5 @@ def _reason(failure: Failure) -> str:
     if failure.kind in _REASONS:
         return _REASONS[failure.kind]()
     if failure.reply:
-        return str(failure.reply).splitlines()[0]
+        return str(failure.reply).splitlines()[0][:_SHOWN]
     return _("no proper answer ({stage})").format(stage=failure.stage)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _HIGHEST_PORT = 65535
 _RELAY_PORT = 25
+_SHOWN = 80  # characters of what is no host
 _USERNAME_CHARACTERS = 320  # RFC 3696 section 3: 64 + 1 + 255
 
 
@@ -34,7 +35,7 @@ class Setting:
 
 def server_named(host: str, port: int, security: Security) -> Server:
     """The server, where it is one that a password may go to once it has proved its name. Raises UnusableError."""
-    shown = plain_text(host)
+    shown = plain_text(host[:_SHOWN])
     try:
         name = domain_forms(host.strip().rstrip("."))[0]
     except InvalidDomainError as error:

@@ -9,7 +9,7 @@ from smtpsetup.discovery.dns import Answer, DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Outcome, Rank, Trust
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.discovery.steps import Finding, found, silence
+from smtpsetup.discovery.steps import MOST, Finding, found, silence
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Security
 from smtpsetup.transport.parallel import begun, side_by_side
@@ -69,7 +69,8 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
 def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
     """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
     names = {Security.TLS: f"_submissions._tcp.{circumstances.domain}", Security.STARTTLS: f"_submission._tcp.{circumstances.domain}"}
-    answers = side_by_side({security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline)
+    asked = side_by_side({security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline)
+    answers = {security: asked.get(security, Answer(DnsStatus.TIMEOUT)) for security in names}
     settings: list[Setting] = []
     reasons: list[str] = []
     declined = False
@@ -84,11 +85,10 @@ def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
     if settings:
         return found(step, Trust.DNS, step.rank, best_first(settings))
     if reasons:
-        raise UnusableError("; ".join(reasons))
+        raise UnusableError("; ".join(reasons[:MOST]))
     if declined:
         return Finding(Outcome.ABSENT, _("the domain says that it offers no submission"))
-    worst = max(answers.values(), key=lambda answer: answer.status.is_temporary, default=Answer(DnsStatus.TIMEOUT))
-    return silence(worst, _("no records"))
+    return silence(max(answers.values(), key=lambda answer: answer.status.is_temporary), _("no records"))
 
 
 def _srv_question(circumstances: Circumstances, name: str) -> Callable[[], Answer]:

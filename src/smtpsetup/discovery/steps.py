@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from smtpsetup.transport.dial import Deadline
 
 
+MOST = 10  # records, servers or reasons of one source that are kept: whoever sends more means no good
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What every source needs to know. `ask_ispdb` is False for people who do not want a third party to learn the domain."""
@@ -58,6 +61,7 @@ class Finding:
     next_steps: tuple[Step, ...] = ()
     route: MailRoute | None = None
     dns_failed: bool = False
+    proxy_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Step:
 def found(step: Step, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> Finding:
     """The finding for settings that a source names, best first."""
     first = settings[0]
-    servers = tuple(dict.fromkeys(setting.server for setting in settings))
+    servers = tuple(dict.fromkeys(setting.server for setting in settings))[:MOST]
     candidate = Candidate(step.source, trust, rank, origin or step.origin, servers, username=first.username, auth=first.auth)
     return Finding(Outcome.FOUND, ", ".join(str(server) for server in servers), (candidate,))
 

@@ -168,6 +168,7 @@ def provider(row: Provider) -> dict[str, object]:
                 "phrase": refusal.phrase or None,
                 "error": refusal.error,
                 "note": refusal.note,
+                "causes": list(refusal.causes),
             }
             for refusal in row.refusals
         ],

@@ -65,7 +65,11 @@ class Searching:
         self._status = Status(f"{self._text} …", console=console(stderr=True))
 
     def __enter__(self) -> Self:
-        self._status.start()
+        try:
+            self._status.start()
+        except BaseException:
+            self._status.stop()  # Ctrl-C here would leave the cursor hidden
+            raise
         return self
 
     def __exit__(self, *_rest: object) -> None:

@@ -43,13 +43,16 @@ def session_for(
     )
 
 
+_LOOK_UP_SECONDS = 5.0  # for the name of a name server, where it is named by one
+
+
 def look_up_for() -> LookUp | None:
     """The system finds hosts, unless the person named another name server: only then is dnspython worth its import."""
     if not os.environ.get("SMTPSETUP_NAMESERVER"):
         return None
     from smtpsetup.discovery.dns import configured_look_up  # see above
 
-    return configured_look_up()
+    return configured_look_up(Deadline(_LOOK_UP_SECONDS))
 
 
 def policy_for(account: Account) -> TlsPolicy:

@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from smtpsetup import candidates
-from smtpsetup.discovery.dns import DnsStatus, Resolver, configured_look_up
+from smtpsetup.discovery.dns import DnsStatus, Resolver
 from smtpsetup.discovery.fetch import Fetcher
 from smtpsetup.discovery.findings import Outcome, Rank, Source, Trust
 from smtpsetup.discovery.look_up import discover as look_up
@@ -43,7 +43,10 @@ def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
 
     Raises UnknownDomainError, and SmtpsetupError for a name server setting that is none.
     """
-    circumstances = Circumstances(address, table, Resolver(), Fetcher(tls.policy(), configured_look_up()), Deadline(seconds), ask_ispdb=ask_ispdb)
+    deadline = Deadline(seconds)
+    resolver = Resolver(deadline)
+    fetcher = Fetcher(tls.policy(), resolver.addresses if resolver.is_chosen else None)
+    circumstances = Circumstances(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
     known = table.by_domain(address.domain)
     discovery = look_up(circumstances, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
@@ -138,6 +141,16 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
         )
     if discovery.dns_failed or (discovery.was_cut_short and route is None):
         return _could_not_ask(address, meant, discovery, route)
+    if discovery.proxy_failed:
+        return UnknownDomainError(
+            address,
+            meant,
+            code="connect.unreachable",
+            message=_("Who runs the mail of {domain} could not be looked up on the web.").format(domain=domain),
+            causes=_failed(discovery),
+            hints=(_("Check the proxy that the environment names: `env | grep -i proxy`."),),
+            discovery=discovery,
+        )
     if discovery.was_cut_short:
         return UnknownDomainError(
             address,
