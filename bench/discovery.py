@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def main() -> None:
             *arguments,
         ]
 
-    changes = {"delay": DELAY, "nameserver": "127.0.0.2"}
+    changes: dict[str, Any] = {"delay": DELAY, "nameserver": "127.0.0.2"}
     print(f"against the longest chain that is needed, {DELAY * 1000:.0f} ms added to every answer, {RUNS} pairs, bound {BOUND} x", flush=True)
     with tempfile.TemporaryDirectory() as directory, running(Path(directory), domains.world(domains.DOMAINS, **changes)) as world:
         subprocess.run(measured(world, sys.executable, __file__, "--inside"), check=True)

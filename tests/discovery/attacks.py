@@ -36,6 +36,13 @@ UNUSABLE: tuple[tuple[Domain, str], ...] = (
     (naming("port-stor.se", Server("smtp.port-stor.se", 99999, "SSL")), "no port"),
     (naming("klartext.se", Server("smtp.klartext.se", 587, "plain")), "in the clear"),
     (naming("okand-sakerhet.se", Server("smtp.okand-sakerhet.se", 465, "TLS13")), "unknown"),
+    (naming("port-ord.se", Server("smtp.port-ord.se", "abc", "SSL")), "no port"),  # type: ignore[arg-type]  # what they write need not be a number
+    (naming("port-bred.se", Server("smtp.port-bred.se", "\uff14\uff16\uff15", "SSL")), "no port"),  # type: ignore[arg-type]  # as above
+    (naming("enkel.se", Server("mailserver", 465, "SSL")), "not the name of a host"),
+    (naming("lokaldel.se", Server("%EMAILLOCALPART%.ond.test", 465, "SSL")), "not a host"),
+    (with_file("kodning.se", '<?xml version="1.0" encoding="nope"?><clientConfig/>'), "not a settings file"),
+    (with_file("nivaer.se", "<clientConfig>" + "<x>" * 20 + "</x>" * 20 + "</clientConfig>"), "nested"),
+    (with_file("till-intranat.se", "", status=302, headers={"Location": "https://intranet/x"}), "not followed"),
     (naming("ip-adress.se", Server("203.0.113.7", 465, "SSL")), "not the name of a host"),
     (naming("ipv6-adress.se", Server("[2001:db8::1]", 465, "SSL")), "not a host"),
     (naming("lokalt.se", Server("localhost", 465, "SSL")), "not the name of a host"),
@@ -167,6 +174,7 @@ OTHERS = (
         (*mx("mx.pacc-utan.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_NO_LOGIN)}"'),
         pages={"ua-auto-config": {JSON: page(PACC_NO_LOGIN)}},
     ),
+    Domain("envist-kund.se", mx("mx1.envist-hotell.net")),
     # MX records
     Domain("nastan-null.se", ("@ MX 0 .", "@ MX 10 mailcluster.loopia.se.")),
     Domain("understreck.se", mx("mail_1.lillahotellet.net")),

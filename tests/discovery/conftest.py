@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.discovery import attacks, domains
+from tests.discovery import attacks, domains, finer
 from tests.servers import missing
 
 if TYPE_CHECKING:
@@ -64,10 +64,18 @@ def running(directory: Path, plan: dict[str, Any]) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The world of every domain in `domains.py` and `attacks.py`."""
-    everyone = (*domains.DOMAINS, *attacks.DOMAINS)
-    with running(tmp_path_factory.mktemp("world"), domains.world(everyone, dns_behaviour=attacks.DNS_BEHAVIOUR)) as made:
+    """The world of every domain in `domains.py`, `finer.py` and `attacks.py`."""
+    with running(tmp_path_factory.mktemp("world"), whole_plan()) as made:
         yield made
+
+
+def whole_plan(**changes: Any) -> dict[str, Any]:
+    """The plan of the world with every domain."""
+    everyone = (*domains.DOMAINS, *attacks.DOMAINS, *finer.DOMAINS)
+    database = {**domains.ELSEWHERE_PAGES["autoconfig.thunderbird.net"], **finer.DATABASE_PAGES}
+    pages = {**finer.ELSEWHERE_PAGES, "autoconfig.thunderbird.net": database}
+    elsewhere = changes.pop("elsewhere", domains.ELSEWHERE)
+    return domains.world(everyone, (*elsewhere, *finer.ELSEWHERE), pages, **{"dns_behaviour": attacks.DNS_BEHAVIOUR, **changes})
 
 
 @pytest.fixture

@@ -449,15 +449,17 @@ def zone(domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE) ->
     return "\n".join([*lines, ""])
 
 
-def world(domains: tuple[Domain, ...], **changes: Any) -> dict[str, Any]:
+def world(
+    domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE, more_pages: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
     """What `world.py` is to build."""
-    pages: dict[str, Any] = dict(ELSEWHERE_PAGES)
+    pages: dict[str, Any] = {**ELSEWHERE_PAGES, **(more_pages or {})}
     certificates: dict[str, str] = {}
     for domain in domains:
         pages |= {f"{label}.{domain.name}".lstrip("."): paths for label, paths in domain.pages.items()}
         certificates |= {f"{label}.{domain.name}".lstrip("."): kind for label, kind in domain.certificates.items()}
     return {
-        "zone": zone(domains),
+        "zone": zone(domains, elsewhere),
         "web": [WEB],
         "silent": [SILENT],
         "empty": [EMPTY],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.discovery.attacks import BAD_CERTIFICATES, UNUSABLE
-from tests.discovery.conftest import running
-from tests.discovery.domains import ELSEWHERE, SILENT, WEB, Domain, world
+from tests.discovery.conftest import running, whole_plan
+from tests.discovery.domains import ELSEWHERE, EMPTY, SILENT, WEB, Domain, Server, autoconfig, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,9 +132,10 @@ def test_a_sub_address_does_not_get_into_the_login_name(inside: Home) -> None:
 
 
 def test_discovery_never_logs_in_and_names_nobody(world: World, inside: Home) -> None:
+    before = len(world.log())
     for domain in ("gissad.se", "oense.se", "ingen-inloggning.se", "smahotell.se", "bakom-proofpoint.com"):
         inside.run("identify", f"hemlig.person@{domain}", "--all")
-    said = world.log()
+    said = world.log()[before:]
     assert not [line for line in said if line.startswith("smtp") and ("AUTH" in line or "MAIL" in line)]
     assert not [line for line in said if "hemlig" in line]
     assert any(line.endswith("QUIT") for line in said)
@@ -194,13 +195,8 @@ def test_the_whole_look_up_ends_at_its_timeout_and_says_so(inside: Home) -> None
 @pytest.fixture(scope="module")
 def world_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The same world, Thunderbird's database in a black hole."""
-    from tests.discovery import attacks, domains
-
-    plan = world((*domains.DOMAINS, *attacks.DOMAINS))
-    plan["zone"] = domains.zone(
-        (*domains.DOMAINS, *attacks.DOMAINS),
-        tuple(record.replace(WEB, SILENT) if record.startswith(("autoconfig.thunderbird", "v1.ispdb")) else record for record in ELSEWHERE),
-    )
+    elsewhere = tuple(record.replace(WEB, SILENT) if record.startswith(("autoconfig.thunderbird", "v1.ispdb")) else record for record in ELSEWHERE)
+    plan = whole_plan(elsewhere=elsewhere)
     with running(tmp_path_factory.mktemp("silent"), plan) as made:
         yield made
 
@@ -370,3 +366,80 @@ def test_a_reader_of_the_messages_that_is_gone_is_told_by_the_exit_code(inside: 
     ]
     done = subprocess.run(command, env=inside.env, cwd=inside.path, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "74"
+
+
+@pytest.mark.parametrize("domain", ["envist-kund.se", "tom.se", "gissad.se", "delnamn.se"])
+def test_the_address_is_told_to_nobody_who_can_do_without(domain: str, world: World, inside: Home) -> None:
+    before = len(world.log())
+    inside.run("identify", f"info@{domain}", "--all")
+    assert not [line for line in world.log()[before:] if "emailaddress" in line]
+
+
+def test_what_has_no_digest_is_not_believed_and_what_was_found_at_the_database_is_not_asked_for_twice(world: World, inside: Home) -> None:
+    before = len(world.log())
+    inside.run("identify", "info@tom.se", "--all")
+    assert not [line for line in world.log()[before:] if "v1.ispdb.net" in line]
+
+
+def test_a_database_that_moved_is_found_at_its_other_place(tmp_path_factory: pytest.TempPathFactory, home: Home) -> None:
+    elsewhere = tuple(record.replace(WEB, EMPTY) if record.startswith("autoconfig.thunderbird") else record for record in ELSEWHERE)
+    plan = whole_plan(elsewhere=elsewhere)
+    plan["pages"]["v1.ispdb.net"] = {"/gammalkund.se": page(autoconfig(Server("mail.gammalkund.se", 465, "SSL")))}
+    with running(tmp_path_factory.mktemp("moved"), plan) as made:
+        assert made.home(home).run("identify", "info@gammalkund.se", "--json").json["result"]["source"] == "ispdb"
+
+
+def test_a_domain_that_does_not_exist_does_not_wait_for_a_dead_database(world_without_database: World, home: Home) -> None:
+    started = time.monotonic()
+    assert world_without_database.home(home).run("identify", "info@finns-inte.se").code == 68
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("domain", ["droppande.se", "tyst.se"])
+def test_each_source_has_a_deadline_of_its_own(domain: str, inside: Home) -> None:
+    started = time.monotonic()
+    run = inside.run("identify", f"info@{domain}", "--all", "--json", "--timeout", "20")
+    assert time.monotonic() - started < 9
+    late = [one for one in run.json["result"]["sources"] if one["outcome"] == "timeout"]
+    assert [one["detail"] for one in late] == ["no answer in time"]
+
+
+def test_a_look_up_does_not_outlast_the_whole_deadline(inside: Home) -> None:
+    started = time.monotonic()
+    assert inside.run("identify", "info@dns-tyst.se", "--timeout", "1", "--json", **FRONT).json["error"]["code"] == "dns.temporary"
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("variables", [{"ALL_PROXY": f"http://{WEB}:3128"}, {"https_proxy": f"{WEB}:3128"}])
+def test_a_proxy_has_several_names(variables: dict[str, str], world: World, inside: Home) -> None:
+    before = len(world.log())
+    assert inside.run("identify", "info@egenserver.se", **variables).code == 0
+    assert [line for line in world.log()[before:] if line.startswith("proxy CONNECT autoconfig.egenserver.se")]
+
+
+def test_a_domain_that_needs_no_proxy_goes_without(world: World, inside: Home) -> None:
+    before = len(world.log())
+    assert inside.run("identify", "info@egenserver.se", HTTPS_PROXY=f"http://{WEB}:3128", NO_PROXY=".egenserver.se,egenserver.se").code == 0
+    assert not [line for line in world.log()[before:] if line.startswith("proxy CONNECT autoconfig.egenserver.se")]
+
+
+def test_configure_asks_no_database_either_when_told_so(world: World, inside: Home) -> None:
+    before = len(world.log())
+    inside.run("configure", "info@databasen.se", "--no-ispdb", "--password-file", password_file(inside))
+    assert not [line for line in world.log()[before:] if "thunderbird" in line]
+
+
+def test_a_null_mx_is_said_and_no_server_is_tried(world: World, inside: Home) -> None:
+    before = len(world.log())
+    assert "null MX" in inside.run("identify", "info@nullmx-med-server.se").err
+    assert not [line for line in world.log()[before:] if line.startswith("smtp")]
+
+
+def test_a_search_list_does_not_lend_a_domain_somebody_elses_records(inside: Home) -> None:
+    file = inside.file("resolv.conf", "search verkstan.se\nnameserver 127.0.0.1\n", 0o644)
+    bind = ("unshare", "--mount", "sh", "-c", f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh")
+    assert replace(inside, prefix=(*inside.prefix, *bind)).run("identify", "info@finns-inte.se").code == 68
+
+
+def test_a_failing_name_server_leads_to_the_advice_to_ask_another(inside: Home) -> None:
+    assert "SMTPSETUP_NAMESERVER=" in inside.run("identify", "info@servfail.se").err

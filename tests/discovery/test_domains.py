@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.discovery import finer
 from tests.discovery.domains import DOMAINS, Domain
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _MORE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
+@pytest.mark.parametrize("domain", [*DOMAINS, *finer.DOMAINS], ids=lambda domain: domain.name[:40])
 def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: Home) -> None:
     answer: dict[str, Any] = domain.answer
     run = inside.run("identify", answer.get("address", f"info@{domain.name}"), "--json")
@@ -38,3 +39,6 @@ def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: H
     for key, read in _MORE.items():
         if key in answer:
             assert read(result) == answer[key]
+    notes = " ".join(result["notes"])
+    assert answer.get("remark", "") in notes
+    assert "no_remark" not in answer or answer["no_remark"] not in notes

@@ -148,3 +148,53 @@ def test_an_own_table_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         Table(TODAY, own_files=(str(path),))
     with pytest.raises(SmtpsetupError):
         Table(TODAY, own_files=(str(tmp_path),))
+
+
+OWN_ROW = """
+[[provider]]
+id = "{id}"
+name = "{id}"
+domains = []
+mx_suffixes = ["{suffix}"]
+signs = [{{ type = "CNAME", name = "mail", value = "{suffix}" }}]
+status = "ok"
+servers = [{{ host = "smtp.{id}.test", port = 465, security = "tls" }}]
+auth = ["password"]
+docs_url = ""
+last_checked = 2026-11-24
+confidence = "high"
+sources = ["here"]
+[provider.username]
+form = "address"
+"""
+
+
+def test_an_mx_host_belongs_to_the_row_with_the_longest_suffix_and_to_ones_own_first(tmp_path: Path) -> None:
+    file = tmp_path / "providers.toml"
+    file.write_text(
+        OWN_ROW.format(id="wide", suffix="a.test") + OWN_ROW.format(id="narrow", suffix="mx.a.test") + OWN_ROW.format(id="mine", suffix="one.com")
+    )
+    file.chmod(0o600)
+    table = Table(TODAY, own_files=(str(file),))
+    found = {
+        host: row.id for host in ("1.mx.a.test", "2.a.test", "mx1.one.com", "mxx.a.test", "aspmx.l.google.com") if (row := table.by_mx_host(host))
+    }
+    assert found == {
+        "1.mx.a.test": "narrow",
+        "2.a.test": "wide",
+        "mx1.one.com": "mine",
+        "mxx.a.test": "wide",
+        "aspmx.l.google.com": "google-workspace",
+    }
+    assert table.by_mx_host("ba.test") is None
+    assert {"wide", "narrow", "mine", "microsoft365"} <= {row.id for row in table.with_signs()}
+    mine = table.by_server_host("smtp.mine.test")
+    assert mine
+    assert mine.id == "mine"
+
+
+def test_a_server_that_two_rows_share_belongs_to_the_one_for_the_address() -> None:
+    table = Table(TODAY)
+    rows = [table.by_server_host("smtp.gmail.com", domain) for domain in ("gmail.com", "mittforetag.se")]
+    assert [row.id for row in rows if row] == ["gmail", "google-workspace"]
+    assert table.by_server_host("l.google.com") is None
