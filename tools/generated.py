@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import gettext
+from pathlib import Path
 
 import click
 from click.testing import CliRunner
 
+import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
 from smtpsetup.error_codes import ERROR_CODES
 from smtpsetup.errors import exit_code_for
-from smtpsetup.explanations import EXPLANATIONS
+from smtpsetup.explanations import EXPLANATIONS, mender
 from smtpsetup.providers import Table
+from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 
 def help_page(*arguments: str) -> str:
@@ -31,42 +35,99 @@ def command_pages() -> str:
     return "\n".join(parts)
 
 
-# codes whose text depends on the place where they are raised; here what they have in common
+# codes whose text depends on the place where they are raised; here what they have in common, in English and Swedish
 _RAISED_WITH_THEIR_OWN_TEXT = {
-    "config.no-account": "No account of that name is configured, or several are and none is the default. The message names them.",
-    "config.invalid": "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for "
-    "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where "
-    "reading or writing failed.",
-    "config.permissions": "The configuration or the provider table belongs to someone else, or others may change it. "
-    "The message has the command that mends it.",
-    "config.address-malformed": "The address is none. A caret stands under the fault.",
-    "config.no-settings-found": "Nothing is known about the domain. Name the provider (`--provider one-com`) or the server (`--host`).",
-    "config.provider-without-smtp": "The provider lets no other program send. Use an address elsewhere, or a relay service.",
-    "secret.missing": "There is no password in the place that the account names, or what is there cannot be one. "
-    "Save it again: `smtpsetup login ACCOUNT`.",
-    "secret.keyring-unavailable": "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password elsewhere: "
-    "`smtpsetup login ACCOUNT --password-file FILE`.",
-    "secret.keyring-locked": "The keyring is closed until you log in with your password. Unlock it, or keep the password elsewhere.",
-    "secret.command-failed": "The command that prints the password failed; its own complaint stands in the message. "
-    "It runs in the home directory, without a shell.",
-    "secret.file-permissions": "Others may read the password file. The message has the command that mends it.",
-    "internal.bug": "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
+    "config.no-account": (
+        "No account of that name is configured, or several are and none is the default. The message names them.",
+        "Det finns inget konto med det namnet, eller så finns det flera och inget är standard. Felmeddelandet räknar upp dem.",
+    ),
+    "config.invalid": (
+        (
+            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for "
+            "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where "
+            "reading or writing failed."
+        ),
+        (
+            "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller nyckel. Slutkod 2 när "
+            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en fil saknas, 74 när det inte gick att läsa "
+            "eller skriva."
+        ),
+    ),
+    "config.permissions": (
+        "The configuration or the provider table belongs to someone else, or others may change it. The message has the command that mends it.",
+        "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så får andra ändra den. Felmeddelandet anger kommandot som rättar till det.",
+    ),
+    "config.address-malformed": (
+        "The address is none. A caret stands under the fault.",
+        "Adressen är ingen e-postadress. Ett tak (^) står under felet.",
+    ),
+    "config.no-settings-found": (
+        "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider (`--provider one-com`) or the server (`--host`).",
+        (
+            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. Ange leverantören (`--provider one-com`) "
+            "eller servern (`--host`)."
+        ),
+    ),
+    "config.provider-without-smtp": (
+        "The provider lets no other program send. Use an address elsewhere, or a relay service.",
+        "Leverantören låter inga andra program skicka. Använd en adress någon annanstans eller en relätjänst.",
+    ),
+    "secret.missing": (
+        "There is no password in the place that the account names, or what is there cannot be one. Save it again: `smtpsetup login ACCOUNT`.",
+        "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett. Spara det igen: `smtpsetup login KONTO`.",
+    ),
+    "secret.keyring-unavailable": (
+        (
+            "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password elsewhere: "
+            "`smtpsetup login ACCOUNT --password-file FILE`."
+        ),
+        (
+            "Det finns ingen nyckelring här: servrar, containrar, ssh och cron har ingen skrivbordssession. Förvara lösenordet någon annanstans: "
+            "`smtpsetup login KONTO --password-file FIL`."
+        ),
+    ),
+    "secret.keyring-locked": (
+        "The keyring is closed until you log in with your password. Unlock it, or keep the password elsewhere.",
+        "Nyckelringen är låst tills du loggar in med ditt lösenord. Lås upp den eller förvara lösenordet någon annanstans.",
+    ),
+    "secret.command-failed": (
+        "The command that prints the password failed; its own complaint stands in the message. It runs in the home directory, without a shell.",
+        "Kommandot som skriver ut lösenordet misslyckades; dess eget felmeddelande står i texten. Det körs i hemkatalogen, utan skal.",
+    ),
+    "secret.file-permissions": (
+        "Others may read the password file. The message has the command that mends it.",
+        "Andra får läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
+    ),
+    "internal.bug": (
+        "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
+        "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; `-v` lägger till var det hände.",
+    ),
 }
-_NOT_YET = {"connect.port-blocked", "connect.intercepted", "auth.token-expired", "auth.token-revoked", "auth.consent-required"}
+_NOT_YET = {"auth.token-expired", "auth.token-revoked", "auth.consent-required"}
+_WORDS = {
+    "en": ("Exit code {n}.", "Who can change it: {who}.", "See it: `{command}`."),
+    "sv": ("Slutkod {n}.", "Vem som kan ändra det: {who}.", "Se det: `{command}`."),
+}
 
 
-def error_pages() -> str:
-    """Every code that can be met, with its exit code, explanation and way out."""
+def error_pages(language: str) -> str:
+    """Every code that can be met, with its exit code, explanation, way out, and how to see it, in a language."""
+    catalogue = gettext.translation("smtpsetup", str(Path(smtpsetup.__file__).with_name("locale")), [language], fallback=language == "en")
+    exit_code, who, see = _WORDS[language]
     parts = []
     for code in sorted(ERROR_CODES - _NOT_YET):
-        parts.append(f"## `{code}`\n\nExit code {exit_code_for(code)}.\n")
+        parts.append(f"## `{code}`\n\n{exit_code.format(n=exit_code_for(code))}\n")
         explanation = EXPLANATIONS.get(code)
         if explanation is None:
-            parts.append(f"{_RAISED_WITH_THEIR_OWN_TEXT[code]}\n")
+            parts.append(f"{_RAISED_WITH_THEIR_OWN_TEXT[code][language == 'sv']}\n")
         else:
-            parts.append(f"{explanation.message}\n")
-            parts += [f"- {cause}" for cause in explanation.causes]
-            parts += ["", *(f"{number}. {hint}" for number, hint in enumerate(explanation.hints, start=1)), ""]
+            parts.append(f"{catalogue.gettext(explanation.message)}\n")
+            parts += [f"- {catalogue.gettext(cause)}" for cause in explanation.causes]
+            parts += ["", *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)), ""]
+        if mender(code):
+            parts.append(f"{who.format(who=catalogue.gettext(mender(code)))}\n")
+        if code in FAULTS or code in REHEARSALS:
+            parts.append(f"{see.format(command=REHEARSALS.get(code, f'smtpsetup sandbox --fault {code}'))}\n")
     return "\n".join(parts)
 
 

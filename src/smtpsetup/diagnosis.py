@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.diagnosis_evidence import alternative_hint, seen_causes, sharpened
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
-from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET
+from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET, mender
 from smtpsetup.failure import Kind
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Stage
@@ -77,6 +77,7 @@ def diagnose(
         url=url,
         exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
         failure=failure,
+        mender=_(whose) if (whose := mender(code)) else "",
     )
 
 

@@ -70,7 +70,7 @@ class SmtpsetupError(Exception):
 
     `code` is one of CONTRACT section 6. `message` is one sentence in the person's language. `hints` say what to do, in order.
     `exit_code` is given only where the code alone does not decide it (an unreadable file is 66 whatever it was for). `result` is what
-    was learned before it failed, as the contract's JSON has it.
+    was learned before it failed, as the contract's JSON has it. `mender` is who can change it, in the person's language.
     """
 
     def __init__(  # noqa: PLR0913  every part of the contract's `error` object that a raiser may know
@@ -84,6 +84,7 @@ class SmtpsetupError(Exception):
         exit_code: int | None = None,
         failure: Failure | None = None,
         result: dict[str, object] | None = None,
+        mender: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -94,6 +95,7 @@ class SmtpsetupError(Exception):
         self.exit_code = exit_code if exit_code is not None else exit_code_for(code)
         self.failure = failure
         self.result = result
+        self.mender = mender
 
     @property
     def stage(self) -> str:

@@ -20,6 +20,50 @@ class Explanation:
     hints: tuple[str, ...] = ()
 
 
+YOU = N_("you")
+ADMINISTRATOR = N_("your administrator")
+PROVIDER = N_("whoever runs the server")
+NETWORK = N_("whoever runs the network")
+RECIPIENT = N_("the recipient")
+
+_MENDERS = {
+    "connect.refused": YOU,
+    "connect": NETWORK,
+    "dns.not-found": YOU,
+    "dns": NETWORK,
+    "tls.not-spoken": YOU,
+    "tls.expected": YOU,
+    "tls.fingerprint-mismatch": YOU,
+    "tls": PROVIDER,
+    "greeting.not-smtp": YOU,
+    "greeting": PROVIDER,
+    "ehlo": PROVIDER,
+    "starttls.required": YOU,
+    "starttls.injection": NETWORK,
+    "starttls": PROVIDER,
+    "auth.disabled-by-admin": ADMINISTRATOR,
+    "auth.temporary": PROVIDER,
+    "auth.not-offered": YOU,
+    "auth": YOU,
+    "mail": YOU,
+    "rcpt.mailbox-full": RECIPIENT,
+    "rcpt": YOU,
+    "data.lost-before-reply": YOU,
+    "data.unauthenticated-domain": ADMINISTRATOR,
+    "data": YOU,
+    "limit.account-blocked": PROVIDER,
+    "limit": YOU,
+    "server.client-blocked": YOU,
+    "server": PROVIDER,
+    "connection": NETWORK,
+}
+
+
+def mender(code: str) -> str:
+    """Who can change that: a text to translate, by the code or its stage; `""` where it is nobody in particular."""
+    return _MENDERS.get(code) or _MENDERS.get(code.partition(".")[0], "")
+
+
 SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
 _TRY_LATER = N_("Try again later; the same command may work then.")
 NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")

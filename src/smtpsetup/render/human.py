@@ -300,6 +300,8 @@ def error(problem: SmtpsetupError) -> None:
         label = ngettext("Cause:", "Possible causes:", len(problem.causes))
         causes = prose(problem.causes[0]) if len(problem.causes) == 1 else _list("•", problem.causes)
         parts.append(_indented(_fields([(label, causes)])))
+    if problem.mender:
+        parts.append(_indented(_fields([(_("Who can change it:"), Text(problem.mender))])))
     if problem.hints:
         parts += [Text(), Text(_("What to do:")), _indented(_steps(problem.hints))]
     if problem.url and not any(problem.url in hint for hint in problem.hints):
