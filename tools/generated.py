@@ -49,22 +49,30 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         ),
         (
             "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller nyckel. Slutkod 2 när "
-            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en fil saknas, 74 när det inte gick att läsa "
+            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en fil saknas, 74 när det "
+            "inte gick att läsa "
             "eller skriva."
         ),
     ),
     "config.permissions": (
         "The configuration or the provider table belongs to someone else, or others may change it. The message has the command that mends it.",
-        "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så får andra ändra den. Felmeddelandet anger kommandot som rättar till det.",
+        (
+            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så får andra ändra den. Felmeddelandet anger "
+            "kommandot som rättar till det."
+        ),
     ),
     "config.address-malformed": (
         "The address is none. A caret stands under the fault.",
         "Adressen är ingen e-postadress. Ett tak (^) står under felet.",
     ),
     "config.no-settings-found": (
-        "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider (`--provider one-com`) or the server (`--host`).",
         (
-            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. Ange leverantören (`--provider one-com`) "
+            "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider (`--provider "
+            "one-com`) or the server (`--host`)."
+        ),
+        (
+            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. Ange "
+            "leverantören (`--provider one-com`) "
             "eller servern (`--host`)."
         ),
     ),
@@ -74,7 +82,10 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "secret.missing": (
         "There is no password in the place that the account names, or what is there cannot be one. Save it again: `smtpsetup login ACCOUNT`.",
-        "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett. Spara det igen: `smtpsetup login KONTO`.",
+        (
+            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett. Spara det igen: "
+            "`smtpsetup login KONTO`."
+        ),
     ),
     "secret.keyring-unavailable": (
         (
