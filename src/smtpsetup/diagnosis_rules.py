@@ -51,7 +51,10 @@ def _words(text: str) -> str:
     return re.sub(r"<[^<>\s]*@[^<>\s]*>|https?://\S+|\S+@\S+", "", text)
 
 
-_SENDER = r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*as "
+_SENDER = (
+    r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*as |mail from .*must|auth(ori[sz]ed|enticated)? .*send from"
+    r"|send from this|not allowed to send"
+)
 _MAIL_ON = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 _BLOCKLIST = (
     r"blocked (using|by)|block ?list|black ?list|spamhaus|barracuda|listed (at|by|in|on)|(ip|address|host) .*blocked|poor reputation|\brbl\b|dnsbl"
@@ -165,7 +168,12 @@ RULES: tuple[Rule, ...] = (
     Rule("rcpt.too-many", (Stage.RCPT,), enhanced=r"[45]\.5\.3"),
     Rule("rcpt.too-many", (Stage.RCPT,), phrase=r"too many recipients"),
     Rule("limit.rate", _MAIL_ON, codes=(4,), phrase=_TOO_MANY),
-    Rule("mail.sender-unverified", _MAIL_ON, codes=(5,), phrase=r"not verified|unverified|verify (your|the) (domain|sender)"),
+    Rule(
+        "mail.sender-unverified",
+        _MAIL_ON,
+        codes=(5,),
+        phrase=r"not (been )?verified|unverified|verify (your|the) (domain|sender)|unconfigured sending domain",
+    ),
     Rule("data.unauthenticated-domain", _MAIL_ON, codes=(5,), phrase=r"\b(spf|dkim|dmarc)\b"),
     Rule("data.unauthenticated-domain", _MAIL_ON, enhanced=r"5\.7\.(2[0-9]|509|515)"),
     Rule("mail.smtputf8-unsupported", kind=Kind.SMTPUTF8_NOT_OFFERED),

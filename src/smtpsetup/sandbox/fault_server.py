@@ -65,10 +65,18 @@ class FaultServer:
         if kind is Certificate.SELF_SIGNED:
             _self_signed(context, self._directory)
             return context
-        issuer = trustme.CA(organization_name="Somebody Else") if kind is Certificate.UNKNOWN_AUTHORITY else authority
+        is_unknown = kind in (Certificate.UNKNOWN_AUTHORITY, Certificate.OWN_CHAIN)
+        issuer = trustme.CA(organization_name="Somebody Else") if is_unknown else authority
         names = (_OTHER_NAME,) if kind in (Certificate.OTHER_NAME, Certificate.OTHER_HOST) else ("localhost", HOST)
         yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-        issuer.issue_cert(*names, not_after=yesterday if kind is Certificate.EXPIRED else None).configure_cert(context)
+        leaf = issuer.issue_cert(*names, not_after=yesterday if kind is Certificate.EXPIRED else None)
+        if kind is Certificate.OWN_CHAIN:
+            with leaf.private_key_and_cert_chain_pem.tempfile(str(self._directory)) as pem, open(pem, "ab") as file:
+                file.write(issuer.cert_pem.bytes())
+                file.flush()
+                context.load_cert_chain(pem)
+        else:
+            leaf.configure_cert(context)
         if self._fault.act is Act.OLD_TLS:
             with warnings.catch_warnings():  # that it is deprecated is the point
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -209,7 +217,8 @@ class _Session:
             self._sock.recv(65536)
             self._sock.recv(65536)
         else:
-            self._send(fault.reply)
+            *others, last = fault.reply.splitlines()
+            self._send(*others, f"{last[:3]} {last[4:]}")  # what was cut out of a longer reply may have a dash there
             self._is_over = fault.reply.startswith("421")
 
     def _send(self, *lines: str) -> None:

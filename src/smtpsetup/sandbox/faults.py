@@ -33,6 +33,7 @@ class Certificate(StrEnum):
     OTHER_NAME = "other-name"
     UNKNOWN_AUTHORITY = "unknown-authority"
     SELF_SIGNED = "self-signed"
+    OWN_CHAIN = "own-chain"  # an unknown authority's, which is shown as well, as an antivirus program does
     OTHER_HOST = "other-host"  # as OTHER_NAME, and the greeting names that host, too
 
 
@@ -126,7 +127,7 @@ REHEARSALS: dict[str, str] = {
     "secret.file-permissions": f"touch p && chmod 644 p && smtpsetup configure {_ACCOUNT} --password-file p && smtpsetup test info@example.com",
     "dns.not-found": "smtpsetup identify info@nothing.invalid",
     "dns.temporary": "SMTPSETUP_NAMESERVER=127.0.0.1:1 smtpsetup identify info@example.net",
-    "connect.unreachable": "smtpsetup configure info@example.com --host 240.0.0.1 --password-env HOME",
+    "connect.unreachable": "smtpsetup configure info@example.com --host 100::1 --password-env HOME",
 }
 """Failures without a server: a command that shows each. Those of sign-in with OAuth2 come with it."""
 

@@ -1,0 +1,127 @@
+"""The situations that people were found in, replayed: each is told by its own code, with a way out and the right exit code.
+
+`situations.jsonl` has one a line. `how` says how it is replayed: `reply` (the server's words at a stage), `fault` and `act` (what the server does),
+`command` (no server has a part in it), `test` (the test that replays it), `later` (the part of the program that it needs is not there yet).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.model import Secret, Security, Stage
+from smtpsetup.providers import Table
+from smtpsetup.sandbox.fault_server import FaultServer
+from smtpsetup.sandbox.faults import Act, Certificate, Fault
+from smtpsetup.workflows.check import check
+from tests.conftest import account_at
+from tests.faults.test_rehearsals import rehearsed
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+FILE = Path(__file__).with_name("situations.jsonl")
+SITUATIONS: list[dict[str, Any]] = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+TABLE = Table(datetime.date(2026, 11, 24))
+REPOSITORY = Path(__file__).parents[2]
+
+
+def those(how: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("situation", [one for one in SITUATIONS if one["how"] == how], ids=lambda one: one["id"])
+
+
+def test_all_of_them_are_here() -> None:
+    own = [one["id"] for one in SITUATIONS if not one["id"].startswith("policy-")]
+    assert len(own) == len(set(own)) == 109
+    assert {one["how"] for one in SITUATIONS} == {"reply", "fault", "act", "command", "test", "later"}
+
+
+def assert_helpful(error: Any, situation: dict[str, Any]) -> None:
+    assert error
+    assert (error.code, error.exit_code) == (situation["code"], situation["exit"])
+    assert error.hints
+    assert error.message
+    for text in (error.message, *error.causes, *error.hints):
+        assert not re.search(r"\{[a-z]+\}", text)
+
+
+@those("reply")
+def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) -> None:
+    stage = Stage(situation["stage"])
+    fault = Fault(stage, reply=situation["reply"])
+    security = Security.STARTTLS if stage is Stage.STARTTLS else Security.TLS
+    provider = TABLE.by_id(situation["provider"]) if situation["provider"] else None
+    with FaultServer(tmp_path, fault) as facts:
+        port = facts.starttls_port if security is Security.STARTTLS else facts.tls_port
+        report = check(account_at(port, security, ca_file=facts.ca_file, provider=situation["provider"]), Secret("lösen"), provider=provider)
+    assert_helpful(report.error, situation)
+    assert report.error
+    assert report.error.failure
+    assert report.error.failure.reply
+    assert report.error.failure.stage is stage
+
+
+@those("fault")
+def test_a_fault_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_helpful(rehearsed(situation["fault"], tmp_path, monkeypatch).error, situation)
+
+
+@those("act")
+def test_what_a_server_does_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) -> None:
+    certificates = {"unknown-authority": Certificate.UNKNOWN_AUTHORITY, "chain": Certificate.OWN_CHAIN}
+    certificate = certificates.get(situation["act"], Certificate.GOOD)
+    act = Act.BAD_CERTIFICATE if certificate is not Certificate.GOOD else Act(situation["act"])
+    with FaultServer(tmp_path, Fault(Stage(situation["stage"]), act, certificate=certificate)) as facts:
+        report = check(account_at(facts.tls_port, ca_file=facts.ca_file), Secret("lösen"))
+    if situation["code"] is None:
+        assert report.error is None
+        assert report.message_id
+    else:
+        assert_helpful(report.error, situation)
+
+
+@those("command")
+def test_a_command_is_told_by_its_code(situation: dict[str, Any], home: Home) -> None:
+    if situation["id"] == "config-perm-open":
+        home.file(".config/smtpsetup/config.toml", "", 0o644)
+    if situation["id"] in ("rcpt-empty", "data-header-injection"):
+        home.run("configure", "info@example.com", "--host", "localhost", "--auth", "none", "--no-verify")
+    home.file("password", "\n")
+    env = {"SMTPSETUP_NAMESERVER": "127.0.0.1:1"} if situation["id"] == "dns-temp" else {}
+    run = home.run(*situation["arguments"], "--json", stdin=situation["stdin"], **env)
+    assert run.code == situation["exit"], run.out + run.err
+    assert run.json["error"]["code"] == situation["code"]
+
+
+@those("test")
+def test_the_test_that_replays_it_exists(situation: dict[str, Any]) -> None:
+    file, _colons, name = situation["test"].partition("::")
+    assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("row", "refusal"),
+    [(row, refusal) for row in TABLE.all() for refusal in row.refusals],
+    ids=[f"{row.id}-{number}" for row in TABLE.all() for number, _refusal in enumerate(row.refusals)],
+)
+def test_every_refusal_of_a_row_is_reached_by_its_own_words(row: Any, refusal: Any) -> None:
+    from smtpsetup.diagnosis import diagnose
+    from smtpsetup.failure import Failure, Kind, Reply
+    from smtpsetup.model import Server
+
+    failure = Failure(
+        Stage.AUTH if refusal.error.startswith("auth") else Stage.DATA,
+        Kind.REPLY,
+        Server("smtp.example.com", 465, Security.TLS),
+        Reply(refusal.code, refusal.enhanced, (refusal.phrase or "no",)),
+    )
+    error = diagnose(failure, account_at(465), row)
+    assert error.code == refusal.error
+    assert error.causes
+    for cause in refusal.causes or ((refusal.note,) if refusal.note else ()):
+        assert cause in error.causes
