@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -264,6 +266,14 @@ def keyring(bus: Keyring) -> Keyring:
     """An unlocked keyring."""
     bus.start()
     return bus
+
+
+@pytest.fixture
+def usual_ports() -> Iterator[tuple[int, int]]:
+    """Two of the ports that a second look tries, for one test at a time on this machine."""
+    with open(os.path.join(tempfile.gettempdir(), "smtpsetup-tests-usual-ports.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield 2465, 2587
 
 
 @pytest.fixture(scope="session")

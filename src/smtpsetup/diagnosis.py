@@ -84,7 +84,7 @@ def diagnose(
 def _detail(failure: Failure) -> str:
     if failure.kind is Kind.NO_COMMON_MECHANISM:
         return ", ".join(failure.offered)
-    return failure.detail or (str(failure.reply) if failure.reply else "")
+    return failure.detail or (str(failure.reply).replace("\n", " ") if failure.reply else "")
 
 
 def _configure_command(account: Account) -> str:

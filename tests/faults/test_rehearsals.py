@@ -53,7 +53,11 @@ def test_every_error_code_can_be_rehearsed() -> None:
 
 
 @pytest.mark.parametrize("code", FAULTS)
-def test_a_rehearsed_fault_is_told_by_its_own_code(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsed_fault_is_told_by_its_own_code(
+    code: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if any(FAULTS[code].ports):
+        request.getfixturevalue("usual_ports")
     report = rehearsed(code, tmp_path, monkeypatch)
     assert report.error
     assert report.error.code == code

@@ -118,7 +118,7 @@ def _run_click(arguments: list[str], state: State) -> int:
         shown = undecodable.encode("utf-8", "backslashreplace").decode("utf-8")
         raise SmtpsetupError("config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR)
     try:
-        cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
+        ended_with = cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)  # an exit code where a command raised click's Exit
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except InterruptedAfterTheDotError:
@@ -132,7 +132,7 @@ def _run_click(arguments: list[str], state: State) -> int:
         return EX_INTERRUPTED
     except SystemExit as stop:  # Click's answer to a reader of our output that is gone
         return EX_IOERR if stop.code else 0
-    return 0
+    return ended_with if isinstance(ended_with, int) else 0
 
 
 def _report_wrong_use(error: click.ClickException, state: State, *, as_json: bool) -> int:

@@ -1,0 +1,167 @@
+"""After a failure more is found out, without a second login, and a place that works is offered."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.diagnosis import diagnose
+from smtpsetup.failure import CertificateFacts, Evidence, Failure, Kind
+from smtpsetup.model import Secret, Security, Server, Stage
+from smtpsetup.sandbox.fault_server import FaultServer
+from smtpsetup.sandbox.faults import FAULTS, Act, Certificate, Fault
+from smtpsetup.workflows.check import check
+from smtpsetup.workflows.second_look import _clock_is_ahead
+from tests.conftest import PASSWORD, account_at
+from tests.person import Person, ended
+from tests.servers import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smtpsetup.workflows.check import CheckReport
+    from tests.conftest import Home
+    from tests.servers import Keyring
+
+PORTS = (2465, 2587)
+
+
+pytestmark = pytest.mark.usefixtures("usual_ports")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
+        monkeypatch.setattr(f"smtpsetup.transport.session.{name}", 1.0)
+
+
+def looked_at(fault: Fault, directory: Path, security: Security = Security.TLS) -> CheckReport:
+    with FaultServer(directory, fault, ports=PORTS) as facts:
+        port = facts.tls_port if security is Security.TLS else facts.starttls_port
+        return check(account_at(port, security, ca_file=facts.ca_file), Secret("lösen"))
+
+
+@pytest.mark.parametrize(
+    ("act", "code"), [(Act.REFUSE_CONNECTIONS, "connect.refused"), (Act.CLOG, "connect.port-blocked"), (Act.BREAK_HANDSHAKE, "tls.handshake-failed")]
+)
+def test_another_port_that_works_is_found_and_offered_with_its_command(act: Act, code: str, tmp_path: Path) -> None:
+    report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path)
+    assert report.error
+    assert report.error.code == code
+    assert report.alternative == Server("localhost", PORTS[1], Security.STARTTLS)
+    assert f"--host localhost --port {PORTS[1]} --security starttls" in report.error.hints[0]
+
+
+def test_a_port_that_speaks_in_the_clear_is_offered_with_starttls(tmp_path: Path) -> None:
+    report = looked_at(FAULTS["tls.not-spoken"], tmp_path)
+    assert report.alternative == Server("localhost", PORTS[0], Security.STARTTLS)
+
+
+def test_nothing_is_offered_where_nothing_works(tmp_path: Path) -> None:
+    report = looked_at(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path)
+    assert report.alternative is None
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        (Certificate.SELF_SIGNED, "signed its certificate itself"),
+        (Certificate.OWN_CHAIN, "Somebody Else: an antivirus program"),
+        (Certificate.UNKNOWN_AUTHORITY, "Somebody Else: the server leaves out"),
+        (Certificate.OTHER_NAME, "made out to server7.web-host.example"),
+        (Certificate.EXPIRED, "The certificate expired on"),
+    ],
+)
+def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, words: str, tmp_path: Path) -> None:
+    report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path)
+    assert report.error
+    assert words in report.error.causes[0]
+
+
+def test_a_login_is_never_tried_twice() -> None:
+    script = (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 no\r\n", None)
+    with ScriptedServer(script) as server:
+        report = check(account_at(server.port, Security.NONE), Secret("lösen"))
+        assert report.error
+        assert server.connections == 1
+
+
+def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtpsetup.workflows.second_look.SECONDS", 1.0)
+    started = time.monotonic()
+    report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path)
+    assert time.monotonic() - started < 5
+    assert report.error
+
+
+@pytest.mark.parametrize(("difference", "word"), [(5 * 3600, "fast"), (-26 * 3600, "slow"), (60, "")])
+def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_time(difference: float, word: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    facts = CertificateFacts(("localhost",), "X", now - datetime.timedelta(days=9), now - datetime.timedelta(days=1), is_self_signed=False)
+    failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
+    told = now - datetime.timedelta(seconds=difference)
+    greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
+    evidence = Evidence(certificate=facts, greeting=greeting, clock_is_ahead=_clock_is_ahead(greeting))
+    cause = diagnose(failure, account_at(465), evidence=evidence).causes[0]
+    assert f"hours {word}." in cause if word else "clock" not in cause
+
+
+@pytest.mark.parametrize("greeting", ["mail.example.com", "Tue, 99 Foo 2026 25:61:61 +9999", "Tue, 31 Feb 2026 10:00:00 +0000", ""])
+def test_a_greeting_without_a_time_tells_none(greeting: str) -> None:
+    assert _clock_is_ahead(greeting) is None
+
+
+def test_nothing_else_reached_is_told_as_perhaps_offline() -> None:
+    failure = Failure(Stage.CONNECT, Kind.TIMEOUT, Server("smtp.example.com", 465, Security.TLS))
+    error = diagnose(failure, account_at(465), evidence=Evidence(web_is_reachable=False))
+    assert error.code == "connect.timeout"
+    assert "offline" in error.causes[0]
+    assert diagnose(failure, account_at(465), evidence=Evidence(web_is_reachable=True)).code == "connect.port-blocked"
+
+
+@pytest.fixture
+def person(home: Home, keyring: Keyring) -> Iterator[Person]:
+    sitting = Person(home, keyring)
+    yield sitting
+    sitting.leave()
+
+
+@pytest.mark.parametrize(("answer", "port"), [("y", PORTS[1]), ("n", PORTS[0])])
+def test_one_yes_moves_the_account_to_the_place_that_works(answer: str, port: int, person: Person, tmp_path: Path) -> None:
+    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
+        home = person.home
+        password = home.file("password", PASSWORD)
+        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+        assert home.run("configure", "info@example.com", *where, "--password-file", str(password), "--no-verify").code == 0
+        terminal = person.types("test")
+        terminal.expect("Use localhost:2587 from now on")
+        terminal.sendline(answer)
+        ended(terminal, 75)
+        assert home.run("accounts", "show", "--json").json["result"]["port"] == port
+        if answer == "y":
+            assert home.run("test", "--json").code == 0
+
+
+def test_a_script_gets_the_working_place_as_data(home: Home, tmp_path: Path) -> None:
+    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
+        password = home.file("password", PASSWORD)
+        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+        assert home.run("configure", "info@example.com", *where, "--password-file", str(password), "--no-verify").code == 0
+        run = home.run("test", "--json")
+    assert run.code == 75
+    assert run.json["result"]["working_alternative"] == {"host": "localhost", "port": PORTS[1], "security": "starttls"}
+
+
+def test_while_setting_up_a_yes_goes_on_with_the_place_that_works(person: Person, tmp_path: Path) -> None:
+    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
+        password = person.home.file("password", PASSWORD)
+        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--from-name", "")
+        terminal = person.types("configure", "info@example.com", *where, "--password-file", str(password))
+        terminal.expect("Go on with localhost:2587")
+        terminal.sendline("")
+        assert "Saved" in ended(terminal, 0)
+    assert person.home.run("accounts", "show", "--json").json["result"]["port"] == PORTS[1]
