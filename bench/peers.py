@@ -1,0 +1,191 @@
+"""What msmtp, swaks, curl, bare smtplib and smtpsetup tell their user of the same failures, and how they exit; the table in docs/peers.md.
+
+Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl. `python bench/peers.py > docs/peers.md` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smtpsetup.sandbox.fault_server import FaultServer
+from smtpsetup.sandbox.faults import FAULTS
+
+if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import SandboxFacts
+
+SECONDS = 25
+SHOWN = 220
+CODES = (
+    "connect.refused",
+    "connect.port-blocked",
+    "tls.certificate-expired",
+    "tls.hostname-mismatch",
+    "tls.untrusted",
+    "tls.not-spoken",
+    "tls.expected",
+    "greeting.not-smtp",
+    "ehlo.name-rejected",
+    "starttls.not-offered",
+    "auth.not-offered",
+    "auth.bad-credentials",
+    "auth.app-password-required",
+    "auth.oauth2-required",
+    "auth.disabled-by-admin",
+    "auth.temporary",
+    "mail.sender-not-allowed",
+    "rcpt.unknown",
+    "rcpt.greylisted",
+    "data.too-large",
+    "data.content-rejected",
+    "data.lost-before-reply",
+    "limit.quota",
+    "connection.lost",
+)
+MAIL = "From: info@example.com\r\nTo: to@example.com\r\nSubject: x\r\n\r\nx\r\n"
+SMTPLIB = """
+import smtplib, ssl, sys
+host, port, security, ca = "localhost", int(sys.argv[1]), sys.argv[2], sys.argv[3]
+context = ssl.create_default_context(cafile=ca)
+kind = smtplib.SMTP_SSL if security == "tls" else smtplib.SMTP
+server = kind(host, port, timeout=15, **({"context": context} if security == "tls" else {}))
+if security == "starttls":
+    server.starttls(context=context)
+server.login("info@example.com", "sandbox")
+server.sendmail("info@example.com", ["to@example.com"], sys.stdin.read())
+"""
+
+
+def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[str, list[str]]:
+    """How each program is asked for the same mail."""
+    tls = security == "tls"
+    common = ["--host=localhost", f"--port={port}", "--auth=on", "--user=info@example.com", "--passwordeval=echo sandbox", "--from=info@example.com"]
+    msmtp = [
+        "msmtp",
+        *common,
+        "--tls=on",
+        f"--tls-starttls={'off' if tls else 'on'}",
+        f"--tls-trust-file={facts.ca_file}",
+        "--timeout=15",
+        "to@example.com",
+    ]
+    swaks = [
+        "swaks",
+        "--server",
+        "localhost",
+        "--port",
+        str(port),
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "info@example.com",
+        "--auth-password",
+        "sandbox",
+    ]
+    swaks += ["--from", "info@example.com", "--to", "to@example.com", "--tls-on-connect" if tls else "--tls", "--tls-verify"]
+    swaks += ["--tls-ca-path", facts.ca_file, "--tls-verify-target", "localhost", "--timeout", "15"]
+    curl = [
+        "curl",
+        "-sS",
+        f"{'smtps' if tls else 'smtp'}://localhost:{port}",
+        "--ssl-reqd",
+        "--cacert",
+        facts.ca_file,
+        "--user",
+        "info@example.com:sandbox",
+    ]
+    curl += ["--mail-from", "info@example.com", "--mail-rcpt", "to@example.com", "--upload-file", "-", "--max-time", "15"]
+    return {
+        "msmtp": msmtp,
+        "swaks": swaks,
+        "curl": curl,
+        "smtplib": [sys.executable, "-c", SMTPLIB, str(port), security, facts.ca_file],
+        "smtpsetup": [
+            str(Path(sys.executable).with_name("smtpsetup")),
+            "--config",
+            str(home / "config.toml"),
+            "test",
+            "fault@example.com",
+            "--to",
+            "to@example.com",
+        ],
+    }
+
+
+def told(command: list[str], env: dict[str, str]) -> tuple[str, str]:
+    """What a program told on standard error (or output), in one line, and its exit code."""
+    try:
+        done = subprocess.run(command, env=env, input=MAIL, capture_output=True, text=True, timeout=SECONDS * 2, check=False, errors="replace")
+    except subprocess.TimeoutExpired:
+        return "(nothing, for a whole minute)", "-"
+    text = done.stderr.strip() or done.stdout.strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if command[0] == "swaks":
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("*** ", "<**", "<~*"))]
+    if command[0].endswith("smtpsetup"):
+        lines = [line for line in lines if line.startswith("Error: ")] + [line for line in lines if re.match(r"1\. ", line)]
+    elif "-c" in command:
+        lines = lines[-1:]
+    shown = " ".join(lines)
+    return (shown[:SHOWN] + "…" if len(shown) > SHOWN else shown) or "(nothing)", str(done.returncode)
+
+
+def main() -> None:
+    """Print the page."""
+    missing = [name for name in ("msmtp", "swaks", "curl") if not shutil.which(name)]
+    if missing:
+        sys.exit(f"apt-get install {' '.join(missing)} libnet-ssleay-perl")
+    print("# The same failures, told by five programs\n")
+    print(
+        "Made by `python bench/peers.py` against the servers of `smtpsetup sandbox --fault CODE`. Each program was given the right password and was told to"
+    )
+    print("verify TLS. For smtpsetup, the sentence and the first step are shown; `smtpsetup sandbox --fault CODE` shows the whole answer.\n")
+    for code in CODES:
+        print(f"## `{code}`\n\n| program | exit | what it told |\n| --- | --- | --- |")
+        for program, (text, exit_code) in compared(code).items():
+            print(f"| {program} | {exit_code} | {text.replace('|', chr(92) + '|').replace('<', '&lt;')} |")
+        print(flush=True)
+
+
+def compared(code: str) -> dict[str, tuple[str, str]]:
+    """What each program tells of one fault."""
+    fault = FAULTS[code]
+    with tempfile.TemporaryDirectory() as directory, FaultServer(Path(directory), fault, ports=fault.ports) as facts:
+        home = Path(directory)
+        env = {"PATH": os.environ["PATH"], "HOME": directory, "LANG": "C.UTF-8", "PYTHONWARNINGS": "ignore"}
+        needs = shlex.split(fault.needs)
+        security = needs[needs.index("--security") + 1] if "--security" in needs else "tls"
+        port = facts.tls_port if security == "tls" else facts.starttls_port
+        asked = commands(facts, port, security, home)
+        (home / "password").write_text("sandbox\n", encoding="ascii")
+        (home / "password").chmod(0o600)
+        where = [
+            "--host",
+            "localhost",
+            "--port",
+            str(port),
+            "--security",
+            security,
+            "--ca-file",
+            facts.ca_file,
+            "--password-file",
+            str(home / "password"),
+        ]
+        configure = [*asked["smtpsetup"][:3], "configure", "fault@example.com", *where, "--no-verify"]
+        subprocess.run(configure, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        found = {}
+        for program, command in asked.items():
+            text, exit_code = told(command, env)
+            found[program] = (text.replace(directory, "DIR").replace(str(port), "PORT"), exit_code)
+        return found
+
+
+if __name__ == "__main__":
+    main()
