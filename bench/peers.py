@@ -1,6 +1,7 @@
 """What msmtp, swaks, curl, bare smtplib and smtpsetup tell their user of the same failures, and how they exit; the table in docs/peers.md.
 
-Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl. `python bench/peers.py > docs/peers.md` writes the page anew.
+Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl.
+`python bench/peers.py > docs/peers.md` writes the page anew.
 """
 
 from __future__ import annotations
@@ -144,9 +145,9 @@ def main() -> None:
         sys.exit(f"apt-get install {' '.join(missing)} libnet-ssleay-perl")
     print("# The same failures, told by five programs\n")
     print(
-        "Made by `python bench/peers.py` against the servers of `smtpsetup sandbox --fault CODE`. Each program was given the right password and was told to"
+        "Made by `python bench/peers.py` against the servers of `smtpsetup sandbox --fault CODE`. Each program was given the right password and was"
     )
-    print("verify TLS. For smtpsetup, the sentence and the first step are shown; `smtpsetup sandbox --fault CODE` shows the whole answer.\n")
+    print("told to verify TLS. For smtpsetup, the sentence and the first step are shown; `smtpsetup sandbox --fault CODE` shows the whole answer.\n")
     for code in CODES:
         print(f"## `{code}`\n\n| program | exit | what it told |\n| --- | --- | --- |")
         for program, (text, exit_code) in compared(code).items():
@@ -178,7 +179,9 @@ def compared(code: str) -> dict[str, tuple[str, str]]:
             "--password-file",
             str(home / "password"),
         ]
-        configure = [*asked["smtpsetup"][:3], "configure", "fault@example.com", *where, "--no-verify"]
+        where = ["--host", "localhost", "--port", str(port), "--security", security, "--ca-file", facts.ca_file]
+        password = ["--password-file", str(home / "password"), "--no-verify"]
+        configure = [*asked["smtpsetup"][:3], "configure", "fault@example.com", *where, *password]
         subprocess.run(configure, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         found = {}
         for program, command in asked.items():
