@@ -39,7 +39,7 @@ def command_pages() -> str:
 _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.no-account": (
         "No account of that name is configured, or several are and none is the default. The message names them.",
-        "Det finns inget konto med det namnet, eller så finns det flera och inget är standard. Felmeddelandet räknar upp dem.",
+        "Det finns inget konto med det namnet, eller så finns det flera och inget av dem är standardkonto. Felmeddelandet räknar upp dem.",
     ),
     "config.invalid": (
         (
@@ -49,7 +49,7 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         ),
         (
             "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller nyckel. Slutkod 2 när "
-            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en fil saknas, 74 när det "
+            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en indatafil saknas, 74 när det "
             "inte gick att läsa "
             "eller skriva."
         ),
@@ -57,13 +57,13 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.permissions": (
         "The configuration or the provider table belongs to someone else, or others may change it. The message has the command that mends it.",
         (
-            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så får andra ändra den. Felmeddelandet anger "
+            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så kan andra ändra den. Felmeddelandet anger "
             "kommandot som rättar till det."
         ),
     ),
     "config.address-malformed": (
         "The address is none. A caret stands under the fault.",
-        "Adressen är ingen e-postadress. Ett tak (^) står under felet.",
+        "Adressen är ingen giltig mejladress. Tecknet ^ visar var felet är.",
     ),
     "config.no-settings-found": (
         (
@@ -78,12 +78,12 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "config.provider-without-smtp": (
         "The provider lets no other program send. Use an address elsewhere, or a relay service.",
-        "Leverantören låter inga andra program skicka. Använd en adress någon annanstans eller en relätjänst.",
+        "Leverantören låter inga andra program skicka. Använd en adress hos en annan leverantör eller en relätjänst.",
     ),
     "secret.missing": (
         "There is no password in the place that the account names, or what is there cannot be one. Save it again: `smtpsetup login ACCOUNT`.",
         (
-            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett. Spara det igen: "
+            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett lösenord. Spara det igen: "
             "`smtpsetup login KONTO`."
         ),
     ),
@@ -103,21 +103,21 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "secret.command-failed": (
         "The command that prints the password failed; its own complaint stands in the message. It runs in the home directory, without a shell.",
-        "Kommandot som skriver ut lösenordet misslyckades; dess eget felmeddelande står i texten. Det körs i hemkatalogen, utan skal.",
+        "Kommandot som skriver ut lösenordet misslyckades; vad det själv skrev står i felmeddelandet. Det körs i hemkatalogen, utan skal.",
     ),
     "secret.file-permissions": (
         "Others may read the password file. The message has the command that mends it.",
-        "Andra får läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
+        "Andra kan läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
     ),
     "internal.bug": (
         "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
-        "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; `-v` lägger till var det hände.",
+        "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det hände.",
     ),
 }
 _NOT_YET = {"auth.token-expired", "auth.token-revoked", "auth.consent-required"}
 _WORDS = {
     "en": ("Exit code {n}.", "Who can change it: {who}.", "See it: `{command}`."),
-    "sv": ("Slutkod {n}.", "Vem som kan ändra det: {who}.", "Se det: `{command}`."),
+    "sv": ("Slutkod {n}.", "Vem som kan åtgärda det: {who}.", "Se felet: `{command}`."),
 }
 
 

@@ -194,7 +194,8 @@ def _no_such_provider(table: Table, name: str) -> str:
     known = {key.lower(): row.id for row in table.all() for key in (row.id, row.name, *row.domains)}
     close = dict.fromkeys(known[key] for key in difflib.get_close_matches(name.lower(), known, cutoff=0.7))
     text = _("The provider table has no row {name}.").format(name=name)
-    return f"{text} {_('Did you mean {names}?').format(names=', '.join(close))}" if close else text
+    meant = _("Did you mean {names}?").format(names=", ".join(close))
+    return f"{text} {meant}" if close else text
 
 
 def _account(state: State, subject: _Subject, options: _Options) -> Account:

@@ -68,7 +68,7 @@ def described(probed: Probed) -> str:
     if not probed.auth:
         return _("it offers no login")
     is_private = not ipaddress.ip_address(probed.address).is_global
-    where = f"{probed.address}, {_('a private address')}" if is_private else probed.address
+    where = probed.address + ", " + _("a private address") if is_private else probed.address
     return f"{', '.join(probed.mechanisms)} ({where})"
 
 

@@ -104,6 +104,6 @@ def sources(discovery: Discovery) -> None:
 def _candidate(one: Candidate, *, differs: bool) -> None:
     names = ", ".join(server_line(server) for server in one.servers) or "-"
     provider = f"{one.provider.name}: " if one.provider else ""
-    mark = Text(f"  {_('disagrees')}", style="yellow") if differs else Text()
+    mark = Text("  " + _("disagrees"), style="yellow") if differs else Text()
     show(Text.assemble("  ", (_source_name(one.source), "bold"), f" ({_trust_name(one.trust)})", mark))
     show(Text(f"    {provider}{names}"))

@@ -122,7 +122,8 @@ REHEARSALS: dict[str, str] = {
     "config.provider-without-smtp": "smtpsetup identify namn@tutanota.com",
     "secret.missing": f"smtpsetup configure {_ACCOUNT} --password-env NOTHING_HERE && smtpsetup test info@example.com",
     "secret.keyring-unavailable": 'env -i HOME="$HOME" PATH="$PATH" smtpsetup login info@example.com',
-    "secret.keyring-locked": "lock the keyring (seahorse does), then `smtpsetup --no-input test`",
+    "secret.keyring-locked": "gdbus call --session --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets "
+    "--method org.freedesktop.Secret.Service.Lock \"['/org/freedesktop/secrets/collection/login']\" && smtpsetup test --no-input",
     "secret.command-failed": f"smtpsetup configure {_ACCOUNT} --password-command false && smtpsetup test info@example.com",
     "secret.file-permissions": f"touch p && chmod 644 p && smtpsetup configure {_ACCOUNT} --password-file p && smtpsetup test info@example.com",
     "dns.not-found": "smtpsetup identify info@nothing.invalid",
