@@ -55,7 +55,7 @@ def test_a_no_or_no_answer_sends_no_password(answer: str, code: int, someone: Pe
 
 def test_a_yes_leads_to_the_password_and_a_saved_account(someone: Person) -> None:
     terminal = someone.types("configure", "info@srv-utanfor.se", SMTPSETUP_LANG="sv")
-    terminal.expect(r"Skicka ditt lösenord till smtp.hotellet.net\? \[j/N\]")
+    terminal.expect(r"Vill du skicka ditt lösenord till smtp.hotellet.net\? \[j/N\]")
     terminal.sendline("ja")
     terminal.expect("Avsändarnamn .*: ")
     terminal.sendline("")
