@@ -195,10 +195,11 @@ class _Session:
             self._secure()
 
     def _log_in(self, command: str, lines: io.BufferedReader) -> None:
-        if command.upper().startswith("AUTH LOGIN"):
-            for prompt in ("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"):
-                self._send(prompt)
-                lines.readline(8192)
+        mechanism, *first_answer = command.split()[1:] or [""]
+        prompts = {"LOGIN": ["334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"], "PLAIN": ["334 "]}.get(mechanism.upper(), [])
+        for prompt in prompts[len(first_answer) :]:  # a client may send its first answer along (RFC 4954 section 4)
+            self._send(prompt)
+            lines.readline(8192)
         self._answer(Stage.AUTH, "235 2.7.0 Welcome")
 
     @staticmethod
