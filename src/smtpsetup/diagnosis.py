@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from smtpsetup.diagnosis_evidence import alternative_hint, seen_causes, sharpened
+from smtpsetup.diagnosis_evidence import SEEN_IS_ALL, alternative_hint, seen_causes, sharpened
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
 from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET, mender
@@ -51,6 +51,7 @@ def diagnose(
         "username": account.username,
         "domain": account.address.rpartition("@")[2],
         "account": shlex.quote(account.name),
+        "address": shlex.quote(account.address),
         "configure": _configure_command(account),
         "place": account.secret.described(),
         "detail": _detail(failure),
@@ -61,8 +62,11 @@ def diagnose(
         causes = refusal.causes or (refusal.note,)
     hints = tuple(_(hint).format(**facts) for hint in _fitting(explanation.hints, account, is_saved=is_saved))
     if evidence:
-        causes = (*seen_causes(code, failure, evidence), *causes)
+        seen = seen_causes(code, failure, evidence)
+        causes = seen if seen and code in SEEN_IS_ALL else (*seen, *causes)
         hints = (*alternative_hint(evidence, str(facts["configure"]), is_saved=is_saved), *hints)
+    if failure.kind is Kind.TOO_LARGE:
+        causes = (f"{failure.detail}.", *causes)
     url = None
     if provider and code in _PROVIDER_STEPS_HELP:
         causes = _provider_causes(code, provider, account, causes)
@@ -84,7 +88,8 @@ def diagnose(
 def _detail(failure: Failure) -> str:
     if failure.kind is Kind.NO_COMMON_MECHANISM:
         return ", ".join(failure.offered)
-    return failure.detail or (str(failure.reply).replace("\n", " ") if failure.reply else "")
+    detail = failure.detail or (str(failure.reply) if failure.reply else "")
+    return detail.replace("\n", " ")
 
 
 def _configure_command(account: Account) -> str:

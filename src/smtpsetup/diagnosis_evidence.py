@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _CLOCK_SECONDS = 3600.0  # of difference that a certificate can notice
 _MANY_NAMES = 4
+SEEN_IS_ALL = ("tls.untrusted",)  # codes whose causes, once seen, leave no room for those that are merely possible
 
 
 def sharpened(code: str, failure: Failure, evidence: Evidence) -> str:

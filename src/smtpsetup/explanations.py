@@ -1,7 +1,7 @@
 """What each error code means to a person, and the way out. Texts are marked for the catalogue here and translated when they are shown.
 
-Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `configure` (the command that changes it),
-`place` (of the password), `detail` (technical).
+Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that
+changes it), `place` (of the password), `detail` (technical).
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _MENDERS = {
     "starttls": PROVIDER,
     "auth.disabled-by-admin": ADMINISTRATOR,
     "auth.temporary": PROVIDER,
+    "auth.no-common-mechanism": PROVIDER,
+    "mail.smtputf8-unsupported": PROVIDER,
     "auth.not-offered": YOU,
     "auth": YOU,
     "mail": YOU,
     "rcpt.mailbox-full": RECIPIENT,
     "rcpt": YOU,
-    "data.lost-before-reply": YOU,
     "data.unauthenticated-domain": ADMINISTRATOR,
     "data": YOU,
-    "limit.account-blocked": PROVIDER,
-    "limit": YOU,
+    "limit": PROVIDER,
     "server.client-blocked": YOU,
     "server": PROVIDER,
     "connection": NETWORK,
@@ -85,7 +85,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "dns.not-found": Explanation(
         N_("There is no server with the name {host}."),
         (N_("The name is misspelt, or the server no longer exists."),),
-        (N_("Compare it with your provider's help page."), N_("Find the right server for an address: `smtpsetup identify ADDRESS`.")),
+        (N_("Compare it with your provider's help page."), N_("See who names which server: `smtpsetup identify {address} --all`.")),
     ),
     "dns.temporary": Explanation(
         N_("The address of {host} could not be looked up at the moment."),
@@ -185,7 +185,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "greeting.rejected": Explanation(
         N_("{server} does not want to talk to this machine."),
         (N_("It may be a server for incoming mail, or it does not accept connections from this network."),),
-        (N_("Find the right server for an address: `smtpsetup identify ADDRESS`."), _ASK_PROVIDER),
+        (N_("See who names which server: `smtpsetup identify {address} --all`."), _ASK_PROVIDER),
     ),
     "greeting.not-smtp": Explanation(
         N_("What answers at {server} is not a mail server."),
@@ -225,7 +225,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.not-offered": Explanation(
         N_("{server} offers no login."),
         (N_("It is a server for incoming mail, or one that knows its customers by their network."),),
-        (N_("Find the right server for an address: `smtpsetup identify ADDRESS`."), N_("If it needs no login: `--auth none`.")),
+        (N_("See who names which server: `smtpsetup identify {address} --all`."), N_("If it needs no login: `--auth none`.")),
     ),
     "auth.no-common-mechanism": Explanation(
         N_("{server} offers no way to log in with a password that smtpsetup knows."),
@@ -302,7 +302,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "rcpt.relay-denied": Explanation(
         N_("{server} does not pass mail on to this recipient for you."),
         (N_("It wants a login first, or it is a server for incoming mail."),),
-        (SETTINGS, N_("Find the right server for an address: `smtpsetup identify ADDRESS`.")),
+        (SETTINGS, N_("See who names which server: `smtpsetup identify {address} --all`.")),
     ),
     "rcpt.greylisted": Explanation(
         N_("{server} asks to be tried again later (greylisting)."),
@@ -320,7 +320,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         (N_("Tell the recipient another way, or try again later."),),
     ),
     "data.too-large": Explanation(
-        N_("The message is larger than {server} takes ({detail})."),
+        N_("The message is larger than {server} takes."),
         (N_("Attachments grow by a third on their way."),),
         (N_("Send a smaller file, or a link to it."),),
     ),
@@ -335,7 +335,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         (N_("Send through the server of the domain's own provider, or add this one to the domain's SPF record."),),
     ),
     "data.line-too-long": Explanation(
-        N_("A line of the message is longer than 998 bytes, which mail does not allow."),
+        N_("A line of the message is too long: mail allows 998 bytes."),
         (),
         (N_("Break the line, or send the text as an attachment."),),
     ),

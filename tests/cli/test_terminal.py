@@ -22,7 +22,7 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
     terminal = person.types("configure", "--ca-file", facts.ca_file)
     terminal.expect("Your mail address: ")
     terminal.sendline("info@mittforetag.example")
-    terminal.expect("Nobody tells who runs the mail")
+    terminal.expect("could not be found out")
     terminal.expect("Mail provider.*: ")
     terminal.sendline("")
     terminal.expect(r"Outgoing mail server \(host\): ")

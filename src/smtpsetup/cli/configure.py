@@ -13,7 +13,7 @@ from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, Known, Overrides, is_loopback, known_for, propose, usual_security
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
-from smtpsetup.cli.identify import Search, find
+from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.state import State, common_options
@@ -51,6 +51,8 @@ class _Options:
     no_verify: bool
     accept_host: str | None
     no_ispdb: bool
+    offline: bool
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class _Subject:
 @click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
 @click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
 @click.option("--accept-host", type=HostType(), metavar="HOST", help=_("Agree to this host, where only the DNS, a third party or a guess names it."))
-@click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain."))
+@search_options
 @secret_options
 @common_options
 @click.pass_obj
@@ -157,13 +159,16 @@ def _address(state: State, address: str | None) -> Address:
 def _identified(state: State, entered: Address, options: _Options, *, will_type: bool) -> _Subject:
     """What was found out, shown to a person. Where nothing was, a person may know the server."""
     try:
-        found = find(state, str(entered), Search(ask_ispdb=not options.no_ispdb))
+        found = find(state, str(entered), Search(options.offline, seconds=options.seconds, ask_ispdb=not options.no_ispdb))
     except UnknownDomainError as error:
         if not state.may_ask or error.code == "dns.not-found":
             raise
+        views.human.note(error.message)
+        for cause in error.causes if error.code == "dns.temporary" else ():
+            views.human.note(cause)
         if will_type:
             credentials.prepare_keyring(may_prompt=True)
-        return _Subject(entered, _ask_provider(state, error))
+        return _Subject(entered, _ask_provider(state))
     if state.may_ask:
         views.human.identification(found, stderr=True)
     refusal = without_smtp(found)
@@ -172,9 +177,8 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
     return _Subject(found.address, found.provider, found)
 
 
-def _ask_provider(state: State, unknown: UnknownDomainError) -> Provider | None:
+def _ask_provider(state: State) -> Provider | None:
     """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
-    views.human.note(unknown.message)
     views.human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
     table = state.table()
     while True:
@@ -238,15 +242,20 @@ def _confirm_host(state: State, found: Identification, server: Server, accepted:
         return
     if state.may_ask and accepted is None:
         views.human.note(
-            _("The server is outside {domain}, and nobody that cannot be impersonated vouches for it.").format(domain=found.address.unicode_domain)
+            _("The server is outside {domain}, and only sources that can be forged name it.").format(domain=found.address.unicode_domain)
         )
         if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
             raise click.Abort
         return
     domain = addresses_shown(found.address)
+    message = _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain)
+    if accepted is not None:
+        message = _("You agreed to {accepted}, but the server that was found is {host}, outside {domain}.").format(
+            accepted=accepted, host=server.host, domain=domain
+        )
     raise SmtpsetupError(
         "config.invalid",
-        _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain),
+        message,
         causes=(said_by(found),),
         hints=(
             _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(address=found.address),

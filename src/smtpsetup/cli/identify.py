@@ -6,7 +6,7 @@ import functools
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,24 +19,29 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpsetup.providers import Table
     from smtpsetup.workflows.identify import Identification
 
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
 LOOK_UP_SECONDS = 10.0
-_LONGEST_SECONDS = 600.0
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 600.0
 
 
-class SecondsType(click.FloatRange):
-    """A time in seconds; not a number is none, though every comparison with it is false."""
+class SecondsType(click.ParamType[float]):
+    """A time in seconds."""
 
-    def __init__(self) -> None:
-        super().__init__(0.1, _LONGEST_SECONDS)
+    name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
         """The number."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(_("{value} is not a number.").format(value=value), param, ctx)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not _SHORTEST_SECONDS <= number <= _LONGEST_SECONDS:
+            self.fail(_("{value} is not a number of seconds from 0.1 to 600.").format(value=value), param, ctx)
         return number
 
 
@@ -50,20 +55,29 @@ class Search:
     ask_ispdb: bool = True
 
 
+def search_options(command: _Command) -> _Command:
+    """How to look for the server of a domain that the table does not know."""
+    for option in (
+        click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain.")),
+        click.option(
+            "--timeout",
+            "seconds",
+            type=SecondsType(),
+            default=LOOK_UP_SECONDS,
+            show_default=True,
+            metavar="SECONDS",
+            help=_("Look no longer than this."),
+        ),
+        click.option("--offline", is_flag=True, help=_("Use the provider table alone; ask nobody.")),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("identify", help=_("Say who runs an address's mail, which server to use and what to switch on first."))
 @click.argument("address")
-@click.option("--offline", is_flag=True, help=_("Use the provider table alone; ask nobody."))
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
-@click.option(
-    "--timeout",
-    "seconds",
-    type=SecondsType(),
-    default=LOOK_UP_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help=_("Look no longer than this."),
-)
-@click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain."))
+@search_options
 @common_options
 @click.pass_obj
 def identify_command(state: State, address: str, offline: bool, ask_all: bool, seconds: float, no_ispdb: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917  click passes its options by name

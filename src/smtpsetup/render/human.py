@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import re
 import sys
@@ -12,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Security, Status
@@ -140,10 +142,8 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
         if found.username_note:
             rows.append(("", Text(found.username_note, style="dim")))
         rows.append((_("Proof"), _auth_line(found.auth)))
-    rows.append(
-        (_("Status"), _status_line(provider.status) if provider else Text(_("not proved yet: `smtpsetup configure` does that"), style="yellow"))
-    )
-    if found.auth == (Auth.OAUTH2,):
+    rows.append((_("Status"), _status_line(provider.status) if provider else Text(_("not proved yet"), style="yellow")))
+    if Auth.OAUTH2 in found.auth:
         rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
@@ -163,7 +163,10 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
                 )
             ),
         ]
-    show(Group(*parts, *(_provider_facts(provider, with_notes=bool(found.servers)) if provider else ())), stderr=stderr)
+    parts += _provider_facts(provider, with_notes=bool(found.servers)) if provider else ()
+    if found.servers and found.auth != (Auth.OAUTH2,) and not stderr:
+        parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
+    show(Group(*parts), stderr=stderr)
 
 
 def provider(row: Provider) -> None:
@@ -319,22 +322,29 @@ def sandbox(facts: SandboxFacts) -> None:
         (_("Login"), _("any user name, password: {password}").format(password=facts.password)),
         (_("Authority"), facts.ca_file),
     ]
-    parts: list[RenderableType] = [
-        Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold"),
-        _indented(_fields(rows)),
-        Text(),
-        prose(_("In another terminal: `{command}`").format(command=command)),
-        Text(),
-    ]
-    show(Group(*parts))
+    title = Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold")
+    show(Group(title, _indented(_fields(rows)), Text()))
+    command_line(_("In another terminal: `{command}`").format(command=command))
+    show(Text())
 
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
-    """`sandbox --list-faults`."""
-    rows: dict[str, RenderableType] = {code: Text(_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)) for code, fault in by_server.items()}
+    """`sandbox --list-faults`: what each code means, and the command of those that need no server."""
+    rows: dict[str, RenderableType] = {code: Text(_meaning(code)) for code in by_server}
     rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
     show(_fields([(code, rows[code]) for code in sorted(rows)]))
     show(Group(Text(), prose(_("Start one: `smtpsetup sandbox --fault CODE`. Those with a command need no server."))))
+
+
+def _meaning(code: str) -> str:
+    words = {"server": _("the server"), "host": _("the host"), "port": 465, "username": _("the user name")}
+    text = _(EXPLANATIONS[code].message).format_map(collections.defaultdict(lambda: "…", words))
+    return text[:1].upper() + text[1:]
+
+
+def command_line(text: str) -> None:
+    """A command on a line of its own that the terminal wraps, so that it can be copied whole."""
+    console().print(prose(text), soft_wrap=True)
 
 
 def fault_sandbox(facts: SandboxFacts, code: str, fault: Fault) -> None:
@@ -352,15 +362,11 @@ def fault_sandbox(facts: SandboxFacts, code: str, fault: Fault) -> None:
         (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
         (_("Authority"), facts.ca_file),
     ]
-    parts: list[RenderableType] = [
-        Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"),
-        _indented(_fields(rows)),
-        Text(),
-        prose(_("In another terminal: `{command}`").format(command=command)),
-        prose(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test]))),
-        Text(),
-    ]
-    show(Group(*parts))
+    rows.insert(3, (_("Login"), _("any user name, password: {password}").format(password=facts.password)))
+    show(Group(Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"), _indented(_fields(rows)), Text()))
+    command_line(_("In another terminal: `{command}`").format(command=command))
+    command_line(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
+    show(Text())
 
 
 def caught_mail(mail: CaughtMail) -> None:

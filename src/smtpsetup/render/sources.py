@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from rich.padding import Padding
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 from smtpsetup.discovery.findings import Outcome, Source, Trust
@@ -90,15 +90,12 @@ def sources(discovery: Discovery) -> None:
             _candidate(one, differs=not agree(best, one))
     show(Text())
     show(Text(_("What each source said"), style="bold"))
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for justify in ("left", "left", "right"):
-        grid.add_column(no_wrap=True, justify=justify)
-    grid.add_column(overflow="fold")
     for report in discovery.reports:
-        outcome = Text(_outcome_name(report.outcome), style=_STYLES[report.outcome])
-        said = Text.assemble((report.origin, "dim"), "\n" + report.detail.replace("; ", "\n") if report.detail else "")
-        grid.add_row(f"  {_source_name(report.source)}", outcome, f"{report.ms:.0f} ms", said)
-    show(grid)
+        outcome = (_outcome_name(report.outcome), _STYLES[report.outcome])
+        show(Text.assemble("  ", (_source_name(report.source), "bold"), "  ", outcome, f"  {report.ms:.0f} ms"))
+        show(_indented(Text(report.origin, style="dim", overflow="fold")))
+        for line in report.detail.split("; ") if report.detail else ():
+            show(_indented(Text(line)))
 
 
 def _candidate(one: Candidate, *, differs: bool) -> None:
@@ -106,4 +103,8 @@ def _candidate(one: Candidate, *, differs: bool) -> None:
     provider = f"{one.provider.name}: " if one.provider else ""
     mark = Text("  " + _("disagrees"), style="yellow") if differs else Text()
     show(Text.assemble("  ", (_source_name(one.source), "bold"), f" ({_trust_name(one.trust)})", mark))
-    show(Text(f"    {provider}{names}"))
+    show(_indented(Text(f"{provider}{names}")))
+
+
+def _indented(content: Text) -> Padding:
+    return Padding(content, (0, 0, 0, 4), expand=False)

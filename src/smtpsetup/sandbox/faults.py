@@ -115,8 +115,8 @@ FAULTS: dict[str, Fault] = {
 _ACCOUNT = "info@example.com --host localhost --port 465 --security tls --no-verify"
 REHEARSALS: dict[str, str] = {
     "config.no-account": "smtpsetup test nobody@example.com",
-    "config.invalid": "smtpsetup --config /etc/hostname accounts list",
-    "config.permissions": "touch open.toml && chmod 644 open.toml && smtpsetup --config open.toml accounts list",
+    "config.invalid": "(umask 077; echo 'default = 1' > fault.toml); smtpsetup --config fault.toml accounts list",
+    "config.permissions": "touch fault.toml && chmod 644 fault.toml && smtpsetup --config fault.toml accounts list",
     "config.address-malformed": "smtpsetup identify info@",
     "config.no-settings-found": "smtpsetup identify info@nobody.example --offline",
     "config.provider-without-smtp": "smtpsetup identify namn@tutanota.com",

@@ -9,6 +9,7 @@ from smtpsetup import accounts, credentials
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
 from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def save(path: Path, account: Account, secret: Secret | None, *, make_default: b
         if secret is not None:
             _restore(account, before)
         raise
-    moved_away = earlier is not None and earlier.secret.store is Store.KEYRING and account.secret.store is not Store.KEYRING
+    had_one = earlier is not None and earlier.auth is not Auth.NONE and earlier.secret.store is Store.KEYRING
+    moved_away = had_one and account.secret.store is not Store.KEYRING
     return Saved(make_default or config.default == account.name, moved_away and not _forgotten(earlier))
 
 

@@ -109,8 +109,8 @@ def _remarks(address: Address, meant: str | None, discovery: Discovery) -> tuple
         remarks.append(_("{domain} takes no mail itself: its DNS says so.").format(domain=address.domain))
     if rival:
         remarks.append(
-            _("Sources disagree: {source} names {host} instead. Try that one if the login fails: `--host {host}`.").format(
-                source=rival.origin, host=rival.hosts[0] if rival.hosts else "-"
+            _("Sources disagree: {source} names {host} instead. If the login fails, try `smtpsetup configure {address} --host {host}`.").format(
+                source=rival.origin, host=rival.hosts[0] if rival.hosts else "-", address=address
             )
         )
     if meant:
@@ -164,8 +164,8 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
     return UnknownDomainError(
         address,
         meant,
-        message=_("Nobody tells who runs the mail of {domain}.").format(domain=domain),
-        causes=(_("Its DNS leads to no known provider, it publishes no settings, and no server with a usual name takes mail."), *_failed(discovery)),
+        message=_("Who runs the mail of {domain} could not be found out.").format(domain=domain),
+        causes=(*_failed(discovery), _("Its DNS leads to no known provider, it publishes no settings, and no server with a usual name can be used.")),
         hints=(_("See what each source said: `smtpsetup identify {address} --all`.").format(address=address),),
         discovery=discovery,
     )

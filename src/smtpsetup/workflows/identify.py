@@ -104,7 +104,11 @@ def identify(text: str, table: Table) -> Identification:
     address = addresses.parse(text)
     provider = table.by_domain(address.domain)
     if provider is None:
-        raise UnknownDomainError(address, suggestion(address, table), causes=(_("It is a domain of one's own or of a small provider."),))
+        if "." not in address.domain:
+            cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(domain=address.unicode_domain)
+        else:
+            cause = _("It is a domain of one's own or of a small provider.")
+        raise UnknownDomainError(address, suggestion(address, table), causes=(cause,))
     return from_row(address, provider)
 
 

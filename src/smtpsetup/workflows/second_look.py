@@ -29,6 +29,7 @@ SECONDS = 8.0
 _USUAL = ((465, Security.TLS), (587, Security.STARTTLS), (2525, Security.STARTTLS), (2465, Security.TLS), (2587, Security.STARTTLS))
 _ELSEWHERE = (Kind.REFUSED, Kind.UNREACHABLE, Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED, Kind.NOT_SMTP, Kind.NAME_NOT_FOUND)
 _CERTIFICATE = (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID, Kind.CERTIFICATE_UNTRUSTED, Kind.HOSTNAME_MISMATCH)
+_WRONG_SECURITY = (Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED)
 _BEFORE_LOGIN = (Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.STARTTLS)
 _WEB_PORT = 443
 
@@ -68,10 +69,9 @@ def _alternative(failure: Failure, account: Account, provider: Provider | None, 
     """Another place of the same provider that greets, proves its name and takes logins; the likeliest that works."""
     address = addresses.parse(account.address)
     places = list(candidates.servers_for(address, provider)) if provider else []
-    if failure.kind is not Kind.NAME_NOT_FOUND:
-        places += [
-            Server(account.server.host, port, security) for port, security in ((account.server.port, _other(account.server.security)), *_USUAL)
-        ]
+    if failure.kind not in (Kind.NAME_NOT_FOUND, *_CERTIFICATE):  # a host shows the same certificate on all its ports
+        same_port = ((account.server.port, _other(account.server.security)),) if failure.kind in _WRONG_SECURITY else ()
+        places += [Server(account.server.host, port, security) for port, security in (*same_port, *_USUAL)]
     tried = [place for place in dict.fromkeys(places) if place != account.server]
     policy = policy_for(account)
 
