@@ -7,8 +7,9 @@ import datetime
 import pytest
 
 from smtpsetup import addresses
-from smtpsetup.candidates import InvalidHostError, Overrides, checked_host, is_loopback, known_for, propose, username_for
+from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback, username_for
 from smtpsetup.model import Auth, Security, Server
+from smtpsetup.proposal import Overrides, known_for, propose
 from smtpsetup.providers import Provider, Table
 
 TABLE = Table(datetime.date(2026, 11, 24))

@@ -10,7 +10,7 @@ import click
 
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
-from smtpsetup.candidates import DEFAULT_PORTS, Known, Overrides, is_loopback, known_for, propose, usual_security
+from smtpsetup.candidates import DEFAULT_PORTS, is_loopback, usual_security
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.identify import Search, find, search_options
@@ -21,14 +21,15 @@ from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, Sec
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Security, Server
+from smtpsetup.proposal import Known, Overrides, known_for, propose
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.configure import oauth2_required, save
 from smtpsetup.workflows.identify import UnknownDomainError, addresses_shown, said_by, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
-    from smtpsetup.candidates import Proposal
     from smtpsetup.model import Secret
+    from smtpsetup.proposal import Proposal
     from smtpsetup.providers import Provider, Table
     from smtpsetup.workflows.identify import Identification
 
