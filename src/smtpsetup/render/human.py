@@ -89,6 +89,17 @@ def _steps(steps: tuple[str, ...]) -> Table:
     return _list("{number}.", steps)
 
 
+def _show_steps(steps: tuple[str, ...]) -> None:
+    """What to do, on standard error. A command wider than the screen is left to the terminal to wrap, so that it can be copied whole."""
+    out = console(stderr=True)
+    room = out.width - 5  # the margin, the number and its dot
+    if not any(len(command) > room for step in steps for command in re.findall(r"`[^`]+`", step)):
+        show(_indented(_steps(steps)), stderr=True)
+        return
+    for number, step in enumerate(steps, start=1):
+        out.print(prose(f"  {number}. {step}"), soft_wrap=True)
+
+
 def _list(mark: str, texts: tuple[str, ...]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
@@ -306,7 +317,9 @@ def error(problem: SmtpsetupError) -> None:
     if problem.mender:
         parts.append(_indented(_fields([(_("Who can change it:"), Text(problem.mender))])))
     if problem.hints:
-        parts += [Text(), Text(_("What to do:")), _indented(_steps(problem.hints))]
+        show(Group(*parts, Text(), Text(_("What to do:"))), stderr=True)
+        _show_steps(problem.hints)
+        parts = []
     if problem.url and not any(problem.url in hint for hint in problem.hints):
         parts.append(_indented(prose(problem.url)))
     parts += [Text(), Text(f"({problem.code})", style="dim")]
