@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,3 +127,22 @@ def test_every_refusal_of_a_row_is_reached_by_its_own_words(row: Any, refusal: A
     assert error.causes
     for cause in refusal.causes or ((refusal.note,) if refusal.note else ()):
         assert cause in error.causes
+
+
+WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_text(encoding="utf-8").splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)])
+def test_a_wording_lands_in_the_right_class(stage: str, code: str, provider: str, reply: str) -> None:
+    from smtpsetup.diagnosis import error_code
+    from smtpsetup.failure import Failure, Kind
+    from smtpsetup.model import Server
+    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.transport.wire import Wire
+
+    number = int(reply[:3])
+    raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\\n")]
+    with socket.socket() as unused:
+        parsed = Wire(unused, "example.com", Deadline(1), None).as_reply(number, raw)
+    failure = Failure(Stage(stage), Kind.REPLY, Server("smtp.example.com", 587, Security.STARTTLS), parsed)
+    assert error_code(failure, TABLE.by_id(provider) if provider else None) == code
