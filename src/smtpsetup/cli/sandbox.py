@@ -76,7 +76,7 @@ def _list_faults(state: State) -> None:
     if state.json:
         state.write_json(views.json.faults(FAULTS, REHEARSALS))
         return
-    views.human.faults(FAULTS, REHEARSALS)
+    views.sandbox.faults(FAULTS, REHEARSALS)
 
 
 def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
@@ -100,7 +100,7 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
         if state.json:
             state.write_json({**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None})
         else:
-            views.human.fault_sandbox(facts, code, fault)
+            views.sandbox.failing(facts, code, fault)
         with suppress(KeyboardInterrupt):  # the way to stop it
             threading.Event().wait()
 
@@ -129,11 +129,11 @@ def _show_ready(state: State, facts: SandboxFacts) -> None:
     if state.json:
         state.write_json(views.json.sandbox(facts))
         return
-    views.human.sandbox(facts)
+    views.sandbox.ready(facts)
 
 
 def _show_mail(state: State, mail: CaughtMail) -> None:
     if state.json:
         state.write_json(views.json.caught_mail(mail))
         return
-    views.human.caught_mail(mail)
+    views.sandbox.caught_mail(mail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import datetime
 import re
 import sys
@@ -13,11 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Security, Status
-from smtpsetup.sandbox.faults import DESCRIPTIONS
 from smtpsetup.workflows.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.model import Server
     from smtpsetup.providers import Provider
-    from smtpsetup.sandbox.faults import Fault
-    from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.identify import Identification
     from smtpsetup.workflows.send import SendResult
@@ -76,7 +71,8 @@ def prose(text: str, style: str = "") -> Text:
     return shown
 
 
-def _fields(rows: list[tuple[str, RenderableType]]) -> Table:
+def fields(rows: list[tuple[str, RenderableType]]) -> Table:
+    """Labels with their values beside them."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -94,7 +90,7 @@ def _show_steps(steps: tuple[str, ...]) -> None:
     out = console(stderr=True)
     room = out.width - 5  # the margin, the number and its dot
     if not any(len(command) > room for step in steps for command in re.findall(r"`[^`]+`", step)):
-        show(_indented(_steps(steps)), stderr=True)
+        show(indented(_steps(steps)), stderr=True)
         return
     for number, step in enumerate(steps, start=1):
         out.print(prose(f"  {number}. {step}"), soft_wrap=True)
@@ -109,7 +105,8 @@ def _list(mark: str, texts: tuple[str, ...]) -> Table:
     return grid
 
 
-def _indented(content: RenderableType) -> Padding:
+def indented(content: RenderableType) -> Padding:
+    """Content two columns to the right."""
     return Padding(content, (0, 0, 0, 2), expand=False)
 
 
@@ -158,14 +155,14 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
         rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
-        parts.append(_indented(prose(said_by(found))))
-    parts.append(_indented(_fields(rows)))
+        parts.append(indented(prose(said_by(found))))
+    parts.append(indented(fields(rows)))
     if found.remarks:
-        parts += [Text(), _indented(_list("•", found.remarks))]
+        parts += [Text(), indented(_list("•", found.remarks))]
     if found.needs_confirmation:
         parts += [
             Text(),
-            _indented(
+            indented(
                 prose(
                     _("{host} is outside {domain}: make sure that it is your provider's before you give it a password.").format(
                         host=found.servers[0].host, domain=found.address.unicode_domain
@@ -214,7 +211,7 @@ def provider_row(row: Provider) -> None:
         rows.append((_("Help page"), prose(row.docs_url)))
     rows += [(_("Source") if number == 0 else "", Text(source, style="dim")) for number, source in enumerate(row.sources)]
     rows.append((_("Row from"), row.file))
-    show(Group(Text(row.name, style="bold"), _indented(_fields(rows)), *_provider_facts(row)))
+    show(Group(Text(row.name, style="bold"), indented(fields(rows)), *_provider_facts(row)))
 
 
 def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[RenderableType]:
@@ -224,13 +221,13 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
         parts += [
             Text(),
             Text(_("Before you send:") if row.status is Status.PREPARE else _("Good to know first:")),
-            _indented(_steps(row.enable_steps)),
+            indented(_steps(row.enable_steps)),
         ]
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
-            parts.append(_indented(prose(row.enable_url)))
+            parts.append(indented(prose(row.enable_url)))
     notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
     if notes and with_notes:
-        parts += [Text(), _indented(_list("•", notes))]
+        parts += [Text(), indented(_list("•", notes))]
     return [*parts, Text(), Text(_checked_line(row), style="dim")]
 
 
@@ -287,7 +284,7 @@ def account(value: Account, *, is_default: bool) -> None:
         rows.append((_("Fingerprint"), value.tls_fingerprint))
     rows.append((_("Default"), _("yes") if is_default else _("no")))
     rows.append((_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")))
-    show(Group(Text(value.name, style="bold"), _indented(_fields(rows))))
+    show(Group(Text(value.name, style="bold"), indented(fields(rows))))
 
 
 def accounts(config: Config) -> None:
@@ -298,7 +295,7 @@ def accounts(config: Config) -> None:
     rows: list[tuple[str, RenderableType]] = [
         (f"{'*' if name == config.default else ' '} {name}", server_line(value.server)) for name, value in config.accounts.items()
     ]
-    show(_fields(rows))
+    show(fields(rows))
 
 
 def error(problem: SmtpsetupError) -> None:
@@ -309,92 +306,21 @@ def error(problem: SmtpsetupError) -> None:
         parts.append(Padding(Text(f"{excerpt}\n{' ' * getattr(problem, 'position', 0)}^"), (0, 0, 0, 2)))
     reply = problem.failure.reply if problem.failure else None
     if reply:
-        parts.append(_indented(_fields([(_("The server said:"), Text(str(reply)))])))
+        parts.append(indented(fields([(_("The server said:"), Text(str(reply)))])))
     if problem.causes:
         label = ngettext("Cause:", "Possible causes:", len(problem.causes))
         causes = prose(problem.causes[0]) if len(problem.causes) == 1 else _list("•", problem.causes)
-        parts.append(_indented(_fields([(label, causes)])))
+        parts.append(indented(fields([(label, causes)])))
     if problem.mender:
-        parts.append(_indented(_fields([(_("Who can change it:"), Text(problem.mender))])))
+        parts.append(indented(fields([(_("Who can change it:"), Text(problem.mender))])))
     if problem.hints:
         show(Group(*parts, Text(), Text(_("What to do:"))), stderr=True)
         _show_steps(problem.hints)
         parts = []
     if problem.url and not any(problem.url in hint for hint in problem.hints):
-        parts.append(_indented(prose(problem.url)))
+        parts.append(indented(prose(problem.url)))
     parts += [Text(), Text(f"({problem.code})", style="dim")]
     show(Group(*parts), stderr=True)
-
-
-def sandbox(facts: SandboxFacts) -> None:
-    """What `sandbox` is ready with, and how to use it."""
-    command = f"smtpsetup configure test@example.com --host localhost --port {facts.tls_port} --security tls --ca-file {facts.ca_file}"
-    rows: list[tuple[str, RenderableType]] = [
-        (_("TLS"), f"{facts.host}:{facts.tls_port}"),
-        (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
-        (_("Login"), _("any user name, password: {password}").format(password=facts.password)),
-        (_("Authority"), facts.ca_file),
-    ]
-    title = Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold")
-    show(Group(title, _indented(_fields(rows)), Text()))
-    command_line(_("In another terminal: `{command}`").format(command=command))
-    show(Text())
-
-
-def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
-    """`sandbox --list-faults`: what each code means, and the command of those that need no server."""
-    rows: dict[str, RenderableType] = {code: Text(_meaning(code)) for code in by_server}
-    rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
-    show(_fields([(code, rows[code]) for code in sorted(rows)]))
-    show(Group(Text(), prose(_("Start one: `smtpsetup sandbox --fault CODE`. Those with a command need no server."))))
-
-
-def _meaning(code: str) -> str:
-    words = {"server": _("the server"), "host": _("the host"), "port": 465, "username": _("the user name")}
-    text = _(EXPLANATIONS[code].message).format_map(collections.defaultdict(lambda: "…", words))
-    return text[:1].upper() + text[1:]
-
-
-def command_line(text: str) -> None:
-    """A command on a line of its own that the terminal wraps, so that it can be copied whole."""
-    console().print(prose(text), soft_wrap=True)
-
-
-def fault_sandbox(facts: SandboxFacts, code: str, fault: Fault) -> None:
-    """What the failing `sandbox` is ready with, and how to run into its fault."""
-    typed = fault.needs.split()
-    security = typed[typed.index("--security") + 1] if "--security" in typed else "tls"
-    port = facts.tls_port if security == "tls" else facts.starttls_port
-    of_test = typed if "--to" in typed else []
-    of_account = [] if of_test or "--security" in typed else typed
-    common = f"--host localhost --port {port} --security {security} --ca-file {facts.ca_file}"
-    command = f"smtpsetup configure fault@example.com {common} {' '.join([*of_account, '--no-verify'])}"
-    rows: list[tuple[str, RenderableType]] = [
-        (_("Fault"), Text(f"{code}: {_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)}")),
-        (_("TLS"), f"{facts.host}:{facts.tls_port}"),
-        (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
-        (_("Authority"), facts.ca_file),
-    ]
-    rows.insert(3, (_("Login"), _("any user name, password: {password}").format(password=facts.password)))
-    show(Group(Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"), _indented(_fields(rows)), Text()))
-    command_line(_("In another terminal: `{command}`").format(command=command))
-    command_line(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
-    show(Text())
-
-
-def caught_mail(mail: CaughtMail) -> None:
-    """A mail that the sandbox caught, as its reader would see it."""
-    rows: list[tuple[str, RenderableType]] = [(label, Text(value)) for label, value in mail.shown_headers]
-    rows.append((_("Envelope"), Text(f"{mail.sender} → {', '.join(mail.recipients)}")))
-    if mail.username:
-        rows.append((_("Login"), Text(mail.username)))
-    rows += [(_("Attachment"), Text(name)) for name in mail.attachments]
-    if mail.file:
-        rows.append((_("Saved as"), Text(mail.file)))
-    title = _("Mail {number}").format(number=mail.number)
-    width = min(console().width, 78)
-    head = Text(f"── {title} {'─' * max(0, width - len(title) - 4)}", style="bold green")
-    show(Group(head, _fields(rows), Text(), Text(mail.text.rstrip()), Text()))
 
 
 def checked(report: CheckReport) -> None:
@@ -413,7 +339,7 @@ def checked(report: CheckReport) -> None:
         done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(to=report.to)
     else:
         done = _("The login works. No mail was sent.")
-    show(Group(_fields(rows), Text(), prose(done, "green")))
+    show(Group(fields(rows), Text(), prose(done, "green")))
 
 
 def sent(result: SendResult) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from rich.padding import Padding
 from rich.status import Status
 from rich.text import Text
 
@@ -12,7 +11,7 @@ from smtpsetup.discovery.findings import Outcome, Source, Trust
 from smtpsetup.discovery.look_up import agree
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.render.human import console, server_line, show
+from smtpsetup.render.human import console, indented, server_line, show
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
@@ -93,9 +92,9 @@ def sources(discovery: Discovery) -> None:
     for report in discovery.reports:
         outcome = (_outcome_name(report.outcome), _STYLES[report.outcome])
         show(Text.assemble("  ", (_source_name(report.source), "bold"), "  ", outcome, f"  {report.ms:.0f} ms"))
-        show(_indented(Text(report.origin, style="dim", overflow="fold")))
+        show(indented(indented(Text(report.origin, style="dim", overflow="fold"))))
         for line in report.detail.split("; ") if report.detail else ():
-            show(_indented(Text(line)))
+            show(indented(indented(Text(line))))
 
 
 def _candidate(one: Candidate, *, differs: bool) -> None:
@@ -103,8 +102,4 @@ def _candidate(one: Candidate, *, differs: bool) -> None:
     provider = f"{one.provider.name}: " if one.provider else ""
     mark = Text("  " + _("disagrees"), style="yellow") if differs else Text()
     show(Text.assemble("  ", (_source_name(one.source), "bold"), f" ({_trust_name(one.trust)})", mark))
-    show(_indented(Text(f"{provider}{names}")))
-
-
-def _indented(content: Text) -> Padding:
-    return Padding(content, (0, 0, 0, 4), expand=False)
+    show(indented(indented(Text(f"{provider}{names}"))))
