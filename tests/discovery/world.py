@@ -98,7 +98,7 @@ def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
             found = re.search(rb"(?im)^host: *([^\r\n]*)", head)
             host = found[1].decode() if found else ""
             log.add(f"https {host}{target}")
-            time.sleep(world["delay"])
+            time.sleep(world["delay"])  # what bench/discovery.py adds to every answer
             answer(secured, host, target)
 
     def answer(secured: ssl.SSLSocket, host: str, target: str) -> None:
@@ -117,7 +117,7 @@ def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
         if page.get("drip"):
             for byte in body:
                 secured.sendall(bytes([byte]))
-                time.sleep(0.3)
+                time.sleep(0.3)  # the drip
         else:
             secured.sendall(body)
 
@@ -169,7 +169,7 @@ class Smtp:
         if self._persona.get("silent"):
             sock.recv(1)
             return
-        time.sleep(self._persona.get("slow", 0))
+        time.sleep(self._persona.get("slow", 0))  # a server that answers later than a likelier one
         if self._port == 465:
             with self._context.wrap_socket(sock, server_side=True) as secured:
                 self._session(secured, is_secure=True)
@@ -223,7 +223,7 @@ def name_server_front(address: str, delay: float, behaviour: dict[str, str]) -> 
         kind = next((kind for ending, kind in behaviour.items() if name == ending or name.endswith("." + ending)), "")
         if kind == "silent":
             return
-        time.sleep(delay)
+        time.sleep(delay)  # as for the web servers
         if kind in ("SERVFAIL", "REFUSED"):
             response = dns.message.make_response(query)
             response.set_rcode(dns.rcode.from_text(kind))
@@ -298,7 +298,7 @@ def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             if sock.connect_ex(("127.0.0.1", 53)) == 0:
                 break
-        time.sleep(0.05)
+        time.sleep(0.05)  # NSD says nowhere that it is ready but on its port
     sys.stdout.write(f"ready {os.getpid()}\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
 
 
 @functools.cache
-def _list() -> object:
+def _list() -> PublicSuffixList:
     from publicsuffixlist import PublicSuffixList  # 40 ms that only names of two owners cost
 
     return PublicSuffixList()
@@ -14,7 +18,7 @@ def _list() -> object:
 
 def registrable(domain: str) -> str | None:
     """The part of a domain name (A-labels) that was registered, such as `mittforetag.se`; None for a public suffix."""
-    found: str | None = _list().privatesuffix(domain)  # type: ignore[attr-defined]  # the library has no types
+    found: str | None = _list().privatesuffix(domain)
     return found
 
 

@@ -98,16 +98,12 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
             on_second_look()
         evidence = second_look(failed.failure, account, provider)
         error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
-    planned = planned_stages(account, login_only=login_only)
-    reached = {result.stage for result in stages}
-    skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
-    ordered = sorted((*stages, *skipped), key=lambda result: planned.index(result.stage))
     capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
     shown_to = recipient.address.wire if recipient else None
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return CheckReport(
         account,
-        tuple(ordered),
+        _in_order(stages, planned_stages(account, login_only=login_only)),
         capabilities,
         session.tls_facts,
         message_id if was_handed_over else None,
@@ -115,6 +111,13 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
         error,
         evidence.alternative if evidence else None,
     )
+
+
+def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[StageResult, ...]:
+    """What happened as it was planned, stages that were not reached as skipped."""
+    reached = {result.stage for result in stages}
+    skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
+    return tuple(sorted((*stages, *skipped), key=lambda result: planned.index(result.stage)))
 
 
 def _sender(account: Account) -> Mailbox:

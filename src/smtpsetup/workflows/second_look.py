@@ -90,16 +90,19 @@ def _reaches_the_web(account: Account, provider: Provider | None, deadline: Dead
     """Whether the web port of the host, or of the provider's site, can be reached where the mail port cannot."""
     site = urlsplit(provider.docs_url or provider.enable_url).hostname if provider else None
 
-    def reach(host: str) -> bool:
-        try:
-            dial.race(dial.resolve(host, _WEB_PORT, deadline, look_up), deadline).close()
-        except (OSError, UnicodeError) as error:
-            return isinstance(error, ConnectionRefusedError)  # an answer all the same
-        return True
+    def question(host: str) -> Callable[[], bool]:
+        return lambda: _answers(host, deadline, look_up)
 
     hosts = dict.fromkeys(host for host in (account.server.host, site) if host)
-    answers = side_by_side({host: lambda host=host: reach(host) for host in hosts}, deadline, is_enough=bool)  # type: ignore[misc]  # a default binds the loop's value
-    return any(answers.values())
+    return any(side_by_side({host: question(host) for host in hosts}, deadline, is_enough=bool).values())
+
+
+def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:
+    try:
+        dial.race(dial.resolve(host, _WEB_PORT, deadline, look_up), deadline).close()
+    except (OSError, UnicodeError) as error:
+        return isinstance(error, ConnectionRefusedError)  # an answer all the same
+    return True
 
 
 def _is_impostor(shown: Shown, account: Account, provider: Provider | None) -> bool:
