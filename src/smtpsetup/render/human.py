@@ -86,14 +86,14 @@ def _steps(steps: tuple[str, ...]) -> Table:
 
 
 def _show_steps(steps: tuple[str, ...]) -> None:
-    """What to do, on standard error. A command wider than the screen is left to the terminal to wrap, so that it can be copied whole."""
+    """What to do, on standard error. A step whose command could be broken over lines is left to the terminal to wrap, to be copied whole."""
     out = console(stderr=True)
     room = out.width - 5  # the margin, the number and its dot
-    if not any(len(command) > room for step in steps for command in re.findall(r"`[^`]+`", step)):
-        show(indented(_steps(steps)), stderr=True)
-        return
     for number, step in enumerate(steps, start=1):
-        out.print(prose(f"  {number}. {step}"), soft_wrap=True)
+        if "`" in step and len(step) > room:
+            out.print(prose(f"  {number}. {step}"), soft_wrap=True)
+        else:
+            show(indented(_list(f"{number}.", (step,))), stderr=True)
 
 
 def _list(mark: str, texts: tuple[str, ...]) -> Table:
