@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smtpsetup.model import AllowedFrom, Queue
+
 if TYPE_CHECKING:
     from smtpsetup.model import Auth, Server
     from smtpsetup.secret_source import SecretSource
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 class Account:
     """Everything that is needed to send, but for the secret itself. `provider` is its id, `""` where none is known.
 
-    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked.
+    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked. `hold_unknown` keeps a mail
+    that may have arrived from being sent again by itself; `report_failures` sends a report on mail that will not arrive to the account's address.
     """
 
     name: str
@@ -28,3 +31,7 @@ class Account:
     ca_file: str | None = None
     tls_fingerprint: str | None = None
     verified: bool = False
+    queue: Queue = Queue.ON_FAILURE
+    hold_unknown: bool = False
+    report_failures: bool = False
+    allowed_from: AllowedFrom = AllowedFrom.ADDRESS

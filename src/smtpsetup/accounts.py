@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import addresses, config_text
@@ -14,7 +14,7 @@ from smtpsetup.account import Account
 from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security, Server
+from smtpsetup.model import AllowedFrom, Auth, Log, Queue, Security, Server
 from smtpsetup.secret_source import SecretSource
 
 if TYPE_CHECKING:
@@ -27,12 +27,19 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain."""
+    """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain.
+
+    `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with more of them or `""`;
+    `log` says where each mail leaves a line.
+    """
 
     path: Path
     accounts: dict[str, Account]
     default: str
     ispdb: bool = True
+    aliases: dict[str, str] = field(default_factory=dict)
+    aliases_file: str = ""
+    log: Log = Log.FILE
 
     def account(self, name: str | None) -> Account:
         """The account of that name or, where it is the only one, of that address; without a name the default one.
@@ -58,6 +65,23 @@ class Config:
         raise SmtpsetupError("config.no-account", message, hints=hints)
 
 
+def load_with_system(path: Path, system: Path) -> Config:
+    """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`."""
+    own = load(path)
+    if not os.path.exists(system):
+        return own
+    shared = _config(_read(system, is_shared=True), system)
+    return Config(
+        path,
+        {**shared.accounts, **own.accounts},
+        own.default or shared.default,
+        own.ispdb and shared.ispdb,
+        {**shared.aliases, **own.aliases},
+        own.aliases_file or shared.aliases_file,
+        shared.log if own.log is Log.FILE else own.log,
+    )
+
+
 def load(path: Path) -> Config:
     """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
     return _config(_read(path), path)
@@ -66,7 +90,15 @@ def load(path: Path) -> Config:
 def _config(text: str, path: Path) -> Config:
     table = _parse(text, path)
     accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
-    return Config(path, accounts, table.get("default", ""), table.get("ispdb", True))
+    return Config(
+        path,
+        accounts,
+        table.get("default", ""),
+        table.get("ispdb", True),
+        {name.lower(): target for name, target in table.get("aliases", {}).items()},
+        table.get("aliases_file", ""),
+        Log(table.get("log", Log.FILE)),
+    )
 
 
 def save(path: Path, account: Account, *, make_default: bool) -> None:
@@ -116,10 +148,10 @@ def _change(path: Path, change: Callable[[str], str]) -> None:
             config_text.write_atomically(path, after)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, is_shared: bool = False) -> str:
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
-            _check_permissions(os.fstat(file.fileno()), path)
+            _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
             return file.read().decode("utf-8")
     except FileNotFoundError:
         return ""
@@ -133,17 +165,17 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _check_permissions(info: os.stat_result, path: Path) -> None:
+def _check_permissions(info: os.stat_result, path: Path, *, is_shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
-    if os.name == "posix" and info.st_uid not in (0, os.getuid()):
+    if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.getuid())):
         raise SmtpsetupError(
             "config.permissions",
             _("The configuration {path} belongs to another user.").format(path=path),
             causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
             hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.getuid(), path=path),),
         )
-    if os.name == "posix" and info.st_mode & 0o077:
+    if os.name == "posix" and info.st_mode & (0o022 if is_shared else 0o077):
         raise SmtpsetupError(
             "config.permissions",
             _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
@@ -168,7 +200,22 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise _invalid(path, _("{key} must be a string").format(key="default"))
     if not isinstance(table.get("ispdb", True), bool):
         raise _invalid(path, _("{key} must be true or false").format(key="ispdb"))
+    if not isinstance(table.get("aliases_file", ""), str):
+        raise _invalid(path, _("{key} must be a string").format(key="aliases_file"))
+    if table.get("log", Log.FILE) not in tuple(Log):
+        raise _invalid(path, _("{key} is {value}, but must be one of: {choices}").format(key="log", value=table["log"], choices=", ".join(Log)))
+    _check_aliases(table.get("aliases", {}), path)
     return table
+
+
+def _check_aliases(aliases: object, path: Path) -> None:
+    if not isinstance(aliases, dict):
+        raise _invalid(path, _("{key} must be {wanted}").format(key="aliases", wanted=_("a table")))
+    for name, target in aliases.items():
+        try:
+            addresses.parse(target if isinstance(target, str) else "")
+        except addresses.MalformedAddressError as error:
+            raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
 
 
 def _invalid(path: Path, fault: str) -> SmtpsetupError:
@@ -193,6 +240,15 @@ _KEYS: dict[str, type] = {
     "tls_fingerprint": str,
     "verified": bool,
 }
+_BY_HAND: dict[str, type] = {"queue": str, "on_unknown": str, "report_failures": bool, "allowed_from": str}  # never written here
+_RESEND, _HOLD = "resend", "hold"
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "security": tuple(Security),
+    "auth": tuple(Auth),
+    "queue": tuple(Queue),
+    "on_unknown": (_RESEND, _HOLD),
+    "allowed_from": tuple(AllowedFrom),
+}
 _NEEDED = ("address", "host", "port", "security")
 
 
@@ -214,6 +270,10 @@ def _account(name: str, row: dict[str, Any], path: Path) -> Account:
         ca_file=row.get("ca_file"),
         tls_fingerprint=row.get("tls_fingerprint"),
         verified=row.get("verified", False),
+        queue=Queue(row.get("queue", Queue.ON_FAILURE)),
+        hold_unknown=row.get("on_unknown", _RESEND) == _HOLD,
+        report_failures=row.get("report_failures", False),
+        allowed_from=AllowedFrom(row.get("allowed_from", AllowedFrom.ADDRESS)),
     )
 
 
@@ -221,7 +281,7 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a row, each fault with its key; the first one is what a person is told."""
     yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
     kinds = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
-    for key, kind in _KEYS.items():
+    for key, kind in (_KEYS | _BY_HAND).items():
         if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
             yield _("{key} must be {wanted}").format(key=key, wanted=kinds[kind])
     yield from _value_faults(row)  # reached only when every type is right
@@ -232,7 +292,7 @@ def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")  # as a shell would have it
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
     yield from (_("{key} contains a control character").format(key=key) for key in bad)
-    for key, choices in (("security", tuple(Security)), ("auth", tuple(Auth))):
+    for key, choices in _CHOICES.items():
         if key in row and row[key] not in choices:
             yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices))
     if not 0 < row["port"] <= _HIGHEST_PORT:

@@ -1,26 +1,25 @@
 """From the parts of a message to its bytes (RFC 5322). Pure but for the clock and the randomness that the caller passes in.
 
 Header fields are written here and not by `email`, which takes a text that looks like an encoded word (RFC 2047) for one, decodes it and so lets
-a subject bring line breaks, header fields and recipients of its own. `email` makes the MIME parts.
+a subject bring line breaks, header fields and recipients of its own. `mime` makes the parts. Importing `email` would be a fifth of a `send` from
+cron (bench/sending.py): its encoder of headers is imported where a header needs one.
 """
 
 from __future__ import annotations
 
-import email.policy
-import email.utils
+import os
 import re
-import secrets
 from dataclasses import dataclass
-from email.header import Header
-from email.message import EmailMessage, MIMEPart
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from smtpsetup import addresses
+from smtpsetup import addresses, mime
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Message
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Callable
 
     from smtpsetup.addresses import Address
 
@@ -29,7 +28,9 @@ _OWN_FIELDS = {"from", "to", "cc", "bcc", "resent-bcc", "subject", "reply-to", "
 _ONCE = {"sender", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted"}
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
-_MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter than quoted-printable
+_FOLDED_AT = 76  # characters of a header line
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that goes along. `content_id` is set for one that the HTML part shows (RFC 2392)."""
+    """A file of `size` bytes that goes along, opened when it is sent. `content_id` is set for one that the HTML part shows (RFC 2392)."""
 
     name: str
     content_type: str
-    data: bytes
+    size: int
+    open: Callable[[], BinaryIO]
     content_id: str = ""
+    charset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def _refuse_control_characters(text: str) -> None:
         )
 
 
-def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> bytes:
+def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message:
     """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header. Raises SmtpsetupError."""
     fields = [
         ("From", _mailbox_list((draft.sender,))),
@@ -151,7 +154,7 @@ def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> bytes:
         ("Cc", _mailbox_list(draft.cc)),
         ("Reply-To", _mailbox_list(draft.reply_to)),
         ("Subject", _unstructured("Subject", draft.subject)),
-        ("Date", email.utils.format_datetime(now)),
+        ("Date", date(now)),
         ("Message-ID", message_id),
         *((name, _unstructured(name, value)) for name, value in draft.headers),
     ]
@@ -160,21 +163,37 @@ def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> bytes:
     if twice:
         raise SmtpsetupError("config.invalid", _("The header {name} may stand in a message only once.").format(name=twice), exit_code=EX_DATAERR)
     header = "".join(f"{name}: {value}\r\n" for name, value in fields if value or name == "Subject")
-    return header.encode() + _content(draft).as_bytes()
+    content = _content(draft)
+    header += f"MIME-Version: 1.0\r\n{content.fields}\r\n"
+    return Message(header.encode(), content.content, content.size)
+
+
+def date(now: datetime.datetime) -> str:
+    """A time with its zone as header fields write it (RFC 5322 section 3.3)."""
+    return f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now:%Y %H:%M:%S %z}"
 
 
 def _unstructured(name: str, value: str) -> str:
-    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded."""
+    """A field's text, literally. Raises SmtpsetupError for control characters."""
     _refuse_control_characters(name + value)
+    return encoded_words(name, value)
+
+
+def encoded_words(name: str, value: str) -> str:
+    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded."""
     is_plain = value.isascii() and "=?" not in value
-    return Header(value, "us-ascii" if is_plain else "utf-8", header_name=name, maxlinelen=76).encode(linesep="\r\n").strip()
+    if is_plain and len(name) + 2 + len(value) <= _FOLDED_AT:
+        return value.strip()
+    from email.header import Header  # only what is long or not plain pays for it
+
+    return Header(value, "us-ascii" if is_plain else "utf-8", header_name=name, maxlinelen=_FOLDED_AT).encode(linesep="\r\n").strip()
 
 
 def _mailbox_list(mailboxes: tuple[Mailbox, ...]) -> str:
-    return ",\r\n ".join(_written(mailbox) for mailbox in mailboxes)
+    return ",\r\n ".join(written(mailbox) for mailbox in mailboxes)
 
 
-def _written(mailbox: Mailbox) -> str:
+def written(mailbox: Mailbox) -> str:
     """A mailbox as RFC 5322 section 3.4 writes it."""
     name, address = mailbox.name, mailbox.address.wire
     if not name:
@@ -188,8 +207,8 @@ def _written(mailbox: Mailbox) -> str:
     return f"{name} <{address}>"
 
 
-def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
-    """A file's content as an attachment, its type from its name (`application/octet-stream` where the name does not tell). Raises SmtpsetupError."""
+def attachment(path: str, open_file: Callable[[], BinaryIO], size: int, *, content_id: str = "", is_utf8: Callable[[], bool] = bool) -> Attachment:
+    """A file of `size` bytes as an attachment, its type from its name (`application/octet-stream` where the name does not tell). Raises SmtpsetupError."""
     import mimetypes  # only mail with attachments needs it
 
     name = path.replace("\\", "/").rpartition("/")[2]
@@ -203,55 +222,28 @@ def attachment(path: str, data: bytes, *, content_id: str = "") -> Attachment:
     content_type, encoding = mimetypes.guess_type(name)
     if content_type is None or encoding is not None or content_type.startswith(("message/", "multipart/")):
         content_type = "application/octet-stream"
-    return Attachment(name.replace("=?", "=_"), content_type, data, content_id)  # `email` would decode a name that holds an encoded word
+    return Attachment(name, content_type, size, open_file, content_id, "utf-8" if content_type.startswith("text/") and is_utf8() else "")
 
 
 def new_message_id(domain: str) -> str:
     """A Message-ID that no other message has (RFC 5322 section 3.6.4)."""
-    return f"<{secrets.token_hex(16)}@{domain.strip('[]')}>"
+    return f"<{os.urandom(16).hex()}@{domain.strip('[]')}>"
 
 
-def _content(draft: Draft) -> EmailMessage:
+def _content(draft: Draft) -> mime.Entity:
     """The MIME part of the message: text, HTML, pictures and attachments."""
-    message = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
-    text = draft.text
-    if draft.html and not text:
+    words = draft.text
+    if draft.html and not words:
         from smtpsetup.html_text import text_of  # only HTML mail without a text part needs it
 
-        text = text_of(draft.html)
-    message.set_content(_with_final_newline(text), cte=_text_encoding(text))
+        words = text_of(draft.html)
+    entity = mime.text("plain", words)
     if draft.html:
-        message.add_alternative(_with_final_newline(draft.html), subtype="html", cte=_text_encoding(draft.html))
-        html_part: EmailMessage = message.get_payload()[1]  # type: ignore[index,assignment]  # add_alternative has made it multipart
-        for file in draft.attachments:
-            if file.content_id:
-                main, sub = file.content_type.split("/", 1)
-                html_part.add_related(file.data, main, sub, cid=f"<{file.content_id}>", filename=file.name, disposition="inline")
-    for file in draft.attachments:
-        if not file.content_id:
-            main, sub = file.content_type.split("/", 1)
-            message.add_attachment(file.data, main, sub, filename=file.name)
-            if main == "text" and _is_utf8(file.data):
-                last: MIMEPart = list(message.iter_attachments())[-1]
-                last.set_param("charset", "utf-8")
-    return message
+        shown = [mime.text("html", draft.html), *(_file(file) for file in draft.attachments if file.content_id)]
+        entity = mime.multipart("alternative", [entity, mime.multipart("related", shown) if len(shown) > 1 else shown[0]])
+    attached = [_file(file) for file in draft.attachments if not file.content_id]
+    return mime.multipart("mixed", [entity, *attached]) if attached else entity
 
 
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text_encoding(text: str) -> str | None:
-    """Quoted-printable for text in a Latin script, which stays readable as it is, and for control characters; None lets `email` choose."""
-    if any(char < " " and char not in "\t\n\r" for char in text):
-        return "quoted-printable"
-    beyond_ascii = sum(not char.isascii() for char in text)
-    return "quoted-printable" if 0 < beyond_ascii * _MOST_BEYOND_ASCII < len(text) else None
-
-
-def _with_final_newline(text: str) -> str:
-    return text if text.endswith("\n") or not text else text + "\n"
+def _file(file: Attachment) -> mime.Entity:
+    return mime.file(file.content_type, file.name, file.open, file.size, charset=file.charset, content_id=file.content_id)

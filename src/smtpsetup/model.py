@@ -25,6 +25,30 @@ class Auth(StrEnum):
     NONE = "none"
 
 
+class Queue(StrEnum):
+    """When mail goes into the outbox instead of to the server at once."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class Log(StrEnum):
+    """Where each mail leaves a line."""
+
+    FILE = "file"
+    SYSLOG = "syslog"
+    NONE = "none"
+
+
+class AllowedFrom(StrEnum):
+    """Which sender addresses an account may use: its own, those of its domain, or any."""
+
+    ADDRESS = "address"
+    DOMAIN = "domain"
+    ANY = "any"
+
+
 class Status(StrEnum):
     """Whether a provider's SMTP can be used as it is."""
 

@@ -57,6 +57,13 @@ def config_file(chosen: str | None = None) -> Path:
     return Path(os.path.expanduser(named)) if named else Path(config_dir(), "config.toml")
 
 
+def system_config_file() -> Path:
+    """The configuration of the whole machine, for users who have none of their own."""
+    from pathlib import Path  # as above
+
+    return Path("/etc/smtpsetup/config.toml")
+
+
 def own_provider_tables() -> tuple[str, ...]:
     """The system's and the user's own rows of the provider table, the later file winning; none need exist."""
     own = os.path.join(config_dir(), "providers.toml")

@@ -143,6 +143,6 @@ def test_a_wording_lands_in_the_right_class(stage: str, code: str, provider: str
     number = int(reply[:3])
     raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\\n")]
     with socket.socket() as unused:
-        parsed = Wire(unused, "example.com", Deadline(1), None).as_reply(number, raw)
+        parsed = Wire(unused, Deadline(1), None).as_reply(number, raw)
     failure = Failure(Stage(stage), Kind.REPLY, Server("smtp.example.com", 587, Security.STARTTLS), parsed)
     assert error_code(failure, TABLE.by_id(provider) if provider else None) == code

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from smtpsetup.diagnosis import diagnose
 from smtpsetup.error_codes import ERROR_CODES
 from smtpsetup.failure import TransportError
+from smtpsetup.message import from_bytes
 from smtpsetup.model import Secret, Security, Server
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
@@ -128,6 +129,6 @@ def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data:
             with session:
                 session.open()
                 session.log_in("info@example.com", Secret(SECRET))
-                session.send(Envelope("info@example.com", ("info@example.com",)), b"Subject: x\r\n\r\nx\r\n")
+                session.send(Envelope("info@example.com", ("info@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n"))
         except TransportError as failed:
             assert_sound(diagnose(failed.failure, account_at(port, Security.NONE)))

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpsetup.compose import Draft, Mailbox, attachment, compose, new_message_id, parse_header, parse_mailboxes
+from smtpsetup.attachments import from_bytes as attachment
+from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SENDER = Mailbox("Mitt Företag AB", parse_mailboxes("info@mindomän.se")[0].add
 
 def composed(**parts: Any) -> tuple[bytes, EmailMessage]:
     draft = Draft(**{"sender": SENDER, "to": parse_mailboxes("Åsa Öberg <asa@example.com>"), **parts})
-    raw = compose(draft, now=NOW, message_id="<1@example.com>")
+    raw = b"".join(compose(draft, now=NOW, message_id="<1@example.com>").chunks())
     return raw, email.message_from_bytes(raw, policy=email.policy.default)
 
 
@@ -56,7 +57,7 @@ def test_headers_say_who_when_and_what() -> None:
 def test_bcc_is_in_the_envelope_and_nowhere_in_the_message() -> None:
     draft = Draft(SENDER, bcc=parse_mailboxes("hemlig@example.com"), text="x")
     assert draft.recipients == ("hemlig@example.com",)
-    raw = compose(draft, now=NOW, message_id="<1@example.com>")
+    raw = b"".join(compose(draft, now=NOW, message_id="<1@example.com>").chunks())
     assert b"hemlig" not in raw
     assert b"bcc" not in raw.lower()
 

@@ -20,6 +20,7 @@ COMMANDS = {  # name → (module, one line for the list); the lines stand here s
     "configure": ("configure", _("Set up an address: find the server, log in to prove it, save.")),
     "test": ("check", _("Send a real test mail, stage by stage.")),
     "send": ("send", _("Send a mail from a script.")),
+    "outbox": ("outbox", _("The mail that waits: list, show, send now, drop.")),
     "providers": ("providers", _("The provider table: list it, show a row, check your own rows.")),
     "accounts": ("accounts", _("List, show and remove what is configured.")),
     "login": ("login", _("Replace an account's saved password.")),

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from smtpsetup import addresses, credentials, paths, sent
+from smtpsetup import credentials, paths, sent
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, common_options, read_failed, tell
-from smtpsetup.compose import Draft, Mailbox, attachment, compose, new_message_id, parse_header, parse_mailboxes
-from smtpsetup.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.cli.state import State, common_options, tell
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth
-from smtpsetup.transport.submit import Envelope
-from smtpsetup.workflows.send import send
+from smtpsetup.model import Queue
+from smtpsetup.workflows.drafts import Parts, decoded, delivery_of, draft_of, text_in
+from smtpsetup.workflows.post import Policy, post
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
-    from smtpsetup.compose import Attachment
     from smtpsetup.providers import Provider
+    from smtpsetup.transport.submit import Delivery
 
 
 _MANY_RECIPIENTS = 10  # no provider allows fewer
@@ -33,7 +31,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What was typed on the command line."""
+    """What was typed on the command line about the message."""
 
     recipients: tuple[str, ...]
     to: tuple[str, ...]
@@ -48,6 +46,13 @@ class _Options:
     attach: tuple[str, ...]
     inline: tuple[str, ...]
     headers: tuple[str, ...]
+
+
+_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("recipients", "to", "cc", "bcc", "reply_to", "attach", "inline", "headers"), ()),
+    **dict.fromkeys(("body", "body_file", "html")),
+    "subject": "",
+}
 
 
 @click.command("send", help=_("Send a mail. The text comes from --body, --body-file or standard input; success is silent unless a person watches."))
@@ -68,38 +73,78 @@ class _Options:
 @click.option("--dry-run", is_flag=True, help=_("Print the message and send nothing."))
 @click.option(
     "--queue",
-    type=click.Choice(["never", "on-failure", "always"]),
-    default="never",
-    show_default=True,
-    help=_("Keep mail that cannot be sent now. This version has no outbox yet: every mail is sent at once or not at all."),
+    type=click.Choice([str(value) for value in Queue]),
+    help=_("Whether mail waits in the outbox: never, when it cannot be sent now (the default), or always."),
 )
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["resend", "hold"]),
+    help=_("What becomes of mail in the outbox that may have arrived: it is sent once more (the default), or held for you to decide."),
+)
+@click.option("--batch", metavar="FILE", help=_("Send many: one JSON object a line, with keys named as the options are; - for standard input."))
+@click.option("--merge", metavar="FILE", help=_("Send one mail for each row of a CSV file; $column in its texts, paths and addresses is filled in."))
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 50),
+    default=1,
+    metavar="N",
+    help=_("With --batch or --merge: connections side by side, where the provider allows it."),
+)
+@click.option(
+    "--rate",
+    metavar="N/s|N/m",
+    callback=lambda _ctx, _param, value: _seconds_between(value),
+    help=_("With --batch or --merge: at most so many mails a second or minute."),
+)
+@click.option("--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything."))
 @common_options
 @click.pass_obj
-def send_command(state: State, /, account: str | None, dry_run: bool, queue: str, **typed: Any) -> None:  # noqa: ANN401, FBT001  click's options, given a type at once
-    """Parse, compose, send, render."""
+def send_command(  # noqa: PLR0913  click passes its options by name
+    state: State,
+    /,
+    account: str | None,
+    dry_run: bool,  # noqa: FBT001  as above
+    queue: str | None,
+    on_unknown: str | None,
+    batch: str | None,
+    merge: str | None,
+    connections: int,
+    rate: float | None,
+    restart: bool,  # noqa: FBT001  as above
+    **typed: Any,  # noqa: ANN401  click's options, given a type at once
+) -> None:
+    """Parse, compose, send or keep, render."""
     options = _Options(**typed)
     chosen = state.config().account(account)
-    draft = _draft(chosen, options)
-    message_id = new_message_id(draft.sender.address.domain)
-    message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)
-    if dry_run:
-        _print_message(state, chosen, draft, message, message_id)
+    policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=on_unknown == "hold" if on_unknown else chosen.hold_unknown)
+    if batch is None and merge is None:
+        _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
         return
-    if queue != "never":
-        tell(_("This version has no outbox yet: the mail is sent now, and if that fails it is not kept."))
-    _warn_of_limits(state, chosen, draft, message)
-    secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
-    result = send(
-        chosen,
-        secret,
-        envelope=Envelope(draft.sender.address.wire, draft.recipients),
-        message=message,
-        message_id=message_id,
-        find_provider=lambda: _provider(state, chosen),
+    from smtpsetup.cli.batch import Many, send_many  # cron sends one at a time
+
+    if batch is not None and (merge is not None or options != _Options(**{**_NOTHING, "from_": options.from_})):
+        raise click.UsageError(_("--batch takes everything from its file: give no recipients, texts or --merge beside it."))
+    parts = Parts(from_=options.from_) if batch is not None else _parts(options)
+    send_many(state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run), parts)
+
+
+def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
+    if not (parts.to or parts.cc or parts.bcc):
+        raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
+    delivery = delivery_of(draft_of(account, parts))
+    if dry_run:
+        print_message(state, account, delivery)
+        return
+    _warn_of_limits(state, account, delivery)
+    result = post(
+        account,
+        delivery,
+        subject=parts.subject,
+        policy=policy,
+        read_secret=lambda: credentials.read(account, may_prompt=state.may_ask),
+        find_provider=lambda: provider_of(state, account),
         trace=state.trace(),
     )
-    if result.accepted:
-        sent.record(paths.state_dir(), chosen.name, len(result.accepted))
     if state.json:
         view = views.json.send_result(result)
         if result.error is None:
@@ -108,22 +153,24 @@ def send_command(state: State, /, account: str | None, dry_run: bool, queue: str
         result.error.result = view
     if result.error:
         raise result.error
-    if sys.stdout.isatty():
+    if result.outbox_id is not None:
+        views.outbox.queued(result)
+    elif sys.stdout.isatty():
         views.human.sent(result)
 
 
-def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes) -> None:
+def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:
     """Say so before the provider does, when a message breaks one of its limits; what is far below every limit need not be looked up."""
     messages, recipients = sent.last_day(paths.state_dir(), account.name)
-    if len(draft.recipients) < _MANY_RECIPIENTS and len(message) < _LARGE and recipients < _MANY_A_DAY:
+    here, size = len(delivery.envelope.recipients), delivery.message.size
+    if here < _MANY_RECIPIENTS and size < _LARGE and recipients < _MANY_A_DAY:
         return
-    row = _provider(state, account)
+    row = provider_of(state, account)
     if row is None:
         return
-    here = len(draft.recipients)
     for key, n, text in (
         ("recipients_per_message", here, _("Warning: the message has {n} recipients, but {provider} allows {limit}.")),
-        ("message_size_mb", -(-len(message) // _MEGABYTE), _("Warning: the message has {n} MB, but {provider} allows {limit}.")),
+        ("message_size_mb", -(-size // _MEGABYTE), _("Warning: the message has {n} MB, but {provider} allows {limit}.")),
         ("messages_per_day", messages + 1, _("Warning: this is message {n} in 24 hours, but {provider} allows {limit}.")),
         ("recipients_per_day", recipients + here, _("Warning: these are {n} recipients in 24 hours, but {provider} allows {limit}.")),
     ):
@@ -132,7 +179,7 @@ def _warn_of_limits(state: State, account: Account, draft: Draft, message: bytes
             tell(text.format(n=n, provider=row.name, limit=limit))
 
 
-def _provider(state: State, account: Account) -> Provider | None:
+def provider_of(state: State, account: Account) -> Provider | None:
     """Who runs the account's server, for a better explanation. A broken table of the person's own must not hide what became of the mail."""
     try:
         return state.provider(account)
@@ -140,36 +187,28 @@ def _provider(state: State, account: Account) -> Provider | None:
         return None
 
 
-def _draft(account: Account, options: _Options) -> Draft:
-    to = _mailboxes((*options.recipients, *options.to))
-    cc, bcc = _mailboxes(options.cc), _mailboxes(options.bcc)
-    if not (to or cc or bcc):
-        raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
-    return Draft(
-        sender=_sender(account, options.from_),
-        to=to,
-        cc=cc,
-        bcc=bcc,
-        reply_to=_mailboxes(options.reply_to),
-        subject=options.subject,
-        text=_text(options),
-        html=_read_text(options.html) if options.html else "",
-        attachments=tuple(_attachments(options)),
-        headers=tuple(parse_header(header) for header in options.headers),
+def _parts(options: _Options) -> Parts:
+    inline = []
+    for entry in options.inline:
+        content_id, equals, path = entry.partition("=")
+        if not (content_id and equals and path):
+            raise click.UsageError(_("--inline takes CID=FILE, for example logo=logo.png."))
+        if not options.html:
+            raise click.UsageError(_("--inline is for pictures in the HTML version: give --html, too."))
+        inline.append((content_id, path))
+    return Parts(
+        (*options.recipients, *options.to),
+        options.cc,
+        options.bcc,
+        options.reply_to,
+        options.from_,
+        options.subject,
+        _text(options),
+        text_in(options.html) if options.html else "",
+        options.attach,
+        tuple(inline),
+        options.headers,
     )
-
-
-def _mailboxes(texts: tuple[str, ...]) -> tuple[Mailbox, ...]:
-    return tuple(mailbox for text in texts for mailbox in parse_mailboxes(text))
-
-
-def _sender(account: Account, from_: str | None) -> Mailbox:
-    if from_ is None:
-        return Mailbox(account.from_name, addresses.parse(account.address))
-    found = parse_mailboxes(from_)
-    if len(found) != 1:
-        raise click.UsageError(_("--from takes one address."))
-    return Mailbox(found[0].name or account.from_name, found[0].address)
 
 
 def _text(options: _Options) -> str:
@@ -178,70 +217,46 @@ def _text(options: _Options) -> str:
     if options.body is not None:
         return options.body
     if options.body_file not in (None, "-"):
-        return _read_text(str(options.body_file))
+        return text_in(str(options.body_file))
     if options.html and options.body_file is None:
         return ""
     if sys.stdin.isatty():
         click.echo(_("Write the text; end it with Ctrl-D on a line of its own."), err=True)
-    return _decoded(sys.stdin.buffer.read(), _("standard input"))
+    return decoded(sys.stdin.buffer.read(), _("standard input"))
 
 
-def _read_text(path: str) -> str:
-    return _decoded(_read(path), path)
+def _seconds_between(rate: str | None) -> float | None:
+    """The pause between two mails of a rate such as 30/m. Raises click.BadParameter."""
+    if rate is None:
+        return None
+    number, _slash, unit = rate.partition("/")
+    seconds = {"s": 1.0, "m": 60.0}.get(unit.strip().lower())
+    if seconds is None or not number.strip().isdigit() or int(number) == 0:
+        raise click.BadParameter(_("Write a rate as 2/s or 30/m."))
+    return seconds / int(number)
 
 
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise read_failed(path, error) from error
-
-
-def _decoded(data: bytes, place: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SmtpsetupError(
-            "config.invalid",
-            _("The text from {place} is not UTF-8.").format(place=place),
-            hints=(_("Convert it: `iconv -f ISO-8859-1 -t UTF-8`. Or send it as an attachment: `--attach FILE`."),),
-            exit_code=EX_DATAERR,
-        ) from error
-
-
-def _attachments(options: _Options) -> list[Attachment]:
-    files = [attachment(path, _read(path)) for path in options.attach]
-    for entry in options.inline:
-        content_id, equals, path = entry.partition("=")
-        if not (content_id and equals and path):
-            raise click.UsageError(_("--inline takes CID=FILE, for example logo=logo.png."))
-        if not options.html:
-            raise click.UsageError(_("--inline is for pictures in the HTML version: give --html, too."))
-        files.append(attachment(path, _read(path), content_id=content_id))
-    return files
-
-
-def _print_message(state: State, account: Account, draft: Draft, message: bytes, message_id: str) -> None:
+def print_message(state: State, account: Account, delivery: Delivery) -> None:
     """What --dry-run shows: the message as it would go over the wire, and to whom."""
+    message = b"".join(delivery.message.chunks())
     if state.json:
         state.write_json(
             {
                 "account": account.name,
-                "message_id": message_id,
+                "message_id": delivery.message_id,
                 "accepted": [],
                 "refused": [],
                 "queued": False,
                 "outbox_id": None,
                 "reply": None,
                 "message": message.decode("utf-8"),
-                "recipients": list(draft.recipients),
+                "recipients": list(delivery.envelope.recipients),
             }
         )
         return
-    recipients = ", ".join(draft.recipients)
+    recipients = ", ".join(delivery.envelope.recipients)
     click.echo(
-        _("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=draft.sender.address.wire, recipients=recipients), err=True
+        _("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=delivery.envelope.sender, recipients=recipients), err=True
     )
     sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
     sys.stdout.flush()

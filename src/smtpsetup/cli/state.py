@@ -14,7 +14,6 @@ import click
 from smtpsetup import paths
 from smtpsetup.candidates import is_loopback
 from smtpsetup.cli import views
-from smtpsetup.errors import EX_IOERR
 from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
@@ -53,7 +52,9 @@ class State:
         """The configuration, loaded."""
         from smtpsetup import accounts  # identify needs no accounts
 
-        return accounts.load(self.config_file)
+        if self.config_option or os.environ.get("SMTPSETUP_CONFIG"):
+            return accounts.load(self.config_file)
+        return accounts.load_with_system(self.config_file, paths.system_config_file())
 
     def table(self) -> Table:
         """The provider table as it is true today."""
@@ -112,17 +113,3 @@ def common_options(command: _Command) -> _Command:
     ):
         command = click.option(*flags, is_flag=True, expose_value=False, is_eager=True, callback=keep(name), help=text)(command)
     return command
-
-
-def read_failed(path: str, error: OSError) -> SmtpsetupError:
-    """An input file that is missing or cannot be read: exit code 66 (CONTRACT section 4), a failing disk 74."""
-    import errno  # only when something failed
-
-    from smtpsetup.errors import EX_NOINPUT, SmtpsetupError
-
-    return SmtpsetupError(
-        "config.invalid",
-        _("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror or error),
-        hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=path),),
-        exit_code=EX_IOERR if error.errno == errno.EIO else EX_NOINPUT,
-    )

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from smtpsetup.candidates import InvalidHostError, checked_host
-from smtpsetup.cli.state import read_failed
 from smtpsetup.i18n import gettext as _
+from smtpsetup.workflows.drafts import read_failed
 
 
 class PortType(click.IntRange):

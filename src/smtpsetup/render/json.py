@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.failure import Reply
     from smtpsetup.model import Server
+    from smtpsetup.outbox import Mail
     from smtpsetup.providers import Provider
     from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
@@ -31,8 +32,11 @@ def document(command: str, result: object | None, error: SmtpsetupError | None =
         content["error"] = _error(error)
     if result is not None:
         content["result"] = result
-    text = json.dumps(content, ensure_ascii=not _is_utf8(sys.stdout.encoding))
-    # what a terminal could obey, wherever it came from, as JSON's own escapes
+    return safe(json.dumps(content, ensure_ascii=not _is_utf8(sys.stdout.encoding)))
+
+
+def safe(text: str) -> str:
+    """A JSON text with what a terminal could obey, wherever it came from, as JSON's own escapes."""
     return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -225,10 +229,39 @@ def send_result(result: SendResult) -> dict[str, object]:
             {"address": entry.address, "code": entry.error.code, "reply": reply(entry.error.failure.reply if entry.error.failure else None)}
             for entry in result.refused
         ],
-        "queued": False,
-        "outbox_id": None,
+        "queued": result.outbox_id is not None,
+        "outbox_id": result.outbox_id,
         "reply": reply(result.reply),
     }
+
+
+def batch_line(result: SendResult, place: dict[str, object]) -> str:
+    """One line of `send --batch --json`: the `send` result, where it stood in the batch, and what went wrong."""
+    view = {**send_result(result), **place, "ok": result.error is None, "error": _error(result.error) if result.error else None}
+    return safe(json.dumps(view, ensure_ascii=not _is_utf8(sys.stdout.encoding)))
+
+
+def outbox_mail(mail: Mail) -> dict[str, object]:
+    """A mail of `outbox list`."""
+    return {
+        "outbox_id": mail.id,
+        "account": mail.account,
+        "message_id": mail.message_id,
+        "recipients": list(mail.recipients),
+        "subject": mail.subject,
+        "state": str(mail.state),
+        "attempts": mail.attempts,
+        "next_attempt": None if mail.next_attempt is None else moment(mail.next_attempt),
+        "last_reply": mail.last_reply or None,
+        "queued_at": moment(mail.queued_at),
+    }
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970 as ISO 8601 in UTC."""
+    import datetime  # most documents hold no time
+
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def sandbox(facts: SandboxFacts) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""Talking SMTP in stages; the only floor that imports smtplib."""
+"""Talking SMTP in stages."""

@@ -31,8 +31,7 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
     if mechanism == "PLAIN":
         wire.put_secret(f"AUTH PLAIN {_encoded(plain.encode())}", "AUTH PLAIN ***")
         return _final(wire)
-    wire.putcmd("AUTH", mechanism)
-    reply = wire.reply()
+    reply = wire.command(f"AUTH {mechanism}")
     if reply.code != _CONTINUE:
         return reply
     if mechanism == "CRAM-MD5":

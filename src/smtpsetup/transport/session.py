@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Self
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
 from smtpsetup.model import Security, Server, Stage, StageStatus
 from smtpsetup.transport import dial, sasl, tls
-from smtpsetup.transport.submit import Envelope, Outcome, submit
+from smtpsetup.transport.dial import Deadline
+from smtpsetup.transport.submit import Delivery, Envelope, Outcome, seconds_for, submit
 from smtpsetup.transport.wire import Wire, WireError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
+    from smtpsetup.message import Message
     from smtpsetup.model import Secret
-    from smtpsetup.transport.dial import Deadline, LookUp
+    from smtpsetup.transport.dial import LookUp
     from smtpsetup.transport.tls import TlsFacts, TlsPolicy
 
 _CONNECT_SECONDS = 20.0
@@ -59,11 +61,13 @@ class Session:
         look_up: LookUp | None = None,
     ) -> None:
         self.server = server
-        self.tls_facts: TlsFacts | None = None
+        self._tls_facts: TlsFacts | None = None
         self.greeting: Reply | None = None
         self._ehlo_name = ehlo_name
         self._deadline = deadline
         self._policy = policy
+        self._is_watched = on_stage is not None
+        self._is_secured = False
         self._on_stage = on_stage or (lambda _result: None)
         self._trace = trace
         self._look_up = look_up
@@ -89,6 +93,11 @@ class Session:
         return self._wire
 
     @property
+    def tls_facts(self) -> TlsFacts | None:
+        """What the connection's TLS rests on, for a session whose stages somebody watches."""
+        return self._tls_facts
+
+    @property
     def is_open(self) -> bool:
         """Whether the server has been reached, so that there is something to know about it."""
         return self._wire is not None
@@ -96,7 +105,7 @@ class Session:
     @property
     def capabilities(self) -> dict[str, str]:
         """What the server said it can do, by EHLO keyword in upper case."""
-        return {keyword.upper(): str(value) for keyword, value in self.wire.esmtp_features.items()}
+        return dict(self.wire.extensions)
 
     @property
     def certificate(self) -> bytes | None:
@@ -108,7 +117,7 @@ class Session:
     @property
     def mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that the server offers, by names that can be ones (RFC 4422 section 3.1)."""
-        offered = self.wire.esmtp_features.get("auth", "").upper().split()
+        offered = self.wire.extensions.get("AUTH", "").upper().split()
         return tuple(dict.fromkeys(name for name in offered if re.fullmatch("[A-Z0-9_-]{1,20}", name)))
 
     def open(self) -> None:
@@ -121,7 +130,7 @@ class Session:
             self._note = str(self._sock.getpeername()[0])
         if self.server.security is Security.TLS:
             self._secure()
-        self._wire = Wire(self._sock, self._ehlo_name, self._deadline, self._trace)
+        self._wire = Wire(self._sock, self._deadline, self._trace)
         with self._stage(Stage.GREETING):
             self.greeting = self._reply = self._greeting()
             if self._reply.code != _READY:
@@ -135,7 +144,7 @@ class Session:
         if not self._policy.proves_the_name:
             raise RuntimeError("a session that believes every certificate does not log in")
         with self._stage(Stage.AUTH):
-            if self.tls_facts is None and not self._is_local():
+            if not self._is_secured and not self._is_local():
                 raise self._failed(Stage.AUTH, Kind.UNPROTECTED)
             offered = self.mechanisms
             if not offered:
@@ -148,9 +157,24 @@ class Session:
             if self._reply.code != _LOGGED_IN:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 
-    def send(self, envelope: Envelope, message: bytes) -> Outcome:
-        """Hand over one message; who was accepted and who was refused. Raises TransportError when nobody was."""
-        return submit(self.wire, self.server, envelope, message, self._report)
+    def send(self, envelope: Envelope, message: Message, *, lockstep: bool = False) -> Outcome:
+        """Hand over one message; who was accepted and who was refused. In `lockstep` every command waits for its reply.
+
+        Raises TransportError when nobody was accepted, SmtpsetupError when the message cannot be read.
+        """
+        delivery = Delivery(envelope, message)
+        outcome = next(
+            submit(self.wire, self.server, iter((delivery,)), self._report, deadline_for=lambda _message: self._deadline, lockstep=lockstep)
+        )
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return outcome
+
+    def send_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
+        """Hand over messages as they come, each with a deadline of its own; see `submit`."""
+        return submit(
+            self.wire, self.server, deliveries, self._report, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
+        )
 
     def quit(self) -> None:
         """Say goodbye. The mail is accepted by now, so a fault here is a warning, never a failure."""
@@ -181,8 +205,11 @@ class Session:
             sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
             secured: ssl.SSLSocket = tls.secure(sock, self.server.host, self._policy)
             self._sock = secured
-            self.tls_facts = tls.facts(secured)
-            self._note = f"{self.tls_facts.version}, {self.tls_facts.cipher}"
+            self._is_secured = True
+            cipher = secured.cipher()
+            self._note = f"{secured.version()}, {cipher[0] if cipher else ''}"
+            if self._is_watched:
+                self._tls_facts = tls.facts(secured)
 
     def _greeting(self) -> Reply:
         wire = self.wire
@@ -220,9 +247,8 @@ class Session:
 
     def _ehlo(self) -> None:
         with self._stage(Stage.EHLO):
-            code, words = self.wire.ehlo(self._ehlo_name)
-            self._reply = self.wire.as_reply(code, words.split(b"\n"))
-            if code != _OK:
+            self._reply = self.wire.ehlo(self._ehlo_name)
+            if self._reply.code != _OK:
                 raise self._refused(Stage.EHLO, self._reply)
             self._note = ", ".join(sorted(self.capabilities))
 

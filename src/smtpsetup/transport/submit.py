@@ -1,4 +1,8 @@
-"""Handing one message over: envelope, size, message, and who was accepted (RFC 5321 section 3.3)."""
+"""Handing messages over: envelope, size, message, and who was accepted (RFC 5321 section 3.3), one after the other on one connection.
+
+Where the server offers PIPELINING (RFC 2920) an envelope goes out in one piece, and the next message's envelope right behind the dot of the one
+before it, so that a message costs one round trip.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.errors import InterruptedAfterTheDotError
+from smtpsetup.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.failure import Failure, Kind, Refused, Reply, TransportError
+from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Stage, StageStatus
 from smtpsetup.transport.wire import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from smtpsetup.message import Message
     from smtpsetup.model import Server
+    from smtpsetup.transport.dial import Deadline
     from smtpsetup.transport.wire import Wire
 
     StageReport = Callable[[Stage, float, str, Reply | None, StageStatus], None]
@@ -25,7 +32,11 @@ _GO_AHEAD = 354
 _CLOSING = 421
 _LAST_WORDS_SECONDS = 2.0
 _LINE_LIMIT = 998  # bytes without CRLF, RFC 5321 section 4.5.3.1.6
-_CHUNK = 65536  # bytes
+_CHUNK = 65_536  # bytes
+_WINDOW = 50  # commands without a reply between them, so that neither side's buffers fill up (RFC 2920 section 3.1)
+_REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
+_SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
+AFTER_THE_DOT = "after the final dot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,17 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message on its way. `before_dot` is called just before the server can accept it; `key` is whatever the caller knows it by."""
+
+    envelope: Envelope
+    message: Message
+    message_id: str = ""
+    key: object = None
+    before_dot: Callable[[], object] = bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Who was accepted, who was refused, and the server's reply to the message."""
 
@@ -45,109 +67,242 @@ class Outcome:
     reply: Reply
 
 
-def submit(wire: Wire, server: Server, envelope: Envelope, message: bytes, report: StageReport) -> Outcome:
-    """Send `message` (CRLF line ends) to the recipients. Raises TransportError when not one recipient got it."""
-    started = time.monotonic()
-    stage = Stage.MAIL
-    refused: list[Refused] = []
-    try:
-        reply = wire.command("MAIL", f"FROM:<{envelope.sender}>{_mail_parameters(wire, server, envelope, message)}")
-        _require(reply, _ACCEPTED, stage, server)
-        report(stage, started, envelope.sender, reply, StageStatus.OK)
-        started, stage = time.monotonic(), Stage.RCPT
-        accepted = _recipients(wire, server, envelope.recipients, refused)
-        status = StageStatus.WARNING if refused else StageStatus.OK
-        report(stage, started, ", ".join(accepted), refused[0].failure.reply if refused else None, status)
-        started, stage = time.monotonic(), Stage.DATA
-        reply = _data(wire, server, message)
-        report(stage, started, f"{len(message)} bytes", reply, StageStatus.OK)
-    except (TransportError, OSError, WireError) as error:
-        failure = error.failure if isinstance(error, TransportError) else _lost(error, stage, server)
-        report(failure.stage, started, failure.detail, failure.reply, StageStatus.FAILED)
-        raise TransportError(failure, tuple(refused)) from error
-    return Outcome(tuple(accepted), tuple(refused), reply)
+def seconds_for(message: Message) -> float:
+    """How long handing over a message may take."""
+    return _REPLY_SECONDS + _SECONDS_PER_MEGABYTE * message.size / 1_000_000
 
 
-def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: bytes) -> str:
+def submit(  # noqa: PLR0913  what handing over depends on
+    wire: Wire,
+    server: Server,
+    deliveries: Iterator[Delivery],
+    report: StageReport,
+    *,
+    deadline_for: Callable[[Message], Deadline],
+    lockstep: bool = False,
+) -> Iterator[Outcome | TransportError]:
+    """Send messages; what became of each, in order: a TransportError for one that nobody got while the connection goes on.
+
+    The next delivery is taken while one is sent, unless in `lockstep`, where every command waits for its reply. Raises TransportError when the
+    connection cannot go on: it concerns the first delivery that was taken and has no outcome; one more may have been taken and was not sent.
+    Raises SmtpsetupError for a message that cannot be read; then the connection must be closed.
+    """
+    window = 1 if lockstep or "PIPELINING" not in wire.extensions else _WINDOW
+    is_reset_needed = False
+    current = _begun(wire, server, report, next(deliveries, None), window)
+    while current is not None:
+        wire.deadline = deadline_for(current.delivery.message)
+        following = None
+        outcome: Outcome | TransportError | None = current.negotiate(reset_first=is_reset_needed)
+        is_reset_needed = outcome is not None
+        if outcome is None:
+            following = None if lockstep else _begun(wire, server, report, next(deliveries, None), window)
+            outcome = current.hand_over(following if window > 1 else None)
+        yield outcome
+        current = following or _begun(wire, server, report, next(deliveries, None), window)
+
+
+def _begun(wire: Wire, server: Server, report: StageReport, delivery: Delivery | None, window: int) -> _Exchange | None:
+    return None if delivery is None else _Exchange(wire, server, report, delivery, window)
+
+
+class _Exchange:
+    """One message's envelope and content, and the replies to them."""
+
+    def __init__(self, wire: Wire, server: Server, report: StageReport, delivery: Delivery, window: int) -> None:
+        self.delivery = delivery
+        self._wire = wire
+        self._server = server
+        self._report = report
+        self._window = window
+        self._commands: list[str] = []
+        self._put = 0
+        self._answered = 0
+        self._accepted: list[str] = []
+        self._refused: list[Refused] = []
+        self._stage = Stage.MAIL
+        self._started = 0.0
+
+    def negotiate(self, *, reset_first: bool) -> TransportError | None:
+        """Agree on the envelope; why nobody will get the message, or None. Raises TransportError when the connection cannot go on."""
+        self._started = time.monotonic()
+        try:
+            if not self._commands:
+                self._commands = [*(["RSET"] if reset_first else []), *self._envelope()]
+            if self._commands[0] == "RSET":
+                self._reply()
+            self._agree()
+        except (TransportError, OSError, WireError) as error:
+            failed = self._failed(error)
+            reply = failed.failure.reply
+            if isinstance(error, TransportError) and not (reply and reply.code == _CLOSING):
+                return failed
+            raise failed from error
+        return None
+
+    def hand_over(self, following: _Exchange | None) -> Outcome | TransportError:
+        """Send the content, and the envelope of the message `following` it; what the server said. Raises TransportError as `negotiate`."""
+        self._started, self._stage = time.monotonic(), Stage.DATA
+        try:
+            reply = self._content(following)
+            _require(reply, _ACCEPTED, Stage.DATA, self._server)
+        except (TransportError, OSError, WireError) as error:
+            failed = self._failed(error)
+            told = failed.failure.reply
+            if isinstance(error, TransportError) and told and told.code != _CLOSING:
+                return failed
+            raise failed from error
+        self._report(Stage.DATA, self._started, f"{self.delivery.message.size} bytes", reply, StageStatus.OK)
+        return Outcome(tuple(self._accepted), tuple(self._refused), reply)
+
+    def _envelope(self) -> list[str]:
+        envelope, message = self.delivery.envelope, self.delivery.message
+        if any(len(line) > _LINE_LIMIT for line in message.header.split(b"\r\n")):
+            raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, self._server))
+        parameters = _mail_parameters(self._wire, self._server, envelope, message)
+        recipients = (f"RCPT TO:<{recipient}>" for recipient in envelope.recipients)
+        return [f"MAIL FROM:<{envelope.sender}>{parameters}", *recipients, "DATA"]
+
+    def _ahead(self) -> None:
+        """Send the envelope before the message in front has its reply. What is wrong with it is told when its turn comes."""
+        try:
+            self._commands = self._envelope()
+        except TransportError:
+            return
+        self._put_window()
+
+    def _put_window(self) -> None:
+        commands = self._commands[self._put : self._put + self._window]
+        self._put += len(commands)
+        self._wire.put(commands)
+
+    def _reply(self) -> Reply:
+        """The reply to the next command, which is sent now if it was not."""
+        if self._answered == self._put:
+            self._put_window()
+        self._answered += 1
+        return self._wire.reply()
+
+    def _agree(self) -> None:
+        envelope = self.delivery.envelope
+        reply = self._reply()
+        if reply.code not in _ACCEPTED:
+            self._take_back()
+            _require(reply, _ACCEPTED, self._stage, self._server)
+        self._report(self._stage, self._started, envelope.sender, reply, StageStatus.OK)
+        self._started, self._stage = time.monotonic(), Stage.RCPT
+        for recipient in envelope.recipients:
+            self._ask_for(recipient)
+        if not self._accepted:
+            self._take_back()
+            # one that may pass is told first: then trying again is right
+            raise TransportError(next((entry.failure for entry in self._refused if _may_pass(entry)), self._refused[0].failure))
+        status = StageStatus.WARNING if self._refused else StageStatus.OK
+        self._report(self._stage, self._started, ", ".join(self._accepted), self._refused[0].failure.reply if self._refused else None, status)
+        self._started, self._stage = time.monotonic(), Stage.DATA
+        _require(self._reply(), (_GO_AHEAD,), Stage.DATA, self._server)
+
+    def _ask_for(self, recipient: str) -> None:
+        reply = self._reply()
+        if reply.code in _ACCEPTED:
+            self._accepted.append(recipient)
+            return
+        failure = Failure(Stage.RCPT, Kind.REPLY, self._server, reply)
+        self._refused.append(Refused(recipient, failure))
+        if reply.code == _CLOSING:
+            raise TransportError(failure)
+
+    def _take_back(self) -> None:
+        """Read what was still to be answered; a server that wants the content of a message without recipients gets an empty one (RFC 2920 section 3.1)."""
+        while self._answered < self._put:
+            is_data = self._answered == len(self._commands) - 1
+            reply = self._reply()
+            if is_data and reply.code == _GO_AHEAD:
+                self._wire.command(".")
+
+    def _content(self, following: _Exchange | None) -> Reply:
+        held = b""
+        for piece in _stuffed(self.delivery.message):
+            if len(held) + len(piece) <= _CHUNK:
+                held += piece
+                continue
+            try:
+                self._wire.send(held)
+            except (OSError, WireError) as error:
+                self._told_in_time()
+                raise WireError(Kind.CLOSED) from error
+            held = piece
+        self.delivery.before_dot()
+        try:
+            self._wire.send(held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n"))
+            if following:
+                following._ahead()  # noqa: SLF001  another of the same class
+            return self._wire.reply()
+        except KeyboardInterrupt as error:
+            raise InterruptedAfterTheDotError from error
+        except (OSError, WireError) as error:
+            raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail=AFTER_THE_DOT)) from error
+
+    def _told_in_time(self) -> None:
+        """Raise TransportError with what a server said before it hung up in the middle of the message, if it said anything."""
+        try:
+            self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)
+            reply = self._wire.reply()
+        except (OSError, WireError):
+            return
+        raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
+
+    def _failed(self, error: TransportError | OSError | WireError) -> TransportError:
+        failure = error.failure if isinstance(error, TransportError) else _lost(error, self._stage, self._server)
+        self._report(failure.stage, self._started, failure.detail, failure.reply, StageStatus.FAILED)
+        return TransportError(failure, tuple(self._refused))
+
+
+def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: Message) -> str:
     """SIZE (RFC 1870), BODY=8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531), each only where it is needed and offered."""
     parameters = ""
-    if wire.has_extn("size"):
-        limit = wire.esmtp_features["size"].strip()
-        if re.fullmatch("[0-9]{1,18}", limit) and 0 < int(limit) < len(message):
-            raise TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, server, detail=f"{len(message)} > {limit}"))
-        parameters += f" SIZE={len(message)}"
-    header = message.partition(b"\r\n\r\n")[0]
-    needs_utf8 = not (all(address.isascii() for address in (envelope.sender, *envelope.recipients)) and header.isascii())
-    if needs_utf8 and not wire.has_extn("smtputf8"):
+    if "SIZE" in wire.extensions:
+        limit = wire.extensions["SIZE"]
+        if re.fullmatch("[0-9]{1,18}", limit) and 0 < int(limit) < message.size:
+            raise TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, server, detail=f"{message.size} > {limit}"))
+        parameters += f" SIZE={message.size}"
+    needs_utf8 = not (all(address.isascii() for address in (envelope.sender, *envelope.recipients)) and message.header.isascii())
+    if needs_utf8 and "SMTPUTF8" not in wire.extensions:
         raise TransportError(Failure(Stage.MAIL, Kind.SMTPUTF8_NOT_OFFERED, server))
-    if wire.has_extn("8bitmime") and not message.isascii():
+    if "8BITMIME" in wire.extensions and not (message.is_ascii and message.header.isascii()):
         parameters += " BODY=8BITMIME"
     return parameters + (" SMTPUTF8" if needs_utf8 else "")
 
 
-def _recipients(wire: Wire, server: Server, recipients: tuple[str, ...], refused: list[Refused]) -> list[str]:
-    """Who was accepted; the others are added to `refused`. Raises TransportError when nobody was, or when the server gives up (421)."""
-    accepted: list[str] = []
-    for recipient in recipients:
-        reply = wire.command("RCPT", f"TO:<{recipient}>")
-        if reply.code in _ACCEPTED:
-            accepted.append(recipient)
-            continue
-        failure = Failure(Stage.RCPT, Kind.REPLY, server, reply)
-        refused.append(Refused(recipient, failure))
-        if reply.code == _CLOSING:
-            raise TransportError(failure)
-    if not accepted:
-        # one that may pass is told first: then trying again is right
-        raise TransportError(next((entry.failure for entry in refused if _may_pass(entry)), refused[0].failure))
-    return accepted
+def _stuffed(message: Message) -> Iterator[bytes]:
+    """The message with a second dot before each line that starts with one (RFC 5321 section 4.5.2)."""
+    is_line_start = True
+    for chunk in _readable(message.chunks()):
+        piece = chunk.replace(b"\n.", b"\n..")
+        yield b"." + piece if is_line_start and piece.startswith(b".") else piece
+        is_line_start = chunk.endswith(b"\n") if chunk else is_line_start
+
+
+def _readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks; a file behind them that cannot be read is told apart from a connection that is lost."""
+    try:
+        yield from chunks
+    except OSError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=error.strerror),
+            hints=(_("The mail was not sent. Send it again."),),
+            exit_code=EX_IOERR,
+        ) from error
 
 
 def _may_pass(entry: Refused) -> bool:
     return entry.failure.reply is not None and entry.failure.reply.is_temporary
 
 
-def _data(wire: Wire, server: Server, message: bytes) -> Reply:
-    if any(len(line) > _LINE_LIMIT for line in message.split(b"\r\n")):
-        raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, server))
-    _require(wire.command("DATA"), (_GO_AHEAD,), Stage.DATA, server)
-    payload = re.sub(rb"(?m)^\.", b"..", message)
-    payload += b"" if payload.endswith(b"\r\n") else b"\r\n"
-    payload += b".\r\n"
-    last = (len(payload) - 1) // _CHUNK * _CHUNK
-    try:
-        for start in range(0, last, _CHUNK):
-            wire.send(payload[start : start + _CHUNK])
-    except OSError as error:
-        _told_in_time(wire, server)
-        raise WireError(Kind.CLOSED) from error
-    try:
-        wire.send(payload[last:])
-        reply = wire.reply()
-    except KeyboardInterrupt as error:
-        raise InterruptedAfterTheDotError from error
-    except (OSError, WireError) as error:
-        raise TransportError(Failure(Stage.DATA, Kind.CLOSED, server, detail=AFTER_THE_DOT)) from error
-    _require(reply, _ACCEPTED, Stage.DATA, server)
-    return reply
-
-
-def _told_in_time(wire: Wire, server: Server) -> None:
-    """Raise TransportError with what a server said before it hung up in the middle of the message, if it said anything."""
-    try:
-        wire.deadline = wire.deadline.at_most(_LAST_WORDS_SECONDS)
-        reply = wire.reply()
-    except (OSError, WireError):
-        return
-    raise TransportError(Failure(Stage.DATA, Kind.REPLY, server, reply))
-
-
 def _require(reply: Reply, codes: tuple[int, ...], stage: Stage, server: Server) -> None:
     if reply.code not in codes:
         raise TransportError(Failure(stage, Kind.REPLY, server, reply))
-
-
-AFTER_THE_DOT = "after the final dot"
 
 
 def _lost(error: OSError | WireError, stage: Stage, server: Server) -> Failure:

@@ -1,9 +1,12 @@
-"""SMTP's lines on a socket: bounded in time and size, secrets masked, every reply clean. Over smtplib, with its faults mended."""
+"""SMTP's lines on a socket: bounded in time and size, secrets masked, every reply clean.
+
+Not on smtplib: it waits for each byte anew, believes endless replies, encodes in ASCII and cannot pipeline, so that all of it would be replaced, and
+importing it would be a quarter of a `send` from cron (bench/sending.py).
+"""
 
 from __future__ import annotations
 
 import re
-import smtplib
 from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind, Reply
@@ -12,7 +15,7 @@ from smtpsetup.transport.masks import Masks
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from smtpsetup.transport.dial import Deadline
 
@@ -21,6 +24,7 @@ _REPLY_LIMIT = 65536  # bytes of one reply over all its lines
 _CHUNK = 65536
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+_EXTENSION = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =](.*))?$", re.DOTALL)
 _SHOWN = 200  # characters of a line that is no reply
 
 
@@ -33,16 +37,12 @@ class WireError(Exception):
         self.detail = detail
 
 
-class Wire(smtplib.SMTP):
-    """smtplib's commands over a socket that this program opened.
+class Wire:
+    """Commands out and replies in, over a socket that somebody else opened. Every wait ends at the deadline; text is UTF-8."""
 
-    smtplib would wait for each byte anew, believe endless replies, encode in ASCII and ask the resolver for this machine's name; here every wait
-    ends at the deadline, replies are bounded and text is UTF-8.
-    """
-
-    def __init__(self, sock: socket.socket, ehlo_name: str, deadline: Deadline, trace: Callable[[str], None] | None) -> None:
-        super().__init__(local_hostname=ehlo_name)
-        self.sock = sock
+    def __init__(self, sock: socket.socket, deadline: Deadline, trace: Callable[[str], None] | None) -> None:
+        self.sock: socket.socket | None = sock
+        self.extensions: dict[str, str] = {}
         self._deadline = deadline
         self._trace = trace or (lambda _line: None)
         self._buffer = b""
@@ -64,47 +64,54 @@ class Wire(smtplib.SMTP):
     def upgrade(self, sock: socket.socket) -> None:
         """Go on over `sock`, TLS by now, forgetting what was said in the clear (RFC 3207 section 4.2)."""
         self.sock = sock
-        self.esmtp_features = {}
-        self.does_esmtp = False
-        self.ehlo_resp = None
-        self.helo_resp = None
+        self.extensions = {}
 
     @property
     def unread(self) -> bytes:
         """Bytes that came behind the last reply."""
         return self._buffer
 
-    def send(self, s: object) -> None:
-        """Send text or bytes within the deadline."""
-        data = s.encode() if isinstance(s, str) else s
+    def ehlo(self, name: str) -> Reply:
+        """Greet (RFC 5321 section 4.1.1.1); `extensions` holds what the server offers then, each keyword in upper case with its parameters."""
+        self.put([f"EHLO {name}"])
+        code, lines = self._read_reply()
+        self.extensions = {}
+        for line in lines[1:]:
+            match = _EXTENSION.match(line.decode("utf-8", "replace"))
+            if match:
+                keyword, parameters = match[1].upper(), (match[2] or "").strip()
+                self.extensions[keyword] = f"{self.extensions.get(keyword, '')} {parameters}".strip()  # old servers say AUTH= beside AUTH
+        return self.as_reply(code, lines)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes within the deadline."""
         if not self.sock:
             raise WireError(Kind.CLOSED)
         self.sock.settimeout(self._deadline.remaining())
-        self.sock.sendall(data)  # type: ignore[arg-type]  # smtplib passes str or a buffer
+        self.sock.sendall(data)
 
-    def putcmd(self, cmd: str, args: str = "") -> None:
-        """Send a command line, traced. Raises ValueError for a line break inside it."""
-        self._trace("> " + plain_text(self._masks.applied(f"{cmd} {args}".rstrip())))
-        super().putcmd(cmd, args)
+    def put(self, commands: Sequence[str]) -> None:
+        """Send command lines in one go, traced. Raises ValueError for a line break inside one."""
+        for command in commands:
+            if "\r" in command or "\n" in command:
+                message = "a line break inside a command"
+                raise ValueError(message)
+            self._trace("> " + plain_text(self._masks.applied(command)))
+        self.send("".join(f"{command}\r\n" for command in commands).encode())
 
     def put_secret(self, line: str, shown: str) -> None:
         """Send a line that holds a secret; `shown` is what the trace says instead."""
         self._trace("> " + shown)
-        self.send(line + smtplib.CRLF)
-
-    def getreply(self) -> tuple[int, bytes]:
-        """The next reply as smtplib wants it."""
-        code, lines = self._read_reply()
-        return code, b"\n".join(lines)
+        self.send(f"{line}\r\n".encode())
 
     def reply(self) -> Reply:
         """The next reply (RFC 5321 section 4.2). Raises WireError, or OSError for the socket's own troubles."""
         code, lines = self._read_reply()
         return self.as_reply(code, lines)
 
-    def command(self, cmd: str, args: str = "") -> Reply:
+    def command(self, command: str) -> Reply:
         """Send a command and wait for its reply."""
-        self.putcmd(cmd, args)
+        self.put([command])
         return self.reply()
 
     def as_reply(self, code: int, lines: list[bytes]) -> Reply:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.diagnosis import diagnose
 from smtpsetup.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
+from smtpsetup.transport.submit import seconds_for
 from smtpsetup.workflows.connection import session_for
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from smtpsetup.failure import Refused, Reply
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
-    from smtpsetup.transport.submit import Envelope
+    from smtpsetup.transport.submit import Delivery, Outcome
 
-_DEADLINE_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
-_SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
+_OPENING_SECONDS = 120.0  # for everything before the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class RefusedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """Who got the message. `error` is None when everyone did."""
+    """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there."""
 
     account: str
     message_id: str
@@ -43,39 +42,50 @@ class SendResult:
     refused: tuple[RefusedRecipient, ...]
     reply: Reply | None
     error: SmtpsetupError | None
+    outbox_id: int | None = None
 
 
-def send(  # noqa: PLR0913  what sending depends on, all keywords
+def send(
     account: Account,
     secret: Secret | None,
+    delivery: Delivery,
     *,
-    envelope: Envelope,
-    message: bytes,
-    message_id: str,
     find_provider: Callable[[], Provider | None],
     trace: Callable[[str], None] | None = None,
 ) -> SendResult:
     """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
-    seconds = _DEADLINE_SECONDS + _SECONDS_PER_MEGABYTE * len(message) / 1_000_000
     try:
-        with session_for(account, seconds=seconds, trace=trace) as session:
+        with session_for(account, seconds=_OPENING_SECONDS + seconds_for(delivery.message), trace=trace) as session:
             session.open()
             if account.auth is not Auth.NONE and secret is not None:
                 session.log_in(account.username, secret)
-            outcome = session.send(envelope, message)
-    except TransportError as failed:
-        provider = find_provider()
-        error = diagnose(failed.failure, account, provider)
-        refused = _explained(failed.refused, account, provider)
-        if len(refused) == len(envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
-            error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
-        return SendResult(account.name, message_id, (), refused, failed.failure.reply, error)
+            outcome = session.send(delivery.envelope, delivery.message)
+    except TransportError as error:
+        return failed(account, delivery, error, find_provider())
+    return result_of(account, delivery, outcome, find_provider)
+
+
+def failed(account: Account, delivery: Delivery, failure: TransportError, provider: Provider | None) -> SendResult:
+    """The result for a message that nobody got."""
+    from smtpsetup.diagnosis import diagnose  # only what fails is explained
+
+    error = diagnose(failure.failure, account, provider)
+    refused = _explained(failure.refused, account, provider)
+    if len(refused) == len(delivery.envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
+        error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
+    return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
+
+
+def result_of(account: Account, delivery: Delivery, outcome: Outcome, find_provider: Callable[[], Provider | None]) -> SendResult:
+    """The result for a message that at least one recipient got."""
     refused = _explained(outcome.refused, account, find_provider()) if outcome.refused else ()
     partly = _partly_refused(refused) if refused else None
-    return SendResult(account.name, message_id, outcome.accepted, refused, outcome.reply, partly)
+    return SendResult(account.name, delivery.message_id, outcome.accepted, refused, outcome.reply, partly)
 
 
 def _explained(refused: tuple[Refused, ...], account: Account, provider: Provider | None) -> tuple[RefusedRecipient, ...]:
+    from smtpsetup.diagnosis import diagnose  # as above
+
     return tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refused)
 
 

@@ -1,0 +1,59 @@
+"""Files that go along with a mail: looked at before, read while it is sent."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from smtpsetup import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smtpsetup.compose import Attachment
+
+_CHUNK = 65_536  # bytes
+
+
+def from_file(path: str, *, content_id: str = "") -> Attachment:
+    """A file as an attachment. Raises OSError where it cannot be read, SmtpsetupError where its name cannot stand in a header.
+
+    What is no regular file, such as a pipe, can be read only once and is read now.
+    """
+    handle = open(path, "rb")  # noqa: SIM115  handed on below, or closed
+    info = os.fstat(handle.fileno())
+    if stat.S_ISREG(info.st_mode):
+        handle.close()
+        path = os.path.abspath(path)
+        return compose.attachment(path, lambda: open(path, "rb"), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
+    with handle:
+        data = handle.read()
+    return from_bytes(path, data, content_id=content_id)
+
+
+def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
+    """What has been read already, as an attachment with the last part of `path` for its name."""
+
+    def open_data() -> BinaryIO:
+        return io.BytesIO(data)
+
+    return compose.attachment(path, open_data, len(data), content_id=content_id, is_utf8=lambda: _decodes([data]))
+
+
+def _is_utf8(path: str) -> bool:
+    with open(path, "rb") as file:
+        return _decodes(iter(lambda: file.read(_CHUNK), b""))
+
+
+def _decodes(chunks: Iterable[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for chunk in chunks:
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,285 @@
+"""`smtpsetup outbox`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup import credentials, outbox, paths
+from smtpsetup.cli import views
+from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError
+from smtpsetup.workflows.flush import Flushed, Sources, flush
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.workflows.send import SendResult
+
+
+@click.group(
+    "outbox", help=_("The mail that waits: list it, show why, send it now, drop it."), context_settings={"help_option_names": ["-h", "--help"]}
+)
+def outbox_command() -> None:
+    """Only a group."""
+
+
+@contextmanager
+def _opened(*, is_durable: bool = True) -> Iterator[Outbox]:
+    """The outbox. Raises SmtpsetupError (exit code 74) where it cannot be used."""
+    directory = directory_of_outbox()
+    try:
+        with Outbox(directory, is_durable=is_durable) as opened:
+            yield opened
+    except OutboxDamagedError as error:
+        raise damaged(error) from error
+    except OSError as error:
+        message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=error.strerror or error)
+        raise SmtpsetupError(
+            "config.invalid",
+            message,
+            hints=(_("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory),),
+            exit_code=EX_IOERR,
+        ) from error
+
+
+def damaged(error: OutboxDamagedError) -> SmtpsetupError:
+    """What to do about an outbox that is no database any more."""
+    return SmtpsetupError(
+        "config.invalid",
+        _("The outbox {path} is damaged.").format(path=error.path),
+        causes=(_("A disk that failed or was full, or a power cut on a disk that does not keep its promises."),),
+        hints=(_("Save what can be read of it: `smtpsetup outbox repair`. The damaged file is kept."),),
+        exit_code=EX_IOERR,
+    )
+
+
+def directory_of_outbox() -> str:
+    """The state directory. Raises SmtpsetupError where none is known."""
+    directory = paths.state_dir()
+    if directory is None:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("It is not known where your outbox is: HOME is not set."),
+            hints=(_("Set HOME, or name the directory in SMTPSETUP_STATE_DIR."),),
+        )
+    return directory
+
+
+@outbox_command.command(
+    "list", help=_("Every mail that waits, and when it is tried again."), short_help=_("Every mail that waits, and when it is tried again.")
+)
+@common_options
+@click.pass_obj
+def list_command(state: State) -> None:
+    """Load, render."""
+    with _opened() as opened:
+        opened.revive(time.time())
+        listed = opened.mails()
+    if state.json:
+        state.write_json([views.json.outbox_mail(mail) for mail in listed])
+        return
+    views.outbox.mails(listed)
+
+
+@outbox_command.command(
+    "show", help=_("One mail: its state, the last reply, its headers."), short_help=_("One mail: its state, the last reply, its headers.")
+)
+@click.argument("number", type=int)
+@common_options
+@click.pass_obj
+def show_command(state: State, number: int) -> None:
+    """Load, render."""
+    with _opened() as opened:
+        opened.revive(time.time())
+        mail = _mail(opened, number)
+        header = opened.message(number).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+    if state.json:
+        state.write_json(
+            {**views.json.outbox_mail(mail), "sender": mail.sender, "size": mail.size, "error": mail.last_code or None, "header": header}
+        )
+        return
+    views.outbox.mail(mail, header)
+
+
+def _mail(opened: Outbox, number: int) -> Mail:
+    mail = opened.mail(number)
+    if mail is None:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("There is no mail {number} in the outbox: it was sent or dropped.").format(number=number),
+            hints=(_("See what there is: `smtpsetup outbox list`."),),
+            exit_code=EX_DATAERR,
+        )
+    return mail
+
+
+@outbox_command.command(
+    "flush", help=_("Send every mail that is due. For cron or a timer: see `schedule`."), short_help=_("Send every mail that is due.")
+)
+@common_options
+@click.pass_obj
+def flush_command(state: State) -> None:
+    """Send, render. Mail that still waits is no failure: that is what an outbox is for."""
+    config = state.config()
+    sources = Sources(config.account, lambda account: credentials.read(account, may_prompt=state.may_ask), state.provider)
+    with _opened(is_durable=False) as opened:
+        done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
+    _show_flushed(state, done)
+
+
+def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
+    if result.error and result.error.exit_code != EX_TEMPFAIL:
+        views.outbox.refused(mail, result)
+
+
+def _show_flushed(state: State, done: Flushed) -> None:
+    """Say what became of the mail, and what a person must mend before more can be sent."""
+    for_a_person = [error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL]
+    view = (
+        {
+            **views.outbox.counts(done),
+            "mails": [{"outbox_id": number, **views.json.send_result(result)} for number, result in done.results],
+        }
+        if state.json
+        else None
+    )
+    if for_a_person:
+        for_a_person[0].result = view
+        for error in for_a_person[1:]:
+            views.human.error(error)
+        raise for_a_person[0]
+    if state.json:
+        state.write_json(view)
+    elif sys.stdout.isatty():
+        for error in done.errors.values():
+            views.human.note(error.message)
+        views.outbox.flushed(done)
+
+
+@outbox_command.command(
+    "retry",
+    help=_("Try these mails again with the next flush, also those that were refused."),
+    short_help=_("Try mails again, also those that were refused."),
+)
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
+@common_options
+@click.pass_obj
+def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Change, render."""
+    with _opened() as opened:
+        chosen = _chosen(opened, numbers, take_all=take_all)
+        for mail in chosen:
+            opened.retry(mail.id, time.time())
+    if state.json:
+        state.write_json({"retried": [mail.id for mail in chosen]})
+        return
+    text = ngettext(
+        "{n} mail is tried again with the next `smtpsetup outbox flush`.",
+        "{n} mails are tried again with the next `smtpsetup outbox flush`.",
+        len(chosen),
+    )
+    views.human.say(text.format(n=len(chosen)))
+
+
+@outbox_command.command("drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent."))
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
+@common_options
+@click.pass_obj
+def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Ask, change, render."""
+    with _opened() as opened:
+        chosen = _chosen(opened, numbers, take_all=take_all)
+        question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(n=len(chosen))
+        if state.may_ask and chosen and not confirm(question, default=False):
+            raise click.Abort
+        dropped = [mail.id for mail in chosen if opened.drop(mail.id)]
+    if state.json:
+        state.write_json({"dropped": dropped})
+        return
+    views.human.say(ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped)).format(n=len(dropped)))
+
+
+def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list[Mail]:
+    """The mails that were meant; none of them is being sent at this moment."""
+    if take_all == bool(numbers):
+        raise click.UsageError(_("Give the numbers of the mails, or --all."))
+    opened.revive(time.time())
+    mails = opened.mails() if take_all else [_mail(opened, number) for number in dict.fromkeys(numbers)]
+    sending = [str(mail.id) for mail in mails if mail.state is outbox.State.SENDING]
+    if sending and not take_all:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("Mail {numbers} is being sent at this moment.").format(numbers=", ".join(sending)),
+            hints=(_("Wait, then look again: `smtpsetup outbox list`."),),
+            exit_code=EX_TEMPFAIL,
+        )
+    return [mail for mail in mails if mail.state is not outbox.State.SENDING]
+
+
+@outbox_command.command("repair", help=_("Save what can be read of a damaged outbox."), short_help=_("Save what can be read of a damaged outbox."))
+@common_options
+@click.pass_obj
+def repair_command(state: State) -> None:
+    """Check, rebuild, render."""
+    directory = directory_of_outbox()
+    if not _is_damaged(directory):
+        if state.json:
+            state.write_json({"saved": 0, "lost": 0, "damaged_file": None})
+        else:
+            views.human.say(_("The outbox is sound: there is nothing to repair."))
+        return
+    saved, lost, aside = outbox.repair(directory)
+    if state.json:
+        state.write_json({"saved": saved, "lost": lost, "damaged_file": aside})
+        return
+    views.human.say(_("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=saved, lost=lost, path=aside))
+
+
+def _is_damaged(directory: str) -> bool:
+    try:
+        with Outbox(directory) as opened:
+            return bool(opened.fault())
+    except OutboxDamagedError:
+        return True
+
+
+@outbox_command.command(
+    "schedule",
+    help=_("Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up."),
+    short_help=_("Have the outbox flushed every minute."),
+)
+@click.option("--with", "scheduler", type=click.Choice(["systemd", "cron"]), help=_("Which one; without it, what this machine has."))
+@click.option("--install", is_flag=True, help=_("Set it up instead of printing it."))
+@common_options
+@click.pass_obj
+def schedule_command(state: State, scheduler: str | None, install: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Choose, set up, render."""
+    from smtpsetup.workflows import schedule  # only here
+
+    plan = schedule.plan(scheduler, config=state.config_option)
+    if install:
+        schedule.install(plan)
+    if state.json:
+        state.write_json({"scheduler": plan.scheduler, "installed": install, "files": dict(plan.files), "crontab": plan.crontab or None})
+        return
+    if install:
+        views.human.say(_("Done: the outbox is flushed every minute."))
+        for warning in schedule.warnings(plan):
+            views.human.note(warning)
+        return
+    for path, content in plan.files:
+        click.echo(f"# {path}\n{content}")
+    if plan.crontab:
+        click.echo(plan.crontab)
+    views.human.note(_("Set it up: `smtpsetup outbox schedule --install`, or copy it and run: `{command}`.").format(command=plan.by_hand))

@@ -1,0 +1,39 @@
+"""A message as bytes in pieces, so that a large one never stands in memory whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message ready for the wire (RFC 5322): lines end in CRLF and have at most 998 bytes before it.
+
+    `header` ends with the empty line. `body` gives the rest piece by piece, from the start at every call; it may raise OSError or SmtpsetupError
+    where a file behind it cannot be read. `body_size` is in bytes; `is_ascii` tells whether the body is.
+    """
+
+    header: bytes
+    body: Callable[[], Iterator[bytes]]
+    body_size: int
+    is_ascii: bool = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole message."""
+        return len(self.header) + self.body_size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole message, piece by piece."""
+        yield self.header
+        yield from self.body()
+
+
+def from_bytes(content: bytes) -> Message:
+    """A message that is in memory already."""
+    header, blank, body = content.partition(b"\r\n\r\n")
+    return Message(header + blank, lambda: iter((body,)), len(body), body.isascii())

@@ -1,0 +1,106 @@
+"""MIME entities (RFC 2045, 2046, 2183): their fields, and their content encoded while it is read."""
+
+from __future__ import annotations
+
+import binascii
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
+_MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter than quoted-printable
+_BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
+_BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._+,@-]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Fields, each line ended by CRLF, and content whose `size` in bytes is known before it is read."""
+
+    fields: str
+    size: int
+    content: Callable[[], Iterator[bytes]]
+
+
+def text(subtype: str, words: str) -> Entity:
+    """A text in UTF-8: as it is where mail can carry it, else in the encoding that stays readable or is shorter."""
+    words = words.replace("\r\n", "\n")
+    if words and not words.endswith("\n"):
+        words += "\n"
+    charset = "us-ascii" if words.isascii() else "utf-8"
+    encoding, content = _encoded(words)
+    fields = f'Content-Type: text/{subtype}; charset="{charset}"\r\nContent-Transfer-Encoding: {encoding}\r\n'
+    return Entity(fields, len(content), lambda: iter((content,)))
+
+
+def _encoded(words: str) -> tuple[str, bytes]:
+    data = words.encode()
+    has_controls = any(char < " " and char not in "\t\n" for char in words) or "\x7f" in words
+    if words.isascii() and not has_controls and all(len(line) <= _LINE_LIMIT for line in words.split("\n")):
+        return "7bit", data.replace(b"\n", b"\r\n")
+    beyond_ascii = sum(not char.isascii() for char in words)
+    if beyond_ascii * _MOST_BEYOND_ASCII < len(words):
+        # a line break in quoted-printable text is one (RFC 2045 section 6.7, rule 4); a lone CR is encoded
+        lines = (binascii.b2a_qp(line, istext=True).replace(b"\r", b"=0D").replace(b"=\n", b"=\r\n") for line in data.split(b"\n"))
+        return "quoted-printable", b"\r\n".join(lines)
+    encoded = binascii.b2a_base64(data.replace(b"\n", b"\r\n"), newline=False)
+    return "base64", _in_lines(encoded)
+
+
+def file(content_type: str, name: str, open_file: Callable[[], BinaryIO], size: int, *, charset: str = "", content_id: str = "") -> Entity:  # noqa: PLR0913  what a part says of its file
+    """A file of `size` bytes in base64, read when it is sent. `content_id` is set for one that the HTML part shows (RFC 2392)."""
+    parameters = f'; charset="{charset}"' if charset else ""
+    disposition = "inline" if content_id else "attachment"
+    fields = f"Content-Type: {content_type}{parameters}\r\nContent-Transfer-Encoding: base64\r\n"
+    fields += f"Content-Disposition: {disposition};\r\n {_file_name(name)}\r\n"
+    if content_id:
+        fields += f"Content-ID: <{content_id}>\r\n"
+    lines = -(-size // _BASE64_LINE)
+    return Entity(fields, -(-size // 3) * 4 + 2 * lines, lambda: _base64(open_file, size, name))
+
+
+def _file_name(name: str) -> str:
+    """The parameter with a file's name (RFC 2183 section 2.3; RFC 2231 section 4 for what is not plain)."""
+    if _PLAIN_NAME.fullmatch(name):
+        return f'filename="{name}"'
+    kept = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
+    return "filename*=utf-8''" + "".join(chr(byte) if chr(byte) in kept else f"%{byte:02X}" for byte in name.encode())
+
+
+def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator[bytes]:
+    left = size
+    with open_file() as opened:
+        while left > 0:
+            data = opened.read(min(_BASE64_CHUNK, left))
+            left -= len(data)
+            if left > 0 and len(data) < _BASE64_CHUNK:
+                raise OSError(0, "it became shorter while it was sent", name)
+            yield _in_lines(binascii.b2a_base64(data, newline=False))
+        if opened.read(1):
+            raise OSError(0, "it became longer while it was sent", name)
+
+
+def _in_lines(encoded: bytes) -> bytes:
+    return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
+
+
+def multipart(subtype: str, parts: list[Entity]) -> Entity:
+    """Several entities in one (RFC 2046 section 5.1)."""
+    boundary = os.urandom(16).hex()
+    start, end = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
+    heads = [start + part.fields.encode() + b"\r\n" for part in parts]
+
+    def content() -> Iterator[bytes]:
+        for head, part in zip(heads, parts, strict=True):
+            yield head
+            yield from part.content()
+            yield b"\r\n"
+        yield end
+
+    size = sum(len(head) + part.size + 2 for head, part in zip(heads, parts, strict=True)) + len(end)
+    return Entity(f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n', size, content)

@@ -1,0 +1,82 @@
+"""A message's body as it comes from a pipe, made right for the wire: CRLF line ends, no bare CR, in memory while it is small."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_CHUNK = 65_536  # bytes
+_IN_MEMORY = 2_000_000  # bytes; what is larger goes into a file without a name
+
+
+class Spool:
+    """Bytes that can be read again and again."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        """Keep the chunks. Raises OSError where there is no room for them."""
+        self.size = 0
+        self.is_ascii = True
+        self._file: BinaryIO = io.BytesIO()
+        for chunk in chunks:
+            if self.size <= _IN_MEMORY < self.size + len(chunk):
+                self._to_disk()
+            self._file.write(chunk)
+            self.size += len(chunk)
+            self.is_ascii = self.is_ascii and chunk.isascii()
+        self._file.flush()
+
+    def _to_disk(self) -> None:
+        import tempfile  # only large mail needs it
+
+        kept = self._file.getvalue() if isinstance(self._file, io.BytesIO) else b""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the spool is
+        self._file.write(kept)
+
+    def chunks(self) -> Iterator[bytes]:
+        """What was kept, from the start."""
+        position = 0
+        while True:
+            self._file.seek(position)
+            chunk = self._file.read(_CHUNK)
+            if not chunk:
+                return
+            position += len(chunk)
+            yield chunk
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of what was kept, each with its CRLF."""
+        rest = b""
+        for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\r\n")
+            yield from (line + b"\r\n" for line in whole)
+        if rest:
+            yield rest
+
+
+def pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """What comes from a stream."""
+    return iter(lambda: stream.read(_CHUNK), b"")
+
+
+def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks with every LF, CR and CRLF as CRLF: a bare one is how a second message is smuggled past a server."""
+    ends_in_cr = False
+    for given in chunks:
+        chunk = given[1:] if ends_in_cr and given.startswith(b"\n") else given
+        ends_in_cr = given.endswith(b"\r")
+        yield chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks, with CRLF line ends, up to a line that is a single dot."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\r\n")
+        end = whole.index(b".") if b"." in whole else None
+        yield b"".join([line + b"\r\n" for line in whole[:end]])
+        if end is not None:
+            return
+    yield b"" if rest == b"." else rest

@@ -1,0 +1,216 @@
+"""Many messages to one account's server: few connections, each used for as long as it lasts, and begun again where the server ends one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from smtpsetup.diagnosis import diagnose
+from smtpsetup.failure import TransportError
+from smtpsetup.model import Auth, Stage
+from smtpsetup.transport.submit import AFTER_THE_DOT
+from smtpsetup.workflows.connection import session_for
+from smtpsetup.workflows.send import failed, result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.account import Account
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.transport.session import Session
+    from smtpsetup.transport.submit import Delivery, Outcome
+    from smtpsetup.workflows.send import SendResult
+
+_LOGIN_SECONDS = 90.0
+_LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
+_DEAD_CONNECTIONS = 3  # one after the other without a message through, before a run gives up
+_MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+
+
+@dataclass
+class Run:
+    """What a run depends on and shares between its connections.
+
+    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart.
+    """
+
+    account: Account
+    secret: Secret | None
+    on_result: Callable[[Delivery, SendResult], None]
+    find_provider: Callable[[], Provider | None]
+    connections: int = 1
+    seconds_between: float = 0.0
+    messages_per_connection: int = 0
+    trace: Callable[[str], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
+    """Send messages until there are no more; what stopped it before that, or None. A delivery without a result has not been sent.
+
+    Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
+    """
+    source = _Source(run, deliveries)
+    if run.connections > 1:
+        _work_side_by_side(run, source)
+    else:
+        _Connection(run, source).work()
+    while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
+        _Connection(run, source).work()
+    if source.broken is not None:
+        raise source.broken
+    return source.error
+
+
+def _work_side_by_side(run: Run, source: _Source) -> None:
+    threads = [threading.Thread(target=_Connection(run, source).work, daemon=True) for _number in range(run.connections)]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.1)  # a join without end would not let Ctrl-C through
+    except BaseException:
+        run.stop.set()
+        end = time.monotonic() + _LAST_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        raise
+
+
+class _Source:
+    """Where the connections get their messages from, and where what became of them goes."""
+
+    def __init__(self, run: Run, deliveries: Iterator[Delivery]) -> None:
+        self.error: SmtpsetupError | None = None
+        self.broken: BaseException | None = None
+        self.logged_in = 0  # connections that the server took, now
+        self._run = run
+        self._deliveries = deliveries
+        self._given_back: deque[Delivery] = deque()
+        self._lock = threading.RLock()
+        self._next_start = 0.0
+
+    @property
+    def has_left(self) -> bool:
+        """Whether there is something that a connection gave back."""
+        return bool(self._given_back)
+
+    def take(self) -> Delivery | None:
+        """The next message, once its time has come; None when there is nothing more to do."""
+        with self._lock:
+            if self._run.seconds_between:
+                now = time.monotonic()
+                self._run.stop.wait(max(0.0, self._next_start - now))
+                self._next_start = max(now, self._next_start) + self._run.seconds_between
+            if self._run.stop.is_set():
+                return None
+            return self._given_back.popleft() if self._given_back else next(self._deliveries, None)
+
+    def give_back(self, deliveries: list[Delivery]) -> None:
+        """Let others send what this connection has taken."""
+        with self._lock:
+            self._given_back.extendleft(reversed(deliveries))
+
+    def finish(self, delivery: Delivery, result: SendResult) -> None:
+        """Tell what became of a message. A provider that asks for a pause gets one: nothing more is sent in this run."""
+        with self._lock:
+            self._run.on_result(delivery, result)
+        if result.error and result.error.code.startswith("limit.") and not result.accepted:
+            self.give_up(result.error)
+
+    def give_up(self, error: SmtpsetupError) -> None:
+        """Stop all connections; the first reason counts."""
+        with self._lock:
+            self.error = self.error or error
+            self._run.stop.set()
+
+
+class _Connection:
+    """One connection after the other, one at a time."""
+
+    def __init__(self, run: Run, source: _Source) -> None:
+        self._run = run
+        self._source = source
+        self._taken: deque[Delivery] = deque()
+        self._through = 0  # messages that this connection had an answer for
+        self._dead = 0
+        self._failed_before: Delivery | None = None
+        self._is_surplus = False
+
+    def work(self) -> None:
+        """Send until there is nothing more to do or nothing more can be done."""
+        try:
+            while not (self._run.stop.is_set() or self._is_surplus) and (first := self._source.take()) is not None:
+                self._taken.append(first)
+                self._connect_and_send()
+        except BaseException as error:
+            self._run.stop.set()
+            if threading.current_thread() is threading.main_thread():
+                raise
+            self._source.broken = error
+
+    def _connect_and_send(self) -> None:
+        self._through = 0
+        reached = False
+        try:
+            with session_for(self._run.account, seconds=_LOGIN_SECONDS, trace=self._run.trace) as session:
+                session.open()
+                if self._run.account.auth is not Auth.NONE and self._run.secret is not None:
+                    session.log_in(self._run.account.username, self._run.secret)
+                reached = True
+                self._source.logged_in += 1
+                try:
+                    self._send(session)
+                finally:
+                    self._source.logged_in -= 1
+        except TransportError as error:
+            self._lost(error, reached=reached)
+
+    def _send(self, session: Session) -> None:
+        lockstep = bool(self._run.seconds_between)
+        for outcome in session.send_all(self._feed(), lockstep=lockstep):
+            delivery = self._taken.popleft()
+            self._through += 1
+            self._dead = 0
+            self._source.finish(delivery, self._result(delivery, outcome))
+
+    def _feed(self) -> Iterator[Delivery]:
+        """What this connection sends: what it has taken, then more, until its share is through."""
+        yield from list(self._taken)
+        fed = len(self._taken)
+        limit = self._run.messages_per_connection
+        while (not limit or fed < limit) and (delivery := self._source.take()) is not None:
+            self._taken.append(delivery)
+            fed += 1
+            yield delivery
+
+    def _result(self, delivery: Delivery, outcome: Outcome | TransportError) -> SendResult:
+        if isinstance(outcome, TransportError):
+            return failed(self._run.account, delivery, outcome, self._run.find_provider())
+        return result_of(self._run.account, delivery, outcome, self._run.find_provider)
+
+    def _lost(self, error: TransportError, *, reached: bool) -> None:
+        """The connection is gone. What has not been sent is tried on a new one, a message that was in the middle of it once more at most."""
+        taken, self._taken = list(self._taken), deque()
+        if not taken:
+            return
+        first, others = taken[0], taken[1:]
+        concerns_message = reached and error.failure.stage in _MESSAGE_STAGES
+        if error.failure.detail == AFTER_THE_DOT or (concerns_message and not self._through and first is self._failed_before):
+            self._source.give_back(others)
+            self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
+            return
+        self._source.give_back(taken)
+        self._failed_before = first
+        if not reached and self._source.logged_in:  # the server takes the other connections, and no more
+            self._is_surplus = True
+            return
+        self._dead = 0 if self._through else self._dead + 1
+        if not concerns_message or self._dead >= _DEAD_CONNECTIONS:
+            self._source.give_up(diagnose(error.failure, self._run.account, self._run.find_provider()))

@@ -1,0 +1,231 @@
+"""Sending what waits in the outbox."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from smtpsetup import back_off, leases, sent
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
+from smtpsetup.outbox import Mail, NewMail, Outbox, State
+from smtpsetup.transport.submit import Delivery, Envelope
+from smtpsetup.workflows.deliver import Run, deliver
+from smtpsetup.workflows.post import said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.account import Account
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.workflows.send import SendResult
+
+_AT_ONCE = 20  # mails that one process takes from the others
+_DAY = 86_400.0
+_PAUSE_AT_DAILY_LIMIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a flush gets what it needs for an account; each may raise SmtpsetupError, which then holds the account's mail back."""
+
+    account: Callable[[str], Account]
+    secret: Callable[[Account], Secret]
+    provider: Callable[[Account], Provider | None]
+
+
+@dataclass
+class Flushed:
+    """What became of the mails that were due. `errors` are those that concern a person, by account; `results` each mail's number and result."""
+
+    sent: int = 0
+    waiting: int = 0
+    unknown: int = 0
+    failed: int = 0
+    errors: dict[str, SmtpsetupError] = field(default_factory=dict)
+    results: list[tuple[int, SendResult]] = field(default_factory=list)
+
+
+def flush(
+    outbox: Outbox,
+    sources: Sources,
+    *,
+    on_result: Callable[[Mail, SendResult], None] | None = None,
+    trace: Callable[[str], None] | None = None,
+) -> Flushed:
+    """Send every mail that is due. Raises OutboxDamagedError or OSError."""
+    done = Flushed()
+    outbox.revive(time.time())
+    with leases.held(outbox.directory) as lease:
+        for name in outbox.accounts_due(time.time()):
+            _flush_account(outbox, name, lease, sources, done, on_result, trace)
+    if done.sent:
+        outbox.tidy()
+    return done
+
+
+def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
+    outbox: Outbox,
+    name: str,
+    lease: str,
+    sources: Sources,
+    done: Flushed,
+    on_result: Callable[[Mail, SendResult], None] | None,
+    trace: Callable[[str], None] | None,
+) -> None:
+    now = time.time()
+    try:
+        account = sources.account(name)
+        provider = sources.provider(account)
+        _respect_limits(outbox, account, provider)
+        secret = None if account.auth is Auth.NONE else sources.secret(account)
+    except SmtpsetupError as error:
+        _put_off(outbox, name, now, error)
+        done.errors[name] = error
+        return
+    batch = _Batch(outbox, account, lease, now, done, on_result)
+    limits = provider.limits if provider else {}
+    per_minute = limits.get("messages_per_minute")
+    run = Run(
+        account,
+        secret,
+        batch.finish,
+        lambda: provider,
+        seconds_between=60.0 / per_minute if isinstance(per_minute, int) else 0.0,
+        trace=trace,
+    )
+    stopped_by = deliver(run, batch.deliveries())
+    if stopped_by:
+        batch.put_back(stopped_by)
+        _put_off(outbox, name, now, stopped_by)
+        done.errors[name] = stopped_by
+
+
+def _put_off(outbox: Outbox, name: str, now: float, error: SmtpsetupError) -> None:
+    reply = error.failure.reply if error.failure else None
+    outbox.put_off(name, lambda attempts: back_off.seconds_until_next(attempts, reply, error.code), now=now, reply=said(error), code=error.code)
+
+
+def _respect_limits(outbox: Outbox, account: Account, provider: Provider | None) -> None:
+    """Raise SmtpsetupError where the provider's daily limit is reached already: asking it would only make it angry."""
+    messages, recipients = sent.last_day(outbox.directory, account.name)
+    for key, n in (("messages_per_day", messages), ("recipients_per_day", recipients)):
+        limit = provider.limits.get(key) if provider else None
+        if isinstance(limit, int) and n >= limit and provider:
+            raise SmtpsetupError(
+                "limit.quota",
+                _("{provider} allows {limit} in 24 hours, and {n} were sent.").format(provider=provider.name, limit=limit, n=n),
+                hints=(_("Nothing is to be done: the rest is sent when some of them are a day old."),),
+            )
+
+
+class _Batch:
+    """The due mails of one account, on their way and back."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  the parts of one flush
+        self, outbox: Outbox, account: Account, lease: str, now: float, done: Flushed, on_result: Callable[[Mail, SendResult], None] | None
+    ) -> None:
+        self._outbox = outbox
+        self._account = account
+        self._lease = lease
+        self._now = now
+        self._done = done
+        self._on_result = on_result
+        self._taken: dict[int, Mail] = {}
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """The mails that are due, taken from the outbox a few at a time, so that other processes have their share."""
+        while mails := self._outbox.take(self._account.name, self._lease, self._now, _AT_ONCE):
+            self._taken.update((mail.id, mail) for mail in mails)
+            for mail in mails:
+                if self._now - mail.queued_at > back_off.GIVE_UP_SECONDS and mail.attempts:
+                    self._give_up(mail)
+                    continue
+                yield Delivery(
+                    Envelope(mail.sender, mail.recipients),
+                    self._outbox.message(mail.id),
+                    mail.message_id,
+                    mail,
+                    lambda number=mail.id: self._outbox.mark_dotted(number),  # type: ignore[misc]  # mypy infers no lambda with a default
+                )
+
+    def put_back(self, error: SmtpsetupError) -> None:
+        """Give back what was taken and not sent."""
+        for mail in list(self._taken.values()):
+            self._wait(mail, error)
+
+    def finish(self, delivery: Delivery, result: SendResult) -> None:
+        """Note what became of a mail."""
+        mail: Mail = delivery.key  # type: ignore[assignment]  # `deliveries` has put it there
+        error = result.error
+        if result.accepted:
+            sent.record(self._outbox.directory, self._account.name, len(result.accepted))
+        if error is None:
+            self._taken.pop(mail.id, None)
+            self._outbox.remove(mail.id)
+            self._done.sent += 1
+        elif error.code == "data.lost-before-reply":
+            self._taken.pop(mail.id, None)
+            is_held = mail.holds or mail.unknowns > 0
+            self._outbox.put_back(
+                mail.id, state=State.UNKNOWN, next_attempt=None if is_held else self._next(mail, error), reply=said(error), code=error.code
+            )
+            self._done.unknown += 1
+        else:
+            self._refused(mail, result, error)
+        self._done.results.append((mail.id, result))
+        if self._on_result:
+            self._on_result(mail, result)
+
+    def _refused(self, mail: Mail, result: SendResult, error: SmtpsetupError) -> None:
+        """Keep a mail for those who have not got it: for later, or as failed where it never will go."""
+        for_good = tuple(entry.address for entry in result.refused if entry.error.exit_code != EX_TEMPFAIL)
+        later = tuple(entry.address for entry in result.refused if entry.error.exit_code == EX_TEMPFAIL)
+        if not result.accepted and not result.refused:
+            for_good, later = ((), mail.recipients) if error.exit_code == EX_TEMPFAIL else (mail.recipients, ())
+        if later and for_good:
+            copy = NewMail(
+                *(mail.account, Envelope(mail.sender, for_good), self._outbox.message(mail.id), mail.message_id, mail.subject, State.FAILED),
+                *(mail.attempts + 1, None, said(error), error.code, mail.holds, mail.is_report),
+            )
+            self._outbox.add(copy)
+            self._done.failed += 1
+        self._outbox.narrow(mail.id, later or for_good)
+        if for_good:
+            self._report(mail, for_good, error)
+        if later:
+            self._wait(mail, error)
+        else:
+            self._fail(mail, error)
+
+    def _wait(self, mail: Mail, error: SmtpsetupError) -> None:
+        self._taken.pop(mail.id, None)
+        self._outbox.put_back(mail.id, state=State.WAITING, next_attempt=self._next(mail, error), reply=said(error), code=error.code)
+        self._done.waiting += 1
+
+    def _fail(self, mail: Mail, error: SmtpsetupError) -> None:
+        self._taken.pop(mail.id, None)
+        self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, reply=said(error), code=error.code)
+        self._done.failed += 1
+
+    def _give_up(self, mail: Mail) -> None:
+        """A mail that could not be sent for days is kept, and not tried any more."""
+        self._taken.pop(mail.id, None)
+        self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, is_attempt=False)
+        self._done.failed += 1
+        message = _("It could not be sent for five days: {reply}").format(reply=mail.last_reply)
+        self._report(mail, mail.recipients, SmtpsetupError(mail.last_code or "server.temporary", message))
+
+    def _next(self, mail: Mail, error: SmtpsetupError) -> float:
+        reply = error.failure.reply if error.failure else None
+        return time.time() + back_off.seconds_until_next(mail.attempts + 1, reply, error.code)
+
+    def _report(self, mail: Mail, recipients: tuple[str, ...], error: SmtpsetupError) -> None:
+        """Tell the account's own address of a mail that will not arrive, where the account asks for it; never of a report."""
+        if self._account.report_failures and not mail.is_report:
+            from smtpsetup.workflows.report import report_of  # only for what failed
+
+            self._outbox.add(report_of(self._account, mail, recipients, error))

@@ -1,0 +1,190 @@
+"""One mail, sent now or kept in the outbox: accepted and lost is not among what can become of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from smtpsetup import mail_log, paths, sent
+from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Log, Queue
+from smtpsetup.transport.submit import Envelope
+from smtpsetup.workflows.send import SendResult, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.account import Account
+    from smtpsetup.message import Message
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.transport.submit import Delivery
+
+_LOST = "data.lost-before-reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What becomes of a mail that cannot be sent now. `hold_unknown` keeps one that may have arrived from being sent again by itself.
+
+    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away.
+    """
+
+    queue: Queue = Queue.ON_FAILURE
+    hold_unknown: bool = False
+    keep_refused: bool = False
+
+
+def post(  # noqa: PLR0913  what sending depends on, all keywords
+    account: Account,
+    delivery: Delivery,
+    *,
+    subject: str,
+    policy: Policy,
+    read_secret: Callable[[], Secret],
+    find_provider: Callable[[], Provider | None],
+    trace: Callable[[str], None] | None = None,
+    log: Log = Log.FILE,
+) -> SendResult:
+    """Send a mail, or keep it; a line in the log either way. Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to."""
+    if policy.queue is Queue.ALWAYS:
+        queued = keep(account.name, delivery, subject=subject, policy=policy, error=None)
+        result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)
+        note(log, account, delivery, result)
+        return result
+    try:
+        secret = None if account.auth is Auth.NONE else read_secret()
+    except SmtpsetupError as error:
+        result = SendResult(account.name, delivery.message_id, (), (), None, error)
+    else:
+        result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
+    if result.accepted:
+        sent.record(paths.state_dir(), account.name, len(result.accepted))
+    kept = _kept_if_due(result, delivery, subject, policy)
+    note(log, account, delivery, kept, result.error)
+    return kept
+
+
+def note(log: Log, account: Account, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None) -> None:
+    """One line on what became of a mail in the log. `error` is why it is not sent, where the result has none because it is kept."""
+    error = result.error or error
+    facts = {
+        "account": account.name,
+        "server": account.server,
+        "from": delivery.envelope.sender,
+        "recipients": ",".join(delivery.envelope.recipients),
+        "size": delivery.message.size,
+        "message_id": delivery.message_id,
+        "reply": said(error) if error else str(result.reply or ""),
+        "error": error.code if error else "",
+        "outbox": result.outbox_id or "",
+        "exitcode": result.error.exit_code if result.error else 0,
+    }
+    mail_log.note(log, paths.state_dir(), {name: value for name, value in facts.items() if value != ""})
+
+
+def _kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy) -> SendResult:
+    """The result, once whatever of the mail should be kept is in the outbox."""
+    error = result.error
+    if error is None:
+        return result
+    later = tuple(entry.address for entry in result.refused if entry.error.exit_code == EX_TEMPFAIL)
+    if not result.accepted and error.exit_code == EX_TEMPFAIL:
+        later = tuple(address for address in delivery.envelope.recipients if address not in _refused_for_good(result))
+    if later and policy.queue is not Queue.NEVER:
+        queued = keep(result.account, delivery, subject=subject, policy=policy, error=error, recipients=later)
+        return replace(result, outbox_id=queued, error=error if _refused_for_good(result) else None)
+    if policy.keep_refused and not result.accepted:
+        return replace(result, outbox_id=keep(result.account, delivery, subject=subject, policy=policy, error=error))
+    return result
+
+
+def _refused_for_good(result: SendResult) -> set[str]:
+    return {entry.address for entry in result.refused if entry.error.exit_code != EX_TEMPFAIL}
+
+
+def keep(  # noqa: PLR0913  what the outbox notes of a mail
+    account: str, delivery: Delivery, *, subject: str, policy: Policy, error: SmtpsetupError | None, recipients: tuple[str, ...] = ()
+) -> int:
+    """Put a mail into the outbox, on the disk when this returns; its number there. `error` is why it is not sent.
+
+    Raises SmtpsetupError (exit code 74) where that cannot be done; then the mail is in a file that the error names.
+    """
+    from smtpsetup.back_off import seconds_until_next  # SQLite costs 4 ms, and most mail is sent at once
+    from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State
+
+    state, attempts, next_attempt = State.WAITING, 0, 0.0
+    reply = error.failure.reply if error and error.failure else None
+    if error is not None:
+        attempts, next_attempt = 1, time.time() + seconds_until_next(1, reply, error.code)
+        state = State.UNKNOWN if error.code == _LOST else State.WAITING if error.exit_code == EX_TEMPFAIL else State.FAILED
+    is_held = state is State.FAILED or (state is State.UNKNOWN and policy.hold_unknown)
+    mail = NewMail(
+        account,
+        Envelope(delivery.envelope.sender, recipients or delivery.envelope.recipients),
+        delivery.message,
+        delivery.message_id,
+        subject,
+        state,
+        attempts,
+        None if is_held else next_attempt,
+        last_reply=said(error),
+        last_code=error.code if error else "",
+        holds=policy.hold_unknown,
+    )
+    directory = paths.state_dir()
+    if directory is None:
+        raise not_kept(mail.message, mail.envelope, _("it is not known where your files are: HOME is not set"), error)
+    try:
+        with Outbox(directory) as outbox:
+            return outbox.add(mail)
+    except OutboxDamagedError as damaged:
+        reason = _("the outbox {path} is damaged").format(path=damaged.path)
+        raise not_kept(mail.message, mail.envelope, reason, error, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)) from damaged
+    except OSError as failed:
+        raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {failed.strerror or failed}", error) from failed
+
+
+def said(error: SmtpsetupError | None) -> str:
+    """The server's own words, else the error's: what the outbox shows as the last reply."""
+    if error is None:
+        return ""
+    return str(error.failure.reply) if error.failure and error.failure.reply else error.message
+
+
+def not_kept(message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = ()) -> SmtpsetupError:
+    """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
+    path = _saved(message, envelope)
+    told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
+    causes = (cause.message,) if cause else ()
+    if path is None:
+        hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
+    else:
+        causes = (*causes, _("It is saved in {path}.").format(path=path))
+        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t < {path}`.").format(path=path))
+    return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
+
+
+def _saved(message: Message, envelope: Envelope) -> str | None:
+    """The mail in a file of its own, its recipients as Resent-Bcc, which nobody gets to see; None where no disk has room."""
+    import tempfile  # only where all else failed
+
+    for directory in (paths.state_dir(), os.path.expanduser("~"), tempfile.gettempdir(), "/var/tmp", "/dev/shm", os.getcwd()):  # noqa: S108  mkstemp makes a file that nobody else can open
+        path = ""
+        try:
+            handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
+            with os.fdopen(handle, "wb") as file:
+                file.write(f"Resent-From: {envelope.sender}\r\nResent-Bcc: {', '.join(envelope.recipients)}\r\n".encode())
+                for chunk in message.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if path:
+                os.unlink(path)
+        else:
+            return path
+    return None
