@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 USERNAME_FORMS = ("address", "local-part", "local-part.domain", "fixed", "own", "none")
 CONFIDENCE = ("high", "medium", "low")
-LIMITS = ("messages_per_day", "recipients_per_day", "messages_per_hour", "messages_per_minute", "recipients_per_message", "message_size_mb")
+LIMITS = (
+    "messages_per_day",
+    "recipients_per_day",
+    "messages_per_hour",
+    "messages_per_minute",
+    "recipients_per_message",
+    "message_size_mb",
+    "connections",
+)
 _HIGHEST_PORT = 65535
 _UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with TLS does occur
 

@@ -260,6 +260,7 @@ def limits_line(limits: dict[str, int | str]) -> str:
         "messages_per_minute": _("{n} messages a minute"),
         "recipients_per_message": _("{n} recipients a message"),
         "message_size_mb": _("{n} MB a message"),
+        "connections": _("{n} connections at a time"),
     }
     numbers = ", ".join(text.format(n=limits[key]) for key, text in names.items() if key in limits)
     said = _("Limits: {numbers}.").format(numbers=numbers) if numbers else ""

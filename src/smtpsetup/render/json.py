@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smtpsetup.account import Account
     from smtpsetup.discovery.look_up import Discovery
     from smtpsetup.errors import SmtpsetupError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.transport.session import StageResult
+    from smtpsetup.workflows.batch import Totals
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.identify import Identification
     from smtpsetup.workflows.send import SendResult
@@ -238,7 +241,26 @@ def send_result(result: SendResult) -> dict[str, object]:
 def batch_line(result: SendResult, place: dict[str, object]) -> str:
     """One line of `send --batch --json`: the `send` result, where it stood in the batch, and what went wrong."""
     view = {**send_result(result), **place, "ok": result.error is None, "error": _error(result.error) if result.error else None}
+    return plain_line(view)
+
+
+def plain_line(view: Mapping[str, object]) -> str:
+    """An object on a line of its own."""
     return safe(json.dumps(view, ensure_ascii=not _is_utf8(sys.stdout.encoding)))
+
+
+def totals(value: Totals, seconds: float) -> dict[str, object]:
+    """The last line of `send --batch --json`."""
+    return {
+        "total": value.total,
+        "sent": value.sent,
+        "queued": value.queued,
+        "failed": value.failed,
+        "unknown": value.unknown,
+        "sent_before": value.before,
+        "not_tried": value.left,
+        "seconds": round(seconds, 3),
+    }
 
 
 def outbox_mail(mail: Mail) -> dict[str, object]:

@@ -63,7 +63,7 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
     if result.accepted:
         sent.record(paths.state_dir(), account.name, len(result.accepted))
-    kept = _kept_if_due(result, delivery, subject, policy)
+    kept = kept_if_due(result, delivery, subject, policy)
     note(log, account, delivery, kept, result.error)
     return kept
 
@@ -86,7 +86,7 @@ def note(log: Log, account: Account, delivery: Delivery, result: SendResult, err
     mail_log.note(log, paths.state_dir(), {name: value for name, value in facts.items() if value != ""})
 
 
-def _kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy) -> SendResult:
+def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy) -> SendResult:
     """The result, once whatever of the mail should be kept is in the outbox."""
     error = result.error
     if error is None:

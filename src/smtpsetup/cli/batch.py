@@ -1,0 +1,182 @@
+"""`smtpsetup send --batch` and `--merge`."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup import credentials, paths
+from smtpsetup.cli import views
+from smtpsetup.cli.state import State, tell
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.journal import BusyError, Journal
+from smtpsetup.model import Auth, Queue
+from smtpsetup.workflows.batch import Batch, Totals, checked
+from smtpsetup.workflows.batch_input import Item, json_lines
+from smtpsetup.workflows.deliver import Run
+from smtpsetup.workflows.drafts import Parts, delivery_of, draft_of, read_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.account import Account
+    from smtpsetup.providers import Provider
+    from smtpsetup.workflows.post import Policy
+    from smtpsetup.workflows.send import SendResult
+
+_SHOWN = 3  # mails of a dry run
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """Where the mails come from, and how they are to be sent. `seconds_between` is None for as fast as the provider allows."""
+
+    batch: str | None
+    merge: str | None
+    connections: int
+    seconds_between: float | None
+    restart: bool
+    dry_run: bool
+
+
+def send_many(state: State, account: Account, policy: Policy, many: Many, template: Parts) -> None:
+    """Read, check everything, send, render."""
+    items, identity = _items(many, template)
+    total = checked(account, items)
+    if many.dry_run:
+        _show_first(state, account, items(), total)
+        return
+    provider = _provider(state, account)
+    limits = provider.limits if provider else {}
+    _warn_of_daily_limit(provider, total)
+    directory = paths.state_dir() or ""
+    if not directory:
+        raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
+    secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else credentials.read(account, may_prompt=state.may_ask)
+    started = time.monotonic()
+    try:
+        with Journal(directory, f"{identity} {account.name}") as journal, views.batch.Bar(total) as bar:
+            if many.restart:
+                journal.restart()
+            elif journal.is_resumed:
+                tell(_("An earlier run was not finished: what it sent is not sent again. To send everything: --restart."))
+            failures: list[SmtpsetupError] = []
+            batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
+            run = Run(
+                account,
+                secret,
+                batch.finish,
+                lambda: provider,
+                connections=_allowed(many.connections, limits.get("connections")),
+                seconds_between=_pause(many.seconds_between, limits.get("messages_per_minute")),
+                trace=state.trace(),
+            )
+            try:
+                totals = batch.send(run, items())
+            except KeyboardInterrupt:
+                views.batch.interrupted(batch.totals)
+                raise
+    except BusyError as error:
+        raise SmtpsetupError("config.invalid", _("Another run sends the same mails at this moment."), exit_code=EX_TEMPFAIL) from error
+    _finish(state, totals, failures, time.monotonic() - started)
+
+
+def _items(many: Many, template: Parts) -> tuple[Callable[[], Iterator[Item]], str]:
+    """The mails, to be read as often as needed, and what names them from one run to the next. Raises SmtpsetupError."""
+    path = many.batch or many.merge or ""
+    if path == "-":
+        data = sys.stdin.buffer.read()
+        identity = hashlib.sha256(data).hexdigest()
+    else:
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise read_failed(path, error) from error
+        identity = os.path.abspath(path)
+    if many.batch:
+        return lambda: json_lines(data.splitlines(), template.from_), f"batch {identity}"
+    from smtpsetup.workflows import merge  # csv and string
+
+    table = merge.rows(data)
+    return lambda: merge.merged(table, template), f"merge {identity}"
+
+
+def _show_first(state: State, account: Account, items: Iterator[Item], total: int) -> None:
+    """What --dry-run shows: the first mails, and how many there are."""
+    for item in itertools.islice(items, _SHOWN):
+        delivery = delivery_of(draft_of(account, item.parts))
+        message = b"".join(delivery.message.chunks())
+        if state.json:
+            view = {"line": item.line, "id": item.id, "recipients": list(delivery.envelope.recipients), "message": message.decode("utf-8")}
+            click.echo(views.json.plain_line(view))
+            continue
+        click.echo(_("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients)))
+        click.echo(message.replace(b"\r\n", b"\n"))
+    if state.json:
+        state.write_json({"total": total})
+    else:
+        click.echo(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=total), err=True)
+
+
+def _told(state: State, bar: views.batch.Bar, failures: list[SmtpsetupError]) -> Callable[[Item, SendResult], None]:
+    def tell_result(item: Item, result: SendResult) -> None:
+        if result.error:
+            failures.append(result.error)
+        if state.json:
+            place: dict[str, object] = {"line": item.line} if item.id is None else {"line": item.line, "id": item.id}
+            sys.stdout.write(views.json.batch_line(result, place) + "\n")
+            sys.stdout.flush()
+        bar.advance(item, result)
+
+    return tell_result
+
+
+def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds: float) -> None:
+    """The summary, and the error that decides the exit code: what stopped the run, else the first mail that was refused for good."""
+    if sys.stderr.isatty() or totals.sent + totals.before < totals.total:
+        views.batch.summary(totals, seconds)
+    view = views.json.totals(totals, seconds)
+    error = totals.error or next((one for one in failures if one.exit_code != EX_TEMPFAIL), None) or next(iter(failures), None)
+    if error is None:
+        if state.json:
+            state.write_json(view)
+        return
+    again = _("Run the same command again: it sends what is missing, and nothing twice.")
+    error.hints = (*error.hints, again)
+    error.result = view
+    raise error
+
+
+def _provider(state: State, account: Account) -> Provider | None:
+    try:
+        return state.provider(account)
+    except SmtpsetupError:
+        return None
+
+
+def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:
+    limit = provider.limits.get("messages_per_day") if provider else None
+    if provider and isinstance(limit, int) and total > limit:
+        tell(_("Warning: these are {n} mails, but {provider} allows {limit} in 24 hours.").format(n=total, provider=provider.name, limit=limit))
+
+
+def _allowed(wanted: int, limit: object) -> int:
+    if isinstance(limit, int) and wanted > limit:
+        tell(_("The provider allows {n} connections at a time, so it is that many.").format(n=limit))
+        return limit
+    return wanted
+
+
+def _pause(wanted: float | None, per_minute: object) -> float:
+    """Seconds between two mails: as was asked, but never less than the provider wants."""
+    least = 60.0 / per_minute if isinstance(per_minute, int) else 0.0
+    return max(wanted or 0.0, least)

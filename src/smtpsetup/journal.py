@@ -1,0 +1,135 @@
+"""What a run over many mails has done, so that a run that was killed can be continued: one line appended before and after each dot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after a kill nothing is
+_DIRECTORY = "batches"
+_DONE, _DOTTED, _NOT_SENT = "done", "dotted", "not-sent"
+
+
+class BusyError(Exception):
+    """Another process works on the same mails."""
+
+
+class Journal:
+    """The journal of one batch, held by one process. Each mail is known by a key that does not change between runs."""
+
+    def __init__(self, directory: str, identity: str) -> None:
+        """Open or begin the journal of what `identity` names. Raises BusyError, OSError."""
+        parent = os.path.join(directory, _DIRECTORY)
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        self.path = os.path.join(parent, hashlib.sha256(identity.encode()).hexdigest()[:32])
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lock = threading.Lock()
+        self._synced = time.monotonic()
+        self._states: dict[str, str] = {}
+        self.nonce = ""
+        try:
+            self._hold()
+            self._load()
+            if not self.nonce:
+                self.nonce = os.urandom(16).hex()
+                self._write({"nonce": self.nonce, "identity": identity})
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        with suppress(OSError):
+            os.fsync(self._handle)
+        os.close(self._handle)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier run has come further than its beginning."""
+        return bool(self._states)
+
+    def is_done(self, key: str) -> bool:
+        """Whether the server has accepted a mail."""
+        return self._states.get(key) == _DONE
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether the server may have accepted a mail: its answer was lost, or whoever waited for it was killed."""
+        return self._states.get(key) == _DOTTED
+
+    def message_id(self, key: str, domain: str) -> str:
+        """The Message-ID of a mail, the same in every run."""
+        return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
+
+    def mark_dotted(self, key: str) -> None:
+        """Note that the server can have a mail from now on."""
+        self._mark(key, _DOTTED)
+
+    def mark_done(self, key: str) -> None:
+        """Note that the server has accepted a mail, or that the outbox has it."""
+        self._mark(key, _DONE)
+
+    def mark_not_sent(self, key: str) -> None:
+        """Note that the server has refused a mail."""
+        self._mark(key, _NOT_SENT)
+
+    def forget(self) -> None:
+        """Remove the journal: everything is done, or all is to begin anew."""
+        os.unlink(self.path)
+
+    def restart(self) -> None:
+        """Forget what earlier runs did."""
+        os.ftruncate(self._handle, 0)
+        self._states.clear()
+        self.nonce = os.urandom(16).hex()
+        self._write({"nonce": self.nonce})
+
+    def _mark(self, key: str, state: str) -> None:
+        with self._lock:
+            self._states[key] = state
+            self._write({"key": key, "state": state})
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._handle)
+                self._synced = time.monotonic()
+
+    def _write(self, entry: dict[str, str]) -> None:
+        """Append a line in one piece; a kill leaves it whole or leaves a piece at the end that is not read."""
+        data = json.dumps(entry).encode() + b"\n"
+        written = os.write(self._handle, data)
+        if written != len(data):
+            raise OSError(28, "no space left", self.path)
+
+    def _load(self) -> None:
+        for entry in self._entries():
+            if "key" in entry:
+                self._states[entry["key"]] = entry["state"]
+            elif "nonce" in entry:
+                self.nonce = entry["nonce"]
+
+    def _entries(self) -> Iterator[dict[str, str]]:
+        with open(self.path, "rb") as file:
+            content = file.read()
+        if content and not content.endswith(b"\n"):
+            os.write(self._handle, b"\n")  # so that the next line does not continue the torn one
+        for line in content.split(b"\n"):
+            with suppress(ValueError, KeyError, TypeError):
+                yield json.loads(line)
+
+    def _hold(self) -> None:
+        if os.name != "posix":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError from error

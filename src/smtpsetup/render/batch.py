@@ -1,0 +1,84 @@
+"""A run over many mails as a person sees it: a bar while it goes on, a summary at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.render.human import console, note, prose, show
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from smtpsetup.workflows.batch import Totals
+    from smtpsetup.workflows.batch_input import Item
+    from smtpsetup.workflows.send import SendResult
+
+
+class Bar:
+    """How far it is, how fast, and how long it will take; on standard error, and only for someone who watches."""
+
+    def __init__(self, total: int) -> None:
+        self._progress = Progress(
+            TextColumn(_("Sending")),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console(stderr=True),
+            disable=not console(stderr=True).is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=total, rate="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def advance(self, item: Item, result: SendResult) -> None:
+        """One more; what went wrong with it is said at once."""
+        task = self._progress.tasks[0]
+        rate = _("{n}/s").format(n=f"{task.speed:.1f}") if task.speed else ""
+        self._progress.update(self._task, advance=1, rate=rate)
+        if result.error:
+            reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
+            note(_("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply)
+
+    def skip(self, count: int) -> None:
+        """So many were sent by an earlier run."""
+        self._progress.update(self._task, advance=count)
+
+
+def summary(totals: Totals, seconds: float) -> None:
+    """The end of a run."""
+    first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(n=totals.sent, time=f"{seconds:.1f}")
+    others = (
+        (totals.before, ngettext("{n} was sent by an earlier run.", "{n} were sent by an earlier run.", totals.before)),
+        (
+            totals.queued,
+            ngettext("{n} waits in the outbox: `smtpsetup outbox list`.", "{n} wait in the outbox: `smtpsetup outbox list`.", totals.queued),
+        ),
+        (totals.failed, ngettext("{n} could not be sent.", "{n} could not be sent.", totals.failed)),
+        (totals.unknown, ngettext("{n} may have arrived: its answer was lost.", "{n} may have arrived: their answers were lost.", totals.unknown)),
+        (totals.left, ngettext("{n} was not tried.", "{n} were not tried.", totals.left)),
+    )
+    lines = [prose(text.format(n=n)) for n, text in others if n]
+    show(Group(Text(first, style="" if lines else "green"), *lines), stderr=True)
+
+
+def interrupted(totals: Totals) -> None:
+    """What a person who pressed Ctrl-C should know."""
+    note(
+        _("{sent} of {total} are sent. Run the same command again: it sends what is missing, and nothing twice.").format(
+            sent=totals.sent + totals.before, total=totals.total
+        )
+    )

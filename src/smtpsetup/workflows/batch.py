@@ -1,0 +1,156 @@
+"""Sending many mails so that a run can be stopped and continued: nothing lost, nothing sent twice that the server accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from smtpsetup import paths, sent
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Log, Queue
+from smtpsetup.workflows.batch_input import Item, LineError
+from smtpsetup.workflows.deliver import Run, deliver
+from smtpsetup.workflows.drafts import delivery_of, draft_of
+from smtpsetup.workflows.post import Policy, keep, kept_if_due, note
+from smtpsetup.workflows.send import SendResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.account import Account
+    from smtpsetup.journal import Journal
+    from smtpsetup.transport.submit import Delivery
+
+_TOLD = 10  # wrong lines that are listed
+_LOST = "data.lost-before-reply"
+
+
+@dataclass
+class Totals:
+    """How it went. `before` counts what an earlier run had sent, `left` what was not tried."""
+
+    total: int = 0
+    sent: int = 0
+    queued: int = 0
+    failed: int = 0
+    unknown: int = 0
+    before: int = 0
+    error: SmtpsetupError | None = None
+
+    @property
+    def left(self) -> int:
+        """Mails without a result."""
+        return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
+
+
+def checked(account: Account, items: Callable[[], Iterator[Item]]) -> int:
+    """Compose every mail and throw it away; how many there are. Raises SmtpsetupError that tells which lines cannot be used."""
+    count = 0
+    wrong: list[SmtpsetupError] = []
+    for item in _good(items(), wrong):
+        count += 1
+        try:
+            delivery_of(draft_of(account, item.parts))
+        except SmtpsetupError as error:
+            wrong.append(LineError(item.line, error.message))
+            wrong[-1].exit_code, wrong[-1].hints = error.exit_code, error.hints
+        if len(wrong) >= _TOLD:
+            break
+    if wrong:
+        first = wrong[0]
+        first.causes = (*first.causes, *(error.message for error in wrong[1:]))
+        first.hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
+        raise first
+    return count
+
+
+def _good(items: Iterator[Item], wrong: list[SmtpsetupError]) -> Iterator[Item]:
+    """The items up to the first that cannot be read at all."""
+    try:
+        yield from items
+    except LineError as error:
+        wrong.append(error)
+
+
+class Batch:
+    """One run over many mails."""
+
+    def __init__(  # noqa: PLR0913  what a run depends on
+        self, account: Account, journal: Journal, policy: Policy, *, total: int, log: Log, on_result: Callable[[Item, SendResult], None]
+    ) -> None:
+        self.totals = Totals(total)
+        self._account = account
+        self._journal = journal
+        self._policy = policy
+        self._log = log
+        self._on_result = on_result
+
+    def send(self, run: Run, items: Iterator[Item]) -> Totals:
+        """Send what is not sent yet."""
+        deliveries = self._deliveries(items)
+        if self._policy.queue is Queue.ALWAYS:
+            for delivery in deliveries:
+                number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None)
+                self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
+        else:
+            self.totals.error = deliver(run, deliveries)
+        if self.totals.left == self.totals.failed == self.totals.unknown == 0:
+            self._journal.forget()
+        return self.totals
+
+    def _deliveries(self, items: Iterator[Item]) -> Iterator[Delivery]:
+        for item in items:
+            if self._journal.is_done(item.key):
+                self.totals.before += 1
+                continue
+            draft = draft_of(self._account, item.parts)
+            message_id = self._journal.message_id(item.key, draft.sender.address.domain)
+            delivery = replace(
+                delivery_of(draft, message_id=message_id, key=item),
+                before_dot=lambda key=item.key: self._journal.mark_dotted(key),  # type: ignore[misc]  # mypy infers no lambda with a default
+            )
+            if self._policy.hold_unknown and self._journal.is_unknown(item.key):
+                self.totals.unknown += 1
+                self._on_result(item, SendResult(self._account.name, message_id, (), (), None, _unknown()))
+                continue
+            yield delivery
+
+    def finish(self, delivery: Delivery, result: SendResult) -> None:
+        """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
+        item, error = _item(delivery), result.error
+        if error is not None and not (self._policy.hold_unknown and error.code == _LOST):
+            result = kept_if_due(result, delivery, item.parts.subject, self._policy)
+        if result.accepted or result.outbox_id is not None:
+            self._journal.mark_done(item.key)
+        elif result.error and result.error.code != _LOST:
+            self._journal.mark_not_sent(item.key)
+        if result.accepted:
+            sent.record(paths.state_dir(), self._account.name, len(result.accepted))
+        note(self._log, self._account, delivery, result, error)
+        self._count(result)
+        self._on_result(item, result)
+
+    def _count(self, result: SendResult) -> None:
+        if result.error and result.error.code == _LOST:
+            self.totals.unknown += 1
+        elif result.error:
+            self.totals.failed += 1
+        elif result.outbox_id is not None:
+            self.totals.queued += 1
+        else:
+            self.totals.sent += 1
+
+
+def _item(delivery: Delivery) -> Item:
+    item: Item = delivery.key  # type: ignore[assignment]  # `_deliveries` has put it there
+    return item
+
+
+def _unknown() -> SmtpsetupError:
+    return SmtpsetupError(
+        _LOST,
+        _("It may have arrived in an earlier run, whose answer was lost."),
+        hints=(_("Ask the recipient. To send it again: `--on-unknown resend`."),),
+        exit_code=EX_TEMPFAIL,
+    )

@@ -1,0 +1,110 @@
+"""Many mails as they are written: JSON lines, or a table and texts to fill in. Everything is checked before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.workflows.drafts import Parts, text_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LISTS = ("to", "cc", "bcc", "attach", "reply_to")
+_TEXTS = ("subject", "body", "html", "from")
+_KEYS = (*_LISTS, *_TEXTS, "headers", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One mail of many: where it stands (`line`, from 1), the user's own key for it, and a key that stays the same when the file is read again."""
+
+    line: int
+    id: str | int | None
+    key: str
+    parts: Parts
+
+
+class LineError(SmtpsetupError):
+    """A line that cannot be used; `line` is its number."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__("config.invalid", _("Line {line}: {reason}").format(line=line, reason=reason), exit_code=EX_DATAERR)
+        self.line = line
+
+
+class Keys:
+    """Keys for mails by what they are, so that two equal ones have two keys."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def key(self, *identity: object) -> str:
+        """The key of the next mail with this identity."""
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:24]
+        number = self._seen[digest] = self._seen.get(digest, 0) + 1
+        return digest if number == 1 else f"{digest}-{number}"
+
+
+def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item]:
+    """The mails of JSON lines, blank lines left out. Raises LineError."""
+    keys = Keys()
+    ids: dict[object, int] = {}
+    for number, raw in enumerate(lines, start=1):
+        if not raw.strip():
+            continue
+        row = _parsed(number, raw)
+        own_id = row.get("id")
+        if own_id is not None and own_id in ids:
+            raise LineError(number, _("the id {id} stands in line {line} already.").format(id=own_id, line=ids[own_id]))
+        ids[own_id] = number
+        key = keys.key("id", own_id) if own_id is not None else keys.key("line", row)
+        yield Item(number, own_id, key, _parts(number, row, from_))
+
+
+def _parsed(number: int, raw: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise LineError(number, _("it is not JSON: {reason}.").format(reason=error)) from error
+    if not isinstance(row, dict):
+        raise LineError(number, _("it is not a JSON object."))
+    unknown = [key for key in row if key not in _KEYS]
+    if unknown:
+        known = ", ".join(_KEYS)
+        raise LineError(number, _("the key {key} is not known; these are: {known}.").format(key=unknown[0], known=known))
+    for key in _LISTS:
+        values = row.get(key, [])
+        if not isinstance(values, str) and not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+            raise LineError(number, _("{key} must be {wanted}.").format(key=key, wanted=_("a string or a list of strings")))
+    for key in _TEXTS:
+        if not isinstance(row.get(key, ""), str):
+            raise LineError(number, _("{key} must be {wanted}.").format(key=key, wanted=_("a string")))
+    headers = row.get("headers", {})
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise LineError(number, _("{key} must be {wanted}.").format(key="headers", wanted=_("an object of strings")))
+    if isinstance(row.get("id", ""), bool) or not isinstance(row.get("id", ""), str | int):
+        raise LineError(number, _("{key} must be {wanted}.").format(key="id", wanted=_("a string or a whole number")))
+    return row
+
+
+def _parts(number: int, row: dict[str, Any], from_: str | None) -> Parts:
+    lists = {key: (value,) if isinstance(value := row.get(key, []), str) else tuple(value) for key in _LISTS}
+    html = row.get("html", "")
+    if html and "<" not in html:  # named as the option is, which takes a file
+        try:
+            html = text_in(html)
+        except SmtpsetupError as error:
+            raise LineError(number, error.message) from error
+    return Parts(
+        **lists,
+        from_=row.get("from", from_),
+        subject=row.get("subject", ""),
+        body=row.get("body", ""),
+        html=html,
+        headers=tuple(f"{name}: {value}" for name, value in row.get("headers", {}).items()),
+    )

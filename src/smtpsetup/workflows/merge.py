@@ -1,0 +1,166 @@
+"""One mail for each row of a table: `$column` in texts, addresses and paths is filled in."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import html
+import io
+import os
+import re
+from string import Template
+from typing import TYPE_CHECKING
+
+from smtpsetup.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.workflows.batch_input import Item, Keys, LineError
+from smtpsetup.workflows.drafts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_DELIMITERS = (";", ",", "\t", "|")
+_TO_COLUMNS = ("to", "till", "email", "e-mail", "epost", "e-post", "mail", "mejl", "address", "adress", "mejladress", "e-postadress")
+
+
+class _Columns(Template):
+    """`$name` with letters of any language, `${any name}` with blanks and hyphens, `$$` for a dollar sign."""
+
+    idpattern = r"[^\W\d]\w*"
+    braceidpattern = r"[^{}]+"
+    flags = re.UNICODE
+
+
+def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with the line each begins on, its encoding and delimiter found out. Raises SmtpsetupError."""
+    text = _decoded(data)
+    first_line = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=lambda one: len(next(csv.reader([first_line], delimiter=one), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    found: list[tuple[int, dict[str, str]]] = []
+    names: list[str] = []
+    try:
+        start = 1
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not names:
+                names = _names(cells)
+                continue
+            if len(cells) != len(names):
+                raise LineError(line, _("it has {n} columns, but the first line has {wanted}.").format(n=len(cells), wanted=len(names)))
+            found.append((line, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
+    except csv.Error as error:
+        raise LineError(reader.line_num, _("it is not CSV: {reason}.").format(reason=error)) from error
+    if not names:
+        raise SmtpsetupError("config.invalid", _("The table is empty: its first line must name the columns."), exit_code=EX_DATAERR)
+    return found
+
+
+def _names(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise LineError(1, _("the column {name} is there twice.").format(name=twice))
+    return names
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a table. Excel writes UTF-8 with a mark, UTF-16, or the code page of western Windows."""
+    for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator[Item]:
+    """A mail for each row. Raises SmtpsetupError for a column that is not there, LineError for a row that cannot be used."""
+    keys = Keys()
+    names = list(table[0][1]) if table else []
+    if not template.to:
+        template = _with_recipient(template, names)
+    for line, row in table:
+        fill = _filler(row)
+        key = keys.key("row", row)
+        own_id = row.get("id") or None
+        try:
+            parts = _filled(template, fill, row)
+        except SmtpsetupError as error:
+            raise LineError(line, error.message) from error
+        except KeyError as error:
+            raise _no_column(str(error.args[0]), names) from error
+        except ValueError as error:
+            raise SmtpsetupError(
+                "config.invalid",
+                _("There is a $ with no column behind it ({reason}).").format(reason=error),
+                hints=(_("Write $$ for a dollar sign, and ${column} where a letter follows."),),
+                exit_code=EX_DATAERR,
+            ) from error
+        if not any(address.strip() for address in (*parts.to, *parts.cc, *parts.bcc)):
+            raise LineError(line, _("it has no recipient."))
+        yield Item(line, own_id, key, parts)
+
+
+def _with_recipient(template: Parts, names: list[str]) -> Parts:
+    from dataclasses import replace
+
+    column = next((name for name in names if name.lower() in _TO_COLUMNS), None)
+    if column is None:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("It is not clear which column has the recipients."),
+            hints=(_("Say it: `--to '$column'`. The columns are: {names}.").format(names=", ".join(names)),),
+            exit_code=EX_DATAERR,
+        )
+    return replace(template, to=(f"${{{column}}}",))
+
+
+def _no_column(name: str, names: list[str]) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.invalid",
+        _("The table has no column {name}.").format(name=name),
+        hints=(_("The columns are: {names}. Write $$ for a dollar sign.").format(names=", ".join(names)),),
+        exit_code=EX_DATAERR,
+    )
+
+
+def _filler(row: dict[str, str]) -> Callable[[str], str]:
+    return lambda text: _Columns(text).substitute(row) if "$" in text else text
+
+
+def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str]) -> Parts:
+    as_html = _filler({name: html.escape(value) for name, value in row.items()})
+    attach = tuple(_path(path, fill) for path in template.attach)
+    return Parts(
+        to=tuple(fill(one) for one in template.to),
+        cc=tuple(fill(one) for one in template.cc if fill(one).strip()),
+        bcc=tuple(fill(one) for one in template.bcc if fill(one).strip()),
+        reply_to=tuple(fill(one) for one in template.reply_to if fill(one).strip()),
+        from_=fill(template.from_) if template.from_ else None,
+        subject=fill(template.subject),
+        body=fill(template.body),
+        html=as_html(template.html),
+        attach=attach,
+        inline=template.inline,
+        headers=tuple(fill(one) for one in template.headers),
+    )
+
+
+def _path(path: str, fill: Callable[[str], str]) -> str:
+    """A path filled in. The table may be anyone's: it cannot lead out of the directory that the person's own part of the path names."""
+    filled = fill(path)
+    if filled == path:
+        return path
+    own = os.path.realpath(os.path.dirname(path.partition("$")[0]) or ".")
+    if "\0" in filled or os.path.commonpath([own, os.path.realpath(filled)]) != own:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The attachment {path} is outside {directory}.").format(path=filled, directory=own),
+            hints=(_("A table can name files only below the directory that stands before the first $ of --attach."),),
+            exit_code=EX_DATAERR,
+        )
+    return filled
