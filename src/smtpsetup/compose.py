@@ -208,7 +208,10 @@ def written(mailbox: Mailbox) -> str:
 
 
 def attachment(path: str, open_file: Callable[[], BinaryIO], size: int, *, content_id: str = "", is_utf8: Callable[[], bool] = bool) -> Attachment:
-    """A file of `size` bytes as an attachment, its type from its name (`application/octet-stream` where the name does not tell). Raises SmtpsetupError."""
+    """A file of `size` bytes as an attachment, its type from its name. Raises SmtpsetupError.
+
+    It is `application/octet-stream` where the name does not tell; `is_utf8` is asked for a text.
+    """
     import mimetypes  # only mail with attachments needs it
 
     name = path.replace("\\", "/").rpartition("/")[2]

@@ -33,6 +33,14 @@ class Message:
         yield from self.body()
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sends to whom, as the server is told. Addresses carry their domain as A-labels."""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
 def from_bytes(content: bytes) -> Message:
     """A message that is in memory already."""
     header, blank, body = content.partition(b"\r\n\r\n")

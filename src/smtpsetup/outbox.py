@@ -17,7 +17,7 @@ from smtpsetup.message import Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from smtpsetup.transport.submit import Envelope
+    from smtpsetup.message import Envelope
 
 _VERSION = 1
 _BUSY_SECONDS = 60.0
@@ -70,7 +70,13 @@ class Mail:
     is_report: bool
 
 
-_COLUMNS = "id, account, sender, recipients, subject, message_id, size, state, attempts, next_attempt, queued_at, last_reply, last_code, unknowns, holds, is_report"
+_COLUMNS = (
+    "id, account, sender, recipients, subject, message_id, size, state, attempts, next_attempt, queued_at, last_reply, last_code, unknowns, holds,"
+    " is_report"
+)
+
+
+_DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +114,10 @@ class Outbox:
     """The outbox of one user, open. Every method may raise OutboxDamagedError or OSError; each change is one transaction."""
 
     def __init__(self, directory: str, *, is_durable: bool = True) -> None:
-        """Open the outbox in a directory, which is made where it is missing. With `is_durable` a change outlives a power cut when the method returns;
-        without, only the end of the process: then a mail can be sent twice after a power cut, but none is lost.
+        """Open the outbox in a directory, which is made where it is missing.
+
+        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process: then a mail can be sent twice
+        after a power cut, but none is lost.
         """
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self.directory = directory
@@ -143,7 +151,7 @@ class Outbox:
         columns = "account, sender, recipients, subject, message_id, size, is_ascii, state, attempts, next_attempt, queued_at, last_reply, last_code"
         with self._change():
             marks = ", ".join("?" * len(values))
-            added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report) VALUES ({marks})", values)  # noqa: S608  our own names
+            added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report) VALUES ({marks})", values)
             number = int(added.lastrowid or 0)
             self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (number, message.header, message.body_size))
             self._write_body(number, message)
@@ -162,12 +170,12 @@ class Outbox:
         """Every mail, oldest first."""
         with _explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
-            return [_mail(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM mail {where} ORDER BY id", values)]  # noqa: S608  our own names
+            return [_mail(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM mail {where} ORDER BY id", values)]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
         with _explained(self.path):
-            row = self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()  # noqa: S608  as above
+            row = self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()
             return _mail(row) if row else None
 
     def message(self, number: int) -> Message:
@@ -189,9 +197,7 @@ class Outbox:
     def accounts_due(self, now: float) -> list[str]:
         """The accounts that have a mail to send by now."""
         with _explained(self.path):
-            rows = self._db.execute(
-                "SELECT DISTINCT account FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt <= ? ORDER BY account", (now,)
-            )
+            rows = self._db.execute(f"SELECT DISTINCT account FROM mail WHERE {_DUE} ORDER BY account", (now,))
             return [str(row[0]) for row in rows]
 
     def take(self, account: str, lease: str, now: float, limit: int) -> list[Mail]:
@@ -200,12 +206,12 @@ class Outbox:
             numbers = [
                 row[0]
                 for row in self._db.execute(
-                    "SELECT id FROM mail WHERE account = ? AND state IN ('waiting', 'unknown') AND next_attempt <= ? ORDER BY next_attempt, id LIMIT ?",
+                    f"SELECT id FROM mail WHERE account = ? AND {_DUE} ORDER BY next_attempt, id LIMIT ?",
                     (account, now, limit),
                 )
             ]
             self._db.executemany("UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?", [(lease, number) for number in numbers])
-            taken = (self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)  # noqa: S608  as above
+            taken = (self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
             return [_mail(row) for row in taken]
 
     def mark_dotted(self, number: int) -> None:
@@ -233,7 +239,9 @@ class Outbox:
                 "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0 WHERE id = ? AND lease IS NULL", (now, number)
             )
 
-    def put_back(self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = "", is_attempt: bool = True) -> None:
+    def put_back(  # noqa: PLR0913  what the outbox notes of an attempt
+        self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = "", is_attempt: bool = True
+    ) -> None:
         """Give a mail that was taken back, with what became of it. An outcome that is unknown is counted."""
         with self._change():
             self._db.execute(
@@ -245,9 +253,7 @@ class Outbox:
     def put_off(self, account: str, delay: Callable[[int], float], *, now: float, reply: str, code: str) -> None:
         """Let all of an account's due mails wait, after what stopped them all; `delay` gives the seconds after so many attempts."""
         with self._change():
-            rows = self._db.execute(
-                "SELECT id, attempts FROM mail WHERE account = ? AND state IN ('waiting', 'unknown') AND next_attempt <= ?", (account, now)
-            ).fetchall()
+            rows = self._db.execute(f"SELECT id, attempts FROM mail WHERE account = ? AND {_DUE}", (account, now)).fetchall()
             self._db.executemany(
                 "UPDATE mail SET attempts = attempts + 1, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
                 [(now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
@@ -296,7 +302,7 @@ class Outbox:
         )
         columns = _COLUMNS.replace("size,", "size, is_ascii,")
         with self._change():
-            self._db.execute(f"INSERT INTO mail ({columns}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608  our own names
+            self._db.execute(f"INSERT INTO mail ({columns}) VALUES ({', '.join('?' * len(values))})", values)
             self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (mail.id, message.header, message.body_size))
             self._write_body(mail.id, message)
 
@@ -396,7 +402,7 @@ def _readable(path: str) -> Iterator[tuple[Mail | None, Message | None]]:
     with closing(sqlite3.connect(path)) as db:
         for number in _numbers(db):
             try:
-                row = db.execute(f"SELECT {_COLUMNS}, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()  # noqa: S608  our own names
+                row = db.execute(f"SELECT {_COLUMNS}, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
                 content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()
                 mail, body = _mail(row[:-1]), bytes(content[1])
                 message = Message(bytes(content[0]), lambda body=body: iter((body,)), len(body), bool(row[-1]))  # type: ignore[misc]  # mypy infers no lambda with a default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ _EX_SOFTWARE = 70
 _EX_INTERRUPTED = 130
 # what other sendmails know too: d e h L m n O p G U I A E X are taken and have no effect here
 _FLAGS = "a:b:A:B:C:d:e:f:F:h:iL:mnN:o:O:p:r:R:tvV:X:GIUE"
+
+
+_TEXTS = {"-b": "mode", "-a": "account", "-C": "config", "-f": "sender", "-r": "sender", "-F": "full_name"}
+_SWITCHES = {"-t": "from_header", "-i": "ignores_dots", "-v": "is_verbose"}
 
 
 @dataclass
@@ -55,27 +60,35 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     try:
         options = parse(arguments, name)
     except ValueError as error:
-        print(f"smtpsetup-sendmail: {error}", file=sys.stderr)
+        _say(f"smtpsetup-sendmail: {error}")
         return _EX_USAGE
     try:
-        if options.mode == "p":
-            return _smtpsetup(options, "list")
-        if options.mode == "q":
-            return _smtpsetup(options, "flush")
-        return 0 if options.mode == "i" else _send(options)
+        return _done(options)
     except SmtpsetupError as error:
         _tell(error)
         return error.exit_code
     except OSError as error:
-        print(f"smtpsetup-sendmail: {error.filename or ''} {error.strerror or error}", file=sys.stderr)
+        _say(f"smtpsetup-sendmail: {error.filename or ''} {error.strerror or error}")
         return 74
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
-        print(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}", file=sys.stderr)
+        _say(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}")
         if options.is_verbose:
             import traceback
 
             traceback.print_tb(error.__traceback__)
         return _EX_SOFTWARE
+
+
+def _done(options: Options) -> int:
+    if options.mode == "i":
+        return 0
+    return _smtpsetup(options, {"p": "list", "q": "flush"}[options.mode]) if options.mode in ("p", "q") else _send(options)
+
+
+def _say(line: str) -> None:
+    """A line on standard error; that nobody can read it is no reason to stop."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
 
 
 def parse(arguments: list[str], name: str) -> Options:
@@ -92,27 +105,12 @@ def parse(arguments: list[str], name: str) -> Options:
     except getopt.GetoptError as error:
         raise ValueError(_("{error}. Known are: -t -i -f -F -a -C -v -bp -q; others of sendmail's have no effect.").format(error=error)) from error
     for flag, value in flags:
-        match flag, value:
-            case "-b", _:
-                options.mode = value
-            case "-a", _:
-                options.account = value
-            case "-C", _:
-                options.config = value
-            case ("-f", _) | ("-r", _):
-                options.sender = value
-            case "-F", _:
-                options.full_name = value
-            case "-t", _:
-                options.from_header = True
-            case ("-i", _) | ("-o", "i"):
-                options.ignores_dots = True
-            case "-v", _:
-                options.is_verbose = True
-            case "-I", _:
-                options.mode = "i"
-            case _:
-                pass
+        if flag in _TEXTS:
+            setattr(options, _TEXTS[flag], value)
+        elif flag in _SWITCHES or (flag, value) == ("-o", "i"):
+            setattr(options, _SWITCHES.get(flag, "ignores_dots"), True)
+        elif flag == "-I":
+            options.mode = "i"
     if flushes and not recipients and not options.from_header:
         options.mode = "q"
     if options.mode not in ("m", "p", "q", "i"):
@@ -149,7 +147,7 @@ def _send(options: Options) -> int:
         policy=Policy(account.queue, account.hold_unknown, keep_refused=True),
         read_secret=lambda: credentials.read(account, may_prompt=False),
         find_provider=lambda: _provider(account),
-        trace=(lambda line: print(line, file=sys.stderr)) if options.is_verbose else None,
+        trace=_say if options.is_verbose else None,
         log=config.log,
     )
     if result.error:
@@ -202,7 +200,8 @@ def _delivery(account: Account, options: Options, aliases: Aliases, fields: tupl
 
     from smtpsetup import raw_body, raw_mail
     from smtpsetup.compose import new_message_id
-    from smtpsetup.transport.submit import Delivery, Envelope
+    from smtpsetup.message import Envelope
+    from smtpsetup.transport.submit import Delivery
 
     named = [*options.recipients, *(raw_mail.recipients_in(fields) if options.from_header else [])]
     recipients = tuple(dict.fromkeys(address for recipient in named for address in aliases.resolved(recipient)))
@@ -277,6 +276,6 @@ def _tell(error: SmtpsetupError) -> None:
     """The error on standard error, for a person or a log: what happened, the server's words, why, what to do."""
     reply = error.failure.reply if error.failure else None
     lines = [f"smtpsetup-sendmail: {error.message} ({error.code})", *([str(reply)] if reply else []), *error.causes]
-    print("\n  ".join(lines), file=sys.stderr)
+    _say("\n  ".join(lines))
     for hint in error.hints:
-        print(f"  -> {hint}", file=sys.stderr)
+        _say(f"  -> {hint}")

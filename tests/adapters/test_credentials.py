@@ -233,7 +233,7 @@ def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypa
     assert service.stdout.readline() == b"ready\n"
     for name, value in bus.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("smtpsetup.credentials.keyring_store._SECONDS", 1.0)
+    monkeypatch.setattr("smtpsetup.credentials.secret_service.SECONDS", 1.0)
     started = time.monotonic()
     assert refused(Store.KEYRING).code == "secret.keyring-locked"
     assert time.monotonic() - started < 5

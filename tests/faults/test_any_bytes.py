@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from smtpsetup.diagnosis import diagnose
 from smtpsetup.error_codes import ERROR_CODES
 from smtpsetup.failure import TransportError
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.model import Secret, Security, Server
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.session import Session
-from smtpsetup.transport.submit import Envelope
 from smtpsetup.workflows.check import check
 from tests.conftest import account_at
 from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT

@@ -111,7 +111,7 @@ def test_recipients_refused_before_the_message_was_are_told() -> None:
 
     script = (*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"250 ok\r\n", None, b"451 later\r\n", None, b"221 bye\r\n")
     with ScriptedServer(script) as server:
-        from smtpsetup.transport.submit import Envelope
+        from smtpsetup.message import Envelope
 
         envelope = Envelope("i@x.se", ("a@x.se", "b@x.se"))
         account = account_at(server.port, Security.NONE)

@@ -51,6 +51,7 @@ class _Options:
     make_default: bool
     no_verify: bool
     accept_host: str | None
+    unattended: bool | None
     no_ispdb: bool
     offline: bool
     seconds: float
@@ -83,6 +84,11 @@ class _Subject:
 @click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
 @click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
 @click.option("--accept-host", type=HostType(), metavar="HOST", help=_("Agree to this host, where only the DNS, a third party or a guess names it."))
+@click.option(
+    "--unattended/--no-unattended",
+    default=None,
+    help=_("Scripts or cron will use it: prove it as cron would run it. Without either, a person is asked."),
+)
 @search_options
 @secret_options
 @common_options
@@ -112,7 +118,16 @@ def configure_command(
     secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
-    _save(state, replace(account, verified=not options.no_verify), secret, make_default=options.make_default)
+    account = replace(account, verified=not options.no_verify)
+    _save(state, account, secret, make_default=options.make_default)
+    if options.unattended or (options.unattended is None and account.verified and _will_scripts_use_it(state)):
+        from smtpsetup.cli.unattended import prove_for_scripts  # only then
+
+        prove_for_scripts(state, account, secret)
+
+
+def _will_scripts_use_it(state: State) -> bool:
+    return state.may_ask and not state.json and confirm(_("Will scripts or cron send with it, when you are not there?"), default=False)
 
 
 def _who(state: State, address: str | None, options: _Options, *, will_type: bool) -> _Subject:

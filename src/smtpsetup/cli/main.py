@@ -21,6 +21,7 @@ COMMANDS = {  # name → (module, one line for the list); the lines stand here s
     "test": ("check", _("Send a real test mail, stage by stage.")),
     "send": ("send", _("Send a mail from a script.")),
     "outbox": ("outbox", _("The mail that waits: list, show, send now, drop.")),
+    "doctor": ("doctor", _("Will it work at three in the morning: check everything that cron needs.")),
     "providers": ("providers", _("The provider table: list it, show a row, check your own rows.")),
     "accounts": ("accounts", _("List, show and remove what is configured.")),
     "login": ("login", _("Replace an account's saved password.")),

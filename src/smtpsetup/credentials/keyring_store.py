@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from keyring.backend import KeyringBackend
 
+    from smtpsetup.credentials.secret_service import Trouble
+
 SERVICE = "smtpsetup"
 _SECONDS = 10.0  # a keyring that does not answer by then is treated as locked
 _SECONDS_FOR_A_PERSON = 90.0  # to type the keyring's password into its own window
@@ -31,8 +33,7 @@ _WINDOWS_LIMIT = 1280  # characters; Credential Manager takes 2,560 bytes of UTF
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
     """The secret of an account. Raises SmtpsetupError (`secret.keyring-unavailable`, `secret.keyring-locked`, `secret.missing`)."""
     try:
-        prepare(may_prompt=may_prompt)
-        value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+        value = _read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
         moved = _("Or keep the password where scripts can read it: `smtpsetup login {account} --password-file FILE` (mode 0600).")
         error.hints = (*error.hints[:1], moved.format(account=shlex.quote(account)), *error.hints[2:])
@@ -45,6 +46,50 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
             hints=(_("Save it: `smtpsetup login {account}`.").format(account=shlex.quote(account)),),
         )
     return value
+
+
+def _read(account: str, *, may_prompt: bool) -> str | None:
+    if sys.platform not in ("win32", "darwin"):
+        try:
+            return _read_directly(account)
+        except SmtpsetupError as error:
+            if error.code != "secret.keyring-locked" or not may_prompt:
+                raise
+    prepare(may_prompt=may_prompt)
+    value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    return value
+
+
+def _read_directly(account: str) -> str | None:
+    """The secret by way of the session bus alone; None where the keyring has none. Raises SmtpsetupError."""
+    from smtpsetup.credentials import secret_service  # one platform a run
+
+    _find_bus()
+    address = os.environ["DBUS_SESSION_BUS_ADDRESS"]
+    attributes = {"service": SERVICE, "username": account}
+    try:
+        # jeepney greets the bus without a limit of time, so all of it runs beside
+        found: bytes = _bounded(lambda: secret_service.secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent)
+        return found.decode("utf-8", "surrogateescape")
+    except secret_service.SecretServiceError as error:
+        if error.trouble is secret_service.Trouble.ABSENT:
+            return None
+        if error.trouble is secret_service.Trouble.NOT_PLAIN:
+            value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+            return value
+        raise _told(error.trouble, error.detail) from error
+
+
+def _told(trouble: Trouble, detail: str) -> SmtpsetupError:
+    from smtpsetup.credentials.secret_service import Trouble  # loaded by now
+
+    if trouble is Trouble.LOCKED:
+        return _locked()
+    if trouble is Trouble.TIMEOUT:
+        return _silent()
+    if trouble is Trouble.NO_SERVICE:
+        return _unavailable(_("no secret service, such as gnome-keyring, runs on the session bus"))
+    return _unavailable(_("it refuses to give the password ({name})").format(name=detail))
 
 
 def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
@@ -132,8 +177,8 @@ def _unlock(*, may_prompt: bool) -> None:
     raise _locked()
 
 
-def _bounded(action: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401  whatever the action gives
-    """Run an action of the keyring library, for at most so many seconds, and turn what it raises into SmtpsetupError."""
+def _bounded(action: Callable[[], Any], seconds: float, on_timeout: Callable[[], SmtpsetupError] | None = None) -> Any:  # noqa: ANN401  whatever the action gives
+    """Run an action of a keyring library, for at most so many seconds, and turn what it raises into SmtpsetupError."""
     outcome: list[Any] = []
     error: list[BaseException] = []
 
@@ -147,7 +192,8 @@ def _bounded(action: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401 
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise _locked()
+        error_for_silence = on_timeout or _locked
+        raise error_for_silence()
     if error:
         raise _explained(error[0]) from error[0]
     return outcome[0]
@@ -155,7 +201,7 @@ def _bounded(action: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401 
 
 def _explained(error: BaseException) -> BaseException:
     name = type(error).__name__
-    if isinstance(error, SmtpsetupError):
+    if isinstance(error, SmtpsetupError) or name == "SecretServiceError":
         return error
     if name in {"KeyringLocked", "LockedException", "PromptDismissedException"}:
         return _locked()
@@ -171,6 +217,18 @@ def _locked() -> SmtpsetupError:
         causes=(_("It opens when you log in with your password; a login by ssh key, automatic login or cron does not open it."),),
         hints=(
             _("Log in at the desktop, or unlock it with its own program, then run the command again."),
+            _("Or run the command again with the password in another place: `--password-file FILE` (mode 0600)."),
+        ),
+    )
+
+
+def _silent() -> SmtpsetupError:
+    return SmtpsetupError(
+        "secret.keyring-locked",
+        _("The keyring does not answer."),
+        causes=(_("Its program has hung, or waits for somebody to unlock it in a window that nobody sees."),),
+        hints=(
+            _("Log in at the desktop and unlock it, or restart it: `systemctl --user restart gnome-keyring-daemon`."),
             _("Or run the command again with the password in another place: `--password-file FILE` (mode 0600)."),
         ),
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.transport.session import StageResult
     from smtpsetup.workflows.batch import Totals
     from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.workflows.doctor import Finding
     from smtpsetup.workflows.identify import Identification
     from smtpsetup.workflows.send import SendResult
 
@@ -276,6 +277,23 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
         "next_attempt": None if mail.next_attempt is None else moment(mail.next_attempt),
         "last_reply": mail.last_reply or None,
         "queued_at": moment(mail.queued_at),
+    }
+
+
+def doctor(account: Account | None, findings: list[Finding]) -> dict[str, object]:
+    """`doctor`: each thing that was looked at, with its `status` (`ok`, `warning`, `wrong`)."""
+    return {
+        "account": account.name if account else None,
+        "checks": [
+            {
+                "check": one.check,
+                "status": str(one.status),
+                "message": one.message,
+                "hints": list(one.hints),
+                "code": one.error.code if one.error else None,
+            }
+            for one in findings
+        ],
     }
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.message import Envelope
 from smtpsetup.model import Security, Server, Stage, StageStatus
 from smtpsetup.transport import dial, sasl, tls
 from smtpsetup.transport.dial import Deadline
-from smtpsetup.transport.submit import Delivery, Envelope, Outcome, seconds_for, submit
+from smtpsetup.transport.submit import Delivery, Outcome, seconds_for, submit
 from smtpsetup.transport.wire import Wire, WireError
 
 if TYPE_CHECKING:

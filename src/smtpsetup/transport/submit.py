@@ -20,7 +20,7 @@ from smtpsetup.transport.wire import WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smtpsetup.message import Message
+    from smtpsetup.message import Envelope, Message
     from smtpsetup.model import Server
     from smtpsetup.transport.dial import Deadline
     from smtpsetup.transport.wire import Wire
@@ -37,14 +37,6 @@ _WINDOW = 50  # commands without a reply between them, so that neither side's bu
 _REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
 AFTER_THE_DOT = "after the final dot"
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Who sends to whom, as the server is told. Addresses carry their domain as A-labels."""
-
-    sender: str
-    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +205,10 @@ class _Exchange:
             raise TransportError(failure)
 
     def _take_back(self) -> None:
-        """Read what was still to be answered; a server that wants the content of a message without recipients gets an empty one (RFC 2920 section 3.1)."""
+        """Read what was still to be answered.
+
+        A server that wants the content of a message without recipients gets an empty one (RFC 2920 section 3.1).
+        """
         while self._answered < self._put:
             is_data = self._answered == len(self._commands) - 1
             reply = self._reply()

@@ -10,9 +10,9 @@ from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_mai
 from smtpsetup.diagnosis import diagnose
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Security, Stage, StageStatus
 from smtpsetup.transport.session import Session, StageResult
-from smtpsetup.transport.submit import Envelope
 from smtpsetup.workflows.connection import session_for
 from smtpsetup.workflows.second_look import second_look
 

@@ -11,7 +11,8 @@ from smtpsetup import addresses
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.transport.submit import Delivery, Envelope
+from smtpsetup.message import Envelope
+from smtpsetup.transport.submit import Delivery
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from smtpsetup import back_off, leases, sent
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope
 from smtpsetup.model import Auth
 from smtpsetup.outbox import Mail, NewMail, Outbox, State
-from smtpsetup.transport.submit import Delivery, Envelope
+from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.deliver import Run, deliver
 from smtpsetup.workflows.post import said
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from smtpsetup import mail_log, paths, sent
 from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log, Queue
-from smtpsetup.transport.submit import Envelope
 from smtpsetup.workflows.send import SendResult, send
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
     trace: Callable[[str], None] | None = None,
     log: Log = Log.FILE,
 ) -> SendResult:
-    """Send a mail, or keep it; a line in the log either way. Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to."""
+    """Send a mail, or keep it; a line in the log either way.
+
+    Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
+    """
     if policy.queue is Queue.ALWAYS:
         queued = keep(account.name, delivery, subject=subject, policy=policy, error=None)
         result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from smtpsetup import addresses
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope
 from smtpsetup.outbox import Mail, NewMail
-from smtpsetup.transport.submit import Envelope
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account

@@ -61,7 +61,7 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
         certificate=shown.certificate if isinstance(shown, Shown) else None,
         greeting=shown.greeting if isinstance(shown, Shown) else "",
         is_impostor=isinstance(shown, Shown) and failure.kind is Kind.HOSTNAME_MISMATCH and _is_impostor(shown, account, provider),
-        clock_is_ahead=_clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
+        clock_is_ahead=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
     )
 
 
@@ -115,7 +115,7 @@ def _is_impostor(shown: Shown, account: Account, provider: Provider | None) -> b
     return bool(theirs - {None}) and not theirs & own
 
 
-def _clock_is_ahead(greeting: str) -> float | None:
+def clock_is_ahead(greeting: str) -> float | None:
     """By how many seconds this machine's clock runs before the server's, which many servers tell in their greeting."""
     match = re.search(r"[A-Z][a-z]{2}, ?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", greeting)
     if not match:

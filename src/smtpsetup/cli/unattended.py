@@ -1,0 +1,94 @@
+"""What `configure` does for an account that scripts will use: prove it as cron would run it, and find another place for the password if need be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup import paths
+from smtpsetup.cli import views
+from smtpsetup.credentials import file_store
+from smtpsetup.i18n import gettext as _
+from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.workflows import unattended
+from smtpsetup.workflows.configure import save
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.cli.state import State
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.model import Secret
+
+_ENDS_A_SEARCH = ("secret.", "config.")
+
+
+def prove_for_scripts(state: State, account: Account, secret: Secret | None) -> None:
+    """Log in once more as cron would, and show what to schedule. Raises SmtpsetupError where it does not work and nobody can choose another place."""
+    while True:
+        if account.secret.store is Store.SYSTEMD:
+            _show_credential(state, account)
+            return
+        views.human.note(_("Logging in once more, as cron would: without a desktop, a terminal or your environment ..."))
+        proof = unattended.prove(account, config=state.config_option)
+        if proof.error is None:
+            _show_schedule(state, account)
+            return
+        if not (state.may_ask and secret and proof.error.code.startswith(_ENDS_A_SEARCH)):
+            raise proof.error
+        chosen = _another_place(state, account, secret, proof.error)
+        if chosen is None:
+            raise proof.error
+        account = chosen
+
+
+def _another_place(state: State, account: Account, secret: Secret, error: SmtpsetupError) -> Account | None:
+    """The account with its password where scripts can read it; None where the person wants it as it is."""
+    views.human.error(error)
+    views.human.note(_("Scripts need the password in another place:"))
+    path = os.path.join(paths.config_dir(), "passwords", account.name.replace("/", "_"))
+    for key, text in (
+        ("1", _("a file that only you can read: {path}").format(path=path)),
+        ("2", _("a command that prints it, such as `pass show mail`")),
+        ("3", _("a systemd credential, for a timer instead of cron")),
+        ("4", _("leave it as it is; scripts will not work")),
+    ):
+        views.human.note(f"  {key}  {text}")
+    answer = click.prompt(_("Which one"), type=click.Choice(["1", "2", "3", "4"]), default="1", err=True)
+    if answer == "4":
+        return None
+    if answer == "1":
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        file_store.write(path, secret.reveal())
+        source = SecretSource(Store.FILE, path)
+    elif answer == "2":
+        source = SecretSource(Store.COMMAND, click.prompt(_("Command"), err=True))
+    else:
+        source = SecretSource(Store.SYSTEMD, click.prompt(_("Name of the credential"), default="smtpsetup", err=True))
+    moved = replace(account, secret=source)
+    save(state.config_file, moved, None, make_default=False, may_prompt=state.may_ask)
+    return moved
+
+
+def _show_schedule(state: State, account: Account) -> None:
+    if state.json:
+        return
+    views.human.say(_("It works. This line in `crontab -e` sends a mail at three every night:"))
+    click.echo(unattended.crontab_line(account, config=state.config_option))
+    views.human.say(_("Or as a systemd user service, with a timer beside it:"))
+    click.echo(unattended.unit(account, config=state.config_option))
+    views.human.say(_("So that mail which cannot be sent at once is sent later: `smtpsetup outbox schedule --install`."))
+
+
+def _show_credential(state: State, account: Account) -> None:
+    """A credential exists only inside the unit that has it: say how to make it, and how to prove it there."""
+    if state.json:
+        return
+    name = account.secret.reference
+    views.human.say(_("A systemd credential can be read in its unit alone. As root, put the password into it:"))
+    click.echo(f"systemd-ask-password -n | systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}")
+    views.human.say(_("The service:"))
+    click.echo(unattended.unit(account, config=state.config_option))
+    views.human.say(_("Prove it, as root: `{command}`.").format(command=unattended.proving_command(account)))

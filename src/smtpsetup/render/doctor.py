@@ -1,0 +1,42 @@
+"""What `doctor` found, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.render.human import fields, indented, prose, show
+from smtpsetup.workflows.doctor import Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from smtpsetup.workflows.doctor import Finding
+
+_STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.WRONG: "bold red"}
+
+
+def finding(one: Finding) -> None:
+    """One line, and below it what to change."""
+    words = {Status.OK: _("ok"), Status.WARNING: _("warning"), Status.WRONG: _("wrong")}
+    width = max(len(word) for word in words.values())
+    parts: list[RenderableType] = [fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))])]  # type: ignore[list-item]  # a label may have a colour
+    parts += [indented(prose(hint)) for hint in one.hints]
+    show(Group(*parts))
+
+
+def summary(findings: list[Finding]) -> None:
+    """The end."""
+    wrong = sum(one.status is Status.WRONG for one in findings)
+    warnings = sum(one.status is Status.WARNING for one in findings)
+    if wrong:
+        text = ngettext("{n} thing is wrong.", "{n} things are wrong.", wrong).format(n=wrong)
+    elif warnings:
+        text = ngettext("It will work; {n} thing could be better.", "It will work; {n} things could be better.", warnings).format(n=warnings)
+    else:
+        text = _("All is well.")
+    show(Group(Text(), prose(text, "bold")))

@@ -1,0 +1,248 @@
+"""Whether an account will work at three in the morning: everything that cron needs, looked at one by one."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup import outbox, paths
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
+from smtpsetup.model import Auth, Queue
+from smtpsetup.transport import dial
+from smtpsetup.workflows import schedule, unattended
+from smtpsetup.workflows.connection import look_up_for
+from smtpsetup.workflows.second_look import clock_is_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.account import Account
+
+_WRITTEN = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)  # no clock that is right is before this
+_CLOCK_SECONDS = 300.0  # off by more, and certificates, tokens and Date fields begin to suffer
+_EXPIRES_SOON_DAYS = 14
+_CONNECT_SECONDS = 5.0
+_SLOW_SECONDS = 2.0
+_ROOM = 50_000_000  # bytes
+_SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
+
+
+class Status(StrEnum):
+    """How a thing that was looked at is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `error` is set for what is wrong, and decides the exit code."""
+
+    check: str
+    status: Status
+    message: str
+    hints: tuple[str, ...] = ()
+    error: SmtpsetupError | None = None
+
+
+def examine(account: Account | None, *, config: str | None) -> Iterator[Finding]:
+    """Look at one thing after the other."""
+    yield _program()
+    yield _state()
+    yield from _outbox(account)
+    yield _sendmail()
+    yield _trust()
+    if account is None:
+        yield _clock("")
+        return
+    yield from _network(account)
+    proof = unattended.prove(account, config=config)
+    stages = {str(stage["stage"]): stage for stage in proof.result.get("stages", [])}
+    yield _clock(str((stages.get("greeting", {}).get("reply") or {}).get("text", "")))
+    yield _secret(account, proof)
+    if not (proof.error and proof.error.code.startswith(("secret.", "config."))):
+        yield _login(account, proof)
+        yield from _certificate(proof.result.get("tls"))
+
+
+def _ok(check: str, message: str) -> Finding:
+    return Finding(check, Status.OK, message)
+
+
+def _warning(check: str, message: str, *hints: str) -> Finding:
+    return Finding(check, Status.WARNING, message, hints)
+
+
+def _wrong(check: str, error: SmtpsetupError) -> Finding:
+    return Finding(check, Status.WRONG, error.message, error.hints, error)
+
+
+def _program() -> Finding:
+    path = schedule.program()
+    if shutil.which("smtpsetup", path=unattended.CRON_PATH):
+        return _ok("program", _("cron finds smtpsetup."))
+    return _ok("program", _("cron does not find smtpsetup by its name alone: write {path} in crontabs.").format(path=path))
+
+
+def _state() -> Finding:
+    directory = paths.state_dir()
+    if directory is None:
+        return _wrong("state", SmtpsetupError("config.invalid", _("It is not known where your files are: HOME is not set."), hints=(_("Set HOME."),)))
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        probe = os.path.join(directory, f".doctor-{os.getpid()}")
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.unlink(probe)
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=error.strerror)
+        return _wrong(
+            "state", SmtpsetupError("config.permissions", message, hints=(_("Look at who may write there: `ls -ld {path}`.").format(path=directory),))
+        )
+    if free < _ROOM:
+        return _warning("state", _("The disk that holds {path} is nearly full.").format(path=directory), _("Make room on it."))
+    return _ok("state", _("The outbox and the log can be written in {path}.").format(path=directory))
+
+
+def _outbox(account: Account | None) -> Iterator[Finding]:
+    directory = paths.state_dir()
+    is_used = directory is not None and os.path.exists(outbox.file_in(directory))
+    waiting = 0
+    if is_used and directory is not None:
+        try:
+            with outbox.Outbox(directory) as opened:
+                fault = opened.fault()
+                mails = [] if fault else opened.mails()
+        except (OSError, outbox.OutboxDamagedError) as error:
+            fault, mails = str(error), []
+        if fault:
+            message = _("The outbox is damaged: {reason}.").format(reason=fault)
+            yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)))
+        else:
+            waiting = sum(mail.next_attempt is not None for mail in mails)
+            yield _mails(waiting, len(mails) - waiting)
+    else:
+        yield _ok("outbox", _("The outbox is empty."))
+    scheduler = schedule.is_installed()
+    if scheduler:
+        yield _ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
+    elif account is None or account.queue is not Queue.NEVER or waiting:
+        message = _("Nothing flushes the outbox: mail that cannot be sent at once stays there.")
+        yield _warning("timer", message, _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
+
+
+def _mails(waiting: int, held: int) -> Finding:
+    text = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting)
+    if held:
+        more = ngettext("{n} will not be sent unless you say so.", "{n} will not be sent unless you say so.", held).format(n=held)
+        return _warning("outbox", f"{text} {more}", _("Look at them: `smtpsetup outbox list`."))
+    return _ok("outbox", text)
+
+
+def _sendmail() -> Finding:
+    found = next((path for path in _SENDMAIL if os.path.exists(path)), None)
+    own = shutil.which("smtpsetup-sendmail") or os.path.join(os.path.dirname(schedule.program()), "smtpsetup-sendmail")
+    if found is None:
+        hint = _("For cron's own mail, as root: `ln -s {own} {path}`.").format(own=own, path=_SENDMAIL[0])
+        return _warning("sendmail", _("There is no {path}: cron throws the output of its jobs away.").format(path=_SENDMAIL[0]), hint)
+    target = os.path.realpath(found)
+    if os.path.basename(target) == "smtpsetup-sendmail":
+        return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
+    return _ok("sendmail", _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(path=found, target=target))
+
+
+def _trust() -> Finding:
+    context = ssl.create_default_context()
+    where = ssl.get_default_verify_paths()
+    chosen = os.environ.get("SSL_CERT_FILE")
+    has_directory = bool(where.capath and os.path.isdir(where.capath) and os.listdir(where.capath))
+    count = context.cert_store_stats()["x509_ca"]
+    if count or has_directory:
+        return _ok("trust", _("The certificate authorities are in {path}.").format(path=where.cafile or where.capath))
+    message = _("No certificate authorities are found in {path}: every server would be refused.").format(path=chosen or where.openssl_cafile)
+    hint = _("Unset SSL_CERT_FILE.") if chosen else _("Install them: `apt-get install ca-certificates`.")
+    return _wrong("trust", SmtpsetupError("tls.untrusted", message, hints=(hint,)))
+
+
+def _network(account: Account) -> Iterator[Finding]:
+    """The resolver, and each address family that the host has."""
+    host, port = account.server.host, account.server.port
+    started = time.monotonic()
+    try:
+        addresses = dial.resolve(host, port, dial.Deadline(_CONNECT_SECONDS * 2), look_up_for())
+    except (OSError, UnicodeError) as error:
+        code = "dns.temporary" if isinstance(error, TimeoutError) else "dns.not-found"
+        message = _("The resolver does not find {host}: {reason}.").format(host=host, reason=error)
+        yield _wrong("dns", SmtpsetupError(code, message, hints=(_("Look at the network and at /etc/resolv.conf."),)))
+        return
+    seconds = time.monotonic() - started
+    if seconds > _SLOW_SECONDS:
+        hint = _("Look at the first name server in /etc/resolv.conf: it does not answer.")
+        yield _warning("dns", _("The resolver takes {n} seconds to find {host}.").format(n=f"{seconds:.1f}", host=host), hint)
+    else:
+        yield _ok("dns", _("{host} is found in {n} ms.").format(host=host, n=round(seconds * 1000)))
+    for check, name, family in (("ipv4", "IPv4", socket.AF_INET), ("ipv6", "IPv6", socket.AF_INET6)):
+        yield _family(account, check, name, [address for address in addresses if address[0] == family])
+
+
+def _family(account: Account, check: str, name: str, addresses: list[dial.SockAddress]) -> Finding:
+    if not addresses:
+        return _ok(check, _("{host} has no address for {family}, so that none is needed.").format(host=account.server.host, family=name))
+    try:
+        dial.race(addresses, dial.Deadline(_CONNECT_SECONDS)).close()
+    except OSError as error:
+        message = _("{server} is not reached over {family}: {reason}.").format(
+            server=account.server, family=name, reason=os.strerror(error.errno) if error.errno else error
+        )
+        return _warning(check, message, _("The other family is used instead. If both fail, it is the network or a firewall."))
+    return _ok(check, _("{server} is reached over {family}.").format(server=account.server, family=name))
+
+
+def _clock(greeting: str) -> Finding:
+    ahead = clock_is_ahead(greeting)
+    hint = _("Set it by the network: `timedatectl set-ntp true`.")
+    if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
+        return _warning("clock", _("This machine's clock differs from the server's by {n} minutes.").format(n=round(abs(ahead) / 60)), hint)
+    if datetime.datetime.now(datetime.UTC) < _WRITTEN:
+        return _warning("clock", _("This machine's clock is wrong: it shows a day before this program was written."), hint)
+    if ahead is not None:
+        return _ok("clock", _("The clock agrees with the server's."))
+    return _ok("clock", _("The clock can be right; the server does not tell its own."))
+
+
+def _secret(account: Account, proof: unattended.Proof) -> Finding:
+    if account.auth is Auth.NONE:
+        return _ok("secret", _("The account needs no password."))
+    if proof.error and proof.error.code.startswith(("secret.", "config.")):
+        return _wrong("secret", proof.error)
+    return _ok("secret", _("The password is read without a person and without a desktop ({place}).").format(place=account.secret.described()))
+
+
+def _login(account: Account, proof: unattended.Proof) -> Finding:
+    if proof.error:
+        return _wrong("login", proof.error)
+    return _ok("login", _("The login at {server} works as cron would make it.").format(server=account.server))
+
+
+def _certificate(facts: dict[str, Any] | None) -> Iterator[Finding]:
+    if not facts or not facts.get("not_after"):
+        return
+    day = str(facts["not_after"])[:10]
+    left = (datetime.date.fromisoformat(day) - datetime.datetime.now(datetime.UTC).date()).days
+    if left <= _EXPIRES_SOON_DAYS:
+        message = ngettext("The server's certificate expires in {n} day ({day}).", "The server's certificate expires in {n} days ({day}).", left)
+        yield _warning(
+            "certificate", message.format(n=left, day=day), _("Whoever runs the server must renew it; ask them if it is not done a week before.")
+        )
+    else:
+        yield _ok("certificate", _("The server's certificate is valid until {day}.").format(day=day))

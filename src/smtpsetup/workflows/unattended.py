@@ -1,0 +1,88 @@
+"""Proving that an account works where nobody sits: the same program, in the environment that cron gives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup import i18n
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.secret_source import Store
+from smtpsetup.workflows import schedule
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+
+CRON_PATH = "/usr/bin:/bin"
+_SECONDS = 150.0  # the login has 90, and a password command 60
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a login went as cron would make it. `result` is that of `test --json`; `error` is None when it worked."""
+
+    error: SmtpsetupError | None
+    result: dict[str, Any]
+
+
+def variables(config: str | None) -> dict[str, str]:
+    """What a scheduled run needs in its environment beside what cron gives it."""
+    return schedule.environment() | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
+
+
+def prove(account: Account, *, config: str | None) -> Proof:
+    """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session."""
+    home = os.path.expanduser("~")
+    user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
+    env = {"HOME": home, "LOGNAME": user, "PATH": CRON_PATH, "SHELL": "/bin/sh", **variables(config), "SMTPSETUP_LANG": i18n.language()}
+    argv = [*shlex.split(schedule.program()), "test", account.name, "--login-only", "--json", "--no-input"]
+    try:
+        done = subprocess.run(  # noqa: S603  this program itself
+            argv, env=env, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False, start_new_session=True
+        )
+        document = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return Proof(
+            SmtpsetupError("secret.command-failed", _("There was no answer in {n} seconds.").format(n=int(_SECONDS)), exit_code=EX_TEMPFAIL), {}
+        )
+    except (OSError, ValueError) as error:
+        return Proof(SmtpsetupError("internal.bug", _("The program could not be run as cron would: {reason}.").format(reason=error)), {})
+    result = document.get("result") or {}
+    if document.get("ok"):
+        return Proof(None, result)
+    told = document["error"]
+    failed = SmtpsetupError(
+        told["code"], told["message"], causes=tuple(told["causes"]), hints=tuple(told["hints"]), url=told["url"], exit_code=done.returncode
+    )
+    return Proof(failed, result)
+
+
+def crontab_line(account: Account, *, config: str | None) -> str:
+    """A line for a crontab that sends a mail with this account, as it was proved."""
+    assignments = "".join(f"{name}={shlex.quote(value)} " for name, value in variables(config).items())
+    name, to = shlex.quote(account.name), shlex.quote(account.address)
+    line = f"0 3 * * * echo done | {assignments}{schedule.program()} send -a {name} -s Backup {to}"
+    return line.replace("%", "\\%")  # cron makes line breaks of plain ones
+
+
+def unit(account: Account, *, config: str | None) -> str:
+    """A systemd service that sends a mail with this account; with its credential, where it has one."""
+    lines = "".join(f'Environment="{name}={value}"\n' for name, value in variables(config).items())
+    if account.secret.store is Store.SYSTEMD:
+        name = account.secret.reference
+        lines += f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n"
+    command = f"{schedule.program()} send -a {shlex.quote(account.name)} -s Backup --body done {shlex.quote(account.address)}"
+    return f"[Service]\nType=oneshot\n{lines.replace('%', '%%')}ExecStart={command}\n"
+
+
+def proving_command(account: Account) -> str:
+    """The command that proves an account whose password only a unit of systemd can read."""
+    name = account.secret.reference
+    user = os.environ.get("LOGNAME") or os.environ.get("USER") or "root"
+    properties = f"-p User={user} -p LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}"
+    return f"systemd-run --wait --pipe {properties} {schedule.program()} test {shlex.quote(account.name)} --login-only"
