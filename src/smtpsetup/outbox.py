@@ -283,7 +283,7 @@ class Outbox:
         """Give the space of sent mail back to the disk."""
         with _explained(self.path):
             self._db.execute("PRAGMA incremental_vacuum")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def fault(self) -> str:
         """What SQLite finds wrong with the file, or `""`."""

@@ -51,7 +51,7 @@ def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = N
     def work() -> None:
         try:
             names = look_up(host, deadline) if look_up and _is_name(host) else [host]
-            infos = [info for name in names for info in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+            infos = [info for name in names for info in socket.getaddrinfo(name.encode(), port, type=socket.SOCK_STREAM)]
         except (OSError, UnicodeError) as failure:
             error.append(failure)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +21,9 @@ _VERIFY_KINDS = {  # X509_V_ERR_* of OpenSSL's x509_vfy.h
 }
 _NOT_SPOKEN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
 _TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")
+
+
+_SHA256_DIGITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +111,18 @@ class FingerprintMismatchError(ssl.SSLError):
 def normalised_fingerprint(text: str) -> str:
     """A SHA-256 fingerprint as 64 lower-case hexadecimal digits. Raises ValueError."""
     digits = text.replace(":", "").replace(" ", "").lower().removeprefix("sha256")
-    if len(digits) != hashlib.sha256().digest_size * 2 or any(digit not in "0123456789abcdef" for digit in digits):
+    if len(digits) != _SHA256_DIGITS or any(digit not in "0123456789abcdef" for digit in digits):
         raise ValueError(text)
     return digits
 
 
 def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
     """`sock` in TLS 1.2 or newer, its certificate verified. Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake."""
-    secured = policy.context.wrap_socket(sock, server_hostname=host)
+    # as bytes, since a str would be taken for IDNA of 2003, whose import costs 2 ms and whose mapping is another
+    secured = policy.context.wrap_socket(sock, server_hostname=host.encode())
     if policy.fingerprint:
+        import hashlib  # only a pinned certificate needs it
+
         found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
         if found != policy.fingerprint:
             secured.close()
@@ -162,7 +167,7 @@ def kind_of(error: OSError) -> Kind:
 def answers_client_hello(sock: socket.socket, host: str) -> bool:
     """Whether the other side speaks TLS from the first byte, its certificate not looked at. For diagnosis only: nothing else is sent."""
     try:
-        with unverified().context.wrap_socket(sock, server_hostname=host):
+        with unverified().context.wrap_socket(sock, server_hostname=host.encode()):
             return True
     except (OSError, ValueError):
         return False

@@ -93,7 +93,8 @@ class _Source:
         self._run = run
         self._deliveries = deliveries
         self._given_back: deque[Delivery] = deque()
-        self._lock = threading.RLock()
+        self._taking = threading.RLock()  # held through a pause, which no result may wait for
+        self._telling = threading.RLock()
         self._next_start = 0.0
 
     @property
@@ -103,7 +104,7 @@ class _Source:
 
     def take(self) -> Delivery | None:
         """The next message, once its time has come; None when there is nothing more to do."""
-        with self._lock:
+        with self._taking:
             if self._run.seconds_between:
                 now = time.monotonic()
                 self._run.stop.wait(max(0.0, self._next_start - now))
@@ -114,19 +115,19 @@ class _Source:
 
     def give_back(self, deliveries: list[Delivery]) -> None:
         """Let others send what this connection has taken."""
-        with self._lock:
+        with self._taking:
             self._given_back.extendleft(reversed(deliveries))
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Tell what became of a message. A provider that asks for a pause gets one: nothing more is sent in this run."""
-        with self._lock:
+        with self._telling:
             self._run.on_result(delivery, result)
         if result.error and result.error.code.startswith("limit.") and not result.accepted:
             self.give_up(result.error)
 
     def give_up(self, error: SmtpsetupError) -> None:
         """Stop all connections; the first reason counts."""
-        with self._lock:
+        with self._telling:
             self.error = self.error or error
             self._run.stop.set()
 
