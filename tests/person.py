@@ -61,6 +61,14 @@ def ended(terminal: pexpect.spawn[str], code: int) -> str:
     return shown
 
 
+def saved(terminal: pexpect.spawn[str]) -> str:
+    """What `configure` shows at its end, the question about scripts answered with no."""
+    terminal.expect(r"(Will scripts|Kommer skript).*: ")
+    before = str(terminal.before)
+    terminal.sendline("n")
+    return before + ended(terminal, 0)
+
+
 def interrupt(terminal: pexpect.spawn[str]) -> None:
     """Press Ctrl-C as fast as a person can: Python loses one that comes in the instant between printing a prompt and waiting for the answer."""
     time.sleep(0.3)

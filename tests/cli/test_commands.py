@@ -432,22 +432,13 @@ def test_what_was_sent_is_forgotten_after_a_day_and_never_stops_a_mail(tmp_path:
     assert sent.last_day("/dev/null/nowhere", "a") == (0, 0)
 
 
-def test_the_outbox_that_is_not_there_yet_is_not_promised(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
-    home.configure(facts)
-    done = home.run("send", "a@example.com", "--body", "x", "--queue", "always", "--json")
-    assert done.code == 0
-    assert "outbox" in done.err
-    assert done.json["result"]["queued"] is False
-    assert len(sandbox.mails) == 1
-
-
 def test_a_server_that_is_down_is_temporary(home: Home, facts: SandboxFacts) -> None:
     from tests.servers import closed_port
 
     home.configure(facts)
     with closed_port() as port:
         home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
-        done = home.run("send", "a@example.com", "--body", "x", "--json")
+        done = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json")
     assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "connect.refused", True)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PASSWORD
-from tests.person import Person, ended, interrupt
+from tests.person import Person, ended, interrupt, saved
 
 if TYPE_CHECKING:
     import pexpect
@@ -41,7 +41,7 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
 def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyring(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
     terminal = to_the_password(person, facts)
     terminal.sendline(PASSWORD)
-    shown = ended(terminal, 0)
+    shown = saved(terminal)
     assert PASSWORD not in shown
     assert "Saved in" in shown
     assert "Login" in shown
@@ -113,7 +113,7 @@ def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(perso
     terminal.expect("Password .*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)
-    assert "Saved in" in ended(terminal, 0)
+    assert "Saved in" in saved(terminal)
 
 
 @pytest.mark.parametrize("stop", ["Your mail address", "Mail provider", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.person import Person, ended, interrupt
+from tests.person import Person, ended, interrupt, saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_a_yes_leads_to_the_password_and_a_saved_account(someone: Person) -> Non
     terminal.expect("Lösenord för info@srv-utanfor.se")
     terminal.waitnoecho()
     terminal.sendline("hemligt")
-    shown = ended(terminal, 0)
+    shown = saved(terminal)
     assert "smtp.hotellet.net:465" in shown
 
 

@@ -106,16 +106,16 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None
 
 
 def test_recipients_refused_before_the_message_was_are_told() -> None:
+    from smtpsetup.message import Envelope, from_bytes
+    from smtpsetup.transport.submit import Delivery
     from smtpsetup.workflows.send import send
     from tests.conftest import account_at
 
     script = (*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"250 ok\r\n", None, b"451 later\r\n", None, b"221 bye\r\n")
     with ScriptedServer(script) as server:
-        from smtpsetup.message import Envelope
-
         envelope = Envelope("i@x.se", ("a@x.se", "b@x.se"))
         account = account_at(server.port, Security.NONE)
-        result = send(account, Secret("x"), envelope=envelope, message=b"A: b\r\n\r\n", message_id="<1@x>", find_provider=lambda: None)
+        result = send(account, Secret("x"), Delivery(envelope, from_bytes(b"A: b\r\n\r\n")), find_provider=lambda: None)
     assert result.error
     assert result.error.exit_code == 75
     assert [entry.address for entry in result.refused] == ["a@x.se"]
@@ -131,7 +131,7 @@ def test_when_everyone_is_refused_for_good_it_is_67_whatever_the_reason(home: Ho
 def test_a_mail_that_may_have_been_delivered_is_not_to_be_sent_again_blindly(home: Home) -> None:
     with ScriptedServer((*TO_DOT, "drop")) as server:
         plain_account(home, server.port)
-        error = home.run("send", "a@example.com", "--body", "x", "--json").json["error"]
+        error = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json").json["error"]
     assert (error["code"], error["retry"]) == ("data.lost-before-reply", False)
 
 
@@ -318,7 +318,7 @@ def test_a_warning_that_cannot_be_written_stops_no_mail(home: Home, sandbox: San
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     home.file("big.bin", bytes(20_000_000))
-    command = f"{sys.executable} -m smtpsetup send a@example.com --body x --attach big.bin --queue always 2>/dev/full"
+    command = f"{sys.executable} -m smtpsetup send a@example.com --body x --attach big.bin 2>/dev/full"
     assert subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, check=False).returncode == 0
     assert len(sandbox.mails) == 1
 

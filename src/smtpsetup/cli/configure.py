@@ -120,7 +120,8 @@ def configure_command(
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
     account = replace(account, verified=not options.no_verify)
     _save(state, account, secret, make_default=options.make_default)
-    if options.unattended or (options.unattended is None and account.verified and _will_scripts_use_it(state)):
+    is_new = existing is None and account.verified
+    if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
         prove_for_scripts(state, account, secret)
