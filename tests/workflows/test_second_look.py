@@ -16,7 +16,7 @@ from smtpsetup.sandbox.faults import FAULTS, Act, Certificate, Fault
 from smtpsetup.workflows.check import check
 from smtpsetup.workflows.second_look import clock_is_ahead
 from tests.conftest import PASSWORD, account_at
-from tests.person import Person, ended
+from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -163,5 +163,5 @@ def test_while_setting_up_a_yes_goes_on_with_the_place_that_works(person: Person
         terminal = person.types("configure", "info@example.com", *where, "--password-file", str(password))
         terminal.expect("Go on with localhost:2587")
         terminal.sendline("")
-        assert "Saved" in ended(terminal, 0)
+        assert "Saved" in saved(terminal)
     assert person.home.run("accounts", "show", "--json").json["result"]["port"] == PORTS[1]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
-from smtpsetup.message import Envelope
 from smtpsetup.model import Security, Server, Stage, StageStatus
 from smtpsetup.transport import dial, sasl, tls
 from smtpsetup.transport.dial import Deadline
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from smtpsetup.message import Message
+    from smtpsetup.message import Envelope, Message
     from smtpsetup.model import Secret
     from smtpsetup.transport.dial import LookUp
     from smtpsetup.transport.tls import TlsFacts, TlsPolicy
