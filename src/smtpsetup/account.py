@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.model import AllowedFrom, Queue
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from smtpsetup.secret_source import SecretSource
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """Everything that is needed to send, but for the secret itself. `provider` is its id, `""` where none is known.
 
     `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked. `hold_unknown` keeps a mail

@@ -6,8 +6,8 @@ import os
 import re
 import stat
 import tomllib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup import addresses, config_text
 from smtpsetup.account import Account
@@ -18,26 +18,26 @@ from smtpsetup.model import AllowedFrom, Auth, Log, Queue, Security, Server
 from smtpsetup.secret_source import SecretSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
+
+    from smtpsetup.config_text import StrPath
 
 _KNOWN_VERSION = 1
 _HIGHEST_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain.
 
     `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with more of them or `""`;
     `log` says where each mail leaves a line.
     """
 
-    path: Path
+    path: StrPath
     accounts: dict[str, Account]
     default: str
     ispdb: bool = True
-    aliases: dict[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = MappingProxyType({})
     aliases_file: str = ""
     log: Log = Log.FILE
 
@@ -65,7 +65,7 @@ class Config:
         raise SmtpsetupError("config.no-account", message, hints=hints)
 
 
-def load_with_system(path: Path, system: Path) -> Config:
+def load_with_system(path: StrPath, system: StrPath) -> Config:
     """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`."""
     own = load(path)
     if not os.path.exists(system):
@@ -82,12 +82,12 @@ def load_with_system(path: Path, system: Path) -> Config:
     )
 
 
-def load(path: Path) -> Config:
+def load(path: StrPath) -> Config:
     """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
     return _config(_read(path), path)
 
 
-def _config(text: str, path: Path) -> Config:
+def _config(text: str, path: StrPath) -> Config:
     table = _parse(text, path)
     accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
     return Config(
@@ -101,7 +101,7 @@ def _config(text: str, path: Path) -> Config:
     )
 
 
-def save(path: Path, account: Account, *, make_default: bool) -> None:
+def save(path: StrPath, account: Account, *, make_default: bool) -> None:
     """Add or replace one account. Raises SmtpsetupError or OSError; then the file is as it was."""
 
     def change(text: str) -> str:
@@ -111,7 +111,7 @@ def save(path: Path, account: Account, *, make_default: bool) -> None:
     _change(path, change)
 
 
-def mark_verified(path: Path, account: Account) -> None:
+def mark_verified(path: StrPath, account: Account) -> None:
     """Note that an account is proved, unless it was changed or removed meanwhile. Raises as `save`."""
 
     def change(text: str) -> str:
@@ -122,13 +122,13 @@ def mark_verified(path: Path, account: Account) -> None:
     _change(path, change)
 
 
-def set_default(path: Path, name: str) -> None:
+def set_default(path: StrPath, name: str) -> None:
     """Make an account the default one. Raises as `save`."""
     account = load(path).account(name)
     _change(path, lambda text: config_text.with_root_value(text, "default", account.name))
 
 
-def remove(path: Path, name: str) -> None:
+def remove(path: StrPath, name: str) -> None:
     """Forget an account, and that it is the default. Raises as `save`."""
 
     def change(text: str) -> str:
@@ -138,7 +138,7 @@ def remove(path: Path, name: str) -> None:
     _change(path, change)
 
 
-def _change(path: Path, change: Callable[[str], str]) -> None:
+def _change(path: StrPath, change: Callable[[str], str]) -> None:
     with config_text.locked(path):
         before = _read(path)
         _config(before, path)
@@ -148,7 +148,7 @@ def _change(path: Path, change: Callable[[str], str]) -> None:
             config_text.write_atomically(path, after)
 
 
-def _read(path: Path, *, is_shared: bool = False) -> str:
+def _read(path: StrPath, *, is_shared: bool = False) -> str:
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
             _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
@@ -165,7 +165,7 @@ def _read(path: Path, *, is_shared: bool = False) -> str:
         ) from error
 
 
-def _check_permissions(info: os.stat_result, path: Path, *, is_shared: bool) -> None:
+def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
     if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.getuid())):
@@ -184,7 +184,7 @@ def _check_permissions(info: os.stat_result, path: Path, *, is_shared: bool) -> 
         )
 
 
-def _parse(text: str, path: Path) -> dict[str, Any]:
+def _parse(text: str, path: StrPath) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -208,7 +208,7 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     return table
 
 
-def _check_aliases(aliases: object, path: Path) -> None:
+def _check_aliases(aliases: object, path: StrPath) -> None:
     if not isinstance(aliases, dict):
         raise _invalid(path, _("{key} must be {wanted}").format(key="aliases", wanted=_("a table")))
     for name, target in aliases.items():
@@ -218,7 +218,7 @@ def _check_aliases(aliases: object, path: Path) -> None:
             raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
 
 
-def _invalid(path: Path, fault: str) -> SmtpsetupError:
+def _invalid(path: StrPath, fault: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("The configuration {path} has a fault: {fault}.").format(path=path, fault=fault),
@@ -252,7 +252,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _NEEDED = ("address", "host", "port", "security")
 
 
-def _account(name: str, row: dict[str, Any], path: Path) -> Account:
+def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
     """A row of the file as an Account, once nothing is wrong with it."""
     fault = next(_faults(row), None)
     if fault:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -15,8 +15,7 @@ _DOMAIN_OCTETS = 253
 _LABEL_OCTETS = 63
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A mail address. `local` is as it was typed, `domain` is lower case with A-labels, `unicode_domain` the same with U-labels."""
 
     local: str

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smtpsetup import addresses, mime
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
@@ -33,16 +32,14 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(NamedTuple):
     """A name, perhaps empty, and an address."""
 
     name: str
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """A file of `size` bytes that goes along, opened when it is sent. `content_id` is set for one that the HTML part shows (RFC 2392)."""
 
     name: str
@@ -53,8 +50,7 @@ class Attachment:
     charset: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a person wants to send."""
 
     sender: Mailbox

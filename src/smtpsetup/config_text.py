@@ -8,23 +8,22 @@ import re
 import time
 import tomllib
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
+
+    StrPath = str | os.PathLike[str]
 
 
 _LOCK_SECONDS = 10.0
 _LOCK_POLL_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
+class _Statement(NamedTuple):
     """One header, key with its value, or comment, as it is written; `table` is the path of the table it stands in, a header's own path."""
 
     text: str
@@ -178,15 +177,16 @@ def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: StrPath) -> Iterator[None]:
     """Keep other smtpsetups from changing the file at the same time; the directory is made where it is missing. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = os.path.dirname(path) or "."
+    os.makedirs(parent, mode=0o700, exist_ok=True)
     if os.name != "posix":
         yield
         return
     import fcntl  # POSIX only
 
-    directory = os.open(path.parent, os.O_RDONLY)
+    directory = os.open(parent, os.O_RDONLY)
     try:
         _wait_for_lock(lambda: fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
         yield
@@ -194,27 +194,27 @@ def locked(path: Path) -> Iterator[None]:
         os.close(directory)
 
 
-def _wait_for_lock(take: Callable[[], None], path: Path) -> None:
+def _wait_for_lock(take: Callable[[], None], path: StrPath) -> None:
     end = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             return take()
         except BlockingIOError as error:
             if time.monotonic() > end:
-                raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), str(path)) from error
+                raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), os.fspath(path)) from error
             time.sleep(_LOCK_POLL_SECONDS)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: StrPath, text: str) -> None:
     """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
     import tempfile  # 4 ms that only a change pays
 
-    target = path.resolve()
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    target = os.path.realpath(path)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            if os.name == "posix" and os.getuid() == 0 and target.exists():
-                os.chown(handle, target.stat().st_uid, target.stat().st_gid)  # root changing a user's file leaves it the user's
+            if os.name == "posix" and os.getuid() == 0 and os.path.exists(target):
+                os.chown(handle, os.stat(target).st_uid, os.stat(target).st_gid)  # root changing a user's file leaves it the user's
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

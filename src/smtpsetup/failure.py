@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import datetime
@@ -42,8 +41,7 @@ class Kind(StrEnum):
     UNPROTECTED = "unprotected"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A server's reply (RFC 5321 section 4.2), cleaned for the terminal and with the session's secrets masked.
 
     `enhanced` is the enhanced status code (RFC 3463) or `""`; `lines` are the words behind the codes.
@@ -68,8 +66,7 @@ class Reply:
         return "\n".join(f"{codes} {line}".rstrip() for line in self.lines or ("",))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """What went wrong in talking to a server. `detail` is technical and short; `offered` lists what the server offered instead."""
 
     stage: Stage
@@ -80,8 +77,7 @@ class Failure:
     offered: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateFacts(NamedTuple):
     """What a certificate that was not believed says of itself. `names` are those it is made out to; both times are in UTC."""
 
     names: tuple[str, ...]
@@ -91,8 +87,7 @@ class CertificateFacts:
     is_self_signed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What a second look at a failure found, as facts.
 
     `alternative` is another place where the same provider takes logins; `web_is_reachable` tells whether this machine gets out at all (None: not
@@ -108,8 +103,7 @@ class Evidence:
     clock_is_ahead: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A recipient that the server did not take."""
 
     address: str

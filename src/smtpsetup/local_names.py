@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
 from smtpsetup.errors import EX_NOUSER, SmtpsetupError
@@ -17,8 +16,7 @@ _DEEPEST = 10  # aliases of aliases
 _DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Aliases:
+class Aliases(NamedTuple):
     """The addresses of local names. `user` is the caller's login name and `own_address` the account's; `host` is this machine's name."""
 
     configured: Mapping[str, str]

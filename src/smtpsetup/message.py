@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message ready for the wire (RFC 5322): lines end in CRLF and have at most 998 bytes before it.
 
     `header` ends with the empty line. `body` gives the rest piece by piece, from the start at every call; it may raise OSError or SmtpsetupError
@@ -33,8 +31,7 @@ class Message:
         yield from self.body()
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """Who sends to whom, as the server is told. Addresses carry their domain as A-labels."""
 
     sender: str

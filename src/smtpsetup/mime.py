@@ -5,8 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +17,7 @@ _BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._+,@-]{1,60}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """Fields, each line ended by CRLF, and content whose `size` in bytes is known before it is read."""
 
     fields: str

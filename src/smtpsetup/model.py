@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Security(StrEnum):
@@ -84,8 +84,7 @@ class StageStatus(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """A place to submit mail to. `host` is a domain name (A-labels) or an IP address."""
 
     host: str

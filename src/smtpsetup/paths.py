@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def config_dir() -> str:
@@ -49,19 +45,15 @@ def _xdg(variable: str, usual: str) -> str:
     return os.environ.get(variable, "").strip() or os.path.expanduser(usual)
 
 
-def config_file(chosen: str | None = None) -> Path:
+def config_file(chosen: str | None = None) -> str:
     """The configuration: the chosen file, `SMTPSETUP_CONFIG`, or `config.toml` in the configuration directory."""
-    from pathlib import Path  # identify has no use for it
-
     named = chosen or os.environ.get("SMTPSETUP_CONFIG")
-    return Path(os.path.expanduser(named)) if named else Path(config_dir(), "config.toml")
+    return os.path.expanduser(named) if named else os.path.join(config_dir(), "config.toml")
 
 
-def system_config_file() -> Path:
+def system_config_file() -> str:
     """The configuration of the whole machine, for users who have none of their own."""
-    from pathlib import Path  # as above
-
-    return Path("/etc/smtpsetup/config.toml")
+    return "/etc/smtpsetup/config.toml"
 
 
 def own_provider_tables() -> tuple[str, ...]:

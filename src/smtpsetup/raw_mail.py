@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
 from smtpsetup.compose import Mailbox, date, encoded_words, new_message_id, parse_mailboxes, written
@@ -18,11 +17,11 @@ LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path"}
 _ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender"}
+_LOCAL = re.compile(r"([A-Za-z0-9_.-]+)(?:\s+\(([^()]*)\))?")  # as cron writes it: root (Cron Daemon)
 _COMMENT = re.compile(r"\(([^()]*)\)")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A header field; `value` is unfolded text."""
 
     name: str
@@ -34,8 +33,7 @@ class Field:
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of an address field, as far as it can be understood: `address` may be a local name such as `root`."""
 
     name: str
@@ -88,6 +86,8 @@ def values(fields: Iterable[Field], *keys: str) -> list[str]:
 
 def entries(value: str) -> list[Entry]:
     """The entries of an address field. More is understood than a person may type: comments, groups and local names."""
+    if match := _LOCAL.fullmatch(value.strip()):
+        return [Entry((match[2] or "").strip(), match[1])]
     try:
         return [Entry(mailbox.name, mailbox.address.wire) for mailbox in parse_mailboxes(value)]
     except SmtpsetupError:
@@ -121,8 +121,7 @@ def recipients_in(fields: tuple[Field, ...]) -> list[str]:
     return [entry.address for value in found for entry in entries(value)]
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """Who the message is from: what stands in From, and where answers go if that is another address."""
 
     mailbox: Mailbox

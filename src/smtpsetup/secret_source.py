@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
@@ -23,8 +22,7 @@ class Store(StrEnum):
 REFERENCE_KEYS = {Store.COMMAND: "command", Store.FILE: "path", Store.ENV: "variable", Store.SYSTEMD: "credential"}
 
 
-@dataclass(frozen=True, slots=True)
-class SecretSource:
+class SecretSource(NamedTuple):
     """A store and what to look for in it: a command, a path, a variable's or a credential's name; `""` for the keyring."""
 
     store: Store

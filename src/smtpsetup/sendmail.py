@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,19 +29,19 @@ _TEXTS = {"-b": "mode", "-a": "account", "-C": "config", "-f": "sender", "-r": "
 _SWITCHES = {"-t": "from_header", "-i": "ignores_dots", "-v": "is_verbose"}
 
 
-@dataclass
 class Options:
     """What was asked for. `mode` is sendmail's -b letter."""
 
-    mode: str = "m"
-    account: str | None = None
-    config: str | None = None
-    sender: str | None = None
-    full_name: str = ""
-    from_header: bool = False
-    ignores_dots: bool = False
-    is_verbose: bool = False
-    recipients: tuple[str, ...] = ()
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.account: str | None = None
+        self.config: str | None = None
+        self.sender: str | None = None
+        self.full_name = ""
+        self.from_header = False
+        self.ignores_dots = False
+        self.is_verbose = False
+        self.recipients: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -97,7 +96,7 @@ def parse(arguments: list[str], name: str) -> Options:
 
     from smtpsetup.i18n import gettext as _
 
-    options = Options(mode={"mailq": "p", "newaliases": "i"}.get(name, "m"))
+    options = Options({"mailq": "p", "newaliases": "i"}.get(name, "m"))
     known = [argument for argument in arguments if not (argument.startswith("-q") or argument in ("-bd", "-Ac", "-Am"))]
     flushes = any(argument.startswith("-q") for argument in arguments[: arguments.index("--") if "--" in arguments else None])
     try:

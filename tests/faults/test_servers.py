@@ -181,11 +181,9 @@ def test_a_port_that_nobody_listens_on_is_refused() -> None:
 
 def test_a_host_that_does_not_exist_is_told() -> None:
     account = account_at(465)
-    from dataclasses import replace
-
     from smtpsetup.model import Server
 
-    report = check(replace(account, server=Server("no-such-host.invalid", 465, Security.TLS)), Secret(SECRET))
+    report = check(account._replace(server=Server("no-such-host.invalid", 465, Security.TLS)), Secret(SECRET))
     assert report.error
     assert report.error.code in {"dns.not-found", "dns.temporary"}  # a machine without any network cannot know
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,7 +60,7 @@ def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, mo
     text = path.read_text() if before else None
     monkeypatch.setattr("smtpsetup.config_text.os.replace", fails)
     with pytest.raises(OSError, match="No space"):
-        save(path, replace(ACCOUNT, from_name="other"), Secret("two"), make_default=True)
+        save(path, ACCOUNT._replace(from_name="other"), Secret("two"), make_default=True)
     assert in_keyring() == before
     assert (path.read_text() if path.exists() else None) == text
 
@@ -92,7 +91,7 @@ def test_an_account_without_a_secret_can_be_removed(path: Path) -> None:
 
 def test_a_password_that_moves_out_of_the_keyring_is_deleted_there(path: Path, tmp_path: Path, session: Keyring) -> None:
     save(path, ACCOUNT, Secret("one"), make_default=True)
-    moved = replace(ACCOUNT, secret=SecretSource(Store.FILE, str(tmp_path / "password")))
+    moved = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(tmp_path / "password")))
     assert not save(path, moved, None, make_default=False).left_in_keyring
     assert in_keyring() is None
     save(path, ACCOUNT, Secret("one"), make_default=True)
@@ -104,7 +103,7 @@ def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(path
     file = tmp_path / "password"
     file.write_text("one\n")
     file.chmod(0o600)
-    account = replace(ACCOUNT, secret=SecretSource(Store.FILE, str(file)))
+    account = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(file)))
     save(path, account, Secret("two"), make_default=True)
     assert file.read_text() == "two\n"
     monkeypatch.setattr("smtpsetup.accounts.config_text.with_table", fails)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -58,7 +57,7 @@ def _offer(state: State, account: Account, report: CheckReport) -> None:
         return
     views.human.error(report.error)
     if confirm(_("Use {server} from now on?").format(server=report.alternative), default=True):
-        accounts.save(state.config_file, replace(account, server=report.alternative, verified=False), make_default=False)
+        accounts.save(state.config_file, account._replace(server=report.alternative, verified=False), make_default=False)
         views.human.say(_("Saved. Try it: `smtpsetup test {account}`.").format(account=shlex.quote(account.name)))
     raise click.exceptions.Exit(report.error.exit_code)
 

@@ -109,16 +109,16 @@ def configure_command(
     # a saved password goes to the server that it was saved for, and to no other one without being named again
     reuse = source is None and existing is not None and existing.auth is not Auth.NONE and existing.server.host == account.server.host
     if reuse and existing:
-        account = replace(account, secret=existing.secret)
+        account = account._replace(secret=existing.secret)
     elif source:
-        account = replace(account, secret=source)
+        account = account._replace(secret=source)
     asked = not (reuse or from_stdin or source) and account.auth is not Auth.NONE
     known = bool(reuse or (source and not from_stdin))
     # a place that cannot be read here, such as a unit's credential, need not be read to be saved
     secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
-    account = replace(account, verified=not options.no_verify)
+    account = account._replace(verified=not options.no_verify)
     _save(state, account, secret, make_default=options.make_default)
     is_new = existing is None and account.verified
     if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):

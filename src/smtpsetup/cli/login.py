@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +41,7 @@ def login_command(state: State, account: str | None, source: SecretSource | None
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
     typed = source is None or from_stdin
     kept = typed and chosen.secret.store in _KEPT_BY_SMTPSETUP  # a new password for the place that the account has
-    changed = replace(chosen, secret=chosen.secret if kept or source is None else source, verified=True)
+    changed = chosen._replace(secret=chosen.secret if kept or source is None else source, verified=True)
     if typed:
         if changed.secret.store is Store.KEYRING:
             credentials.prepare_keyring(may_prompt=state.may_ask)

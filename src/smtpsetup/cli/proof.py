@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +46,7 @@ def prove(  # noqa: PLR0913  what a proof depends on
             views.human.error(report.error)
             if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
                 raise click.Abort
-            account = replace(account, server=report.alternative)
+            account = account._replace(server=report.alternative)
         elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED:
             views.human.error(report.error)
             if not confirm(_("Try another password?"), default=True):

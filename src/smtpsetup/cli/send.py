@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -29,8 +28,7 @@ _LARGE = 5_000_000  # bytes; no provider allows less
 _MEGABYTE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(NamedTuple):
     """What was typed on the command line about the message."""
 
     recipients: tuple[str, ...]

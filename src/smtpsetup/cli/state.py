@@ -6,7 +6,6 @@ import datetime
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
@@ -18,7 +17,6 @@ from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from smtpsetup.account import Account
     from smtpsetup.accounts import Config
@@ -28,18 +26,18 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
-@dataclass
 class State:
     """The common options, and how to get at what several commands need."""
 
-    command: str = "smtpsetup"
-    config_option: str | None = None
-    json: bool = False
-    verbose: bool = False
-    no_input: bool = False
+    def __init__(self) -> None:
+        self.command = "smtpsetup"
+        self.config_option: str | None = None
+        self.json = False
+        self.verbose = False
+        self.no_input = False
 
     @property
-    def config_file(self) -> Path:
+    def config_file(self) -> str:
         """The configuration that this run uses."""
         return paths.config_file(self.config_option)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -67,7 +66,7 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
         source = SecretSource(Store.COMMAND, click.prompt(_("Command"), err=True))
     else:
         source = SecretSource(Store.SYSTEMD, click.prompt(_("Name of the credential"), default="smtpsetup", err=True))
-    moved = replace(account, secret=source)
+    moved = account._replace(secret=source)
     save(state.config_file, moved, None, make_default=False, may_prompt=state.may_ask)
     return moved
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 
-from smtpsetup import config_text
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
@@ -16,7 +14,7 @@ _LIMIT = 65536  # bytes
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
     """The file's content. Raises SmtpsetupError (`secret.missing`, `secret.file-permissions`)."""
-    path = Path(os.path.expanduser(reference))
+    path = os.path.expanduser(reference)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
@@ -35,7 +33,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
         raise _unreadable(path, account, _("it is not UTF-8")) from error
 
 
-def _unreadable(path: Path, account: str, reason: str) -> SmtpsetupError:
+def _unreadable(path: str, account: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "secret.missing",
         _("The file {path} with the password of {account} cannot be read: {reason}.").format(path=path, account=account, reason=reason),
@@ -43,7 +41,7 @@ def _unreadable(path: Path, account: str, reason: str) -> SmtpsetupError:
     )
 
 
-def _check(info: os.stat_result, path: Path) -> None:
+def _check(info: os.stat_result, path: str) -> None:
     if os.name != "posix":
         return
     if not stat.S_ISREG(info.st_mode):
@@ -68,4 +66,6 @@ def _check(info: os.stat_result, path: Path) -> None:
 
 def write(reference: str, value: str) -> None:
     """Replace the file's content, mode 0600. Raises OSError."""
-    config_text.write_atomically(Path(os.path.expanduser(reference)), value + "\n")
+    from smtpsetup import config_text  # reading has no use for it
+
+    config_text.write_atomically(os.path.expanduser(reference), value + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -20,7 +19,8 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
         message = _("The password of {account} is the systemd credential {name}, and this process was not started by a unit that has it.")
         raise SmtpsetupError("secret.missing", message.format(account=account, name=reference), hints=hints)
     try:
-        return (Path(directory) / reference).read_text(encoding="utf-8")
+        with open(os.path.join(directory, reference), encoding="utf-8") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         message = _("The systemd credential {name} with the password of {account} cannot be read.")
         raise SmtpsetupError("secret.missing", message.format(account=account, name=reference), hints=hints) from error

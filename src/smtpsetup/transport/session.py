@@ -6,8 +6,7 @@ import re
 import socket
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
 from smtpsetup.model import Security, Server, Stage, StageStatus
@@ -35,8 +34,7 @@ _LOGGED_IN = 235
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
+class StageResult(NamedTuple):
     """How one stage went. `ms` is its duration in milliseconds."""
 
     stage: Stage

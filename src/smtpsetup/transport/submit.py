@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.failure import Failure, Kind, Refused, Reply, TransportError
@@ -39,8 +38,7 @@ _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failu
 AFTER_THE_DOT = "after the final dot"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message on its way. `before_dot` is called just before the server can accept it; `key` is whatever the caller knows it by."""
 
     envelope: Envelope
@@ -50,8 +48,7 @@ class Delivery:
     before_dot: Callable[[], object] = bool
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Who was accepted, who was refused, and the server's reply to the message."""
 
     accepted: tuple[str, ...]

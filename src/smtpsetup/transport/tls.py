@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.failure import CertificateFacts, Kind
 from smtpsetup.model import plain_text
@@ -26,8 +25,7 @@ _TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_P
 _SHA256_DIGITS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class TlsPolicy:
+class TlsPolicy(NamedTuple):
     """Whom to believe: what `context` verifies, or the one certificate with this SHA-256 `fingerprint`."""
 
     context: ssl.SSLContext
@@ -90,8 +88,7 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     """What a verified connection rests on. `not_after` is ISO 8601 in UTC; it and `issuer` are empty for a certificate known by fingerprint."""
 
     version: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup import paths, sent
@@ -106,8 +106,7 @@ class Batch:
                 continue
             draft = draft_of(self._account, item.parts)
             message_id = self._journal.message_id(item.key, draft.sender.address.domain)
-            delivery = replace(
-                delivery_of(draft, message_id=message_id, key=item),
+            delivery = delivery_of(draft, message_id=message_id, key=item)._replace(
                 before_dot=lambda key=item.key: self._journal.mark_dotted(key),  # type: ignore[misc]  # mypy infers no lambda with a default
             )
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):

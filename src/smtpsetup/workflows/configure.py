@@ -13,9 +13,8 @@ from smtpsetup.model import Auth
 from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smtpsetup.account import Account
+    from smtpsetup.config_text import StrPath
     from smtpsetup.model import Secret, Server
     from smtpsetup.providers import Provider
 
@@ -28,7 +27,7 @@ class Saved:
     left_in_keyring: bool
 
 
-def save(path: Path, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool = False) -> Saved:
+def save(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool = False) -> Saved:
     """Save the account, and the secret (None where there is none to keep) in the place that the account names.
 
     With `may_prompt` a keyring may ask the person to unlock it.
@@ -50,7 +49,7 @@ def save(path: Path, account: Account, secret: Secret | None, *, make_default: b
     return Saved(make_default or config.default == account.name, moved_away and not _forgotten(earlier))
 
 
-def remove(path: Path, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
+def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
     """Remove an account and, unless told to keep it, its secret from the keyring; whether a secret was removed. Raises as `save`."""
     secret = None
     if not keep_secret and account.secret.store is Store.KEYRING:

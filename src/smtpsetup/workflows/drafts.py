@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from smtpsetup.compose import Attachment
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """A mail as it was written. `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`."""
 
     to: tuple[str, ...] = ()

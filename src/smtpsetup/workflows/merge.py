@@ -106,8 +106,6 @@ def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator
 
 
 def _with_recipient(template: Parts, names: list[str]) -> Parts:
-    from dataclasses import replace
-
     column = next((name for name in names if name.lower() in _TO_COLUMNS), None)
     if column is None:
         raise SmtpsetupError(
@@ -116,7 +114,7 @@ def _with_recipient(template: Parts, names: list[str]) -> Parts:
             hints=(_("Say it: `--to '$column'`. The columns are: {names}.").format(names=", ".join(names)),),
             exit_code=EX_DATAERR,
         )
-    return replace(template, to=(f"${{{column}}}",))
+    return template._replace(to=(f"${{{column}}}",))
 
 
 def _no_column(name: str, names: list[str]) -> SmtpsetupError:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import mail_log, paths, sent
 from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 _LOST = "data.lost-before-reply"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What becomes of a mail that cannot be sent now. `hold_unknown` keeps one that may have arrived from being sent again by itself.
 
     `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away.
@@ -99,9 +97,9 @@ def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Po
         later = tuple(address for address in delivery.envelope.recipients if address not in _refused_for_good(result))
     if later and policy.queue is not Queue.NEVER:
         queued = keep(result.account, delivery, subject=subject, policy=policy, error=error, recipients=later)
-        return replace(result, outbox_id=queued, error=error if _refused_for_good(result) else None)
+        return result._replace(outbox_id=queued, error=error if _refused_for_good(result) else None)
     if policy.keep_refused and not result.accepted:
-        return replace(result, outbox_id=keep(result.account, delivery, subject=subject, policy=policy, error=error))
+        return result._replace(outbox_id=keep(result.account, delivery, subject=subject, policy=policy, error=error))
     return result
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.failure import TransportError
@@ -24,16 +23,14 @@ if TYPE_CHECKING:
 _OPENING_SECONDS = 120.0  # for everything before the message
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedRecipient:
+class RefusedRecipient(NamedTuple):
     """A recipient that was not accepted and why."""
 
     address: str
     error: SmtpsetupError
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
+class SendResult(NamedTuple):
     """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there."""
 
     account: str
