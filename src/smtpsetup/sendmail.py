@@ -56,6 +56,9 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     """Do what sendmail would be asked for; the exit code (sysexits)."""
     from smtpsetup.errors import SmtpsetupError
 
+    if arguments == ["--help"]:
+        _say(_usage())
+        return 0
     try:
         options = parse(arguments, name)
     except ValueError as error:
@@ -76,6 +79,17 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
 
             traceback.print_tb(error.__traceback__)
         return _EX_SOFTWARE
+
+
+def _usage() -> str:
+    from smtpsetup.i18n import gettext as _
+
+    return _(
+        "smtpsetup-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-a ACCOUNT] [-C FILE] [-v] [--] [RECIPIENT]...\n"
+        "smtpsetup-sendmail -bp | -q\n\n"
+        "Sends the message on standard input, as /usr/sbin/sendmail does. -t takes the recipients from its header, -i lets a line with a\n"
+        "single dot be part of it, -bp lists the outbox, -q sends what waits there. Set an account up with `smtpsetup configure`."
+    )
 
 
 def _done(options: Options) -> int:

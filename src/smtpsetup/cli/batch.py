@@ -76,7 +76,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 batch.finish,
                 lambda: provider,
                 connections=_allowed(many.connections, limits.get("connections")),
-                seconds_between=_pause(many.seconds_between, limits.get("messages_per_minute")),
+                seconds_between=_pause(many.seconds_between, limits.get("messages_per_minute"), total),
                 trace=state.trace(),
             )
             try:
@@ -171,12 +171,12 @@ def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:
 
 def _allowed(wanted: int, limit: object) -> int:
     if isinstance(limit, int) and wanted > limit:
-        tell(_("The provider allows {n} connections at a time, so it is that many.").format(n=limit))
+        tell(_("The provider allows {n} connections at a time: no more than that are used.").format(n=limit))
         return limit
     return wanted
 
 
-def _pause(wanted: float | None, per_minute: object) -> float:
-    """Seconds between two mails: as was asked, but never less than the provider wants."""
-    least = 60.0 / per_minute if isinstance(per_minute, int) else 0.0
+def _pause(wanted: float | None, per_minute: object, total: int) -> float:
+    """Seconds between two mails: as was asked, but never less than the provider wants of so many."""
+    least = 60.0 / per_minute if isinstance(per_minute, int) and total > per_minute else 0.0
     return max(wanted or 0.0, least)

@@ -87,7 +87,7 @@ class _Subject:
 @click.option(
     "--unattended/--no-unattended",
     default=None,
-    help=_("Scripts or cron will use it: prove it as cron would run it. Without either, a person is asked."),
+    help=_("Scripts or cron will use it: prove it as cron would run it. Without either, a person at the terminal is asked."),
 )
 @search_options
 @secret_options

@@ -72,7 +72,7 @@ _NOTHING: dict[str, Any] = {
 @click.option(
     "--queue",
     type=click.Choice([str(value) for value in Queue]),
-    help=_("Whether mail waits in the outbox: never, when it cannot be sent now (the default), or always."),
+    help=_("When mail goes into the outbox: on-failure is when it cannot be sent now, and the default."),
 )
 @click.option(
     "--on-unknown",

@@ -71,7 +71,7 @@ def flushed(done: Flushed) -> None:
     if not (done.sent or done.waiting or done.unknown or done.failed or done.errors):
         say(_("Nothing in the outbox is due now."))
         return
-    say(_("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Refused for good: {failed}.").format(**counts(done)))
+    say(_("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.").format(**counts(done)))
 
 
 def counts(done: Flushed) -> dict[str, int]:
@@ -91,7 +91,7 @@ def _state(one: Mail) -> str:
         State.WAITING: _("waiting"),
         State.SENDING: _("being sent"),
         State.UNKNOWN: _("perhaps arrived"),
-        State.FAILED: _("refused"),
+        State.FAILED: _("given up"),
     }[one.state]
 
 

@@ -181,7 +181,7 @@ class Session:
         started = time.monotonic()
         status, reply, detail = StageStatus.OK, None, ""
         try:
-            self._wire.deadline = self._deadline.at_most(_QUIT_SECONDS)
+            self._wire.deadline = Deadline(_QUIT_SECONDS)
             reply = self._wire.command("QUIT")
         except (OSError, WireError) as error:
             status, detail = StageStatus.WARNING, type(error).__name__

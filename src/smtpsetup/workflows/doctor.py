@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import outbox, paths
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Queue
@@ -123,8 +123,13 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
             with outbox.Outbox(directory) as opened:
                 fault = opened.fault()
                 mails = [] if fault else opened.mails()
-        except (OSError, outbox.OutboxDamagedError) as error:
-            fault, mails = str(error), []
+        except outbox.OutboxDamagedError as error:
+            fault, mails = error.path, []
+        except OSError as error:
+            message = _("The outbox {path} cannot be used: {reason}.").format(path=outbox.file_in(directory), reason=error.strerror or error)
+            hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
+            yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(hint,), exit_code=EX_IOERR))
+            return
         if fault:
             message = _("The outbox is damaged: {reason}.").format(reason=fault)
             yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)))
@@ -142,11 +147,10 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
 
 
 def _mails(waiting: int, held: int) -> Finding:
-    text = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting)
     if held:
-        more = ngettext("{n} will not be sent unless you say so.", "{n} will not be sent unless you say so.", held).format(n=held)
-        return _warning("outbox", f"{text} {more}", _("Look at them: `smtpsetup outbox list`."))
-    return _ok("outbox", text)
+        text = ngettext("{n} mail in the outbox is not tried any more.", "{n} mails in the outbox are not tried any more.", held).format(n=held)
+        return _warning("outbox", text, _("Look at them: `smtpsetup outbox list`; then `smtpsetup outbox retry` or `drop`."))
+    return _ok("outbox", ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting))
 
 
 def _sendmail() -> Finding:
@@ -197,14 +201,14 @@ def _network(account: Account) -> Iterator[Finding]:
 
 def _family(account: Account, check: str, name: str, addresses: list[dial.SockAddress]) -> Finding:
     if not addresses:
-        return _ok(check, _("{host} has no address for {family}, so that none is needed.").format(host=account.server.host, family=name))
+        return _ok(check, _("{host} has no address for {family}: no connection over it is needed.").format(host=account.server.host, family=name))
     try:
         dial.race(addresses, dial.Deadline(_CONNECT_SECONDS)).close()
     except OSError as error:
         message = _("{server} is not reached over {family}: {reason}.").format(
             server=account.server, family=name, reason=os.strerror(error.errno) if error.errno else error
         )
-        return _warning(check, message, _("The other family is used instead. If both fail, it is the network or a firewall."))
+        return _warning(check, message, _("Another address of the host is used where there is one. If none is reached, it is the network or a firewall."))
     return _ok(check, _("{server} is reached over {family}.").format(server=account.server, family=name))
 
 
@@ -217,7 +221,7 @@ def _clock(greeting: str) -> Finding:
         return _warning("clock", _("This machine's clock is wrong: it shows a day before this program was written."), hint)
     if ahead is not None:
         return _ok("clock", _("The clock agrees with the server's."))
-    return _ok("clock", _("The clock can be right; the server does not tell its own."))
+    return _ok("clock", _("The clock may be right: the server gives no time to compare it with."))
 
 
 def _secret(account: Account, proof: unattended.Proof) -> Finding:

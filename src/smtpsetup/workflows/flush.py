@@ -118,8 +118,8 @@ def _respect_limits(outbox: Outbox, account: Account, provider: Provider | None)
         if isinstance(limit, int) and n >= limit and provider:
             raise SmtpsetupError(
                 "limit.quota",
-                _("{provider} allows {limit} in 24 hours, and {n} were sent.").format(provider=provider.name, limit=limit, n=n),
-                hints=(_("Nothing is to be done: the rest is sent when some of them are a day old."),),
+                _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(provider=provider.name, limit=limit, n=n),
+                hints=(_("Nothing is to be done: the rest is sent when some of those are a day old."),),
             )
 
 

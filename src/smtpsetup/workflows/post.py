@@ -164,7 +164,7 @@ def not_kept(message: Message, envelope: Envelope, reason: str, cause: Smtpsetup
     if path is None:
         hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
     else:
-        causes = (*causes, _("It is saved in {path}.").format(path=path))
+        told = f"{told} " + _("It is saved in {path}.").format(path=path)
         hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t < {path}`.").format(path=path))
     return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
 
