@@ -208,7 +208,9 @@ def _family(account: Account, check: str, name: str, addresses: list[dial.SockAd
         message = _("{server} is not reached over {family}: {reason}.").format(
             server=account.server, family=name, reason=os.strerror(error.errno) if error.errno else error
         )
-        return _warning(check, message, _("Another address of the host is used where there is one. If none is reached, it is the network or a firewall."))
+        return _warning(
+            check, message, _("Another address of the host is used where there is one. If none is reached, it is the network or a firewall.")
+        )
     return _ok(check, _("{server} is reached over {family}.").format(server=account.server, family=name))
 
 
