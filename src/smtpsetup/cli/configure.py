@@ -119,12 +119,18 @@ def configure_command(
     if not options.no_verify:
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
     account = account._replace(verified=not options.no_verify)
-    _save(state, account, secret, make_default=options.make_default)
+    view = _save(state, account, secret, make_default=options.make_default)
     is_new = existing is None and account.verified
     if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
-        prove_for_scripts(state, account, secret)
+        try:
+            prove_for_scripts(state, account, secret)
+        except SmtpsetupError as error:
+            error.result = view
+            raise
+    if state.json:
+        state.write_json(view)
 
 
 def _will_scripts_use_it(state: State) -> bool:
@@ -341,18 +347,20 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
-def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> None:
+def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> dict[str, object]:
+    """Save, and show a person what is saved; the same for a program."""
     in_keyring = account.secret.store is Store.KEYRING
     saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default, may_prompt=state.may_ask)
+    view = views.json.account(account, is_default=saved.is_default)
     if state.json:
-        state.write_json(views.json.account(account, is_default=saved.is_default))
-        return
+        return view
     views.human.account(account, is_default=saved.is_default)
     if saved.left_in_keyring:
         views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
     views.human.say(
         _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name))
     )
+    return view
 
 
 def _show(error: SmtpsetupError) -> None:

@@ -1,0 +1,184 @@
+"""An account that scripts will use is proved as cron runs it, and what is wrong with that is found beforehand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import PASSWORD, Home
+from tests.person import Person, ended
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    import pexpect
+
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
+
+needs_a_machine_without_a_session = pytest.mark.skipif(
+    os.path.exists(f"/run/user/{os.getuid()}/bus"), reason="cron finds this machine's own session bus: run it where nobody is logged in"
+)
+CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
+
+
+def as_cron(home: Home, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a crontab's command with nothing but what cron gives it."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command], env={"HOME": str(home.path), **CRON}, cwd=home.path, capture_output=True, text=True, check=False
+    )
+
+
+def crontab_command(shown: str) -> str:
+    """The command of the crontab line on the screen."""
+    line = next(line for line in shown.splitlines() if line.startswith("0 3 * * * "))
+    return line.removeprefix("0 3 * * * ").replace("\\%", "%")
+
+
+def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_works(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    done = home.configure(facts, "--unattended")
+    assert done.code == 0, done.err
+    run = as_cron(home, crontab_command(done.out))
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert [mail.subject for mail in sandbox.mails] == ["Backup"]
+    assert "[Service]" in done.out
+    assert PASSWORD not in done.out + done.err
+
+
+def test_a_password_that_only_the_session_has_is_told_before_the_night(home: Home, facts: SandboxFacts) -> None:
+    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-env", "MAIL_PW")
+    done = home.run("configure", "info@example.com", *arguments, "--unattended", "--json", MAIL_PW=PASSWORD)
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
+    assert home.run("test", "--login-only", MAIL_PW=PASSWORD).code == 0
+
+
+def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts: SandboxFacts) -> None:
+    result = home.configure(facts, "--unattended", "--json").json["result"]
+    assert set(result) == {
+        *("account", "address", "from_name", "provider", "host", "port", "security", "auth", "username", "secret_store", "default", "verified")
+    }
+
+
+def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """A person saves an account in a keyring that is reached by a variable of the session alone."""
+    place = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+    terminal = person.types("configure", "info@example.com", *place, "--from-name", "")
+    terminal.expect("Password for info@example.com.*: ")
+    terminal.waitnoecho()
+    terminal.sendline(PASSWORD)
+    terminal.expect("Will scripts or cron send with it.*: ")
+    terminal.sendline("y")
+    terminal.expect("no session bus")
+    terminal.expect("Which one.*: ")
+    return terminal
+
+
+@needs_a_machine_without_a_session
+def test_a_person_is_offered_the_places_that_work_from_cron(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    terminal = to_the_question(person, facts)
+    terminal.sendline("1")
+    shown = ended(terminal, 0)
+    file = person.home.path / ".config" / "smtpsetup" / "passwords" / "info@example.com"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text() == PASSWORD + "\n"
+    assert as_cron(person.home, crontab_command(shown)).returncode == 0
+    assert len(sandbox.mails) == 1
+
+
+@needs_a_machine_without_a_session
+def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
+    person.home.file("password", PASSWORD + "\n")
+    terminal = to_the_question(person, facts)
+    terminal.sendline("2")
+    terminal.expect("Command: ")
+    terminal.sendline("false")
+    terminal.expect("secret.command-failed")
+    terminal.expect("Which one.*: ")
+    terminal.sendline("2")
+    terminal.expect("Command: ")
+    terminal.sendline("cat password")
+    assert "0 3 * * *" in ended(terminal, 0)
+    assert person.home.run("accounts", "show", "--json").json["result"]["secret_store"] == "command"
+
+
+@needs_a_machine_without_a_session
+def test_a_credential_comes_with_its_unit_and_the_command_that_proves_it(person: Person, facts: SandboxFacts) -> None:
+    terminal = to_the_question(person, facts)
+    terminal.sendline("3")
+    terminal.expect("Name of the credential.*: ")
+    terminal.sendline("mail")
+    shown = ended(terminal, 0)
+    for part in ("systemd-creds encrypt --name=mail", "LoadCredentialEncrypted=mail:/etc/credstore.encrypted/mail", "systemd-run --wait"):
+        assert part in shown.replace("\r\n", "")
+
+
+# doctor
+
+
+def statuses(document: dict[str, Any]) -> dict[str, str]:
+    return {check["check"]: check["status"] for check in document["result"]["checks"]}
+
+
+def test_doctor_finds_all_well_with_a_file(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    done = home.run("doctor", "--json")
+    found = statuses(done.json)
+    assert done.code == 0, done.out
+    for check in ("config", "state", "outbox", "dns", "ipv4", "secret", "login", "certificate", "trust"):
+        assert found[check] == "ok", done.out
+    assert found["timer"] == "warning"
+    assert {key for check in done.json["result"]["checks"] for key in check} == {"check", "status", "message", "hints", "code"}
+    assert PASSWORD not in done.out
+
+
+def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    (home.path / "password").chmod(0o644)
+    done = home.run("doctor")
+    assert done.code == 78
+    assert "wrong" in done.out
+    assert "chmod 600" in done.out
+    assert "1 thing is wrong" in done.out
+
+
+def test_doctor_without_an_account_looks_at_the_machine(home: Home) -> None:
+    done = home.run("doctor", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "config.no-account")
+    assert statuses(done.json)["trust"] == "ok"
+
+
+def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    home.file("password", "wrong\n")
+    done = home.run("doctor", "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.bad-credentials")
+    with closed_port() as port:
+        home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
+        done = home.run("doctor", "--json")
+    assert (done.code, done.json["error"]["code"]) == (75, "connect.refused")
+    assert statuses(done.json)["ipv4"] == "warning"
+
+
+def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    database = home.path / ".local" / "state" / "smtpsetup" / "outbox.db"
+    assert home.run("send", "a@example.com", "--body", "x", "--queue", "always").code == 0
+    assert statuses(home.run("doctor", "--json").json)["outbox"] == "ok"
+    database.write_bytes(b"no database at all, but a text that is long enough " * 100)
+    done = home.run("doctor", "--json")
+    assert done.code == 78
+    assert statuses(done.json)["outbox"] == "wrong"
+
+
+def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    empty = home.file("empty.pem", "")
+    found = home.run("doctor", "--json", SSL_CERT_FILE=str(empty), SSL_CERT_DIR=str(home.path / "none"))
+    assert statuses(found.json)["trust"] == "wrong"
+
+
+def test_doctor_knows_the_machines_sendmail_for_its_own(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    message = next(check["message"] for check in home.run("doctor", "--json").json["result"]["checks"] if check["check"] == "sendmail")
+    assert "/usr/sbin/sendmail" in message
