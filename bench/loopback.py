@@ -1,0 +1,111 @@
+"""What stands between a program and its server in the benches: a longer way, and a server that takes everything. Each is a process of its own.
+
+`python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as many as come: the way is
+longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink PORT` accepts every mail in plain text and throws it away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 262_144  # bytes
+_REPLIES = {b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n", b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}
+
+
+@contextlib.contextmanager
+def running(kind: str, port: int, *arguments: object) -> Iterator[None]:
+    """Run one of them as a process, until the end of the block."""
+    command = [sys.executable, __file__, kind, str(port), *(str(argument) for argument in arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > end:
+                sys.exit(f"{kind} does not start")
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def delay(port: int, to_port: int, seconds: float) -> None:
+    """Hand connections on, late. With threads, whose sleep is exact; an event loop's is rounded up to a millisecond."""
+    with socket.create_server(("127.0.0.1", port), backlog=100) as listener:
+        while True:
+            client, _address = listener.accept()
+            server = socket.create_connection(("127.0.0.1", to_port))
+            for source, target in ((client, server), (server, client)):
+                target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                on_the_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+                threading.Thread(target=_take, args=(source, on_the_way, seconds), daemon=True).start()
+                threading.Thread(target=_give, args=(target, on_the_way), daemon=True).start()
+
+
+def _take(source: socket.socket, on_the_way: queue.SimpleQueue[tuple[float, bytes]], seconds: float) -> None:
+    piece = b"first"
+    while piece:
+        try:
+            piece = source.recv(_PIECE)
+        except OSError:
+            piece = b""
+        on_the_way.put((time.monotonic() + seconds, piece))
+
+
+def _give(target: socket.socket, on_the_way: queue.SimpleQueue[tuple[float, bytes]]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            due, piece = on_the_way.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            if not piece:
+                target.shutdown(socket.SHUT_WR)
+                return
+            target.sendall(piece)
+
+
+def sink(port: int) -> None:
+    """Accept every mail."""
+
+    async def serve() -> None:
+        server = await asyncio.start_server(_accept, "127.0.0.1", port, limit=_PIECE)
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+async def _accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 sink ESMTP\r\n")
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            command = (await reader.readuntil(b"\r\n"))[:4].upper()
+            writer.write(_REPLIES.get(command, b"250 ok\r\n"))
+            if command == b"QUIT":
+                break
+            if command == b"DATA":
+                await reader.readuntil(b"\r\n.\r\n")
+                writer.write(b"250 taken\r\n")
+    writer.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "delay":
+        delay(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    else:
+        sink(int(sys.argv[2]))

@@ -1,0 +1,405 @@
+"""What sending costs: whole processes beside what people use instead, paired and in turns in the same run, against a real Postfix on loopback.
+
+The ratio is the median over the pairs. Bytecode is cached, as it is for everyone after the first run. Programs run in cron's environment: HOME,
+LOGNAME, PATH, nothing else, no terminal. The script with smtplib does the least that sends a mail: it writes neither Date nor Message-ID.
+Needs root and Debian's postfix, sasl2-bin, libsasl2-modules, msmtp, swaks, libnet-ssleay-perl, gnome-keyring, dbus and libsecret-tools.
+
+`PAIRS=20 python bench/sending.py [ROW...]`; rows that take long are measured in a quarter of the pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopback import running
+from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
+
+from smtpsetup.message import from_bytes
+from smtpsetup.outbox import NewMail, Outbox
+from smtpsetup.transport.submit import Envelope
+from tests.servers import free_port  # bench/postfix.py has put the repository on the path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAIRS = int(os.environ.get("PAIRS", "20"))
+FEW_PAIRS = max(1, PAIRS // 4)
+SMTPSETUP = str(Path(sys.executable).with_name("smtpsetup"))
+SENDMAIL = str(Path(sys.executable).with_name("smtpsetup-sendmail"))
+MSMTP_ACCOUNT = "auth plain\ntls on\ntls_starttls off\nhost localhost\n"
+ROUND_TRIP = 0.05  # seconds
+BATCH, LONG_BATCH, MSMTP_MAILS = 300, 1000, 15
+MANY, FEW = 10_000, 1000  # mails in the outbox
+MEGABYTE = 1_000_000
+TO = "kund@example.test"
+SCRIPT = """
+import smtplib, ssl, sys
+from email.message import EmailMessage
+
+port, ca, user, password_file, to = sys.argv[1:]
+if password_file == "keyring":
+    import subprocess
+
+    lookup = ["secret-tool", "lookup", "service", "smtpsetup", "username", user]
+    password = subprocess.run(lookup, capture_output=True, text=True, check=True).stdout
+else:
+    with open(password_file) as file:
+        password = file.readline().rstrip("\\n")
+message = EmailMessage()
+message["From"], message["To"], message["Subject"] = user, to, "Backup"
+message.set_content(sys.stdin.read())
+with smtplib.SMTP_SSL("localhost", int(port), context=ssl.create_default_context(cafile=ca)) as server:
+    server.login(user, password)
+    server.send_message(message)
+"""
+LOOP = """
+import smtplib, ssl, sys
+
+port, ca, user, password_file, mails = sys.argv[1:]
+with open(password_file) as file:
+    password = file.readline().rstrip("\\n")
+with open(mails, "rb") as file:
+    messages = file.read().split(b"\\0")
+with smtplib.SMTP_SSL("localhost", int(port), context=ssl.create_default_context(cafile=ca)) as server:
+    server.login(user, password)
+    for number, message in enumerate(messages):
+        server.sendmail(user, [f"kund{number}@example.test"], message)
+"""
+PEAK = """
+import resource, subprocess, sys
+
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+CRON_MAIL = f"""From: root (Cron Daemon)
+To: {TO}
+Subject: Cron <root@vm> /usr/local/bin/backup
+MIME-Version: 1.0
+Content-Type: text/plain; charset=US-ASCII
+Content-Transfer-Encoding: 8bit
+X-Cron-Env: <SHELL=/bin/sh>
+X-Cron-Env: <HOME=/root>
+X-Cron-Env: <PATH=/usr/bin:/bin>
+X-Cron-Env: <LOGNAME=root>
+
+Backup done
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    work: str
+    ours: str
+    peer: str
+    figure: str
+    bound: str
+    is_kept: bool
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command, its environment and its standard input."""
+
+    argv: list[str]
+    env: dict[str, str]
+    stdin: Path = Path(os.devnull)
+    prepare: Callable[[], object] = bool
+
+    def run(self) -> float:
+        """How long one run takes, start to end, in seconds. One that fails ends the bench."""
+        self.prepare()
+        with self.stdin.open("rb") as stdin:
+            started = time.perf_counter()
+            done = subprocess.run(self.argv, env=self.env, stdin=stdin, capture_output=True, check=False)
+            taken = time.perf_counter() - started
+        if done.returncode or (done.stdout and self.argv[0] in (SMTPSETUP, SENDMAIL)):
+            sys.exit(f"{self.argv}: exit {done.returncode}\n{done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-2000:]}")
+        return taken
+
+
+def paired(own: Callable[[], float], other: Callable[[], float], pairs: int, *, warm_up: bool = True) -> tuple[float, float, float]:
+    """The medians of both, and of their ratio. Who goes first changes from pair to pair."""
+    if warm_up:
+        own(), other()
+    found = []
+    for number in range(pairs):
+        if number % 2:
+            theirs, ours = other(), own()
+        else:
+            ours, theirs = own(), other()
+        found.append((ours, theirs))
+    return statistics.median(pair[0] for pair in found), statistics.median(pair[1] for pair in found), statistics.median(a / b for a, b in found)
+
+
+def timed(work: str, own: Program, other: Program, bound: float, pairs: int = PAIRS) -> Row:
+    """A row of two times and their ratio."""
+    ours, theirs, ratio = paired(own.run, other.run, pairs)
+    return Row(f"{work} ({pairs})", f"{ours * 1000:.0f} ms", f"{theirs * 1000:.0f} ms", f"{ratio:.2f} x", f"{bound:.2f} x", ratio <= bound)
+
+
+class Site:
+    """A server, and people who send through it, each with a home of their own."""
+
+    def __init__(self, base: Path, server: Postfix, stack: ExitStack) -> None:
+        self.base = base
+        self.server = server
+        self.stack = stack
+        self.password = self.file("password", PASSWORD + "\n", 0o600)
+        self.text = self.file("text", "Backup done\n")
+        self.cron_mail = self.file("cron-mail", CRON_MAIL)
+        self.script = self.file("script.py", SCRIPT)
+        self.loop = self.file("loop.py", LOOP)
+        self.env = self.home("cron", ["--port", str(server.port), *self._safe, "--password-file", str(self.password)])
+
+    @property
+    def _safe(self) -> list[str]:
+        return ["--security", "tls", "--ca-file", self.server.ca_file]
+
+    def file(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
+        """A file in the site's directory."""
+        path = self.base / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+        return path
+
+    def home(self, name: str, options: list[str], stdin: str = "", **env: str) -> dict[str, str]:
+        """A home with an account; the environment that cron would give its owner."""
+        path = self.base / f"home-{name}"
+        path.mkdir(mode=0o700)
+        given = {"HOME": str(path), "LOGNAME": "root", "PATH": "/usr/bin:/bin", **env}
+        command = [SMTPSETUP, "configure", ADDRESS, "--host", "localhost", *options, "--from-name", "", "--default"]
+        subprocess.run(command, env=given, input=stdin, text=True, capture_output=True, check=True)
+        return given
+
+    def far_home(self) -> tuple[dict[str, str], int]:
+        """A home whose server is ROUND_TRIP away, and the port that is the server to it."""
+        port = free_port()
+        self.stack.enter_context(running("delay", port, self.server.port, ROUND_TRIP / 2))
+        return self.home("far", ["--port", str(port), *self._safe, "--password-file", str(self.password)]), port
+
+    def by_script(self, env: dict[str, str] | None = None, secret: str = "") -> Program:
+        """The script with smtplib."""
+        argv = [sys.executable, str(self.script), str(self.server.port), self.server.ca_file, ADDRESS, secret or str(self.password), TO]
+        return Program(argv, env or self.env, self.text)
+
+    def by_send(self, env: dict[str, str] | None = None, *options: str) -> Program:
+        """`smtpsetup send`."""
+        return Program([SMTPSETUP, "send", TO, "-s", "Backup", *options], env or self.env, self.text)
+
+    def by_sendmail(self, env: dict[str, str] | None = None) -> Program:
+        """`smtpsetup-sendmail`, called as Debian's cron calls sendmail."""
+        return Program([SENDMAIL, "-FCronDaemon", "-i", "-B8BITMIME", "-oem", TO], env or self.env, self.cron_mail)
+
+    def by_msmtp(self, port: int, mail: Path, count: int = 1) -> Program:
+        """The program msmtp, its password in its own configuration; several times in a loop of the shell."""
+        lines = f"port {port}\nuser {ADDRESS}\npassword {PASSWORD}\nfrom {ADDRESS}\ntls_trust_file {self.server.ca_file}\n"
+        settings = self.file(f"msmtprc-{port}", f"defaults\naccount default\n{MSMTP_ACCOUNT}{lines}", 0o600)
+        loop = f'n=0; while [ $n -lt {count} ]; do msmtp -C "$0" {TO} < "$1" || exit 1; n=$((n+1)); done'
+        return Program(["sh", "-c", loop, str(settings), str(mail)], self.env)
+
+    def by_batch(self, env: dict[str, str], count: int, *options: str) -> Program:
+        """`smtpsetup send --batch`, its counters of mail sent earlier cleared before each run."""
+        rows = ({"to": f"kund{n}@example.test", "subject": f"Faktura {n}", "body": f"Faktura {n} för denna månad.\n" * 20} for n in range(count))
+        lines = self.file(f"batch-{count}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        argv = [SMTPSETUP, "send", "--batch", str(lines), *options]
+        return Program(argv, env, prepare=lambda: shutil.rmtree(state_dir(env), ignore_errors=True))
+
+
+def state_dir(env: dict[str, str]) -> Path:
+    """Where smtpsetup keeps what it remembers in a home."""
+    return Path(env["HOME"], ".local", "state", "smtpsetup")
+
+
+def ready_made(to: str, text: str, attachment: bytes = b"") -> bytes:
+    """A message ready to be sent, with lines that end in LF."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"], message["Date"] = ADDRESS, to, "Faktura", formatdate()
+    message["Message-ID"] = make_msgid(domain="example.test")
+    message.set_content(text, cte="quoted-printable")
+    if attachment:
+        message.add_attachment(attachment, maintype="application", subtype="octet-stream", filename="faktura.bin")
+    return message.as_bytes()
+
+
+def cron(site: Site) -> Row:
+    """One mail with `send`."""
+    return timed("one mail from cron, `send` : script with smtplib", site.by_send(), site.by_script(), 1.25)
+
+
+def sendmail(site: Site) -> Row:
+    """One mail with the sendmail command."""
+    return timed("one mail from cron, `smtpsetup-sendmail` : script with smtplib", site.by_sendmail(), site.by_script(), 1.10)
+
+
+def sendmail_swaks(site: Site) -> Row:
+    """The same beside swaks."""
+    argv = [
+        "swaks",
+        "--server",
+        "localhost",
+        "--port",
+        str(site.server.port),
+        "--tls-on-connect",
+        "--tls-verify",
+        "--tls-ca-path",
+        site.server.ca_file,
+    ]
+    argv += ["--auth", "PLAIN", "--auth-user", ADDRESS, "--auth-password", PASSWORD, "--from", ADDRESS, "--to", TO, "--data", "-"]
+    swaks = Program([*argv, "--tls-verify-target", "localhost"], site.env, site.cron_mail)
+    return timed("one mail from cron, `smtpsetup-sendmail` : swaks", site.by_sendmail(), swaks, 1.0)
+
+
+def keyring_env(site: Site) -> dict[str, str]:
+    """A home whose password is in an open keyring."""
+    ring = site.stack.enter_context(keyring(site.base / "session"))
+    options = ["--port", str(site.server.port), "--security", "tls", "--ca-file", site.server.ca_file, "--password-stdin"]
+    return site.home("keyring", options, PASSWORD + "\n", DBUS_SESSION_BUS_ADDRESS=ring.address)
+
+
+def with_keyring(site: Site) -> Row:
+    """The secret from the keyring."""
+    env = keyring_env(site)
+    work = "the same, secret from the keyring, `send` : script and secret-tool"
+    return timed(work, site.by_send(env), site.by_script(env, "keyring"), 1.25)
+
+
+def batch_round_trips(site: Site) -> Row:
+    """How many round trips a mail of many costs on one connection."""
+    env, _port = site.far_home()
+    many, one = site.by_batch(env, BATCH), site.by_batch(env, 1)
+    ours, first, _ratio = paired(many.run, one.run, FEW_PAIRS, warm_up=False)
+    trips = (ours - first) / (BATCH - 1) / ROUND_TRIP
+    work = f"{BATCH} mails `--batch`, {ROUND_TRIP * 1000:.0f} ms round trip : one mail ({FEW_PAIRS})"
+    return Row(work, f"{ours:.2f} s", f"{first:.2f} s", f"{trips:.2f} round trips a mail", "2", trips <= 2)  # noqa: PLR2004  the bound itself
+
+
+def batch_msmtp(site: Site) -> Row:
+    """Many mails over several connections beside msmtp, which makes one for each."""
+    env, port = site.far_home()
+    own = site.by_batch(env, BATCH, "--connections", "8")
+    mail = site.file("mail", ready_made(TO, "Faktura för denna månad.\n" * 20))
+    other = site.by_msmtp(port, mail, MSMTP_MAILS)
+    ours, theirs, ratio = paired(own.run, lambda: other.run() * BATCH / MSMTP_MAILS, FEW_PAIRS, warm_up=False)
+    work = f"the same with `--connections 8` : msmtp in a loop, measured over {MSMTP_MAILS} and scaled ({FEW_PAIRS})"
+    return Row(work, f"{ours:.2f} s", f"{theirs:.1f} s", f"1/{1 / ratio:.0f}", "1/20", ratio <= 1 / 20)
+
+
+def batch_smtplib(site: Site) -> Row:
+    """Many mails without a way between, beside one session of smtplib that has them ready."""
+    mails = [ready_made(f"kund{n}@example.test", f"Faktura {n} för denna månad.\n" * 20) for n in range(LONG_BATCH)]
+    argv = [sys.executable, str(site.loop), str(site.server.port), site.server.ca_file, ADDRESS, str(site.password)]
+    other = Program([*argv, str(site.file("mails", b"\0".join(mails)))], site.env)
+    return timed(f"{LONG_BATCH} mails `--batch` : smtplib, messages ready", site.by_batch(site.env, LONG_BATCH), other, 1.0)
+
+
+def attach_memory(site: Site) -> Row:
+    """What a large attachment takes of the memory."""
+    large, small = site.file("large.bin", os.urandom(25 * MEGABYTE)), site.file("small.bin", os.urandom(1000))
+
+    def peak(path: Path) -> float:
+        program = site.by_send(None, "--attach", str(path))
+        with program.stdin.open("rb") as stdin:
+            done = subprocess.run([sys.executable, "-c", PEAK, *program.argv], env=program.env, stdin=stdin, capture_output=True, check=True)
+        return int(done.stdout) * 1024 / MEGABYTE
+
+    ours, least, _ratio = paired(lambda: peak(large), lambda: peak(small), FEW_PAIRS)
+    more, bound = ours - least, 16
+    work = f"peak memory of `send --attach`, 25 MB : 1 kB ({FEW_PAIRS})"
+    return Row(work, f"{ours:.1f} MB", f"{least:.1f} MB", f"{more:.1f} MB more", f"{bound} MB", more <= bound)
+
+
+def attach_time(site: Site) -> Row:
+    """How long a large attachment takes."""
+    content = os.urandom(25 * MEGABYTE)
+    path = site.file("large.bin", content)
+    mail = site.file("large-mail", ready_made(TO, "Backup done\n", content))
+    own, other = site.by_send(None, "--attach", str(path)), site.by_msmtp(site.server.port, mail)
+    return timed("25 MB attached, `send` : msmtp, message ready", own, other, 1.2)
+
+
+def outbox(site: Site) -> Row:
+    """Whether a mail of the outbox costs the same however many there are."""
+    port = free_port()
+    site.stack.enter_context(running("sink", port))
+    env = site.home("outbox", ["--port", str(port), "--security", "none", "--auth", "none"])
+    flushes = [_flush(site, env, count) for count in (MANY, FEW, 1)]
+    for flush in flushes:
+        flush.run()
+    found: list[list[float]] = []
+    for number in range(FEW_PAIRS):
+        times = [flush.run() for flush in (flushes[::-1] if number % 2 else flushes)]
+        many, few, one = times[::-1] if number % 2 else times
+        found.append([(many - one) / (MANY - 1), (few - one) / (FEW - 1)])
+    ours, least = (statistics.median(pair[side] for pair in found) * 1000 for side in (0, 1))
+    ratio = statistics.median(many / few for many, few in found)
+    work = f"a mail of `outbox flush`, {MANY:,} waiting : {FEW:,}, to a sink ({FEW_PAIRS})"
+    return Row(work, f"{ours:.2f} ms", f"{least:.2f} ms", f"{ratio:.2f} x", "1.10 x", ratio <= 1.1)  # noqa: PLR2004  the bound itself
+
+
+def _flush(site: Site, env: dict[str, str], count: int) -> Program:
+    """A flush of so many mails, put back before each run."""
+    full = site.base / f"outbox-{count}"
+    with Outbox(str(full), is_durable=False) as filled:
+        for number in range(count):
+            to = f"kund{number}@example.test"
+            message = from_bytes(ready_made(to, "Backup done\n").replace(b"\n", b"\r\n"))
+            filled.add(NewMail(ADDRESS, Envelope(ADDRESS, (to,)), message, f"<{number}@example.test>", "Faktura"))
+
+    def put_back() -> None:
+        shutil.rmtree(state_dir(env), ignore_errors=True)
+        shutil.copytree(full, state_dir(env))
+
+    return Program([SMTPSETUP, "outbox", "flush"], env, prepare=put_back)
+
+
+ROWS: dict[str, Callable[[Site], Row]] = {
+    "cron": cron,
+    "sendmail": sendmail,
+    "sendmail-swaks": sendmail_swaks,
+    "keyring": with_keyring,
+    "batch-round-trips": batch_round_trips,
+    "batch-msmtp": batch_msmtp,
+    "batch-smtplib": batch_smtplib,
+    "attach-memory": attach_memory,
+    "attach-time": attach_time,
+    "outbox": outbox,
+}
+
+
+def main() -> None:
+    """Print the table."""
+    wanted = sys.argv[1:] or list(ROWS)
+    unknown = [name for name in wanted if name not in ROWS]
+    if unknown:
+        sys.exit(f"no row {', '.join(unknown)}; there are: {', '.join(ROWS)}")
+    signal.signal(signal.SIGTERM, lambda *_rest: sys.exit(143))  # so that the servers are stopped
+    print("work, ours : peer (pairs)\n  ours | peer | median of the pairs' ratios | bound", flush=True)
+    with tempfile.TemporaryDirectory() as directory, postfix(Path(directory, "postfix")) as server:
+        for name in wanted:
+            base = Path(directory, name)
+            base.mkdir()
+            with ExitStack() as stack:
+                row = ROWS[name](Site(base, server, stack))
+            shutil.rmtree(base)
+            print(f"{name}: {row.work}")
+            print(f"  {row.ours} | {row.peer} | {row.figure} | {row.bound}{'' if row.is_kept else '   NOT KEPT'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
