@@ -20,13 +20,12 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopback import running
 from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
+from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, TO, ready_made
 
 from smtpsetup.message import from_bytes
 from smtpsetup.outbox import NewMail, Outbox
@@ -45,59 +44,6 @@ ROUND_TRIP = 0.05  # seconds
 BATCH, LONG_BATCH, MSMTP_MAILS = 300, 1000, 15
 MANY, FEW = 10_000, 1000  # mails in the outbox
 MEGABYTE = 1_000_000
-TO = "kund@example.test"
-SCRIPT = """
-import smtplib, ssl, sys
-from email.message import EmailMessage
-
-port, ca, user, password_file, to = sys.argv[1:]
-if password_file == "keyring":
-    import subprocess
-
-    lookup = ["secret-tool", "lookup", "service", "smtpsetup", "username", user]
-    password = subprocess.run(lookup, capture_output=True, text=True, check=True).stdout
-else:
-    with open(password_file) as file:
-        password = file.readline().rstrip("\\n")
-message = EmailMessage()
-message["From"], message["To"], message["Subject"] = user, to, "Backup"
-message.set_content(sys.stdin.read())
-with smtplib.SMTP_SSL("localhost", int(port), context=ssl.create_default_context(cafile=ca)) as server:
-    server.login(user, password)
-    server.send_message(message)
-"""
-LOOP = """
-import smtplib, ssl, sys
-
-port, ca, user, password_file, mails = sys.argv[1:]
-with open(password_file) as file:
-    password = file.readline().rstrip("\\n")
-with open(mails, "rb") as file:
-    messages = file.read().split(b"\\0")
-with smtplib.SMTP_SSL("localhost", int(port), context=ssl.create_default_context(cafile=ca)) as server:
-    server.login(user, password)
-    for number, message in enumerate(messages):
-        server.sendmail(user, [f"kund{number}@example.test"], message)
-"""
-PEAK = """
-import resource, subprocess, sys
-
-subprocess.run(sys.argv[1:], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-CRON_MAIL = f"""From: root (Cron Daemon)
-To: {TO}
-Subject: Cron <root@vm> /usr/local/bin/backup
-MIME-Version: 1.0
-Content-Type: text/plain; charset=US-ASCII
-Content-Transfer-Encoding: 8bit
-X-Cron-Env: <SHELL=/bin/sh>
-X-Cron-Env: <HOME=/root>
-X-Cron-Env: <PATH=/usr/bin:/bin>
-X-Cron-Env: <LOGNAME=root>
-
-Backup done
-"""
 
 
 @dataclass(frozen=True)
@@ -226,17 +172,6 @@ def state_dir(env: dict[str, str]) -> Path:
     return Path(env["HOME"], ".local", "state", "smtpsetup")
 
 
-def ready_made(to: str, text: str, attachment: bytes = b"") -> bytes:
-    """A message ready to be sent, with lines that end in LF."""
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"], message["Date"] = ADDRESS, to, "Faktura", formatdate()
-    message["Message-ID"] = make_msgid(domain="example.test")
-    message.set_content(text, cte="quoted-printable")
-    if attachment:
-        message.add_attachment(attachment, maintype="application", subtype="octet-stream", filename="faktura.bin")
-    return message.as_bytes()
-
-
 def cron(site: Site) -> Row:
     """One mail with `send`."""
     return timed("one mail from cron, `send` : script with smtplib", site.by_send(), site.by_script(), 1.25)
@@ -305,7 +240,7 @@ def batch_smtplib(site: Site) -> Row:
     mails = [ready_made(f"kund{n}@example.test", f"Faktura {n} för denna månad.\n" * 20) for n in range(LONG_BATCH)]
     argv = [sys.executable, str(site.loop), str(site.server.port), site.server.ca_file, ADDRESS, str(site.password)]
     other = Program([*argv, str(site.file("mails", b"\0".join(mails)))], site.env)
-    return timed(f"{LONG_BATCH} mails `--batch` : smtplib, messages ready", site.by_batch(site.env, LONG_BATCH), other, 1.0)
+    return timed(f"{LONG_BATCH} mails `--batch` : smtplib, messages ready", site.by_batch(site.env, LONG_BATCH), other, 1.0, FEW_PAIRS)
 
 
 def attach_memory(site: Site) -> Row:
