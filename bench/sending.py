@@ -27,9 +27,8 @@ from loopback import running
 from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
 from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, TO, ready_made
 
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.outbox import NewMail, Outbox
-from smtpsetup.transport.submit import Envelope
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ _LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
 _MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter than quoted-printable
 _BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
 _BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._+,@-]{1,60}")
 
 
@@ -38,10 +39,9 @@ def text(subtype: str, words: str) -> Entity:
 
 def _encoded(words: str) -> tuple[str, bytes]:
     data = words.encode()
-    has_controls = any(char < " " and char not in "\t\n" for char in words) or "\x7f" in words
-    if words.isascii() and not has_controls and all(len(line) <= _LINE_LIMIT for line in words.split("\n")):
+    if words.isascii() and not _CONTROLS.search(words) and all(len(line) <= _LINE_LIMIT for line in words.split("\n")):
         return "7bit", data.replace(b"\n", b"\r\n")
-    beyond_ascii = sum(not char.isascii() for char in words)
+    beyond_ascii = len(words) - len(words.encode("ascii", "ignore"))
     if beyond_ascii * _MOST_BEYOND_ASCII < len(words):
         # a line break in quoted-printable text is one (RFC 2045 section 6.7, rule 4); a lone CR is encoded
         lines = (binascii.b2a_qp(line, istext=True).replace(b"\r", b"=0D").replace(b"=\n", b"=\r\n") for line in data.split(b"\n"))

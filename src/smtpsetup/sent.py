@@ -21,7 +21,7 @@ def record(directory: str | None, account: str, recipients: int) -> None:
     path = _file(directory, account)
     with suppress(OSError):
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        if os.path.exists(path) and os.path.getsize(path) > _LARGEST:
+        if os.path.exists(path) and os.path.getsize(path) > _LARGEST and _begins_too_early(path):
             kept = [f"{when} {count}\n" for when, count in _recent(path)]
             with open(f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.writelines(kept)
@@ -42,6 +42,13 @@ def last_day(directory: str | None, account: str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return len(counts), sum(counts)
+
+
+def _begins_too_early(path: str) -> bool:
+    """Whether there is anything to throw away. A file with thousands of mails of today is left as it is, or each of them would rewrite it."""
+    with open(path, "rb") as file:
+        first = file.readline().split()
+    return not first or not first[0].isdigit() or int(first[0]) < time.time() - 2 * _DAY
 
 
 def _recent(path: str) -> Iterator[tuple[int, int]]:

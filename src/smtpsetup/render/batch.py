@@ -46,9 +46,9 @@ class Bar:
 
     def advance(self, item: Item, result: SendResult) -> None:
         """One more; what went wrong with it is said at once."""
-        task = self._progress.tasks[0]
-        rate = _("{n}/s").format(n=f"{task.speed:.1f}") if task.speed else ""
-        self._progress.update(self._task, advance=1, rate=rate)
+        if not self._progress.disable:
+            speed = self._progress.tasks[0].speed
+            self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=f"{speed:.1f}") if speed else "")
         if result.error:
             reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
             note(_("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply)

@@ -7,6 +7,7 @@ import re
 
 _MASK = "***"
 _PIECE = 6  # characters of a secret that give it away; fewer are in too many words
+_REMEMBERED = 50  # texts
 _ALIGNMENTS = 3  # base64 writes three bytes in four letters, so a secret inside other data has three forms
 
 
@@ -16,10 +17,12 @@ class Masks:
     def __init__(self) -> None:
         self._secrets: list[str] = []
         self._pieces: set[str] = set()
+        self._seen: dict[str, str] = {}  # a server says the same to every message
 
     def add(self, secret: str) -> None:
         """Hide this from now on: whole, in pieces, and as base64, hexadecimal or percent-encoded data."""
         self._secrets.append(secret)
+        self._seen.clear()
         data = secret.encode()
         for skipped in range(_ALIGNMENTS):
             part = data[skipped:]
@@ -30,10 +33,17 @@ class Masks:
 
     def applied(self, text: str) -> str:
         """The text without the secrets, and without any word that holds a piece of one."""
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
         if not self._pieces:
             return text
+        if text not in self._seen:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen[text] = self._without_secrets(text)
+        return self._seen[text]
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
         return re.sub(r"\S+", lambda word: _MASK if self._gives_away(word[0]) else word[0], text)
 
     def _add_pieces(self, text: str, length: int) -> None:

@@ -7,6 +7,7 @@ importing it would be a quarter of a `send` from cron (bench/sending.py).
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING
 
 from smtpsetup.failure import Kind, Reply
@@ -14,7 +15,6 @@ from smtpsetup.model import plain_text
 from smtpsetup.transport.masks import Masks
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from smtpsetup.transport.dial import Deadline
@@ -25,6 +25,7 @@ _CHUNK = 65536
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _EXTENSION = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =](.*))?$", re.DOTALL)
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; the kernel forgets it after a while
 _SHOWN = 200  # characters of a line that is no reply
 
 
@@ -44,7 +45,7 @@ class Wire:
         self.sock: socket.socket | None = sock
         self.extensions: dict[str, str] = {}
         self._deadline = deadline
-        self._trace = trace or (lambda _line: None)
+        self._trace = trace
         self._buffer = b""
         self._masks = Masks()
 
@@ -96,12 +97,12 @@ class Wire:
             if "\r" in command or "\n" in command:
                 message = "a line break inside a command"
                 raise ValueError(message)
-            self._trace("> " + plain_text(self._masks.applied(command)))
+            self._tell("> ", command)
         self.send("".join(f"{command}\r\n" for command in commands).encode())
 
     def put_secret(self, line: str, shown: str) -> None:
         """Send a line that holds a secret; `shown` is what the trace says instead."""
-        self._trace("> " + shown)
+        self._tell("> ", shown)
         self.send(f"{line}\r\n".encode())
 
     def reply(self) -> Reply:
@@ -126,6 +127,11 @@ class Wire:
             words.append(line.strip())
         return Reply(code, enhanced, tuple(words))
 
+    def _tell(self, mark: str, line: str | bytes) -> None:
+        """Show a line to whoever watches, secrets masked."""
+        if self._trace:
+            self._trace(mark + plain_text(self._masks.applied(line if isinstance(line, str) else line.decode("utf-8", "replace"))))
+
     def _read_reply(self) -> tuple[int, list[bytes]]:
         lines: list[bytes] = []
         size = 0
@@ -135,7 +141,7 @@ class Wire:
             match = _REPLY_LINE.fullmatch(line)
             if not match or size > _REPLY_LIMIT:
                 raise WireError(Kind.PROTOCOL_ERROR, plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN])
-            self._trace("< " + plain_text(self._masks.applied(line.decode("utf-8", "replace"))))
+            self._tell("< ", line)
             lines.append(match[3] or b"")
             if match[2] != b"-":
                 return int(match[1]), lines
@@ -147,6 +153,9 @@ class Wire:
             if not self.sock:
                 raise WireError(Kind.CLOSED)
             self.sock.settimeout(self._deadline.remaining())
+            if _QUICK_ACK is not None:
+                # a reply in two segments, such as one behind a TLS session ticket, would wait 40 ms for the acknowledgement of the first
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(_CHUNK)
             if not data:
                 raise WireError(Kind.CLOSED, plain_text(self._masks.applied(self._buffer.decode("utf-8", "replace")))[:_SHOWN])
