@@ -144,6 +144,14 @@ def _refuse_control_characters(text: str) -> None:
 
 def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message:
     """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header. Raises SmtpsetupError."""
+    header = header_of(draft, now=now, message_id=message_id)
+    content = _content(draft)
+    header += f"MIME-Version: 1.0\r\n{content.fields}\r\n"
+    return Message(header.encode(), content.content, content.size)
+
+
+def header_of(draft: Draft, *, now: datetime.datetime, message_id: str) -> str:
+    """The header without the fields of its MIME part. Raises SmtpsetupError for whatever cannot be sent in a draft."""
     fields = [
         ("From", _mailbox_list((draft.sender,))),
         ("To", _mailbox_list(draft.to) if draft.to or draft.cc else "undisclosed-recipients:;"),
@@ -158,10 +166,7 @@ def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message
     twice = next((name for name in names if name in _ONCE and names.count(name) > 1), None)
     if twice:
         raise SmtpsetupError("config.invalid", _("The header {name} may stand in a message only once.").format(name=twice), exit_code=EX_DATAERR)
-    header = "".join(f"{name}: {value}\r\n" for name, value in fields if value or name == "Subject")
-    content = _content(draft)
-    header += f"MIME-Version: 1.0\r\n{content.fields}\r\n"
-    return Message(header.encode(), content.content, content.size)
+    return "".join(f"{name}: {value}\r\n" for name, value in fields if value or name == "Subject")
 
 
 def date(now: datetime.datetime) -> str:

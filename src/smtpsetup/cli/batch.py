@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else credentials.read(account, may_prompt=state.may_ask)
     started = time.monotonic()
     try:
-        with Journal(directory, f"{identity} {account.name}") as journal, views.batch.Bar(total) as bar:
+        with Journal(directory, f"{identity} {account.name}") as journal, _bar(total) as bar:
             if many.restart:
                 journal.restart()
             elif journal.is_resumed:
@@ -127,15 +128,27 @@ def _show_first(state: State, account: Account, items: Iterator[Item], total: in
         click.echo(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=total), err=True)
 
 
-def _told(state: State, bar: views.batch.Bar, failures: list[SmtpsetupError]) -> Callable[[Item, SendResult], None]:
+@contextmanager
+def _bar(total: int) -> Iterator[views.batch.Bar | None]:
+    """The progress bar, where somebody watches: nobody else pays for it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with views.batch.Bar(total) as bar:
+        yield bar
+
+
+def _told(state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]) -> Callable[[Item, SendResult], None]:
     def tell_result(item: Item, result: SendResult) -> None:
         if result.error:
             failures.append(result.error)
+            views.batch.failed(item, result)
         if state.json:
             place: dict[str, object] = {"line": item.line} if item.id is None else {"line": item.line, "id": item.id}
             sys.stdout.write(views.json.batch_line(result, place) + "\n")
             sys.stdout.flush()
-        bar.advance(item, result)
+        if bar:
+            bar.advance()
 
     return tell_result
 

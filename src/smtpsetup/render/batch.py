@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """How far it is, how fast, and how long it will take; on standard error, and only for someone who watches."""
+    """How far it is, how fast, and how long it will take; on standard error, for someone who watches."""
 
     def __init__(self, total: int) -> None:
         self._progress = Progress(
@@ -32,7 +32,6 @@ class Bar:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=console(stderr=True),
-            disable=not console(stderr=True).is_terminal,
             transient=True,
         )
         self._task = self._progress.add_task("", total=total, rate="")
@@ -44,18 +43,17 @@ class Bar:
     def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def advance(self, item: Item, result: SendResult) -> None:
-        """One more; what went wrong with it is said at once."""
-        if not self._progress.disable:
-            speed = self._progress.tasks[0].speed
-            self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=f"{speed:.1f}") if speed else "")
-        if result.error:
-            reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
-            note(_("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply)
+    def advance(self) -> None:
+        """One more."""
+        speed = self._progress.tasks[0].speed
+        self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=f"{speed:.1f}") if speed else "")
 
-    def skip(self, count: int) -> None:
-        """So many were sent by an earlier run."""
-        self._progress.update(self._task, advance=count)
+
+def failed(item: Item, result: SendResult) -> None:
+    """What went wrong with a mail, at once."""
+    if result.error:
+        reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
+        note(_("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply)
 
 
 def summary(totals: Totals, seconds: float) -> None:

@@ -152,23 +152,23 @@ class _Exchange:
         recipients = (f"RCPT TO:<{recipient}>" for recipient in envelope.recipients)
         return [f"MAIL FROM:<{envelope.sender}>{parameters}", *recipients, "DATA"]
 
-    def _ahead(self) -> None:
-        """Send the envelope before the message in front has its reply. What is wrong with it is told when its turn comes."""
+    def _ahead(self) -> bytes:
+        """The envelope's first lines, to be sent before the message in front has its reply. What is wrong with it is told when its turn comes."""
         try:
             self._commands = self._envelope()
         except TransportError:
-            return
-        self._put_window()
+            return b""
+        return self._window_lines()
 
-    def _put_window(self) -> None:
+    def _window_lines(self) -> bytes:
         commands = self._commands[self._put : self._put + self._window]
         self._put += len(commands)
-        self._wire.put(commands)
+        return self._wire.lines(commands)
 
     def _reply(self) -> Reply:
         """The reply to the next command, which is sent now if it was not."""
         if self._answered == self._put:
-            self._put_window()
+            self._wire.send(self._window_lines())
         self._answered += 1
         return self._wire.reply()
 
@@ -224,11 +224,11 @@ class _Exchange:
                 self._told_in_time()
                 raise WireError(Kind.CLOSED) from error
             held = piece
+        end = held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n")
+        end += following._ahead() if following else b""  # noqa: SLF001  another of the same class
         self.delivery.before_dot()
         try:
-            self._wire.send(held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n"))
-            if following:
-                following._ahead()  # noqa: SLF001  another of the same class
+            self._wire.send(end)
             return self._wire.reply()
         except KeyboardInterrupt as error:
             raise InterruptedAfterTheDotError from error

@@ -93,12 +93,16 @@ class Wire:
 
     def put(self, commands: Sequence[str]) -> None:
         """Send command lines in one go, traced. Raises ValueError for a line break inside one."""
+        self.send(self.lines(commands))
+
+    def lines(self, commands: Sequence[str]) -> bytes:
+        """Command lines, traced, to be sent with what else is on its way. Raises ValueError as `put`."""
         for command in commands:
             if "\r" in command or "\n" in command:
                 message = "a line break inside a command"
                 raise ValueError(message)
             self._tell("> ", command)
-        self.send("".join(f"{command}\r\n" for command in commands).encode())
+        return "".join(f"{command}\r\n" for command in commands).encode()
 
     def put_secret(self, line: str, shown: str) -> None:
         """Send a line that holds a secret; `shown` is what the trace says instead."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup import paths, sent
+from smtpsetup.compose import header_of
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Log, Queue
@@ -45,13 +47,14 @@ class Totals:
 
 
 def checked(account: Account, items: Callable[[], Iterator[Item]]) -> int:
-    """Compose every mail and throw it away; how many there are. Raises SmtpsetupError that tells which lines cannot be used."""
+    """Read every mail, look at its files and compose its header; how many there are. Raises SmtpsetupError that tells which lines cannot be used."""
     count = 0
+    now = datetime.datetime.now(datetime.UTC)
     wrong: list[SmtpsetupError] = []
     for item in _good(items(), wrong):
         count += 1
         try:
-            delivery_of(draft_of(account, item.parts))
+            header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
         except SmtpsetupError as error:
             wrong.append(LineError(item.line, error.message))
             wrong[-1].exit_code, wrong[-1].hints = error.exit_code, error.hints
