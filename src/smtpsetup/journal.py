@@ -8,12 +8,11 @@ import os
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Self
 
 _SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after a kill nothing is
+_ENDED_SECONDS = 12 * 3600.0
+_FORGOTTEN_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
 _DONE, _DOTTED, _NOT_SENT = "done", "dotted", "not-sent"
 
@@ -30,17 +29,17 @@ class Journal:
         parent = os.path.join(directory, _DIRECTORY)
         os.makedirs(parent, mode=0o700, exist_ok=True)
         self.path = os.path.join(parent, hashlib.sha256(identity.encode()).hexdigest()[:32])
-        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._handle = self._held()
+        _prune(parent)
         self._lock = threading.Lock()
         self._synced = time.monotonic()
         self._states: dict[str, str] = {}
         self.nonce = ""
+        self.ended_at = 0.0
         try:
-            self._hold()
             self._load()
-            if not self.nonce:
-                self.nonce = os.urandom(16).hex()
-                self._write({"nonce": self.nonce, "identity": identity})
+            if (self.ended_at and not 0 <= time.time() - self.ended_at < _ENDED_SECONDS) or not self.nonce:
+                self.restart()
         except BaseException:
             os.close(self._handle)
             raise
@@ -82,14 +81,20 @@ class Journal:
         """Note that the server has refused a mail."""
         self._mark(key, _NOT_SENT)
 
-    def forget(self) -> None:
-        """Remove the journal: everything is done, or all is to begin anew."""
-        os.unlink(self.path)
+    def mark_ended(self) -> None:
+        """Note that a run has come to its end.
+
+        For half a day the same command does not send everything anew: whoever started it may have been killed before they knew.
+        """
+        with self._lock:
+            self._write({"ended": str(int(time.time()))})
+            os.fsync(self._handle)
 
     def restart(self) -> None:
         """Forget what earlier runs did."""
         os.ftruncate(self._handle, 0)
         self._states.clear()
+        self.ended_at = 0.0
         self.nonce = os.urandom(16).hex()
         self._write({"nonce": self.nonce})
 
@@ -109,27 +114,52 @@ class Journal:
             raise OSError(28, "no space left", self.path)
 
     def _load(self) -> None:
-        for entry in self._entries():
-            if "key" in entry:
-                self._states[entry["key"]] = entry["state"]
-            elif "nonce" in entry:
-                self.nonce = entry["nonce"]
-
-    def _entries(self) -> Iterator[dict[str, str]]:
         with open(self.path, "rb") as file:
             content = file.read()
         if content and not content.endswith(b"\n"):
             os.write(self._handle, b"\n")  # so that the next line does not continue the torn one
         for line in content.split(b"\n"):
-            with suppress(ValueError, KeyError, TypeError):
-                yield json.loads(line)
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # a torn line, or a hand that was in the file
+                self._take(json.loads(line))
 
-    def _hold(self) -> None:
-        if os.name != "posix":
-            return
-        import fcntl
+    def _take(self, entry: dict[str, str]) -> None:
+        if "key" in entry:
+            self._states[entry["key"]] = entry["state"]
+            self.ended_at = 0.0
+        elif "ended" in entry:
+            self.ended_at = float(entry["ended"])
+        elif isinstance(entry["nonce"], str):
+            self.nonce = entry["nonce"]
 
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError from error
+    def _held(self) -> int:
+        """A handle to the journal that no other process has. Raises BusyError."""
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                _hold(handle)
+                if os.path.exists(self.path) and os.fstat(handle).st_ino == os.stat(self.path).st_ino:
+                    return handle  # and not one whose name was taken away while it was waited for
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+
+
+def _prune(directory: str) -> None:
+    """Throw away the journals of runs that nobody has continued for two months."""
+    with suppress(OSError):
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if time.time() - os.stat(path).st_mtime > _FORGOTTEN_SECONDS:
+                os.unlink(path)
+
+
+def _hold(handle: int) -> None:
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError from error

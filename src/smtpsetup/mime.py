@@ -15,7 +15,7 @@ _MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter th
 _BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
 _BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._+,@-]{1,60}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._+,@-](?:[A-Za-z0-9 ._+,@-]{0,58}[A-Za-z0-9._+,@-])?")
 
 
 class Entity(NamedTuple):
@@ -42,9 +42,9 @@ def _encoded(words: str) -> tuple[str, bytes]:
     if words.isascii() and not _CONTROLS.search(words) and all(len(line) <= _LINE_LIMIT for line in words.split("\n")):
         return "7bit", data.replace(b"\n", b"\r\n")
     beyond_ascii = len(words) - len(words.encode("ascii", "ignore"))
-    if beyond_ascii * _MOST_BEYOND_ASCII < len(words):
-        # a line break in quoted-printable text is one (RFC 2045 section 6.7, rule 4); a lone CR is encoded
-        lines = (binascii.b2a_qp(line, istext=True).replace(b"\r", b"=0D").replace(b"=\n", b"=\r\n") for line in data.split(b"\n"))
+    if beyond_ascii * _MOST_BEYOND_ASCII < len(words) and b"\r" not in data:
+        # a line break in quoted-printable text is one (RFC 2045 section 6.7, rule 4)
+        lines = (binascii.b2a_qp(line, istext=True).replace(b"=\n", b"=\r\n") for line in data.split(b"\n"))
         return "quoted-printable", b"\r\n".join(lines)
     encoded = binascii.b2a_base64(data.replace(b"\n", b"\r\n"), newline=False)
     return "base64", _in_lines(encoded)

@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,11 +64,14 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else credentials.read(account, may_prompt=state.may_ask)
     started = time.monotonic()
     try:
-        with Journal(directory, f"{identity} {account.name}") as journal, _bar(total) as bar:
+        with Journal(directory, f"{identity} {account.name}") as journal, ExitStack() as stack:
             if many.restart:
                 journal.restart()
+            elif journal.ended_at:
+                tell(_("An earlier run has sent these mails: only what it could not send is tried again. To send everything anew: --restart."))
             elif journal.is_resumed:
                 tell(_("An earlier run was not finished: what it sent is not sent again. To send everything: --restart."))
+            bar = stack.enter_context(_bar(state, sum(not journal.is_done(item.key) for item in items()) if journal.is_resumed else total))
             failures: list[SmtpsetupError] = []
             batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
             run = Run(
@@ -129,9 +132,9 @@ def _show_first(state: State, account: Account, items: Iterator[Item], total: in
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[views.batch.Bar | None]:
-    """The progress bar, where somebody watches: nobody else pays for it."""
-    if not sys.stderr.isatty():
+def _bar(state: State, total: int) -> Iterator[views.batch.Bar | None]:
+    """The progress bar, where somebody watches it alone: nobody else pays for it."""
+    if not sys.stderr.isatty() or (state.json and sys.stdout.isatty()):
         yield None
         return
     with views.batch.Bar(total) as bar:

@@ -143,7 +143,7 @@ def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
 
 def _show_flushed(state: State, done: Flushed) -> None:
     """Say what became of the mail, and what a person must mend before more can be sent."""
-    for_a_person = [error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL]
+    for_a_person = [error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")]
     view = (
         {
             **views.outbox.counts(done),
@@ -239,11 +239,14 @@ def repair_command(state: State) -> None:
         else:
             views.human.say(_("The outbox is sound: there is nothing to repair."))
         return
-    saved, lost, aside = outbox.repair(directory)
+    from smtpsetup.outbox.repair import repair  # only what is damaged comes here
+
+    done = repair(directory)
     if state.json:
-        state.write_json({"saved": saved, "lost": lost, "damaged_file": aside})
+        state.write_json({"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file})
         return
-    views.human.say(_("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=saved, lost=lost, path=aside))
+    lost = _("it cannot be told") if done.lost is None else str(done.lost)
+    views.human.say(_("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file))
 
 
 def _is_damaged(directory: str) -> bool:

@@ -116,6 +116,8 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     chosen = state.config().account(account)
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=on_unknown == "hold" if on_unknown else chosen.hold_unknown)
     if batch is None and merge is None:
+        if connections != 1 or rate is not None or restart:
+            raise click.UsageError(_("--connections, --rate and --restart are for --batch and --merge."))
         _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
         return
     from smtpsetup.cli.batch import Many, send_many  # cron sends one at a time

@@ -33,6 +33,8 @@ class Bar:
             TimeRemainingColumn(),
             console=console(stderr=True),
             transient=True,
+            redirect_stdout=False,  # results go where they are wanted
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task("", total=total, rate="")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.model import Auth, Security, Status
+from smtpsetup.model import Auth, Security, Status, plain_text
 from smtpsetup.workflows.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def note(text: str) -> None:
 
 
 def prose(text: str, style: str = "") -> Text:
-    """A sentence with its commands (between backticks) and addresses standing out."""
-    shown = Text(text, style=style)
+    """A sentence with its commands (between backticks) and addresses standing out; nothing in it that a terminal would obey."""
+    shown = Text("\n".join(plain_text(line) for line in text.split("\n")), style=style)
     shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
     shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")
     return shown

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     StageReport = Callable[[Stage, float, str, Reply | None, StageStatus], None]
 
-_ACCEPTED = (250, 251)
+_ACCEPTED = 2  # the first digit decides (RFC 5321 section 4.3.2)
 _GO_AHEAD = 354
 _CLOSING = 421
 _LAST_WORDS_SECONDS = 2.0
@@ -39,13 +40,17 @@ AFTER_THE_DOT = "after the final dot"
 
 
 class Delivery(NamedTuple):
-    """A message on its way. `before_dot` is called just before the server can accept it; `key` is whatever the caller knows it by."""
+    """A message on its way; `key` is whatever the caller knows it by.
+
+    `before_dot` is called just before the server can accept it, and `not_accepted` when it has said after that that it did not.
+    """
 
     envelope: Envelope
     message: Message
     message_id: str = ""
     key: object = None
     before_dot: Callable[[], object] = bool
+    not_accepted: Callable[[], object] = bool
 
 
 class Outcome(NamedTuple):
@@ -134,7 +139,7 @@ class _Exchange:
         self._started, self._stage = time.monotonic(), Stage.DATA
         try:
             reply = self._content(following)
-            _require(reply, _ACCEPTED, Stage.DATA, self._server)
+            self._require_accepted(reply)
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
@@ -143,6 +148,11 @@ class _Exchange:
             raise failed from error
         self._report(Stage.DATA, self._started, f"{self.delivery.message.size} bytes", reply, StageStatus.OK)
         return Outcome(tuple(self._accepted), tuple(self._refused), reply)
+
+    def _require_accepted(self, reply: Reply) -> None:
+        if reply.code // 100 != _ACCEPTED:
+            self._noted(self.delivery.not_accepted)
+            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _envelope(self) -> list[str]:
         envelope, message = self.delivery.envelope, self.delivery.message
@@ -175,9 +185,10 @@ class _Exchange:
     def _agree(self) -> None:
         envelope = self.delivery.envelope
         reply = self._reply()
-        if reply.code not in _ACCEPTED:
-            self._take_back()
-            _require(reply, _ACCEPTED, self._stage, self._server)
+        if reply.code // 100 != _ACCEPTED:
+            if reply.code != _CLOSING:
+                self._take_back()
+            raise TransportError(Failure(self._stage, Kind.REPLY, self._server, reply))
         self._report(self._stage, self._started, envelope.sender, reply, StageStatus.OK)
         self._started, self._stage = time.monotonic(), Stage.RCPT
         for recipient in envelope.recipients:
@@ -189,11 +200,13 @@ class _Exchange:
         status = StageStatus.WARNING if self._refused else StageStatus.OK
         self._report(self._stage, self._started, ", ".join(self._accepted), self._refused[0].failure.reply if self._refused else None, status)
         self._started, self._stage = time.monotonic(), Stage.DATA
-        _require(self._reply(), (_GO_AHEAD,), Stage.DATA, self._server)
+        reply = self._reply()
+        if reply.code != _GO_AHEAD:
+            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _ask_for(self, recipient: str) -> None:
         reply = self._reply()
-        if reply.code in _ACCEPTED:
+        if reply.code // 100 == _ACCEPTED:
             self._accepted.append(recipient)
             return
         failure = Failure(Stage.RCPT, Kind.REPLY, self._server, reply)
@@ -206,15 +219,18 @@ class _Exchange:
 
         A server that wants the content of a message without recipients gets an empty one (RFC 2920 section 3.1).
         """
-        while self._answered < self._put:
-            is_data = self._answered == len(self._commands) - 1
-            reply = self._reply()
-            if is_data and reply.code == _GO_AHEAD:
-                self._wire.command(".")
+        with suppress(OSError, WireError):  # who hangs up now has said already what counts; the next message notices
+            while self._answered < self._put:
+                is_data = self._answered == len(self._commands) - 1
+                reply = self._reply()
+                if is_data and reply.code == _GO_AHEAD:
+                    self._wire.command(".")
 
     def _content(self, following: _Exchange | None) -> Reply:
         held = b""
         for piece in _stuffed(self.delivery.message):
+            if not piece:
+                continue
             if len(held) + len(piece) <= _CHUNK:
                 held += piece
                 continue
@@ -226,14 +242,29 @@ class _Exchange:
             held = piece
         end = held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n")
         end += following._ahead() if following else b""  # noqa: SLF001  another of the same class
-        self.delivery.before_dot()
+        self._noted(self.delivery.before_dot)
         try:
-            self._wire.send(end)
+            try:
+                self._wire.send(end)
+            except OSError:
+                self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)  # it may have answered before it hung up
             return self._wire.reply()
         except KeyboardInterrupt as error:
             raise InterruptedAfterTheDotError from error
         except (OSError, WireError) as error:
             raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail=AFTER_THE_DOT)) from error
+
+    def _noted(self, note: Callable[[], object]) -> None:
+        """Let the caller write down what is about to happen. Where that cannot be written, it must not happen. Raises SmtpsetupError."""
+        try:
+            note()
+        except OSError as error:
+            raise SmtpsetupError(
+                "config.invalid",
+                _("{path} cannot be written: {reason}.").format(path=error.filename, reason=error.strerror or error),
+                hints=(_("Check the free space and the permissions there. The mail was not sent."),),
+                exit_code=EX_IOERR,
+            ) from error
 
     def _told_in_time(self) -> None:
         """Raise TransportError with what a server said before it hung up in the middle of the message, if it said anything."""
@@ -275,26 +306,28 @@ def _stuffed(message: Message) -> Iterator[bytes]:
         is_line_start = chunk.endswith(b"\n") if chunk else is_line_start
 
 
+class UnreadableMessageError(SmtpsetupError):
+    """A file of the message could not be read while it was sent: the message was not sent, and the connection is of no more use."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            "config.invalid",
+            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=error.strerror or error),
+            hints=(_("The mail was not sent. Send it again."),),
+            exit_code=EX_IOERR,
+        )
+
+
 def _readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The chunks; a file behind them that cannot be read is told apart from a connection that is lost."""
     try:
         yield from chunks
     except OSError as error:
-        raise SmtpsetupError(
-            "config.invalid",
-            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=error.strerror),
-            hints=(_("The mail was not sent. Send it again."),),
-            exit_code=EX_IOERR,
-        ) from error
+        raise UnreadableMessageError(error) from error
 
 
 def _may_pass(entry: Refused) -> bool:
     return entry.failure.reply is not None and entry.failure.reply.is_temporary
-
-
-def _require(reply: Reply, codes: tuple[int, ...], stage: Stage, server: Server) -> None:
-    if reply.code not in codes:
-        raise TransportError(Failure(stage, Kind.REPLY, server, reply))
 
 
 def _lost(error: OSError | WireError, stage: Stage, server: Server) -> Failure:

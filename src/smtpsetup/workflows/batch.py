@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,7 @@ def checked(account: Account, items: Callable[[], Iterator[Item]]) -> int:
         try:
             header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
         except SmtpsetupError as error:
-            wrong.append(LineError(item.line, error.message))
-            wrong[-1].exit_code, wrong[-1].hints = error.exit_code, error.hints
+            wrong.append(LineError(item.line, error.message, cause=error))
         if len(wrong) >= _TOLD:
             break
     if wrong:
@@ -94,12 +94,13 @@ class Batch:
         deliveries = self._deliveries(items)
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
-                number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None)
+                self._journal.mark_dotted(_item(delivery).key)
+                number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None, once=True)
                 self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
         else:
             self.totals.error = deliver(run, deliveries)
-        if self.totals.left == self.totals.failed == self.totals.unknown == 0:
-            self._journal.forget()
+        if self.totals.left == 0:
+            self._journal.mark_ended()
         return self.totals
 
     def _deliveries(self, items: Iterator[Item]) -> Iterator[Delivery]:
@@ -107,22 +108,36 @@ class Batch:
             if self._journal.is_done(item.key):
                 self.totals.before += 1
                 continue
-            draft = draft_of(self._account, item.parts)
-            message_id = self._journal.message_id(item.key, draft.sender.address.domain)
-            delivery = delivery_of(draft, message_id=message_id, key=item)._replace(
-                before_dot=lambda key=item.key: self._journal.mark_dotted(key),  # type: ignore[misc]  # mypy infers no lambda with a default
-            )
+            delivery = self._delivery(item)
+            if delivery is None:
+                continue
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):
-                self.totals.unknown += 1
-                self._on_result(item, SendResult(self._account.name, message_id, (), (), None, _unknown()))
+                self._told(item, SendResult(self._account.name, delivery.message_id, (), (), None, _unknown()))
                 continue
             yield delivery
+
+    def _delivery(self, item: Item) -> Delivery | None:
+        """The mail, ready to be sent; None for one whose files are gone since they were looked at, which is told."""
+        try:
+            draft = draft_of(self._account, item.parts)
+            message_id = self._journal.message_id(item.key, draft.sender.address.domain)
+            delivery = delivery_of(draft, message_id=message_id, key=item)
+        except SmtpsetupError as error:
+            self._told(item, SendResult(self._account.name, "", (), (), None, error))
+            return None
+        return delivery._replace(
+            before_dot=functools.partial(self._journal.mark_dotted, item.key), not_accepted=functools.partial(self._journal.mark_not_sent, item.key)
+        )
+
+    def _told(self, item: Item, result: SendResult) -> None:
+        self._count(result)
+        self._on_result(item, result)
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == _LOST):
-            result = kept_if_due(result, delivery, item.parts.subject, self._policy)
+            result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True)
         if result.accepted or result.outbox_id is not None:
             self._journal.mark_done(item.key)
         elif result.error and result.error.code != _LOST:
@@ -130,8 +145,7 @@ class Batch:
         if result.accepted:
             sent.record(paths.state_dir(), self._account.name, len(result.accepted))
         note(self._log, self._account, delivery, result, error)
-        self._count(result)
-        self._on_result(item, result)
+        self._told(item, result)
 
     def _count(self, result: SendResult) -> None:
         if result.error and result.error.code == _LOST:

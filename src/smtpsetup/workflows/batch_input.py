@@ -32,8 +32,10 @@ class Item:
 class LineError(SmtpsetupError):
     """A line that cannot be used; `line` is its number."""
 
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__("config.invalid", _("Line {line}: {reason}").format(line=line, reason=reason), exit_code=EX_DATAERR)
+    def __init__(self, line: int, reason: str, *, cause: SmtpsetupError | None = None) -> None:
+        """`cause` is what is wrong with it, which gives the exit code and what to do."""
+        message = _("Line {line}: {reason}").format(line=line, reason=reason)
+        super().__init__("config.invalid", message, hints=cause.hints if cause else (), exit_code=cause.exit_code if cause else EX_DATAERR)
         self.line = line
 
 
@@ -62,13 +64,12 @@ def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item]:
         if own_id is not None and own_id in ids:
             raise LineError(number, _("the id {id} stands in line {line} already.").format(id=own_id, line=ids[own_id]))
         ids[own_id] = number
-        key = keys.key("id", own_id) if own_id is not None else keys.key("line", row)
-        yield Item(number, own_id, key, _parts(number, row, from_))
+        yield Item(number, own_id, keys.key(row), _parts(number, row, from_))
 
 
 def _parsed(number: int, raw: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(raw.decode("utf-8-sig"))
+        row = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise LineError(number, _("it is not JSON: {reason}.").format(reason=error)) from error
     if not isinstance(row, dict):
@@ -92,6 +93,15 @@ def _parsed(number: int, raw: bytes) -> dict[str, Any]:
     return row
 
 
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once each. Raises ValueError."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _value in pairs]
+        raise ValueError(_("{key} stands there twice").format(key=next(name for name in names if names.count(name) > 1)))
+    return row
+
+
 def _parts(number: int, row: dict[str, Any], from_: str | None) -> Parts:
     lists = {key: (value,) if isinstance(value := row.get(key, []), str) else tuple(value) for key in _LISTS}
     html = row.get("html", "")
@@ -99,7 +109,7 @@ def _parts(number: int, row: dict[str, Any], from_: str | None) -> Parts:
         try:
             html = text_in(html)
         except SmtpsetupError as error:
-            raise LineError(number, error.message) from error
+            raise LineError(number, error.message, cause=error) from error
     return Parts(
         **lists,
         from_=row.get("from", from_),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from smtpsetup.diagnosis import diagnose
 from smtpsetup.failure import TransportError
 from smtpsetup.model import Auth, Stage
-from smtpsetup.transport.submit import AFTER_THE_DOT
+from smtpsetup.transport.submit import AFTER_THE_DOT, UnreadableMessageError
 from smtpsetup.workflows.connection import session_for
-from smtpsetup.workflows.send import failed, result_of
+from smtpsetup.workflows.send import SendResult, failed, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from smtpsetup.providers import Provider
     from smtpsetup.transport.session import Session
     from smtpsetup.transport.submit import Delivery, Outcome
-    from smtpsetup.workflows.send import SendResult
 
 _LOGIN_SECONDS = 90.0
 _LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
+_LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
 _DEAD_CONNECTIONS = 3  # one after the other without a message through, before a run gives up
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
@@ -56,30 +56,29 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
     Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
     """
     source = _Source(run, deliveries)
-    if run.connections > 1:
-        _work_side_by_side(run, source)
-    else:
-        _Connection(run, source).work()
+    _work(run, source, run.connections)
     while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
-        _Connection(run, source).work()
+        _work(run, source, 1)
     if source.broken is not None:
         raise source.broken
     return source.error
 
 
-def _work_side_by_side(run: Run, source: _Source) -> None:
-    threads = [threading.Thread(target=_Connection(run, source).work, daemon=True) for _number in range(run.connections)]
-    for thread in threads:
-        thread.start()
+def _work(run: Run, source: _Source, connections: int) -> None:
+    """Let so many connections work, each in a thread, so that a Ctrl-C here finds them able to wait for the reply to a message that is sent."""
+    source.working = connections
+    ends = [threading.Event() for _number in range(connections)]
+    for end in ends:
+        threading.Thread(target=_Connection(run, source).work, args=(end,), daemon=True).start()
     try:
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(0.1)  # a join without end would not let Ctrl-C through
+        for end in ends:
+            while not end.wait(_LOOK_UP_SECONDS):
+                pass
     except BaseException:
         run.stop.set()
-        end = time.monotonic() + _LAST_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        last = time.monotonic() + _LAST_SECONDS
+        for end in ends:
+            end.wait(max(0.0, last - time.monotonic()))
         raise
 
 
@@ -89,11 +88,11 @@ class _Source:
     def __init__(self, run: Run, deliveries: Iterator[Delivery]) -> None:
         self.error: SmtpsetupError | None = None
         self.broken: BaseException | None = None
-        self.logged_in = 0  # connections that the server took, now
+        self.working = 0  # connections that are not through
         self._run = run
         self._deliveries = deliveries
         self._given_back: deque[Delivery] = deque()
-        self._taking = threading.RLock()  # held through a pause, which no result may wait for
+        self._taking = threading.RLock()
         self._telling = threading.RLock()
         self._next_start = 0.0
 
@@ -104,11 +103,12 @@ class _Source:
 
     def take(self) -> Delivery | None:
         """The next message, once its time has come; None when there is nothing more to do."""
+        if self._run.seconds_between:
+            with self._taking:
+                start = max(time.monotonic(), self._next_start)
+                self._next_start = start + self._run.seconds_between
+            self._run.stop.wait(max(0.0, start - time.monotonic()))
         with self._taking:
-            if self._run.seconds_between:
-                now = time.monotonic()
-                self._run.stop.wait(max(0.0, self._next_start - now))
-                self._next_start = max(now, self._next_start) + self._run.seconds_between
             if self._run.stop.is_set():
                 return None
             return self._given_back.popleft() if self._given_back else next(self._deliveries, None)
@@ -124,6 +124,17 @@ class _Source:
             self._run.on_result(delivery, result)
         if result.error and result.error.code.startswith("limit.") and not result.accepted:
             self.give_up(result.error)
+
+    def leave(self) -> None:
+        """A connection is through."""
+        with self._telling:
+            self.working -= 1
+
+    def break_off(self, error: BaseException) -> None:
+        """Something went wrong that is no mail's fault: stop, and raise it where the run was started."""
+        with self._telling:
+            self.broken = self.broken or error
+            self._run.stop.set()
 
     def give_up(self, error: SmtpsetupError) -> None:
         """Stop all connections; the first reason counts."""
@@ -144,17 +155,17 @@ class _Connection:
         self._failed_before: Delivery | None = None
         self._is_surplus = False
 
-    def work(self) -> None:
+    def work(self, end: threading.Event) -> None:
         """Send until there is nothing more to do or nothing more can be done."""
         try:
             while not (self._run.stop.is_set() or self._is_surplus) and (first := self._source.take()) is not None:
                 self._taken.append(first)
                 self._connect_and_send()
-        except BaseException as error:
-            self._run.stop.set()
-            if threading.current_thread() is threading.main_thread():
-                raise
-            self._source.broken = error
+        except BaseException as error:  # noqa: BLE001  raised again by the thread that waits
+            self._source.break_off(error)
+        finally:
+            self._source.leave()
+            end.set()
 
     def _connect_and_send(self) -> None:
         self._through = 0
@@ -165,11 +176,15 @@ class _Connection:
                 if self._run.account.auth is not Auth.NONE and self._run.secret is not None:
                     session.log_in(self._run.account.username, self._run.secret)
                 reached = True
-                self._source.logged_in += 1
-                try:
-                    self._send(session)
-                finally:
-                    self._source.logged_in -= 1
+                if self._run.stop.is_set():
+                    self._source.give_back(list(self._taken))
+                    return
+                self._send(session)
+        except UnreadableMessageError as error:
+            first = self._taken.popleft()
+            self._source.give_back(list(self._taken))
+            self._taken.clear()
+            self._source.finish(first, SendResult(self._run.account.name, first.message_id, (), (), None, error))
         except TransportError as error:
             self._lost(error, reached=reached)
 
@@ -209,7 +224,7 @@ class _Connection:
             return
         self._source.give_back(taken)
         self._failed_before = first
-        if not reached and self._source.logged_in:  # the server takes the other connections, and no more
+        if not reached and self._source.working > 1:  # perhaps the server takes the other connections, and no more; the last one tells
             self._is_surplus = True
             return
         self._dead = 0 if self._through else self._dead + 1

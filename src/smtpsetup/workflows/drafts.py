@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
@@ -36,6 +36,9 @@ class Parts(NamedTuple):
 
 def draft_of(account: Account, parts: Parts) -> Draft:
     """The draft, everything in it checked and every file looked at. Raises SmtpsetupError."""
+    for text in (parts.body, parts.html):
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise SmtpsetupError("config.invalid", _("The text holds half a character, which no mail can carry."), exit_code=EX_DATAERR)
     to, cc, bcc = (_mailboxes(texts) for texts in (parts.to, parts.cc, parts.bcc))
     if not (to or cc or bcc):
         raise SmtpsetupError("config.invalid", _("The mail has no recipient."), exit_code=EX_DATAERR)
@@ -80,6 +83,8 @@ def _attachment(path: str, content_id: str = "") -> Attachment:
         return attachments.from_file(path, content_id=content_id)
     except OSError as error:
         raise read_failed(path, error) from error
+    except ValueError as error:  # a NUL in the path
+        raise read_failed(path, OSError(0, str(error))) from error
 
 
 def text_in(path: str) -> str:
@@ -89,6 +94,8 @@ def text_in(path: str) -> str:
             data = file.read()
     except OSError as error:
         raise read_failed(path, error) from error
+    except ValueError as error:  # as above
+        raise read_failed(path, OSError(0, str(error))) from error
     return decoded(data, path)
 
 
@@ -111,7 +118,7 @@ def read_failed(path: str, error: OSError) -> SmtpsetupError:
 
     return SmtpsetupError(
         "config.invalid",
-        _("{path} cannot be read: {reason}.").format(path=os.fspath(path), reason=error.strerror or error),
-        hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=path),),
+        _("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror or error),
+        hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=shlex.quote(path)),),
         exit_code=EX_IOERR if error.errno == errno.EIO else EX_NOINPUT,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from smtpsetup.model import Auth
 from smtpsetup.outbox import Mail, NewMail, Outbox, State
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.deliver import Run, deliver
-from smtpsetup.workflows.post import said
+from smtpsetup.workflows.post import said, unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.workflows.send import SendResult
 
 _AT_ONCE = 20  # mails that one process takes from the others
-_DAY = 86_400.0
-_PAUSE_AT_DAILY_LIMIT = 3600.0
+_LOST = "data.lost-before-reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,14 @@ class _Batch:
                     self._outbox.message(mail.id),
                     mail.message_id,
                     mail,
-                    lambda number=mail.id: self._outbox.mark_dotted(number),  # type: ignore[misc]  # mypy infers no lambda with a default
+                    functools.partial(self._outbox.mark_dotted, mail.id),
+                    functools.partial(self._outbox.mark_dotted, mail.id, is_dotted=False),
                 )
 
     def put_back(self, error: SmtpsetupError) -> None:
         """Give back what was taken and not sent."""
         for mail in list(self._taken.values()):
-            self._wait(mail, error)
+            self._put_back(mail, State.WAITING, error)
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Note what became of a mail."""
@@ -168,59 +169,60 @@ class _Batch:
             self._taken.pop(mail.id, None)
             self._outbox.remove(mail.id)
             self._done.sent += 1
-        elif error.code == "data.lost-before-reply":
-            self._taken.pop(mail.id, None)
-            is_held = mail.holds or mail.unknowns > 0
-            self._outbox.put_back(
-                mail.id, state=State.UNKNOWN, next_attempt=None if is_held else self._next(mail, error), reply=said(error), code=error.code
-            )
-            self._done.unknown += 1
         else:
-            self._refused(mail, result, error)
+            self._keep(mail, unsent(result, mail.recipients))
         self._done.results.append((mail.id, result))
         if self._on_result:
             self._on_result(mail, result)
 
-    def _refused(self, mail: Mail, result: SendResult, error: SmtpsetupError) -> None:
-        """Keep a mail for those who have not got it: for later, or as failed where it never will go."""
-        for_good = tuple(entry.address for entry in result.refused if entry.error.exit_code != EX_TEMPFAIL)
-        later = tuple(entry.address for entry in result.refused if entry.error.exit_code == EX_TEMPFAIL)
-        if not result.accepted and not result.refused:
-            for_good, later = ((), mail.recipients) if error.exit_code == EX_TEMPFAIL else (mail.recipients, ())
-        if later and for_good:
-            copy = NewMail(
-                *(mail.account, Envelope(mail.sender, for_good), self._outbox.message(mail.id), mail.message_id, mail.subject, State.FAILED),
-                *(mail.attempts + 1, None, said(error), error.code, mail.holds, mail.is_report),
-            )
-            self._outbox.add(copy)
-            self._done.failed += 1
-        self._outbox.narrow(mail.id, later or for_good)
-        if for_good:
-            self._report(mail, for_good, error)
-        if later:
-            self._wait(mail, error)
-        else:
-            self._fail(mail, error)
+    def _keep(self, mail: Mail, left: dict[str, SmtpsetupError]) -> None:
+        """Keep a mail for those who have not got it, each kind of outcome as a mail of its own. All of it happens, or nothing."""
+        shares: dict[State, dict[str, SmtpsetupError]] = {}
+        for address, error in left.items():
+            state = State.UNKNOWN if error.code == _LOST else State.WAITING if error.exit_code == EX_TEMPFAIL else State.FAILED
+            shares.setdefault(state, {})[address] = error
+        with self._outbox.together():
+            for number, (state, share) in enumerate(shares.items()):
+                error = next(iter(share.values()))
+                if number:
+                    self._outbox.add(self._copy(mail, state, tuple(share), error))
+                else:
+                    self._outbox.narrow(mail.id, tuple(share))
+                    self._put_back(mail, state, error)
+                if state is State.FAILED:
+                    self._report(mail, tuple(share), error)
 
-    def _wait(self, mail: Mail, error: SmtpsetupError) -> None:
-        self._taken.pop(mail.id, None)
-        self._outbox.put_back(mail.id, state=State.WAITING, next_attempt=self._next(mail, error), reply=said(error), code=error.code)
-        self._done.waiting += 1
+    def _copy(self, mail: Mail, state: State, recipients: tuple[str, ...], error: SmtpsetupError) -> NewMail:
+        self._count(state)
+        message, next_attempt = self._outbox.message(mail.id), self._next(mail, state, error)
+        return NewMail(
+            *(mail.account, Envelope(mail.sender, recipients), message, mail.message_id, mail.subject, state),
+            *(mail.attempts + 1, next_attempt, said(error), error.code, mail.holds, mail.is_report),
+        )
 
-    def _fail(self, mail: Mail, error: SmtpsetupError) -> None:
+    def _put_back(self, mail: Mail, state: State, error: SmtpsetupError) -> None:
         self._taken.pop(mail.id, None)
-        self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, reply=said(error), code=error.code)
-        self._done.failed += 1
+        self._count(state)
+        self._outbox.put_back(mail.id, state=state, next_attempt=self._next(mail, state, error), reply=said(error), code=error.code)
+
+    def _count(self, state: State) -> None:
+        self._done.waiting += state is State.WAITING
+        self._done.unknown += state is State.UNKNOWN
+        self._done.failed += state is State.FAILED
 
     def _give_up(self, mail: Mail) -> None:
         """A mail that could not be sent for days is kept, and not tried any more."""
         self._taken.pop(mail.id, None)
-        self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, is_attempt=False)
-        self._done.failed += 1
         message = _("It could not be sent for five days: {reply}").format(reply=mail.last_reply)
-        self._report(mail, mail.recipients, SmtpsetupError(mail.last_code or "server.temporary", message))
+        with self._outbox.together():
+            self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, is_attempt=False)
+            self._report(mail, mail.recipients, SmtpsetupError(mail.last_code or "server.temporary", message))
+        self._done.failed += 1
 
-    def _next(self, mail: Mail, error: SmtpsetupError) -> float:
+    def _next(self, mail: Mail, state: State, error: SmtpsetupError) -> float | None:
+        """When a mail is tried again, None for never by itself: one that may have arrived is sent once more, unless it is held."""
+        if state is State.FAILED or (state is State.UNKNOWN and (mail.holds or mail.unknowns > 0)):
+            return None
         reply = error.failure.reply if error.failure else None
         return time.time() + back_off.seconds_until_next(mail.attempts + 1, reply, error.code)
 

@@ -34,35 +34,45 @@ class _Columns(Template):
 def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV file with the line each begins on, its encoding and delimiter found out. Raises SmtpsetupError."""
     text = _decoded(data)
-    first_line = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=lambda one: len(next(csv.reader([first_line], delimiter=one), [])))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     found: list[tuple[int, dict[str, str]]] = []
     names: list[str] = []
+    line = 0
     try:
-        start = 1
-        for cells in reader:
-            line, start = start, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
+        for line, cells in _cells(text, _delimiter(text)):
             if not names:
-                names = _names(cells)
-                continue
-            if len(cells) != len(names):
+                names = _names(line, cells)
+            elif len(cells) != len(names):
                 raise LineError(line, _("it has {n} columns, but the first line has {wanted}.").format(n=len(cells), wanted=len(names)))
-            found.append((line, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
+            else:
+                found.append((line, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
     except csv.Error as error:
-        raise LineError(reader.line_num, _("it is not CSV: {reason}.").format(reason=error)) from error
+        raise LineError(line + 1, _("it is not CSV: {reason}.").format(reason=error)) from error
     if not names:
         raise SmtpsetupError("config.invalid", _("The table is empty: its first line must name the columns."), exit_code=EX_DATAERR)
     return found
 
 
-def _names(cells: list[str]) -> list[str]:
+def _delimiter(text: str) -> str:
+    """What stands between the cells: whatever makes the most of the first line that is not empty."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return max(_DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+
+
+def _cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of the line on which it begins."""
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+    start = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield start, cells
+        start = reader.line_num + 1
+
+
+def _names(line: int, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise LineError(1, _("the column {name} is there twice.").format(name=twice))
+        raise LineError(line, _("the column {name} is there twice.").format(name=twice))
     return names
 
 
@@ -70,7 +80,11 @@ def _decoded(data: bytes) -> str:
     """The text of a table. Excel writes UTF-8 with a mark, UTF-16, or the code page of western Windows."""
     for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if data.startswith(mark):
-            return data.decode(encoding, "replace")
+            try:
+                return data.decode(encoding)
+            except UnicodeDecodeError as error:
+                message = _("The table says that it is {encoding}, but it is not.").format(encoding=encoding.removesuffix("-sig").upper())
+                raise SmtpsetupError("config.invalid", message, exit_code=EX_DATAERR) from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -85,12 +99,12 @@ def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator
         template = _with_recipient(template, names)
     for line, row in table:
         fill = _filler(row)
-        key = keys.key("row", row)
+        key = keys.key(row, template)
         own_id = row.get("id") or None
         try:
             parts = _filled(template, fill, row)
         except SmtpsetupError as error:
-            raise LineError(line, error.message) from error
+            raise LineError(line, error.message, cause=error) from error
         except KeyError as error:
             raise _no_column(str(error.args[0]), names) from error
         except ValueError as error:
@@ -134,11 +148,11 @@ def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str]) ->
     as_html = _filler({name: html.escape(value) for name, value in row.items()})
     attach = tuple(_path(path, fill) for path in template.attach)
     return Parts(
-        to=tuple(fill(one) for one in template.to),
-        cc=tuple(fill(one) for one in template.cc if fill(one).strip()),
-        bcc=tuple(fill(one) for one in template.bcc if fill(one).strip()),
-        reply_to=tuple(fill(one) for one in template.reply_to if fill(one).strip()),
-        from_=fill(template.from_) if template.from_ else None,
+        to=_addresses(template.to, fill),
+        cc=_addresses(template.cc, fill),
+        bcc=_addresses(template.bcc, fill),
+        reply_to=_addresses(template.reply_to, fill),
+        from_="".join(_addresses((template.from_,), fill)) if template.from_ else None,
         subject=fill(template.subject),
         body=fill(template.body),
         html=as_html(template.html),
@@ -146,6 +160,21 @@ def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str]) ->
         inline=template.inline,
         headers=tuple(fill(one) for one in template.headers),
     )
+
+
+def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[str, ...]:
+    """Addresses filled in, empty ones left out. In `$name <$email>` the name stays a name, whatever stands in the cell."""
+    found = []
+    for template in templates:
+        name, bracket, address = template.partition("<")
+        if bracket and "$" in name:
+            words = fill(name).strip().strip('"').replace("\\", "\\\\").replace('"', '\\"')
+            filled = f'"{words}" <{fill(address)}'
+        else:
+            filled = fill(template)
+        if fill(address if bracket else template).strip(" >"):
+            found.append(filled)
+    return tuple(found)
 
 
 def _path(path: str, fill: Callable[[str], str]) -> str:

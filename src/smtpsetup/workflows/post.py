@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,7 +65,11 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
     if result.accepted:
         sent.record(paths.state_dir(), account.name, len(result.accepted))
-    kept = kept_if_due(result, delivery, subject, policy)
+    try:
+        kept = kept_if_due(result, delivery, subject, policy)
+    except SmtpsetupError as not_kept_either:
+        note(log, account, delivery, result._replace(error=not_kept_either))
+        raise
     note(log, account, delivery, kept, result.error)
     return kept
 
@@ -87,28 +92,57 @@ def note(log: Log, account: Account, delivery: Delivery, result: SendResult, err
     mail_log.note(log, paths.state_dir(), {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy) -> SendResult:
-    """The result, once whatever of the mail should be kept is in the outbox."""
-    error = result.error
-    if error is None:
+def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy, *, once: bool = False) -> SendResult:
+    """The result, once whatever of the mail should be kept is in the outbox. With `once` the same mail is kept once, however often it is tried."""
+    if result.error is None:
         return result
-    later = tuple(entry.address for entry in result.refused if entry.error.exit_code == EX_TEMPFAIL)
-    if not result.accepted and error.exit_code == EX_TEMPFAIL:
-        later = tuple(address for address in delivery.envelope.recipients if address not in _refused_for_good(result))
+    left = unsent(result, delivery.envelope.recipients)
+    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
+    for_good = {address: error for address, error in left.items() if address not in later}
+    kept: list[int] = []
+    if policy.queue is not Queue.NEVER:
+        for is_lost in (True, False):  # who may have got it, and who has not
+            share = {address: error for address, error in later.items() if (error.code == _LOST) == is_lost}
+            if share:
+                kept.append(_keep_share(result.account, delivery, subject, policy, share, once=once))
+    if policy.keep_refused and for_good and not result.accepted:
+        kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once))
+    error: SmtpsetupError | None = result.error
     if later and policy.queue is not Queue.NEVER:
-        queued = keep(result.account, delivery, subject=subject, policy=policy, error=error, recipients=later)
-        return result._replace(outbox_id=queued, error=error if _refused_for_good(result) else None)
-    if policy.keep_refused and not result.accepted:
-        return result._replace(outbox_id=keep(result.account, delivery, subject=subject, policy=policy, error=error))
-    return result
+        error = _refusal(result.error, for_good)
+    return result._replace(outbox_id=kept[0] if kept else None, error=error)
 
 
-def _refused_for_good(result: SendResult) -> set[str]:
-    return {entry.address for entry in result.refused if entry.error.exit_code != EX_TEMPFAIL}
+def _refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:
+    """What is left to tell when the rest waits in the outbox: that somebody was refused for good."""
+    if not for_good:
+        return None
+    return error if error.exit_code != EX_TEMPFAIL else next(iter(for_good.values()))
+
+
+def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, SmtpsetupError]:
+    """Who has not got a mail, each with the reason: their own, else that of the whole mail."""
+    if result.error is None:
+        return {}
+    own = {entry.address: entry.error for entry in result.refused}
+    return {address: own.get(address, result.error) for address in recipients if address not in result.accepted}
+
+
+def _keep_share(  # noqa: PLR0913  as `keep`
+    account: str, delivery: Delivery, subject: str, policy: Policy, share: dict[str, SmtpsetupError], *, once: bool
+) -> int:
+    return keep(account, delivery, subject=subject, policy=policy, error=next(iter(share.values())), recipients=tuple(share), once=once)
 
 
 def keep(  # noqa: PLR0913  what the outbox notes of a mail
-    account: str, delivery: Delivery, *, subject: str, policy: Policy, error: SmtpsetupError | None, recipients: tuple[str, ...] = ()
+    account: str,
+    delivery: Delivery,
+    *,
+    subject: str,
+    policy: Policy,
+    error: SmtpsetupError | None,
+    recipients: tuple[str, ...] = (),
+    once: bool = False,
 ) -> int:
     """Put a mail into the outbox, on the disk when this returns; its number there. `error` is why it is not sent.
 
@@ -141,7 +175,7 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         raise not_kept(mail.message, mail.envelope, _("it is not known where your files are: HOME is not set"), error)
     try:
         with Outbox(directory) as outbox:
-            return outbox.add(mail)
+            return outbox.add(mail, once=once)
     except OutboxDamagedError as damaged:
         reason = _("the outbox {path} is damaged").format(path=damaged.path)
         raise not_kept(mail.message, mail.envelope, reason, error, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)) from damaged
@@ -165,7 +199,7 @@ def not_kept(message: Message, envelope: Envelope, reason: str, cause: Smtpsetup
         hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
     else:
         told = f"{told} " + _("It is saved in {path}.").format(path=path)
-        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t < {path}`.").format(path=path))
+        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
     return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
 
 
@@ -173,7 +207,9 @@ def _saved(message: Message, envelope: Envelope) -> str | None:
     """The mail in a file of its own, its recipients as Resent-Bcc, which nobody gets to see; None where no disk has room."""
     import tempfile  # only where all else failed
 
-    for directory in (paths.state_dir(), os.path.expanduser("~"), tempfile.gettempdir(), "/var/tmp", "/dev/shm", os.getcwd()):  # noqa: S108  mkstemp makes a file that nobody else can open
+    for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108  mkstemp makes a file that nobody else can open
+        if not directory:
+            continue
         path = ""
         try:
             handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)

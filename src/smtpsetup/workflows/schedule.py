@@ -39,7 +39,20 @@ def program() -> str:
 def environment() -> dict[str, str]:
     """What must be set for a scheduled run to find the same files as this one."""
     names = ("SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SMTPSETUP_NAMESERVER", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSL_CERT_FILE")
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+    paths = {"SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SSL_CERT_FILE"}
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    return {name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()}
+
+
+def unit_environment(variables: dict[str, str]) -> str:
+    """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7))."""
+    quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for name, value in variables.items()}
+    return "".join(f'Environment="{name}={value}"\n' for name, value in quoted.items())
+
+
+def crontab_command(variables: dict[str, str], command: str) -> str:
+    """A command as a crontab has it: cron makes line breaks of plain percent signs."""
+    return ("".join(f"{name}={shlex.quote(value)} " for name, value in variables.items()) + command).replace("%", "\\%")
 
 
 def plan(scheduler: str | None, *, config: str | None) -> Plan:
@@ -55,12 +68,10 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
             exit_code=EX_UNAVAILABLE,
         )
     if chosen == "cron":
-        assignments = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items())
-        line = f"* * * * * {assignments}{command} # {_UNIT}".replace("%", "\\%")  # cron makes line breaks of plain ones
-        return Plan(chosen, (), line, "crontab -e")
+        return Plan(chosen, (), f"* * * * * {crontab_command(variables, command)} # {_UNIT}", "crontab -e")
     directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
-    lines = "".join(f'Environment="{name}={value}"\n' for name, value in variables.items()).replace("%", "%%")
-    service = f"[Unit]\nDescription=Send what waits in smtpsetup's outbox\n\n[Service]\nType=oneshot\n{lines}ExecStart={command}\n"
+    head = "[Unit]\nDescription=Send what waits in smtpsetup's outbox\n\n[Service]\nType=oneshot\n"
+    service = f"{head}{unit_environment(variables)}ExecStart={command.replace('%', '%%')}\n"
     timer = (
         "[Unit]\nDescription=Flush smtpsetup's outbox every minute\n\n"
         "[Timer]\nOnStartupSec=1min\nOnUnitInactiveSec=1min\n\n[Install]\nWantedBy=timers.target\n"
@@ -72,7 +83,7 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
 def install(planned: Plan) -> None:
     """Set it up, once, however often this is called. Raises SmtpsetupError or OSError."""
     if planned.scheduler == "cron":
-        before = _run(["crontab", "-l"], may_fail=True)
+        before = _crontab()
         kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
         _run(["crontab", "-"], "\n".join([*kept, planned.crontab]) + "\n")
         return
@@ -82,6 +93,16 @@ def install(planned: Plan) -> None:
             file.write(content)
     _run(["systemctl", "--user", "daemon-reload"])
     _run(["systemctl", "--user", "enable", "--now", f"{_UNIT}.timer"])
+
+
+def _crontab() -> str:
+    """The user's crontab, empty where there is none. Raises SmtpsetupError where it cannot be read: what cannot be read is not overwritten."""
+    try:
+        return _run(["crontab", "-l"])
+    except SmtpsetupError as error:
+        if "no crontab for" in error.message:
+            return ""
+        raise
 
 
 def is_installed() -> str | None:

@@ -64,20 +64,19 @@ def prove(account: Account, *, config: str | None) -> Proof:
 
 def crontab_line(account: Account, *, config: str | None) -> str:
     """A line for a crontab that sends a mail with this account, as it was proved."""
-    assignments = "".join(f"{name}={shlex.quote(value)} " for name, value in variables(config).items())
     name, to = shlex.quote(account.name), shlex.quote(account.address)
-    line = f"0 3 * * * echo done | {assignments}{schedule.program()} send -a {name} -s Backup {to}"
-    return line.replace("%", "\\%")  # cron makes line breaks of plain ones
+    command = f"{schedule.program()} send -a {name} -s Backup {to}"
+    return f"0 3 * * * echo done | {schedule.crontab_command(variables(config), command)}"
 
 
 def unit(account: Account, *, config: str | None) -> str:
     """A systemd service that sends a mail with this account; with its credential, where it has one."""
-    lines = "".join(f'Environment="{name}={value}"\n' for name, value in variables(config).items())
+    lines = schedule.unit_environment(variables(config))
     if account.secret.store is Store.SYSTEMD:
         name = account.secret.reference
         lines += f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n"
     command = f"{schedule.program()} send -a {shlex.quote(account.name)} -s Backup --body done {shlex.quote(account.address)}"
-    return f"[Service]\nType=oneshot\n{lines.replace('%', '%%')}ExecStart={command}\n"
+    return f"[Service]\nType=oneshot\n{lines}ExecStart={command.replace('%', '%%')}\n"
 
 
 def proving_command(account: Account) -> str:

@@ -6,34 +6,21 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from smtpsetup import leases
 from smtpsetup.message import Message
+from smtpsetup.outbox.database import REPAIRED, OutboxDamagedError, connected, explained, file_in, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from smtpsetup.message import Envelope
 
-_VERSION = 1
-_BUSY_SECONDS = 60.0
 _CHUNK = 262_144  # bytes
-_SCHEMA = """
-PRAGMA auto_vacuum = INCREMENTAL;
-CREATE TABLE mail (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL, subject TEXT NOT NULL,
-    message_id TEXT NOT NULL, size INTEGER NOT NULL, is_ascii INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-    next_attempt REAL, queued_at REAL NOT NULL, last_reply TEXT NOT NULL, last_code TEXT NOT NULL, lease TEXT, dotted INTEGER NOT NULL DEFAULT 0,
-    unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE content (id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE INDEX mail_due ON mail (account, state, next_attempt);
-CREATE INDEX mail_lease ON mail (lease) WHERE lease IS NOT NULL;
-"""
 
 
 class State(StrEnum):
@@ -70,7 +57,7 @@ class Mail:
     is_report: bool
 
 
-_COLUMNS = (
+COLUMNS = (
     "id, account, sender, recipients, subject, message_id, size, state, attempts, next_attempt, queued_at, last_reply, last_code, unknowns, holds,"
     " is_report"
 )
@@ -97,19 +84,6 @@ class NewMail:
     is_report: bool = False
 
 
-class OutboxDamagedError(Exception):
-    """The outbox is no database any more, or a part of it cannot be read. `path` is where it is."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
-
-
-def file_in(directory: str) -> str:
-    """The path of the outbox in the state directory."""
-    return os.path.join(directory, "outbox.db")
-
-
 class Outbox:
     """The outbox of one user, open. Every method may raise OutboxDamagedError or OSError; each change is one transaction."""
 
@@ -122,18 +96,26 @@ class Outbox:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self.directory = directory
         self.path = file_in(directory)
-        with _explained(self.path):
-            self._db = _connected(self.path)
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        self._depth = 0
+        self._use = lock(self.path, is_shared=True)
+        try:
+            _refuse_half_repaired(self.path)
+            with explained(self.path):
+                self._db = connected(self.path)
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        except BaseException:
+            os.close(self._use)
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_rest: object) -> None:
         self._db.close()
+        os.close(self._use)
 
-    def add(self, mail: NewMail) -> int:
-        """Keep a mail; its number."""
+    def add(self, mail: NewMail, *, once: bool = False) -> int:
+        """Keep a mail; its number. With `once` the same mail to the same recipients is kept once, however often it is added."""
         message, now = mail.message, time.time()
         values = (
             *(
@@ -150,6 +132,11 @@ class Outbox:
         )
         columns = "account, sender, recipients, subject, message_id, size, is_ascii, state, attempts, next_attempt, queued_at, last_reply, last_code"
         with self._change():
+            there = self._db.execute(
+                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?", (mail.message_id, mail.account, values[2])
+            ).fetchone()
+            if once and there:
+                return int(there[0])
             marks = ", ".join("?" * len(values))
             added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report) VALUES ({marks})", values)
             number = int(added.lastrowid or 0)
@@ -168,27 +155,27 @@ class Outbox:
 
     def mails(self, state: State | None = None) -> list[Mail]:
         """Every mail, oldest first."""
-        with _explained(self.path):
+        with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
-            return [_mail(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM mail {where} ORDER BY id", values)]
+            return [mail_in(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
-        with _explained(self.path):
-            row = self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()
-            return _mail(row) if row else None
+        with explained(self.path):
+            row = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()
+            return mail_in(row) if row else None
 
     def message(self, number: int) -> Message:
-        """The message of a mail, its body read when it is asked for. Raises KeyError where the mail is gone."""
-        with _explained(self.path):
+        """The message of a mail, its body read when it is asked for. Raises OutboxDamagedError where its content is gone."""
+        with explained(self.path):
             row = self._db.execute(
                 "SELECT content.header, length(content.body), mail.is_ascii FROM content JOIN mail USING (id) WHERE id = ?", (number,)
             ).fetchone()
         if row is None:
-            raise KeyError(number)
+            raise OutboxDamagedError(self.path)
 
         def body() -> Iterator[bytes]:
-            with _explained(self.path), self._db.blobopen("content", "body", number, readonly=True) as blob:
+            with explained(self.path), self._db.blobopen("content", "body", number, readonly=True) as blob:
                 while chunk := blob.read(_CHUNK):
                     yield chunk
 
@@ -196,7 +183,7 @@ class Outbox:
 
     def accounts_due(self, now: float) -> list[str]:
         """The accounts that have a mail to send by now."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._db.execute(f"SELECT DISTINCT account FROM mail WHERE {_DUE} ORDER BY account", (now,))
             return [str(row[0]) for row in rows]
 
@@ -211,13 +198,13 @@ class Outbox:
                 )
             ]
             self._db.executemany("UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?", [(lease, number) for number in numbers])
-            taken = (self._db.execute(f"SELECT {_COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
-            return [_mail(row) for row in taken]
+            taken = (self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
+            return [mail_in(row) for row in taken]
 
-    def mark_dotted(self, number: int) -> None:
-        """Note that the server can have a mail from now on."""
+    def mark_dotted(self, number: int, *, is_dotted: bool = True) -> None:
+        """Note that the server can have a mail from now on, or that it has said that it has not."""
         with self._change():
-            self._db.execute("UPDATE mail SET dotted = 1 WHERE id = ?", (number,))
+            self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_dotted, number))
 
     def remove(self, number: int) -> None:
         """Forget a mail that is sent."""
@@ -266,7 +253,7 @@ class Outbox:
 
     def revive(self, now: float) -> int:
         """Take back what dead processes had taken; how many mails. One that the server may have got already becomes UNKNOWN."""
-        with _explained(self.path):
+        with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
         dead = [name for name in held if not leases.is_alive(self.directory, name)]
         revived = 0
@@ -281,16 +268,25 @@ class Outbox:
 
     def tidy(self) -> None:
         """Give the space of sent mail back to the disk."""
-        with _explained(self.path):
-            self._db.execute("PRAGMA incremental_vacuum")
+        with explained(self.path):
+            self._db.executescript("PRAGMA incremental_vacuum")  # a plain execute would free one page
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def compact(self) -> None:
+        """Bring everything into the one file, without a journal beside it."""
+        with explained(self.path):
+            self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
 
     def fault(self) -> str:
         """What SQLite finds wrong with the file, or `""`."""
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA quick_check(3)")]
-        except sqlite3.DatabaseError as error:
+            mails = self.mails()
+            without = self._db.execute("SELECT count(*) FROM mail LEFT JOIN content USING (id) WHERE content.id IS NULL").fetchone()[0]
+        except (sqlite3.DatabaseError, OutboxDamagedError, OSError) as error:
             return str(error)
+        if without:
+            return f"{without} of {len(mails)} mails have no content"
         return "" if found == ["ok"] else "; ".join(found)
 
     def restore(self, mail: Mail, message: Message) -> None:
@@ -300,121 +296,44 @@ class Outbox:
             *(mail.id, mail.account, mail.sender, json.dumps(mail.recipients), mail.subject, mail.message_id, message.size, message.is_ascii, state),
             *(mail.attempts, mail.next_attempt, mail.queued_at, mail.last_reply, mail.last_code, mail.unknowns, mail.holds, mail.is_report),
         )
-        columns = _COLUMNS.replace("size,", "size, is_ascii,")
+        columns = COLUMNS.replace("size,", "size, is_ascii,")
         with self._change():
             self._db.execute(f"INSERT INTO mail ({columns}) VALUES ({', '.join('?' * len(values))})", values)
             self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (mail.id, message.header, message.body_size))
             self._write_body(mail.id, message)
 
+    def together(self) -> AbstractContextManager[None]:
+        """Make all changes of a block one transaction."""
+        return self._change()
+
     @contextmanager
     def _change(self) -> Iterator[None]:
-        with _explained(self.path):
+        if self._depth:
+            yield
+            return
+        with explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
             try:
                 yield
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._depth -= 1
             self._db.execute("COMMIT")
 
 
-def _mail(row: Sequence[object]) -> Mail:
+def _refuse_half_repaired(path: str) -> None:
+    if os.path.exists(path + REPAIRED):  # a repair was killed before its end
+        raise OutboxDamagedError(path)
+
+
+def mail_in(row: Sequence[object]) -> Mail:
+    """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
     values = list(row)
     values[3] = tuple(json.loads(str(row[3])))
     values[7] = State(str(row[7]))
     values[14:] = [bool(value) for value in row[14:]]
     return Mail(*values)  # type: ignore[arg-type]  # the table is STRICT
-
-
-def _connected(path: str) -> sqlite3.Connection:
-    """A connection to the outbox, which is made where there is none. Several processes may be the first at once."""
-    before = os.umask(0o077)
-    try:
-        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-    finally:
-        os.umask(before)
-    try:
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            with _alone(path):
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    db.executescript(_SCHEMA)
-                    db.execute("PRAGMA journal_mode = WAL").fetchone()
-                    db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("PRAGMA journal_size_limit = 1048576").fetchone()
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-@contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Keep other processes waiting: changing the journal's mode is the one thing that SQLite does not wait for."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """SQLite's errors as what they are: a damaged file, or the disk's trouble."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise OSError(0, str(error), path) from error
-    except sqlite3.DatabaseError as error:
-        raise OutboxDamagedError(path) from error
-
-
-def repair(directory: str) -> tuple[int, int, str]:
-    """Save what can be read of a damaged outbox into a new one; how many mails were saved and lost, and where the damaged file is now.
-
-    Raises OSError.
-    """
-    path = file_in(directory)
-    aside = f"{path}.damaged-{int(time.time())}"
-    with _alone(path):
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.replace(path + suffix, aside + suffix)
-    saved, lost = 0, 0
-    with Outbox(directory) as outbox:
-        for mail, message in _readable(aside):
-            if mail is None or message is None:
-                lost += 1
-                continue
-            outbox.restore(mail, message)
-            saved += 1
-    return saved, lost, aside
-
-
-def _readable(path: str) -> Iterator[tuple[Mail | None, Message | None]]:
-    """The mails of a damaged outbox, each read on its own; None for one that is lost."""
-    with closing(sqlite3.connect(path)) as db:
-        for number in _numbers(db):
-            try:
-                row = db.execute(f"SELECT {_COLUMNS}, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
-                content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()
-                mail, body = _mail(row[:-1]), bytes(content[1])
-                message = Message(bytes(content[0]), lambda body=body: iter((body,)), len(body), bool(row[-1]))  # type: ignore[misc]  # mypy infers no lambda with a default
-                yield mail, message
-            except (sqlite3.DatabaseError, TypeError, ValueError):
-                yield None, None
-
-
-def _numbers(db: sqlite3.Connection) -> list[int]:
-    """The numbers of the mails, by the table or by one of its indexes, whichever can be read."""
-    found: set[int] = set()
-    for query in ("SELECT id FROM mail NOT INDEXED", "SELECT id FROM mail INDEXED BY mail_due WHERE account >= ''", "SELECT id FROM content"):
-        with suppress(sqlite3.DatabaseError):
-            found.update(int(row[0]) for row in db.execute(query))
-    return sorted(found)
