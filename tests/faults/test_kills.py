@@ -1,0 +1,211 @@
+"""Killed at any moment: nothing is lost that was accepted, and only what was in flight can arrive twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from email import message_from_bytes
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup import outbox
+from smtpsetup.outbox import Outbox, State
+from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Home
+    from tests.recording import Arrival
+
+SEED = 20261124
+SOONEST = 0.02  # seconds; no Python has started by then
+PAUSE = 0.002  # seconds that the server takes over each message, so that kills land while an answer is awaited
+MAILS = 50
+LINES = 100
+CHUNKS = range(4)  # each is run on its own, so that two processors share them
+
+
+def run_or_kill(home: Home, seconds: float | None, *arguments: str, **env: str) -> int | None:
+    """The exit code, or None where it took longer than that and was killed."""
+    # a process that is killed while it writes its coverage leaves a file that nothing can read
+    measured_not = {name: value for name, value in home.env.items() if not name.startswith("COV")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smtpsetup", *arguments],
+        env={**measured_not, **env},
+        cwd=home.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _out, err = process.communicate(timeout=seconds if seconds is not None else 60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    assert b"internal.bug" not in err, err.decode()
+    assert b"locked" not in err, err.decode()
+    return process.returncode
+
+
+def duration_of(home: Home, *arguments: str, **env: str) -> float:
+    """How long a run takes that nobody kills."""
+    started = time.monotonic()
+    assert run_or_kill(home, None, *arguments, **env) == 0
+    return time.monotonic() - started
+
+
+def moments(chunk: int, longest: float) -> Iterator[float]:
+    """Random moments to kill at; the same ones every time, as far as the machine's speed lets them be."""
+    source = random.Random(f"{SEED} {chunk}")
+    while True:
+        yield source.uniform(SOONEST, longest)
+
+
+def by_subject(server: RecordingServer) -> dict[str, list[Arrival]]:
+    """What arrived, by subject."""
+    found: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in list(server.arrivals):
+        found[str(message_from_bytes(arrival.content)["Subject"])].append(arrival)
+    return found
+
+
+def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
+    """Whatever came again had been the last message on a connection that was cut, and came under the same Message-ID."""
+    last = {arrival.connection: arrival for arrival in server.arrivals}
+    for subject, arrivals in by_subject(server).items():
+        for earlier in arrivals[:-1]:
+            assert earlier.connection not in server.said_goodbye, (SEED, subject)
+            assert last[earlier.connection] is earlier, (SEED, subject)
+        assert len({arrival.message_id for arrival in arrivals}) == 1, (SEED, subject)
+
+
+def flush_all(home: Home, **env: str) -> None:
+    """Send everything that waits, due or not."""
+    for arguments in (("retry", "--all"), ("flush",)):
+        assert run_or_kill(home, None, "outbox", *arguments, **env) == 0
+
+
+@pytest.mark.parametrize("how", ["always", "on-failure"])
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
+    accepted: set[str] = set()
+    kills = count = 0
+    with closed_port() as nobody, RecordingServer() as server:
+        plain_account(home, nobody)
+        send = ("send", "kund@example.com", "--body", "hej", "--queue", how)
+        seconds = moments(chunk, duration_of(home, *send, "-s", "first", SMTPSETUP_STATE_DIR="first"))
+        while kills < 26:
+            subject, directory = str(count), str(count // 10)  # some kills hit a process that makes the outbox
+            code = run_or_kill(home, next(seconds), *send, "-s", subject, SMTPSETUP_STATE_DIR=directory)
+            assert code in (None, 0), (SEED, subject)
+            kills += code is None
+            accepted |= set() if code is None else {subject}
+            count += 1
+        plain_account(home, server.port)
+        for number in range((count + 9) // 10):
+            flush_all(home, SMTPSETUP_STATE_DIR=str(number))
+    found = by_subject(server)
+    assert accepted <= set(found), (SEED, accepted - set(found))
+    assert all(len(arrivals) == 1 for arrivals in found.values()), SEED
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int) -> None:
+    kills = count = 0
+    with RecordingServer(pause=PAUSE) as server:
+        plain_account(home, server.port)
+        fill(home, count)
+        seconds = moments(chunk, duration_of(home, "outbox", "flush"))
+        while kills < 26:
+            count += MAILS
+            fill(home, count)
+            while (code := run_or_kill(home, next(seconds) if kills < 26 else None, "outbox", "flush")) is None:
+                kills += 1
+            assert code == 0, SEED
+    with Outbox(state_dir(home)) as box:
+        left = box.mails()
+    assert all((mail.state, mail.next_attempt, mail.unknowns) == (State.UNKNOWN, None, 2) for mail in left), SEED
+    found = by_subject(server)
+    assert {str(number) for number in range(count + MAILS)} == {*found, *(mail.subject for mail in left)}, SEED
+    assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
+    assert_only_what_was_in_flight_came_twice(server)
+
+
+def fill(home: Home, first: int) -> None:
+    """Queue mails with these numbers."""
+    with Outbox(state_dir(home), is_durable=False) as box:
+        for number in range(first, first + MAILS):
+            box.add(new_mail(number))
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int, connections: str) -> None:
+    kills, batches = 0, [batch_file(home, 0)]
+    with RecordingServer(pause=PAUSE) as server:
+        plain_account(home, server.port)
+        seconds = moments(chunk, duration_of(home, *batch(batches[0], connections)))
+        while kills < 26:
+            batches.append(batch_file(home, len(batches)))
+            while (code := run_or_kill(home, next(seconds) if kills < 26 else None, *batch(batches[-1], connections))) is None:
+                kills += 1
+            assert code == 0, SEED
+    found = by_subject(server)
+    assert set(found) == {f"{number}-{line}" for number in range(len(batches)) for line in range(LINES)}, SEED
+    assert len(server.arrivals) - len(found) <= kills * int(connections), SEED
+    assert_only_what_was_in_flight_came_twice(server)
+
+
+def batch_file(home: Home, number: int) -> Path:
+    """A batch whose mails can be told from those of every other."""
+    rows = ({"to": "kund@example.com", "subject": f"{number}-{line}", "body": "hej"} for line in range(LINES))
+    return home.file(f"batch-{number}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def batch(file: Path, connections: str) -> tuple[str, ...]:
+    """The command that sends it."""
+    return ("send", "--batch", str(file), "--connections", connections)
+
+
+def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        command = batch(batch_file(home, 0), "1")
+        sender = subprocess.Popen(
+            [sys.executable, "-m", "smtpsetup", *command, "--json"], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        with sender:
+            assert sender.stdout
+            for _line in range(LINES):
+                sender.stdout.readline()
+            directory = home.path / ".local" / "state" / "smtpsetup" / "batches"
+            while sender.poll() is None and any(directory.iterdir()):
+                pass
+            sender.kill()
+        assert run_or_kill(home, None, *command) == 0
+    assert len(server.arrivals) == LINES
+
+
+@pytest.mark.parametrize("done", range(1, 6))
+def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home, done: int) -> None:
+    directory = home.path / "state"
+    directory.mkdir()
+    statements = [f"{statement};" for statement in outbox._SCHEMA.split(";") if statement.strip()]
+    db = sqlite3.connect(directory / "outbox.db", isolation_level=None)
+    for statement in statements[:done]:
+        db.execute(statement)
+    db.close()
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        kept = home.run("send", "kund@example.com", "-s", "x", "--body", "x", "--queue", "always", SMTPSETUP_STATE_DIR=str(directory))
+    assert kept.code == 0, kept.err
