@@ -23,6 +23,14 @@ _EHLO = b"250-server.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 50000
 _USUAL = {"EHLO": _EHLO, "DATA": b"354 go ahead\r\n", "QUIT": b"221 2.0.0 bye\r\n", "AUTH": b"235 2.7.0 ok\r\n"}
 
 
+@dataclass
+class _Transaction:
+    """What a connection has agreed on so far."""
+
+    has_sender: bool = False
+    recipients: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A message that was accepted."""
@@ -77,31 +85,32 @@ class RecordingServer:
     def _talk(self, client: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError), client, client.makefile("rb") as lines:
             client.sendall(b"220 server.example ESMTP\r\n")
-            recipients: list[str] = []
+            agreed = _Transaction()
             while line := lines.readline():
                 command = line.decode().rstrip("\r\n")
                 self.commands.append(command)
-                reply = self._answer(command, recipients)
+                reply = self._answer(command, agreed)
                 client.sendall(reply)
                 if not reply or command == "QUIT":
                     self.said_goodbye |= {number} if reply else set()
                     return
-                if command == "DATA" and reply.startswith(b"354") and not self._message(client, lines, recipients, number):
+                if command == "DATA" and reply.startswith(b"354") and not self._message(client, lines, agreed.recipients, number):
                     return
 
-    def _answer(self, command: str, recipients: list[str]) -> bytes:
-        reply = next((answer for beginning, answer in self.replies.items() if command.startswith(beginning)), None)
-        if command.startswith(("MAIL", "RSET")):
-            recipients.clear()
-        if reply is not None:
-            return reply
-        if command.startswith("RCPT TO:"):
-            recipients.append(command[len("RCPT TO:<") :].partition(">")[0])
-        if command == "DATA" and not recipients:
-            return b"503 5.5.1 no recipients\r\n"
-        return _USUAL.get(command.partition(" ")[0], _OK)
+    def _answer(self, command: str, agreed: _Transaction) -> bytes:
+        told = next((answer for beginning, answer in self.replies.items() if command.startswith(beginning)), None)
+        verb = command.partition(" ")[0]
+        if verb in ("MAIL", "RSET"):
+            agreed.has_sender, agreed.recipients = verb == "MAIL" and told is None, ()
+        if told is not None:
+            return told
+        if (verb == "RCPT" and not agreed.has_sender) or (verb == "DATA" and not agreed.recipients):
+            return b"503 5.5.1 not now\r\n"
+        if verb == "RCPT":
+            agreed.recipients += (command[len("RCPT TO:<") :].partition(">")[0],)
+        return _USUAL.get(verb, _OK)
 
-    def _message(self, client: socket.socket, lines: BinaryIO, recipients: list[str], number: int) -> bool:
+    def _message(self, client: socket.socket, lines: BinaryIO, recipients: tuple[str, ...], number: int) -> bool:
         """Take a message; whether the connection goes on."""
         content = bytearray()
         while (line := lines.readline()) != b".\r\n":
@@ -111,7 +120,7 @@ class RecordingServer:
         reply = self.replies.get(".", _OK)
         if reply[:1] in (b"", b"2"):
             message_id = str(message_from_bytes(bytes(content))["Message-ID"]).strip()
-            self.arrivals.append(Arrival(message_id, tuple(recipients), bytes(content), number, time.time()))
+            self.arrivals.append(Arrival(message_id, recipients, bytes(content), number, time.time()))
         self._closing.wait(self._pause)
         client.sendall(reply)
         return bool(reply)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import outbox
 from smtpsetup.outbox import Outbox, State
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
@@ -196,16 +194,33 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
     assert len(server.arrivals) == LINES
 
 
-@pytest.mark.parametrize("done", range(1, 6))
-def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home, done: int) -> None:
-    directory = home.path / "state"
-    directory.mkdir()
-    statements = [f"{statement};" for statement in outbox._SCHEMA.split(";") if statement.strip()]
-    db = sqlite3.connect(directory / "outbox.db", isolation_level=None)
-    for statement in statements[:done]:
-        db.execute(statement)
-    db.close()
-    with RecordingServer() as server:
-        plain_account(home, server.port)
-        kept = home.run("send", "kund@example.com", "-s", "x", "--body", "x", "--queue", "always", SMTPSETUP_STATE_DIR=str(directory))
-    assert kept.code == 0, kept.err
+KILLED_BEFORE_STATEMENT = """
+import os, signal, sqlite3, sys
+from smtpsetup.outbox import Outbox
+left, connect = int(sys.argv[2]), sqlite3.connect
+def count(_statement):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+def counted(*arguments, **options):
+    db = connect(*arguments, **options)
+    db.set_trace_callback(count)
+    return db
+sqlite3.connect = counted
+Outbox(sys.argv[1]).mails()
+"""
+
+
+def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home) -> None:
+    plain_account(home, 1)
+    code, before = -1, 0
+    while code != 0:
+        directory = f"state-{before}"
+        maker = [sys.executable, "-c", KILLED_BEFORE_STATEMENT, directory, str(before)]
+        code = subprocess.run(maker, env=home.env, cwd=home.path, timeout=60, check=False).returncode
+        assert code in (0, -9)
+        kept = home.run("send", "kund@example.com", "--body", "x", "--queue", "always", SMTPSETUP_STATE_DIR=directory)
+        assert kept.code == 0, (before, kept.err)
+        before += 1
+    assert before > 4

@@ -1,0 +1,172 @@
+"""`smtpsetup outbox`: what it shows, and what it lets a person do."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup import leases
+from smtpsetup.message import Message, from_bytes
+from smtpsetup.outbox import Mail, Outbox, State
+from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.outbox import NewMail
+    from tests.conftest import Home
+
+KEYS = {"outbox_id", "account", "message_id", "recipients", "subject", "state", "attempts", "next_attempt", "last_reply", "queued_at"}
+
+
+@pytest.fixture
+def waiting(home: Home) -> list[int]:
+    """The numbers of three mails in the outbox."""
+    plain_account(home, 1)
+    with Outbox(state_dir(home)) as box:
+        return [box.add(new_mail(number)) for number in (1, 2, 3)]
+
+
+def numbers(home: Home) -> list[int]:
+    return [mail["outbox_id"] for mail in home.run("outbox", "list", "--json").json["result"]]
+
+
+def mail(home: Home, number: int) -> Mail:
+    with Outbox(state_dir(home)) as box:
+        found = box.mail(number)
+        assert found
+        return found
+
+
+def test_list_has_exactly_the_keys_of_the_contract(home: Home, waiting: list[int]) -> None:
+    listed = home.run("outbox", "list", "--json").json["result"]
+    assert [set(entry) for entry in listed] == [KEYS] * 3
+    first = listed[0]
+    assert (first["outbox_id"], first["account"], first["state"], first["attempts"]) == (waiting[0], "a", "waiting", 0)
+    assert (first["recipients"], first["subject"], first["message_id"]) == (["kund@example.com"], "1", "<1@test.example>")
+    assert first["last_reply"] is None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["queued_at"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["next_attempt"])
+
+
+def test_an_empty_outbox_is_an_empty_list(home: Home) -> None:
+    assert home.run("outbox", "list", "--json").json["result"] == []
+    assert home.run("outbox", "list").code == 0
+
+
+def test_show_tells_why_a_mail_waits(home: Home) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        server.replies = {"RCPT": b"450 4.2.2 the mailbox is full\r\n"}
+        number = home.run("send", "kund@example.com", "-s", "Räkning", "--body", "x", "--json").json["result"]["outbox_id"]
+    shown = home.run("outbox", "show", str(number))
+    assert shown.code == 0
+    assert all(word in shown.out for word in ("450 4.2.2 the mailbox is full", "Räkning", "kund@example.com", "Message-ID"))
+    result = home.run("outbox", "show", str(number), "--json").json["result"]
+    assert set(result) > KEYS
+    assert (result["last_reply"], result["attempts"]) == ("450 4.2.2 the mailbox is full", 1)
+
+
+@pytest.mark.parametrize("queue", ["always", "on-failure"])
+def test_send_tells_the_number_in_the_outbox(home: Home, queue: str) -> None:
+    with closed_port() as nobody:
+        plain_account(home, nobody)
+        sent = home.run("send", "kund@example.com", "--body", "x", "--queue", queue, "--json")
+    assert sent.code == 0
+    result = sent.json["result"]
+    assert (result["queued"], result["outbox_id"], result["accepted"]) == (True, 1, [])
+    assert numbers(home) == [1]
+
+
+def test_queue_never_keeps_nothing(home: Home) -> None:
+    with closed_port() as nobody:
+        plain_account(home, nobody)
+        sent = home.run("send", "kund@example.com", "--body", "x", "--queue", "never", "--json")
+    assert (sent.code, sent.json["result"]["queued"], sent.json["result"]["outbox_id"]) == (75, False, None)
+    assert numbers(home) == []
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "drop"])
+def test_a_mail_that_is_not_there_is_told(home: Home, waiting: list[int], command: str) -> None:
+    done = home.run("outbox", command, "99")
+    assert done.code == 65
+    assert "no mail 99" in done.err
+    assert numbers(home) == waiting
+
+
+def test_drop_throws_away_what_was_named_and_nothing_else(home: Home, waiting: list[int]) -> None:
+    assert home.run("outbox", "drop", "2", "2", "--json").json["result"] == {"dropped": [2]}
+    assert numbers(home) == [1, 3]
+    assert home.run("outbox", "drop", "1", "99").code == 65
+    assert numbers(home) == [1, 3]
+    assert home.run("outbox", "drop", "--all", "--json").json["result"] == {"dropped": [1, 3]}
+    assert numbers(home) == []
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_numbers_or_all_are_needed_and_not_both(home: Home, waiting: list[int], command: str) -> None:
+    assert home.run("outbox", command).code == 2
+    assert home.run("outbox", command, "1", "--all").code == 2
+    assert numbers(home) == waiting
+
+
+def test_retry_makes_a_mail_due_whatever_became_of_it(home: Home, waiting: list[int]) -> None:
+    with closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
+        db.execute("UPDATE mail SET state = 'failed', next_attempt = NULL, attempts = 9")
+    assert home.run("outbox", "retry", "1", "--json").json["result"] == {"retried": [1]}
+    assert [mail(home, number).state for number in waiting] == [State.WAITING, State.FAILED, State.FAILED]
+    assert home.run("outbox", "retry", "--all", "--json").json["result"] == {"retried": [1, 2, 3]}
+    retried = mail(home, 3)
+    assert retried.next_attempt is not None
+    assert retried.next_attempt <= time.time()
+
+
+def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int]) -> None:
+    with Outbox(state_dir(home)) as box, leases.held(box.directory) as lease:
+        box.take("a", lease, time.time() + 1, 1)
+        for command in ("drop", "retry"):
+            assert home.run("outbox", command, "1").code == 75
+        assert home.run("outbox", "list", "--json").json["result"][0]["state"] == "sending"
+        assert home.run("outbox", "drop", "--all", "--json").json["result"] == {"dropped": [2, 3]}
+    assert numbers(home) == [1]
+    assert mail(home, 1).state is State.WAITING  # its lease is gone
+
+
+def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int]) -> None:
+    with Outbox(state_dir(home)) as box:
+        box.take("a", "lease-of-the-dead", time.time() + 1, 2)
+        box.mark_dotted(1)
+    assert numbers(home) == waiting
+    assert [mail(home, number).state for number in waiting] == [State.UNKNOWN, State.WAITING, State.WAITING]
+
+
+def test_the_space_of_sent_mail_goes_back_to_the_disk(home: Home) -> None:
+    path = f"{state_dir(home)}/outbox.db"
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        with Outbox(state_dir(home)) as box:
+            box.add(_large())
+            box.tidy()
+            assert os.path.getsize(path) > 4_000_000
+        assert home.run("outbox", "flush").code == 0
+    assert len(server.arrivals) == 1
+    assert os.path.getsize(path) < 200_000
+
+
+def _large() -> NewMail:
+    body = b"x" * 70 + b"\r\n"
+
+    def pieces() -> Iterator[bytes]:
+        for _piece in range(60):
+            yield body * 1000
+
+    header = from_bytes(b"Message-ID: <large@test.example>\r\n\r\n").header
+    return replace(new_mail(1), message=Message(header, pieces, 60_000 * len(body)))

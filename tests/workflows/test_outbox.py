@@ -1,0 +1,355 @@
+"""What becomes of a mail in the outbox, flush after flush."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from email import message_from_bytes, policy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.outbox import Mail, Outbox, State
+from tests.conftest import PASSWORD
+from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Home, Run
+    from tests.servers import Keyring
+
+DAY = 86_400
+A, B, C = "a@example.com", "b@example.com", "c@example.com"
+LATER, NEVER = b"451 4.3.0 not now\r\n", b"550 5.1.1 nobody here\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[RecordingServer]:
+    with RecordingServer() as running:
+        yield running
+
+
+def queued(home: Home, *recipients: str, number: int = 1) -> None:
+    with Outbox(state_dir(home)) as box:
+        box.add(new_mail(number, recipients or (A,)))
+
+
+def mails(home: Home) -> list[Mail]:
+    with Outbox(state_dir(home)) as box:
+        return box.mails()
+
+
+def only_mail(home: Home) -> Mail:
+    (mail,) = mails(home)
+    return mail
+
+
+def change(home: Home, assignments: str) -> None:
+    """Set columns of every mail in the outbox."""
+    with closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
+        db.execute(f"UPDATE mail SET {assignments}")
+
+
+def flush(home: Home, *arguments: str) -> Run:
+    return home.run("outbox", "flush", *arguments)
+
+
+def flush_when_due(home: Home) -> Run:
+    """As time goes by: what is planned for later is due now."""
+    change(home, "next_attempt = 0 WHERE next_attempt IS NOT NULL")
+    return flush(home)
+
+
+def seconds_to_next(mail: Mail) -> float:
+    assert mail.next_attempt is not None
+    return mail.next_attempt - time.time()
+
+
+def sent(home: Home, *arguments: str) -> Run:
+    return home.run("send", "-s", "x", "--body", "x", *arguments)
+
+
+# when it is tried again
+
+
+@pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
+def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(home: Home, server: RecordingServer, beginning: str) -> None:
+    plain_account(home, server.port)
+    server.replies = {beginning: LATER}
+    queued(home)
+    for attempt, expected in enumerate((60, 120, 240, 480, 960, 1920, 3600, 3600), start=1):
+        assert flush_when_due(home).code == 0
+        mail = only_mail(home)
+        assert (mail.state, mail.attempts) == (State.WAITING, attempt)
+        assert seconds_to_next(mail) == pytest.approx(expected, abs=10)
+    assert flush(home).code == 0
+    assert only_mail(home).attempts == 8  # none is tried before its time
+    server.replies = {}
+    assert flush_when_due(home).code == 0
+    assert mails(home) == []
+    assert server.message_ids == ["<1@test.example>"]
+
+
+def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(home: Home) -> None:
+    with closed_port() as nobody:
+        plain_account(home, nobody)
+        for number in range(25):
+            queued(home, number=number)
+        for expected in (60, 120):
+            assert flush_when_due(home).code == 0
+            assert {round(seconds_to_next(mail), -1) for mail in mails(home)} == {expected}
+    assert {(mail.state, mail.attempts, mail.last_code) for mail in mails(home)} == {(State.WAITING, 2, "connect.refused")}
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("450 4.2.0 try again in 2 hours", 7200),
+        ("451 4.3.2 busy, Retry-After: 600", 600),
+        ("452 4.5.3 daily limit reached", DAY),
+        ("450 4.7.1 Greylisted for 5 minutes", 300),
+        ("451 4.3.0 come back in 30 days", 2 * DAY),
+        ("451 4.3.0 try again in 2 seconds", 60),
+    ],
+)
+def test_a_server_that_says_how_long_to_wait_is_heard(home: Home, server: RecordingServer, words: str, expected: int, *, is_queued: bool) -> None:
+    plain_account(home, server.port)
+    server.replies = {"RCPT": f"{words}\r\n".encode()}
+    if is_queued:
+        queued(home)
+        assert flush(home).code == 0
+    else:
+        assert sent(home, A).code == 0
+    assert seconds_to_next(only_mail(home)) == pytest.approx(expected, abs=10)
+    assert only_mail(home).last_reply == words
+
+
+def test_a_mail_that_could_not_be_sent_for_five_days_is_given_up_and_kept(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port, report_failures="true")
+    queued(home)
+    change(home, f"queued_at = {time.time() - 5 * DAY + 600}, attempts = 30, last_reply = '451 busy'")
+    server.replies = {"MAIL": LATER}
+    assert flush(home).code == 0
+    assert only_mail(home).state is State.WAITING
+    change(home, f"queued_at = {time.time() - 5 * DAY - 60}, next_attempt = 0")
+    server.replies = {}
+    assert flush(home).code == 0
+    assert server.arrivals == []
+    given_up, report = mails(home)
+    assert (given_up.state, given_up.next_attempt) == (State.FAILED, None)
+    assert report.recipients == ("info@example.com",)
+    assert flush(home).code == 0
+    assert [arrival.recipients for arrival in server.arrivals] == [("info@example.com",)]
+    home.run("outbox", "retry", str(given_up.id))
+    assert flush(home).code == 0
+    assert mails(home) == []
+
+
+def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port)
+    queued(home)
+    change(home, f"queued_at = {time.time() - 9 * DAY}")
+    assert flush(home).code == 0
+    assert mails(home) == []
+
+
+# refused for good
+
+
+@pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
+def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(home: Home, server: RecordingServer, beginning: str) -> None:
+    plain_account(home, server.port, report_failures="true")
+    queued(home)
+    server.replies = {beginning: NEVER}
+    flush(home)
+    refused, report = mails(home)
+    assert (refused.state, refused.next_attempt, refused.last_reply) == (State.FAILED, None, "550 5.1.1 nobody here")
+    server.replies = {}
+    for _flush in range(3):
+        flush_when_due(home)
+    assert [arrival.recipients for arrival in server.arrivals] == [("info@example.com",)]
+    message = message_from_bytes(server.arrivals[0].content, policy=policy.default)
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert all(word in str(message.get_content()) for word in (A, refused.message_id, "550 5.1.1 nobody here"))
+    assert [mail.id for mail in mails(home)] == [refused.id]
+    assert report.id != refused.id
+
+
+def test_without_report_failures_nobody_is_written_to(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port)
+    queued(home)
+    server.replies = {"RCPT": NEVER}
+    flush(home)
+    assert only_mail(home).state is State.FAILED
+
+
+def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port, report_failures="true")
+    queued(home)
+    server.replies = {"RCPT": NEVER}
+    for _flush in range(4):
+        flush_when_due(home)
+    assert [(mail.state, mail.is_report) for mail in mails(home)] == [(State.FAILED, False), (State.FAILED, True)]
+
+
+# perhaps arrived
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(home: Home, server: RecordingServer, *, is_queued: bool) -> None:
+    plain_account(home, server.port)
+    server.replies = {".": b""}
+    if is_queued:
+        queued(home)
+        flush(home)
+    else:
+        assert sent(home, A, "--json").json["result"]["queued"] is True
+    assert (only_mail(home).state, only_mail(home).unknowns) == (State.UNKNOWN, 1)
+    for _flush in range(3):
+        flush_when_due(home)
+    mail = only_mail(home)
+    assert (mail.state, mail.next_attempt, mail.unknowns) == (State.UNKNOWN, None, 2)
+    assert server.message_ids == [mail.message_id] * 2
+    server.replies = {}
+    home.run("outbox", "retry", str(mail.id))
+    flush(home)
+    assert mails(home) == []
+    assert server.message_ids == [mail.message_id] * 3
+
+
+@pytest.mark.parametrize("queue", ["always", "on-failure"])
+@pytest.mark.parametrize("where", ["option", "config"])
+def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(home: Home, server: RecordingServer, where: str, queue: str) -> None:
+    plain_account(home, server.port, **({"on_unknown": '"hold"'} if where == "config" else {}))
+    server.replies = {".": b""}
+    sent(home, A, "--queue", queue, *(("--on-unknown", "hold") if where == "option" else ()))
+    for _flush in range(3):
+        flush_when_due(home)
+    mail = only_mail(home)
+    assert (mail.state, mail.next_attempt) == (State.UNKNOWN, None)
+    assert server.message_ids == [mail.message_id]
+
+
+def test_the_option_resend_outweighs_hold_in_the_configuration(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port, on_unknown='"hold"')
+    server.replies = {".": b""}
+    sent(home, A, "--on-unknown", "resend")
+    server.replies = {}
+    flush_when_due(home)
+    assert mails(home) == []
+    assert len(server.arrivals) == 2
+
+
+# several recipients
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+def test_of_several_recipients_each_has_what_the_server_said_of_it(home: Home, server: RecordingServer, *, is_queued: bool) -> None:
+    plain_account(home, server.port)
+    server.replies = {f"RCPT TO:<{B}": LATER, f"RCPT TO:<{C}": NEVER}
+    if is_queued:
+        queued(home, A, B, C)
+        flush(home)
+        assert {mail.recipients: mail.state for mail in mails(home)} == {(B,): State.WAITING, (C,): State.FAILED}
+    else:
+        run = sent(home, A, B, C)
+        assert run.code == 67
+        assert C in run.err
+        assert {mail.recipients: mail.state for mail in mails(home) if mail.recipients != (C,)} == {(B,): State.WAITING}
+    server.replies = {f"RCPT TO:<{C}": NEVER}
+    flush_when_due(home)
+    flush_when_due(home)
+    assert [arrival.recipients for arrival in server.arrivals] == [(A,), (B,)]
+    assert len(set(server.message_ids)) == 1
+
+
+@pytest.mark.parametrize("end", [LATER, b"554 5.7.1 no\r\n", b""], ids=["later", "never", "lost"])
+@pytest.mark.parametrize("beginning", ["DATA", "."])
+@pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])
+@pytest.mark.parametrize("is_queued", [True, False])
+def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa: PLR0913  every case of one rule
+    home: Home, server: RecordingServer, first: bytes, beginning: str, end: bytes, *, is_queued: bool
+) -> None:
+    plain_account(home, server.port)
+    server.replies = {f"RCPT TO:<{A}": first, beginning: end}
+    if is_queued:
+        queued(home, A, B)
+        flush(home)
+        told = {A, B}  # a flush is nobody's command: what failed is kept
+    else:
+        run = sent(home, A, B, "--json")
+        told = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
+        told |= {B} if run.code and end.startswith(b"5") else set()
+    states = {recipient: mail.state for mail in mails(home) for recipient in mail.recipients}
+    expected = {b"4": State.WAITING, b"5": State.FAILED, b"": State.UNKNOWN if beginning == "." else State.WAITING}
+    if is_queued:
+        assert set(states) == {A, B}
+    assert set(states) | told == {A, B}
+    assert states.get(B, expected[end[:1]]) is expected[end[:1]]
+    if first is LATER and end[:1] != b"":
+        assert states[A] is State.WAITING
+    server.replies = {}
+    if end[:1] != b"5":
+        flush_when_due(home)
+        assert B in {recipient for arrival in server.arrivals for recipient in arrival.recipients}
+
+
+# what a person must mend
+
+
+def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
+    run = flush(home)
+    assert run.code == code, run.err
+    assert words in run.err
+    mail = only_mail(home)
+    assert mail.state is State.WAITING
+    assert seconds_to_next(mail) == pytest.approx(60, abs=10)
+    run = flush_when_due(home)
+    assert run.code == code
+    assert only_mail(home).attempts == 2
+
+
+def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port)
+    queued(home)
+    config = home.config.read_text()
+    home.config.write_text(config.replace("[accounts.a]", "[accounts.other]").replace("info@", "other@"))
+    assert_waits_and_is_told(home, 78, "There is no account a")
+    home.config.write_text(config)
+    assert flush_when_due(home).code == 0
+    assert len(server.arrivals) == 1
+
+
+def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
+    queued(home)
+    assert_waits_and_is_told(home, 78, "password")
+    home.file("password", PASSWORD)
+    assert flush_when_due(home).code == 0
+    assert len(server.arrivals) == 1
+
+
+def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(home: Home, server: RecordingServer, keyring: Keyring) -> None:
+    plain_account(home, server.port, auth='"password"', secret='{ store = "keyring" }')
+    queued(home)
+    keyring.lock()
+    run = home.run("outbox", "flush", **keyring.env)
+    assert only_mail(home).state is State.WAITING
+    assert run.code == 75
+    assert "keyring is locked" in run.err
+
+
+def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(home: Home, server: RecordingServer) -> None:
+    home.file("password", PASSWORD)
+    plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
+    server.replies = {"AUTH": b"535 5.7.8 wrong\r\n"}
+    queued(home)
+    assert_waits_and_is_told(home, 77, "535 5.7.8 wrong")
+    assert sum(command.startswith("AUTH") for command in server.commands) == 2
+    server.replies = {}
+    assert flush_when_due(home).code == 0
+    assert len(server.arrivals) == 1
