@@ -1,0 +1,151 @@
+"""`smtpsetup outbox schedule`: what cron and systemd are told, and that nothing else of theirs is touched."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.outbox import Outbox
+from tests.recording import RecordingServer, new_mail, plain_account
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+CRONTAB = """#!/bin/sh
+if [ "$1" = -l ]; then
+    if [ -e "$HOME/broken" ]; then echo "crontab: cannot read the spool" >&2; exit 1; fi
+    if [ ! -e "$HOME/tab" ]; then echo "no crontab for you" >&2; exit 1; fi
+    exec cat "$HOME/tab"
+fi
+[ "$1" = - ] && exec cat > "$HOME/tab"
+exit 2
+"""
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> "$HOME/systemctl-calls"
+"""
+
+
+@pytest.fixture
+def tools(home: Home) -> str:
+    """A PATH with a crontab and a systemctl that touch only this home."""
+    home.file("tools/crontab", CRONTAB, 0o755)
+    home.file("tools/systemctl", SYSTEMCTL, 0o755)
+    return f"{home.path}/tools:{home.env['PATH']}"
+
+
+def schedule(home: Home, path: str, *arguments: str, **env: str) -> str:
+    done = home.run("outbox", "schedule", *arguments, PATH=path, **env)
+    assert done.code == 0, done.err
+    return done.out
+
+
+def run_as_cron(home: Home, line: str) -> None:
+    """What cron does with a line of a crontab: five fields, then a command for sh in the home, with hardly an environment."""
+    command = line.split(None, 5)[5].replace("\\%", "%")
+    subprocess.run(["/bin/sh", "-c", command], env={"HOME": str(home.path), "PATH": "/usr/bin:/bin"}, cwd=home.path, check=True, timeout=60)
+
+
+def test_nothing_is_set_up_where_that_was_not_asked_for(home: Home, tools: str) -> None:
+    assert schedule(home, tools, "--with", "cron").startswith("* * * * * ")
+    schedule(home, tools, "--with", "systemd")
+    assert not (home.path / "tab").exists()
+    assert not (home.path / "systemctl-calls").exists()
+
+
+@pytest.mark.parametrize("names", [("config 100%.toml", "my state"), ("it's.toml", "$HOME `x`")])
+def test_the_line_for_cron_flushes_this_very_outbox(home: Home, tools: str, names: tuple[str, str]) -> None:
+    config, state = names
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        home.config.rename(home.path / config)
+        with Outbox(str(home.path / state)) as box:
+            box.add(new_mail(1))
+        env = {"SMTPSETUP_CONFIG": str(home.path / config), "SMTPSETUP_STATE_DIR": str(home.path / state)}
+        run_as_cron(home, schedule(home, tools, "--with", "cron", **env))
+    assert server.message_ids == ["<1@test.example>"]
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_files_that_were_named_from_here_are_found_from_anywhere(home: Home, tools: str, how: str) -> None:
+    here = home.path / "here"
+    here.mkdir()
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        home.config.rename(here / "own.toml")
+        with Outbox(str(here / "state")) as box:
+            box.add(new_mail(1))
+        named = ["--config", "own.toml"] if how == "option" else []
+        env = {"SMTPSETUP_STATE_DIR": "state", **({} if named else {"SMTPSETUP_CONFIG": "own.toml"})}
+        done = subprocess.run(
+            [sys.executable, "-m", "smtpsetup", *named, "outbox", "schedule", "--with", "cron"],
+            env={**home.env, "PATH": tools, **env},
+            cwd=here,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        run_as_cron(home, done.stdout)
+    assert server.message_ids == ["<1@test.example>"]
+
+
+def test_installing_in_the_crontab_keeps_every_other_line_and_adds_one_however_often(home: Home, tools: str) -> None:
+    before = "# mine\nMAILTO=me\n0 4 * * * backup --all # nightly\n"
+    home.file("tab", before)
+    for _time in range(2):
+        schedule(home, tools, "--with", "cron", "--install")
+    after = (home.path / "tab").read_text()
+    assert after.startswith(before)
+    assert after.removeprefix(before).count("\n") == 1
+    assert "outbox flush" in after
+
+
+def test_installing_where_there_is_no_crontab_makes_one(home: Home, tools: str) -> None:
+    schedule(home, tools, "--with", "cron", "--install")
+    assert (home.path / "tab").read_text().count("\n") == 1
+
+
+def test_a_crontab_that_cannot_be_read_is_not_overwritten(home: Home, tools: str) -> None:
+    before = "0 4 * * * backup\n"
+    home.file("tab", before)
+    home.file("broken", "")
+    done = home.run("outbox", "schedule", "--with", "cron", "--install", PATH=tools)
+    assert (home.path / "tab").read_text() == before
+    assert done.code == 69
+    assert "cannot read the spool" in done.err
+
+
+def test_the_units_for_systemd_are_the_ones_that_are_installed(home: Home, tools: str) -> None:
+    printed = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools).json["result"]
+    assert (printed["scheduler"], printed["installed"], printed["crontab"]) == ("systemd", False, None)
+    assert {Path(path).name for path in printed["files"]} == {"smtpsetup-outbox.service", "smtpsetup-outbox.timer"}
+    schedule(home, tools, "--with", "systemd", "--install")
+    for path, content in printed["files"].items():
+        assert Path(path).is_relative_to(home.path)
+        assert Path(path).read_text() == content
+    calls = (home.path / "systemctl-calls").read_text().splitlines()
+    assert "--user daemon-reload" in calls
+    assert "--user enable --now smtpsetup-outbox.timer" in calls
+
+
+@pytest.mark.parametrize("name", ["50% state", 'a "quoted" state'])
+def test_odd_names_stand_in_a_unit_as_systemd_reads_them(home: Home, tools: str, name: str) -> None:
+    state = str(home.path / name)
+    files = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools, SMTPSETUP_STATE_DIR=state).json["result"]["files"]
+    service = next(content for path, content in files.items() if path.endswith(".service"))
+    line = next(line for line in service.splitlines() if "SMTPSETUP_STATE_DIR" in line)
+    (assignment,) = shlex.split(line.removeprefix("Environment="))  # systemd.syntax(7): quotes and backslashes as in C
+    assert assignment.replace("%%", "%") == f"SMTPSETUP_STATE_DIR={state}"
+
+
+def test_without_a_scheduler_the_person_is_told_what_to_run(home: Home) -> None:
+    home.file("tools/nothing", "")
+    done = home.run("outbox", "schedule", PATH=str(home.path / "tools"))
+    assert done.code == 69
+    assert "outbox flush" in done.err
