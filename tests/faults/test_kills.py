@@ -18,7 +18,6 @@ from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Home
@@ -32,41 +31,54 @@ LINES = 100
 CHUNKS = range(4)  # each is run on its own, so that two processors share them
 
 
-def run_or_kill(home: Home, seconds: float | None, *arguments: str, **env: str) -> int | None:
-    """The exit code, or None where it took longer than that and was killed."""
-    # a process that is killed while it writes its coverage leaves a file that nothing can read
-    measured_not = {name: value for name, value in home.env.items() if not name.startswith("COV")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "smtpsetup", *arguments],
-        env={**measured_not, **env},
-        cwd=home.path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        _out, err = process.communicate(timeout=seconds if seconds is not None else 60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    assert b"internal.bug" not in err, err.decode()
-    assert b"locked" not in err, err.decode()
-    return process.returncode
+class Killer:
+    """Runs commands and kills them at random moments, as often as it may.
 
+    The moments are the same every time, as far as the machine's speed lets them.
+    """
 
-def duration_of(home: Home, *arguments: str, **env: str) -> float:
-    """How long a run takes that nobody kills."""
-    started = time.monotonic()
-    assert run_or_kill(home, None, *arguments, **env) == 0
-    return time.monotonic() - started
+    def __init__(self, home: Home, kills: int, seed: object) -> None:
+        self.kills = 0
+        self._home = home
+        self._may = kills
+        self._source = random.Random(f"{SEED} {seed}")
+        self._longest = 0.0
 
+    @property
+    def is_done(self) -> bool:
+        return self.kills == self._may
 
-def moments(chunk: int, longest: float) -> Iterator[float]:
-    """Random moments to kill at; the same ones every time, as far as the machine's speed lets them be."""
-    source = random.Random(f"{SEED} {chunk}")
-    while True:
-        yield source.uniform(SOONEST, longest)
+    def run(self, *arguments: str, **env: str) -> int | None:
+        """The exit code, or None where it was killed. The first run is not, so that it is known how long one takes."""
+        # a process that is killed while it writes its coverage leaves a file that nothing can read
+        measured_not = {name: value for name, value in self._home.env.items() if not name.startswith("COV")}
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smtpsetup", *arguments],
+            env={**measured_not, **env},
+            cwd=self._home.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            moment = self._source.uniform(SOONEST, self._longest) if self._longest and not self.is_done else 60
+            _out, err = process.communicate(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            self.kills += 1
+            return None
+        self._longest = time.monotonic() - started
+        assert b"internal.bug" not in err, err.decode()
+        assert b"locked" not in err, err.decode()
+        return process.returncode
+
+    def run_until_done(self, *arguments: str) -> None:
+        """Run a command again and again until it was not killed."""
+        while (code := self.run(*arguments)) is None:
+            pass
+        assert code == 0, SEED
 
 
 def by_subject(server: RecordingServer) -> dict[str, list[Arrival]]:
@@ -87,31 +99,25 @@ def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
         assert len({arrival.message_id for arrival in arrivals}) == 1, (SEED, subject)
 
 
-def flush_all(home: Home, **env: str) -> None:
-    """Send everything that waits, due or not."""
-    for arguments in (("retry", "--all"), ("flush",)):
-        assert run_or_kill(home, None, "outbox", *arguments, **env) == 0
-
-
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
     accepted: set[str] = set()
-    kills = count = 0
+    count = 0
+    killer = Killer(home, 13, (chunk, how))
     with closed_port() as nobody, RecordingServer() as server:
         plain_account(home, nobody)
-        send = ("send", "kund@example.com", "--body", "hej", "--queue", how)
-        seconds = moments(chunk, duration_of(home, *send, "-s", "first", SMTPSETUP_STATE_DIR="first"))
-        while kills < 26:
+        while not killer.is_done:
             subject, directory = str(count), str(count // 10)  # some kills hit a process that makes the outbox
-            code = run_or_kill(home, next(seconds), *send, "-s", subject, SMTPSETUP_STATE_DIR=directory)
+            send = ("send", "kund@example.com", "--body", "hej", "--queue", how, "-s", subject)
+            code = killer.run(*send, SMTPSETUP_STATE_DIR=directory)
             assert code in (None, 0), (SEED, subject)
-            kills += code is None
             accepted |= set() if code is None else {subject}
             count += 1
         plain_account(home, server.port)
         for number in range((count + 9) // 10):
-            flush_all(home, SMTPSETUP_STATE_DIR=str(number))
+            for command in (("retry", "--all"), ("flush",)):
+                assert killer.run("outbox", *command, SMTPSETUP_STATE_DIR=str(number)) == 0
     found = by_subject(server)
     assert accepted <= set(found), (SEED, accepted - set(found))
     assert all(len(arrivals) == 1 for arrivals in found.values()), SEED
@@ -119,22 +125,19 @@ def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_kille
 
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int) -> None:
-    kills = count = 0
+    count = 0
+    killer = Killer(home, 26, chunk)
     with RecordingServer(pause=PAUSE) as server:
         plain_account(home, server.port)
-        fill(home, count)
-        seconds = moments(chunk, duration_of(home, "outbox", "flush"))
-        while kills < 26:
-            count += MAILS
+        while not killer.is_done:
             fill(home, count)
-            while (code := run_or_kill(home, next(seconds) if kills < 26 else None, "outbox", "flush")) is None:
-                kills += 1
-            assert code == 0, SEED
+            count += MAILS
+            killer.run_until_done("outbox", "flush")
     with Outbox(state_dir(home)) as box:
         left = box.mails()
     assert all((mail.state, mail.next_attempt, mail.unknowns) == (State.UNKNOWN, None, 2) for mail in left), SEED
     found = by_subject(server)
-    assert {str(number) for number in range(count + MAILS)} == {*found, *(mail.subject for mail in left)}, SEED
+    assert {str(number) for number in range(count)} == {*found, *(mail.subject for mail in left)}, SEED
     assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
     assert_only_what_was_in_flight_came_twice(server)
 
@@ -149,18 +152,16 @@ def fill(home: Home, first: int) -> None:
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int, connections: str) -> None:
-    kills, batches = 0, [batch_file(home, 0)]
+    count = 0
+    killer = Killer(home, 13, (chunk, connections))
     with RecordingServer(pause=PAUSE) as server:
         plain_account(home, server.port)
-        seconds = moments(chunk, duration_of(home, *batch(batches[0], connections)))
-        while kills < 26:
-            batches.append(batch_file(home, len(batches)))
-            while (code := run_or_kill(home, next(seconds) if kills < 26 else None, *batch(batches[-1], connections))) is None:
-                kills += 1
-            assert code == 0, SEED
+        while not killer.is_done:
+            killer.run_until_done(*batch(batch_file(home, count), connections))
+            count += 1
     found = by_subject(server)
-    assert set(found) == {f"{number}-{line}" for number in range(len(batches)) for line in range(LINES)}, SEED
-    assert len(server.arrivals) - len(found) <= kills * int(connections), SEED
+    assert set(found) == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
+    assert len(server.arrivals) - len(found) <= killer.kills * int(connections), SEED
     assert_only_what_was_in_flight_came_twice(server)
 
 
@@ -190,7 +191,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
             while sender.poll() is None and any(directory.iterdir()):
                 pass
             sender.kill()
-        assert run_or_kill(home, None, *command) == 0
+        assert home.run(*command).code == 0
     assert len(server.arrivals) == LINES
 
 
