@@ -165,6 +165,19 @@ def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_wha
     assert_only_what_was_in_flight_came_twice(server)
 
 
+def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_there_once(home: Home) -> None:
+    plain_account(home, 1)
+    killer = Killer(home, 25, "queue")
+    count = 0
+    while not killer.is_done:
+        killer.run_until_done(*batch(batch_file(home, count), "1"), "--queue", "always")
+        count += 1
+    with Outbox(state_dir(home)) as box:
+        queued = box.mails()
+    assert {mail.subject for mail in queued} == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
+    assert len({mail.message_id for mail in queued}) == len(queued), SEED
+
+
 def batch_file(home: Home, number: int) -> Path:
     """A batch whose mails can be told from those of every other."""
     rows = ({"to": "kund@example.com", "subject": f"{number}-{line}", "body": "hej"} for line in range(LINES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 MAILS = 30
+PAGE = 4096
 KILLED_BEFORE_STATEMENT = """
 import os, signal, sqlite3, sys
 from smtpsetup import outbox
@@ -63,6 +65,39 @@ def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -
     left = home.run("outbox", "list", "--json")
     assert left.code == 0, left.err
     assert len(left.json["result"]) >= MAILS - 10
+
+
+ADDED_DURING_REPAIR = """
+import os, sys
+from smtpsetup.outbox import Outbox
+from tests.recording import new_mail
+with Outbox(sys.argv[1]) as box:
+    print("open", flush=True)
+    sys.stdin.readline()
+    box.add(new_mail(1000))
+"""
+
+
+def test_a_mail_that_is_queued_while_the_outbox_is_repaired_is_refused_or_kept(home: Home) -> None:
+    plain_account(home, 1)
+    directory = state_dir(home)
+    with Outbox(directory) as box:
+        for number in range(10 * MAILS):
+            box.add(new_mail(number))
+    with Path(directory, "outbox.db").open("r+b") as file:
+        file.seek(os.path.getsize(file.name) // 2 // PAGE * PAGE)
+        file.write(b"\0" * PAGE)  # in the middle: who only adds does not meet it
+    adder = [sys.executable, "-c", ADDED_DURING_REPAIR, directory]
+    with subprocess.Popen(adder, env=home.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"open\n"
+        with subprocess.Popen([sys.executable, "-m", "smtpsetup", "outbox", "repair"], env=home.env, stdout=subprocess.DEVNULL) as repair:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it may wait for whoever has the outbox open
+                repair.wait(3)
+            process.communicate(b"\n", timeout=60)
+            repair.wait(60)
+    listed = {mail["subject"] for mail in home.run("outbox", "list", "--json").json["result"]}
+    assert process.returncode != 0 or "1000" in listed
 
 
 def test_two_repairs_in_the_same_second_keep_both_damaged_files(home: Home) -> None:
