@@ -129,7 +129,7 @@ def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(home: 
 
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("page", range(1, 10))
-def test_a_page_that_is_gone_costs_only_what_was_in_it(home: Home, at_rest: Path, page: int, filling: bytes) -> None:
+def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(home: Home, at_rest: Path, page: int, filling: bytes) -> None:
     damaged(home, at_rest, lambda path: overwrite(path, page * PAGE, filling * PAGE))
     assert_repairable(home)
 
