@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.message import from_bytes
 from smtpsetup.model import Secret, Security
 from smtpsetup.transport.masks import Masks
+from smtpsetup.transport.submit import Delivery, Envelope
 from smtpsetup.workflows.check import check
+from smtpsetup.workflows.send import send
 from tests.conftest import PASSWORD, account_at
 from tests.faults.test_servers import EHLO, READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, checked
 from tests.servers import ScriptedServer, wait_for
@@ -106,16 +109,10 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None
 
 
 def test_recipients_refused_before_the_message_was_are_told() -> None:
-    from smtpsetup.message import Envelope, from_bytes
-    from smtpsetup.transport.submit import Delivery
-    from smtpsetup.workflows.send import send
-    from tests.conftest import account_at
-
     script = (*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"250 ok\r\n", None, b"451 later\r\n", None, b"221 bye\r\n")
     with ScriptedServer(script) as server:
-        envelope = Envelope("i@x.se", ("a@x.se", "b@x.se"))
-        account = account_at(server.port, Security.NONE)
-        result = send(account, Secret("x"), Delivery(envelope, from_bytes(b"A: b\r\n\r\n")), find_provider=lambda: None)
+        delivery = Delivery(Envelope("i@x.se", ("a@x.se", "b@x.se")), from_bytes(b"A: b\r\n\r\n"), "<1@x>")
+        result = send(account_at(server.port, Security.NONE), Secret("x"), delivery, find_provider=lambda: None)
     assert result.error
     assert result.error.exit_code == 75
     assert [entry.address for entry in result.refused] == ["a@x.se"]

@@ -1,0 +1,158 @@
+"""A message arrives as it was or not at all, whatever its content, its pieces, and the files behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smtpsetup.attachments import from_file
+from smtpsetup.compose import Draft, Mailbox, parse_mailboxes
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.message import Message
+from smtpsetup.model import Security, Server
+from smtpsetup.transport import tls
+from smtpsetup.transport.dial import Deadline
+from smtpsetup.transport.session import Session
+from smtpsetup.transport.submit import Envelope
+from smtpsetup.workflows.drafts import delivery_of
+from tests.mail_server import MailServer
+from tests.servers import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HEADER = b"Subject: x\r\n\r\n"
+ENVELOPE = Envelope("info@example.com", ("a@example.com",))
+LARGE = 400_000  # bytes: several pieces
+
+
+@contextlib.contextmanager
+def opened(server: MailServer) -> Iterator[Session]:
+    place = Server("127.0.0.1", server.port, Security.NONE)
+    with Session(place, ehlo_name="example.com", deadline=Deadline(60), policy=tls.policy()) as session:
+        session.open()
+        yield session
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[tuple[MailServer, Session]]:
+    """One connection for many messages."""
+    with MailServer() as server, opened(server) as session:
+        yield server, session
+
+
+def arrived(line: tuple[MailServer, Session], chunks: list[bytes]) -> bytes:
+    server, session = line
+    session.send(ENVELOPE, Message(HEADER, lambda: iter(chunks), sum(map(len, chunks))))
+    return server.mails[-1].content.removeprefix(HEADER)
+
+
+LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b"-.", b". ", b"QUIT", b"\xc3\xa5."]), max_size=8)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=LINES, cuts=st.lists(st.integers(0, 30), max_size=8))
+def test_any_text_in_any_pieces_arrives_as_it_was(line: tuple[MailServer, Session], lines: list[bytes], cuts: list[int]) -> None:
+    body = b"".join(one + b"\r\n" for one in lines)
+    ends = [0, *sorted(cuts), len(body)]
+    chunks = [body[start:end] for start, end in itertools.pairwise(ends)]
+    assert arrived(line, chunks) == body
+
+
+@pytest.mark.parametrize("filler", [70, 65_400, 65_500, 65_536, 131_072])
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 5])
+def test_a_piece_that_ends_at_a_dot_or_inside_a_line_break_arrives_as_it_was(line: tuple[MailServer, Session], filler: int, cut: int) -> None:
+    ending = b"\r\n.\r\n..\r\n"
+    first = (b"y" * 70 + b"\r\n") * (filler // 72) + b"y" * (filler % 72)
+    assert arrived(line, [first + ending[:cut], ending[cut:]]) == first + ending
+
+
+def test_an_empty_piece_at_the_end_adds_no_line(line: tuple[MailServer, Session]) -> None:
+    large = (b"y" * 70 + b"\r\n") * 2000
+    assert arrived(line, [large, b""]) == large
+
+
+def test_a_text_without_a_last_line_break_gets_one(line: tuple[MailServer, Session]) -> None:
+    assert arrived(line, [b"x\r\n.y"]) == b"x\r\n.y\r\n"
+    assert arrived(line, [b"x\r\n."]) == b"x\r\n.\r\n"
+
+
+def test_bytes_of_any_kind_survive(line: tuple[MailServer, Session]) -> None:
+    content = os.urandom(100_000).replace(b"\r", b"").replace(b"\n", b"") + b"\r\n"
+    assert arrived(line, [content]) == content
+
+
+# files that do not stay as they were
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, LARGE // 2)
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _one_byte_less(path: Path) -> None:
+    os.truncate(path, LARGE - 1)
+
+
+def _grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
+def _vanish(path: Path) -> None:
+    path.unlink()
+
+
+def _hide(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES = (_cut, _empty, _one_byte_less, _grow, _vanish, _hide)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "bilaga.bin"
+    path.write_bytes(os.urandom(LARGE))
+    sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
+    delivery = delivery_of(Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),)))
+    change(path)
+    with MailServer(offers=("SIZE 10000000",)) as server:
+        with pytest.raises(SmtpsetupError) as caught, opened(server) as session:
+            session.send(delivery.envelope, delivery.message)
+        wait_for(lambda: server.torn)
+    assert caught.value.exit_code in (66, 74)
+    assert "bilaga.bin" in caught.value.message
+    assert server.mails == []
+
+
+def test_a_file_that_shrinks_while_it_is_on_the_wire_is_not_sent_torn(tmp_path: Path) -> None:
+    path = tmp_path / "stor.bin"
+    path.write_bytes(os.urandom(LARGE * 10))
+    sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
+    composed = delivery_of(Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),)))
+
+    def body() -> Iterator[bytes]:
+        for number, chunk in enumerate(composed.message.body()):
+            if number == 5:
+                _cut(path)
+            yield chunk
+
+    message = Message(composed.message.header, body, composed.message.body_size)
+    with MailServer(offers=("PIPELINING",)) as server:
+        with pytest.raises(SmtpsetupError), opened(server) as session:
+            session.send(composed.envelope, message)
+        wait_for(lambda: server.torn)
+    assert server.mails == []
+    assert server.torn[0].startswith(b"From:")

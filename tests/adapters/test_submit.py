@@ -1,0 +1,429 @@
+"""Messages over one connection: one round trip each, every one of them whole, and an answer for each whatever the server does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.errors import InterruptedAfterTheDotError
+from smtpsetup.failure import Kind, TransportError
+from smtpsetup.message import Message, from_bytes
+from smtpsetup.model import Security, Server, Stage
+from smtpsetup.transport import tls
+from smtpsetup.transport.dial import Deadline
+from smtpsetup.transport.session import Session
+from smtpsetup.transport.submit import AFTER_THE_DOT, Delivery, Envelope, Outcome, submit
+from tests.mail_server import PIPELINING, MailServer, Turn, reset
+from tests.servers import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+READY = b"220 mail.example.com ESMTP\r\n"
+EHLO = b"250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
+AGREED = b"250 sender\r\n250 recipient\r\n354 go\r\n"
+OFFERS = pytest.mark.parametrize("offers", [PIPELINING, PIPELINING[1:]], ids=["pipelined", "one by one"])
+
+
+def mail(subject: str, *recipients: str, body: bytes = b"hej\r\n") -> Delivery:
+    envelope = Envelope("info@example.com", recipients or (f"{subject}@example.com",))
+    return Delivery(envelope, from_bytes(f"Subject: {subject}\r\n\r\n".encode() + body), f"<{subject}@example.com>", subject)
+
+
+@dataclass
+class Sent:
+    """What became of messages: those that the server answered, and what ended the connection before the others."""
+
+    outcomes: list[Outcome | TransportError] = field(default_factory=list)
+    lost: TransportError | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """The kind of each outcome in short."""
+        return ["ok" if isinstance(one, Outcome) else str(one.failure.reply.code if one.failure.reply else one.failure.kind) for one in self.outcomes]
+
+
+@contextlib.contextmanager
+def opened(port: int, trace: Callable[[str], None] | None = None) -> Iterator[Session]:
+    server = Server("127.0.0.1", port, Security.NONE)
+    with Session(server, ehlo_name="example.com", deadline=Deadline(30), policy=tls.policy(), trace=trace) as session:
+        session.open()
+        yield session
+
+
+def send(port: int, *deliveries: Delivery, lockstep: bool = False, trace: Callable[[str], None] | None = None) -> Sent:
+    sent = Sent()
+    try:
+        with opened(port, trace) as session:
+            for outcome in session.send_all(iter(deliveries), lockstep=lockstep):
+                sent.outcomes.append(outcome)
+    except TransportError as error:
+        sent.lost = error
+    return sent
+
+
+def second(verb: str, reply: bytes) -> Callable[[Turn], bytes | None]:
+    """An answer to a command of the second message of a connection, until that one is through."""
+    return lambda turn: reply if turn.verb == verb and turn.accepted == 1 else None
+
+
+def nth(verb: str, *replies: bytes | None) -> Callable[[Turn], bytes | None]:
+    """Answers to a command, one after the other; None for the usual."""
+    left = iter(replies)
+    return lambda turn: next(left, None) if turn.verb == verb else None
+
+
+# round trips
+
+
+def test_a_message_costs_one_round_trip_where_the_server_pipelines() -> None:
+    """The server says nothing about a message before the whole envelope of the next one is there."""
+    envelope = (None, None, None)
+    first = (READY, None, EHLO, *envelope, AGREED, "message")
+    script = (
+        *first,
+        *envelope,
+        b"250 one\r\n" + AGREED,
+        "message",
+        *envelope,
+        b"250 two\r\n" + AGREED,
+        "message",
+        b"250 three\r\n",
+        None,
+        b"221 bye\r\n",
+    )
+    with ScriptedServer(script) as server:
+        sent = send(server.port, mail("a"), mail("b"), mail("c"))
+    assert [str(outcome.reply) for outcome in sent.outcomes if isinstance(outcome, Outcome)] == ["250 one", "250 two", "250 three"]
+    assert sent.lost is None
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_without_pipelining_every_command_waits_for_its_reply(lockstep: bool) -> None:  # noqa: FBT001  a parameter
+    with MailServer(offers=PIPELINING if lockstep else (), latency=0.005) as server:
+        assert send(server.port, mail("a", "a@x.se", "b@x.se"), mail("b"), lockstep=lockstep).told == ["ok", "ok"]
+    assert all(len(group) == 1 for group in server.groups[0])
+
+
+@OFFERS
+def test_an_empty_run_says_nothing(offers: tuple[str, ...]) -> None:
+    with MailServer(offers=offers) as server:
+        assert send(server.port) == Sent()
+    assert [line.split()[0] for line in server.lines] == ["EHLO", "QUIT"]
+
+
+@pytest.mark.parametrize("first", [1, 120])
+def test_many_recipients_go_out_in_windows_so_that_no_buffer_fills_up(first: int) -> None:
+    names = tuple(f"{number}@example.com" for number in range(120))
+    with MailServer() as server:
+        sent = send(server.port, mail("a", *names[:first]), mail("b", *names), mail("c"))
+    assert sent.told == ["ok", "ok", "ok"]
+    assert server.mails[1].recipients == names
+    assert max(len(group) for group in server.groups[0]) <= 51  # the dot of the message before among them
+
+
+@OFFERS
+def test_in_lockstep_the_next_message_is_not_asked_for_before_its_time(offers: tuple[str, ...]) -> None:
+    events: list[str] = []
+
+    def deliveries() -> Iterator[Delivery]:
+        for name in ("a", "b"):
+            events.append(f"take {name}")
+            yield mail(name)
+
+    with MailServer(offers=offers) as server, opened(server.port) as session:
+        events.extend("outcome" for _outcome in session.send_all(deliveries(), lockstep=True))
+    assert events == ["take a", "outcome", "take b", "outcome"]
+
+
+# refusals
+
+
+@OFFERS
+@pytest.mark.parametrize("code", ["550", "450"])
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_a_refused_sender_concerns_one_message(offers: tuple[str, ...], code: str, lockstep: bool) -> None:  # noqa: FBT001  a parameter
+    with MailServer(nth("MAIL", None, f"{code} 5.7.1 not you\r\n".encode()), offers=offers) as server:
+        assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).told == ["ok", code, "ok"]
+    assert server.subjects == ["a", "c"]
+    assert server.lines.count("RSET") <= 1
+
+
+@OFFERS
+def test_some_recipients_refused_the_others_get_it(offers: tuple[str, ...]) -> None:
+    answers = {"RCPT TO:<bad@x.se>": b"550 5.1.1 unknown\r\n", "RCPT TO:<full@x.se>": b"452 4.2.2 full\r\n"}
+    with MailServer(lambda turn: answers.get(turn.line), offers=offers) as server:
+        sent = send(server.port, mail("a", "bad@x.se", "a@x.se", "full@x.se", "b@x.se"), mail("b"))
+    outcome = sent.outcomes[0]
+    assert isinstance(outcome, Outcome)
+    assert outcome.accepted == ("a@x.se", "b@x.se")
+    assert [(entry.address, entry.failure.reply and entry.failure.reply.code) for entry in outcome.refused] == [("bad@x.se", 550), ("full@x.se", 452)]
+    assert server.mails[0].recipients == ("a@x.se", "b@x.se")
+    assert "RSET" not in server.lines
+
+
+@OFFERS
+@pytest.mark.parametrize(("codes", "told"), [(("550", "550"), 550), (("450", "450"), 450), (("550", "450"), 450), (("450", "550"), 450)], ids=str)
+@pytest.mark.parametrize("data", [None, b"354 go on\r\n", b"451 later\r\n"], ids=["503", "354", "451"])
+def test_all_recipients_refused_concerns_one_message(offers: tuple[str, ...], codes: tuple[str, str], told: int, data: bytes | None) -> None:
+    """Mixed, the one that may pass is told: then trying again is right. A server that wants the content all the same gets none."""
+
+    replies = {f"RCPT TO:<bad{number}@x.se>": f"{code} 5.1.1 no\r\n".encode() for number, code in enumerate(codes)}
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "DATA":
+            return data if server.lines[-2] in replies else None
+        return replies.get(turn.line)
+
+    with MailServer(answer, offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b", "bad0@x.se", "bad1@x.se"), mail("c"))
+    assert sent.told == ["ok", str(told), "ok"]
+    error = sent.outcomes[1]
+    assert isinstance(error, TransportError)
+    assert error.failure.stage is Stage.RCPT
+    assert [entry.address for entry in error.refused] == ["bad0@x.se", "bad1@x.se"]
+    assert server.subjects == ["a", "c"]
+    assert server.torn == []
+
+
+@OFFERS
+@pytest.mark.parametrize("code", ["554", "451"])
+def test_a_refused_data_command_concerns_one_message(offers: tuple[str, ...], code: str) -> None:
+    with MailServer(nth("DATA", None, f"{code} 5.7.1 no\r\n".encode()), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b"), mail("c"))
+    assert sent.told == ["ok", code, "ok"]
+    assert server.subjects == ["a", "c"]
+    assert server.lines.count("RSET") == 1
+
+
+@OFFERS
+def test_a_refused_content_concerns_one_message(offers: tuple[str, ...]) -> None:
+    with MailServer(nth(".", None, b"554 5.7.1 spam\r\n"), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b"), mail("c"))
+    assert (sent.told, server.subjects) == (["ok", "554", "ok"], ["a", "c"])
+    assert "RSET" not in server.lines
+
+
+@OFFERS
+def test_what_the_server_cannot_take_is_not_offered_to_it(offers: tuple[str, ...]) -> None:
+    large = mail("large", body=b"x\r\n" * 400_000)
+    local = mail("local", "åsa@example.com")
+    long = Delivery(Envelope("info@example.com", ("l@example.com",)), from_bytes(b"Subject: long\r\nX: " + b"x" * 1000 + b"\r\n\r\n"))
+    with MailServer(offers=offers) as server:
+        sent = send(server.port, large, mail("a"), local, mail("b"), long, large, mail("c"), local)
+    kinds = [str(kind) for kind in (Kind.TOO_LARGE, Kind.SMTPUTF8_NOT_OFFERED, Kind.LINE_TOO_LONG)]
+    assert sent.told == [kinds[0], "ok", kinds[1], "ok", kinds[2], kinds[0], "ok", kinds[1]]
+    assert server.subjects == ["a", "b", "c"]
+    assert not any(name in line for line in server.lines for name in ("large@", "sa@", "l@"))
+
+
+def test_parameters_stand_only_where_they_are_needed_and_offered() -> None:
+    with MailServer(offers=("PIPELINING", "SMTPUTF8", "8BITMIME", "SIZE")) as server:
+        sent = send(
+            server.port, mail("a"), mail("b", "åsa@example.com"), Delivery(Envelope("i@x.se", ("c@x.se",)), from_bytes("A: b\r\n\r\nå\r\n".encode()))
+        )
+    assert sent.told == ["ok"] * 3
+    parameters = [line.partition("> ")[2].split() for line in server.lines if line.startswith("MAIL")]
+    assert [[word for word in words if not word.startswith("SIZE=")] for words in parameters] == [[], ["SMTPUTF8"], ["BODY=8BITMIME"]]
+
+
+# the connection's end
+
+
+PLACES = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT, "DATA": Stage.DATA, ".": Stage.DATA}
+
+
+@OFFERS
+@pytest.mark.parametrize("verb", PLACES)
+def test_a_server_that_closes_says_why_and_which_message_it_was(offers: tuple[str, ...], verb: str) -> None:
+    with MailServer(second(verb, b"421 4.7.0 Too many messages, slow down\r\n"), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert sent.lost.failure.stage is PLACES[verb]
+    assert str(sent.lost.failure.reply) == "421 4.7.0 Too many messages, slow down"
+    assert server.subjects == ["a"]
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.2])
+def test_a_421_between_two_messages_is_heard(wait: float) -> None:
+    """It stands in the place of the reply to MAIL."""
+    script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 one\r\n", wait, b"421 4.3.2 Going down\r\n", 0.2, "drop")
+    with ScriptedServer(script) as server:
+        sent = send(server.port, mail("a"), mail("b"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert str(sent.lost.failure.reply) == "421 4.3.2 Going down"
+
+
+@OFFERS
+@pytest.mark.parametrize("verb", PLACES)
+def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, ...], verb: str) -> None:
+    with MailServer(second(verb, b""), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert (sent.lost.failure.stage, sent.lost.failure.kind) == (PLACES[verb], Kind.CLOSED)
+    assert (sent.lost.failure.detail == AFTER_THE_DOT) == (verb == ".")
+    assert server.subjects == ["a"]
+
+
+def test_a_refusal_is_told_although_the_server_hangs_up_behind_it() -> None:
+    """The recipients had their answer: that there is none to DATA any more is no news about them."""
+    with ScriptedServer((READY, None, EHLO, None, None, None, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
+        sent = send(server.port, mail("a"), mail("b"))
+    failure = sent.outcomes[0] if sent.outcomes else sent.lost
+    assert isinstance(failure, TransportError)
+    assert str(failure.failure.reply) == "550 5.1.1 unknown"
+
+
+def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
+    """What came behind it would be taken for the rest of that message."""
+    script = (READY, None, EHLO, None, None, None, AGREED, b"552 5.3.4 too much\r\n", 0.2, "drop")
+    with ScriptedServer(script) as server:
+        sent = send(server.port, Delivery(Envelope("i@x.se", ("a@x.se",)), Message(b"A: b\r\n\r\n", endless, 900_000)), mail("b"))
+    told = [one for one in (*sent.outcomes, sent.lost) if isinstance(one, TransportError)]
+    assert str(told[0].failure.reply) == "552 5.3.4 too much" or told[0].failure.kind is Kind.CLOSED
+    assert not any(line.startswith(b"MAIL") for line in server.received[4:])
+
+
+def endless() -> Iterator[bytes]:
+    """More than any socket's buffers hold."""
+    for _number in range(1000):
+        yield b"x" * 70 + b"\r\n" * 5000
+
+
+def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent() -> None:
+    """A server that hangs up after its last message has answered that one."""
+    gone = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _peer = listener.accept()
+        lines = client.makefile("rb")
+        for reply in (READY, EHLO):
+            client.sendall(reply)
+            lines.readline()
+        lines.readline(), lines.readline()
+        client.sendall(AGREED)
+        while lines.readline() not in (b".\r\n", b""):
+            pass
+        client.sendall(b"250 2.0.0 kept\r\n")
+        lines.close()
+        reset(client)
+        gone.set()
+
+    mails: list[str] = []
+
+    def trace(line: str) -> None:
+        mails.extend([line] if line.startswith("> MAIL") else [])
+        if len(mails) == 2:
+            gone.wait(10)
+
+    with listener:
+        threading.Thread(target=serve, daemon=True).start()
+        sent = send(listener.getsockname()[1], mail("a"), mail("b"), trace=trace)
+    assert sent.told == ["ok"]
+
+
+def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -> None:
+    script = (READY, None, EHLO, None, None, None, AGREED, "message")
+    with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
+        list(submit(session.wire, session.server, iter([mail("a"), mail("b")]), lambda *_: None, deadline_for=lambda _message: Deadline(0.3)))
+    assert caught.value.failure.detail == AFTER_THE_DOT
+
+
+# replies that come early, late, or in pieces
+
+
+def test_replies_may_come_all_at_once_or_byte_by_byte() -> None:
+    pieces = [step for byte in AGREED for step in (bytes([byte]), 0.002)]
+    script = (
+        READY,
+        None,
+        EHLO,
+        None,
+        None,
+        None,
+        *pieces,
+        "message",
+        None,
+        None,
+        None,
+        b"250 one\r\n" + AGREED,
+        "message",
+        b"250-two\r\n",
+        b"250 more\r\n",
+        None,
+        b"221 x\r\n",
+    )
+    with ScriptedServer(script) as server:
+        assert send(server.port, mail("a"), mail("b")).told == ["ok", "ok"]
+
+
+def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
+    script = (READY, None, EHLO, None, b"250 s\r\n250 r\r\n354 go\r\n", None, None, "message", b"250 one\r\n", None, b"221 x\r\n")
+    with ScriptedServer(script) as server:
+        assert send(server.port, mail("a")).told == ["ok"]
+
+
+def test_an_early_refusal_of_the_content_is_the_answer_to_it() -> None:
+    script = (
+        READY,
+        None,
+        EHLO,
+        None,
+        None,
+        None,
+        AGREED + b"554 5.7.1 spam already\r\n",
+        "message",
+        None,
+        None,
+        None,
+        AGREED,
+        "message",
+        b"250 ok\r\n",
+    )
+    with ScriptedServer((*script, None, b"221 x\r\n")) as server:
+        assert send(server.port, mail("a"), mail("b")).told == ["554", "ok"]
+
+
+# who stops
+
+
+def test_ctrl_c_while_the_answer_to_the_message_is_awaited_is_told_as_that() -> None:
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb != ".":
+            return None
+        os.kill(os.getpid(), signal.SIGINT)
+        return b""
+
+    with MailServer(answer) as server, pytest.raises(InterruptedAfterTheDotError):
+        send(server.port, mail("a"), mail("b"))
+
+
+def test_what_is_noted_before_the_dot_is_noted_before_the_server_can_accept() -> None:
+    seen: list[int] = []
+    deliveries = [Delivery(one.envelope, one.message, before_dot=lambda: seen.append(len(server.mails))) for one in (mail("a"), mail("b"))]
+    with MailServer() as server:
+        assert send(server.port, *deliveries).told == ["ok", "ok"]
+    assert seen == [0, 1]
+
+
+def test_a_note_that_cannot_be_written_is_no_lost_connection() -> None:
+    """The disk is full: to call that a lost connection would send the mail again and again."""
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", "journal")
+
+    delivery = Delivery(mail("a").envelope, mail("a").message, before_dot=full)
+    with MailServer() as server, pytest.raises(Exception, match="No space left"), opened(server.port) as session:
+        list(session.send_all(iter([delivery, mail("b")]), lockstep=False))
+    assert server.mails == []

@@ -1,0 +1,203 @@
+"""A mail server that minds the state of each connection, counts round trips and misbehaves where a test says so."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PIPELINING = ("PIPELINING", "SIZE 1000000", "8BITMIME")
+OPEN, OK, GO_ON = b"220 mail.example.com ESMTP\r\n", b"250 2.0.0 ok\r\n", b"354 go on\r\n"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What reached the server: `verb` is the command's first word, CONNECT for a new connection, "." for the end of a message."""
+
+    connection: int
+    verb: str
+    line: str
+    accepted: int  # messages on this connection before
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A message that the server accepted."""
+
+    connection: int
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    moment: float
+
+    @property
+    def subject(self) -> str:
+        """What its Subject says."""
+        return self.content.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode()
+
+
+@dataclass
+class _State:
+    number: int
+    sender: str | None = None
+    recipients: list[str] = field(default_factory=list)
+    content: list[bytes] | None = None
+    accepted: int = 0
+
+
+class MailServer:
+    """A server without TLS. `answer` is asked first: bytes are said instead of the usual (a 421 closes), b"" drops the connection, None leaves it be.
+
+    `mails` is what it accepted, `torn` what had no end, `groups` the commands of each connection as they came together, `lines` every command.
+    It takes `at_once` connections at the same time, and hangs up after the `last` message of each.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Turn], bytes | None] = lambda _turn: None,
+        *,
+        offers: tuple[str, ...] = PIPELINING,
+        at_once: int = 100,
+        last: int = 0,
+        latency: float = 0.0,
+    ) -> None:
+        self.mails: list[Caught] = []
+        self.groups: list[list[list[str]]] = []
+        self.lines: list[str] = []
+        self.torn: list[bytes] = []
+        self._answer = answer
+        self._offers = (*offers, "AUTH PLAIN")
+        self._at_once = at_once
+        self._last = last
+        self._latency = latency
+        self._open = 0
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        self.stop()
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self.groups)
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects of the accepted messages."""
+        return [mail.subject for mail in self.mails]
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _peer = self._listener.accept()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.groups.append([])
+                threading.Thread(target=self._talk, args=(client, _State(len(self.groups))), daemon=True).start()
+
+    def _talk(self, client: socket.socket, state: _State) -> None:
+        with self._lock:
+            self._open += 1
+        try:
+            with contextlib.suppress(OSError), client:
+                is_full = self._open > self._at_once
+                greeting = b"421 4.7.0 Too many connections\r\n" if is_full else self._reply(state, "CONNECT", "")
+                client.sendall(greeting)
+                if greeting.startswith(b"220"):
+                    self._listen(client, state)
+        finally:
+            if state.content is not None:
+                self.torn.append(b"".join(state.content))
+            with self._lock:
+                self._open -= 1
+
+    def _listen(self, client: socket.socket, state: _State) -> None:
+        buffer = b""
+        while True:
+            time.sleep(self._latency)  # a network's round trip
+            data = client.recv(1_000_000)
+            if not data:
+                return
+            buffer += data
+            lines = buffer.split(b"\n")
+            buffer = lines.pop()
+            group: list[str] = []
+            for line in lines:
+                if not self._line(client, state, line + b"\n", group):
+                    return
+
+    def _line(self, client: socket.socket, state: _State, line: bytes, group: list[str]) -> bool:
+        """Answer a line; whether the connection goes on."""
+        if state.content is not None and line != b".\r\n":
+            state.content.append(line.removeprefix(b"."))
+            return True
+        text = line.decode().rstrip("\r\n")
+        verb = text.split(" ")[0].upper()
+        if not group:
+            self.groups[state.number - 1].append(group)
+        group.append(verb)
+        self.lines.append(text)
+        reply = self._reply(state, verb, text)
+        client.sendall(reply)
+        if self._last and state.accepted >= self._last and verb == ".":
+            return False
+        return bool(reply) and not reply.startswith((b"421", b"221"))
+
+    def _reply(self, state: _State, verb: str, line: str) -> bytes:
+        told = self._answer(Turn(state.number, verb, line, state.accepted))
+        reply = self._usual(state, verb, line) if told is None else told
+        if verb == "MAIL" and reply.startswith(b"2"):
+            state.sender = line.partition("<")[2].partition(">")[0]
+        elif verb == "RCPT" and reply.startswith(b"2"):
+            state.recipients.append(line.partition("<")[2].partition(">")[0])
+        elif verb == "DATA" and reply.startswith(b"354"):
+            state.content = []
+        elif verb == ".":
+            self._end(state, is_accepted=reply.startswith(b"2"))
+        elif verb in ("EHLO", "RSET"):
+            state.sender, state.recipients = None, []
+        return reply
+
+    def _end(self, state: _State, *, is_accepted: bool) -> None:
+        content = b"".join(state.content or ())
+        if is_accepted and state.recipients:
+            state.accepted += 1
+            self.mails.append(Caught(state.number, state.sender or "", tuple(state.recipients), content, time.monotonic()))
+        state.sender, state.recipients, state.content = None, [], None
+
+    def _usual(self, state: _State, verb: str, line: str) -> bytes:
+        if verb == "MAIL" and state.sender is not None:
+            return b"503 5.5.1 nested MAIL\r\n"
+        if verb == "RCPT" and state.sender is None:
+            return b"503 5.5.1 need MAIL\r\n"
+        if verb == "DATA":
+            return GO_ON if state.recipients else b"554 5.5.1 no valid recipients\r\n"
+        if verb == "EHLO":
+            return "".join(f"250-{line}\r\n" for line in ("mail.example.com", *self._offers)).encode() + b"250 HELP\r\n"
+        usual = {"CONNECT": OPEN, "AUTH": b"235 2.7.0 in\r\n", "QUIT": b"221 2.0.0 bye\r\n"}
+        known = ("MAIL", "RCPT", ".", "RSET", "NOOP")
+        return usual.get(verb, OK if verb in known else b"500 5.5.2 what?\r\n")
+
+
+def reset(client: socket.socket) -> None:
+    """Close a connection with a reset: what the other side sends next fails."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
