@@ -432,6 +432,14 @@ def test_what_was_sent_is_forgotten_after_a_day_and_never_stops_a_mail(tmp_path:
     assert sent.last_day("/dev/null/nowhere", "a") == (0, 0)
 
 
+def test_what_is_queued_always_is_kept_and_not_sent(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    done = home.run("send", "a@example.com", "--body", "x", "--queue", "always", "--json")
+    assert done.code == 0
+    assert done.json["result"]["queued"] is True
+    assert sandbox.mails == []
+
+
 def test_a_server_that_is_down_is_temporary(home: Home, facts: SandboxFacts) -> None:
     from tests.servers import closed_port
 

@@ -1,0 +1,252 @@
+"""A run over many mails can be stopped at any moment and begun again: nothing is lost, and nothing is sent twice that the server accepted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.faults.test_hostile import plain_account
+from tests.mail_server import MailServer, Turn
+from tests.servers import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Home, Run
+
+COUNT = 40
+
+
+def lines(count: int = COUNT, **more: Any) -> str:
+    return "".join(json.dumps({"to": f"m{n:02}@example.com", "subject": f"m{n:02}", "body": "hej", **more}) + "\n" for n in range(count))
+
+
+def slow_to_answer(seconds: float) -> Callable[[Turn], bytes | None]:
+    """A server whose answers to messages take their time, as most do."""
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == ".":
+            time.sleep(seconds)  # that is the slowness
+        return None
+
+    return answer
+
+
+@contextlib.contextmanager
+def running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smtpsetup", "send", "--batch", "mails.jsonl", *arguments],
+        env=home.env,
+        cwd=home.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def again(home: Home, port: int, *arguments: str) -> Run:
+    plain_account(home, port)
+    return home.run("send", "--batch", "mails.jsonl", *arguments)
+
+
+def totals(run: Run) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(run.out.splitlines()[-1])["result"]
+    return result
+
+
+def message_ids(server: MailServer) -> dict[str, bytes]:
+    return {mail.subject: mail.content.partition(b"Message-ID: ")[2].partition(b"\r\n")[0] for mail in server.mails}
+
+
+@pytest.mark.parametrize("connections", ["1", "8"])
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(home: Home, connections: str, policy: str) -> None:
+    home.file("mails.jsonl", lines())
+    options = ("--connections", connections, "--on-unknown", policy)
+    with MailServer(slow_to_answer(0.1)) as server:
+        plain_account(home, server.port)
+        with running(home, *options) as process:
+            wait_for(lambda: len(server.mails) >= 5)
+            time.sleep(0.05)  # the next message is with the server now, and its answer is not
+            process.send_signal(signal.SIGINT)
+            _out, err = process.communicate(timeout=30)
+        time.sleep(0.3)  # what the server has got by now it has accepted by then
+        assert process.returncode == 130
+        assert "Traceback" not in err
+        assert "nothing twice" in err
+        assert 5 <= len(server.mails) < COUNT
+        done = again(home, server.port, *options, "--json")
+    assert done.code == 0
+    assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
+    assert totals(done)["sent"] + totals(done)["sent_before"] == COUNT
+
+
+def test_after_ctrl_c_before_anything_was_sent_everything_is_sent(home: Home) -> None:
+    home.file("mails.jsonl", lines(3))
+    waits = threading.Event()
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "EHLO" and not waits.is_set():
+            waits.set()
+            time.sleep(1)  # somebody presses Ctrl-C meanwhile
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        with running(home) as process:
+            assert waits.wait(20)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        assert (process.returncode, server.mails) == (130, [])
+        assert again(home, server.port).code == 0
+    assert server.subjects == ["m00", "m01", "m02"]
+
+
+@pytest.mark.parametrize("connections", ["1", "8"])
+def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_message_id(home: Home, connections: str) -> None:
+    home.file("mails.jsonl", lines())
+    with MailServer(slow_to_answer(0.02)) as server:
+        plain_account(home, server.port)
+        with running(home, "--connections", connections) as process:
+            wait_for(lambda: len(server.mails) >= 10)
+            process.kill()
+            process.communicate(timeout=20)
+        time.sleep(0.2)  # what the server has got by now it has accepted by then
+        before, ids = len(server.mails), message_ids(server)
+        assert again(home, server.port, "--connections", connections).code == 0
+        counts = Counter(server.subjects)
+    assert set(counts) == {f"m{number:02}" for number in range(COUNT)}
+    twice = [name for name, count in counts.items() if count > 1]
+    assert len(twice) <= int(connections)
+    for mail in server.mails[before:]:
+        if mail.subject in twice:
+            assert ids[mail.subject] in mail.content
+
+
+def test_on_hold_what_may_have_arrived_is_told_and_not_sent_again(home: Home) -> None:
+    home.file("mails.jsonl", lines(4))
+    with MailServer(lambda turn: b"" if turn.verb == "." and turn.accepted == 1 else None) as server:
+        plain_account(home, server.port)
+        first = home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--json")
+        assert first.code == 75
+        assert totals(first)["unknown"] >= 1
+    with MailServer() as other:
+        done = again(home, other.port, "--on-unknown", "hold", "--json")
+        assert done.code == 75
+        assert totals(done)["unknown"] == totals(first)["unknown"]
+        assert other.mails == []
+        assert again(home, other.port, "--on-unknown", "resend").code == 0
+        assert len(other.mails) == totals(first)["unknown"]
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(home: Home, connections: str) -> None:
+    home.file("mails.jsonl", lines())
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "MAIL" and len(server.mails) >= 10:
+            server.stop()
+            return b""
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
+    assert dead.code == 75
+    assert totals(dead)["sent"] == len(server.mails)
+    assert totals(dead)["not_tried"] == COUNT - len(server.mails)
+    assert len(dead.out.splitlines()) == len(server.mails) + 1
+    with MailServer() as other:
+        assert again(home, other.port, "--connections", connections).code == 0
+    assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
+
+
+def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> None:
+    home.file("mails.jsonl", lines(4))
+    reply = {"RCPT TO:<m01@example.com>": b"451 4.3.0 later\r\n"}
+    with MailServer(lambda turn: reply.get(turn.line)) as server:
+        plain_account(home, server.port)
+        done = home.run("send", "--batch", "mails.jsonl", "--json")
+        assert (done.code, totals(done)["sent"], totals(done)["queued"], totals(done)["failed"]) == (0, 3, 1, 0)
+        views = [json.loads(line) for line in done.out.splitlines()]
+        assert [(view["ok"], view["queued"]) for view in views[:-1]] == [(True, False), (True, True), (True, False), (True, False)]
+        assert json.loads(home.run("outbox", "list", "--json").out)["result"][0]["recipients"] == ["m01@example.com"]
+
+
+def test_an_answer_that_is_lost_is_kept_as_unknown_with_its_message_id(home: Home) -> None:
+    home.file("mails.jsonl", lines(3))
+    lost: list[Turn] = []
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "." and turn.accepted == 1 and not lost:
+            lost.append(turn)
+            return b""
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        done = home.run("send", "--batch", "mails.jsonl", "--json")
+    view = json.loads(done.out.splitlines()[1])
+    (kept,) = json.loads(home.run("outbox", "list", "--json").out)["result"]
+    assert server.subjects == ["m00", "m02"]
+    assert (kept["state"], kept["message_id"], kept["outbox_id"]) == ("unknown", view["message_id"], view["outbox_id"])
+
+
+def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
+    home.file("mails.jsonl", lines(3))
+    with MailServer() as server:
+        plain_account(home, server.port)
+        done = home.run("send", "--batch", "mails.jsonl", "--queue", "always", "--json")
+        assert server.connections == 0
+    assert (done.code, totals(done)["queued"]) == (0, 3)
+    assert len(json.loads(home.run("outbox", "list", "--json").out)["result"]) == 3
+
+
+def test_the_same_mails_are_sent_by_one_run_at_a_time(home: Home) -> None:
+    home.file("mails.jsonl", lines())
+    with MailServer(slow_to_answer(0.05)) as server:
+        plain_account(home, server.port)
+        with running(home) as process:
+            wait_for(lambda: server.mails)
+            other = home.run("send", "--batch", str(home.path / "mails.jsonl"), "--json")
+            assert (other.code, other.json["error"]["code"]) == (75, "config.invalid")
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+    assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_a_file_that_vanishes_meanwhile_concerns_its_own_mail(home: Home, connections: str) -> None:
+    home.file("bilaga.bin", bytes(1000))
+    rows = [json.loads(line) for line in lines(20).splitlines()]
+    rows[15]["attach"] = "bilaga.bin"
+    home.file("mails.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "." and turn.accepted == 1:
+            (home.path / "bilaga.bin").unlink(missing_ok=True)
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        done = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
+    views = {view["line"]: view for view in map(json.loads, done.out.splitlines()) if "line" in view}
+    assert sorted(server.subjects) == [f"m{number:02}" for number in range(20) if number != 15]
+    assert done.code in (66, 74)
+    assert (len(views), views[16]["ok"]) == (20, False)
+    assert totals(done)["failed"] == 1
