@@ -1,0 +1,342 @@
+"""send --batch: every fault is told with its line before anything is sent, and every mail has its line of result."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.faults.test_hostile import plain_account
+from tests.mail_server import MailServer, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Home, Run
+
+LINE_KEYS = {"account", "message_id", "accepted", "refused", "queued", "outbox_id", "reply", "line", "ok", "error"}
+TOTAL_KEYS = {"total", "sent", "queued", "failed", "unknown", "sent_before", "not_tried", "seconds"}
+REFUSALS = {"RCPT TO:<gone@example.com>": b"550 5.1.1 unknown\r\n", "RCPT TO:<later@example.com>": b"451 4.3.0 later\r\n"}
+
+
+@pytest.fixture
+def server(home: Home) -> Iterator[MailServer]:
+    """A server that the home's account sends through."""
+    with MailServer(lambda turn: REFUSALS.get(turn.line)) as running:
+        plain_account(home, running.port)
+        yield running
+
+
+def batch(home: Home, *rows: dict[str, Any] | str, options: tuple[str, ...] = ("--json",)) -> Run:
+    home.file("mails.jsonl", "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return home.run("send", "--batch", "mails.jsonl", *options)
+
+
+def mail(name: str, **more: Any) -> dict[str, Any]:
+    return {"to": f"{name}@example.com", "subject": name, "body": "hej", **more}
+
+
+def views(done: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+# faults
+
+
+FAULTS = [
+    ("{", "JSON"),
+    ("[]", "object"),
+    ('"text"', "object"),
+    ("[" * 10_000, "JSON"),
+    ('{"to": "a@example.com", "tos": 1}', "tos"),
+    ('{"to": "a@example.com", "Subject": "x"}', "Subject"),
+    ('{"to": 5}', "to"),
+    ('{"to": ["a@example.com", 5]}', "to"),
+    ('{"to": {"a": "b"}}', "to"),
+    ('{"to": null}', "to"),
+    ('{"to": "a@example.com", "subject": ["x"]}', "subject"),
+    ('{"to": "a@example.com", "body": 5}', "body"),
+    ('{"to": "a@example.com", "headers": "X: y"}', "headers"),
+    ('{"to": "a@example.com", "headers": {"X": 5}}', "headers"),
+    ('{"to": "a@example.com", "id": true}', "id"),
+    ('{"to": "a@example.com", "id": 1.5}', "id"),
+    ('{"to": "a@example.com", "id": null}', "id"),
+    ('{"subject": "to nobody"}', "recipient"),
+    ('{"to": []}', "recipient"),
+    ('{"to": ""}', ""),
+    ('{"to": "no address"}', ""),
+    ('{"to": "a@example.com", "from": "a@x.se, b@x.se"}', ""),
+    ('{"to": "a@example.com", "headers": {"Bcc": "evil@example.com"}}', "Bcc"),
+    ('{"to": "a@example.com", "headers": {"X": "a\\r\\nBcc: evil@example.com"}}', "line break"),
+    ('{"to": "a@example.com", "headers": {"X\\nY": "a"}}', "line break"),
+    ('{"to": "a@example.com", "subject": "a\\nBcc: evil@example.com"}', "line break"),
+    ('{"to": "a@example.com\\nBcc: evil@example.com"}', "line break"),
+    ('{"to": "a@example.com", "subject": "\\ud800"}', ""),
+    ('{"to": "a@example.com", "body": "\\ud800"}', ""),
+    ('{"to": "a@example.com", "html": "<p>\\ud800</p>"}', ""),
+    ('{"to": "a@example.com", "attach": "\\ud800"}', ""),
+    ('{"to": "a@example.com", "attach": "a\\u0000b"}', ""),
+    ('{"to": "a@example.com", "html": "a\\u0000b"}', ""),
+    ('{"to": "a@example.com", "to": "b@example.com"}', "to"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), FAULTS, ids=[line[:50] for line, _told in FAULTS])
+def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(home: Home, server: MailServer, line: str, told: str) -> None:
+    done = batch(home, mail("a"), "", line, mail("b"))
+    error = views(done)[-1]["error"]
+    assert (done.code, error["code"]) == (65, "config.invalid")
+    assert "3" in error["message"]
+    assert told in error["message"]
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("path", ["missing.pdf", ".", "", "mails.jsonl/x"])
+@pytest.mark.parametrize("key", ["attach", "html"])
+def test_a_file_that_is_not_there_is_66_with_its_line(home: Home, server: MailServer, key: str, path: str) -> None:
+    if key == "html" and not path:
+        return  # no HTML
+    done = batch(home, mail("a"), mail("b", **{key: path}))
+    assert done.code == 66
+    assert "Line 2" in done.err
+    assert server.connections == 0
+
+
+def test_bytes_that_are_no_text_are_told_by_their_line(home: Home, server: MailServer) -> None:
+    home.file("mails.jsonl", json.dumps(mail("a")).encode() + b'\n{"to": "b@example.com", "subject": "caf\xe9"}\n')
+    done = home.run("send", "--batch", "mails.jsonl", "--json")
+    assert (done.code, server.connections) == (65, 0)
+    assert "Line 2" in views(done)[0]["error"]["message"]
+
+
+def test_many_wrong_lines_are_told_at_once(home: Home, server: MailServer) -> None:
+    done = batch(home, *(mail("a", to="no address") for _number in range(30)))
+    error = views(done)[-1]["error"]
+    assert "Line 1" in error["message"]
+    assert all(any(f"Line {number}:" in cause for cause in error["causes"]) for number in range(2, 11))
+    assert len(error["causes"]) < 15
+
+
+def test_an_id_stands_on_one_line_only(home: Home, server: MailServer) -> None:
+    done = batch(home, mail("a", id="x"), mail("b", id="y"), mail("c", id="x"))
+    assert done.code == 65
+    assert "Line 3" in done.err
+    assert server.connections == 0
+
+
+def test_a_batch_that_is_not_there_is_66(home: Home, server: MailServer) -> None:
+    assert home.run("send", "--batch", "missing.jsonl", "--json").code == 66
+    assert home.run("send", "--batch", ".", "--json").code == 66
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_a_batch_without_mails_sends_none(home: Home, server: MailServer, content: bytes) -> None:
+    home.file("mails.jsonl", content)
+    done = home.run("send", "--batch", "mails.jsonl", "--json")
+    assert server.connections == 0
+    assert done.code in (0, 65)
+    assert done.code == 65 or views(done)[-1]["result"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("a@example.com",),
+        ("--to", "a@example.com"),
+        ("--subject", "x"),
+        ("--body", "x"),
+        ("--attach", "x"),
+        ("-H", "X: y"),
+        ("--merge", "x.csv"),
+        ("--rate", "0/s"),
+        ("--rate", "5"),
+        ("--rate", "1/h"),
+        ("--connections", "0"),
+        ("--connections", "51"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_batch_has_in_its_file_cannot_be_given_beside_it(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
+    assert batch(home, mail("a"), options=(*options, "--json")).code == 2
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("options", [("--restart",), ("--rate", "1/s"), ("--connections", "2")], ids=" ".join)
+def test_what_only_many_mails_have_is_wrong_for_one(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
+    """Somebody who asks for a rate and gets none should know."""
+    assert home.run("send", "a@example.com", "--body", "x", *options).code == 2
+    assert server.connections == 0
+
+
+# results
+
+
+def test_each_mail_has_a_line_and_the_totals_are_the_last(home: Home, server: MailServer) -> None:
+    done = batch(home, mail("a"), mail("b", id="nr 2"), mail("c", id=3))
+    lines = views(done)
+    assert done.code == 0
+    assert [set(line) for line in lines[:-1]] == [LINE_KEYS, LINE_KEYS | {"id"}, LINE_KEYS | {"id"}]
+    assert [(line["line"], line.get("id"), line["ok"], line["error"]) for line in lines[:-1]] == [
+        (1, None, True, None),
+        (2, "nr 2", True, None),
+        (3, 3, True, None),
+    ]
+    assert set(lines[-1]) == {"schema", "command", "ok", "result"}
+    assert set(lines[-1]["result"]) == TOTAL_KEYS
+    assert {key: lines[-1]["result"][key] for key in ("total", "sent", "failed", "not_tried")} == {"total": 3, "sent": 3, "failed": 0, "not_tried": 0}
+    assert [line["message_id"].encode() in caught.content for line, caught in zip(lines, server.mails, strict=False)] == [True] * 3
+
+
+def test_every_key_means_what_the_option_does(home: Home, server: MailServer) -> None:
+    home.file("a.txt", "bilaga")
+    row = {
+        "to": ["Åsa <a@example.com>", "b@example.com"],
+        "cc": "c@example.com",
+        "bcc": ["hemlig@example.com"],
+        "reply_to": "svar@example.com",
+        "from": "Annan <annan@example.com>",
+        "subject": "Hej",
+        "body": "text",
+        "html": "<p>html</p>",
+        "attach": ["a.txt"],
+        "headers": {"X-Order": "4711"},
+    }
+    assert batch(home, row).code == 0
+    (caught,) = server.mails
+    assert (caught.sender, caught.recipients) == ("annan@example.com", tuple(f"{name}@example.com" for name in ("a", "b", "c", "hemlig")))
+    for text in (b"X-Order: 4711\r\n", b"Reply-To: svar@example.com\r\n", b"<p>html</p>", b'filename="a.txt"', b"Cc: c@example.com\r\n"):
+        assert text in caught.content
+    assert b"hemlig" not in caught.content
+
+
+def test_success_is_silent_where_nobody_watches(home: Home, server: MailServer) -> None:
+    done = batch(home, mail("a"), options=())
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_a_mark_and_windows_line_ends_are_no_fault(home: Home, server: MailServer) -> None:
+    home.file("mails.jsonl", b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(mail(name)).encode() for name in "ab"))
+    assert home.run("send", "--batch", "mails.jsonl").code == 0
+    assert server.subjects == ["a", "b"]
+
+
+def test_standard_input_is_a_batch_too(home: Home, server: MailServer) -> None:
+    assert home.run("send", "--batch", "-", "--json", stdin=json.dumps(mail("a")) + "\n").code == 0
+    assert server.subjects == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [(("a", "gone"), 67), (("gone", "a"), 67), (("later", "a"), 75), (("later", "gone"), 67), (("a",), 0)],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_the_exit_code_is_that_of_the_worst_refusal(home: Home, server: MailServer, names: tuple[str, ...], code: int) -> None:
+    done = batch(home, *(mail(name) for name in names), options=("--json", "--queue", "never"))
+    assert done.code == code
+    assert views(done)[-1]["ok"] is (code == 0)
+    assert set(views(done)[-1]["result"]) == TOTAL_KEYS
+
+
+def test_a_mail_that_some_recipients_got_says_who_did_not(home: Home, server: MailServer) -> None:
+    done = batch(home, mail("a", to=["a@example.com", "gone@example.com"]), mail("b"))
+    first = views(done)[0]
+    assert done.code == 67
+    assert (first["ok"], first["accepted"]) == (False, ["a@example.com"])
+    assert [(entry["address"], entry["code"]) for entry in first["refused"]] == [("gone@example.com", "rcpt.unknown")]
+
+
+def test_nothing_that_a_line_says_reaches_the_terminal_as_it_is(home: Home, server: MailServer) -> None:
+    done = batch(home, mail("a", id="\x1b[31m\u202e\x07"), mail("b", **{"\x1b]0;x\x07": 1}), options=())
+    assert done.err.replace("\n", "").isprintable()
+
+
+# again
+
+
+def test_after_failures_the_same_command_sends_what_is_missing(home: Home, server: MailServer) -> None:
+    rows = (mail("a"), mail("gone"), mail("b"))
+    assert batch(home, *rows).code == 67
+    again = batch(home, *rows)
+    assert again.code == 67
+    assert {key: views(again)[-1]["result"][key] for key in ("sent", "sent_before", "failed")} == {"sent": 0, "sent_before": 2, "failed": 1}
+    assert sorted(server.subjects) == ["a", "b"]
+
+
+def test_a_mended_line_is_sent_and_the_others_are_not_sent_again(home: Home, server: MailServer) -> None:
+    batch(home, mail("a"), mail("gone"), mail("b"))
+    done = batch(home, mail("a"), mail("found"), mail("b"), mail("new"))
+    assert done.code == 0
+    assert sorted(server.subjects) == ["a", "b", "found", "new"]
+    assert "--restart" in done.err
+
+
+def test_an_id_is_what_a_mail_is_known_by(home: Home, server: MailServer) -> None:
+    batch(home, mail("a", id=1), mail("gone", id=2), mail("b", id="1"))
+    done = batch(home, mail("x", id="1"), mail("y", id=1), mail("c", id=2))
+    assert done.code == 0
+    assert sorted(server.subjects) == ["a", "b", "c"]
+
+
+def test_equal_lines_are_two_mails(home: Home, server: MailServer) -> None:
+    assert batch(home, mail("a"), mail("a"), mail("gone"), mail("a")).code == 67
+    assert batch(home, mail("a"), mail("a"), mail("a"), mail("a")).code == 0
+    assert server.subjects == ["a"] * 4
+
+
+def test_a_batch_that_is_through_can_be_sent_again(home: Home, server: MailServer) -> None:
+    first, second = batch(home, mail("a")), batch(home, mail("a"))
+    assert server.subjects == ["a", "a"]
+    assert views(first)[0]["message_id"] != views(second)[0]["message_id"]
+
+
+def test_restart_sends_everything_again_as_new_mails(home: Home, server: MailServer) -> None:
+    first = batch(home, mail("a"), mail("gone"))
+    second = batch(home, mail("a"), mail("gone"), options=("--json", "--restart"))
+    assert server.subjects == ["a", "a"]
+    assert views(first)[0]["message_id"] != views(second)[0]["message_id"]
+
+
+def test_a_torn_journal_is_read_as_far_as_it_is_whole(home: Home, server: MailServer) -> None:
+    batch(home, mail("a"), mail("gone"))
+    (journal,) = (home.path / ".local/state/smtpsetup/batches").iterdir()
+    journal.write_bytes(journal.read_bytes() + b'{"key": "x\n\0\0\0\n{"key": ')
+    assert batch(home, mail("a"), mail("b")).code == 0
+    assert server.subjects == ["a", "b"]
+
+
+def test_a_dry_run_shows_the_first_and_sends_and_notes_nothing(home: Home, server: MailServer) -> None:
+    done = batch(home, *(mail(f"m{number}") for number in range(5)), options=("--dry-run",))
+    assert done.code == 0
+    assert "Subject: m0" in done.out
+    assert "Subject: m4" not in done.out
+    assert "5" in done.err
+    as_json = batch(home, mail("a"), options=("--dry-run", "--json"))
+    assert views(as_json)[0]["recipients"] == ["a@example.com"]
+    assert views(as_json)[-1]["result"] == {"total": 1}
+    assert server.connections == 0
+    assert not (home.path / ".local/state/smtpsetup/batches").exists()
+
+
+def test_connections_send_each_mail_once(home: Home, server: MailServer) -> None:
+    done = batch(home, *(mail(f"m{number}") for number in range(30)), options=("--json", "--connections", "4"))
+    assert done.code == 0
+    assert sorted(server.subjects) == sorted(f"m{number}" for number in range(30))
+    assert {view["line"] for view in views(done)[:-1]} == set(range(1, 31))
+
+
+def test_a_rate_is_held(home: Home, server: MailServer) -> None:
+    done = batch(home, *(mail(f"m{number}") for number in range(5)), options=("--json", "--rate", "10/s"))
+    assert done.code == 0
+    assert views(done)[-1]["result"]["seconds"] > 0.35
+
+
+def test_a_wrong_password_is_77_and_the_mails_wait(home: Home) -> None:
+    def answer(turn: Turn) -> bytes | None:
+        return b"535 5.7.8 bad\r\n" if turn.verb == "AUTH" else None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        done = batch(home, mail("a"), mail("b"))
+    assert done.code == 77
+    assert views(done)[-1]["result"]["not_tried"] == 2

@@ -1,0 +1,72 @@
+"""Many mails as a person at a terminal sees them: a bar while it goes on, one line for what went wrong, a summary at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from tests.faults.test_hostile import plain_account
+from tests.mail_server import MailServer, Turn
+from tests.person import Person, ended
+from tests.servers import wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+
+def written(home: Home, count: int) -> None:
+    rows = [{"to": f"m{n}@example.com", "subject": f"m{n}", "body": "hej"} for n in range(count)]
+    home.file("mails.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def slow(turn: Turn) -> bytes | None:
+    if turn.verb == ".":
+        time.sleep(0.1)  # so that there is something to watch
+    return b"550 5.1.1 unknown\r\n" if turn.line == "RCPT TO:<m3@example.com>" else None
+
+
+def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person) -> None:
+    written(person.home, 12)
+    with MailServer(slow) as server:
+        plain_account(person.home, server.port)
+        terminal = person.types("send", "--batch", "mails.jsonl")
+        terminal.expect("/12")
+        shown = ended(terminal, 67)
+    assert "Line 4: " in shown
+    assert "550 5.1.1 unknown" in shown
+    assert "11 mails sent in" in shown
+    assert "1 could not be sent" in shown
+
+
+def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person: Person) -> None:
+    written(person.home, 30)
+    with MailServer(lambda turn: None if turn.line == "RCPT TO:<m3@example.com>" else slow(turn)) as server:
+        plain_account(person.home, server.port)
+        terminal = person.types("send", "--batch", "mails.jsonl")
+        wait_for(lambda: len(server.mails) >= 5)
+        time.sleep(0.05)  # the next message is with the server now, and its answer is not
+        terminal.sendintr()
+        assert "nothing twice" in ended(terminal, 130)
+        assert "were sent by an earlier run" in ended(person.types("send", "--batch", "mails.jsonl"), 0)
+    assert sorted(server.subjects) == sorted(f"m{number}" for number in range(30))
+
+
+def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
+    written(person.home, 6)
+    with MailServer(slow) as server:
+        plain_account(person.home, server.port)
+        ended(person.types("send", "--batch", "mails.jsonl"), 67)
+        terminal = person.types("send", "--batch", "mails.jsonl")
+        terminal.expect("6/6")
+        ended(terminal, 67)
+
+
+def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:
+    written(person.home, 2)
+    with MailServer() as server:
+        plain_account(person.home, server.port)
+        terminal = person.types("send", "--batch", "mails.jsonl", "--json", TERM="dumb")
+        shown = ended(terminal, 0)
+    lines = [line for line in shown.splitlines() if line.startswith("{")]
+    assert [json.loads(line).get("line") for line in lines] == [1, 2, None]
