@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING
+
+import pexpect
 
 from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer, Turn
@@ -60,6 +63,18 @@ def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
         terminal = person.types("send", "--batch", "mails.jsonl")
         terminal.expect("6/6")
         ended(terminal, 67)
+
+
+def test_results_go_where_standard_output_goes_while_the_bar_is_on_the_screen(person: Person) -> None:
+    written(person.home, 2)
+    with MailServer() as server:
+        plain_account(person.home, server.port)
+        person.home.file("sh", f"#!/bin/sh\n{sys.executable} -m smtpsetup send --batch mails.jsonl --json > results\n", mode=0o700)
+        terminal = pexpect.spawn(
+            str(person.home.path / "sh"), env={**person.home.env, "TERM": "xterm"}, cwd=str(person.home.path), encoding="utf-8", timeout=30
+        )
+        ended(terminal, 0)
+    assert [json.loads(line).get("line") for line in (person.home.path / "results").read_text().splitlines()] == [1, 2, None]
 
 
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:

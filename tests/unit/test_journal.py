@@ -1,150 +1,60 @@
-"""What a run over many mails has done, however it ended."""
+"""A journal has one holder, and forgets nothing that it was told."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from smtpsetup.journal import BusyError, Journal
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def begun(directory: Path, identity: str = "batch /x") -> Journal:
-    return Journal(str(directory), identity)
 
-
-def test_what_was_done_is_known_to_the_next_run(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
+def test_a_journal_is_held_by_one(tmp_path: Path) -> None:
+    with Journal(str(tmp_path), "a"), Journal(str(tmp_path), "b"), pytest.raises(BusyError):
+        Journal(str(tmp_path), "a")
+    with Journal(str(tmp_path), "a") as journal:
         assert not journal.is_resumed
-        for key in ("done", "dotted", "refused"):
-            journal.mark_dotted(key)
-        journal.mark_done("done")
-        journal.mark_not_sent("refused")
-    with begun(tmp_path) as journal:
+
+
+def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
+    with Journal(str(tmp_path), "a") as journal:
+        journal.mark_dotted("1")
+        journal.mark_dotted("2")
+        journal.mark_done("2")
+        journal.mark_dotted("3")
+        journal.mark_not_sent("3")
+        ids = [journal.message_id(key, "example.com") for key in "123"]
+    with Journal(str(tmp_path), "a") as journal:
         assert journal.is_resumed
-        assert [journal.is_done(key) for key in ("done", "dotted", "refused", "new")] == [True, False, False, False]
-        assert [journal.is_unknown(key) for key in ("done", "dotted", "refused", "new")] == [False, True, False, False]
+        assert [journal.is_unknown(key) for key in "123"] == [True, False, False]
+        assert [journal.is_done(key) for key in "123"] == [False, True, False]
+        assert [journal.message_id(key, "example.com") for key in "123"] == ids
 
 
-def test_message_ids_are_the_same_in_every_run_and_different_for_every_mail(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
-        first = [journal.message_id(key, "example.com") for key in ("a", "b")]
-    with begun(tmp_path) as journal:
-        assert [journal.message_id(key, "example.com") for key in ("a", "b")] == first
-    with begun(tmp_path, "batch /y") as other:
-        assert other.message_id("a", "example.com") not in first
-    assert len(set(first)) == 2
-    assert all(identity.startswith("<") and identity.endswith("@example.com>") for identity in first)
+def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that it opened is gone from the directory by the time it has the lock: a third run must not find the place free."""
+    first = Journal(str(tmp_path), "a")
+    real = os.open
 
-
-def test_a_domain_that_is_an_address_literal_stays_a_message_id(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
-        assert journal.message_id("a", "[192.0.2.1]").endswith("@192.0.2.1>")
-
-
-def test_every_length_of_a_torn_journal_is_a_journal_of_what_is_whole(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
-        identity = journal.message_id("a", "example.com")
-        for key in ("a", "b"):
-            journal.mark_dotted(key)
-            journal.mark_done(key)
-        path = Path(journal.path)
-    content = path.read_bytes()
-    ends = [position + 1 for position, byte in enumerate(content) if byte == ord("\n")]
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        whole = sum(length >= end - 1 for end in ends)  # a line that lacks only its end is read
-        with begun(tmp_path) as journal:
-            assert (journal.is_unknown("a"), journal.is_done("a")) == (whole == 2, whole >= 3), length
-            assert (journal.is_unknown("b"), journal.is_done("b")) == (whole == 4, whole >= 5), length
-            assert whole == 0 or journal.message_id("a", "example.com") == identity
-            journal.mark_done("c")
-        with begun(tmp_path) as journal:
-            assert journal.is_done("c"), length  # what is written behind a torn line is read
-
-
-@pytest.mark.parametrize(
-    "rubbish", [b"\0" * 4096, b"5\n", b"[1]\n", b'"key"\n', b"null\n", b'{"key": "a"}\n', b"{}\n", b"\xff\xfe\n", b'{"key": [], "state": 1}\n']
-)
-def test_a_line_that_is_no_entry_is_passed_over(tmp_path: Path, rubbish: bytes) -> None:
-    with begun(tmp_path) as journal:
-        journal.mark_done("a")
-        path = Path(journal.path)
-    with path.open("ab") as file:
-        file.write(rubbish)
-    with begun(tmp_path) as journal:
-        assert journal.is_done("a")
-        journal.mark_done("b")
-    with begun(tmp_path) as journal:
-        assert journal.is_done("b")
-
-
-def test_a_restart_forgets_what_was_done_and_gives_new_message_ids(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
-        journal.mark_done("a")
-        before = journal.message_id("a", "example.com")
-        journal.restart()
-        assert not journal.is_resumed
-        after = journal.message_id("a", "example.com")
-        journal.mark_done("b")
-    with begun(tmp_path) as journal:
-        assert (journal.is_done("a"), journal.is_done("b")) == (False, True)
-        assert journal.message_id("a", "example.com") == after != before
-
-
-def test_a_journal_that_is_forgotten_is_gone(tmp_path: Path) -> None:
-    with begun(tmp_path) as journal:
-        journal.mark_done("a")
-        journal.forget()
-    assert not os.path.exists(journal.path)
-    with begun(tmp_path) as journal:
-        assert not journal.is_resumed
-
-
-def test_nobody_else_may_read_a_journal(tmp_path: Path) -> None:
-    with begun(tmp_path / "state") as journal:
-        assert Path(journal.path).stat().st_mode & 0o777 == 0o600
-        assert Path(journal.path).parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_two_at_the_same_mails_is_one_too_many(tmp_path: Path) -> None:
-    with begun(tmp_path), begun(tmp_path, "batch /y"), pytest.raises(BusyError):
-        begun(tmp_path)
-    with begun(tmp_path):
-        pass
-
-
-HOLDER = "import sys; from smtpsetup.journal import Journal; j = Journal(sys.argv[1], 'batch /x'); print('held', flush=True); sys.stdin.read()"
-
-
-def test_a_process_that_was_killed_holds_no_journal(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError):
-            begun(tmp_path)
-        holder.kill()
-    with begun(tmp_path):
-        pass
-
-
-def test_who_waited_at_the_door_of_a_journal_that_was_forgotten_begins_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = begun(tmp_path)
-    first.mark_done("a")
-    hold = Journal._hold
-
-    def end_of_the_first_run(journal: Journal) -> None:
-        """The other run ends after this one has opened the file and before it holds it."""
-        monkeypatch.setattr(Journal, "_hold", hold)
+    def slow(path: Any, *rest: Any) -> int:
+        handle = real(path, *rest)
+        monkeypatch.setattr(os, "open", real)
         first.forget()
         first.__exit__()
-        hold(journal)
+        return handle
 
-    monkeypatch.setattr(Journal, "_hold", end_of_the_first_run)
-    with begun(tmp_path) as journal:
-        journal.mark_done("b")
-    with begun(tmp_path) as journal:
-        assert journal.is_done("b")
+    monkeypatch.setattr(os, "open", slow)
+    with Journal(str(tmp_path), "a") as second:
+        assert os.path.exists(second.path)
+        with pytest.raises(BusyError):
+            Journal(str(tmp_path), "a")
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    with Journal(str(tmp_path / "state"), "a") as journal:
+        assert os.stat(journal.path).st_mode & 0o077 == 0
+        assert os.stat(os.path.dirname(journal.path)).st_mode & 0o077 == 0

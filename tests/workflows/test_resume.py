@@ -176,6 +176,34 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
     assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
+def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> None:
+    home.file("mails.jsonl", lines(2))
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == ".":
+            server.stop()
+            return b"421 4.3.2 shutting down\r\n"
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        assert home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold").code == 75
+    with MailServer() as other:
+        assert again(home, other.port, "--on-unknown", "hold", "--json").code == 0
+    assert other.subjects == ["m00", "m01"]
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connections: str) -> None:
+    home.file("mails.jsonl", lines(20))
+    with MailServer() as server:
+        plain_account(home, server.port)
+        command = f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
+        subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, check=False, timeout=60)
+        assert again(home, server.port).code == 0
+    assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(20)}
+
+
 def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> None:
     home.file("mails.jsonl", lines(4))
     reply = {"RCPT TO:<m01@example.com>": b"451 4.3.0 later\r\n"}

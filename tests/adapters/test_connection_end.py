@@ -1,0 +1,137 @@
+"""A connection that ends: why is told, which message it was, and whether it can have arrived."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.failure import Kind, TransportError
+from smtpsetup.message import Message
+from smtpsetup.model import Security, Server, Stage
+from smtpsetup.transport import tls
+from smtpsetup.transport.dial import Deadline
+from smtpsetup.transport.session import Session
+from smtpsetup.transport.submit import AFTER_THE_DOT, Delivery, Envelope, submit
+from tests.adapters.test_submit import AGREED, EHLO, OFFERS, READY, mail, opened, second, send
+from tests.mail_server import MailServer, reset
+from tests.servers import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_a_server_is_told_goodbye_however_long_the_messages_took() -> None:
+    """Each message has time of its own: that of the login is over by then."""
+    with MailServer(lambda turn: time.sleep(0.4) if turn.verb == "." else None) as server:  # longer than the login may take
+        place = Server("127.0.0.1", server.port, Security.NONE)
+        with Session(place, ehlo_name="example.com", deadline=Deadline(0.3), policy=tls.policy()) as session:
+            session.open()
+            assert len(list(session.send_all(iter([mail("a")]), lockstep=False))) == 1
+    assert server.lines[-1] == "QUIT"
+
+
+PLACES = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT, "DATA": Stage.DATA, ".": Stage.DATA}
+
+
+@OFFERS
+@pytest.mark.parametrize("verb", PLACES)
+def test_a_server_that_closes_says_why_and_which_message_it_was(offers: tuple[str, ...], verb: str) -> None:
+    with MailServer(second(verb, b"421 4.7.0 Too many messages, slow down\r\n"), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert sent.lost.failure.stage is PLACES[verb]
+    assert str(sent.lost.failure.reply) == "421 4.7.0 Too many messages, slow down"
+    assert server.subjects == ["a"]
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.2])
+def test_a_421_between_two_messages_is_heard(wait: float) -> None:
+    """It stands in the place of the reply to MAIL."""
+    script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 one\r\n", wait, b"421 4.3.2 Going down\r\n", 0.2, "drop")
+    with ScriptedServer(script) as server:
+        sent = send(server.port, mail("a"), mail("b"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert str(sent.lost.failure.reply) == "421 4.3.2 Going down"
+
+
+@OFFERS
+@pytest.mark.parametrize("verb", PLACES)
+def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, ...], verb: str) -> None:
+    with MailServer(second(verb, b""), offers=offers) as server:
+        sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
+    assert sent.told == ["ok"]
+    assert sent.lost
+    assert (sent.lost.failure.stage, sent.lost.failure.kind) == (PLACES[verb], Kind.CLOSED)
+    assert (sent.lost.failure.detail == AFTER_THE_DOT) == (verb == ".")
+    assert server.subjects == ["a"]
+
+
+def test_a_refusal_is_told_although_the_server_hangs_up_behind_it() -> None:
+    """The recipients had their answer: that there is none to DATA any more is no news about them."""
+    with ScriptedServer((READY, None, EHLO, None, None, None, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
+        sent = send(server.port, mail("a"), mail("b"))
+    failure = sent.outcomes[0] if sent.outcomes else sent.lost
+    assert isinstance(failure, TransportError)
+    assert str(failure.failure.reply) == "550 5.1.1 unknown"
+
+
+def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
+    """What came behind it would be taken for the rest of that message."""
+    script = (READY, None, EHLO, None, None, None, AGREED, b"552 5.3.4 too much\r\n", 0.2, "drop")
+    with ScriptedServer(script) as server:
+        sent = send(server.port, Delivery(Envelope("i@x.se", ("a@x.se",)), Message(b"A: b\r\n\r\n", endless, 900_000)), mail("b"))
+    told = [one for one in (*sent.outcomes, sent.lost) if isinstance(one, TransportError)]
+    assert str(told[0].failure.reply) == "552 5.3.4 too much" or told[0].failure.kind is Kind.CLOSED
+    assert not any(line.startswith(b"MAIL") for line in server.received[4:])
+
+
+def endless() -> Iterator[bytes]:
+    """More than any socket's buffers hold."""
+    for _number in range(1000):
+        yield b"x" * 70 + b"\r\n" * 5000
+
+
+def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent() -> None:
+    """A server that hangs up after its last message has answered that one."""
+    gone = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _peer = listener.accept()
+        lines = client.makefile("rb")
+        for reply in (READY, EHLO):
+            client.sendall(reply)
+            lines.readline()
+        lines.readline(), lines.readline()
+        client.sendall(AGREED)
+        while lines.readline() not in (b".\r\n", b""):
+            pass
+        client.sendall(b"250 2.0.0 kept\r\n")
+        lines.close()
+        reset(client)
+        gone.set()
+
+    mails: list[str] = []
+
+    def trace(line: str) -> None:
+        mails.extend([line] if line.startswith("> MAIL") else [])
+        if len(mails) == 2:
+            gone.wait(10)
+
+    with listener:
+        threading.Thread(target=serve, daemon=True).start()
+        sent = send(listener.getsockname()[1], mail("a"), mail("b"), trace=trace)
+    assert sent.told == ["ok"]
+
+
+def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -> None:
+    script = (READY, None, EHLO, None, None, None, AGREED, "message")
+    with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
+        list(submit(session.wire, session.server, iter([mail("a"), mail("b")]), lambda *_: None, deadline_for=lambda _message: Deadline(0.3)))
+    assert caught.value.failure.detail == AFTER_THE_DOT
