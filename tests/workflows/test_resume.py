@@ -196,13 +196,13 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
 
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connections: str) -> None:
-    home.file("mails.jsonl", lines(20))
-    with MailServer() as server:
+    home.file("mails.jsonl", lines())
+    with MailServer(slow_to_answer(0.05)) as server:
         plain_account(home, server.port)
         command = f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
         subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, check=False, timeout=60)
         assert again(home, server.port).code == 0
-    assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(20)}
+    assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
 def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> None:
