@@ -1,0 +1,201 @@
+"""smtpsetup-sendmail under the conditions that daemons run it in: other users, no home, closed streams, a configuration for the whole machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import PASSWORD, Home, Run
+from tests.sendmail import OWN, PROGRAM, body_of, checked, config_text, configured, kept, sendmail, sent
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
+    from tests.machine import Machine
+
+MESSAGE = "To: asa@example.com\nSubject: x\n\nx\n"
+
+
+def system_wide(machine: Machine, facts: SandboxFacts, *, mode: int = 0o644, top: str = "", rows: str = "") -> Path:
+    """A configuration for the whole machine whose password every user of it may read, by way of a command."""
+    machine.file("smtpsetup/password", PASSWORD + "\n")
+    text = config_text(facts.tls_port, facts.ca_file, Path("/etc/smtpsetup/password"), top=top, rows=rows)
+    text = text.replace('store = "file", path = "/etc/smtpsetup/password"', 'store = "command", command = "cat /etc/smtpsetup/password"')
+    return machine.file("smtpsetup/config.toml", text, mode)
+
+
+@pytest.fixture
+def on(machine: Machine, home: Home) -> Home:
+    """A home on that machine."""
+    return replace(home, prefix=machine.prefix())
+
+
+@pytest.fixture
+def as_nobody(machine: Machine, home: Home) -> Home:
+    """The home of nobody on that machine."""
+    os.chown(home.path, 65534, 65534)
+    return replace(home, env={**home.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
+
+
+def test_the_machines_configuration_is_for_users_without_one(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
+    assert sent(on, sandbox, "root", stdin=MESSAGE).recipients == ("asa@example.com",)
+
+
+def test_another_user_sends_with_the_machines_configuration(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home) -> None:
+    system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
+    mail = sent(as_nobody, sandbox, "-t", "root", "nobody", stdin="From: www-data\n" + MESSAGE)
+    assert set(mail.recipients) == {"asa@example.com", OWN}
+    assert str(mail.message["From"]) == OWN
+
+
+def test_a_user_without_a_home_sends_with_the_machines_configuration(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
+) -> None:
+    system_wide(machine, facts)
+    without = {name: value for name, value in as_nobody.env.items() if name != "HOME"}
+    sent(replace(as_nobody, env=without), sandbox, "-t", stdin=MESSAGE)
+
+
+def test_a_user_that_no_file_knows_sends_with_the_machines_configuration(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
+) -> None:
+    system_wide(machine, facts)
+    without = {name: value for name, value in as_nobody.env.items() if name != "HOME"}
+    prefix = tuple(part.replace("=65534", "=54321") for part in as_nobody.prefix)
+    sent(replace(as_nobody, env=without, prefix=prefix), sandbox, "-t", stdin=MESSAGE)
+
+
+def test_ones_own_configuration_goes_before_the_machines(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"\ndrift = "drift@example.com"')
+    on.file("password", PASSWORD)
+    own = config_text(facts.tls_port, facts.ca_file, on.path / "password", top='[aliases]\nroot = "bo@example.com"', address="bo@example.com")
+    on.file(str(on.config.relative_to(on.path)), own)
+    mail = sent(on, sandbox, "root", "drift", stdin=MESSAGE)
+    assert (mail.username, mail.recipients) == ("bo@example.com", ("bo@example.com", "drift@example.com"))
+    assert sendmail(on, "-a", OWN, "root", stdin=MESSAGE).code == 0
+    assert sandbox.mails[1].username == OWN
+
+
+def test_a_named_configuration_stands_alone(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    system_wide(machine, facts)
+    assert sendmail(on, "-t", "-C", str(on.file("empty.toml", "")), stdin=MESSAGE).code == 78
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
+def test_a_machines_configuration_that_others_may_change_is_refused(mode: int, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    system_wide(machine, facts, mode=mode)
+    done = sendmail(on, "-t", stdin=MESSAGE)
+    assert done.code == 78
+    assert "config.permissions" in done.err
+
+
+def test_a_machines_configuration_that_is_not_roots_is_refused(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    os.chown(system_wide(machine, facts), 65534, 65534)
+    done = sendmail(on, "-t", stdin=MESSAGE)
+    assert done.code == 78
+    assert "config.permissions" in done.err
+
+
+def test_mail_of_the_machines_account_waits_and_is_flushed_too(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+    path = system_wide(machine, facts)
+    text = path.read_text()
+    with closed_port() as port:
+        path.write_text(text.replace(f"port = {facts.tls_port}", f"port = {port}"))
+        assert sendmail(on, "-t", stdin=MESSAGE).code == 0
+    path.write_text(text)
+    (mail,) = kept(on)
+    assert on.run("outbox", "retry", str(mail.id)).code == 0
+    done = sendmail(on, "-q")
+    assert done.code == 0, done.err
+    assert kept(on) == []
+    assert len(sandbox.mails) == 1
+
+
+def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) -> Run:
+    """A run whose streams a shell arranges."""
+    script = f'exec "$0" "$@" {streams}'
+    done = subprocess.run(
+        ["sh", "-c", script, PROGRAM, *flags], env=home.env, cwd=home.path, input=message.encode(), capture_output=True, timeout=60, check=False
+    )
+    return checked(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("streams", ["<&-", "<&- 2>&-", "<&- >&- 2>&-", "</dev/null"])
+def test_without_a_message_on_standard_input_an_empty_one_or_an_error_is_what_comes(
+    streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
+    configured(home, facts)
+    done = redirected(home, streams, "", "asa@example.com")
+    assert done.code in (0, 66, 74)
+    assert done.out == ""
+    assert len(sandbox.mails) == (done.code == 0)
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
+def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    assert redirected(home, streams, MESSAGE, "-t").code == 0
+    assert redirected(home, streams, MESSAGE, "-t", "-v").code == 0
+    assert body_of(sandbox.mails[0]) == body_of(sandbox.mails[1]) == b"x\r\n"
+    done = redirected(home, streams, MESSAGE, "-t", "-a", "nobody")
+    assert (done.code, done.out) == (78, "")
+    assert redirected(home, streams, MESSAGE, "-j").code == 64
+
+
+def test_standard_input_that_is_a_directory_is_an_error(facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    with (home.path / "closed").open("wb") as file:  # open for writing alone
+        done = subprocess.run([PROGRAM, "asa@example.com"], env=home.env, stdin=file, capture_output=True, timeout=60, check=False)
+    assert checked(done.returncode, done.stdout, done.stderr).code in (66, 74)
+
+
+def read_only(machine: Machine, home: Home) -> Home:
+    """That home, nothing in it to be written."""
+    return replace(home, prefix=(*machine.prefix(), "sh", "-c", f'mount --bind -o ro "{home.path}" "{home.path}" && exec "$@"', "sh"))
+
+
+def test_mail_goes_from_a_home_that_cannot_be_written(sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine) -> None:
+    configured(home, facts)
+    sent(read_only(machine, home), sandbox, "-t", stdin=MESSAGE)
+
+
+def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path) -> None:
+    configured(home, facts)
+    with closed_port() as port:
+        home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
+        done = sendmail(read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path))
+    assert done.code == 74
+    (saved,) = tmp_path.glob("smtpsetup-unsent-*.eml")
+    assert str(saved) in done.err
+    assert saved.stat().st_mode & 0o777 == 0o600
+    header = saved.read_text().partition("\n\n")[0]
+    assert "hemlig@example.com" in header
+    assert "asa@example.com" in header
+
+
+def test_a_saved_mail_is_sent_as_the_error_says(sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path) -> None:
+    configured(home, facts)
+    text = home.config.read_text()
+    with closed_port() as port:
+        home.config.write_text(text.replace(f"port = {facts.tls_port}", f"port = {port}"))
+        assert sendmail(read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path)).code == 74
+    home.config.write_text(text)
+    (saved,) = tmp_path.glob("smtpsetup-unsent-*.eml")
+    mail = sent(home, sandbox, "-t", stdin=saved.read_bytes())
+    assert set(mail.recipients) == {"asa@example.com", "hemlig@example.com"}
+    assert b"hemlig" not in mail.content
+
+
+@pytest.mark.parametrize("language", ["C", "POSIX", "sv_SE.UTF-8", "sv_SE.ISO-8859-1"])
+def test_mail_does_not_depend_on_the_locale(language: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    done = sendmail(home, "-t", "-F", "Åsa €", stdin=MESSAGE + "åäö\n", LANG=language, LC_ALL=language)
+    assert (done.code, done.err) == (0, "")
+    assert sandbox.mails[0].message.get_content().replace("\r\n", "\n") == "x\nåäö\n"
+    assert sendmail(home, "ångström", stdin=MESSAGE, LANG=language, LC_ALL=language).code == 67
