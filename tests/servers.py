@@ -74,10 +74,10 @@ class Postfix:
     ca_file: str
     maildir: Path
 
-    def mails(self, user: str, count: int = 1) -> list[bytes]:
+    def mails(self, user: str, count: int = 1, seconds: float = 20.0) -> list[bytes]:
         """The mails delivered to a user, once there are that many, without the headers that Postfix puts in front."""
         new = self.maildir / user / "new"
-        wait_for(lambda: new.is_dir() and len(list(new.iterdir())) >= count)
+        wait_for(lambda: new.is_dir() and len(list(new.iterdir())) >= count, seconds)
         return [path.read_bytes() for path in sorted(new.iterdir(), key=lambda path: path.stat().st_mtime_ns)]
 
     def clear(self) -> None:

@@ -1,0 +1,211 @@
+"""The programs that call sendmail on a Debian machine: what they hand over lands in Postfix's mailboxes as they meant it."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Home
+from tests.machine import Machine, needs
+from tests.sendmail import PROGRAM, config_text
+from tests.servers import POSTFIX_PASSWORD, Postfix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from email.message import EmailMessage
+
+OWN = "info@example.test"
+ALIASES = '[aliases]\nroot = "asa@example.test"\n'
+
+
+def at_postfix(home: Home, postfix: Postfix, *, rows: str = "") -> str:
+    """The text of a configuration with an account at Postfix, in which root is Åsa."""
+    password = home.file("password", POSTFIX_PASSWORD + "\n")
+    return config_text(postfix.tls_port, postfix.ca_file, password, top=ALIASES, rows=rows, address=OWN)
+
+
+def configured(home: Home, postfix: Postfix, *, rows: str = "") -> None:
+    home.file(str(home.config.relative_to(home.path)), at_postfix(home, postfix, rows=rows))
+
+
+def call(home: Home, *command: str, stdin: str = "", **env: str) -> str:
+    """Run a caller that succeeds; what it printed."""
+    done = subprocess.run(
+        [*home.prefix, *command], env={**home.env, **env}, cwd=home.path, input=stdin.encode(), capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert b"Traceback" not in done.stderr
+    return done.stdout.decode()
+
+
+def delivered(postfix: Postfix, user: str) -> EmailMessage:
+    """The one mail in a user's mailbox."""
+    (raw,) = postfix.mails(user)
+    header = raw.partition(b"\n\n")[0]
+    assert header.isascii()
+    assert b"\nbcc:" not in header.lower()
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert message.defects == []
+    assert [len(message.get_all(name, [])) for name in ("From", "Date", "Message-ID", "Subject", "To")] == [1, 1, 1, 1, 1]
+    return message
+
+
+def text_of(message: EmailMessage) -> str:
+    return str(message.get_content()).replace("\r\n", "\n")
+
+
+CRONTAB = """
+SHELL=/bin/sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+LANG=C.UTF-8
+HOME={home}
+MAILTO={mailto}
+* * * * * root {job}
+"""
+
+
+@pytest.mark.timeout(100)
+def test_what_cron_jobs_print_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("cron", packages="cron")
+    machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
+    machine.file("pam.d/cron", "account required pam_permit.so\nsession required pam_permit.so\nauth required pam_permit.so\n")
+    machine.file("crontab", CRONTAB.format(home=home.path, mailto="root", job="printf 'Säkerhetskopian är klar\\n.\\nslut\\n'; echo fel >&2"))
+    machine.file("cron.d/second", CRONTAB.format(home=home.path, mailto="bo@example.test", job="echo andra"))
+    with (machine.directory / "log").open("wb") as log:
+        cron = subprocess.Popen([*machine.prefix(), "cron", "-f", "-L", "15"], env=home.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        # cron starts a job when the minute does, so that the first mail may be a minute away
+        assert postfix.mails("asa", seconds=80)
+        assert postfix.mails("bo")
+    finally:
+        cron.kill()  # unshare's --kill-child takes everything on the machine with it
+        cron.wait(20)
+    message = delivered(postfix, "asa")
+    assert str(message["From"]) == f"Cron Daemon <{OWN}>"
+    assert message["Subject"].startswith("Cron <root@")
+    assert "printf" in message["Subject"]
+    assert text_of(message) == "Säkerhetskopian är klar\n.\nslut\nfel\n"
+    assert text_of(delivered(postfix, "bo")) == "andra\n"
+
+
+AUTHOR = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Åsa Öberg"), ("EMAIL", "asa@example.net"))}
+
+
+def git(home: Home, *arguments: str) -> None:
+    call(home, "git", *arguments, **AUTHOR)
+
+
+def patch_of(home: Home) -> str:
+    """A patch with umlauts, its author and its text."""
+    needs("git", packages="git git-email")
+    where = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True).stdout.strip()
+    needs(f"{where}/git-send-email", packages="git-email")
+    home.file("repository/räkning.txt", "åäö €\n.\nFrom me\n")
+    for arguments in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "Räkningen är åäö"), ("format-patch", "-q", "--root", "-o", "..")):
+        git(home, "-C", "repository", *arguments)
+    (patch,) = home.path.glob("*.patch")
+    return str(patch)
+
+
+def git_send_email(home: Home, patch: str, *arguments: str) -> None:
+    common = ("--from=Åsa Öberg <asa@example.net>", f"--smtp-server={PROGRAM}", "--confirm=never", "--suppress-cc=all", "--quiet")
+    git(home, "send-email", *common, *arguments, patch)
+
+
+def test_git_sends_a_patch_that_can_be_applied(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    git_send_email(home, patch_of(home), "--to=asa@example.test", "--bcc=bo@example.test")
+    message = delivered(postfix, "asa")
+    assert str(message["From"]) == f"Åsa Öberg <{OWN}>"
+    assert str(message["Reply-To"]) == "Åsa Öberg <asa@example.net>"
+    assert message["Subject"] == "[PATCH] Räkningen är åäö"
+    assert delivered(postfix, "bo")["Message-ID"] == message["Message-ID"]
+    home.file("mail", postfix.mails("asa")[0])
+    git(home, "init", "-q", "again")
+    git(home, "-C", "again", "am", "-q", "../mail")
+    assert (home.path / "again" / "räkning.txt").read_text(encoding="utf-8") == "åäö €\n.\nFrom me\n"
+
+
+def test_git_is_told_when_a_recipient_is_refused(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    patch = patch_of(home)
+    with pytest.raises(AssertionError, match="nobody@example"):
+        git_send_email(home, patch, "--to=nobody@example.test")
+
+
+def php(home: Home, code: str, flags: str = "-t -i") -> str:
+    needs("php", packages="php-cli")
+    return call(home, "php", "-n", "-d", f"sendmail_path={PROGRAM} {flags}", "-d", "display_errors=stderr", "-r", code)
+
+
+def test_php_mail_arrives_with_its_html_and_its_blind_copy(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    kind = "'MIME-Version' => '1.0', 'Content-Type' => 'text/html; charset=utf-8'"
+    headers = f"['From' => 'Webbplatsen <webb@example.net>', 'Bcc' => 'bo@example.test', {kind}]"
+    subject = "'=?UTF-8?B?'.base64_encode('Räkning åäö').'?='"
+    php(
+        home,
+        f"exit(mail('Asa <asa@example.test>', {subject}, str_repeat('<p>åäö €</p>', 500), {headers}) ? 0 : 1);",
+    )
+    message = delivered(postfix, "asa")
+    assert message["Subject"] == "Räkning åäö"
+    assert (str(message["From"]), str(message["Reply-To"])) == (f"Webbplatsen <{OWN}>", "Webbplatsen <webb@example.net>")
+    assert message.get_content_type() == "text/html"
+    assert text_of(message).strip() == "<p>åäö €</p>" * 500
+    assert delivered(postfix, "bo")["Message-ID"] == message["Message-ID"]
+
+
+def test_php_mail_of_an_old_script_arrives_too(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    text, headers = r'"Rad 1\r\nRad 2 åäö\n.\n"', r'"From: www-data\r\nTo: bo@example.test"'
+    php(home, f"exit(mail('root', 'Räkning åäö', {text}, {headers}, '-fwww-data@localhost') ? 0 : 1);")
+    message = delivered(postfix, "asa")
+    assert (message["Subject"], str(message["From"])) == ("Räkning åäö", OWN)
+    assert text_of(message).rstrip("\n") == "Rad 1\nRad 2 åäö\n."
+    assert delivered(postfix, "bo")["Message-ID"] == message["Message-ID"]
+
+
+def test_php_mail_is_false_when_the_mail_is_refused(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    php(home, "exit(mail('nobody@example.test', 'x', 'x') ? 1 : 0);")
+
+
+def s_nail(home: Home, *arguments: str, stdin: str) -> None:
+    needs("s-nail", packages="s-nail")
+    settings = ("v15-compat", f"mta={PROGRAM}", "sendwait", "ttycharset=utf-8", f"DEAD={home.path / 'dead.letter'}")
+    options = [part for setting in settings for part in ("-S", setting)]
+    # run by root, s-nail hands on root's own home
+    env = {"SMTPSETUP_CONFIG": str(home.config), "SMTPSETUP_STATE_DIR": str(home.path / "state")}
+    call(home, "s-nail", "-:/", *options, *arguments, stdin=stdin, **env)
+
+
+def test_mail_sends_with_copies_and_a_file(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    data = os.urandom(100_000)
+    file = home.file("bilaga.bin", data)
+    s_nail(home, "-s", "Räkning åäö", "-b", "bo@example.test", "-c", OWN, "-a", str(file), "asa@example.test", stdin="Hej åäö\n.\nslut\n")
+    message = delivered(postfix, "asa")
+    assert message["Subject"] == "Räkning åäö"
+    body = message.get_body(("plain",))
+    assert body
+    assert text_of(body) == "Hej åäö\n.\nslut\n"  # type: ignore[arg-type]  # a part is read as a message is
+    assert [part.get_content() for part in message.iter_attachments()] == [data]
+    assert {delivered(postfix, user)["Message-ID"] for user in ("info", "bo")} == {message["Message-ID"]}
+
+
+def test_mail_to_root_goes_where_the_aliases_say(postfix: Postfix, home: Home) -> None:
+    configured(home, postfix)
+    s_nail(home, "-s", "Disken är full", "root", stdin="95 %\n")
+    assert delivered(postfix, "asa")["Subject"] == "Disken är full"
+
+
+def test_a_script_finds_sendmail_where_it_always_was(postfix: Postfix, home: Home, machine: Machine) -> None:
+    machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
+    command: Sequence[str] = ("sh", "-c", "printf 'To: root\\nSubject: x\\n\\ny\\n' | /usr/sbin/sendmail -t && /usr/sbin/sendmail -bp")
+    call(Home(home.path, home.env, prefix=machine.prefix()), *command)
+    assert text_of(delivered(postfix, "asa")) == "y\n"
