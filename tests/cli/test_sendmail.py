@@ -107,9 +107,10 @@ def test_what_is_missing_is_added_and_what_is_there_is_kept(sandbox: Sandbox, fa
 
 def test_empty_fields_that_must_not_be_empty_are_written_anew(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    mail = sent(home, sandbox, "-t", stdin=f"Date:\nMessage-ID:  \nFrom:\n{MESSAGE}")
+    mail = sent(home, sandbox, "-t", stdin=f"Date:\nMessage-ID:  \nFrom:\nCc:\nReply-To: \n{MESSAGE}")
     assert email.utils.parsedate_to_datetime(mail.message["Date"]).tzinfo
     assert "@" in mail.message["Message-ID"]
+    assert {"cc", "reply-to"}.isdisjoint(field_names(mail))  # RFC 5322 section 3.6.3: they hold an address
     assert str(mail.message["From"]) == OWN
 
 

@@ -1,0 +1,180 @@
+"""What becomes of a mail that a server does not take at once: it is sent once, or kept, or told; and each time there is one line in the log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
+from tests.sendmail import PROGRAM, body_of, config_text, configured, kept, log_lines, sendmail
+from tests.servers import ScriptedServer, closed_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
+    from tests.conftest import Home
+
+MESSAGE = "To: asa@example.com\nSubject: Nattens rapport\n\nx\n"
+Script = tuple[bytes | float | str | None, ...]
+
+
+def at(home: Home, port: int, *, rows: str = "", top: str = "") -> None:
+    """An account at a server on this machine that has no TLS."""
+    text = config_text(port, "", home.file("password", "hemligt\n"), rows=rows, top=top)
+    text = text.replace('security = "tls"', 'security = "none"').replace('ca_file = ""\n', "")
+    home.file(str(home.config.relative_to(home.path)), text)
+
+
+LATER: dict[str, Script] = {
+    "closed at once": ("drop",),
+    "busy": (b"421 4.3.2 busy\r\n", "drop"),
+    "login not possible now": (*TO_LOGIN, b"454 4.7.0 later\r\n", "drop"),
+    "sender not now": (*TO_MAIL, b"451 4.3.0 later\r\n", None, "drop"),
+    "greylisted": (*TO_RCPT, b"450 4.7.1 greylisted\r\n", None, b"221 bye\r\n"),
+    "no room": (*TO_DATA, b"452 4.3.1 full\r\n", None, "drop"),
+    "content not now": (*TO_DOT, b"451 4.3.0 later\r\n", None, b"221 bye\r\n"),
+    "lost after the dot": (*TO_DOT, "drop"),
+}
+FOR_GOOD: dict[str, tuple[Script, int]] = {
+    "wrong password": ((*TO_LOGIN, b"535 5.7.8 no\r\n", None, b"221 bye\r\n"), 77),
+    "sender refused": ((*TO_MAIL, b"553 5.7.1 not yours\r\n", None, b"221 bye\r\n"), 77),
+    "recipient refused": ((*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"221 bye\r\n"), 67),
+    "content refused": ((*TO_DOT, b"554 5.7.1 spam\r\n", None, b"221 bye\r\n"), 69),
+    "no service": ((b"554 no\r\n",), 69),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_what_may_pass_is_kept_without_a_word(case: str, home: Home) -> None:
+    with ScriptedServer((*LATER[case], "drop")) as server:
+        at(home, server.port)
+        done = sendmail(home, "-t", stdin=MESSAGE)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    (mail,) = kept(home)
+    assert str(mail.state) == ("unknown" if case == "lost after the dot" else "waiting")
+    assert (mail.recipients, mail.subject, mail.next_attempt is None) == (("asa@example.com",), "Nattens rapport", False)
+    assert len(log_lines(home)) == 1
+
+
+@pytest.mark.parametrize("case", FOR_GOOD)
+def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home: Home) -> None:
+    script, code = FOR_GOOD[case]
+    with ScriptedServer((*script, "drop")) as server:
+        at(home, server.port)
+        done = sendmail(home, "-t", stdin=MESSAGE)
+    assert (done.code, done.out) == (code, "")
+    assert "  -> " in done.err
+    (mail,) = kept(home)
+    assert (str(mail.state), mail.recipients, mail.next_attempt) == ("failed", ("asa@example.com",), None)
+    (line,) = log_lines(home)
+    assert f"exitcode={code}" in line
+
+
+def test_who_is_refused_among_others_is_kept_as_a_mail_of_ones_own(home: Home) -> None:
+    replies: Script = (b"550 5.1.1 unknown\r\n", None, b"354 go\r\n", "message", b"250 ok\r\n", None, b"221 bye\r\n")
+    with ScriptedServer((*TO_DATA, *replies, "drop")) as server:
+        at(home, server.port)
+        done = sendmail(home, "asa@example.com", "bo@example.com", stdin=MESSAGE)
+    assert done.code == 67
+    assert "bo@example.com" in done.err
+    assert [(str(mail.state), mail.recipients) for mail in kept(home)] == [("failed", ("bo@example.com",))]
+
+
+def test_with_queue_never_the_caller_alone_tries_again(home: Home) -> None:
+    with closed_port() as port:
+        at(home, port, rows='queue = "never"')
+        assert sendmail(home, "-t", stdin=MESSAGE).code == 75
+    assert kept(home) == []  # what waits here would be sent a second time
+
+
+def test_with_queue_always_no_server_is_asked(home: Home) -> None:
+    with ScriptedServer((READY,)) as server:
+        at(home, server.port, rows='queue = "always"')
+        assert sendmail(home, "-t", stdin=MESSAGE).code == 0
+        assert server.connections == 0
+    assert [str(mail.state) for mail in kept(home)] == ["waiting"]
+    assert len(log_lines(home)) == 1
+
+
+@pytest.mark.parametrize("lines", [0, 1, 12, 16])
+def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(lines: int, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    process = subprocess.Popen([PROGRAM, "-v", "-t"], env=home.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stdin
+    assert process.stderr
+    if lines == 0:
+        process.stderr.close()
+    process.stdin.write(MESSAGE.encode())
+    process.stdin.close()
+    for _ in range(lines):
+        process.stderr.readline()
+    process.stderr.close()
+    code = process.wait(60)
+    assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",)]
+    assert kept(home) == []
+    assert code == 0
+
+
+def test_a_damaged_outbox_is_told_the_mail_is_saved_and_the_log_says_so(home: Home, tmp_path: Path) -> None:
+    home.file(".local/state/smtpsetup/outbox.db", b"no database" * 1000)
+    with closed_port() as port:
+        at(home, port)
+        done = sendmail(home, "-t", stdin=MESSAGE)
+    assert done.code == 74
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert str(saved) in done.err
+    (line,) = log_lines(home)
+    assert "exitcode=74" in line
+
+
+def test_many_at_once_are_all_kept(home: Home) -> None:
+    with closed_port() as port:
+        at(home, port)
+        running = [subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(12)]
+        for process in running:
+            _out, err = process.communicate(MESSAGE.encode(), timeout=60)
+            assert (process.returncode, err) == (0, b"")
+    assert len(kept(home)) == len(log_lines(home)) == 12
+
+
+def test_a_full_disk_is_told(home: Home) -> None:
+    with closed_port() as port:
+        at(home, port)
+        script = 'ulimit -f 0; exec "$0" "$@"'
+        done = subprocess.run(["sh", "-c", script, PROGRAM, "-t"], env=home.env, input=MESSAGE.encode(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == 74
+    assert b"Traceback" not in done.stderr
+    assert b"send it again" in done.stderr.lower()
+
+
+@pytest.mark.parametrize("secret", ["missing", "empty", "command"])
+def test_a_password_that_cannot_be_read_keeps_the_mail(secret: str, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    path = home.path / "password"
+    if secret == "missing":
+        path.unlink()
+    elif secret == "empty":
+        path.write_bytes(b"")
+    else:
+        text = home.config.read_text().replace(f'store = "file", path = "{path}"', 'store = "command", command = "false"')
+        home.config.write_text(text)
+    done = sendmail(home, "-t", stdin=MESSAGE)
+    assert done.code == 78
+    assert [str(mail.state) for mail in kept(home)] == ["failed"]
+
+
+def test_a_slow_writer_is_waited_for(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    process = subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE)
+    assert process.stdin
+    for line in MESSAGE.splitlines(keepends=True):
+        os.write(process.stdin.fileno(), line.encode())
+        time.sleep(0.1)  # the writer is slow
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert body_of(sandbox.mails[0]) == b"x\r\n"
