@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import dns.message
@@ -22,7 +23,6 @@ import trustme
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 POSTFIX_PASSWORD = "lösenord-åäö-€"
 KEYRING_PASSWORD = "ring"
@@ -143,13 +143,12 @@ proxymap unix - - n - - proxymap
 
 
 @pytest.fixture(scope="session")
-def postfix_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix]:
+def postfix_server() -> Iterator[Postfix]:
     """Postfix with Cyrus SASL over 465- and 587-like ports, delivering to maildirs."""
     if not (shutil.which("postfix") and shutil.which("saslpasswd2")) or os.getuid() != 0:
         missing("needs root and Postfix: apt-get install postfix sasl2-bin libsasl2-modules")
-    base = tmp_path_factory.mktemp("postfix")
-    for parent in (base, *base.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)
+    base = Path(tempfile.mkdtemp(prefix="smtpsetup-postfix-"))  # not below pytest's own, which the start of any other pytest closes to Postfix's user
+    base.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "sasl"):
         (base / name).mkdir(mode=0o755)
     shutil.chown(base / "data", "postfix", "postfix")
@@ -176,6 +175,7 @@ def postfix_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix
     finally:
         subprocess.run(["postfix", "-c", str(base / "etc"), "stop"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
         server.wait(60)
+        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.header
 import email.utils
 import re
 import subprocess
@@ -186,7 +188,9 @@ def test_a_long_name_with_umlauts_does_not_end_the_header(how: str, sandbox: San
     configured(home, facts, rows=f'from_name = "{name}"' if how == "from_name" else "")
     given = f"From: {name} <asa@example.net>\n" if how == "From" else ""
     mail = sent(home, sandbox, *(("-F", name) if how == "-F" else ()), "-t", stdin=given + MESSAGE)
-    assert str(email.header.make_header(email.header.decode_header(mail.message["From"]))) == f"{name} <{OWN}>"
+    # by the older parser: the newer one puts blanks between two encoded words, against RFC 2047 section 6.2
+    shown, address = email.utils.parseaddr(email.message_from_bytes(mail.content)["From"])
+    assert (str(email.header.make_header(email.header.decode_header(shown))), address) == (name, OWN)
     assert mail.message["Subject"] == "Hej"
     assert body_of(mail) == b"Text\r\n"
 
