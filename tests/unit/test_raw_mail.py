@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
 OWN = addresses.parse("info@example.com")
-NAME = "Föreningen för bevarande av gamla ångbåtar i Stockholms skärgård och åländska hav"
+NAME = "Föreningen för bevarande av gamla ångbåtar i Stockholms skärgård och åländska vatten"
 PIECE = 65_536
 
 
