@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.outbox import NewMail
-from smtpsetup.transport.submit import Envelope
 
 if TYPE_CHECKING:
     from tests.conftest import Home

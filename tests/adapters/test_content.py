@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from smtpsetup.attachments import from_file
 from smtpsetup.compose import Draft, Mailbox, parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
-from smtpsetup.message import Message
+from smtpsetup.message import Envelope, Message
 from smtpsetup.model import Security, Server
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.session import Session
-from smtpsetup.transport.submit import Envelope
 from smtpsetup.workflows.drafts import delivery_of
 from tests.mail_server import MailServer
 from tests.servers import wait_for

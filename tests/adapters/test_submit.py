@@ -12,12 +12,12 @@ import pytest
 
 from smtpsetup.errors import InterruptedAfterTheDotError
 from smtpsetup.failure import Kind, TransportError
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.model import Security, Server, Stage
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.session import Session
-from smtpsetup.transport.submit import Delivery, Envelope, Outcome
+from smtpsetup.transport.submit import Delivery, Outcome
 from tests.mail_server import PIPELINING, MailServer, Turn
 from tests.servers import ScriptedServer
 

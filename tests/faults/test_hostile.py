@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.model import Secret, Security
 from smtpsetup.transport.masks import Masks
-from smtpsetup.transport.submit import Delivery, Envelope
+from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.check import check
 from smtpsetup.workflows.send import send
 from tests.conftest import PASSWORD, account_at

@@ -43,7 +43,7 @@ def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(tmp_pa
     def slow(path: Any, *rest: Any) -> int:
         handle = real(path, *rest)
         monkeypatch.setattr(os, "open", real)
-        first.forget()
+        os.unlink(first.path)
         first.__exit__()
         return handle
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.message import from_bytes
+from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.model import Secret, Security
-from smtpsetup.transport.submit import Delivery, Envelope
+from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.deliver import Run, deliver
 from tests.conftest import account_at
 from tests.mail_server import MailServer, Turn

@@ -71,7 +71,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 tell(_("An earlier run has sent these mails: only what it could not send is tried again. To send everything anew: --restart."))
             elif journal.is_resumed:
                 tell(_("An earlier run was not finished: what it sent is not sent again. To send everything: --restart."))
-            bar = stack.enter_context(_bar(state, sum(not journal.is_done(item.key) for item in items()) if journal.is_resumed else total))
+            bar = stack.enter_context(_bar(state, total, sum(journal.is_done(item.key) for item in items()) if journal.is_resumed else 0))
             failures: list[SmtpsetupError] = []
             batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
             run = Run(
@@ -132,12 +132,12 @@ def _show_first(state: State, account: Account, items: Iterator[Item], total: in
 
 
 @contextmanager
-def _bar(state: State, total: int) -> Iterator[views.batch.Bar | None]:
+def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | None]:
     """The progress bar, where somebody watches it alone: nobody else pays for it."""
     if not sys.stderr.isatty() or (state.json and sys.stdout.isatty()):
         yield None
         return
-    with views.batch.Bar(total) as bar:
+    with views.batch.Bar(total, before) as bar:
         yield bar
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Bar:
     """How far it is, how fast, and how long it will take; on standard error, for someone who watches."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, before: int) -> None:
         self._progress = Progress(
             TextColumn(_("Sending")),
             BarColumn(),
@@ -36,7 +36,7 @@ class Bar:
             redirect_stdout=False,  # results go where they are wanted
             redirect_stderr=False,
         )
-        self._task = self._progress.add_task("", total=total, rate="")
+        self._task = self._progress.add_task("", total=total, completed=before, rate="")
 
     def __enter__(self) -> Self:
         self._progress.start()

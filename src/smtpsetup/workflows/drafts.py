@@ -11,6 +11,7 @@ from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_hea
 from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
+from smtpsetup.model import plain_text
 from smtpsetup.transport.submit import Delivery
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ def _attachment(path: str, content_id: str = "") -> Attachment:
     except OSError as error:
         raise read_failed(path, error) from error
     except ValueError as error:  # a NUL in the path
-        raise read_failed(path, OSError(0, str(error))) from error
+        raise _no_path(path) from error
+
+
+def _no_path(path: str) -> SmtpsetupError:
+    return SmtpsetupError("config.invalid", _("{path} cannot be a path.").format(path=plain_text(path)), exit_code=EX_DATAERR)
 
 
 def text_in(path: str) -> str:
@@ -95,7 +100,7 @@ def text_in(path: str) -> str:
     except OSError as error:
         raise read_failed(path, error) from error
     except ValueError as error:  # as above
-        raise read_failed(path, OSError(0, str(error))) from error
+        raise _no_path(path) from error
     return decoded(data, path)
 
 
