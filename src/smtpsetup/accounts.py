@@ -65,14 +65,17 @@ class Config(NamedTuple):
         raise SmtpsetupError("config.no-account", message, hints=hints)
 
 
-def load_with_system(path: StrPath, system: StrPath) -> Config:
-    """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`."""
-    own = load(path)
+def load_with_system(path: StrPath | None, system: StrPath) -> Config:
+    """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`.
+
+    `path` is None for a user who can have no files.
+    """
     if not os.path.exists(system):
-        return own
+        return load(path) if path is not None else Config(system, {}, "")
+    own = load(path) if path is not None and _can_be_looked_at(path) else Config(path or system, {}, "")
     shared = _config(_read(system, is_shared=True), system)
     return Config(
-        path,
+        path or system,
         {**shared.accounts, **own.accounts},
         own.default or shared.default,
         own.ispdb and shared.ispdb,
@@ -80,6 +83,17 @@ def load_with_system(path: StrPath, system: StrPath) -> Config:
         own.aliases_file or shared.aliases_file,
         shared.log if own.log is Log.FILE else own.log,
     )
+
+
+def _can_be_looked_at(path: StrPath) -> bool:
+    """Whether it can be known if there is a file: not for a user who runs with another one's HOME."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def load(path: StrPath) -> Config:

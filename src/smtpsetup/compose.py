@@ -26,7 +26,9 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _OWN_FIELDS = {"from", "to", "cc", "bcc", "resent-bcc", "subject", "reply-to", "date", "message-id"}
 _ONCE = {"sender", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted"}
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
+_LONGEST_PLAIN_NAME = 200  # characters
 _FOLDED_AT = 76  # characters of a header line
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -93,11 +95,15 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def _mailbox(text: str) -> Mailbox:
-    match = re.fullmatch(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>@]*?))\s*<([^<>]*)>\s*', text)
-    if not match:
+    text = text.strip()
+    if not text.endswith(">"):
         return Mailbox("", addresses.parse(text))
-    quoted, plain, address = match.groups()
-    name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+    before, _bracket, address = text[:-1].rpartition("<")
+    name = before.strip()
+    if len(name) > 1 and name.startswith('"') and name.endswith('"') and _QUOTED.fullmatch(name):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    elif any(char in '"<>@' for char in name):
+        return Mailbox("", addresses.parse(text))
     return Mailbox(name.strip(), addresses.parse(address))
 
 
@@ -174,15 +180,18 @@ def date(now: datetime.datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now:%Y %H:%M:%S %z}"
 
 
-def _unstructured(name: str, value: str) -> str:
+def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
     """A field's text, literally. Raises SmtpsetupError for control characters."""
     _refuse_control_characters(name + value)
-    return encoded_words(name, value)
+    return encoded_words(name, value, is_encoded=is_encoded)
 
 
-def encoded_words(name: str, value: str) -> str:
-    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded."""
-    is_plain = value.isascii() and "=?" not in value
+def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
+    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded.
+
+    With `is_encoded` so does everything else.
+    """
+    is_plain = value.isascii() and "=?" not in value and not is_encoded
     if is_plain and len(name) + 2 + len(value) <= _FOLDED_AT:
         return value.strip()
     from email.header import Header  # only what is long or not plain pays for it
@@ -199,8 +208,8 @@ def written(mailbox: Mailbox) -> str:
     name, address = mailbox.name, mailbox.address.wire
     if not name:
         return address
-    if not name.isascii() or "=?" in name:
-        return f"{_unstructured('From', name)} <{address}>"
+    if not name.isascii() or "=?" in name or len(name) > _LONGEST_PLAIN_NAME:
+        return f"{_unstructured('From', name, is_encoded=True)} <{address}>"
     _refuse_control_characters(name)
     if not _WORD.fullmatch(name):
         escaped = re.sub(r'(["\\])', r"\\\1", name)

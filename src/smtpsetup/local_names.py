@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
 from smtpsetup.errors import EX_NOUSER, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DEEPEST = 10  # aliases of aliases
+_FILE_LIMIT = 10_000_000  # characters
 _DEFAULT = "default"
 
 
@@ -29,8 +31,8 @@ class Aliases(NamedTuple):
         """The addresses that a recipient stands for, in the form for the envelope. Raises SmtpsetupError (`rcpt.unknown`, exit code 67)."""
         if not self.is_local(recipient):
             return [addresses.parse(recipient).wire]
-        name = recipient.partition("@")[0].lower()
-        found = self._looked_up(name, 0)
+        name = recipient.partition("@")[0].strip('"').lower()
+        found = self._looked_up(name)
         if not found and _DEFAULT in self.configured:
             found = [self.configured[_DEFAULT]]
         if not found and name == self.user:
@@ -38,9 +40,11 @@ class Aliases(NamedTuple):
         if not found:
             raise SmtpsetupError(
                 "rcpt.unknown",
-                _("{name} is a name on this machine, and nothing says which address it has.").format(name=recipient),
+                _("{name} is a name on this machine, and nothing says which address it has.").format(name=plain_text(recipient)),
                 hints=(
-                    _('Say it in the configuration, before the accounts: `[aliases]` and below it `{name} = "me@example.com"`.').format(name=name),
+                    _('Say it in the configuration, before the accounts: `[aliases]` and below it `{name} = "me@example.com"`.').format(
+                        name=plain_text(name)
+                    ),
                 ),
                 exit_code=EX_NOUSER,
             )
@@ -49,30 +53,50 @@ class Aliases(NamedTuple):
     def is_local(self, recipient: str) -> bool:
         """Whether this is a name on this machine and no address on the net."""
         name, at, domain = recipient.rpartition("@")
-        return not at or not name or "." not in domain.strip(".") or domain.lower() in (self.host.lower(), "localhost.localdomain")
+        domain = domain.lower().rstrip(".")
+        if not at or not name:
+            return True
+        if domain == self.own_address.rpartition("@")[2].lower():
+            return False
+        return ("." not in domain and not domain.startswith("[")) or domain in (self.host.lower(), "localhost.localdomain")
 
-    def _looked_up(self, name: str, depth: int) -> list[str]:
+    def _looked_up(self, name: str) -> list[str]:
         if name in self.configured:
             return [self.configured[name]]
-        if not self.file or depth > _DEEPEST:
-            return []
-        targets = _aliases_in(self.file).get(name, [])
+        aliases = _aliases_in(self.file) if self.file else {}
         found: list[str] = []
-        for target in targets:
-            if self.is_local(target):
-                found += self._looked_up(target.partition("@")[0].lower(), depth + 1) or ([self.own_address] if target == self.user else [])
-            else:
-                found.append(target)
-        return found
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            local = waiting.pop(0)
+            if local in seen:
+                continue
+            seen.add(local)
+            for target in aliases.get(local, []):
+                if not self.is_local(target):
+                    found.append(target)
+                elif (below := target.partition("@")[0].lower()) in self.configured:
+                    found.append(self.configured[below])
+                elif below in aliases:
+                    waiting.append(below)
+                elif below == self.user:
+                    found.append(self.own_address)
+        return list(dict.fromkeys(found))
+
+
+_TARGET = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]+)')
 
 
 def _aliases_in(path: str) -> dict[str, list[str]]:
-    """The addresses and names in a file such as /etc/aliases; commands, files and lists of others are no addresses and are left out."""
+    """The addresses and names in a file such as /etc/aliases (aliases(5)); commands, files and lists of others are no addresses and are left out.
+
+    Raises SmtpsetupError where it cannot be read.
+    """
     aliases: dict[str, list[str]] = {}
     name = ""
     try:
         with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+            lines = file.read(_FILE_LIMIT).splitlines()
     except OSError as error:
         raise SmtpsetupError(
             "config.invalid",
@@ -86,6 +110,6 @@ def _aliases_in(path: str) -> dict[str, list[str]]:
         if not line.startswith((" ", "\t")):
             name, _colon, targets = line.partition(":")
             name = name.strip().strip('"').lower()
-        plain = (target.strip() for target in targets.split(","))
-        aliases.setdefault(name, []).extend(target for target in plain if target and target[0] not in '|/:"\\')
+        plain = ((match[1] if match[1] is not None else match[2]).strip() for match in _TARGET.finditer(targets))
+        aliases.setdefault(name, []).extend(target for target in plain if target and not target.startswith(("|", "/", ":include:", "\\")))
     return aliases

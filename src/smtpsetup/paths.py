@@ -45,6 +45,11 @@ def _xdg(variable: str, usual: str) -> str:
     return os.environ.get(variable, "").strip() or os.path.expanduser(usual)
 
 
+def has_home() -> bool:
+    """Whether there is a place for a user's own files: some daemons' users have none."""
+    return sys.platform in ("win32", "darwin") or os.path.isabs(_xdg("XDG_CONFIG_HOME", "~/.config"))
+
+
 def config_file(chosen: str | None = None) -> str:
     """The configuration: the chosen file, `SMTPSETUP_CONFIG`, or `config.toml` in the configuration directory."""
     named = chosen or os.environ.get("SMTPSETUP_CONFIG")

@@ -6,19 +6,22 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
-from smtpsetup.compose import Mailbox, date, encoded_words, new_message_id, parse_mailboxes, written
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.address_list import Entry, entries
+from smtpsetup.compose import Mailbox, date, encoded_words, new_message_id, written
+from smtpsetup.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Iterator
 
 LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_HEADER_LIMIT = 2_000_000  # bytes
+_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path"}
-_ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender"}
-_LOCAL = re.compile(r"([A-Za-z0-9_.-]+)(?:\s+\(([^()]*)\))?")  # as cron writes it: root (Cron Daemon)
-_COMMENT = re.compile(r"\(([^()]*)\)")
+_ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender", "resent-reply-to"}
+_ONCE = {"from", "sender", "reply-to", "date", "message-id", "subject", "in-reply-to", "references", "mime-version", "content-type"}
+_JOINED = {"to", "cc"}  # once, too; a second one adds to the first
 
 
 class Field(NamedTuple):
@@ -33,42 +36,66 @@ class Field(NamedTuple):
         return self.name.lower()
 
 
-class Entry(NamedTuple):
-    """One entry of an address field, as far as it can be understood: `address` may be a local name such as `root`."""
-
-    name: str
-    address: str
-
-
 def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
-    """The header's fields and the rest, from chunks with CRLF line ends. A message whose first line is no field has no header."""
-    rest = iter(chunks)
-    buffer = b""
-    fields: list[Field] = []
+    """The header's fields and the rest, from chunks with CRLF line ends. A message whose first line is no field has no header.
+
+    Raises SmtpsetupError for a header without end.
+    """
+    source = _Lines(iter(chunks))
+    found: list[tuple[str, list[str]]] = []
     is_first = True
-    while True:
-        while b"\r\n" not in buffer and (chunk := next(rest, b"")):
-            buffer += chunk
-        line, end, after = buffer.partition(b"\r\n")
-        if line == b"" and end:
-            return tuple(fields), _joined(after, rest)
+    while (line := source.next()) is not None:
         if is_first and line.startswith((b"From ", b">From ")):  # what mail programs write in front of a mail in a file
-            buffer, is_first = after, False
+            is_first = False
             continue
         is_first = False
-        if line.startswith((b" ", b"\t")) and fields:
-            fields[-1] = Field(fields[-1].name, f"{fields[-1].value} {_text(line).strip()}")
+        if not line:
+            break
+        if line.startswith((b" ", b"\t")) and found:
+            found[-1][1].append(_text(line).strip())
         elif match := _FIELD.match(line):
-            fields.append(Field(match[1].decode("ascii"), _text(line[match.end() :]).strip()))
+            found.append((match[1].decode("ascii"), [_text(line[match.end() :]).strip()]))
         else:
-            return tuple(fields), _joined(buffer, rest)
-        buffer = after
+            source.take_back(line)
+            break
+    return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found), source.rest()
 
 
-def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
+class _Lines:
+    """Lines from chunks, as far as they are asked for."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._data = b""
+        self._start = 0
+        self._read = 0
+
+    def next(self) -> bytes | None:
+        """The next line without its end; None when there is none."""
+        while (end := self._data.find(b"\r\n", self._start)) < 0:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                line, self._data, self._start = self._data[self._start :], b"", 0
+                return line or None
+            self._read += len(chunk)
+            if self._read > _HEADER_LIMIT and self._start:
+                self._data, self._start = self._data[self._start :], 0
+            self._data += chunk
+            if len(self._data) > _HEADER_LIMIT:
+                raise SmtpsetupError("config.invalid", _("The mail's header has no end."), exit_code=EX_DATAERR)
+        line = self._data[self._start : end]
+        self._start = end + 2
+        return line
+
+    def take_back(self, line: bytes) -> None:
+        """Give back the line that was read last."""
+        self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
+
+    def rest(self) -> Iterator[bytes]:
+        """What has not been read."""
+        if self._start < len(self._data):
+            yield self._data[self._start :]
+        yield from self._chunks
 
 
 def _text(data: bytes) -> str:
@@ -76,29 +103,16 @@ def _text(data: bytes) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    return "".join(char if char >= " " and char != "\x7f" else " " for char in text)
+    return _without_controls(text)
+
+
+def _without_controls(text: str) -> str:
+    return "".join(" " if char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" else char for char in text)
 
 
 def values(fields: Iterable[Field], *keys: str) -> list[str]:
     """The values of the fields of these names."""
     return [field.value for field in fields if field.key in keys]
-
-
-def entries(value: str) -> list[Entry]:
-    """The entries of an address field. More is understood than a person may type: comments, groups and local names."""
-    if match := _LOCAL.fullmatch(value.strip()):
-        return [Entry((match[2] or "").strip(), match[1])]
-    try:
-        return [Entry(mailbox.name, mailbox.address.wire) for mailbox in parse_mailboxes(value)]
-    except SmtpsetupError:
-        pass
-    from email.utils import getaddresses  # 5 ms that only such fields pay
-
-    comment = _COMMENT.search(value)
-    found = [Entry(name.strip(), address.strip()) for name, address in getaddresses([value]) if address.strip()]
-    if len(found) == 1 and comment and not found[0].name:
-        return [Entry(comment[1].strip(), found[0].address)]
-    return found
 
 
 def decoded(name: str) -> str:
@@ -109,15 +123,23 @@ def decoded(name: str) -> str:
     from email.header import decode_header, make_header
 
     try:
-        return " ".join(str(make_header(decode_header(name))).split())
+        return " ".join(_without_controls(str(make_header(decode_header(name)))).split())
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
         return ""
 
 
 def recipients_in(fields: tuple[Field, ...]) -> list[str]:
-    """Whom the header names: the Resent- fields where there are any, else To, Cc and Bcc (RFC 5322 section 3.6.6)."""
-    keys = ("resent-to", "resent-cc", "resent-bcc")
-    found = values(fields, *keys) or values(fields, "to", "cc", "bcc")
+    """Whom the header names: the newest block of Resent- fields where there is one, else To, Cc and Bcc (RFC 5322 section 3.6.6).
+
+    Raises SmtpsetupError for an address that cannot be understood.
+    """
+    resent: list[Field] = []
+    for field in fields:
+        if field.key.startswith("resent-"):
+            if any(field.key == earlier.key for earlier in resent):
+                break  # an older block begins
+            resent.append(field)
+    found = values(resent, "resent-to", "resent-cc", "resent-bcc") or values(fields, "to", "cc", "bcc")
     return [entry.address for value in found for entry in entries(value)]
 
 
@@ -129,42 +151,74 @@ class Sender(NamedTuple):
 
 
 def completed(fields: tuple[Field, ...], sender: Sender, *, now: datetime.datetime, message_id: str) -> tuple[Field, ...]:
-    """The fields that go on the wire: From as it is allowed, what is missing added, Bcc gone."""
-    keys = {field.key for field in fields}
-    kept = [field for field in fields if field.key not in _NEVER_SENT and field.key != "from"]
-    done = [Field("From", written(sender.mailbox)), *kept]
+    """The fields that go on the wire: From as it is allowed, each once that may stand once, what is missing added, Bcc gone."""
+    kept = _single([field for field in fields if field.key not in _NEVER_SENT and field.key != "from"])
+    keys = {field.key for field in kept}
+    done = [Field("From", _unfolded(sender.mailbox)), *kept]
     if sender.reply_to and "reply-to" not in keys:
-        done.append(Field("Reply-To", written(sender.reply_to)))
+        done.append(Field("Reply-To", _unfolded(sender.reply_to)))
     if "date" not in keys:
         done.append(Field("Date", date(now)))
     if "message-id" not in keys:
         done.append(Field("Message-ID", message_id))
     if not keys & {"to", "cc", "resent-to", "resent-cc"}:
         done.append(Field("To", "undisclosed-recipients:;"))
-    if any(key.startswith("resent-") for key in keys):
-        done += [] if "resent-date" in keys else [Field("Resent-Date", date(now))]
-        done += [] if "resent-message-id" in keys else [Field("Resent-Message-ID", new_message_id(sender.mailbox.address.domain))]
+    if any(field.key.startswith("resent-") for field in fields):
+        own = (
+            ("Resent-From", _unfolded(sender.mailbox)),
+            ("Resent-Date", date(now)),
+            ("Resent-Message-ID", new_message_id(sender.mailbox.address.domain)),
+        )
+        done += [Field(name, value) for name, value in own if name.lower() not in keys]
     return tuple(done)
 
 
+def _unfolded(mailbox: Mailbox) -> str:
+    return written(mailbox).replace("\r\n ", " ")
+
+
+def _single(fields: list[Field]) -> list[Field]:
+    """The fields, empty ones and seconds left out of those that may stand once; a second To or Cc adds to the first."""
+    kept: list[Field] = []
+    places: dict[str, int] = {}
+    for field in fields:
+        if field.key not in _ONCE | _JOINED:
+            kept.append(field)
+        elif not field.value and field.key != "subject":
+            continue
+        elif field.key not in places:
+            places[field.key] = len(kept)
+            kept.append(field)
+        elif field.key in _JOINED:
+            first = kept[places[field.key]]
+            kept[places[field.key]] = Field(first.name, f"{first.value}, {field.value}")
+        elif not kept[places[field.key]].value:
+            kept[places[field.key]] = field
+    return kept
+
+
 def as_bytes(fields: Iterable[Field]) -> bytes:
-    """The header with its empty line: 7-bit, folded, no line too long."""
+    """The header with its empty line: 7-bit but for addresses that need more, folded, no line too long."""
     return ("".join(f"{field.name}: {_value(field)}\r\n" for field in fields) + "\r\n").encode("utf-8")
 
 
 def _value(field: Field) -> str:
+    if field.key in _ADDRESS_FIELDS and not (field.value.isascii() and len(field.value) < LINE_LIMIT - 100):
+        try:
+            return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
+        except SmtpsetupError:
+            return encoded_words(field.name, field.value)  # a header nobody reads an address from any more
     if field.value.isascii():
         return _folded(field.name, field.value)
-    if field.key in _ADDRESS_FIELDS:
-        return ",\r\n ".join(_entry(entry) for entry in entries(field.value))
     return encoded_words(field.name, field.value)
 
 
 def _entry(entry: Entry) -> str:
+    name = decoded(entry.name)
     try:
-        return written(Mailbox(entry.name, addresses.parse(entry.address)))
+        return written(Mailbox(name, addresses.parse(entry.address)))
     except SmtpsetupError:
-        return encoded_words("To", f"{entry.name} {entry.address}".strip())
+        return encoded_words("To", f"{name} {entry.address}".strip())
 
 
 def _folded(name: str, value: str) -> str:
@@ -179,5 +233,6 @@ def _folded(name: str, value: str) -> str:
         else:
             line = f"{line} {word}" if line or not lines else word
     lines.append(line)
-    cut = (line[start : start + LINE_LIMIT - 100] for line in lines for start in range(0, max(1, len(line)), LINE_LIMIT - 100))
+    most = LINE_LIMIT - 250  # a name has at most 200 characters
+    cut = (line[start : start + most] for line in lines for start in range(0, max(1, len(line)), most))
     return "\r\n ".join(part for part in cut if part.strip()).strip()

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.accounts import Config
-    from smtpsetup.addresses import Address
     from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.local_names import Aliases
     from smtpsetup.providers import Provider
-    from smtpsetup.raw_mail import Field, Sender
-    from smtpsetup.spool import Spool
-    from smtpsetup.transport.submit import Delivery
 
 _EX_USAGE = 64
 _EX_SOFTWARE = 70
@@ -46,6 +40,9 @@ class Options:
 
 def main() -> None:
     """The console script."""
+    from smtpsetup.streams import open_closed
+
+    open_closed()
     try:
         sys.exit(run(sys.argv[1:], os.path.basename(sys.argv[0])))
     except KeyboardInterrupt:
@@ -57,7 +54,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     from smtpsetup.errors import SmtpsetupError
 
     if arguments == ["--help"]:
-        _say(_usage())
+        sys.stdout.write(f"{_usage()}\n")
         return 0
     try:
         options = parse(arguments, name)
@@ -99,9 +96,16 @@ def _done(options: Options) -> int:
 
 
 def _say(line: str) -> None:
-    """A line on standard error; that nobody can read it is no reason to stop."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{line}\n")
+    """A line on standard error, without what a terminal would obey; that nobody can read it is no reason to stop."""
+    from smtpsetup.model import plain_text
+
+    try:
+        sys.stderr.write(f"{plain_text(line)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        from smtpsetup.streams import silence
+
+        silence(sys.stderr)
 
 
 def parse(arguments: list[str], name: str) -> Options:
@@ -111,8 +115,7 @@ def parse(arguments: list[str], name: str) -> Options:
     from smtpsetup.i18n import gettext as _
 
     options = Options({"mailq": "p", "newaliases": "i"}.get(name, "m"))
-    known = [argument for argument in arguments if not (argument.startswith("-q") or argument in ("-bd", "-Ac", "-Am"))]
-    flushes = any(argument.startswith("-q") for argument in arguments[: arguments.index("--") if "--" in arguments else None])
+    known, flushes = _without_queue_flags(arguments)
     try:
         flags, recipients = getopt.gnu_getopt(known, _FLAGS)
     except getopt.GetoptError as error:
@@ -128,8 +131,23 @@ def parse(arguments: list[str], name: str) -> Options:
         options.mode = "q"
     if options.mode not in ("m", "p", "q", "i"):
         raise ValueError(_("-b{mode} is not possible: this sendmail only hands mail over.").format(mode=options.mode))
-    options.recipients = tuple(part.strip() for recipient in recipients for part in recipient.split(",") if part.strip())
+    options.recipients = tuple(recipients)
     return options
+
+
+def _without_queue_flags(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without -q, whose value may be missing, which getopt does not know; and whether it was there. Values and what follows -- stay."""
+    known: list[str] = []
+    flushes = False
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return known + arguments[place:], flushes
+        is_value = bool(known) and len(known[-1]) == len("-f") and known[-1].startswith("-") and f"{known[-1][1]}:" in _FLAGS
+        if not is_value and argument.startswith("-q"):
+            flushes = True
+        else:
+            known.append(argument)
+    return known, flushes
 
 
 def _smtpsetup(options: Options, command: str) -> int:
@@ -142,59 +160,36 @@ def _smtpsetup(options: Options, command: str) -> int:
 
 
 def _send(options: Options) -> int:
-    from smtpsetup import credentials, spool
+    from smtpsetup import spool
     from smtpsetup.raw_mail import split
-    from smtpsetup.workflows.post import Policy, post
+    from smtpsetup.workflows import handed_in
 
     config = _config(options)
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
     fields, rest = split(lines if options.ignores_dots else spool.up_to_dot(lines))
-    account = _account(config, options, fields)
-    aliases = _aliases(config, account)
-    delivery = _delivery(account, options, aliases, fields, spool.Spool(rest))
-    subject = next((field.value for field in fields if field.key == "subject"), "")
-    result = post(
-        account,
-        delivery,
-        subject=subject,
-        policy=Policy(account.queue, account.hold_unknown, keep_refused=True),
-        read_secret=lambda: credentials.read(account, may_prompt=False),
-        find_provider=lambda: _provider(account),
-        trace=_say if options.is_verbose else None,
-        log=config.log,
+    request = handed_in.Request(
+        options.recipients, options.account, options.sender, options.full_name, from_header=options.from_header, user=_user(), host=_host()
     )
-    if result.error:
-        _tell(result.error)
-        return result.error.exit_code
-    return 0
+    trace = _say if options.is_verbose else None
+    errors = handed_in.hand_over(config, request, fields, spool.Spool(rest), find_provider=_provider, trace=trace)
+    for error in errors:
+        _tell(error)
+    return errors[0].exit_code if errors else 0
 
 
 def _config(options: Options) -> Config:
     from smtpsetup import accounts, paths
 
     chosen = options.config or os.environ.get("SMTPSETUP_CONFIG")
-    own = paths.config_file(chosen)
-    return accounts.load(own) if chosen else accounts.load_with_system(own, paths.system_config_file())
+    if chosen:
+        return accounts.load(paths.config_file(chosen))
+    system = paths.system_config_file()
+    return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
 
 
-def _account(config: Config, options: Options, fields: tuple[Field, ...]) -> Account:
-    """The account that was named, else the one whose address sends, else the default one. Raises SmtpsetupError (`config.no-account`)."""
-    if options.account:
-        return config.account(options.account)
-    from smtpsetup.raw_mail import entries, values
-
-    senders = [options.sender or "", *(entry.address for value in values(fields, "from") for entry in entries(value))]
-    for sender in senders:
-        for account in config.accounts.values():
-            if sender and sender.lower() == account.address.lower():
-                return account
-    return config.account(None)
-
-
-def _aliases(config: Config, account: Account) -> Aliases:
-    from smtpsetup.local_names import Aliases
-
-    return Aliases(config.aliases, config.aliases_file, _user(), account.address, os.uname().nodename if hasattr(os, "uname") else "")
+def _host() -> str:
+    """This machine's name."""
+    return os.uname().nodename if hasattr(os, "uname") else ""
 
 
 def _user() -> str:
@@ -205,69 +200,6 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name.lower()
     except (ImportError, KeyError):
         return os.environ.get("LOGNAME", os.environ.get("USER", "")).lower()
-
-
-def _delivery(account: Account, options: Options, aliases: Aliases, fields: tuple[Field, ...], body: Spool) -> Delivery:
-    """The message, made right, and its envelope. Raises SmtpsetupError."""
-    import datetime
-
-    from smtpsetup import raw_body, raw_mail
-    from smtpsetup.compose import new_message_id
-    from smtpsetup.message import Envelope
-    from smtpsetup.transport.submit import Delivery
-
-    named = [*options.recipients, *(raw_mail.recipients_in(fields) if options.from_header else [])]
-    recipients = tuple(dict.fromkeys(address for recipient in named for address in aliases.resolved(recipient)))
-    if not recipients:
-        raise _no_recipient(from_header=options.from_header)
-    envelope_sender, sender = _senders(account, options, aliases, fields)
-    message_id = next(iter(raw_mail.values(fields, "message-id")), "") or new_message_id(sender.mailbox.address.domain)
-    now = datetime.datetime.now(datetime.UTC).astimezone()
-    done = raw_mail.completed(fields, sender, now=now, message_id=message_id)
-    message = raw_body.made_right(done, body)
-    return Delivery(Envelope(envelope_sender, recipients), message, message_id)
-
-
-def _senders(account: Account, options: Options, aliases: Aliases, fields: tuple[Field, ...]) -> tuple[str, Sender]:
-    """Who sends: the envelope's address, and what From says. What the account may not use becomes its own address, with answers to the original."""
-    from smtpsetup import addresses, raw_mail
-    from smtpsetup.compose import Mailbox
-
-    own = addresses.parse(account.address)
-    given = next((entry for value in raw_mail.values(fields, "from") for entry in raw_mail.entries(value)), raw_mail.Entry("", options.sender or ""))
-    name = options.full_name or raw_mail.decoded(given.name) or account.from_name
-    original = None
-    if given.address and not aliases.is_local(given.address):
-        try:
-            original = addresses.parse(given.address)
-        except addresses.MalformedAddressError:
-            original = None
-    if original is None or original == own:
-        sender = raw_mail.Sender(Mailbox(name, own))
-    elif _may_use(account, original, own):
-        sender = raw_mail.Sender(Mailbox(name, original))
-    else:
-        sender = raw_mail.Sender(Mailbox(name, own), Mailbox(name, original))
-    if options.sender is not None and not options.sender.strip("<>") and account.allowed_from == "any":
-        return "", sender
-    if options.sender and not aliases.is_local(options.sender):
-        wanted = addresses.parse(options.sender.strip("<>"))
-        return (wanted if _may_use(account, wanted, own) else own).wire, sender
-    return sender.mailbox.address.wire, sender
-
-
-def _may_use(account: Account, address: Address, own: Address) -> bool:
-    if account.allowed_from == "any" or address == own:
-        return True
-    return account.allowed_from == "domain" and address.domain == own.domain
-
-
-def _no_recipient(*, from_header: bool) -> SmtpsetupError:
-    from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.i18n import gettext as _
-
-    hint = _("Name them in To, Cc or Bcc.") if from_header else _("Name them on the command line, or let them be read from the message: -t.")
-    return SmtpsetupError("config.invalid", _("The mail has no recipient."), hints=(hint,), exit_code=_EX_USAGE)
 
 
 def _provider(account: Account) -> Provider | None:
@@ -289,6 +221,7 @@ def _tell(error: SmtpsetupError) -> None:
     """The error on standard error, for a person or a log: what happened, the server's words, why, what to do."""
     reply = error.failure.reply if error.failure else None
     lines = [f"smtpsetup-sendmail: {error.message} ({error.code})", *([str(reply)] if reply else []), *error.causes]
-    _say("\n  ".join(lines))
+    for number, line in enumerate("\n".join(lines).splitlines()):
+        _say(f"  {line}" if number else line)
     for hint in error.hints:
         _say(f"  -> {hint}")

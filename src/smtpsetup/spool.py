@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 65_536  # bytes
 _IN_MEMORY = 2_000_000  # bytes; what is larger goes into a file without a name
+_END = b"\r\n.\r\n"
 
 
 class Spool:
@@ -27,6 +28,9 @@ class Spool:
             self.size += len(chunk)
             self.is_ascii = self.is_ascii and chunk.isascii()
         self._file.flush()
+
+    def __del__(self) -> None:
+        self._file.close()  # a message is read for the last time where nobody knows that it was
 
     def _to_disk(self) -> None:
         import tempfile  # only large mail needs it
@@ -47,36 +51,52 @@ class Spool:
             yield chunk
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of what was kept, each with its CRLF."""
+        """The lines of what was kept, each with its CRLF; one that is longer than a chunk comes in pieces without."""
         rest = b""
         for chunk in self.chunks():
             *whole, rest = (rest + chunk).split(b"\r\n")
             yield from (line + b"\r\n" for line in whole)
+            if len(rest) >= _CHUNK:
+                keep = rest.endswith(b"\r")  # its LF may be on its way
+                yield rest[: len(rest) - keep]
+                rest = rest[len(rest) - keep :]
         if rest:
             yield rest
 
 
 def pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """What comes from a stream."""
-    return iter(lambda: stream.read(_CHUNK), b"")
+    """What comes from a stream, as it comes."""
+    return iter(lambda: stream.read1(_CHUNK) if isinstance(stream, io.BufferedReader) else stream.read(_CHUNK), b"")
 
 
 def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks with every LF, CR and CRLF as CRLF: a bare one is how a second message is smuggled past a server."""
     ends_in_cr = False
     for given in chunks:
+        if not given:
+            continue
         chunk = given[1:] if ends_in_cr and given.startswith(b"\n") else given
         ends_in_cr = given.endswith(b"\r")
-        yield chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        if chunk:
+            yield chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks, with CRLF line ends, up to a line that is a single dot."""
-    rest = b""
+    held, unsaid = b"\r\n", 2  # a dot may be the first line; what stands for the line end before it is not part of the message
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\r\n")
-        end = whole.index(b".") if b"." in whole else None
-        yield b"".join([line + b"\r\n" for line in whole[:end]])
-        if end is not None:
+        text = held + chunk
+        end = text.find(_END)
+        if end >= 0:
+            yield from _some(text[unsaid : end + 2])
             return
-    yield b"" if rest == b"." else rest
+        keep = len(_END) - 1
+        said, held = text[:-keep], text[-keep:]
+        yield from _some(said[unsaid:])
+        unsaid = max(0, unsaid - len(said))
+    yield from _some(held[unsaid:-1] if held.endswith(b"\r\n.") else held[unsaid:])
+
+
+def _some(data: bytes) -> Iterator[bytes]:
+    if data:
+        yield data

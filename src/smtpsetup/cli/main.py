@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from importlib import import_module
 
 import click
 
-from smtpsetup import __version__, i18n
+from smtpsetup import __version__, i18n, streams
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, silence
+from smtpsetup.cli.state import State
 from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.streams import silence
 
 COMMANDS = {  # name → (module, one line for the list); the lines stand here so that --help need not import every command
     "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),
@@ -74,9 +74,7 @@ def cli(state: State, config_option: str | None) -> None:
 
 def main() -> None:
     """The console script."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by the caller: the first socket would take its number, and get what is printed
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
+    streams.open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number, not a traceback

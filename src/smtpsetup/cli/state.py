@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +13,7 @@ from smtpsetup import paths
 from smtpsetup.candidates import is_loopback
 from smtpsetup.cli import views
 from smtpsetup.i18n import gettext as _
+from smtpsetup.streams import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,14 +84,6 @@ def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  click.echo would raise, and end the run
     except OSError:
         silence(sys.stderr)
-
-
-def silence(stream: TextIO) -> None:
-    """Lead a stream that cannot be written to into the void: Python would complain once more, and exit with 120, while flushing it at the end."""
-    with suppress(OSError, ValueError):
-        void = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(void, stream.fileno())
-        os.close(void)
 
 
 def common_options(command: _Command) -> _Command:

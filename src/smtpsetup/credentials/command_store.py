@@ -38,7 +38,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
         raise failed(_("it is empty"))
     try:
         done = subprocess.run(  # noqa: S603  the user's own command
-            argv, cwd=os.path.expanduser("~"), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+            argv, cwd=_home(), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise failed(_("no answer in {seconds} seconds").format(seconds=_SECONDS)) from error
@@ -55,3 +55,9 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     if not line:
         raise failed(_("it printed nothing"))
     return line
+
+
+def _home() -> str:
+    """The home directory, or the root of the file system for users who have none."""
+    home = os.path.expanduser("~")
+    return home if os.path.isdir(home) else "/"

@@ -105,7 +105,7 @@ def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Po
             share = {address: error for address, error in later.items() if (error.code == _LOST) == is_lost}
             if share:
                 kept.append(_keep_share(result.account, delivery, subject, policy, share, once=once))
-    if policy.keep_refused and for_good and not result.accepted:
+    if policy.keep_refused and for_good:
         kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once))
     error: SmtpsetupError | None = result.error
     if later and policy.queue is not Queue.NEVER:
