@@ -73,7 +73,7 @@ class _Reader:
             self._depth = 1
         elif char in ",;" and not self._in_brackets:
             self.end()
-        elif char == ":" and self._words and not (self._in_brackets or "[" in self._words or "@" in self._words):
+        elif char == ":" and self._words and self._words[0] != ":" and not (self._in_brackets or "[" in self._words or "@" in self._words):
             self._words.clear()  # what stood there was a group's name
             self._comment.clear()
         else:

@@ -28,7 +28,7 @@ def from_file(path: str, *, content_id: str = "") -> Attachment:
     if stat.S_ISREG(info.st_mode):
         handle.close()
         path = os.path.abspath(path)
-        return compose.attachment(path, lambda: open(path, "rb"), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
+        return compose.attachment(path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
     with handle:
         data = handle.read()
     return from_bytes(path, data, content_id=content_id)
@@ -41,6 +41,16 @@ def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
         return io.BytesIO(data)
 
     return compose.attachment(path, open_data, len(data), content_id=content_id, is_utf8=lambda: _decodes([data]))
+
+
+def _reopened(path: str, seen: os.stat_result) -> BinaryIO:
+    """The file that was looked at. Raises OSError where another one, or a pipe that would be waited for, is in its place now."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    info = os.fstat(handle)
+    if (info.st_dev, info.st_ino, info.st_size) != (seen.st_dev, seen.st_ino, seen.st_size):
+        os.close(handle)
+        raise OSError(0, "it is another file now", path)
+    return os.fdopen(handle, "rb")
 
 
 def _is_utf8(path: str) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 FIRST_SECONDS = 60.0
 LONGEST_SECONDS = 3600.0
 GIVE_UP_SECONDS = 5 * 86_400.0  # RFC 5321 section 4.5.4.1: four to five days
+LEAST_ATTEMPTS = 20
 _DAY = 86_400.0
 _TOLD_AT_MOST = 2 * _DAY  # a server that asks for more is not believed
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}

@@ -8,13 +8,13 @@ import os
 import threading
 import time
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 _SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after a kill nothing is
 _ENDED_SECONDS = 12 * 3600.0
 _FORGOTTEN_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
-_DONE, _DOTTED, _NOT_SENT = "done", "dotted", "not-sent"
+_DONE, _DOTTED, _NOT_SENT, _PARTLY = "done", "dotted", "not-sent", "partly"
 
 
 class BusyError(Exception):
@@ -34,6 +34,7 @@ class Journal:
         self._lock = threading.Lock()
         self._synced = time.monotonic()
         self._states: dict[str, str] = {}
+        self._left: dict[str, tuple[str, ...]] = {}
         self.nonce = ""
         self.ended_at = 0.0
         try:
@@ -77,6 +78,16 @@ class Journal:
         """Note that the server has accepted a mail, or that the outbox has it."""
         self._mark(key, _DONE)
 
+    def left(self, key: str) -> tuple[str, ...]:
+        """Who has not got a mail that others have."""
+        return self._left.get(key, ())
+
+    def mark_partly_done(self, key: str, left: tuple[str, ...]) -> None:
+        """Note that the server has accepted a mail for some, and that these are left."""
+        with self._lock:
+            self._states[key], self._left[key] = _PARTLY, left
+            self._write({"key": key, "state": _PARTLY, "left": list(left)})
+
     def mark_not_sent(self, key: str) -> None:
         """Note that the server has refused a mail."""
         self._mark(key, _NOT_SENT)
@@ -94,6 +105,7 @@ class Journal:
         """Forget what earlier runs did."""
         os.ftruncate(self._handle, 0)
         self._states.clear()
+        self._left.clear()
         self.ended_at = 0.0
         self.nonce = os.urandom(16).hex()
         self._write({"nonce": self.nonce})
@@ -106,7 +118,7 @@ class Journal:
                 os.fsync(self._handle)
                 self._synced = time.monotonic()
 
-    def _write(self, entry: dict[str, str]) -> None:
+    def _write(self, entry: dict[str, Any]) -> None:
         """Append a line in one piece; a kill leaves it whole or leaves a piece at the end that is not read."""
         data = json.dumps(entry).encode() + b"\n"
         written = os.write(self._handle, data)
@@ -122,9 +134,11 @@ class Journal:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # a torn line, or a hand that was in the file
                 self._take(json.loads(line))
 
-    def _take(self, entry: dict[str, str]) -> None:
+    def _take(self, entry: dict[str, Any]) -> None:
         if "key" in entry:
-            self._states[entry["key"]] = entry["state"]
+            self._states[str(entry["key"])] = str(entry["state"])
+            if entry["state"] == _PARTLY:
+                self._left[str(entry["key"])] = tuple(map(str, entry["left"]))
             self.ended_at = 0.0
         elif "ended" in entry:
             self.ended_at = float(entry["ended"])

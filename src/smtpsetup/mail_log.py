@@ -40,7 +40,7 @@ def _quoted(value: str) -> str:
 def _append(directory: str, line: str) -> None:
     os.makedirs(directory, mode=0o700, exist_ok=True)
     path = os.path.join(directory, _NAME)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0), 0o600)
     try:
         if os.fstat(handle).st_size > _LARGEST:
             os.replace(path, f"{path}.1")

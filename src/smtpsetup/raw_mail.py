@@ -203,7 +203,7 @@ def as_bytes(fields: Iterable[Field]) -> bytes:
 
 
 def _value(field: Field) -> str:
-    if field.key in _ADDRESS_FIELDS and not (field.value.isascii() and len(field.value) < LINE_LIMIT - 100):
+    if field.key in _ADDRESS_FIELDS and not (field.value.isascii() and len(field.value) < LINE_LIMIT - 250):
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
@@ -218,7 +218,7 @@ def _entry(entry: Entry) -> str:
     try:
         return written(Mailbox(name, addresses.parse(entry.address)))
     except SmtpsetupError:
-        return encoded_words("To", f"{name} {entry.address}".strip())
+        return encoded_words("To", f"{name} {entry.address}".strip(), is_encoded=True)
 
 
 def _folded(name: str, value: str) -> str:

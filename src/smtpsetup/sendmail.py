@@ -168,7 +168,14 @@ def _send(options: Options) -> int:
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
     fields, rest = split(lines if options.ignores_dots else spool.up_to_dot(lines))
     request = handed_in.Request(
-        options.recipients, options.account, options.sender, options.full_name, from_header=options.from_header, user=_user(), host=_host()
+        options.recipients,
+        options.account,
+        options.sender,
+        options.full_name,
+        from_header=options.from_header,
+        user=_user(),
+        host=_host(),
+        config=_named_config(options),
     )
     trace = _say if options.is_verbose else None
     errors = handed_in.hand_over(config, request, fields, spool.Spool(rest), find_provider=_provider, trace=trace)
@@ -185,6 +192,11 @@ def _config(options: Options) -> Config:
         return accounts.load(paths.config_file(chosen))
     system = paths.system_config_file()
     return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
+
+
+def _named_config(options: Options) -> str:
+    named = options.config or os.environ.get("SMTPSETUP_CONFIG")
+    return os.path.abspath(os.path.expanduser(named)) if named else ""
 
 
 def _host() -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DAY = 86_400  # seconds
+_LONGEST_LINE = 40
 _LARGEST = 65_536  # bytes, then what is older than a day is thrown away
 
 
@@ -56,7 +57,7 @@ def _recent(path: str) -> Iterator[tuple[int, int]]:
     with open(path, encoding="ascii", errors="replace") as file:
         for line in file:
             when, _blank, count = line.strip().partition(" ")
-            if when.isdigit() and count.isdigit() and int(when) >= since:
+            if when.isdigit() and count.isdigit() and len(line) < _LONGEST_LINE and int(when) >= since:
                 yield int(when), int(count)
 
 

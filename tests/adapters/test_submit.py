@@ -266,25 +266,15 @@ def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
         assert send(server.port, mail("a")).told == ["ok"]
 
 
-def test_an_early_refusal_of_the_content_is_the_answer_to_it() -> None:
-    script = (
-        READY,
-        None,
-        EHLO,
-        None,
-        None,
-        None,
-        AGREED + b"554 5.7.1 spam already\r\n",
-        "message",
-        None,
-        None,
-        None,
-        AGREED,
-        "message",
-        b"250 ok\r\n",
-    )
-    with ScriptedServer((*script, None, b"221 x\r\n")) as server:
-        assert send(server.port, mail("a"), mail("b")).told == ["554", "ok"]
+@pytest.mark.parametrize(("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")])
+def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_connection(early: bytes, told: str) -> None:
+    """A server that is a reply ahead would have the next refusal taken for the answer to something else."""
+    with ScriptedServer((READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")) as server:
+        sent = send(server.port, mail("a"), mail("b"))
+    assert sent.outcomes == []
+    assert sent.lost
+    failure = sent.lost.failure
+    assert told == (str(failure.reply.code) if failure.reply else failure.kind)
 
 
 @pytest.mark.parametrize("reply", [b"200 ok\r\n", b"252 2.0.0 taken\r\n", b"260 2.6.0 queued\r\n"])

@@ -275,9 +275,9 @@ def test_a_mended_line_is_sent_and_the_others_are_not_sent_again(home: Home, ser
 
 def test_a_line_that_is_another_one_is_another_mail_whatever_its_id(home: Home, server: MailServer) -> None:
     batch(home, mail("a", id=1), mail("gone", id=2))
-    done = batch(home, mail("next month", id=1), mail("c", id=2))
+    done = batch(home, mail("b", id=1), mail("c", id=2))
     assert done.code == 0
-    assert server.subjects == ["a", "next month", "c"]
+    assert server.subjects == ["a", "b", "c"]
 
 
 def test_equal_lines_are_two_mails(home: Home, server: MailServer) -> None:

@@ -131,7 +131,7 @@ def test_retry_makes_a_mail_due_whatever_became_of_it(home: Home, waiting: list[
 
 def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int]) -> None:
     with Outbox(state_dir(home)) as box, leases.held(box.directory) as lease:
-        box.take("a", lease, time.time() + 1, 1)
+        box.take("a", "", lease, time.time() + 1, 1)
         for command in ("drop", "retry"):
             assert home.run("outbox", command, "1").code == 75
         assert home.run("outbox", "list", "--json").json["result"][0]["state"] == "sending"
@@ -142,7 +142,7 @@ def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int])
 
 def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int]) -> None:
     with Outbox(state_dir(home)) as box:
-        box.take("a", "lease-of-the-dead", time.time() + 1, 2)
+        box.take("a", "", "lease-of-the-dead", time.time() + 1, 2)
         box.mark_dotted(1)
     assert numbers(home) == waiting
     assert [mail(home, number).state for number in waiting] == [State.UNKNOWN, State.WAITING, State.WAITING]

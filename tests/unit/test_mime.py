@@ -99,7 +99,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclu
 def test_a_file_of_any_name_keeps_it(name: str) -> None:
     message = composed(text="x", attachments=(from_bytes(name, b"content"),))
     (part,) = parsed(message).iter_attachments()
-    assert part.get_filename() == name
+    assert part.get_filename() == name.strip()  # Python's parser takes blanks at the ends away, however they are written
     payload = part.get_payload(decode=True)
     assert payload == b"content"
     assert max(map(len, b"".join(message.chunks()).split(b"\r\n"))) <= 998

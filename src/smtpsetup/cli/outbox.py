@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import credentials, outbox, paths
+from smtpsetup import accounts, credentials, outbox, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
@@ -22,6 +22,7 @@ from smtpsetup.workflows.flush import Flushed, Sources, flush
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpsetup.account import Account
     from smtpsetup.workflows.send import SendResult
 
 
@@ -130,7 +131,11 @@ def _mail(opened: Outbox, number: int) -> Mail:
 def flush_command(state: State) -> None:
     """Send, render. Mail that still waits is no failure: that is what an outbox is for."""
     config = state.config()
-    sources = Sources(config.account, lambda account: credentials.read(account, may_prompt=state.may_ask), state.provider)
+
+    def account_in(name: str, path: str) -> Account:
+        return (config if path == state.named_config else accounts.load(path)).account(name) if path else config.account(name)
+
+    sources = Sources(account_in, lambda account: credentials.read(account, may_prompt=state.may_ask), state.provider)
     with _opened(is_durable=False) as opened:
         done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
     _show_flushed(state, done)
@@ -138,7 +143,8 @@ def flush_command(state: State) -> None:
 
 def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
     if result.error and result.error.exit_code != EX_TEMPFAIL:
-        views.outbox.refused(mail, result)
+        with suppress(OSError):  # the mails behind it are sent all the same
+            views.outbox.refused(mail, result)
 
 
 def _show_flushed(state: State, done: Flushed) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.providers import Provider
     from smtpsetup.transport.submit import Delivery
+    from smtpsetup.workflows.send import SendResult
 
 
 _MANY_RECIPIENTS = 10  # no provider allows fewer
@@ -114,7 +117,8 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     """Parse, compose, send or keep, render."""
     options = _Options(**typed)
     chosen = state.config().account(account)
-    policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=on_unknown == "hold" if on_unknown else chosen.hold_unknown)
+    hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
+    policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
     if batch is None and merge is None:
         if connections != 1 or rate is not None or restart:
             raise click.UsageError(_("--connections, --rate and --restart are for --batch and --merge."))
@@ -154,9 +158,18 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
     if result.error:
         raise result.error
     if result.outbox_id is not None:
-        views.outbox.queued(result)
+        tell(_queued(result))
     elif sys.stdout.isatty():
-        views.human.sent(result)
+        with suppress(OSError):  # it is sent, whoever can read it or not
+            views.human.sent(result)
+
+
+def _queued(result: SendResult) -> str:
+    """That a mail was not sent now, or not to everybody, and is kept."""
+    kept = _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=result.outbox_id)
+    if not result.accepted:
+        return kept
+    return _("It was sent to {names}; the others get it later.").format(names=", ".join(result.accepted)) + f" {kept}"
 
 
 def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:
@@ -231,7 +244,7 @@ def _seconds_between(rate: str | None) -> float | None:
         return None
     number, _slash, unit = rate.partition("/")
     seconds = {"s": 1.0, "m": 60.0}.get(unit.strip().lower())
-    if seconds is None or not number.strip().isdigit() or int(number) == 0:
+    if seconds is None or not re.fullmatch("[0-9]{1,6}", number.strip()) or int(number) == 0:
         raise click.BadParameter(_("Write a rate as 2/s or 30/m."))
     return seconds / int(number)
 

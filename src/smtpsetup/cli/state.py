@@ -42,6 +42,12 @@ class State:
         return paths.config_file(self.config_option)
 
     @property
+    def named_config(self) -> str:
+        """The path of the configuration that was named, `""` for the usual one."""
+        named = self.config_option or os.environ.get("SMTPSETUP_CONFIG")
+        return os.path.abspath(self.config_file) if named else ""
+
+    @property
     def may_ask(self) -> bool:
         """Whether a person sits at the terminal and may be asked."""
         return not self.no_input and sys.stdin.isatty()

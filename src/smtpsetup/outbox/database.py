@@ -19,10 +19,11 @@ CREATE TABLE mail (
     id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL, subject TEXT NOT NULL,
     message_id TEXT NOT NULL, size INTEGER NOT NULL, is_ascii INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
     next_attempt REAL, queued_at REAL NOT NULL, last_reply TEXT NOT NULL, last_code TEXT NOT NULL, lease TEXT, dotted INTEGER NOT NULL DEFAULT 0,
-    unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0
+    unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0,
+    config TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE content (id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE INDEX mail_due ON mail (account, state, next_attempt);
+CREATE INDEX mail_due ON mail (account, config, state, next_attempt);
 CREATE INDEX mail_lease ON mail (lease) WHERE lease IS NOT NULL;
 CREATE INDEX mail_message_id ON mail (message_id);
 PRAGMA user_version = 1;
@@ -104,7 +105,7 @@ def explained(path: str) -> Iterator[None]:
     """SQLite's errors as OutboxDamagedError for a damaged file, and OSError for the disk's trouble."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, sqlite3.DataError) as error:  # DataError: larger than SQLite takes
         raise OSError(0, str(error), path) from error
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON
         raise OutboxDamagedError(path) from error

@@ -55,20 +55,25 @@ class Mail:
     unknowns: int
     holds: bool
     is_report: bool
+    config: str
 
 
 COLUMNS = (
     "id, account, sender, recipients, subject, message_id, size, state, attempts, next_attempt, queued_at, last_reply, last_code, unknowns, holds,"
-    " is_report"
+    " is_report, config"
 )
 
 
 _DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
+_FURTHEST_SECONDS = 3 * 86_400.0  # nothing is planned further ahead, unless by a clock that was wrong
 
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
-    """A mail to put into the outbox. `next_attempt` None means that it waits for a person."""
+    """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
+
+    `config` is the file that has its account, `""` for the usual one.
+    """
 
     account: str
     envelope: Envelope
@@ -82,6 +87,7 @@ class NewMail:
     last_code: str = ""
     holds: bool = False
     is_report: bool = False
+    config: str = ""
 
 
 class Outbox:
@@ -128,7 +134,7 @@ class Outbox:
                 message.is_ascii,
             ),
             *(mail.state, mail.attempts, now if mail.next_attempt == 0.0 else mail.next_attempt, now, mail.last_reply, mail.last_code),
-            *(int(mail.state is State.UNKNOWN), mail.holds, mail.is_report),
+            *(int(mail.state is State.UNKNOWN), mail.holds, mail.is_report, mail.config),
         )
         columns = "account, sender, recipients, subject, message_id, size, is_ascii, state, attempts, next_attempt, queued_at, last_reply, last_code"
         with self._change():
@@ -138,7 +144,7 @@ class Outbox:
             if once and there:
                 return int(there[0])
             marks = ", ".join("?" * len(values))
-            added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report) VALUES ({marks})", values)
+            added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report, config) VALUES ({marks})", values)
             number = int(added.lastrowid or 0)
             self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (number, message.header, message.body_size))
             self._write_body(number, message)
@@ -157,13 +163,13 @@ class Outbox:
         """Every mail, oldest first."""
         with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
-            return [mail_in(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
+            return [_mail(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
         with explained(self.path):
             row = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()
-            return mail_in(row) if row else None
+            return _mail(row) if row else None
 
     def message(self, number: int) -> Message:
         """The message of a mail, its body read when it is asked for. Raises OutboxDamagedError where its content is gone."""
@@ -181,25 +187,25 @@ class Outbox:
 
         return Message(bytes(row[0]), body, int(row[1]), bool(row[2]))
 
-    def accounts_due(self, now: float) -> list[str]:
-        """The accounts that have a mail to send by now."""
+    def accounts_due(self, now: float) -> list[tuple[str, str]]:
+        """The accounts that have a mail to send by now, each with the configuration that has it."""
         with explained(self.path):
-            rows = self._db.execute(f"SELECT DISTINCT account FROM mail WHERE {_DUE} ORDER BY account", (now,))
-            return [str(row[0]) for row in rows]
+            rows = self._db.execute(f"SELECT DISTINCT account, config FROM mail WHERE {_DUE} ORDER BY account, config", (now,))
+            return [(str(row[0]), str(row[1])) for row in rows]
 
-    def take(self, account: str, lease: str, now: float, limit: int) -> list[Mail]:
+    def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
         """Mails of an account that are due, for the holder of the lease alone."""
         with self._change():
             numbers = [
                 row[0]
                 for row in self._db.execute(
-                    f"SELECT id FROM mail WHERE account = ? AND {_DUE} ORDER BY next_attempt, id LIMIT ?",
-                    (account, now, limit),
+                    f"SELECT id FROM mail WHERE account = ? AND config = ? AND {_DUE} ORDER BY next_attempt, id LIMIT ?",
+                    (account, config, now, limit),
                 )
             ]
             self._db.executemany("UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?", [(lease, number) for number in numbers])
             taken = (self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
-            return [mail_in(row) for row in taken]
+            return [_mail(row) for row in taken]
 
     def mark_dotted(self, number: int, *, is_dotted: bool = True) -> None:
         """Note that the server can have a mail from now on, or that it has said that it has not."""
@@ -237,10 +243,12 @@ class Outbox:
                 (state, next_attempt, is_attempt, state is State.UNKNOWN, reply, reply, code, code, number),
             )
 
-    def put_off(self, account: str, delay: Callable[[int], float], *, now: float, reply: str, code: str) -> None:
+    def put_off(  # noqa: PLR0913  what the outbox notes of an attempt
+        self, account: str, config: str, delay: Callable[[int], float], *, now: float, reply: str, code: str
+    ) -> None:
         """Let all of an account's due mails wait, after what stopped them all; `delay` gives the seconds after so many attempts."""
         with self._change():
-            rows = self._db.execute(f"SELECT id, attempts FROM mail WHERE account = ? AND {_DUE}", (account, now)).fetchall()
+            rows = self._db.execute(f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)).fetchall()
             self._db.executemany(
                 "UPDATE mail SET attempts = attempts + 1, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
                 [(now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
@@ -252,7 +260,12 @@ class Outbox:
             self._db.execute("UPDATE mail SET recipients = ? WHERE id = ?", (json.dumps(list(recipients)), number))
 
     def revive(self, now: float) -> int:
-        """Take back what dead processes had taken; how many mails. One that the server may have got already becomes UNKNOWN."""
+        """Take back what dead processes had taken; how many mails. One that the server may have got already becomes UNKNOWN.
+
+        What a clock that was ahead has put off for years is due now.
+        """
+        with self._change():
+            self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
         dead = [name for name in held if not leases.is_alive(self.directory, name)]
@@ -281,9 +294,9 @@ class Outbox:
         """What SQLite finds wrong with the file, or `""`."""
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA quick_check(3)")]
-            mails = self.mails()
+            mails = [mail_in(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail")]
             without = self._db.execute("SELECT count(*) FROM mail LEFT JOIN content USING (id) WHERE content.id IS NULL").fetchone()[0]
-        except (sqlite3.DatabaseError, OutboxDamagedError, OSError) as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             return str(error)
         if without:
             return f"{without} of {len(mails)} mails have no content"
@@ -295,6 +308,7 @@ class Outbox:
         values = (
             *(mail.id, mail.account, mail.sender, json.dumps(mail.recipients), mail.subject, mail.message_id, message.size, message.is_ascii, state),
             *(mail.attempts, mail.next_attempt, mail.queued_at, mail.last_reply, mail.last_code, mail.unknowns, mail.holds, mail.is_report),
+            mail.config,
         )
         columns = COLUMNS.replace("size,", "size, is_ascii,")
         with self._change():
@@ -333,7 +347,18 @@ def _refuse_half_repaired(path: str) -> None:
 def mail_in(row: Sequence[object]) -> Mail:
     """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
     values = list(row)
-    values[3] = tuple(json.loads(str(row[3])))
+    recipients = json.loads(str(row[3]))
+    if not isinstance(recipients, list) or not all(isinstance(recipient, str) for recipient in recipients):
+        raise ValueError(row[3])
+    values[3] = tuple(recipients)
     values[7] = State(str(row[7]))
-    values[14:] = [bool(value) for value in row[14:]]
+    values[14:16] = [bool(value) for value in row[14:16]]
     return Mail(*values)  # type: ignore[arg-type]  # the table is STRICT
+
+
+def _mail(row: Sequence[object]) -> Mail:
+    """A row of COLUMNS as a Mail; one that makes no sense is shown as failed and to nobody, so that it is in no other mail's way."""
+    try:
+        return mail_in(row)
+    except ValueError:
+        return mail_in([*row[:3], "[]", *row[4:7], State.FAILED, *row[8:11], "unreadable", *row[12:]])

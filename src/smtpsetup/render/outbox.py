@@ -11,6 +11,7 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
+from smtpsetup.model import plain_text
 from smtpsetup.outbox import State
 from smtpsetup.render.human import fields, note, prose, say, show
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from smtpsetup.outbox import Mail
     from smtpsetup.workflows.flush import Flushed
     from smtpsetup.workflows.send import SendResult
-
-
-def queued(result: SendResult) -> None:
-    """That a mail was not sent now and is kept."""
-    to_others = _("It was sent to {names}; the others get it later.").format(names=", ".join(result.accepted)) + " " if result.accepted else ""
-    note(to_others + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=result.outbox_id))
 
 
 def mails(listed: list[Mail]) -> None:
@@ -40,7 +35,7 @@ def mails(listed: list[Mail]) -> None:
         others = len(mail.recipients) - 1
         to = mail.recipients[0] if mail.recipients else ""
         more = " " + ngettext("and {n} other", "and {n} others", others).format(n=others) if others else ""
-        table.add_row(str(mail.id), _state(mail), _when(mail), Text(to + more), Text(mail.subject))
+        table.add_row(str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject)))
     show(table)
 
 
@@ -48,22 +43,22 @@ def mail(one: Mail, header: str) -> None:
     """`outbox show`."""
     rows: list[tuple[str, RenderableType]] = [
         (_("State"), _state(one)),
-        (_("Account"), Text(one.account)),
-        (_("From"), Text(one.sender)),
-        (_("To"), Text(", ".join(one.recipients))),
-        (_("Subject"), Text(one.subject)),
-        (_("Message-ID"), Text(one.message_id)),
+        (_("Account"), Text(plain_text(one.account))),
+        (_("From"), Text(plain_text(one.sender))),
+        (_("To"), Text(plain_text(", ".join(one.recipients)))),
+        (_("Subject"), Text(plain_text(one.subject))),
+        (_("Message-ID"), Text(plain_text(one.message_id))),
         (_("Size"), _("{n} bytes").format(n=one.size)),
         (_("In the outbox since"), _local(one.queued_at)),
         (_("Attempts"), str(one.attempts)),
         (_("Next attempt"), _when(one)),
     ]
     if one.last_reply:
-        rows.append((_("Last reply"), Text(one.last_reply)))
+        rows.append((_("Last reply"), Text(_lines(one.last_reply))))
     parts: list[RenderableType] = [fields(rows)]
     if one.state is State.UNKNOWN:
         parts.append(prose(_("The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient before `retry`.")))
-    show(Group(*parts, Text(), Text(header, style="dim")))
+    show(Group(*parts, Text(), Text(_lines(header), style="dim")))
 
 
 def flushed(done: Flushed) -> None:
@@ -84,6 +79,10 @@ def refused(one: Mail, result: SendResult) -> None:
     if result.error:
         text = _("Mail {number} to {names} was refused for good: {reason}")
         note(text.format(number=one.id, names=", ".join(one.recipients), reason=result.error.message))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(plain_text(line) for line in text.split("\n"))
 
 
 def _state(one: Mail) -> str:

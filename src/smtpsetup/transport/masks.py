@@ -26,8 +26,9 @@ class Masks:
         data = secret.encode()
         for skipped in range(_ALIGNMENTS):
             part = data[skipped:]
-            self._add_pieces(base64.b64encode(part[: len(part) // 3 * 3]).decode(), 2 * _PIECE)
-        self._add_pieces(data.hex(), 2 * _PIECE)
+            encoded = base64.b64encode(part[: len(part) // 3 * 3]).decode()
+            self._add_pieces(encoded, min(2 * _PIECE, max(_PIECE, len(encoded))))
+        self._add_pieces(data.hex(), min(2 * _PIECE, max(_PIECE, len(data.hex()))))
         for piece in (secret.casefold(), *re.findall(r"[\x21-\x7e]+", secret.casefold())):
             self._add_pieces(piece, _PIECE)
 

@@ -28,6 +28,7 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
     password = secret.reveal()
     plain = f"\0{username}\0{password}"
     wire.mask(password)
+    wire.mask(_encoded(plain.encode()))
     if mechanism == "PLAIN":
         wire.put_secret(f"AUTH PLAIN {_encoded(plain.encode())}", "AUTH PLAIN ***")
         return _final(wire)

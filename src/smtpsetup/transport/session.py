@@ -64,6 +64,7 @@ class Session:
         self._ehlo_name = ehlo_name
         self._deadline = deadline
         self._policy = policy
+        self._hidden: list[str] = []
         self._is_watched = on_stage is not None
         self._is_secured = False
         self._on_stage = on_stage or (lambda _result: None)
@@ -82,6 +83,11 @@ class Session:
         if error is None or refused:  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
             self.quit()
         self.close()
+
+    def hide(self, secret: Secret | None) -> None:
+        """Show `***` where the secret stands, from the first line on: a server may remember it from an earlier session."""
+        if secret is not None:
+            self._hidden.append(secret.reveal())
 
     @property
     def wire(self) -> Wire:
@@ -129,6 +135,8 @@ class Session:
         if self.server.security is Security.TLS:
             self._secure()
         self._wire = Wire(self._sock, self._deadline, self._trace)
+        for secret in self._hidden:
+            self._wire.mask(secret)
         with self._stage(Stage.GREETING):
             self.greeting = self._reply = self._greeting()
             if self._reply.code != _READY:
@@ -161,9 +169,11 @@ class Session:
         Raises TransportError when nobody was accepted, SmtpsetupError when the message cannot be read.
         """
         delivery = Delivery(envelope, message)
-        outcome = next(
-            submit(self.wire, self.server, iter((delivery,)), self._report, deadline_for=lambda _message: self._deadline, lockstep=lockstep)
-        )
+
+        def deadline_for(message: Message) -> Deadline:
+            return self._deadline if lockstep else Deadline(seconds_for(message))
+
+        outcome = next(submit(self.wire, self.server, iter((delivery,)), self._report, deadline_for=deadline_for, lockstep=lockstep))
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome

@@ -34,6 +34,7 @@ _LAST_WORDS_SECONDS = 2.0
 _LINE_LIMIT = 998  # bytes without CRLF, RFC 5321 section 4.5.3.1.6
 _CHUNK = 65_536  # bytes
 _WINDOW = 50  # commands without a reply between them, so that neither side's buffers fill up (RFC 2920 section 3.1)
+_COMMAND_SECONDS = 300.0  # RFC 5321 section 4.5.3.2.2 for a command; here for an envelope
 _REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
 AFTER_THE_DOT = "after the final dot"
@@ -114,12 +115,14 @@ class _Exchange:
         self._answered = 0
         self._accepted: list[str] = []
         self._refused: list[Refused] = []
+        self._is_out_of_step = False  # the server has answered in the midst of the message, and waits for nobody knows what
         self._stage = Stage.MAIL
         self._started = 0.0
 
     def negotiate(self, *, reset_first: bool) -> TransportError | None:
         """Agree on the envelope; why nobody will get the message, or None. Raises TransportError when the connection cannot go on."""
         self._started = time.monotonic()
+        whole, self._wire.deadline = self._wire.deadline, self._wire.deadline.at_most(_COMMAND_SECONDS)
         try:
             if not self._commands:
                 self._commands = [*(["RSET"] if reset_first else []), *self._envelope()]
@@ -132,6 +135,8 @@ class _Exchange:
             if isinstance(error, TransportError) and not (reply and reply.code == _CLOSING):
                 return failed
             raise failed from error
+        finally:
+            self._wire.deadline = whole
         return None
 
     def hand_over(self, following: _Exchange | None) -> Outcome | TransportError:
@@ -143,7 +148,7 @@ class _Exchange:
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
-            if isinstance(error, TransportError) and told and told.code != _CLOSING:
+            if isinstance(error, TransportError) and told and told.code != _CLOSING and not self._is_out_of_step:
                 return failed
             raise failed from error
         self._report(Stage.DATA, self._started, f"{self.delivery.message.size} bytes", reply, StageStatus.OK)
@@ -242,6 +247,7 @@ class _Exchange:
             held = piece
         end = held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n")
         end += following._ahead() if following else b""  # noqa: SLF001  another of the same class
+        self._refuse_early_reply()
         self._noted(self.delivery.before_dot)
         try:
             try:
@@ -253,6 +259,15 @@ class _Exchange:
             raise InterruptedAfterTheDotError from error
         except (OSError, WireError) as error:
             raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail=AFTER_THE_DOT)) from error
+
+    def _refuse_early_reply(self) -> None:
+        """A server that answers before it has the whole message has refused it, or counts its replies wrongly. Raises TransportError, WireError."""
+        if self._wire.unread:
+            self._is_out_of_step = True
+            reply = self._wire.reply()
+            if reply.code // 100 == _ACCEPTED:
+                raise WireError(Kind.PROTOCOL_ERROR, str(reply))
+            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _noted(self, note: Callable[[], object]) -> None:
         """Let the caller write down what is about to happen. Where that cannot be written, it must not happen. Raises SmtpsetupError."""
@@ -273,6 +288,7 @@ class _Exchange:
             reply = self._wire.reply()
         except (OSError, WireError):
             return
+        self._is_out_of_step = True
         raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _failed(self, error: TransportError | OSError | WireError) -> TransportError:

@@ -11,11 +11,12 @@ from smtpsetup import paths, sent
 from smtpsetup.compose import header_of
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope
 from smtpsetup.model import Log, Queue
 from smtpsetup.workflows.batch_input import Item, LineError
 from smtpsetup.workflows.deliver import Run, deliver
 from smtpsetup.workflows.drafts import delivery_of, draft_of
-from smtpsetup.workflows.post import Policy, keep, kept_if_due, note
+from smtpsetup.workflows.post import Policy, keep, kept_if_due, note, unsent
 from smtpsetup.workflows.send import SendResult
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class Batch:
         except SmtpsetupError as error:
             self._told(item, SendResult(self._account.name, "", (), (), None, error))
             return None
+        left = self._journal.left(item.key)
+        if left:
+            delivery = delivery._replace(envelope=Envelope(delivery.envelope.sender, left))
         return delivery._replace(
             before_dot=functools.partial(self._journal.mark_dotted, item.key), not_accepted=functools.partial(self._journal.mark_not_sent, item.key)
         )
@@ -138,7 +142,10 @@ class Batch:
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == _LOST):
             result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True)
-        if result.accepted or result.outbox_id is not None:
+        left = unsent(result, delivery.envelope.recipients)
+        if result.accepted and left and result.outbox_id is None:
+            self._journal.mark_partly_done(item.key, tuple(left))
+        elif result.accepted or result.outbox_id is not None:
             self._journal.mark_done(item.key)
         elif result.error and result.error.code != _LOST:
             self._journal.mark_not_sent(item.key)

@@ -88,6 +88,7 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     error, evidence = None, None
     try:
         with session:
+            session.hide(secret)
             session.open()
             if account.auth is not Auth.NONE and secret is not None:
                 session.log_in(account.username, secret)

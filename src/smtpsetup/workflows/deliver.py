@@ -29,6 +29,7 @@ _LOGIN_SECONDS = 90.0
 _LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
 _LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
 _DEAD_CONNECTIONS = 3  # one after the other without a message through, before a run gives up
+_CLOSING = 421
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
@@ -172,6 +173,7 @@ class _Connection:
         reached = False
         try:
             with session_for(self._run.account, seconds=_LOGIN_SECONDS, trace=self._run.trace) as session:
+                session.hide(self._run.secret)
                 session.open()
                 if self._run.account.auth is not Auth.NONE and self._run.secret is not None:
                     session.log_in(self._run.account.username, self._run.secret)
@@ -218,7 +220,9 @@ class _Connection:
             return
         first, others = taken[0], taken[1:]
         concerns_message = reached and error.failure.stage in _MESSAGE_STAGES
-        if error.failure.detail == AFTER_THE_DOT or (concerns_message and not self._through and first is self._failed_before):
+        reply = error.failure.reply
+        is_refused = concerns_message and reply is not None and reply.code != _CLOSING
+        if error.failure.detail == AFTER_THE_DOT or is_refused or (concerns_message and not self._through and first is self._failed_before):
             self._source.give_back(others)
             self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
             return

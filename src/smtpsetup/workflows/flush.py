@@ -8,22 +8,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup import back_off, leases, sent
-from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth
-from smtpsetup.outbox import Mail, NewMail, Outbox, State
+from smtpsetup.outbox import Mail, NewMail, Outbox, OutboxDamagedError, State
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.deliver import Run, deliver
 from smtpsetup.workflows.post import said, unsent
+from smtpsetup.workflows.send import SendResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.account import Account
+    from smtpsetup.message import Message
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
-    from smtpsetup.workflows.send import SendResult
 
 _AT_ONCE = 20  # mails that one process takes from the others
 _LOST = "data.lost-before-reply"
@@ -33,7 +34,7 @@ _LOST = "data.lost-before-reply"
 class Sources:
     """Where a flush gets what it needs for an account; each may raise SmtpsetupError, which then holds the account's mail back."""
 
-    account: Callable[[str], Account]
+    account: Callable[[str, str], Account]
     secret: Callable[[Account], Secret]
     provider: Callable[[Account], Provider | None]
 
@@ -61,8 +62,8 @@ def flush(
     done = Flushed()
     outbox.revive(time.time())
     with leases.held(outbox.directory) as lease:
-        for name in outbox.accounts_due(time.time()):
-            _flush_account(outbox, name, lease, sources, done, on_result, trace)
+        for name, config in outbox.accounts_due(time.time()):
+            _flush_account(outbox, name, config, lease, sources, done, on_result, trace)
     if done.sent:
         outbox.tidy()
     return done
@@ -71,6 +72,7 @@ def flush(
 def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
     outbox: Outbox,
     name: str,
+    config: str,
     lease: str,
     sources: Sources,
     done: Flushed,
@@ -79,15 +81,15 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
 ) -> None:
     now = time.time()
     try:
-        account = sources.account(name)
+        account = sources.account(name, config)
         provider = sources.provider(account)
         _respect_limits(outbox, account, provider)
         secret = None if account.auth is Auth.NONE else sources.secret(account)
     except SmtpsetupError as error:
-        _put_off(outbox, name, now, error)
+        _put_off(outbox, name, config, now, error)
         done.errors[name] = error
         return
-    batch = _Batch(outbox, account, lease, now, done, on_result)
+    batch = _Batch(outbox, account, config, lease, now, done, on_result)
     limits = provider.limits if provider else {}
     per_minute = limits.get("messages_per_minute")
     run = Run(
@@ -101,13 +103,22 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
     stopped_by = deliver(run, batch.deliveries())
     if stopped_by:
         batch.put_back(stopped_by)
-        _put_off(outbox, name, now, stopped_by)
+        if stopped_by.exit_code == EX_TEMPFAIL:
+            batch.give_up_the_old(stopped_by)
+        _put_off(outbox, name, config, now, stopped_by)
         done.errors[name] = stopped_by
 
 
-def _put_off(outbox: Outbox, name: str, now: float, error: SmtpsetupError) -> None:
+def _put_off(outbox: Outbox, name: str, config: str, now: float, error: SmtpsetupError) -> None:
     reply = error.failure.reply if error.failure else None
-    outbox.put_off(name, lambda attempts: back_off.seconds_until_next(attempts, reply, error.code), now=now, reply=said(error), code=error.code)
+    outbox.put_off(
+        name, config, lambda attempts: back_off.seconds_until_next(attempts, reply, error.code), now=now, reply=said(error), code=error.code
+    )
+
+
+def has_waited_long_enough(mail: Mail, now: float) -> bool:
+    """Whether a mail is given up: it was tried often for days. One that waited in a machine that was off has not been tried."""
+    return now - mail.queued_at > back_off.GIVE_UP_SECONDS and mail.attempts + 1 >= back_off.LEAST_ATTEMPTS
 
 
 def _respect_limits(outbox: Outbox, account: Account, provider: Provider | None) -> None:
@@ -127,10 +138,18 @@ class _Batch:
     """The due mails of one account, on their way and back."""
 
     def __init__(  # noqa: PLR0913, PLR0917  the parts of one flush
-        self, outbox: Outbox, account: Account, lease: str, now: float, done: Flushed, on_result: Callable[[Mail, SendResult], None] | None
+        self,
+        outbox: Outbox,
+        account: Account,
+        config: str,
+        lease: str,
+        now: float,
+        done: Flushed,
+        on_result: Callable[[Mail, SendResult], None] | None,
     ) -> None:
         self._outbox = outbox
         self._account = account
+        self._config = config
         self._lease = lease
         self._now = now
         self._done = done
@@ -139,20 +158,26 @@ class _Batch:
 
     def deliveries(self) -> Iterator[Delivery]:
         """The mails that are due, taken from the outbox a few at a time, so that other processes have their share."""
-        while mails := self._outbox.take(self._account.name, self._lease, self._now, _AT_ONCE):
+        while mails := self._outbox.take(self._account.name, self._config, self._lease, self._now, _AT_ONCE):
             self._taken.update((mail.id, mail) for mail in mails)
             for mail in mails:
-                if self._now - mail.queued_at > back_off.GIVE_UP_SECONDS and mail.attempts:
-                    self._give_up(mail)
+                message = self._message(mail)
+                if message is None:
                     continue
                 yield Delivery(
                     Envelope(mail.sender, mail.recipients),
-                    self._outbox.message(mail.id),
+                    message,
                     mail.message_id,
                     mail,
                     functools.partial(self._outbox.mark_dotted, mail.id),
                     functools.partial(self._outbox.mark_dotted, mail.id, is_dotted=False),
                 )
+
+    def give_up_the_old(self, error: SmtpsetupError) -> None:
+        """Give up what has been tried for days, and nothing came of it."""
+        for mail in self._outbox.mails(State.WAITING):
+            if (mail.account, mail.config) == (self._account.name, self._config) and has_waited_long_enough(mail, self._now):
+                self._keep(mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
     def put_back(self, error: SmtpsetupError) -> None:
         """Give back what was taken and not sent."""
@@ -175,11 +200,13 @@ class _Batch:
         if self._on_result:
             self._on_result(mail, result)
 
-    def _keep(self, mail: Mail, left: dict[str, SmtpsetupError]) -> None:
+    def _keep(self, mail: Mail, left: dict[str, SmtpsetupError], *, is_over: bool = False) -> None:
         """Keep a mail for those who have not got it, each kind of outcome as a mail of its own. All of it happens, or nothing."""
         shares: dict[State, dict[str, SmtpsetupError]] = {}
         for address, error in left.items():
             state = State.UNKNOWN if error.code == _LOST else State.WAITING if error.exit_code == EX_TEMPFAIL else State.FAILED
+            if state is State.WAITING and (is_over or has_waited_long_enough(mail, time.time())):
+                state = State.FAILED
             shares.setdefault(state, {})[address] = error
         with self._outbox.together():
             for number, (state, share) in enumerate(shares.items()):
@@ -196,8 +223,19 @@ class _Batch:
         self._count(state)
         message, next_attempt = self._outbox.message(mail.id), self._next(mail, state, error)
         return NewMail(
-            *(mail.account, Envelope(mail.sender, recipients), message, mail.message_id, mail.subject, state),
-            *(mail.attempts + 1, next_attempt, said(error), error.code, mail.holds, mail.is_report),
+            mail.account,
+            Envelope(mail.sender, recipients),
+            message,
+            mail.message_id,
+            mail.subject,
+            state,
+            mail.attempts + 1,
+            next_attempt,
+            said(error),
+            error.code,
+            holds=mail.holds,
+            is_report=mail.is_report,
+            config=mail.config,
         )
 
     def _put_back(self, mail: Mail, state: State, error: SmtpsetupError) -> None:
@@ -210,14 +248,21 @@ class _Batch:
         self._done.unknown += state is State.UNKNOWN
         self._done.failed += state is State.FAILED
 
-    def _give_up(self, mail: Mail) -> None:
-        """A mail that could not be sent for days is kept, and not tried any more."""
-        self._taken.pop(mail.id, None)
-        message = _("It could not be sent for five days: {reply}").format(reply=mail.last_reply)
-        with self._outbox.together():
-            self._outbox.put_back(mail.id, state=State.FAILED, next_attempt=None, is_attempt=False)
-            self._report(mail, mail.recipients, SmtpsetupError(mail.last_code or "server.temporary", message))
-        self._done.failed += 1
+    def _message(self, mail: Mail) -> Message | None:
+        """The message of a mail; None for one that cannot be read, which is set aside so that it is in nobody's way."""
+        try:
+            if mail.recipients:
+                return self._outbox.message(mail.id)
+        except OutboxDamagedError as error:
+            reason = str(error)
+        else:
+            reason = _("nobody knows to whom")
+        unreadable = SmtpsetupError("config.invalid", _("This mail cannot be read any more: {reason}").format(reason=reason), exit_code=EX_IOERR)
+        self._put_back(mail, State.FAILED, unreadable)
+        self._done.results.append((mail.id, SendResult(mail.account, mail.message_id, (), (), None, unreadable)))
+        if self._on_result:
+            self._on_result(mail, self._done.results[-1][1])
+        return None
 
     def _next(self, mail: Mail, state: State, error: SmtpsetupError) -> float | None:
         """When a mail is tried again, None for never by itself: one that may have arrived is sent once more, unless it is held."""

@@ -30,7 +30,10 @@ _EX_USAGE = 64
 
 
 class Request(NamedTuple):
-    """What the caller asked for: `sender` is -f (`""` for nobody), `user` and `host` are who and where it is."""
+    """What the caller asked for: `sender` is -f (`""` for nobody), `user` and `host` are who and where it is.
+
+    `config` is the path of the configuration that was named, `""` for the usual one.
+    """
 
     recipients: tuple[str, ...]
     account: str | None
@@ -39,6 +42,7 @@ class Request(NamedTuple):
     from_header: bool
     user: str
     host: str
+    config: str = ""
 
 
 def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
@@ -58,7 +62,7 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
         envelope=Envelope(_envelope_sender(account, request, aliases, fields), good)
     )
     subject = next((field.value for field in fields if field.key == "subject"), "")
-    policy = Policy(account.queue, account.hold_unknown, keep_refused=True)
+    policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
     errors: list[SmtpsetupError] = []
     if good:
         result = post(

@@ -29,12 +29,14 @@ _LOST = "data.lost-before-reply"
 class Policy(NamedTuple):
     """What becomes of a mail that cannot be sent now. `hold_unknown` keeps one that may have arrived from being sent again by itself.
 
-    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away.
+    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away. `config` is the configuration that was
+    named, if one was: later, too, the mail is sent with the account of that file.
     """
 
     queue: Queue = Queue.ON_FAILURE
     hold_unknown: bool = False
     keep_refused: bool = False
+    config: str = ""
 
 
 def post(  # noqa: PLR0913  what sending depends on, all keywords
@@ -169,6 +171,7 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         last_reply=said(error),
         last_code=error.code if error else "",
         holds=policy.hold_unknown,
+        config=policy.config,
     )
     directory = paths.state_dir()
     if directory is None:

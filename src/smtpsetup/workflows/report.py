@@ -35,4 +35,4 @@ def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: 
     draft = Draft(own, to=(own,), subject=subject, text=text, headers=(("Auto-Submitted", "auto-replied"),))
     message_id = new_message_id(own.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)
-    return NewMail(account.name, Envelope(own.address.wire, (own.address.wire,)), message, message_id, subject, is_report=True)
+    return NewMail(account.name, Envelope(own.address.wire, (own.address.wire,)), message, message_id, subject, is_report=True, config=mail.config)

@@ -44,15 +44,33 @@ def environment() -> dict[str, str]:
     return {name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()}
 
 
+def _refuse_control_characters(text: str) -> None:
+    """Raise SmtpsetupError for what would begin a line of its own in a crontab or a unit."""
+    if not text.isprintable():
+        raise SmtpsetupError(
+            "config.invalid", _("A path with a line break cannot stand in a crontab or a unit: {path}").format(path=plain_text(text))
+        )
+
+
+def exec_start(command: str) -> str:
+    """A command as a unit's ExecStart, which replaces percent and dollar signs also inside quotes. Raises SmtpsetupError."""
+    _refuse_control_characters(command)
+    return f"ExecStart={command.replace('%', '%%').replace('$', '$$')}\n"
+
+
 def unit_environment(variables: dict[str, str]) -> str:
     """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7))."""
+    for value in variables.values():
+        _refuse_control_characters(value)
     quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for name, value in variables.items()}
     return "".join(f'Environment="{name}={value}"\n' for name, value in quoted.items())
 
 
 def crontab_command(variables: dict[str, str], command: str) -> str:
     """A command as a crontab has it: cron makes line breaks of plain percent signs."""
-    return ("".join(f"{name}={shlex.quote(value)} " for name, value in variables.items()) + command).replace("%", "\\%")
+    line = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items()) + command
+    _refuse_control_characters(line)
+    return line.replace("%", "\\%")
 
 
 def plan(scheduler: str | None, *, config: str | None) -> Plan:
@@ -71,7 +89,7 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
         return Plan(chosen, (), f"* * * * * {crontab_command(variables, command)} # {_UNIT}", "crontab -e")
     directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
     head = "[Unit]\nDescription=Send what waits in smtpsetup's outbox\n\n[Service]\nType=oneshot\n"
-    service = f"{head}{unit_environment(variables)}ExecStart={command.replace('%', '%%')}\n"
+    service = f"{head}{unit_environment(variables)}{exec_start(command)}"
     timer = (
         "[Unit]\nDescription=Flush smtpsetup's outbox every minute\n\n"
         "[Timer]\nOnStartupSec=1min\nOnUnitInactiveSec=1min\n\n[Install]\nWantedBy=timers.target\n"
@@ -132,7 +150,7 @@ def _has_systemd() -> bool:
 def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
     """What a command of the system prints. Raises SmtpsetupError when it fails and may not."""
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603  fixed commands of the system
+        done = subprocess.run(argv, input=stdin, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_SECONDS, check=False)  # noqa: S603  fixed commands of the system
     except (OSError, subprocess.TimeoutExpired) as error:
         if may_fail:
             return ""

@@ -8,7 +8,6 @@ from smtpsetup.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
-from smtpsetup.transport.submit import seconds_for
 from smtpsetup.workflows.connection import session_for
 
 if TYPE_CHECKING:
@@ -52,7 +51,8 @@ def send(
 ) -> SendResult:
     """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
     try:
-        with session_for(account, seconds=_OPENING_SECONDS + seconds_for(delivery.message), trace=trace) as session:
+        with session_for(account, seconds=_OPENING_SECONDS, trace=trace) as session:
+            session.hide(secret)
             session.open()
             if account.auth is not Auth.NONE and secret is not None:
                 session.log_in(account.username, secret)

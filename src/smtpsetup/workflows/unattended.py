@@ -76,7 +76,7 @@ def unit(account: Account, *, config: str | None) -> str:
         name = account.secret.reference
         lines += f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n"
     command = f"{schedule.program()} send -a {shlex.quote(account.name)} -s Backup --body done {shlex.quote(account.address)}"
-    return f"[Service]\nType=oneshot\n{lines}ExecStart={command.replace('%', '%%')}\n"
+    return f"[Service]\nType=oneshot\n{lines}{schedule.exec_start(command)}"
 
 
 def proving_command(account: Account) -> str:
