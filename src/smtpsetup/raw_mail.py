@@ -135,10 +135,11 @@ def recipients_in(fields: tuple[Field, ...]) -> list[str]:
     """
     resent: list[Field] = []
     for field in fields:
-        if field.key.startswith("resent-"):
-            if any(field.key == earlier.key for earlier in resent):
-                break  # an older block begins
-            resent.append(field)
+        is_resent = field.key.startswith("resent-")
+        begins_anew = field.key in ("resent-from", "resent-date") and any(field.key == earlier.key for earlier in resent)
+        if resent and (not is_resent or begins_anew):
+            break  # what follows is an older block, or the message
+        resent += [field] if is_resent else []
     found = values(resent, "resent-to", "resent-cc", "resent-bcc") or values(fields, "to", "cc", "bcc")
     return [entry.address for value in found for entry in entries(value)]
 
@@ -207,7 +208,7 @@ def _value(field: Field) -> str:
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
-            return encoded_words(field.name, field.value)  # a header nobody reads an address from any more
+            return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)  # nobody reads an address from it any more
     if field.value.isascii():
         return _folded(field.name, field.value)
     return encoded_words(field.name, field.value)

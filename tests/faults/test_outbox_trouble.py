@@ -26,7 +26,7 @@ MAILS = 30
 PAGE = 4096
 KILLED_BEFORE_STATEMENT = """
 import os, signal, sqlite3, sys
-from smtpsetup import outbox
+from smtpsetup.outbox.repair import repair
 left, connect = int(sys.argv[2]), sqlite3.connect
 def count(_statement):
     global left
@@ -38,7 +38,7 @@ def counted(*arguments, **options):
     db.set_trace_callback(count)
     return db
 sqlite3.connect = counted
-outbox.repair(sys.argv[1])
+repair(sys.argv[1])
 """
 
 

@@ -97,6 +97,6 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
     """The numbers of the mails, by the table or by one of its indexes, whichever can be read."""
     found: set[int] = set()
     for query in ("SELECT id FROM mail NOT INDEXED", "SELECT id FROM mail INDEXED BY mail_due WHERE account >= ''", "SELECT id FROM content"):
-        with suppress(sqlite3.DatabaseError):
+        with suppress(sqlite3.DatabaseError, ValueError, TypeError):
             found.update(int(row[0]) for row in db.execute(query))
     return sorted(found)

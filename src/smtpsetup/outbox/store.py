@@ -344,12 +344,24 @@ def _refuse_half_repaired(path: str) -> None:
         raise OutboxDamagedError(path)
 
 
+_KINDS: dict[int, type | tuple[type, ...]] = {
+    0: int,
+    6: int,
+    8: int,
+    9: (int, float, type(None)),
+    10: (int, float),
+    13: int,
+}  # numbers of COLUMNS, by their place
+
+
 def mail_in(row: Sequence[object]) -> Mail:
     """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
     values = list(row)
     recipients = json.loads(str(row[3]))
     if not isinstance(recipients, list) or not all(isinstance(recipient, str) for recipient in recipients):
         raise ValueError(row[3])
+    if not all(isinstance(row[place], kind) for place, kind in _KINDS.items()):
+        raise ValueError(row)
     values[3] = tuple(recipients)
     values[7] = State(str(row[7]))
     values[14:16] = [bool(value) for value in row[14:16]]
@@ -361,4 +373,5 @@ def _mail(row: Sequence[object]) -> Mail:
     try:
         return mail_in(row)
     except ValueError:
-        return mail_in([*row[:3], "[]", *row[4:7], State.FAILED, *row[8:11], "unreadable", *row[12:]])
+        texts = [str(row[place]) for place in (1, 2, 4, 5)]
+        return mail_in([row[0], *texts[:2], "[]", *texts[2:], 0, State.FAILED, 0, None, 0.0, "unreadable", "", 0, 0, 0, ""])
