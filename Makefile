@@ -11,7 +11,7 @@ help:
 	@echo "make demo          walk the main job against a sandbox server"
 	@echo "make test          set up and run the tests"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
-	@echo "make bench         measure start-up and discovery against their floors"
+	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
 
@@ -48,6 +48,7 @@ bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/table.py
 	$(BIN)/python bench/discovery.py
+	$(BIN)/python bench/sending.py
 
 translations: $(VENV)/ready-for-development
 	$(BIN)/python tools/catalogue.py update

@@ -131,6 +131,8 @@ def parse_header(text: str) -> tuple[str, str]:
 
 def _refuse_control_characters(text: str) -> None:
     """Raise SmtpsetupError for what could break out of a header field, or is no text at all."""
+    if text.isprintable():
+        return
     if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on bytes of the command line that are no text
         raise SmtpsetupError(
             "config.invalid",

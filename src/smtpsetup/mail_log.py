@@ -38,9 +38,13 @@ def _quoted(value: str) -> str:
 
 
 def _append(directory: str, line: str) -> None:
-    os.makedirs(directory, mode=0o700, exist_ok=True)
     path = os.path.join(directory, _NAME)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0), 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        handle = os.open(path, flags, 0o600)
     try:
         if os.fstat(handle).st_size > _LARGEST:
             os.replace(path, f"{path}.1")

@@ -125,7 +125,7 @@ class Secret:
 
 def plain_text(text: str) -> str:
     """`text` safe to show: control, format and bidirectional characters as visible escapes, newline and tab kept as spaces."""
-    return "".join(char if char.isprintable() else _visible(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _visible(char) for char in text)
 
 
 def _visible(char: str) -> str:

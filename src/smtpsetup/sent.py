@@ -21,17 +21,25 @@ def record(directory: str | None, account: str, recipients: int) -> None:
         return
     path = _file(directory, account)
     with suppress(OSError):
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        if os.path.exists(path) and os.path.getsize(path) > _LARGEST and _begins_too_early(path):
-            kept = [f"{when} {count}\n" for when, count in _recent(path)]
-            with open(f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.writelines(kept)
-            os.replace(f"{path}.{os.getpid()}", path)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except FileNotFoundError:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, f"{int(time.time())} {recipients}\n".encode("ascii"))
+            is_large = os.fstat(handle).st_size > _LARGEST
         finally:
             os.close(handle)
+        if is_large and _begins_too_early(path):
+            _shorten(path)
+
+
+def _shorten(path: str) -> None:
+    kept = [f"{when} {count}\n" for when, count in _recent(path)]
+    with open(f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.writelines(kept)
+    os.replace(f"{path}.{os.getpid()}", path)
 
 
 def last_day(directory: str | None, account: str) -> tuple[int, int]:

@@ -144,13 +144,6 @@ def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_
     assert_each_once(server, report, 40)
 
 
-def test_a_share_of_its_own_for_each_connection_is_kept_to() -> None:
-    with MailServer() as server:
-        report = run(server, many(7), messages_per_connection=3)
-    assert_each_once(server, report, 7)
-    assert [sum(group.count(".") for group in groups) for groups in server.groups] == [3, 3, 1]
-
-
 # limits of the account
 
 

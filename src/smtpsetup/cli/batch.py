@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -36,8 +34,7 @@ if TYPE_CHECKING:
 _SHOWN = 3  # mails of a dry run
 
 
-@dataclass(frozen=True, slots=True)
-class Many:
+class Many(NamedTuple):
     """Where the mails come from, and how they are to be sent. `seconds_between` is None for as fast as the provider allows."""
 
     batch: str | None
@@ -50,10 +47,11 @@ class Many:
 
 def send_many(state: State, account: Account, policy: Policy, many: Many, template: Parts) -> None:
     """Read, check everything, send, render."""
-    items, identity = _items(many, template)
-    total = checked(account, items)
+    source, identity = _source(many, template)
+    items = checked(account, source)
+    total = len(items)
     if many.dry_run:
-        _show_first(state, account, items(), total)
+        _show_first(state, account, items)
         return
     provider = _provider(state, account)
     limits = provider.limits if provider else {}
@@ -71,7 +69,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 tell(_("An earlier run has sent these mails: only what it could not send is tried again. To send everything anew: --restart."))
             elif journal.is_resumed:
                 tell(_("An earlier run was not finished: what it sent is not sent again. To send everything: --restart."))
-            bar = stack.enter_context(_bar(state, total, sum(journal.is_done(item.key) for item in items()) if journal.is_resumed else 0))
+            bar = stack.enter_context(_bar(state, total, sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0))
             failures: list[SmtpsetupError] = []
             batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
             run = Run(
@@ -84,7 +82,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 trace=state.trace(),
             )
             try:
-                totals = batch.send(run, items())
+                totals = batch.send(run, items)
             except KeyboardInterrupt:
                 views.batch.interrupted(batch.totals)
                 raise
@@ -93,8 +91,8 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     _finish(state, totals, failures, time.monotonic() - started)
 
 
-def _items(many: Many, template: Parts) -> tuple[Callable[[], Iterator[Item]], str]:
-    """The mails, to be read as often as needed, and what names them from one run to the next. Raises SmtpsetupError."""
+def _source(many: Many, template: Parts) -> tuple[Iterator[Item], str]:
+    """The mails, and what names them from one run to the next. Raises SmtpsetupError."""
     path = many.batch or many.merge or ""
     if path == "-":
         data = sys.stdin.buffer.read()
@@ -107,16 +105,15 @@ def _items(many: Many, template: Parts) -> tuple[Callable[[], Iterator[Item]], s
             raise read_failed(path, error) from error
         identity = os.path.abspath(path)
     if many.batch:
-        return lambda: json_lines(data.splitlines(), template.from_), f"batch {identity}"
+        return json_lines(data.splitlines(), template.from_), f"batch {identity}"
     from smtpsetup.workflows import merge  # csv and string
 
-    table = merge.rows(data)
-    return lambda: merge.merged(table, template), f"merge {identity}"
+    return merge.merged(merge.rows(data), template), f"merge {identity}"
 
 
-def _show_first(state: State, account: Account, items: Iterator[Item], total: int) -> None:
+def _show_first(state: State, account: Account, items: list[Item]) -> None:
     """What --dry-run shows: the first mails, and how many there are."""
-    for item in itertools.islice(items, _SHOWN):
+    for item in items[:_SHOWN]:
         delivery = delivery_of(draft_of(account, item.parts))
         message = b"".join(delivery.message.chunks())
         if state.json:
@@ -126,9 +123,9 @@ def _show_first(state: State, account: Account, items: Iterator[Item], total: in
         click.echo(_("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients)))
         click.echo(message.replace(b"\r\n", b"\n"))
     if state.json:
-        state.write_json({"total": total})
+        state.write_json({"total": len(items)})
     else:
-        click.echo(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=total), err=True)
+        click.echo(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=len(items)), err=True)
 
 
 @contextmanager

@@ -68,11 +68,10 @@ class State:
 
     def provider(self, account: Account) -> Provider | None:
         """The provider of an account: by its id, else by its server."""
-        table = self.table()
-        if account.provider:
-            return table.by_id(account.provider)
         host = account.server.host
-        return None if is_loopback(host) else table.by_server_host(host, account.address.rpartition("@")[2])
+        if account.provider:
+            return self.table().by_id(account.provider)
+        return None if is_loopback(host) else self.table().by_server_host(host, account.address.rpartition("@")[2])
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""

@@ -43,7 +43,8 @@ AFTER_THE_DOT = "after the final dot"
 class Delivery(NamedTuple):
     """A message on its way; `key` is whatever the caller knows it by.
 
-    `before_dot` is called just before the server can accept it, and `not_accepted` when it has said after that that it did not.
+    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for everybody, or `not_accepted` when
+    it has said that it did not.
     """
 
     envelope: Envelope
@@ -51,6 +52,7 @@ class Delivery(NamedTuple):
     message_id: str = ""
     key: object = None
     before_dot: Callable[[], object] = bool
+    accepted: Callable[[], object] = bool
     not_accepted: Callable[[], object] = bool
 
 
@@ -78,23 +80,47 @@ def submit(  # noqa: PLR0913  what handing over depends on
 ) -> Iterator[Outcome | TransportError]:
     """Send messages; what became of each, in order: a TransportError for one that nobody got while the connection goes on.
 
-    The next delivery is taken while one is sent, unless in `lockstep`, where every command waits for its reply. Raises TransportError when the
-    connection cannot go on: it concerns the first delivery that was taken and has no outcome; one more may have been taken and was not sent.
+    The next deliveries are taken while one is sent, unless in `lockstep`, where every command waits for its reply. Raises TransportError when the
+    connection cannot go on: it concerns the first delivery that was taken and has no outcome; those taken after it have not been sent.
     Raises SmtpsetupError for a message that cannot be read; then the connection must be closed.
     """
     window = 1 if lockstep or "PIPELINING" not in wire.extensions else _WINDOW
     is_reset_needed = False
-    current = _begun(wire, server, report, next(deliveries, None), window)
+    ahead = _Ahead(deliveries)
+    current = _begun(wire, server, report, ahead.next(), window)
     while current is not None:
         wire.deadline = deadline_for(current.delivery.message)
         following = None
         outcome: Outcome | TransportError | None = current.negotiate(reset_first=is_reset_needed)
         is_reset_needed = outcome is not None
         if outcome is None:
-            following = None if lockstep else _begun(wire, server, report, next(deliveries, None), window)
-            outcome = current.hand_over(following if window > 1 else None)
+            following = None if lockstep else _begun(wire, server, report, ahead.next(), window)
+            outcome = current.hand_over(following if window > 1 else None, bool if lockstep else ahead.prepare)
         yield outcome
-        current = following or _begun(wire, server, report, next(deliveries, None), window)
+        current = following or _begun(wire, server, report, ahead.next(), window)
+
+
+class _Ahead:
+    """Deliveries, one of them got ready while the server is busy with another."""
+
+    def __init__(self, deliveries: Iterator[Delivery]) -> None:
+        self._deliveries = deliveries
+        self._ready: Delivery | None = None
+        self._error: Exception | None = None
+
+    def prepare(self) -> None:
+        """Get one ready. What goes wrong with that is raised when it is asked for: until then the server's answer counts."""
+        try:
+            self._ready = self._ready or next(self._deliveries, None)
+        except Exception as error:  # noqa: BLE001  raised by `next`
+            self._error = error
+
+    def next(self) -> Delivery | None:
+        """The next one, None when there are no more."""
+        if self._error is not None:
+            raise self._error
+        delivery, self._ready = self._ready or next(self._deliveries, None), None
+        return delivery
 
 
 def _begun(wire: Wire, server: Server, report: StageReport, delivery: Delivery | None, window: int) -> _Exchange | None:
@@ -139,12 +165,17 @@ class _Exchange:
             self._wire.deadline = whole
         return None
 
-    def hand_over(self, following: _Exchange | None) -> Outcome | TransportError:
-        """Send the content, and the envelope of the message `following` it; what the server said. Raises TransportError as `negotiate`."""
+    def hand_over(self, following: _Exchange | None, meanwhile: Callable[[], object]) -> Outcome | TransportError:
+        """Send the content, and the envelope of the message `following` it; what the server said. Raises TransportError as `negotiate`.
+
+        `meanwhile` is called while the server is busy with it.
+        """
         self._started, self._stage = time.monotonic(), Stage.DATA
         try:
-            reply = self._content(following)
+            reply = self._content(following, meanwhile)
             self._require_accepted(reply)
+            if not self._refused:
+                self._noted(self.delivery.accepted)
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
@@ -231,7 +262,7 @@ class _Exchange:
                 if is_data and reply.code == _GO_AHEAD:
                     self._wire.command(".")
 
-    def _content(self, following: _Exchange | None) -> Reply:
+    def _content(self, following: _Exchange | None, meanwhile: Callable[[], object]) -> Reply:
         held = b""
         for piece in _stuffed(self.delivery.message):
             if not piece:
@@ -254,6 +285,7 @@ class _Exchange:
                 self._wire.send(end)
             except OSError:
                 self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)  # it may have answered before it hung up
+            meanwhile()
             return self._wire.reply()
         except KeyboardInterrupt as error:
             raise InterruptedAfterTheDotError from error

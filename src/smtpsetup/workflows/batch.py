@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup import paths, sent
@@ -20,7 +19,7 @@ from smtpsetup.workflows.post import Policy, keep, kept_if_due, note, unsent
 from smtpsetup.workflows.send import SendResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from smtpsetup.account import Account
     from smtpsetup.journal import Journal
@@ -30,17 +29,13 @@ _TOLD = 10  # wrong lines that are listed
 _LOST = "data.lost-before-reply"
 
 
-@dataclass
 class Totals:
     """How it went. `before` counts what an earlier run had sent, `left` what was not tried."""
 
-    total: int = 0
-    sent: int = 0
-    queued: int = 0
-    failed: int = 0
-    unknown: int = 0
-    before: int = 0
-    error: SmtpsetupError | None = None
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.sent = self.queued = self.failed = self.unknown = self.before = 0
+        self.error: SmtpsetupError | None = None
 
     @property
     def left(self) -> int:
@@ -48,17 +43,17 @@ class Totals:
         return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
 
 
-def checked(account: Account, items: Callable[[], Iterator[Item]]) -> int:
-    """Read every mail, look at its files and compose its header; how many there are. Raises SmtpsetupError that tells which lines cannot be used."""
-    count = 0
+def checked(account: Account, items: Iterator[Item]) -> list[Item]:
+    """Read every mail, look at its files and compose its header. Raises SmtpsetupError that tells which lines cannot be used."""
+    good: list[Item] = []
     now = datetime.datetime.now(datetime.UTC)
     wrong: list[SmtpsetupError] = []
-    for item in _good(items(), wrong):
-        count += 1
+    for item in _readable(items, wrong):
         try:
             header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
         except SmtpsetupError as error:
             wrong.append(LineError(item.line, error.message, cause=error))
+        good.append(item)
         if len(wrong) >= _TOLD:
             break
     if wrong:
@@ -66,10 +61,10 @@ def checked(account: Account, items: Callable[[], Iterator[Item]]) -> int:
         first.causes = (*first.causes, *(error.message for error in wrong[1:]))
         first.hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
         raise first
-    return count
+    return good
 
 
-def _good(items: Iterator[Item], wrong: list[SmtpsetupError]) -> Iterator[Item]:
+def _readable(items: Iterator[Item], wrong: list[SmtpsetupError]) -> Iterator[Item]:
     """The items up to the first that cannot be read at all."""
     try:
         yield from items
@@ -85,12 +80,13 @@ class Batch:
     ) -> None:
         self.totals = Totals(total)
         self._account = account
+        self._directory = paths.state_dir()
         self._journal = journal
         self._policy = policy
         self._log = log
         self._on_result = on_result
 
-    def send(self, run: Run, items: Iterator[Item]) -> Totals:
+    def send(self, run: Run, items: Iterable[Item]) -> Totals:
         """Send what is not sent yet."""
         deliveries = self._deliveries(items)
         if self._policy.queue is Queue.ALWAYS:
@@ -104,7 +100,7 @@ class Batch:
             self._journal.mark_ended()
         return self.totals
 
-    def _deliveries(self, items: Iterator[Item]) -> Iterator[Delivery]:
+    def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
         for item in items:
             if self._journal.is_done(item.key):
                 self.totals.before += 1
@@ -130,7 +126,9 @@ class Batch:
         if left:
             delivery = delivery._replace(envelope=Envelope(delivery.envelope.sender, left))
         return delivery._replace(
-            before_dot=functools.partial(self._journal.mark_dotted, item.key), not_accepted=functools.partial(self._journal.mark_not_sent, item.key)
+            before_dot=functools.partial(self._journal.mark_dotted, item.key),
+            accepted=functools.partial(self._journal.mark_done, item.key),
+            not_accepted=functools.partial(self._journal.mark_not_sent, item.key),
         )
 
     def _told(self, item: Item, result: SendResult) -> None:
@@ -145,13 +143,13 @@ class Batch:
         left = unsent(result, delivery.envelope.recipients)
         if result.accepted and left and result.outbox_id is None:
             self._journal.mark_partly_done(item.key, tuple(left))
-        elif result.accepted or result.outbox_id is not None:
+        elif (result.accepted or result.outbox_id is not None) and not self._journal.is_done(item.key):
             self._journal.mark_done(item.key)
         elif result.error and result.error.code != _LOST:
             self._journal.mark_not_sent(item.key)
         if result.accepted:
-            sent.record(paths.state_dir(), self._account.name, len(result.accepted))
-        note(self._log, self._account, delivery, result, error)
+            sent.record(self._directory, self._account.name, len(result.accepted))
+        note(self._log, self._directory, self._account, delivery, result, error)
         self._told(item, result)
 
     def _count(self, result: SendResult) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -19,8 +18,7 @@ _TEXTS = ("subject", "body", "html", "from")
 _KEYS = (*_LISTS, *_TEXTS, "headers", "id")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One mail of many: where it stands (`line`, from 1), the user's own key for it, and a key that stays the same when the file is read again."""
 
     line: int

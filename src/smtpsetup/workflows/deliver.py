@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup.diagnosis import diagnose
@@ -33,22 +32,31 @@ _CLOSING = 421
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
-@dataclass
 class Run:
     """What a run depends on and shares between its connections.
 
     `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart.
     """
 
-    account: Account
-    secret: Secret | None
-    on_result: Callable[[Delivery, SendResult], None]
-    find_provider: Callable[[], Provider | None]
-    connections: int = 1
-    seconds_between: float = 0.0
-    messages_per_connection: int = 0
-    trace: Callable[[str], None] | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
+    def __init__(  # noqa: PLR0913  what a run depends on
+        self,
+        account: Account,
+        secret: Secret | None,
+        on_result: Callable[[Delivery, SendResult], None],
+        find_provider: Callable[[], Provider | None],
+        *,
+        connections: int = 1,
+        seconds_between: float = 0.0,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.account = account
+        self.secret = secret
+        self.on_result = on_result
+        self.find_provider = find_provider
+        self.connections = connections
+        self.seconds_between = seconds_between
+        self.trace = trace
+        self.stop = threading.Event()
 
 
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
@@ -151,6 +159,7 @@ class _Connection:
         self._run = run
         self._source = source
         self._taken: deque[Delivery] = deque()
+        self._late: deque[tuple[Delivery, SendResult]] = deque()
         self._through = 0  # messages that this connection had an answer for
         self._dead = 0
         self._failed_before: Delivery | None = None
@@ -192,20 +201,37 @@ class _Connection:
 
     def _send(self, session: Session) -> None:
         lockstep = bool(self._run.seconds_between)
-        for outcome in session.send_all(self._feed(), lockstep=lockstep):
-            delivery = self._taken.popleft()
-            self._through += 1
-            self._dead = 0
-            self._source.finish(delivery, self._result(delivery, outcome))
+        try:
+            for outcome in session.send_all(self._feed(), lockstep=lockstep):
+                delivery = self._taken.popleft()
+                self._through += 1
+                self._dead = 0
+                result = self._result(delivery, outcome)
+                self._late.append((delivery, result))
+                if result.error:
+                    self._finish()
+                if self._run.stop.is_set():  # nothing more is begun, also not what the server has agreed to
+                    self._source.give_back(list(self._taken))
+                    self._taken.clear()
+                    session.close()
+                    return
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Tell what became of messages. For those that everybody got it is put off until the server is busy with the next one."""
+        while self._late:
+            self._source.finish(*self._late.popleft())
 
     def _feed(self) -> Iterator[Delivery]:
-        """What this connection sends: what it has taken, then more, until its share is through."""
+        """What this connection sends: what it has taken, then more."""
         yield from list(self._taken)
-        fed = len(self._taken)
-        limit = self._run.messages_per_connection
-        while (not limit or fed < limit) and (delivery := self._source.take()) is not None:
+        while True:
+            self._finish()
+            delivery = self._source.take()
+            if delivery is None:
+                return
             self._taken.append(delivery)
-            fed += 1
             yield delivery
 
     def _result(self, delivery: Delivery, outcome: Outcome | TransportError) -> SendResult:

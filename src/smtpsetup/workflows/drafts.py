@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,9 @@ from smtpsetup.transport.submit import Delivery
 if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.compose import Attachment
+
+
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
 class Parts(NamedTuple):
@@ -38,7 +42,7 @@ class Parts(NamedTuple):
 def draft_of(account: Account, parts: Parts) -> Draft:
     """The draft, everything in it checked and every file looked at. Raises SmtpsetupError."""
     for text in (parts.body, parts.html):
-        if any("\ud800" <= char <= "\udfff" for char in text):
+        if _HALF_CHARACTERS.search(text):
             raise SmtpsetupError("config.invalid", _("The text holds half a character, which no mail can carry."), exit_code=EX_DATAERR)
     to, cc, bcc = (_mailboxes(texts) for texts in (parts.to, parts.cc, parts.bcc))
     if not (to or cc or bcc):

@@ -170,6 +170,7 @@ class _Batch:
                     mail.message_id,
                     mail,
                     functools.partial(self._outbox.mark_dotted, mail.id),
+                    functools.partial(self._outbox.remove, mail.id),
                     functools.partial(self._outbox.mark_dotted, mail.id, is_dotted=False),
                 )
 
@@ -191,8 +192,7 @@ class _Batch:
         if result.accepted:
             sent.record(self._outbox.directory, self._account.name, len(result.accepted))
         if error is None:
-            self._taken.pop(mail.id, None)
-            self._outbox.remove(mail.id)
+            self._taken.pop(mail.id, None)  # it is removed already, by `accepted`
             self._done.sent += 1
         else:
             self._keep(mail, unsent(result, mail.recipients))

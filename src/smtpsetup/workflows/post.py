@@ -57,7 +57,7 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
     if policy.queue is Queue.ALWAYS:
         queued = keep(account.name, delivery, subject=subject, policy=policy, error=None)
         result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)
-        note(log, account, delivery, result)
+        note(log, paths.state_dir(), account, delivery, result)
         return result
     try:
         secret = None if account.auth is Auth.NONE else read_secret()
@@ -65,19 +65,25 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         result = SendResult(account.name, delivery.message_id, (), (), None, error)
     else:
         result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
+    directory = paths.state_dir()
     if result.accepted:
-        sent.record(paths.state_dir(), account.name, len(result.accepted))
+        sent.record(directory, account.name, len(result.accepted))
     try:
         kept = kept_if_due(result, delivery, subject, policy)
     except SmtpsetupError as not_kept_either:
-        note(log, account, delivery, result._replace(error=not_kept_either))
+        note(log, directory, account, delivery, result._replace(error=not_kept_either))
         raise
-    note(log, account, delivery, kept, result.error)
+    note(log, directory, account, delivery, kept, result.error)
     return kept
 
 
-def note(log: Log, account: Account, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None) -> None:
-    """One line on what became of a mail in the log. `error` is why it is not sent, where the result has none because it is kept."""
+def note(  # noqa: PLR0913, PLR0917  what a line of the log says
+    log: Log, directory: str | None, account: Account, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None
+) -> None:
+    """One line on what became of a mail in the log.
+
+    `error` is why it is not sent, where the result has none because it is kept.
+    """
     error = result.error or error
     facts = {
         "account": account.name,
@@ -91,7 +97,7 @@ def note(log: Log, account: Account, delivery: Delivery, result: SendResult, err
         "outbox": result.outbox_id or "",
         "exitcode": result.error.exit_code if result.error else 0,
     }
-    mail_log.note(log, paths.state_dir(), {name: value for name, value in facts.items() if value != ""})
+    mail_log.note(log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
 def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy, *, once: bool = False) -> SendResult:
