@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +52,11 @@ class Home:
     env: dict[str, str]
     disk_is_full: bool = False
     prefix: tuple[str, ...] = ()
+
+    @property
+    def unmeasured(self) -> Home:
+        """The same home for programs in which coverage would be in the way: another user's, or one that looks at itself."""
+        return replace(self, env={name: value for name, value in self.env.items() if not name.startswith("COV")})
 
     @property
     def config(self) -> Path:

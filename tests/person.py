@@ -63,7 +63,7 @@ def ended(terminal: pexpect.spawn[str], code: int) -> str:
 
 def saved(terminal: pexpect.spawn[str]) -> str:
     """What `configure` shows at its end, the question about scripts answered with no."""
-    terminal.expect(r"(Will scripts|Kommer skript).*: ")
+    terminal.expect(r"(Will scripts|Ska skript).*: ")
     before = str(terminal.before)
     terminal.sendline("n")
     return before + ended(terminal, 0)

@@ -321,7 +321,19 @@ def test_click_rich_and_the_database_are_not_loaded_for_a_mail(sandbox: Sandbox,
     configured(home, facts)
     program = "import sys; from smtpsetup.sendmail import run; print(run(sys.argv[1:]), {'click', 'rich', 'sqlite3', 'keyring'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", program, "-t", "-i"], env=home.env, cwd=home.path, input=MESSAGE.encode(), capture_output=True, timeout=100, check=True
+        [sys.executable, "-c", program, "-t", "-i"],
+        env=home.unmeasured.env,
+        cwd=home.path,
+        input=MESSAGE.encode(),
+        capture_output=True,
+        timeout=100,
+        check=True,
+        env=home.unmeasured.env,
+        cwd=home.path,
+        input=MESSAGE.encode(),
+        capture_output=True,
+        timeout=100,
+        check=True,
     )
     assert (done.stdout, done.stderr) == (b"0 set()\n", b"")
 

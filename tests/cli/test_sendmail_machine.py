@@ -39,7 +39,7 @@ def on(machine: Machine, home: Home) -> Home:
 def as_nobody(machine: Machine, home: Home) -> Home:
     """The home of nobody on that machine."""
     os.chown(home.path, 65534, 65534)
-    return replace(home, env={**home.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
+    return replace(home, env={**home.unmeasured.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
 
 
 def test_the_machines_configuration_is_for_users_without_one(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
