@@ -8,6 +8,7 @@ from smtpsetup.model import AllowedFrom, Queue
 
 if TYPE_CHECKING:
     from smtpsetup.model import Auth, Server
+    from smtpsetup.oauth2 import TokenClient
     from smtpsetup.secret_source import SecretSource
 
 
@@ -16,6 +17,7 @@ class Account(NamedTuple):
 
     `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked. `hold_unknown` keeps a mail
     that may have arrived from being sent again by itself; `report_failures` sends a report on mail that will not arrive to the account's address.
+    `oauth2` is set for accounts that sign in with OAuth2, unless their secret is a command that prints access tokens.
     """
 
     name: str
@@ -33,3 +35,4 @@ class Account(NamedTuple):
     hold_unknown: bool = False
     report_failures: bool = False
     allowed_from: AllowedFrom = AllowedFrom.ADDRESS
+    oauth2: TokenClient | None = None

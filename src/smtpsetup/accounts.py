@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from smtpsetup.config_text import StrPath
+    from smtpsetup.oauth2 import TokenClient
 
 _KNOWN_VERSION = 1
 _HIGHEST_PORT = 65535
@@ -30,7 +31,7 @@ class Config(NamedTuple):
     """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain.
 
     `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with more of them or `""`;
-    `log` says where each mail leaves a line.
+    `log` says where each mail leaves a line. `oauth2_clients` has the person's own client ids (`client_id`, `client_secret`) by provider.
     """
 
     path: StrPath
@@ -40,6 +41,7 @@ class Config(NamedTuple):
     aliases: Mapping[str, str] = MappingProxyType({})
     aliases_file: str = ""
     log: Log = Log.FILE
+    oauth2_clients: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     def account(self, name: str | None) -> Account:
         """The account of that name or, where it is the only one, of that address; without a name the default one.
@@ -82,6 +84,7 @@ def load_with_system(path: StrPath | None, system: StrPath) -> Config:
         {**shared.aliases, **own.aliases},
         own.aliases_file or shared.aliases_file,
         shared.log if own.log is Log.FILE else own.log,
+        {**shared.oauth2_clients, **own.oauth2_clients},
     )
 
 
@@ -112,6 +115,7 @@ def _config(text: str, path: StrPath) -> Config:
         {name.lower(): target for name, target in table.get("aliases", {}).items()},
         table.get("aliases_file", ""),
         Log(table.get("log", Log.FILE)),
+        table.get("oauth2", {}),
     )
 
 
@@ -219,7 +223,14 @@ def _parse(text: str, path: StrPath) -> dict[str, Any]:
     if table.get("log", Log.FILE) not in tuple(Log):
         raise _invalid(path, _("{key} is {value}, but must be one of: {choices}").format(key="log", value=table["log"], choices=", ".join(Log)))
     _check_aliases(table.get("aliases", {}), path)
+    _check_oauth2_clients(table.get("oauth2", {}), path)
     return table
+
+
+def _check_oauth2_clients(clients: object, path: StrPath) -> None:
+    rows = clients.values() if isinstance(clients, dict) else [clients]
+    if not all(isinstance(row, dict) and all(isinstance(value, str) for value in row.values()) for row in rows):
+        raise _invalid(path, _("{key} must be {wanted}").format(key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')))
 
 
 def _check_aliases(aliases: object, path: StrPath) -> None:
@@ -253,6 +264,7 @@ _KEYS: dict[str, type] = {
     "ca_file": str,
     "tls_fingerprint": str,
     "verified": bool,
+    "oauth2": dict,
 }
 _BY_HAND: dict[str, type] = {"queue": str, "on_unknown": str, "report_failures": bool, "allowed_from": str}  # never written here
 _RESEND, _HOLD = "resend", "hold"
@@ -288,7 +300,28 @@ def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
         hold_unknown=row.get("on_unknown", _RESEND) == _HOLD,
         report_failures=row.get("report_failures", False),
         allowed_from=AllowedFrom(row.get("allowed_from", AllowedFrom.ADDRESS)),
+        oauth2=_token_client(row["oauth2"]) if "oauth2" in row else None,
     )
+
+
+def _token_client(row: dict[str, Any]) -> TokenClient:
+    from smtpsetup.oauth2 import TokenClient  # only accounts that sign in with OAuth2
+
+    scopes = tuple(row.get("scope", "").split())
+    return TokenClient(row["client_id"], row["token_endpoint"], scopes, row.get("client_secret", ""), row.get("unused_days", 0))
+
+
+def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
+    for key in ("client_id", "token_endpoint"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+    if not str(row.get("token_endpoint", "")).startswith("https://"):
+        yield _("{key} must be {wanted}").format(key="oauth2.token_endpoint", wanted=_("an address that begins with https://"))
+    for key in ("scope", "client_secret"):
+        if not isinstance(row.get(key, ""), str):
+            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+    if not isinstance(row.get("unused_days", 0), int):
+        yield _("{key} must be {wanted}").format(key="oauth2.unused_days", wanted=_("a whole number"))
 
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
@@ -302,6 +335,7 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _value_faults(row: dict[str, Any]) -> Iterator[str]:
+    yield from _oauth2_faults(row["oauth2"]) if "oauth2" in row else ()
     texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
     texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")  # as a shell would have it
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
@@ -339,5 +373,11 @@ def _as_table(account: Account) -> dict[str, Any]:
         "ca_file": account.ca_file,
         "tls_fingerprint": account.tls_fingerprint,
         "verified": account.verified,
+        "oauth2": _oauth2_table(account.oauth2) if account.oauth2 else None,
     }
     return {key: value for key, value in table.items() if value not in (None, "")}
+
+
+def _oauth2_table(client: TokenClient) -> dict[str, Any]:
+    table = {"client_id": client.client_id, "token_endpoint": client.token_endpoint, "scope": " ".join(client.scopes)}
+    return table | {key: value for key, value in (("client_secret", client.client_secret), ("unused_days", client.unused_days)) if value}

@@ -41,6 +41,8 @@ def diagnose(
     `evidence` is what a second look found, if there was one.
     """
     code = error_code(failure, provider)
+    if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
+        code = "auth.token-revoked"  # it was a token that was refused, and no password
     if evidence:
         code = sharpened(code, failure, evidence)
     explanation = EXPLANATIONS[code]

@@ -250,8 +250,33 @@ EXPLANATIONS: dict[str, Explanation] = {
         N_("{server} no longer takes passwords; it wants OAuth2."),
         (N_("The provider has switched password login off, app passwords included."),),
         (
-            N_("This version of smtpsetup cannot sign in with OAuth2 yet."),
+            N_("Sign in with OAuth2: `{configure} --auth oauth2`."),
             N_("Send through another server that you have an account at: `smtpsetup configure ADDRESS --host HOST`."),
+        ),
+    ),
+    "auth.token-expired": Explanation(
+        N_("The sign-in of {account} has ended."),
+        (N_("It was not used for too long, or the organisation lets a sign-in live only for a while."),),
+        (N_("Sign in again: `smtpsetup login {account}`."),),
+    ),
+    "auth.token-revoked": Explanation(
+        N_("{server} does not take the sign-in of {username} (OAuth2)."),
+        (
+            N_("Access was taken back, or the password was changed, which ends every sign-in."),
+            N_("Somebody else signed in than the address says, or the permission to send mail (scope) is missing."),
+            N_("Sending with a login is switched off for this mailbox or its whole organisation."),
+        ),
+        (
+            N_("Sign in again, as {username}: `smtpsetup login {account}`."),
+            N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
+        ),
+    ),
+    "auth.consent-required": Explanation(
+        N_("The provider wants somebody to agree that this program may send mail."),
+        (N_("The consent is missing or was withdrawn, or an administrator must give it."),),
+        (
+            N_("Sign in again and agree: `smtpsetup login {account}`."),
+            N_("What has to be set up at the provider first is in docs/oauth2.md."),
         ),
     ),
     "auth.disabled-by-admin": Explanation(

@@ -45,6 +45,7 @@ _ROW: dict[str, tuple[type, bool]] = {
     "username": (dict, True),
     "enable": (dict, False),
     "limits": (dict, False),
+    "oauth2": (dict, False),
     "from_policy": (dict, False),
     "notes": (list, False),
     "refusals": (list, False),
@@ -54,6 +55,20 @@ _TEXT: dict[str, tuple[type, bool]] = {"en": (str, True), "sv": (str, True), "fr
 _USERNAME: dict[str, tuple[type, bool]] = {"form": (str, True), "value": (str, False), "label": (dict, False), "note": (dict, False)}
 _ENABLE: dict[str, tuple[type, bool]] = {"url": (str, True), "steps": (list, True)}
 _LIMITS: dict[str, tuple[type, bool]] = {**dict.fromkeys(LIMITS, (int, False)), "note": (dict, False)}
+_OAUTH2: dict[str, tuple[type, bool]] = {
+    "client": (str, True),
+    "authorization_endpoint": (str, False),
+    "token_endpoint": (str, True),
+    "device_authorization_endpoint": (str, False),
+    "registration_endpoint": (str, False),
+    "scopes": (list, True),
+    "tenant": (str, False),
+    "parameters": (dict, False),
+    "redirect_host": (str, False),
+    "unused_days": (int, False),
+    "register_url": (str, False),
+    "is_closed": (bool, False),
+}
 _SIGN: dict[str, tuple[type, bool]] = {"type": (str, True), "name": (str, True), "value": (str, True)}
 SIGN_TYPES = ("CNAME", "TXT")
 _REFUSAL: dict[str, tuple[type, bool]] = {
@@ -128,6 +143,8 @@ def _parts(row: dict[str, Any]) -> Iterator[str]:
     enable = row.get("enable", {"url": "", "steps": []})
     yield from _shape("enable.", enable, _ENABLE)
     yield from _shape("limits.", row.get("limits", {}), _LIMITS)
+    if "oauth2" in row:
+        yield from _oauth2_faults(row["oauth2"])
     for number, sign in enumerate(row.get("signs", ()), start=1):
         wrong = [*_shape(f"signs[{number}].", sign, _SIGN)]
         yield from wrong or _choice(f"signs[{number}].type", sign["type"], SIGN_TYPES)
@@ -157,6 +174,20 @@ def _texts(row: dict[str, Any], enable: dict[str, Any]) -> Iterator[tuple[str, A
         causes = refusal.get("causes", []) if isinstance(refusal, dict) else []
         if isinstance(causes, list):
             yield from ((f"refusals[{number}].causes[{place}]", cause) for place, cause in enumerate(causes, start=1))
+
+
+def _oauth2_faults(table: dict[str, Any]) -> Iterator[str]:
+    wrong = [*_shape("oauth2.", table, _OAUTH2)]
+    yield from wrong
+    if wrong:
+        return
+    for key in (key for key in table if key.endswith("_endpoint") or key == "register_url"):
+        if not table[key].startswith("https://"):
+            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("an address that begins with https://"))
+    if not all(isinstance(scope, str) for scope in table["scopes"]) or not all(
+        isinstance(value, str) for value in table.get("parameters", {}).values()
+    ):
+        yield _("{key} must be {wanted}").format(key="oauth2.scopes", wanted=_("a list of strings"))
 
 
 def _server_faults(server: object) -> Iterator[str]:
@@ -194,7 +225,7 @@ def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> It
         if key not in table:
             if needed:
                 yield _("{key} is missing").format(key=prefix + key)
-        elif not isinstance(table[key], kind) or isinstance(table[key], bool | datetime.datetime):
+        elif not isinstance(table[key], kind) or isinstance(table[key], datetime.datetime) or (isinstance(table[key], bool) and kind is not bool):
             yield _("{key} must be {wanted}").format(key=prefix + key, wanted=_kind_name(kind))
 
 
@@ -206,5 +237,12 @@ def _choice(key: str, value: object, choices: object) -> Iterator[str]:
 
 
 def _kind_name(kind: type) -> str:
-    names = {str: _("a string"), int: _("a whole number"), list: _("a list"), dict: _("a table"), datetime.date: _("a date")}
+    names = {
+        str: _("a string"),
+        int: _("a whole number"),
+        list: _("a list"),
+        dict: _("a table"),
+        datetime.date: _("a date"),
+        bool: _("true or false"),
+    }
     return names[kind]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Iterator
 
+    from smtpsetup.oauth2 import Endpoints
+
 _ROW_HEADER = "[[provider]]\n"
 _SUFFIX_LABELS = 8  # of a host's name that a suffix can have
 
@@ -88,6 +90,7 @@ class Provider:
     notes: tuple[str, ...]
     refusals: tuple[Refusal, ...]
     file: str
+    oauth2: Endpoints | None = None
 
 
 class Table:
@@ -277,6 +280,26 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
             for refusal in row.get("refusals", ())
         ),
         file=path,
+        oauth2=_endpoints(row["oauth2"]) if "oauth2" in row else None,
+    )
+
+
+def _endpoints(table: dict[str, Any]) -> Endpoints:
+    from smtpsetup.oauth2 import Endpoints  # few rows have one
+
+    return Endpoints(
+        client=table["client"],
+        token_endpoint=table["token_endpoint"],
+        authorization_endpoint=table.get("authorization_endpoint", ""),
+        device_authorization_endpoint=table.get("device_authorization_endpoint", ""),
+        registration_endpoint=table.get("registration_endpoint", ""),
+        scopes=tuple(table["scopes"]),
+        tenant=table.get("tenant", ""),
+        parameters=tuple(table.get("parameters", {}).items()),
+        redirect_host=table.get("redirect_host", "127.0.0.1"),
+        unused_days=table.get("unused_days", 0),
+        register_url=table.get("register_url", ""),
+        is_closed=table.get("is_closed", False),
     )
 
 

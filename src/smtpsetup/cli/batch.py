@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from smtpsetup import credentials, paths
+from smtpsetup import paths
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.journal import BusyError, Journal
 from smtpsetup.model import Auth, Queue
+from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.batch import Batch, Totals, checked
 from smtpsetup.workflows.batch_input import Item, json_lines
 from smtpsetup.workflows.deliver import Run
@@ -59,7 +60,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     directory = paths.state_dir() or ""
     if not directory:
         raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
-    secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else credentials.read(account, may_prompt=state.may_ask)
+    secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else secret_for(account, may_prompt=state.may_ask)
     started = time.monotonic()
     try:
         with Journal(directory, f"{identity} {account.name}") as journal, ExitStack() as stack:

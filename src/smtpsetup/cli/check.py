@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts, credentials
+from smtpsetup import accounts
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.compose import parse_mailboxes
 from smtpsetup.errors import SmtpsetupError
+from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
+from smtpsetup.workflows.access_token import renewed, secret_for
 from smtpsetup.workflows.check import check, planned_stages
+from smtpsetup.workflows.connection import is_refused_token
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -34,8 +37,10 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
-    secret = None if chosen.auth is Auth.NONE else credentials.read(chosen, may_prompt=state.may_ask)
+    secret = None if chosen.auth is Auth.NONE else secret_for(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
+    if report.error and secret and report.error.failure and is_refused_token(chosen, TransportError(report.error.failure)):
+        report = _run(state, chosen, renewed(chosen, secret, may_prompt=state.may_ask), to=to, login_only=login_only)
     if report.error is None and not chosen.verified:
         _remember(state, chosen)
     if state.json:

@@ -16,19 +16,20 @@ from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
+from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security, Server
+from smtpsetup.model import Auth, Secret, Security, Server
 from smtpsetup.proposal import Known, Overrides, known_for, propose
 from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.configure import oauth2_required, save
+from smtpsetup.workflows.access_token import keep_first, secret_for
+from smtpsetup.workflows.configure import save
 from smtpsetup.workflows.identify import UnknownDomainError, addresses_shown, said_by, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
-    from smtpsetup.model import Secret
     from smtpsetup.proposal import Proposal
     from smtpsetup.providers import Provider, Table
     from smtpsetup.workflows.identify import Identification
@@ -90,6 +91,7 @@ class _Subject:
     help=_("Scripts or cron will use it: prove it as cron would run it. Without either, a person at the terminal is asked."),
 )
 @search_options
+@sign_in_options
 @secret_options
 @common_options
 @click.pass_obj
@@ -99,12 +101,17 @@ def configure_command(
     address: str | None,
     source: SecretSource | None,
     from_stdin: bool,  # noqa: FBT001  click passes flags by name
+    how: SignInOptions,
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    subject = _who(state, address, options, will_type=source is None and options.auth != Auth.NONE)
-    account = _account(state, subject, options)
+    subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2))
+    account = _account(state, subject, options, how)
+    if account.auth is Auth.OAUTH2 and not how.token_command:
+        _sign_in(state, account._replace(secret=source or account.secret), subject.provider, options, how)
+        return
+    source = token_source(how) or source
     existing = subject.existing
     # a saved password goes to the server that it was saved for, and to no other one without being named again
     reuse = source is None and existing is not None and existing.auth is not Auth.NONE and existing.server.host == account.server.host
@@ -225,7 +232,20 @@ def _no_such_provider(table: Table, name: str) -> str:
     return f"{text} {meant}" if close else text
 
 
-def _account(state: State, subject: _Subject, options: _Options) -> Account:
+def _sign_in(state: State, account: Account, provider: Provider | None, options: _Options, how: SignInOptions) -> None:
+    """Sign in with OAuth2, save, render."""
+    account, done = signed_in(state, account, provider, endpoints_for(provider, how), how)
+    view = _save(state, account._replace(verified=True), Secret(done.tokens.refresh_token), make_default=options.make_default)
+    keep_first(account, done.client, done.tokens)
+    if options.unattended:
+        from smtpsetup.cli.unattended import prove_for_scripts  # only then
+
+        prove_for_scripts(state, account, None)
+    if state.json:
+        state.write_json(view)
+
+
+def _account(state: State, subject: _Subject, options: _Options, how: SignInOptions) -> Account:
     """The account as far as it can be known before the login, missing parts asked for."""
     address, provider, existing = subject.address, subject.provider, subject.existing
     proposal = _proposal(subject, options)
@@ -235,12 +255,11 @@ def _account(state: State, subject: _Subject, options: _Options) -> Account:
     if server.security is Security.NONE and not is_loopback(server.host):
         raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
     auth = proposal.auth
-    if auth is Auth.OAUTH2:
+    if how.token_command or how.client_id or how.issuer:
+        auth = Auth.OAUTH2
+    elif auth is Auth.OAUTH2 and not options.auth:
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
-        possible = [kind for kind in offered if kind is not Auth.OAUTH2 and not options.auth]
-        if not possible:
-            raise _without_oauth2(server, provider)
-        auth = possible[0]
+        auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)  # what can be typed needs nothing to be registered first
     username = proposal.username if proposal.username is not None else _ask_username(state, provider)
     from_name = options.from_name if options.from_name is not None else existing.from_name if existing else None
     if from_name is None:
@@ -308,16 +327,6 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
     return propose(known, typed)
 
 
-def _without_oauth2(server: Server, provider: Provider | None) -> SmtpsetupError:
-    if provider is None:
-        return SmtpsetupError(
-            "auth.oauth2-required",
-            _("This version of smtpsetup cannot sign in with OAuth2 yet."),
-            hints=(_("Choose another proof: `--auth password` or `--auth app-password`."),),
-        )
-    return oauth2_required(server, provider)
-
-
 def _ask_server(state: State, options: _Options) -> Server:
     if not state.may_ask:
         raise click.UsageError(_("Give the server: `--host HOST`."))
@@ -341,7 +350,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     if account.auth is Auth.NONE:
         return None
     if known:
-        return credentials.read(account, may_prompt=state.may_ask)
+        return secret_for(account, may_prompt=state.may_ask)
     if from_stdin or state.may_ask:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
@@ -350,7 +359,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
 def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
     in_keyring = account.secret.store is Store.KEYRING
-    saved = save(state.config_file, account, secret if in_keyring else None, make_default=make_default, may_prompt=state.may_ask)
+    saved = save(state.config_file, account, secret if in_keyring or account.oauth2 else None, make_default=make_default, may_prompt=state.may_ask)
     view = views.json.account(account, is_default=saved.is_default)
     if state.json:
         return view

@@ -11,11 +11,13 @@ from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
+from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth
+from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import Store
+from smtpsetup.workflows.access_token import forget_tokens, keep_first, secret_for
 from smtpsetup.workflows.configure import save
 
 if TYPE_CHECKING:
@@ -27,15 +29,26 @@ _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 @click.command("login", help=_("Replace an account's saved password, once it has proved itself in a login."))
 @click.argument("account", required=False)
+@sign_in_options
 @secret_options
 @common_options
 @click.pass_obj
-def login_command(state: State, account: str | None, source: SecretSource | None, from_stdin: bool) -> None:  # noqa: FBT001  click passes flags by name
+def login_command(
+    state: State,
+    account: str | None,
+    source: SecretSource | None,
+    from_stdin: bool,  # noqa: FBT001  click passes flags by name
+    how: SignInOptions,
+) -> None:
     """Parse, ask, prove, save, render."""
     config = state.config()
     chosen = config.account(account)
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
+    if chosen.auth is Auth.OAUTH2 and not how.token_command:
+        _sign_in_again(state, chosen, source, how)
+        return
+    source = token_source(how) or source
     if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
@@ -47,7 +60,7 @@ def login_command(state: State, account: str | None, source: SecretSource | None
             credentials.prepare_keyring(may_prompt=state.may_ask)
         secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:
-        secret = credentials.read(changed, may_prompt=state.may_ask)
+        secret = secret_for(changed, may_prompt=state.may_ask)
     _account, proved = prove(state, changed, secret, state.provider(changed), is_saved=True, may_retype=source is None)
     saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
     if state.json:
@@ -69,11 +82,27 @@ def logout_command(state: State, account: str | None) -> None:
     if chosen.secret.store is not Store.KEYRING or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
     removed = credentials.forget(chosen.secret, chosen.name, may_prompt=state.may_ask)
+    forget_tokens(chosen.name)
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
     text = _("The password of {account} is deleted from the keyring.") if removed else _("The keyring held no password of {account}.")
     views.human.say(text.format(account=chosen.name))
+
+
+def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:
+    """Sign in with OAuth2 once more, with the same program unless another is named."""
+    provider = state.provider(account)
+    if account.oauth2 and not how.client_id:
+        how = how._replace(client_id=account.oauth2.client_id)
+    account, done = signed_in(state, account._replace(secret=source or account.secret), provider, endpoints_for(provider, how), how)
+    refresh_token = Secret(done.tokens.refresh_token)
+    saved = save(state.config_file, account._replace(verified=True), refresh_token, make_default=False, may_prompt=state.may_ask)
+    keep_first(account, done.client, done.tokens)
+    if state.json:
+        state.write_json(views.json.account(account, is_default=saved.is_default))
+        return
+    views.human.say(_("You are signed in. What keeps {account} so is in: {place}.").format(account=account.name, place=account.secret.described()))
 
 
 def _kept_elsewhere(account: Account) -> str:

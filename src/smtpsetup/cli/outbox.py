@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts, credentials, outbox, paths
+from smtpsetup import accounts, outbox, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
@@ -17,6 +17,7 @@ from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError
+from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.flush import Flushed, Sources, flush
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def flush_command(state: State) -> None:
     def account_in(name: str, path: str) -> Account:
         return (config if path == state.named_config else accounts.load(path)).account(name) if path else config.account(name)
 
-    sources = Sources(account_in, lambda account: credentials.read(account, may_prompt=state.may_ask), state.provider)
+    sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider)
     with _opened(is_durable=False) as opened:
         done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
     _show_flushed(state, done)

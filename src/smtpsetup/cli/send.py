@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smtpsetup import credentials, paths, sent
+from smtpsetup import paths, sent
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Queue
+from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.drafts import Parts, decoded, delivery_of, draft_of, text_in
 from smtpsetup.workflows.post import Policy, post
 
@@ -145,7 +146,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
         delivery,
         subject=parts.subject,
         policy=policy,
-        read_secret=lambda: credentials.read(account, may_prompt=state.may_ask),
+        read_secret=lambda: secret_for(account, may_prompt=state.may_ask),
         find_provider=lambda: provider_of(state, account),
         trace=state.trace(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
@@ -31,12 +32,6 @@ class _StoreModule(Protocol):
 
 def read(account: Account, *, may_prompt: bool) -> Secret:
     """The account's secret. With `may_prompt` a keyring may ask the person to unlock it. Raises SmtpsetupError (`secret.…`)."""
-    if account.auth is Auth.OAUTH2:  # its secret is a refresh token, which is for the token endpoint and for nobody else
-        raise SmtpsetupError(
-            "auth.oauth2-required",
-            _("The account {account} signs in with OAuth2, which this version of smtpsetup cannot do yet.").format(account=account.name),
-            hints=(_("Choose another proof, where the provider takes one: `--auth app-password`."),),
-        )
     module = cast("_StoreModule", import_module(f"smtpsetup.credentials.{_MODULES[account.secret.store]}"))
     value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
     try:
@@ -78,9 +73,10 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
     if account.secret.store is Store.FILE:
         from smtpsetup.credentials import file_store  # one store a run
 
-        before = file_store.read(account.secret.reference, account.name, may_prompt=False)
+        is_there = os.path.exists(os.path.expanduser(account.secret.reference))
+        before = file_store.read(account.secret.reference, account.name, may_prompt=False) if is_there else None
         file_store.write(account.secret.reference, secret.reveal())
-        return Secret(before.removesuffix("\n"))
+        return Secret(before.removesuffix("\n")) if before is not None else None
     from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
     return keyring_store.write(account.name, secret, may_prompt=may_prompt)

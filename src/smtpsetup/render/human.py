@@ -151,8 +151,6 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
             rows.append(("", Text(found.username_note, style="dim")))
         rows.append((_("Proof"), _auth_line(found.auth)))
     rows.append((_("Status"), _status_line(provider.status) if provider else Text(_("not proved yet"), style="yellow")))
-    if Auth.OAUTH2 in found.auth:
-        rows.append(("", _("This version of smtpsetup cannot sign in with OAuth2 yet.")))
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
         parts.append(indented(prose(said_by(found))))
@@ -172,7 +170,7 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
             ),
         ]
     parts += _provider_facts(provider, with_notes=bool(found.servers)) if provider else ()
-    if found.servers and found.auth != (Auth.OAUTH2,) and not stderr:
+    if found.servers and not stderr:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
     show(Group(*parts), stderr=stderr)
 

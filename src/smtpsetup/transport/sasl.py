@@ -10,7 +10,7 @@ from smtpsetup.failure import Kind, Reply
 from smtpsetup.transport.wire import WireError
 
 if TYPE_CHECKING:
-    from smtpsetup.model import Secret
+    from smtpsetup.model import Secret, Server
     from smtpsetup.transport.wire import Wire
 
 _CONTINUE = 334
@@ -18,9 +18,38 @@ MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 """Best first. Inside verified TLS the password is safe, so the plain mechanisms, which take UTF-8 (RFC 4616), come before CRAM-MD5."""
 
 
-def best_mechanism(offered: tuple[str, ...]) -> str | None:
-    """The first of MECHANISMS that the server offers."""
-    return next((mechanism for mechanism in MECHANISMS if mechanism in offered), None)
+TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
+"""The standard (RFC 7628) before Google's and Microsoft's own, which says the same."""
+_INITIAL_LIMIT = 12_000  # bytes of a command line with an initial response; RFC 4954 section 4 allows 12,288
+
+
+def best_mechanism(offered: tuple[str, ...], *, with_token: bool = False) -> str | None:
+    """The best mechanism that the server offers, for a password or for an access token."""
+    return next((mechanism for mechanism in (TOKEN_MECHANISMS if with_token else MECHANISMS) if mechanism in offered), None)
+
+
+def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, server: Server) -> Reply:
+    """Log in once with an access token; the server's final reply, whatever it is. Raises what Wire raises."""
+    bearer = f"auth=Bearer {token.reveal()}\x01\x01"
+    wire.mask(token.reveal())
+    if mechanism == "OAUTHBEARER":
+        name = username.replace("=", "=3D").replace(",", "=2C")
+        response, goodbye = f"n,a={name},\x01host={server.host}\x01port={server.port}\x01{bearer}", _encoded(b"\x01")
+    else:
+        response, goodbye = f"user={username}\x01{bearer}", ""
+    encoded = _encoded(response.encode())
+    if len(encoded) > _INITIAL_LIMIT:
+        reply = wire.command(f"AUTH {mechanism}")
+        if reply.code != _CONTINUE:
+            return reply
+        wire.put_secret(encoded, "***")
+    else:
+        wire.put_secret(f"AUTH {mechanism} {encoded}", f"AUTH {mechanism} ***")
+    reply = wire.reply()
+    if reply.code != _CONTINUE:
+        return reply
+    wire.put_secret(goodbye, goodbye or "(empty line)")  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
+    return _final(wire)
 
 
 def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:

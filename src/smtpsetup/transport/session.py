@@ -145,8 +145,11 @@ class Session:
         if self.server.security is Security.STARTTLS:
             self._starttls()
 
-    def log_in(self, username: str, secret: Secret) -> None:
-        """Prove who is sending, once (RFC 4954). Raises TransportError. Nothing secret is sent on a connection that is not safe."""
+    def log_in(self, username: str, secret: Secret, *, with_token: bool = False) -> None:
+        """Prove who is sending, once (RFC 4954), by a password or an access token. Raises TransportError.
+
+        Nothing secret is sent on a connection that is not safe.
+        """
         if not self._policy.proves_the_name:
             raise RuntimeError("a session that believes every certificate does not log in")
         with self._stage(Stage.AUTH):
@@ -155,11 +158,14 @@ class Session:
             offered = self.mechanisms
             if not offered:
                 raise self._failed(Stage.AUTH, Kind.NOT_OFFERED)
-            mechanism = sasl.best_mechanism(offered)
+            mechanism = sasl.best_mechanism(offered, with_token=with_token)
             if mechanism is None:
                 raise self._failed(Stage.AUTH, Kind.NO_COMMON_MECHANISM, offered=offered)
             self._note = mechanism
-            self._reply = sasl.log_in(self.wire, mechanism, username, secret)
+            if with_token:
+                self._reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
+            else:
+                self._reply = sasl.log_in(self.wire, mechanism, username, secret)
             if self._reply.code != _LOGGED_IN:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 

@@ -13,7 +13,7 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Security, Stage, StageStatus
 from smtpsetup.transport.session import Session, StageResult
-from smtpsetup.workflows.connection import session_for
+from smtpsetup.workflows.connection import prove, session_for
 from smtpsetup.workflows.second_look import second_look
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
         with session:
             session.hide(secret)
             session.open()
-            if account.auth is not Auth.NONE and secret is not None:
-                session.log_in(account.username, secret)
+            prove(session, account, secret)
             if recipient is not None and message_id is not None:
                 _send_test_mail(session, account, recipient, message_id)
     except TransportError as failed:

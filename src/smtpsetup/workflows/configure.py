@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from smtpsetup import accounts, credentials
 from smtpsetup.errors import SmtpsetupError
-from smtpsetup.explanations import EXPLANATIONS
-from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
 from smtpsetup.secret_source import Store
+from smtpsetup.workflows.access_token import forget_tokens
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.config_text import StrPath
-    from smtpsetup.model import Secret, Server
-    from smtpsetup.providers import Provider
+    from smtpsetup.model import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +64,8 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
         if secret is not None:
             credentials.store(account, secret)
         raise
+    forget_tokens(account.name)
     return secret is not None
-
-
-def oauth2_required(server: Server, provider: Provider) -> SmtpsetupError:
-    """The error for a provider that takes nothing but OAuth2, told before the person has typed a password."""
-    explanation = EXPLANATIONS["auth.oauth2-required"]
-    return SmtpsetupError(
-        "auth.oauth2-required",
-        _(explanation.message).format(server=server),
-        causes=(*(_(cause) for cause in explanation.causes), *provider.notes),
-        hints=tuple(_(hint) for hint in explanation.hints),
-        url=provider.docs_url or provider.enable_url or None,
-    )
 
 
 def _restore(account: Account, before: Secret | None) -> None:

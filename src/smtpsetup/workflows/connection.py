@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smtpsetup import addresses
 from smtpsetup.errors import SmtpsetupError
+from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Stage
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from smtpsetup.account import Account
+    from smtpsetup.model import Secret
     from smtpsetup.transport.dial import LookUp
     from smtpsetup.transport.session import StageResult
     from smtpsetup.transport.tls import TlsPolicy
@@ -41,6 +45,45 @@ def session_for(
         trace=trace,
         look_up=look_up_for(),
     )
+
+
+@contextmanager
+def logged_in(account: Account, secret: Secret | None, *, seconds: float, trace: Callable[[str], None] | None = None) -> Iterator[Session]:
+    """A session whose server knows who is sending. Raises TransportError, and SmtpsetupError as `session_for`.
+
+    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock is wrong.
+    """
+    with session_for(account, seconds=seconds, trace=trace) as session:
+        session.hide(secret)
+        session.open()
+        try:
+            prove(session, account, secret)
+        except TransportError as error:
+            if secret is None or not is_refused_token(account, error):
+                raise
+        else:
+            yield session
+            return
+    from smtpsetup.workflows.access_token import renewed  # only a token that was refused comes here
+
+    fresh = renewed(account, secret)
+    with session_for(account, seconds=seconds, trace=trace) as session:
+        session.hide(fresh)
+        session.open()
+        prove(session, account, fresh)
+        yield session
+
+
+def prove(session: Session, account: Account, secret: Secret | None) -> None:
+    """Log in, where the account asks for it. Raises TransportError."""
+    if account.auth is not Auth.NONE and secret is not None:
+        session.log_in(account.username, secret, with_token=account.auth is Auth.OAUTH2)
+
+
+def is_refused_token(account: Account, error: TransportError) -> bool:
+    """Whether a server has refused an access token for good, so that a fresh one may help."""
+    reply = error.failure.reply
+    return account.auth is Auth.OAUTH2 and error.failure.stage is Stage.AUTH and reply is not None and not reply.is_temporary
 
 
 _LOOK_UP_SECONDS = 5.0  # for the name of a name server, where it is named by one

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.diagnosis import diagnose
 from smtpsetup.failure import TransportError
-from smtpsetup.model import Auth, Stage
+from smtpsetup.model import Stage
 from smtpsetup.transport.submit import AFTER_THE_DOT, UnreadableMessageError
-from smtpsetup.workflows.connection import session_for
+from smtpsetup.workflows.connection import logged_in
 from smtpsetup.workflows.send import SendResult, failed, result_of
 
 if TYPE_CHECKING:
@@ -181,11 +181,7 @@ class _Connection:
         self._through = 0
         reached = False
         try:
-            with session_for(self._run.account, seconds=_LOGIN_SECONDS, trace=self._run.trace) as session:
-                session.hide(self._run.secret)
-                session.open()
-                if self._run.account.auth is not Auth.NONE and self._run.secret is not None:
-                    session.log_in(self._run.account.username, self._run.secret)
+            with logged_in(self._run.account, self._run.secret, seconds=_LOGIN_SECONDS, trace=self._run.trace) as session:
                 reached = True
                 if self._run.stop.is_set():
                     self._source.give_back(list(self._taken))

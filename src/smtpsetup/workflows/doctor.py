@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -19,6 +20,7 @@ from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Queue
 from smtpsetup.transport import dial
 from smtpsetup.workflows import schedule, unattended
+from smtpsetup.workflows.access_token import age_in_days
 from smtpsetup.workflows.connection import look_up_for
 from smtpsetup.workflows.second_look import clock_is_ahead
 
@@ -32,6 +34,7 @@ _CLOCK_SECONDS = 300.0  # off by more, and certificates, tokens and Date fields 
 _EXPIRES_SOON_DAYS = 14
 _CONNECT_SECONDS = 5.0
 _SLOW_SECONDS = 2.0
+_USED_UP = 0.66  # of the days that a sign-in lives without use: two months of three
 _ROOM = 50_000_000  # bytes
 _SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
@@ -70,6 +73,7 @@ def examine(account: Account | None, *, config: str | None) -> Iterator[Finding]
     stages = {str(stage["stage"]): stage for stage in proof.result.get("stages", [])}
     yield _clock(str((stages.get("greeting", {}).get("reply") or {}).get("text", "")))
     yield _secret(account, proof)
+    yield from _sign_in(account)
     if not (proof.error and proof.error.code.startswith(("secret.", "config."))):
         yield _login(account, proof)
         yield from _certificate(proof.result.get("tls"))
@@ -232,6 +236,20 @@ def _secret(account: Account, proof: unattended.Proof) -> Finding:
     if proof.error and proof.error.code.startswith(("secret.", "config.")):
         return _wrong("secret", proof.error)
     return _ok("secret", _("The password is read without a person and without a desktop ({place}).").format(place=account.secret.described()))
+
+
+def _sign_in(account: Account) -> Iterator[Finding]:
+    """How long the sign-in with OAuth2 still works without being used."""
+    days = age_in_days(account) if account.oauth2 else None
+    if days is None or account.oauth2 is None:
+        return
+    limit = account.oauth2.unused_days
+    login = _("Sign in again: `smtpsetup login {account}`.").format(account=shlex.quote(account.name))
+    if limit and days > limit * _USED_UP:
+        message = _("The sign-in was last used {n} days ago; after {limit} days without use it is dead.").format(n=round(days), limit=limit)
+        yield _warning("sign-in", message, _("Send a mail with it, or run `smtpsetup test`."), login)
+    else:
+        yield _ok("sign-in", _("The sign-in was last used {n} days ago.").format(n=round(days)))
 
 
 def _login(account: Account, proof: unattended.Proof) -> Finding:

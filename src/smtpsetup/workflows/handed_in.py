@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import addresses, credentials, raw_body, raw_mail
+from smtpsetup import addresses, raw_body, raw_mail
 from smtpsetup.address_list import Entry, entries
 from smtpsetup.compose import Mailbox, new_message_id
 from smtpsetup.errors import SmtpsetupError
@@ -14,6 +14,7 @@ from smtpsetup.local_names import Aliases
 from smtpsetup.message import Envelope
 from smtpsetup.model import AllowedFrom
 from smtpsetup.transport.submit import Delivery
+from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.post import Policy, keep, post
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
             delivery,
             subject=subject,
             policy=policy,
-            read_secret=lambda: credentials.read(account, may_prompt=False),
+            read_secret=lambda: secret_for(account, may_prompt=False),
             find_provider=lambda: find_provider(account),
             trace=trace,
             log=config.log,

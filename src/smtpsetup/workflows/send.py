@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from smtpsetup.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth
-from smtpsetup.workflows.connection import session_for
+from smtpsetup.workflows.connection import logged_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +50,7 @@ def send(
 ) -> SendResult:
     """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
     try:
-        with session_for(account, seconds=_OPENING_SECONDS, trace=trace) as session:
-            session.hide(secret)
-            session.open()
-            if account.auth is not Auth.NONE and secret is not None:
-                session.log_in(account.username, secret)
+        with logged_in(account, secret, seconds=_OPENING_SECONDS, trace=trace) as session:
             outcome = session.send(delivery.envelope, delivery.message)
     except TransportError as error:
         return failed(account, delivery, error, find_provider())

@@ -1,0 +1,144 @@
+"""A person signs in with OAuth2; shared by `configure` and `login`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from smtpsetup import credentials
+from smtpsetup.cli import views
+from smtpsetup.cli.proof import prove
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Secret
+from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.workflows import sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.account import Account
+    from smtpsetup.cli.state import State
+    from smtpsetup.oauth.device import DeviceCode
+    from smtpsetup.oauth2 import Endpoints
+    from smtpsetup.providers import Provider
+    from smtpsetup.workflows.sign_in import NamedClient, SignedIn
+
+_WRITABLE = (Store.KEYRING, Store.FILE)
+
+
+class SignInOptions(NamedTuple):
+    """What was typed about signing in."""
+
+    client_id: str | None
+    tenant: str | None
+    issuer: str | None
+    scope: str | None
+    token_command: str | None
+    by_browser: bool
+
+
+def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of signing in; the command gets them as `how`."""
+
+    @functools.wraps(command)
+    def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
+        how = SignInOptions(**{name: typed.pop(name) for name in SignInOptions._fields})
+        command(*arguments, how=how, **typed)
+
+    decorated: Callable[..., Any] = with_options
+    for option in (
+        click.option("--browser", "by_browser", is_flag=True, help=_("For OAuth2: sign in in a browser, also where a code on any device would do.")),
+        click.option("--token-command", metavar="CMD", help=_("For OAuth2: let this command print the access token, every time it is needed.")),
+        click.option("--scope", metavar="SCOPE", help=_("For OAuth2 with --issuer: the permission to ask for.")),
+        click.option("--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")),
+        click.option("--tenant", metavar="NAME", help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")),
+        click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
+    """Where to sign in; None where nobody knows. Raises SmtpsetupError."""
+    if how.issuer:
+        return sign_in.endpoints_published(how.issuer, tuple((how.scope or "").split()))
+    return provider.oauth2.of_tenant(how.tenant or "") if provider and provider.oauth2 else None
+
+
+def signed_in(state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions) -> tuple[Account, SignedIn]:
+    """Sign in and prove it by a login: the account as it can be saved, and the tokens. Raises SmtpsetupError."""
+    if endpoints is None:
+        raise SmtpsetupError(
+            "auth.oauth2-required",
+            _("It is not known where to sign in for {server}.").format(server=account.server),
+            hints=(_("Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do it: `--token-command CMD`."),),
+        )
+    if account.secret.store not in _WRITABLE:
+        raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
+    client = _client(state, provider, endpoints, how)
+    if account.secret.store is Store.KEYRING:
+        credentials.prepare_keyring(may_prompt=state.may_ask)
+    views.human.note(sign_in.lasts(endpoints.unused_days))
+    terminal = _Terminal(state)
+    done = sign_in.sign_in(
+        endpoints, client, account.address, account.name, terminal, by_browser=how.by_browser, may_paste=state.may_ask and os.name == "posix"
+    )
+    account = account._replace(oauth2=done.client)
+    try:
+        prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
+    except SmtpsetupError as error:
+        raise sign_in.not_signed_in_as(account.address, error) if error.code.startswith("auth.") else error from None
+    return account, done
+
+
+def _client(state: State, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
+    """The program that signs in. Raises SmtpsetupError where there is none."""
+    client = sign_in.client_named(endpoints, how.client_id, state.config().oauth2_clients) or sign_in.registered(endpoints)
+    if client is not None:
+        return client
+    needed = sign_in.what_is_needed(provider, endpoints)
+    if not state.may_ask or endpoints.is_closed:
+        raise needed
+    views.human.error(needed)
+    typed = click.prompt(_("Client id (Enter to stop)"), default="", show_default=False, err=True).strip()
+    if not typed:
+        raise click.Abort
+    return sign_in.NamedClient(typed)
+
+
+class _Terminal:
+    """The person at the terminal, or whoever reads its output."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def type_code(self, code: DeviceCode) -> None:
+        """Show a code and where it is typed."""
+        views.human.note(_("Open {url} on any device, sign in, and type this code:").format(url=code.verification_uri))
+        views.human.note(f"\n    {code.user_code}\n")
+        views.human.note(_("Waiting for you to sign in; the code is good for {n} minutes ...").format(n=max(1, round(code.seconds / 60))))
+
+    def open_page(self, url: str) -> None:
+        """Show an address and open it in a browser, where there is one."""
+        views.human.note(_("Sign in at this address, in a browser on this machine:"))
+        click.echo(f"\n{url}\n", err=True)
+        if self._state.may_ask and _has_browser():
+            import webbrowser  # only here
+
+            webbrowser.open(url)
+        if self._state.may_ask:
+            views.human.note(_("No browser here? Open it on another machine. It ends at an address that cannot be shown; paste that here:"))
+
+
+def _has_browser() -> bool:
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("BROWSER"))
+
+
+def token_source(how: SignInOptions) -> SecretSource | None:
+    """The place of access tokens that another program gives."""
+    return SecretSource(Store.COMMAND, how.token_command) if how.token_command else None

@@ -1,0 +1,79 @@
+"""Signing in on another device (RFC 8628): a short code is typed into a web page, and meanwhile the token endpoint is asked again and again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
+from smtpsetup.oauth.request import OAuthError, post, tokens_in
+from smtpsetup.transport.dial import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
+    from smtpsetup.transport.https import Web
+
+_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+_ANSWER_SECONDS = 20.0
+_INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, where the server names none
+_SLOWER_SECONDS = 5.0  # RFC 8628 section 3.5
+_LONGEST_SECONDS = 1800.0
+_SLOWEST_SECONDS = 60.0
+
+
+class DeviceCode(NamedTuple):
+    """What a person types where. `seconds` is how long the code lives; `device_code` is the program's own half, and a secret."""
+
+    user_code: str
+    verification_uri: str
+    seconds: float
+    interval: float
+    device_code: str
+
+    def __repr__(self) -> str:
+        return f"DeviceCode({self.user_code!r}, {self.verification_uri!r}, ***)"
+
+
+def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
+    """A code for a person. Raises OAuthError."""
+    fields = {"client_id": client.client_id, "scope": " ".join(client.scopes)}
+    answer = post(web, endpoints.device_authorization_endpoint, fields, Deadline(_ANSWER_SECONDS))
+    texts = {key: answer.get(key) for key in ("user_code", "device_code")}
+    uri = answer.get("verification_uri") or answer.get("verification_url")  # the second as Google once wrote it
+    if not all(isinstance(text, str) and text for text in (*texts.values(), uri)) or not str(uri).startswith("https://"):
+        raise OAuthError("", _("the answer holds no code"))
+    return DeviceCode(
+        plain_text(str(texts["user_code"])),
+        plain_text(str(uri)),
+        min(_number(answer.get("expires_in"), 900.0), _LONGEST_SECONDS),
+        min(_number(answer.get("interval"), _INTERVAL_SECONDS), _SLOWEST_SECONDS),
+        str(texts["device_code"]),
+    )
+
+
+def _number(value: object, usual: float) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else usual
+
+
+def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[float], object] = time.sleep) -> Tokens:
+    """The tokens, once the person has signed in. Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says)."""
+    end = time.monotonic() + code.seconds
+    interval = code.interval
+    fields = {"grant_type": _GRANT, "device_code": code.device_code, "client_id": client.client_id}
+    if client.client_secret:
+        fields["client_secret"] = client.client_secret
+    while time.monotonic() + interval < end:
+        pause(interval)
+        try:
+            return tokens_in(post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes)
+        except OAuthError as error:
+            if error.error == "slow_down":
+                interval = min(interval + _SLOWER_SECONDS, _SLOWEST_SECONDS)
+            elif error.is_temporary:
+                interval = min(max(interval, error.retry_after, _INTERVAL_SECONDS), _SLOWEST_SECONDS)
+            elif error.error != "authorization_pending":
+                raise
+    raise OAuthError("expired_token", _("the code was not used in time"))

@@ -1,0 +1,114 @@
+"""Asking an OAuth2 endpoint (RFC 6749 section 3.2): HTTPS only, no redirect, 64 KB, one deadline."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
+from smtpsetup.oauth2 import Tokens
+from smtpsetup.transport.https import HttpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.transport.https import Web
+
+_JSON = {"Accept": "application/json"}
+_FORM = {"Content-Type": "application/x-www-form-urlencoded", **_JSON}
+_TOO_MANY = 429
+_SERVER_ERROR = 500
+_MOST_SECONDS = 10 * 86_400.0  # an access token that is said to live longer is asked for anew all the same
+_USUAL_SECONDS = 3600.0  # where the answer does not say how long
+_TEMPORARY = {"temporarily_unavailable", "server_error"}
+
+
+class OAuthError(Exception):
+    """An endpoint refused, or could not be asked. `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
+
+    `description` is the provider's own words, safe to show; `is_temporary` says that the same may work later, `retry_after` in how many seconds.
+    """
+
+    def __init__(self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+        self.is_temporary = is_temporary
+        self.retry_after = retry_after
+
+
+def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
+    """The JSON object that an endpoint answers a form with. Raises OAuthError."""
+    return _exchanged(web, "POST", endpoint, deadline, urlencode(fields).encode("ascii"), _FORM)
+
+
+def post_json(web: Web, endpoint: str, document: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+    """The same for a JSON document (RFC 7591 section 3.1)."""
+    return _exchanged(web, "POST", endpoint, deadline, json.dumps(document).encode(), {"Content-Type": "application/json", **_JSON})
+
+
+def get(web: Web, url: str, deadline: Deadline) -> dict[str, Any]:
+    """The JSON object at an address. Raises OAuthError."""
+    return _exchanged(web, "GET", url, deadline, None, _JSON)
+
+
+def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:  # noqa: PLR0913, PLR0917  the parts of a request
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.fragment:
+        raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)))
+    try:
+        answer = web.exchange(method, parts, deadline, body, headers)
+    except HttpsError as error:
+        raise OAuthError("", f"{parts.hostname}: {error.detail}", is_temporary=True) from error
+    document = _object(answer.body)
+    is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR
+    if 200 <= answer.status < 300 and document is not None and "error" not in document:  # noqa: PLR2004  RFC 9110 section 15.3
+        return document
+    refused = document.get("error") if document else None
+    code = plain_text(refused)[:100] if isinstance(refused, str) else ""
+    said = document.get("error_description") if document else None
+    description = plain_text(said)[:1000] if isinstance(said, str) else _("HTTP status {status}").format(status=answer.status)
+    waits = float(answer.retry_after) if answer.retry_after.isascii() and answer.retry_after.isdigit() else 0.0
+    raise OAuthError(code, description, is_temporary=is_temporary or code in _TEMPORARY, retry_after=waits)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) -> Tokens:
+    """The tokens of an answer. Raises OAuthError for one that cannot be used."""
+    access = document.get("access_token")
+    kind = document.get("token_type", "")
+    if not isinstance(access, str) or not access or not all("!" <= char <= "~" for char in access):
+        raise OAuthError("", _("the answer holds no token that can be used"))
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise OAuthError("", _("the answer's token is of a kind that mail servers do not take ({kind})").format(kind=plain_text(str(kind))[:40]))
+    granted = document.get("scope", "")
+    granted = granted if isinstance(granted, str) else ""
+    if granted and not _covers(granted.split(), scopes):
+        raise OAuthError("invalid_scope", _("less was granted than was asked for: {scope}").format(scope=plain_text(granted)[:300]))
+    refresh = document.get("refresh_token", "")
+    return Tokens(access, now + _lifetime(document.get("expires_in")), refresh if isinstance(refresh, str) else "", granted)
+
+
+def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:
+    """Whether everything was granted; `offline_access` and the like are about the refresh token and are not always named."""
+    about_mail = [scope for scope in scopes if scope not in ("offline_access", "openid", "profile", "email")]
+    lowered = {scope.lower() for scope in granted}
+    return all(scope.lower() in lowered for scope in about_mail)
+
+
+def _lifetime(seconds: object) -> float:
+    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():
+        seconds = int(seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        return _USUAL_SECONDS
+    return min(float(seconds), _MOST_SECONDS)

@@ -1,0 +1,108 @@
+"""Access tokens between runs: a file in the state directory that only its owner reads, and the lock under which one process asks for a new one.
+
+A send with a token that is still good reads this file and nothing else of OAuth2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIRECTORY = "tokens"
+_EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ
+_FORMAT = 1
+
+
+class Kept(NamedTuple):
+    """What is kept of an account's sign-in. Times are in seconds since 1970.
+
+    `refresh_token` is a newer one than the account's own place holds, `""` where that place could be written; `replaces` is the SHA-256 of the older
+    one.
+    """
+
+    access_token: str
+    expires_at: float
+    client_id: str
+    refreshed_at: float
+    signed_in_at: float = 0.0
+    refresh_token: str = ""
+    replaces: str = ""
+
+    def __repr__(self) -> str:
+        return "Kept(***)"
+
+    def is_good(self, client_id: str, now: float) -> bool:
+        """Whether the access token can be used now. One from a clock that was wrong, further away than any lives, cannot."""
+        left = self.expires_at - now
+        return bool(self.access_token) and self.client_id == client_id and left > _EARLY_SECONDS and self.refreshed_at <= now + _EARLY_SECONDS
+
+
+def load(directory: str, account: str) -> Kept | None:
+    """What is kept of an account, None for nothing or for a file that is none of ours. Raises OSError where it is there and cannot be read."""
+    try:
+        with open(_file(directory, account), "rb") as file:
+            row = json.loads(file.read())
+        return Kept(**row["kept"]) if row["format"] == _FORMAT else None
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def save(directory: str, account: str, kept: Kept) -> None:
+    """Keep it, on the disk when this returns, mode 0600. Raises OSError."""
+    from smtpsetup import config_text  # only a new token comes here
+
+    path = _file(directory, account)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    config_text.write_atomically(path, json.dumps({"format": _FORMAT, "kept": kept._asdict()}))
+
+
+def forget(directory: str, account: str) -> None:
+    """Throw away what is kept of an account."""
+    try:
+        os.unlink(_file(directory, account))
+    except FileNotFoundError:
+        return
+
+
+class StillLockedError(Exception):
+    """Another process has been asking for a token for too long."""
+
+
+@contextmanager
+def locked(directory: str, account: str, seconds: float) -> Iterator[None]:
+    """Let one process at a time ask for a token. Raises StillLockedError, OSError."""
+    path = f"{_file(directory, account)}.lock"
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _wait(handle, time.monotonic() + seconds)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait(handle: int, end: float) -> None:
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise StillLockedError from error
+            time.sleep(0.05)  # flock has no timeout of its own
+
+
+def _file(directory: str, account: str) -> str:
+    name = "".join(char if char.isalnum() or char in "@.+-" else f"%{ord(char):x}" for char in account)
+    return os.path.join(directory, _DIRECTORY, f"{name}.json")

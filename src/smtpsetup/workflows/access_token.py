@@ -1,0 +1,146 @@
+"""The access token of an account, asked for anew when it is about to end: once, however many processes need it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+from smtpsetup import credentials, paths, tokens
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth, Secret
+from smtpsetup.secret_source import Store
+
+if TYPE_CHECKING:
+    from smtpsetup.account import Account
+    from smtpsetup.oauth2 import TokenClient, Tokens
+
+_LOCK_SECONDS = 60.0  # two answers of the token endpoint, at their slowest
+_WRITABLE = (Store.KEYRING, Store.FILE)
+
+
+def secret_for(account: Account, *, may_prompt: bool) -> Secret:
+    """What proves who is sending: the account's secret, or an access token where it signs in with OAuth2. Raises SmtpsetupError."""
+    if account.auth is not Auth.OAUTH2:
+        return credentials.read(account, may_prompt=may_prompt)
+    if account.oauth2 is None:
+        return _from_command(account, may_prompt=may_prompt)
+    kept = _kept(account)
+    if kept and kept.is_good(account.oauth2.client_id, time.time()):
+        return Secret(kept.access_token)
+    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=None)
+
+
+def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> Secret:
+    """Another token than the one that the server has refused. Raises SmtpsetupError."""
+    if account.oauth2 is None:
+        return _from_command(account, may_prompt=may_prompt)
+    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=refused.reveal())
+
+
+def _from_command(account: Account, *, may_prompt: bool) -> Secret:
+    """The access token that a command of the person's prints. What is kept elsewhere is no access token, and is sent to nobody."""
+    if account.secret.store is Store.COMMAND:
+        return credentials.read(account, may_prompt=may_prompt)
+    raise SmtpsetupError(
+        "auth.oauth2-required",
+        _("The account {account} is to sign in with OAuth2, and nobody has signed in yet.").format(account=account.name),
+        hints=(_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),),
+    )
+
+
+def _directory() -> str:
+    directory = paths.state_dir()
+    if directory is None:
+        raise SmtpsetupError("config.invalid", _("It is not known where to keep the token: HOME is not set."), hints=(_("Set HOME."),))
+    return directory
+
+
+def _kept(account: Account) -> tokens.Kept | None:
+    try:
+        return tokens.load(_directory(), account.name)
+    except OSError as error:
+        raise _not_kept(error) from error
+
+
+def _not_kept(error: OSError) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.permissions",
+        _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=error.strerror),
+        hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),),
+    )
+
+
+def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
+    directory = _directory()
+    try:
+        with tokens.locked(directory, account.name, _LOCK_SECONDS):
+            kept = tokens.load(directory, account.name)  # another process may have asked meanwhile
+            if kept and kept.is_good(client.client_id, time.time()) and kept.access_token != refused:
+                return Secret(kept.access_token)
+            return _asked_for(account, client, kept, directory, may_prompt=may_prompt)
+    except tokens.StillLockedError as error:
+        raise SmtpsetupError(
+            "auth.temporary", _("Another process has been asking for a token for a minute."), hints=(_("Try again later."),), exit_code=EX_TEMPFAIL
+        ) from error
+    except OSError as error:
+        raise _not_kept(error) from error
+
+
+def _asked_for(account: Account, client: TokenClient, kept: tokens.Kept | None, directory: str, *, may_prompt: bool) -> Secret:
+    """A new access token. The refresh token that comes with it is stored before anything else: the one before it may be dead already."""
+    from smtpsetup.workflows import refresh  # most sends have a token that is good
+
+    stored = credentials.read(account, may_prompt=may_prompt).reveal()
+    digest = hashlib.sha256(stored.encode()).hexdigest()
+    current = kept.refresh_token if kept and kept.refresh_token and kept.replaces == digest else stored
+    answer = refresh.refreshed(account, client, current)
+    signed_in_at = kept.signed_in_at if kept else 0.0
+    before = kept if kept and current != stored else None
+    keep(account, client, answer, directory, stored=stored, signed_in_at=signed_in_at, before=before)
+    return Secret(answer.access_token)
+
+
+def keep(  # noqa: PLR0913  what is known of a sign-in
+    account: Account, client: TokenClient, answer: Tokens, directory: str, *, stored: str, signed_in_at: float, before: tokens.Kept | None = None
+) -> None:
+    """Store new tokens: the refresh token where the account keeps it or, where that cannot be written, beside the access token.
+
+    `before` holds the refresh token that was used, where it was not the stored one: it stays good where no other came.
+    """
+    own, replaces = (before.refresh_token, before.replaces) if before else ("", "")
+    if answer.refresh_token and answer.refresh_token != stored:
+        if account.secret.store in _WRITABLE:
+            credentials.store(account, Secret(answer.refresh_token))
+        else:
+            own, replaces = answer.refresh_token, hashlib.sha256(stored.encode()).hexdigest()
+    now = time.time()
+    tokens.save(directory, account.name, tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, signed_in_at, own, replaces))
+
+
+def forget_tokens(account: str) -> None:
+    """Throw away the access token of an account. Raises SmtpsetupError."""
+    directory = paths.state_dir()
+    if directory is not None:
+        try:
+            tokens.forget(directory, account)
+        except OSError as error:
+            raise _not_kept(error) from error
+
+
+def keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
+    """Keep the access token of a sign-in, whose refresh token is stored already. Raises SmtpsetupError."""
+    now = time.time()
+    try:
+        tokens.save(_directory(), account.name, tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, now))
+    except OSError as error:
+        raise _not_kept(error) from error
+
+
+def age_in_days(account: Account) -> float | None:
+    """How long ago the refresh token was last used, None where that is not known."""
+    kept = _kept(account)
+    return (time.time() - kept.refreshed_at) / 86_400 if kept and os.path.exists(_directory()) else None

@@ -1,0 +1,161 @@
+"""Signing in with OAuth2: which program signs in, how, and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from smtpsetup import addresses
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
+from smtpsetup.oauth import browser, device, registration
+from smtpsetup.oauth.request import OAuthError
+from smtpsetup.oauth2 import TokenClient
+from smtpsetup.workflows.refresh import explained, web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpsetup.oauth.device import DeviceCode
+    from smtpsetup.oauth2 import Endpoints, Tokens
+    from smtpsetup.providers import Provider
+
+
+class Person(Protocol):
+    """Who signs in: what they are shown and how they answer."""
+
+    def type_code(self, code: DeviceCode) -> None:
+        """Show a code and where it is typed."""
+
+    def open_page(self, url: str) -> None:
+        """Show an address and open it in a browser, where there is one."""
+
+
+class SignedIn(NamedTuple):
+    """A sign-in that worked: what the account needs for new tokens, and the first ones."""
+
+    client: TokenClient
+    tokens: Tokens
+
+
+class NamedClient(NamedTuple):
+    """A program as it is registered at a provider; `secret` is `""` for a public one."""
+
+    id: str
+    secret: str = ""
+
+
+def client_named(endpoints: Endpoints, option: str | None, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
+    """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None where there is none."""
+    variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT"
+    row = configured.get(endpoints.client, {})
+    found = option or os.environ.get(f"{variable}_ID") or row.get("client_id", "")
+    secret = os.environ.get(f"{variable}_SECRET") or row.get("client_secret", "")
+    return NamedClient(found, secret) if found else None
+
+
+def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
+    """The endpoints that a sign-in server publishes (RFC 8414). Raises SmtpsetupError."""
+    try:
+        return registration.endpoints_of(web(), issuer, scopes)
+    except OAuthError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.description.rstrip(".")),
+            exit_code=EX_TEMPFAIL if error.is_temporary else None,
+        ) from error
+
+
+def registered(endpoints: Endpoints) -> NamedClient | None:
+    """A client id that the provider gives to whoever asks (RFC 7591); None where it does not. Raises SmtpsetupError."""
+    if not endpoints.registration_endpoint:
+        return None
+    try:
+        return NamedClient(registration.register(web(), endpoints))
+    except OAuthError as error:
+        raise explained(error, "") from error
+
+
+def sign_in(  # noqa: PLR0913  what a sign-in depends on
+    endpoints: Endpoints, client: NamedClient, address: str, account: str, person: Person, *, by_browser: bool, may_paste: bool
+) -> SignedIn:
+    """Let a person sign in: by a code on any device where the provider has that, else in a browser. Raises SmtpsetupError."""
+    kept = TokenClient(client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days)
+    if not (endpoints.device_authorization_endpoint or endpoints.authorization_endpoint):
+        raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
+    is_by_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
+    try:
+        if is_by_code:
+            code = device.begin(web(), endpoints, kept)
+            person.type_code(code)
+            tokens = device.wait(web(), kept, code)
+        else:
+            tokens = _in_browser(endpoints, kept, address, person, may_paste=may_paste)
+    except OAuthError as error:
+        raise explained(error, account) from error
+    if not tokens.refresh_token:
+        raise SmtpsetupError(
+            "auth.consent-required",
+            _("The provider gave a token for an hour, and none to get new ones with."),
+            hints=(_("Give the program access for longer where it is registered (offline access), then sign in again."),),
+        )
+    return SignedIn(kept, tokens)
+
+
+def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool) -> Tokens:
+    with closing(browser.listener()) as server:
+        attempt = browser.begin(endpoints, client, address, server.getsockname()[1])
+        person.open_page(attempt.url)
+        code = browser.wait(attempt, server, with_paste=may_paste)
+    return browser.finish(web(), client, attempt, code)
+
+
+def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> SmtpsetupError:
+    """What has to be there before anybody can sign in, in three lines, and what is simpler where there is something."""
+    simpler = _simpler(provider)
+    name = provider.name if provider else endpoints.client
+    if endpoints.is_closed:
+        message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)
+        return SmtpsetupError("auth.oauth2-required", message, hints=simpler)
+    variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT_ID"
+    hints = [_("Register a program of your own at {provider}; docs/oauth2.md says how, step by step.").format(provider=name)]
+    if endpoints.register_url:
+        hints[0] += f" {endpoints.register_url}"
+    hints += [
+        _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=variable),
+        _("Or let a program that signs in already print the access token: `--token-command CMD`."),
+    ]
+    return SmtpsetupError(
+        "auth.oauth2-required",
+        _("To sign in at {provider}, a client id is needed: smtpsetup has none of its own.").format(provider=name),
+        hints=(*simpler, *hints),
+    )
+
+
+def _simpler(provider: Provider | None) -> tuple[str, ...]:
+    if provider is None:
+        return ()
+    if Auth.APP_PASSWORD in provider.auth:
+        return (_("Simpler: an app password. Run the command again with `--auth app-password`."),)
+    if Auth.PASSWORD in provider.auth:
+        return (_("Simpler, as long as it works: `--auth password`."),)
+    return ()
+
+
+def lasts(unused_days: int) -> str:
+    """For how long a sign-in works without a person."""
+    if unused_days:
+        text = _(
+            "It works unattended for as long as it is used at least once in {n} days, and until the password is changed or access is taken back."
+        )
+        return text.format(n=unused_days)
+    return _("It works unattended until the password is changed or access is taken back.")
+
+
+def not_signed_in_as(address: str, error: SmtpsetupError) -> SmtpsetupError:
+    """The refusal of a token that is fresh from its sign-in: likeliest somebody else signed in than the address says."""
+    cause = _("Perhaps you signed in as another user than {address}.").format(address=addresses.parse(address))
+    error.causes = (cause, *error.causes)
+    return error

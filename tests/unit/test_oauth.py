@@ -1,0 +1,126 @@
+"""What an endpoint answers is believed only as far as the standards go, and what a browser brings only if it belongs to this sign-in."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from smtpsetup.oauth import browser
+from smtpsetup.oauth.request import OAuthError, tokens_in
+from smtpsetup.oauth2 import Endpoints, TokenClient
+from smtpsetup.workflows.refresh import explained
+
+SCOPES = ("https://mail.test/smtp", "offline_access")
+ENDPOINTS = Endpoints("test", "https://id.test/token", "https://id.test/authorize?x=1", scopes=SCOPES)
+CLIENT = TokenClient("id", "https://id.test/token", SCOPES)
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    return {"access_token": "abc", "token_type": "Bearer", "expires_in": 3600, **changes}
+
+
+@pytest.mark.parametrize(
+    ("expires", "seconds"), [(3600, 3600), ("1800", 1800), (None, 3600), (0, 3600), (-5, 3600), (True, 3600), ("x", 3600), (10**12, 864_000)]
+)
+def test_a_lifetime_that_makes_no_sense_is_an_hour(expires: object, seconds: float) -> None:
+    assert tokens_in(answer(expires_in=expires), 1000.0, SCOPES).expires_at == 1000.0 + seconds
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"access_token": ""},
+        {"access_token": 5},
+        {"access_token": "a b"},
+        {"access_token": "a\r\nb"},
+        {"token_type": "mac"},
+        {"token_type": None},
+        {"scope": "openid"},
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(OAuthError):
+        tokens_in(answer(**changes), 0.0, SCOPES)
+
+
+def test_tokens_and_clients_print_without_their_secrets() -> None:
+    tokens = tokens_in(answer(refresh_token="geheim"), 0.0, SCOPES)
+    client = TokenClient("id", "https://id.test/token", SCOPES, "geheim")
+    attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", 1)
+    for text in (repr(tokens), str(client), repr(attempt)):
+        assert "geheim" not in text
+        assert "abc" not in text
+        assert attempt.verifier not in text
+
+
+def test_the_address_to_open_has_a_state_and_a_challenge_and_never_the_verifier() -> None:
+    attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", 4711)
+    assert attempt.url.startswith("https://id.test/authorize?x=1&response_type=code")
+    assert "code_challenge_method=S256" in attempt.url
+    assert attempt.state in attempt.url
+    assert attempt.verifier not in attempt.url
+    assert "redirect_uri=http%3A%2F%2F127.0.0.1%3A4711%2F" in attempt.url
+
+
+def test_a_pasted_address_of_another_sign_in_is_refused() -> None:
+    attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", 1)
+    assert browser.code_in(attempt, f"http://127.0.0.1:1/?code=c&state={attempt.state}") == "c"
+    for url in ("http://127.0.0.1:1/?code=c", "http://127.0.0.1:1/?code=c&state=other", f"http://127.0.0.1:1/?state={attempt.state}", "nonsense"):
+        with pytest.raises(OAuthError):
+            browser.code_in(attempt, url)
+    with pytest.raises(OAuthError) as caught:
+        browser.code_in(attempt, f"http://127.0.0.1:1/?error=access_denied&error_description=%1b[31mno&state={attempt.state}")
+    assert caught.value.error == "access_denied"
+    assert "\x1b" not in caught.value.description
+
+
+def asked(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(request)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine() -> None:
+    with browser.listener() as server:
+        host, port = server.getsockname()
+        assert host == "127.0.0.1"
+        attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", port)
+        found: list[str] = []
+        waiting = threading.Thread(target=lambda: found.append(browser.wait(attempt, server, with_paste=False)))
+        waiting.start()
+        own = f"127.0.0.1:{port}".encode()
+        for request in (
+            b"GET /favicon.ico HTTP/1.1\r\nHost: " + own + b"\r\n\r\n",
+            b"POST /?code=c&state=x HTTP/1.1\r\nHost: " + own + b"\r\n\r\n",
+            b"GET /?code=c&state=" + attempt.state.encode() + b" HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+        ):
+            assert b" 404 " in asked(port, request).partition(b"\r\n")[0]
+        page = asked(port, b"GET /?code=right&state=" + attempt.state.encode() + b" HTTP/1.1\r\nHost: " + own + b"\r\n\r\n")
+        waiting.join(5)
+    assert b" 200 " in page.partition(b"\r\n")[0]
+    assert found == ["right"]
+
+
+@pytest.mark.parametrize(
+    ("error", "description", "code", "exit_code"),
+    [
+        ("invalid_grant", "AADSTS700082: The refresh token has expired due to inactivity.", "auth.token-expired", 77),
+        ("invalid_grant", "AADSTS50173: The provided grant has expired due to it being revoked", "auth.token-revoked", 77),
+        ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "auth.consent-required", 77),
+        ("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.", "auth.sign-in-blocked", 77),
+        ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", "auth.consent-required", 77),
+        ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked", 77),
+        ("access_denied", "", "auth.consent-required", 77),
+        ("expired_token", "", "auth.token-expired", 77),
+        ("something_new", "words", "auth.token-revoked", 77),
+        ("", "no answer in time", "auth.temporary", 75),
+    ],
+)
+def test_a_refusal_is_explained_with_the_providers_words(error: str, description: str, code: str, exit_code: int) -> None:
+    told = explained(OAuthError(error, description), "a@example.com")
+    assert (told.code, told.exit_code) == (code, exit_code)
+    assert told.hints
+    assert description in f"{told.message} {told.causes}"
