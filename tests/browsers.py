@@ -1,0 +1,229 @@
+"""Someone who signs in on web pages: by plain requests, and with a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from email.message import Message
+    from pathlib import Path
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a browser shows."""
+
+    url: str
+    status: int
+    text: str
+
+
+@dataclass
+class _Form(HTMLParser):
+    """The form on a page."""
+
+    found: bool = False
+    action: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    buttons: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.found, self.action = True, known.get("action", "")
+        elif tag == "input" and known.get("name"):
+            self.values[known["name"]] = known.get("value", "")
+            if known.get("type") != "hidden":
+                self.asked.add(known["name"])
+        elif tag == "button" and known.get("name"):
+            self.buttons.add(known["name"])
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_rest: object) -> None:
+        return None
+
+
+class PlainBrowser:
+    """A browser without scripts whose person fills in every form of one site and presses its button."""
+
+    def __init__(self, site: str, ca_file: str, user: str | None, *, allow: bool) -> None:
+        self._site = site
+        self._user = user
+        self._allow = allow
+        trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+        self._opener = urllib.request.build_opener(trust, urllib.request.HTTPCookieProcessor(), urllib.request.ProxyHandler({}), _NoRedirects)
+
+    def submit_code(self, url: str, code: str) -> Page:
+        """Type a code into the form at a URL and go on to the end."""
+        page, _headers = self._fetch(url)
+        form = self._form(page)
+        return self._go(urllib.parse.urljoin(url, form.action), {**form.values, "user_code": code})
+
+    def until_redirect(self, url: str) -> str:
+        """Go on until the site sends the browser elsewhere: to where."""
+        end = self._go(url, stop=True)
+        assert not end.url.startswith(self._site), end
+        return end.url
+
+    def visit(self, url: str) -> Page:
+        """Go on until a page without a form, or one that asks for more than a user, wherever that is."""
+        return self._go(url)
+
+    def _go(self, url: str, data: dict[str, str] | None = None, *, stop: bool = False) -> Page:
+        for _step in range(30):
+            if stop and not url.startswith(self._site):
+                return Page(url, 0, "")
+            page, headers = self._fetch(url, data)
+            location = headers.get("Location")
+            if page.status in _REDIRECTS and location:
+                url, data = urllib.parse.urljoin(url, location), None
+                continue
+            form = self._form(page)
+            if not form.found or form.asked - {"login"} or page.status != 200 or not url.startswith(self._site):
+                return page
+            url, data = urllib.parse.urljoin(url, form.action), self._filled(form)
+        raise AssertionError(f"no end of pages: {url}")
+
+    def _filled(self, form: _Form) -> dict[str, str]:
+        values = dict(form.values)
+        if "login" in values and self._user is not None:
+            values["login"] = self._user
+        if "decision" in form.buttons:
+            values["decision"] = "allow" if self._allow else "deny"
+        if "abort" in form.buttons and not self._allow:
+            values["abort"] = "yes"
+        return values
+
+    def _form(self, page: Page) -> _Form:
+        form = _Form()
+        form.feed(page.text)
+        return form
+
+    def _fetch(self, url: str, data: dict[str, str] | None = None) -> tuple[Page, Message]:
+        request = urllib.request.Request(url, None if data is None else urllib.parse.urlencode(data).encode(), {"Accept": "text/html"})
+        try:
+            with self._opener.open(request, timeout=30) as response:
+                return Page(url, response.status, response.read().decode()), response.headers
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return Page(url, answer.code, answer.read().decode()), answer.headers
+
+
+_LOOK = "JSON.stringify([location.href, document.readyState, document.body ? document.body.innerText : '', !!document.querySelector('form')])"
+_PRESS = """
+(user => {
+  const login = document.querySelector('input[name=login]');
+  if (login && user !== null) login.value = user;
+  const button = document.querySelector('button');
+  if (button && !window.pressed) { window.pressed = true; button.click(); }
+})
+"""
+
+
+class Chromium:
+    """A headless Chromium, led over the pipe of its DevTools protocol."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        directory.mkdir()
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+        # it reads commands on descriptor 3 and writes answers to 4
+        script = f'exec "$@" 3<&{commands} 4>&{answers}'
+        bash = shutil.which("bash") or "bash"
+        arguments = ("--headless", "--remote-debugging-pipe", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+        self._process = subprocess.Popen(
+            [bash, "-c", script, "bash", "chromium", *arguments, f"--user-data-dir={directory / 'profile'}", *options, "about:blank"],
+            env={"PATH": os.environ["PATH"], "HOME": str(directory)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(commands, answers),
+        )
+        os.close(commands)
+        os.close(answers)
+        self._buffer = b""
+        self._last = 0
+        self._session: str | None = None
+
+    def __enter__(self) -> Self:
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        self._session = None
+        try:
+            self._call("Browser.close")
+            self._process.wait(10)
+        finally:
+            self._process.kill()
+            self._process.wait(10)
+            os.close(self._commands)
+            os.close(self._answers)
+
+    def open(self, url: str) -> None:
+        """Go to a URL; raises AssertionError where there is no page, such as for a certificate that is not trusted."""
+        problem = self._call("Page.navigate", url=url).get("errorText")
+        assert not problem, f"{url}: {problem}"
+
+    def look(self) -> Page:
+        """The page as it is now; its status is not known."""
+        url, _state, text, _form = self._see()
+        return Page(url, 0, text)
+
+    def sign_in(self, url: str, user: str | None = None, seconds: float = 30.0) -> Page:
+        """Open a URL, sign in and press the first button of every form until there is none; gives the last page. User None takes the login_hint."""
+        self.open(url)
+        end = time.monotonic() + seconds
+        while True:
+            address, state, text, form = self._see()
+            if state == "complete" and not form and address != "about:blank":
+                return Page(address, 0, text)
+            if state == "complete":
+                self._evaluate(f"{_PRESS}({json.dumps(user)})")
+            assert time.monotonic() < end, f"no end of pages: {address}: {text}"
+            time.sleep(0.05)
+
+    def _see(self) -> tuple[str, str, str, bool]:
+        seen = self._evaluate(_LOOK)
+        return tuple(json.loads(seen)) if seen else ("", "loading", "", False)
+
+    def _evaluate(self, expression: str) -> Any:
+        return self._call("Runtime.evaluate", expression=expression).get("result", {}).get("value")
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._last += 1
+        session = {} if self._session is None else {"sessionId": self._session}
+        os.write(self._commands, json.dumps({"id": self._last, "method": method, "params": parameters, **session}).encode() + b"\0")
+        while True:
+            message = self._message()
+            if message.get("id") == self._last:
+                result: dict[str, Any] = message.get("result", {})  # none where the page went away meanwhile
+                return result
+
+    def _message(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            data = os.read(self._answers, 65536)
+            assert data, "Chromium has ended"
+            self._buffer += data
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        parsed: dict[str, Any] = json.loads(message)
+        return parsed
