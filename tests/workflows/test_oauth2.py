@@ -1,0 +1,299 @@
+"""From `configure` to a delivered mail with OAuth2, against a real authorization server and a submission server that takes its tokens."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import Home, Run
+from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.browsers import Chromium
+
+ROW = """
+[[provider]]
+id = "testmail"
+name = "Testmail"
+domains = ["example.test"]
+mx_suffixes = []
+status = "ok"
+auth = ["oauth2"]
+docs_url = "https://example.test/help"
+last_checked = 2026-11-24
+confidence = "high"
+sources = ["https://example.test/help"]
+username = {{ form = "address" }}
+
+[[provider.servers]]
+host = "localhost"
+port = {port}
+security = "{security}"
+
+[provider.oauth2]
+client = "testmail"
+authorization_endpoint = "{server.authorization_endpoint}"
+token_endpoint = "{server.token_endpoint}"
+device_authorization_endpoint = "{server.device_authorization_endpoint}"
+scopes = ["https://mail.test/smtp", "offline_access"]
+unused_days = 90
+"""
+
+
+@pytest.fixture
+def oauth(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
+    """A home whose table knows the servers."""
+    row = ROW.format(server=oauth_server, port=oauth_server.tls_port, security="tls")
+    home.file(".config/smtpsetup/providers.toml", row)
+    home.env.update(oauth_server.env, SMTPSETUP_TESTMAIL_CLIENT_ID=CLIENT_ID)
+    return home, oauth_server
+
+
+def signing_in(home: Home, *options: str, act: Callable[[str], object], pattern: str, **env: str) -> Run:
+    """Run a command that signs in; `act` does what a person would with the code or address that it shows."""
+    command = [sys.executable, "-m", "smtpsetup", *options]
+    with subprocess.Popen(
+        command, env={**home.env, **env}, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        assert process.stdout
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(pattern, line):
+                act(found[1])
+                break
+        out, err = process.communicate(timeout=60)
+    return Run(process.returncode, out, said + err)
+
+
+DEVICE = r"^ +([A-Z0-9]{4,}-[A-Z0-9]{4,})\s*$"
+ADDRESS = r"^(https://localhost:\S+)$"
+
+
+def configured(home: Home, server: OAuthServer, *options: str) -> Run:
+    """An account that is signed in by a code, its refresh token in a file."""
+    arguments = ("configure", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", *options)
+    return signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
+
+
+def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    done = configured(home, server, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["result"]["auth"], done.json["result"]["verified"]) == ("oauth2", True)
+    sent = home.run("send", "kund@example.org", "-s", "Hej", "--body", "åäö")
+    assert (sent.code, sent.err) == (0, "")
+    assert [(mail.user, mail.recipients, mail.mechanism) for mail in server.mails()] == [(USER, ["kund@example.org"], "OAUTHBEARER")]
+    assert server.count("refresh_token") == 0
+    assert (home.path / "token").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("language", ["en", "sv"])
+def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer], language: str) -> None:
+    home, server = oauth
+    arguments = ("configure", USER, "--auth", "oauth2", "--browser", "--password-file", str(home.path / "token"), "--from-name", "")
+    done = signing_in(home, *arguments, act=server.browse, pattern=ADDRESS, SMTPSETUP_LANG=language)
+    assert done.code == 0, done.err
+    assert home.run("send", "kund@example.org", "-s", "Hej", "--body", "x").code == 0
+    assert len(server.mails()) == 1
+
+
+def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
+    home, _server = oauth
+    arguments = ("configure", USER, "--auth", "oauth2", "--browser", "--password-file", str(home.path / "token"), "--from-name", "")
+    shown: list[str] = []
+
+    def click_through(url: str) -> None:
+        shown.append(chromium.sign_in(url, USER).text)
+
+    done = signing_in(home, *arguments, act=click_through, pattern=ADDRESS)
+    assert done.code == 0, done.err
+    assert "You are signed in" in shown[0]
+
+
+def expire(home: Home, server: OAuthServer) -> None:
+    """Let the access token be at its end, here and there."""
+    server.expire_access_tokens()
+    change(home, expires_at=time.time() - 10)
+
+
+def state_file(home: Home) -> Path:
+    (path,) = (home.path / ".local/state/smtpsetup/tokens").glob("*.json")
+    return path
+
+
+def change(home: Home, **values: Any) -> None:
+    path = state_file(home)
+    document = json.loads(path.read_text())
+    document["kept"] |= values
+    path.write_text(json.dumps(document))
+
+
+def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    expire(home, server)
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        runs = list(pool.map(lambda n: home.run("send", f"kund{n}@example.org", "--body", "x", "--queue", "never"), range(50)))
+    assert [run.code for run in runs] == [0] * 50, [run.err for run in runs if run.code]
+    assert server.count("refresh_token") == 1
+    assert len(server.mails()) == 50
+    assert home.run("send", "kund@example.org", "--body", "x").code == 0
+
+
+def test_a_fresh_looking_token_that_is_refused_is_replaced_once(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    server.expire_access_tokens()
+    assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
+    assert server.count("refresh_token") == 1
+    server.expire_access_tokens()
+    assert home.run("test", "--login-only").code == 0
+    assert server.count("refresh_token") == 2
+
+
+def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    server.revoke()
+    done = home.run("send", "kund@example.org", "--body", "x", "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
+    assert "smtpsetup login" in done.json["error"]["hints"][0]
+    assert server.count("refresh_token") == 1
+
+
+@pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
+def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    expire(home, server)
+    before = (home.path / "token").read_text()
+    getattr(server, trouble)()
+    done = home.run("send", "kund@example.org", "--body", "x", "--queue", "never", "--json")
+    assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "auth.temporary", True)
+    assert server.requests("elsewhere") == []
+    assert (home.path / "token").read_text() == before
+    assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
+
+
+def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    server.settings(rotate=False)
+    before = (home.path / "token").read_text()
+    for _round in range(2):
+        expire(home, server)
+        server.without_refresh_token()
+        assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
+    assert (home.path / "token").read_text() == before
+
+
+def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    arguments = ("configure", "other@example.test", "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
+    done = signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
+    assert "another user than other@example.test" in done.json["error"]["causes"][0]
+    assert not (home.path / "token").exists()
+    assert home.run("accounts", "list", "--json").json["result"] == []
+
+
+def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    arguments = ("configure", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
+    done = signing_in(home, *arguments, act=server.deny_device, pattern=DEVICE)
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.consent-required")
+    assert not (home.path / "token").exists()
+
+
+def test_a_server_that_is_asked_too_often_is_asked_less(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    server.slow_down()
+    done = configured(home, server)
+    assert done.code == 0, done.err
+
+
+def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(home: Home, oauth_server: OAuthServer) -> None:
+    row = ROW.format(server=oauth_server, port=oauth_server.tls_port, security="tls")
+    home.file(".config/smtpsetup/providers.toml", row)
+    done = home.run("configure", USER, "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
+    assert any("SMTPSETUP_TESTMAIL_CLIENT_ID" in hint for hint in done.json["error"]["hints"])
+
+
+def test_gmail_is_told_that_an_app_password_is_simpler(home: Home) -> None:
+    done = home.run("configure", "namn@gmail.com", "--auth", "oauth2", "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
+    assert "app-password" in done.json["error"]["hints"][0]
+
+
+def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    home.file("token-now", json.loads(state_file(home).read_text())["kept"]["access_token"] + "\n")
+    done = home.run("configure", USER, "--account", "by-command", "--token-command", "cat token-now", "--from-name", "", "--json")
+    assert done.code == 0, done.err
+    assert home.run("send", "-a", "by-command", "kund@example.org", "--body", "x").code == 0
+    assert len(server.mails()) == 1
+
+
+def test_logout_and_remove_leave_no_token(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    assert state_file(home).stat().st_mode & 0o777 == 0o600
+    assert home.run("accounts", "remove", USER).code == 0
+    assert list((home.path / ".local/state/smtpsetup/tokens").glob("*.json")) == []
+
+
+def test_no_token_is_shown_anywhere(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    first = configured(home, server, "-v", "--json")
+    expire(home, server)
+    runs = [first, home.run("send", "kund@example.org", "--body", "x", "-v", "--json"), home.run("test", "-v"), home.run("accounts", "show")]
+    runs.append(home.run("doctor"))
+    kept = json.loads(state_file(home).read_text())["kept"]
+    secrets = (kept["access_token"], (home.path / "token").read_text().strip())
+    written = [path.read_text(errors="replace") for path in home.path.rglob("*.log")] + [home.config.read_text()]
+    for text in (*written, *(run.out + run.err for run in runs)):
+        assert not any(secret in text for secret in secrets)
+
+
+def test_doctor_tells_how_long_the_sign_in_has_not_been_used(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    change(home, refreshed_at=time.time() - 70 * 86_400)
+    checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
+    assert checks["sign-in"]["status"] == "warning"
+    assert "90" in checks["sign-in"]["message"]
+
+
+@pytest.fixture
+def killed_during_refresh() -> list[float]:
+    return [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+
+
+def test_a_kill_in_the_midst_of_a_refresh_leaves_an_account_that_works(oauth: tuple[Home, OAuthServer], killed_during_refresh: list[float]) -> None:
+    """The server here does not take the old token back, as Microsoft does not: then no moment is deadly."""
+    home, server = oauth
+    assert configured(home, server).code == 0
+    server.settings(rotate=False)
+    for seconds in killed_during_refresh:
+        expire(home, server)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smtpsetup", "send", "kund@example.org", "--body", "x"], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL
+        )
+        time.sleep(seconds)  # the moment of the kill is the point
+        process.kill()
+        process.wait()
+        assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
