@@ -328,12 +328,6 @@ def test_click_rich_and_the_database_are_not_loaded_for_a_mail(sandbox: Sandbox,
         capture_output=True,
         timeout=100,
         check=True,
-        env=home.unmeasured.env,
-        cwd=home.path,
-        input=MESSAGE.encode(),
-        capture_output=True,
-        timeout=100,
-        check=True,
     )
     assert (done.stdout, done.stderr) == (b"0 set()\n", b"")
 
