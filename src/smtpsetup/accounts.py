@@ -38,7 +38,7 @@ class Config(NamedTuple):
     accounts: dict[str, Account]
     default: str
     ispdb: bool = True
-    aliases: Mapping[str, str] = MappingProxyType({})
+    aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     aliases_file: str = ""
     log: Log = Log.FILE
     oauth2_clients: Mapping[str, Mapping[str, str]] = MappingProxyType({})
@@ -112,7 +112,7 @@ def _config(text: str, path: StrPath) -> Config:
         accounts,
         table.get("default", ""),
         table.get("ispdb", True),
-        {name.lower(): target for name, target in table.get("aliases", {}).items()},
+        {name.lower(): tuple(_listed(target)) for name, target in table.get("aliases", {}).items()},
         table.get("aliases_file", ""),
         Log(table.get("log", Log.FILE)),
         table.get("oauth2", {}),
@@ -236,11 +236,20 @@ def _check_oauth2_clients(clients: object, path: StrPath) -> None:
 def _check_aliases(aliases: object, path: StrPath) -> None:
     if not isinstance(aliases, dict):
         raise _invalid(path, _("{key} must be {wanted}").format(key="aliases", wanted=_("a table")))
-    for name, target in aliases.items():
-        try:
-            addresses.parse(target if isinstance(target, str) else "")
-        except addresses.MalformedAddressError as error:
-            raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
+    for name, given in aliases.items():
+        targets = _listed(given)
+        if not targets or not all(isinstance(target, str) for target in targets):
+            raise _invalid(path, _("{key} must be {wanted}").format(key=f"aliases.{name}", wanted=_("an address, or a list of addresses")))
+        for target in targets:
+            try:
+                addresses.parse(target)
+            except addresses.MalformedAddressError as error:
+                raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
+
+
+def _listed(given: Any) -> list[Any]:  # noqa: ANN401  whatever stands in the file
+    """One address or several, as a list."""
+    return given if isinstance(given, list) else [given]
 
 
 def _invalid(path: StrPath, fault: str) -> SmtpsetupError:

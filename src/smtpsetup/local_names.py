@@ -21,7 +21,7 @@ _DEFAULT = "default"
 class Aliases(NamedTuple):
     """The addresses of local names. `user` is the caller's login name and `own_address` the account's; `host` is this machine's name."""
 
-    configured: Mapping[str, str]
+    configured: Mapping[str, tuple[str, ...]]
     file: str
     user: str
     own_address: str
@@ -34,7 +34,7 @@ class Aliases(NamedTuple):
         name = recipient.partition("@")[0].strip('"').lower()
         found = self._looked_up(name)
         if not found and _DEFAULT in self.configured:
-            found = [self.configured[_DEFAULT]]
+            found = list(self.configured[_DEFAULT])
         if not found and name == self.user:
             found = [self.own_address]
         if not found:
@@ -56,13 +56,15 @@ class Aliases(NamedTuple):
         domain = domain.lower().rstrip(".")
         if not at or not name:
             return True
+        if "@" in name and not name.startswith('"'):
+            return False  # malformed, which is told as that
         if domain == self.own_address.rpartition("@")[2].lower():
             return False
         return ("." not in domain and not domain.startswith("[")) or domain in (self.host.lower(), "localhost.localdomain")
 
     def _looked_up(self, name: str) -> list[str]:
         if name in self.configured:
-            return [self.configured[name]]
+            return list(self.configured[name])
         aliases = _aliases_in(self.file) if self.file else {}
         found: list[str] = []
         seen: set[str] = set()
@@ -76,7 +78,7 @@ class Aliases(NamedTuple):
                 if not self.is_local(target):
                     found.append(target)
                 elif (below := target.partition("@")[0].lower()) in self.configured:
-                    found.append(self.configured[below])
+                    found.extend(self.configured[below])
                 elif below in aliases:
                     waiting.append(below)
                 elif below == self.user:

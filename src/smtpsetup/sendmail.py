@@ -164,9 +164,9 @@ def _send(options: Options) -> int:
     from smtpsetup.raw_mail import split
     from smtpsetup.workflows import handed_in
 
-    config = _config(options)
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
     fields, rest = split(lines if options.ignores_dots else spool.up_to_dot(lines))
+    body = spool.Spool(rest)
     request = handed_in.Request(
         options.recipients,
         options.account,
@@ -178,7 +178,14 @@ def _send(options: Options) -> int:
         config=_named_config(options),
     )
     trace = _say if options.is_verbose else None
-    errors = handed_in.hand_over(config, request, fields, spool.Spool(rest), find_provider=_provider, trace=trace)
+    try:
+        errors = handed_in.hand_over(_config(options), request, fields, body, find_provider=_provider, trace=trace)
+    except Exception as unsent:
+        from smtpsetup.workflows import not_handed_in  # only what went wrong
+
+        for hint in not_handed_in.saved(unsent, request, fields, body):
+            _say(f"smtpsetup-sendmail: {hint}")
+        raise
     for error in errors:
         _tell(error)
     return errors[0].exit_code if errors else 0

@@ -247,15 +247,25 @@ def test_c_and_the_environment_name_the_configuration(sandbox: Sandbox, facts: S
     assert len(sandbox.mails) == 2
 
 
-def test_a_wrong_password_is_told_and_the_mail_is_kept(facts: SandboxFacts, home: Home) -> None:
+def test_a_wrong_password_is_told_and_the_mail_waits_until_it_is_mended(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, password="fel")
     done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out) == (77, "")
     assert "auth.bad-credentials" in done.err
     (mail,) = kept(home)
-    assert (str(mail.state), mail.recipients, mail.subject) == ("failed", ("asa@example.com",), "Hej")
+    assert (str(mail.state), mail.recipients, mail.subject) == ("waiting", ("asa@example.com",), "Hej")
     assert len(log_lines(home)) == 1
     assert "fel" not in log_lines(home)[0].split("reply=")[0]
+    assert home.run("outbox", "retry", "--all").code == 0
+    refused = home.run("outbox", "flush")
+    assert (refused.code, "auth.bad-credentials" in refused.err) == (77, True)
+    configured(home, facts)
+    assert home.run("outbox", "retry", "--all").code == 0
+    flushed = home.run("outbox", "flush", "--json")
+    assert [one["outbox_id"] for one in flushed.json["result"]["mails"]] == [mail.id]
+    assert [one.recipients for one in sandbox.mails] == [("asa@example.com",)]
+    assert ["error=auth.bad-credentials" in line for line in log_lines(home)] == [True, True, False]
+    assert f"outbox={mail.id}" in log_lines(home)[-1]
 
 
 def test_while_the_server_is_down_mail_waits_and_flush_delivers_it(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:

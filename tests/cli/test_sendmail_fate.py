@@ -41,10 +41,12 @@ LATER: dict[str, Script] = {
     "lost after the dot": (*TO_DOT, "drop"),
 }
 FOR_GOOD: dict[str, tuple[Script, int]] = {
-    "wrong password": ((*TO_LOGIN, b"535 5.7.8 no\r\n", None, b"221 bye\r\n"), 77),
     "sender refused": ((*TO_MAIL, b"553 5.7.1 not yours\r\n", None, b"221 bye\r\n"), 77),
     "recipient refused": ((*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"221 bye\r\n"), 67),
     "content refused": ((*TO_DOT, b"554 5.7.1 spam\r\n", None, b"221 bye\r\n"), 69),
+}
+OF_THE_ACCOUNT: dict[str, tuple[Script, int]] = {
+    "wrong password": ((*TO_LOGIN, b"535 5.7.8 no\r\n", None, b"221 bye\r\n"), 77),
     "no service": ((b"554 no\r\n",), 69),
 }
 
@@ -68,11 +70,51 @@ def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home:
         at(home, server.port)
         done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out) == (code, "")
-    assert "  -> " in done.err
     (mail,) = kept(home)
+    assert f"smtpsetup outbox retry {mail.id}`" in done.err
     assert (str(mail.state), mail.recipients, mail.next_attempt) == ("failed", ("asa@example.com",), None)
     (line,) = log_lines(home)
     assert f"exitcode={code}" in line
+
+
+@pytest.mark.parametrize("case", OF_THE_ACCOUNT)
+def test_what_is_wrong_with_the_account_is_told_and_the_mail_waits_until_it_is_mended(case: str, home: Home) -> None:
+    script, code = OF_THE_ACCOUNT[case]
+    with ScriptedServer((*script, "drop")) as server:
+        at(home, server.port)
+        done = sendmail(home, "-t", stdin=MESSAGE)
+    assert (done.code, done.out) == (code, "")
+    (mail,) = kept(home)
+    assert f"as number {mail.id}," in done.err
+    assert (str(mail.state), mail.recipients, mail.next_attempt is None) == ("waiting", ("asa@example.com",), False)
+    (line,) = log_lines(home)
+    assert f"exitcode={code}" in line
+
+
+@pytest.mark.parametrize("spoilt", ["config", "alias", "no account"])
+def test_a_configuration_that_cannot_be_used_costs_nobody_their_mail(spoilt: str, facts: SandboxFacts, sandbox: Sandbox, home: Home) -> None:
+    configured(home, facts)
+    text = home.config.read_text()
+    broken = {"config": text + "[[[", "alias": text + '\n[aliases]\nroot = "nobody"\n', "no account": ""}
+    home.config.write_text(broken[spoilt])
+    done = sendmail(home, "-t", "bo@example.com", stdin=MESSAGE + "åäö\n")
+    assert done.code == 78
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert str(saved) in done.err
+    home.config.write_text(text)
+    before = len(sandbox.mails)
+    assert sendmail(home, "-t", "-i", stdin=saved.read_bytes().decode()).code == 0
+    (mail,) = sandbox.mails[before:]
+    assert sorted(mail.recipients) == ["asa@example.com", "bo@example.com"]
+    assert mail.message.get_content().splitlines() == ["x", "åäö"]
+
+
+def test_a_certificate_file_that_is_gone_holds_the_mail_back(facts: SandboxFacts, sandbox: Sandbox, home: Home) -> None:
+    configured(home, facts)
+    home.config.write_text(home.config.read_text().replace('ca_file = "', 'ca_file = "/nowhere'))
+    done = sendmail(home, "-t", stdin=MESSAGE)
+    assert (done.code, [str(mail.state) for mail in kept(home)]) == (78, ["waiting"])
+    assert "No such file" in done.err
 
 
 def test_who_is_refused_among_others_is_kept_as_a_mail_of_ones_own(home: Home) -> None:
@@ -167,7 +209,7 @@ def test_a_password_that_cannot_be_read_keeps_the_mail(secret: str, facts: Sandb
         home.config.write_text(text)
     done = sendmail(home, "-t", stdin=MESSAGE)
     assert done.code == 78
-    assert [str(mail.state) for mail in kept(home)] == ["failed"]
+    assert [str(mail.state) for mail in kept(home)] == ["waiting"]
 
 
 def test_a_slow_writer_is_waited_for(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:

@@ -211,3 +211,22 @@ def test_the_accounts_own_domain_is_on_the_net_though_the_machine_is_called_so(
     configured(home, facts)
     named = replace(home, prefix=(*machine.prefix(), "unshare", "--uts", "sh", "-c", 'hostname example.com && exec "$@"', "sh"))
     assert sent(named, sandbox, "asa@example.com", stdin=X).recipients == ("asa@example.com",)
+
+
+def test_an_alias_may_be_several_people(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts, top='[aliases]\nroot = ["asa@example.com", "bo@example.com"]\n')
+    assert sendmail(home, "root", stdin="Subject: x\n\nx\n").code == 0
+    assert [sorted(mail.recipients) for mail in sandbox.mails] == [["asa@example.com", "bo@example.com"]]
+
+
+@pytest.mark.parametrize("alias", ["[]", "7", '["asa@example.com", 7]'])
+def test_an_alias_that_is_no_address_is_told_by_its_name(alias: str, facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts, top=f"[aliases]\nroot = {alias}\n")
+    done = sendmail(home, "bo@example.com", stdin="Subject: x\n\nx\n")
+    assert (done.code, "aliases.root" in done.err) == (78, True)
+
+
+def test_two_at_signs_are_told_as_that_and_not_as_a_name_of_this_machine(facts: SandboxFacts, home: Home) -> None:
+    configured(home, facts)
+    done = sendmail(home, "nobody@@x", stdin="Subject: x\n\nx\n")
+    assert (done.code, "config.address-malformed" in done.err) == (65, True)

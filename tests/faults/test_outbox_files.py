@@ -87,8 +87,8 @@ def assert_repairable(home: Home, *, at_most_lost: int = MAILS, is_rest_counted:
     listed = home.run("outbox", "list", "--json")
     assert_told(listed)
     repaired = home.run("outbox", "repair", "--json")
-    assert repaired.code == 0, repaired.err
     result = repaired.json["result"]
+    assert repaired.code == (0 if result["lost"] == 0 else 74), repaired.err
     again = home.run("outbox", "list", "--json")
     assert again.code == 0, again.err
     numbers = [mail["outbox_id"] for mail in again.json["result"]]
@@ -178,7 +178,7 @@ def test_a_mail_whose_content_is_gone_is_damage_and_not_a_bug(home: Home, at_res
 def assert_wal_told(home: Home) -> None:
     listed = home.run("outbox", "list", "--json")
     assert_told(listed)
-    assert home.run("outbox", "repair").code == 0
+    assert home.run("outbox", "repair").code in (0, 74)
     assert len(home.run("outbox", "list", "--json").json["result"]) >= MAILS // 2
 
 

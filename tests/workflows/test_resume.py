@@ -167,13 +167,36 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
 
     with MailServer(answer) as server:
         plain_account(home, server.port)
-        dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
+        dead = home.run("send", "--batch", "mails.jsonl", "--queue", "never", "--connections", connections, "--json")
     assert dead.code == 75
     assert totals(dead)["sent"] == len(server.mails)
     assert totals(dead)["not_tried"] == COUNT - len(server.mails)
     assert len(dead.out.splitlines()) == len(server.mails) + 1
     with MailServer() as other:
         assert again(home, other.port, "--connections", connections).code == 0
+    assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, connections: str) -> None:
+    home.file("mails.jsonl", lines())
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "MAIL" and len(server.mails) >= 10:
+            server.stop()
+            return b""
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
+    assert dead.code == 0, dead.err
+    assert (totals(dead)["sent"], totals(dead)["queued"]) == (len(server.mails), COUNT - len(server.mails))
+    assert len(dead.out.splitlines()) == COUNT + 1
+    with MailServer() as other:
+        assert totals(again(home, other.port, "--json"))["sent_before"] == COUNT
+        assert home.run("outbox", "retry", "--all").code == 0
+        assert home.run("outbox", "flush").code == 0
     assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
@@ -188,7 +211,7 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
 
     with MailServer(answer) as server:
         plain_account(home, server.port)
-        assert home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold").code == 75
+        assert home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--queue", "never").code == 75
     with MailServer() as other:
         assert again(home, other.port, "--on-unknown", "hold", "--json").code == 0
     assert other.subjects == ["m00", "m01"]

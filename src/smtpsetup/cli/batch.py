@@ -20,7 +20,7 @@ from smtpsetup.journal import BusyError, Journal
 from smtpsetup.model import Auth, Queue
 from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.batch import Batch, Totals, checked
-from smtpsetup.workflows.batch_input import Item, json_lines
+from smtpsetup.workflows.batch_input import Item, LineError, json_lines
 from smtpsetup.workflows.deliver import Run
 from smtpsetup.workflows.drafts import Parts, delivery_of, draft_of, read_failed
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.account import Account
+    from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
     from smtpsetup.workflows.post import Policy
     from smtpsetup.workflows.send import SendResult
@@ -60,17 +61,17 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     directory = paths.state_dir() or ""
     if not directory:
         raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
-    secret = None if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS else secret_for(account, may_prompt=state.may_ask)
+    secret, stopped_by = _secret(state, account, policy)
     started = time.monotonic()
     try:
         with Journal(directory, f"{identity} {account.name}") as journal, ExitStack() as stack:
             if many.restart:
                 journal.restart()
-            elif journal.ended_at:
-                tell(_("An earlier run has sent these mails: only what it could not send is tried again. To send everything anew: --restart."))
-            elif journal.is_resumed:
-                tell(_("An earlier run was not finished: what it sent is not sent again. To send everything: --restart."))
-            bar = stack.enter_context(_bar(state, total, sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0))
+            before = sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0
+            if before:
+                told = _("{n} of these {total} mails were sent by an earlier run, and are not sent again. To send everything anew: --restart.")
+                tell(told.format(n=before, total=total))
+            bar = stack.enter_context(_bar(state, total, before))
             failures: list[SmtpsetupError] = []
             batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
             run = Run(
@@ -83,7 +84,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 trace=state.trace(),
             )
             try:
-                totals = batch.send(run, items)
+                totals = batch.send(run, items, stopped_by)
             except KeyboardInterrupt:
                 views.batch.interrupted(batch.totals)
                 raise
@@ -92,7 +93,19 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     _finish(state, totals, failures, time.monotonic() - started)
 
 
-def _source(many: Many, template: Parts) -> tuple[Iterator[Item], str]:
+def _secret(state: State, account: Account, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
+    """The secret, or why it is not to be had now, for mails that can wait. Raises SmtpsetupError for others, and for what does not pass."""
+    if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS:
+        return None, None
+    try:
+        return secret_for(account, may_prompt=state.may_ask), None
+    except SmtpsetupError as error:
+        if error.exit_code != EX_TEMPFAIL or policy.queue is Queue.NEVER:
+            raise
+        return None, error
+
+
+def _source(many: Many, template: Parts) -> tuple[Iterator[Item | LineError], str]:
     """The mails, and what names them from one run to the next. Raises SmtpsetupError."""
     path = many.batch or many.merge or ""
     if path == "-":

@@ -136,7 +136,7 @@ def flush_command(state: State) -> None:
     def account_in(name: str, path: str) -> Account:
         return (config if path == state.named_config else accounts.load(path)).account(name) if path else config.account(name)
 
-    sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider)
+    sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider, config.log)
     with _opened(is_durable=False) as opened:
         done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
     _show_flushed(state, done)
@@ -154,7 +154,7 @@ def _show_flushed(state: State, done: Flushed) -> None:
     view = (
         {
             **views.outbox.counts(done),
-            "mails": [{"outbox_id": number, **views.json.send_result(result)} for number, result in done.results],
+            "mails": [{**views.json.send_result(result), "outbox_id": number} for number, result in done.results],
         }
         if state.json
         else None
@@ -249,11 +249,18 @@ def repair_command(state: State) -> None:
     from smtpsetup.outbox.repair import repair  # only what is damaged comes here
 
     done = repair(directory)
-    if state.json:
-        state.write_json({"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file})
-        return
+    view: dict[str, object] = {"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file}
     lost = _("it cannot be told") if done.lost is None else str(done.lost)
-    views.human.say(_("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file))
+    text = _("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file)
+    if done.lost != 0:
+        hints = (
+            _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(path=f"{directory}/mail.log"),
+        )
+        raise SmtpsetupError("config.invalid", text, hints=hints, exit_code=EX_IOERR, result=view)
+    if state.json:
+        state.write_json(view)
+    else:
+        views.human.say(text)
 
 
 def _is_damaged(directory: str) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPAIRED = ".repaired"  # behind the name: a new file that is complete, and not in its place yet
+_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
 _VERSION = 1
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
@@ -46,6 +47,8 @@ def file_in(directory: str) -> str:
 
 def connected(path: str) -> sqlite3.Connection:
     """A connection to the outbox, which is made where there is none. One thread at a time may use it. Raises OSError, OutboxDamagedError."""
+    _refuse_other_content(path)
+    is_empty = _is_empty(path)
     before = os.umask(0o077)
     try:
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -53,11 +56,7 @@ def connected(path: str) -> sqlite3.Connection:
         os.umask(before)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            with _alone(path):
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                    db.execute("PRAGMA journal_mode = WAL").fetchone()
-                    db.executescript(_SCHEMA)
+            _make(db, path, is_empty=is_empty)
         _refuse_newer(db, path)
         if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # as a repair leaves it
             with _alone(path):
@@ -67,6 +66,37 @@ def connected(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _make(db: sqlite3.Connection, path: str, *, is_empty: bool) -> None:
+    """Make the tables. Raises OutboxDamagedError for a file that had them once, and that something has emptied."""
+    with _alone(path) as making:
+        if db.execute("PRAGMA user_version").fetchone()[0] != 0:
+            return
+        if is_empty and os.read(making, 1):
+            raise OutboxDamagedError(path)
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL").fetchone()
+        db.executescript(_SCHEMA)
+        os.write(making, b"1")
+
+
+def _refuse_other_content(path: str) -> None:
+    """SQLite takes a file of a byte or two for an empty one, and would write over what is left of an outbox."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return
+    if start and start != _MAGIC:
+        raise OutboxDamagedError(path)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except FileNotFoundError:
+        return False
 
 
 def _refuse_newer(db: sqlite3.Connection, path: str) -> None:
@@ -85,17 +115,18 @@ def lock(path: str, *, is_shared: bool) -> int:
 
 
 @contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Keep other processes waiting that want to make the outbox: changing the journal's mode is the one thing that SQLite does not wait for."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
+def _alone(path: str) -> Iterator[int]:
+    """Keep other processes waiting that want to make the outbox: changing the journal's mode is the one thing that SQLite does not wait for.
 
+    Gives the handle of a file that has a byte once the outbox was made.
+    """
     handle = os.open(os.path.join(os.path.dirname(path), "outbox.making"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
     finally:
         os.close(handle)
 

@@ -43,33 +43,42 @@ class Totals:
         return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
 
 
-def checked(account: Account, items: Iterator[Item]) -> list[Item]:
-    """Read every mail, look at its files and compose its header. Raises SmtpsetupError that tells which lines cannot be used."""
+def checked(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
+    """Look at every mail's files and compose its header. Raises SmtpsetupError that tells which lines cannot be used."""
     good: list[Item] = []
     now = datetime.datetime.now(datetime.UTC)
-    wrong: list[SmtpsetupError] = []
-    for item in _readable(items, wrong):
-        try:
-            header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
-        except SmtpsetupError as error:
-            wrong.append(LineError(item.line, error.message, cause=error))
-        good.append(item)
+    wrong: list[LineError] = []
+    for item in items:
+        fault = item if isinstance(item, LineError) else _fault(account, item, now)
+        if fault:
+            wrong.append(fault)
+        elif isinstance(item, Item):
+            good.append(item)
         if len(wrong) >= _TOLD:
             break
     if wrong:
-        first = wrong[0]
-        first.causes = (*first.causes, *(error.message for error in wrong[1:]))
-        first.hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
-        raise first
+        raise _wrong_lines(wrong)
     return good
 
 
-def _readable(items: Iterator[Item], wrong: list[SmtpsetupError]) -> Iterator[Item]:
-    """The items up to the first that cannot be read at all."""
+def _fault(account: Account, item: Item, now: datetime.datetime) -> LineError | None:
     try:
-        yield from items
-    except LineError as error:
-        wrong.append(error)
+        header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
+    except SmtpsetupError as error:
+        return LineError(item.line, error.message, cause=error)
+    return None
+
+
+def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
+    """One error for all of them; the first one has the exit code and what to do."""
+    first = wrong[0]
+    hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
+    if len(wrong) == 1:
+        first.hints = hints
+        return first
+    told = tuple(error.message for error in wrong)
+    message = _("Some lines cannot be used.") if len(wrong) < _TOLD else _("Many lines cannot be used; these are the first.")
+    return SmtpsetupError("config.invalid", message, causes=told, hints=hints, exit_code=first.exit_code)
 
 
 class Batch:
@@ -85,9 +94,10 @@ class Batch:
         self._policy = policy
         self._log = log
         self._on_result = on_result
+        self._begun: dict[str, Delivery] = {}  # by its item's key, until it comes to something
 
-    def send(self, run: Run, items: Iterable[Item]) -> Totals:
-        """Send what is not sent yet."""
+    def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
+        """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
         deliveries = self._deliveries(items)
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
@@ -95,10 +105,18 @@ class Batch:
                 number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None, once=True)
                 self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
         else:
-            self.totals.error = deliver(run, deliveries)
+            self.totals.error = self._kept(stopped_by or deliver(run, deliveries), deliveries)
         if self.totals.left == 0:
             self._journal.mark_ended()
         return self.totals
+
+    def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
+        """What stopped the run, unless it passes: then what is left waits in the outbox. A provider's limit would only be reached again there."""
+        if error is None or error.exit_code != EX_TEMPFAIL or error.code.startswith("limit.") or self._policy.queue is Queue.NEVER:
+            return error
+        for delivery in (*self._begun.values(), *deliveries):
+            self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error))
+        return None
 
     def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
         for item in items:
@@ -111,6 +129,7 @@ class Batch:
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):
                 self._told(item, SendResult(self._account.name, delivery.message_id, (), (), None, _unknown()))
                 continue
+            self._begun[item.key] = delivery
             yield delivery
 
     def _delivery(self, item: Item) -> Delivery | None:
@@ -132,6 +151,7 @@ class Batch:
         )
 
     def _told(self, item: Item, result: SendResult) -> None:
+        self._begun.pop(item.key, None)
         self._count(result)
         self._on_result(item, result)
 

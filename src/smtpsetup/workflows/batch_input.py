@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smtpsetup.addresses import MalformedAddressError
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.drafts import Parts, text_in
@@ -32,6 +33,8 @@ class LineError(SmtpsetupError):
 
     def __init__(self, line: int, reason: str, *, cause: SmtpsetupError | None = None) -> None:
         """`cause` is what is wrong with it, which gives the exit code and what to do."""
+        if isinstance(cause, MalformedAddressError):
+            reason = f"{cause.text}: {reason}"
         message = _("Line {line}: {reason}").format(line=line, reason=reason)
         super().__init__("config.invalid", message, hints=cause.hints if cause else (), exit_code=cause.exit_code if cause else EX_DATAERR)
         self.line = line
@@ -50,19 +53,25 @@ class Keys:
         return digest if number == 1 else f"{digest}-{number}"
 
 
-def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item]:
-    """The mails of JSON lines, blank lines left out. Raises LineError."""
+def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item | LineError]:
+    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used."""
     keys = Keys()
     ids: dict[object, int] = {}
     for number, raw in enumerate(lines, start=1):
         if not raw.strip():
             continue
-        row = _parsed(number, raw)
-        own_id = row.get("id")
-        if own_id is not None and own_id in ids:
-            raise LineError(number, _("the id {id} stands in line {line} already.").format(id=own_id, line=ids[own_id]))
-        ids[own_id] = number
-        yield Item(number, own_id, keys.key(row), _parts(number, row, from_))
+        try:
+            row = _parsed(number, raw)
+            _note_id(ids, row.get("id"), number)
+            yield Item(number, row.get("id"), keys.key(row), _parts(number, row, from_))
+        except LineError as error:
+            yield error
+
+
+def _note_id(ids: dict[object, int], own_id: object, line: int) -> None:
+    if own_id is not None and own_id in ids:
+        raise LineError(line, _("the id {id} stands in line {line} already.").format(id=own_id, line=ids[own_id]))
+    ids[own_id] = line
 
 
 def _parsed(number: int, raw: bytes) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def policy_for(account: Account) -> TlsPolicy:
     try:
         return tls.policy(account.ca_file, account.tls_fingerprint)
     except OSError as error:
-        reason = error.strerror if error.errno and error.errno > 0 and error.filename else _("it holds no certificate in PEM form")
+        import ssl  # the transport has it loaded
+
+        reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else error.strerror
         raise SmtpsetupError(
             "config.invalid",
             _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),

@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smtpsetup import back_off, leases, sent
+from smtpsetup import back_off, leases, mail_log, sent
 from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
-from smtpsetup.model import Auth
+from smtpsetup.model import Auth, Log
 from smtpsetup.outbox import Mail, NewMail, Outbox, OutboxDamagedError, State
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.deliver import Run, deliver
-from smtpsetup.workflows.post import said, unsent
+from smtpsetup.workflows.post import note, said, unsent
 from smtpsetup.workflows.send import SendResult
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ _LOST = "data.lost-before-reply"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a flush gets what it needs for an account; each may raise SmtpsetupError, which then holds the account's mail back."""
+    """Where a flush gets what it needs for an account; each may raise SmtpsetupError, which then holds the account's mail back.
+
+    `log` is where a line on each mail goes.
+    """
 
     account: Callable[[str, str], Account]
     secret: Callable[[Account], Secret]
     provider: Callable[[Account], Provider | None]
+    log: Log = Log.NONE
 
 
 @dataclass
@@ -87,9 +91,10 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
         secret = None if account.auth is Auth.NONE else sources.secret(account)
     except SmtpsetupError as error:
         _put_off(outbox, name, config, now, error)
+        _note_stop(sources.log, outbox, name, error)
         done.errors[name] = error
         return
-    batch = _Batch(outbox, account, config, lease, now, done, on_result)
+    batch = _Batch(outbox, account, config, lease, now, done, on_result, sources.log)
     limits = provider.limits if provider else {}
     per_minute = limits.get("messages_per_minute")
     run = Run(
@@ -106,7 +111,16 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
         if stopped_by.exit_code == EX_TEMPFAIL:
             batch.give_up_the_old(stopped_by)
         _put_off(outbox, name, config, now, stopped_by)
+        _note_stop(sources.log, outbox, name, stopped_by)
         done.errors[name] = stopped_by
+
+
+def _note_stop(log: Log, outbox: Outbox, account: str, error: SmtpsetupError) -> None:
+    """One line for all the mails of an account that could not be tried."""
+    waiting = sum(mail.account == account for mail in outbox.mails(State.WAITING))
+    mail_log.note(
+        log, outbox.directory, {"account": account, "waiting": waiting, "reply": said(error), "error": error.code, "exitcode": error.exit_code}
+    )
 
 
 def _put_off(outbox: Outbox, name: str, config: str, now: float, error: SmtpsetupError) -> None:
@@ -146,6 +160,7 @@ class _Batch:
         now: float,
         done: Flushed,
         on_result: Callable[[Mail, SendResult], None] | None,
+        log: Log,
     ) -> None:
         self._outbox = outbox
         self._account = account
@@ -154,6 +169,7 @@ class _Batch:
         self._now = now
         self._done = done
         self._on_result = on_result
+        self._log = log
         self._taken: dict[int, Mail] = {}
 
     def deliveries(self) -> Iterator[Delivery]:
@@ -196,6 +212,7 @@ class _Batch:
             self._done.sent += 1
         else:
             self._keep(mail, unsent(result, mail.recipients))
+        note(self._log, self._outbox.directory, self._account, delivery, result._replace(outbox_id=mail.id))
         self._done.results.append((mail.id, result))
         if self._on_result:
             self._on_result(mail, result)

@@ -15,7 +15,7 @@ from smtpsetup.message import Envelope
 from smtpsetup.model import AllowedFrom
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.post import Policy, keep, post
+from smtpsetup.workflows.post import Policy, keep, post, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +76,22 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
             trace=trace,
             log=config.log,
         )
-        errors += [result.error] if result.error else []
+        errors += [_told_of_keeping(result.error, result.outbox_id)] if result.error else []
     for recipient, error in bad.items():
-        keep(account.name, delivery, subject=subject, policy=policy, error=error, recipients=(recipient,))
-        errors.append(error)
+        number = keep(account.name, delivery, subject=subject, policy=policy, error=error, recipients=(recipient,))
+        errors.append(_told_of_keeping(error, number))
     return errors
+
+
+def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
+    """The error, with where the mail is now."""
+    if number is not None and waits(error):
+        hint = _("The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox list`.")
+        error.hints = (*error.hints, hint.format(number=number))
+    elif number is not None:
+        hint = _("The mail is kept in the outbox as number {number}. To send it again: `smtpsetup outbox retry {number}`.")
+        error.hints = (*error.hints, hint.format(number=number))
+    return error
 
 
 def _account(config: Config, request: Request, fields: tuple[Field, ...]) -> Account:

@@ -91,10 +91,12 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
-def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator[Item]:
-    """A mail for each row. Raises SmtpsetupError for a column that is not there, LineError for a row that cannot be used."""
+def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator[Item | LineError]:
+    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there."""
+    if not table:
+        return
     keys = Keys()
-    names = list(table[0][1]) if table else []
+    names = list(table[0][1])
     if not template.to:
         template = _with_recipient(template, names)
     for line, row in table:
@@ -104,7 +106,8 @@ def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator
         try:
             parts = _filled(template, fill, row)
         except SmtpsetupError as error:
-            raise LineError(line, error.message, cause=error) from error
+            yield LineError(line, error.message, cause=error)
+            continue
         except KeyError as error:
             raise _no_column(str(error.args[0]), names) from error
         except ValueError as error:
@@ -115,7 +118,8 @@ def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator
                 exit_code=EX_DATAERR,
             ) from error
         if not any(address.strip() for address in (*parts.to, *parts.cc, *parts.bcc)):
-            raise LineError(line, _("it has no recipient."))
+            yield LineError(line, _("it has no recipient."))
+            continue
         yield Item(line, own_id, key, parts)
 
 

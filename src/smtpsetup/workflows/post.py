@@ -11,7 +11,7 @@ from smtpsetup import mail_log, paths, sent
 from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
-from smtpsetup.model import Auth, Log, Queue
+from smtpsetup.model import Auth, Log, Queue, Stage
 from smtpsetup.workflows.send import SendResult, send
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         return result
     try:
         secret = None if account.auth is Auth.NONE else read_secret()
+        result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
     except SmtpsetupError as error:
         result = SendResult(account.name, delivery.message_id, (), (), None, error)
-    else:
-        result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
     directory = paths.state_dir()
     if result.accepted:
         sent.record(directory, account.name, len(result.accepted))
@@ -163,7 +162,7 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
     reply = error.failure.reply if error and error.failure else None
     if error is not None:
         attempts, next_attempt = 1, time.time() + seconds_until_next(1, reply, error.code)
-        state = State.UNKNOWN if error.code == _LOST else State.WAITING if error.exit_code == EX_TEMPFAIL else State.FAILED
+        state = State.UNKNOWN if error.code == _LOST else State.WAITING if waits(error) else State.FAILED
     is_held = state is State.FAILED or (state is State.UNKNOWN and policy.hold_unknown)
     mail = NewMail(
         account,
@@ -192,6 +191,18 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {failed.strerror or failed}", error) from failed
 
 
+def waits(error: SmtpsetupError) -> bool:
+    """Whether a mail that is kept is tried again by itself: after what passes, and after what is wrong with the account and not with the mail."""
+    return error.exit_code == EX_TEMPFAIL or concerns_account(error)
+
+
+def concerns_account(error: SmtpsetupError) -> bool:
+    """Whether it would have stopped every mail of the account: a password, a certificate, a setting."""
+    if error.failure:
+        return error.failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA)
+    return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
+
+
 def said(error: SmtpsetupError | None) -> str:
     """The server's own words, else the error's: what the outbox shows as the last reply."""
     if error is None:
@@ -201,7 +212,7 @@ def said(error: SmtpsetupError | None) -> str:
 
 def not_kept(message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = ()) -> SmtpsetupError:
     """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
-    path = _saved(message, envelope)
+    path = saved(message, envelope)
     told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
     causes = (cause.message,) if cause else ()
     if path is None:
@@ -212,8 +223,14 @@ def not_kept(message: Message, envelope: Envelope, reason: str, cause: Smtpsetup
     return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
 
 
-def _saved(message: Message, envelope: Envelope) -> str | None:
-    """The mail in a file of its own, its recipients as Resent-Bcc, which nobody gets to see; None where no disk has room."""
+def _resent(envelope: Envelope) -> bytes:
+    """Fields that say to whom a saved mail goes, and that nobody gets to see."""
+    sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
+    return (sender + (f"Resent-Bcc: {', '.join(envelope.recipients)}\r\n" if envelope.recipients else "")).encode()
+
+
+def saved(message: Message, envelope: Envelope) -> str | None:
+    """The path of a file of its own with the mail, its recipients as Resent-Bcc; None where no disk has room."""
     import tempfile  # only where all else failed
 
     for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108  mkstemp makes a file that nobody else can open
@@ -223,7 +240,7 @@ def _saved(message: Message, envelope: Envelope) -> str | None:
         try:
             handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
             with os.fdopen(handle, "wb") as file:
-                file.write(f"Resent-From: {envelope.sender}\r\nResent-Bcc: {', '.join(envelope.recipients)}\r\n".encode())
+                file.write(_resent(envelope))
                 for chunk in message.chunks():
                     file.write(chunk)
                 file.flush()

@@ -1,0 +1,43 @@
+"""A mail that another program handed in and that nothing could be done with: it is saved, since the caller throws it away."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from smtpsetup import mail_log, paths, raw_mail
+from smtpsetup.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.message import Envelope, Message
+from smtpsetup.model import Log
+from smtpsetup.workflows.post import saved as saved_in_file
+
+if TYPE_CHECKING:
+    from smtpsetup.raw_mail import Field
+    from smtpsetup.spool import Spool
+    from smtpsetup.workflows.handed_in import Request
+
+_EX_USAGE = 64
+
+
+def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
+    """Save the mail as it came; what to tell of it. Nothing for a mail without recipients, and for one that is in a file already."""
+    if isinstance(error, SmtpsetupError) and error.exit_code in (_EX_USAGE, EX_IOERR):
+        return ()
+    recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
+    path = saved_in_file(Message(raw_mail.as_bytes(fields), body.chunks, body.size, body.is_ascii), Envelope("", recipients))
+    code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
+    mail_log.note(Log.FILE, paths.state_dir(), {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"})
+    if path is None:
+        return (_("The mail was not sent, and there is no room to save it."),)
+    return (
+        _("The mail was not sent; it is saved in {path}.").format(path=path),
+        _("Send it from there once that is mended: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)),
+    )
+
+
+def _in_header(fields: tuple[Field, ...]) -> list[str]:
+    try:
+        return raw_mail.recipients_in(fields)
+    except SmtpsetupError:
+        return []
