@@ -13,7 +13,8 @@ import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
 from smtpsetup.error_codes import ERROR_CODES
 from smtpsetup.errors import exit_code_for
-from smtpsetup.explanations import EXPLANATIONS, mender
+from smtpsetup.explanations import EXPLANATIONS
+from smtpsetup.menders import mender
 from smtpsetup.providers import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from smtpsetup.diagnosis_evidence import SEEN_IS_ALL, alternative_hint, seen_causes, sharpened
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
-from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET, mender
+from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET
 from smtpsetup.failure import Kind
 from smtpsetup.i18n import gettext as _
+from smtpsetup.menders import mender
 from smtpsetup.model import Auth, Stage
 from smtpsetup.secret_source import Store
 
@@ -83,7 +84,7 @@ def diagnose(
         url=url,
         exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
         failure=failure,
-        mender=_(whose) if (whose := mender(code)) else "",
+        mender=_(whose) if (whose := mender(code, is_saved=is_saved)) else "",
     )
 
 

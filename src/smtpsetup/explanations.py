@@ -20,50 +20,6 @@ class Explanation:
     hints: tuple[str, ...] = ()
 
 
-YOU = N_("you")
-ADMINISTRATOR = N_("your administrator")
-PROVIDER = N_("whoever runs the server")
-NETWORK = N_("whoever runs the network")
-RECIPIENT = N_("the recipient")
-
-_MENDERS = {
-    "connect.refused": YOU,
-    "connect": NETWORK,
-    "dns.not-found": YOU,
-    "dns": NETWORK,
-    "tls.not-spoken": YOU,
-    "tls.expected": YOU,
-    "tls.fingerprint-mismatch": YOU,
-    "tls": PROVIDER,
-    "greeting.not-smtp": YOU,
-    "greeting": PROVIDER,
-    "ehlo": PROVIDER,
-    "starttls.required": YOU,
-    "starttls.injection": NETWORK,
-    "starttls": PROVIDER,
-    "auth.disabled-by-admin": ADMINISTRATOR,
-    "auth.temporary": PROVIDER,
-    "auth.no-common-mechanism": PROVIDER,
-    "mail.smtputf8-unsupported": PROVIDER,
-    "auth.not-offered": YOU,
-    "auth": YOU,
-    "mail": YOU,
-    "rcpt.mailbox-full": RECIPIENT,
-    "rcpt": YOU,
-    "data.unauthenticated-domain": ADMINISTRATOR,
-    "data": YOU,
-    "limit": PROVIDER,
-    "server.client-blocked": YOU,
-    "server": PROVIDER,
-    "connection": NETWORK,
-}
-
-
-def mender(code: str) -> str:
-    """Who can change that: a text to translate, by the code or its stage; `""` where it is nobody in particular."""
-    return _MENDERS.get(code) or _MENDERS.get(code.partition(".")[0], "")
-
-
 SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
 _TRY_LATER = N_("Try again later; the same command may work then.")
 NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
@@ -71,7 +27,13 @@ _ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above
 
 USE_STARTTLS = N_("Use STARTTLS there: `{configure} --port {port} --security starttls`.")
 USE_TLS = N_("Use TLS there: `{configure} --port {port} --security tls`.")
+OTHER_SERVER = N_("If the server has moved, say where to: `{configure} --host HOST --port 465 --security tls`.")
+OTHER_PORT = N_("Try the other port: `{configure} --port 465 --security tls`, or `{configure} --port 587 --security starttls`.")
+TLS_FIRST = N_("Try TLS from the first byte: `{configure} --port 465 --security tls`.")
 FOR_UNSAVED = {
+    OTHER_SERVER: N_("Use 465 with `--security tls` or 587 with `--security starttls`, as your provider says."),
+    OTHER_PORT: N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`."),
+    TLS_FIRST: N_("Try TLS from the first byte: `--port 465 --security tls`."),
     SETTINGS: "",
     NEW_SECRET: N_("Run the command again with the right user name and password; nothing was saved."),
     USE_STARTTLS: N_("Run the command again with `--port {port} --security starttls`."),
@@ -95,7 +57,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "connect.refused": Explanation(
         N_("{server} refused the connection."),
         (N_("No mail server listens on port {port} there: the port or the host is wrong, or the server is down."),),
-        (N_("Use 465 with `--security tls` or 587 with `--security starttls`, as your provider says."), _TRY_LATER),
+        (_TRY_LATER, OTHER_SERVER),
     ),
     "connect.timeout": Explanation(
         N_("{server} did not answer."),
@@ -103,7 +65,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             N_("A firewall or the internet provider blocks port {port}; port 25 is blocked nearly everywhere."),
             N_("The host is wrong, or the server is down."),
         ),
-        (N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`."), N_("Try from another network."), _TRY_LATER),
+        (_TRY_LATER, N_("Try from another network."), OTHER_PORT),
     ),
     "connect.port-blocked": Explanation(
         N_("{server} cannot be reached from this network, though the network works."),
@@ -190,12 +152,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "greeting.not-smtp": Explanation(
         N_("What answers at {server} is not a mail server."),
         (N_("The port belongs to another service, or a network login page answers in its place."),),
-        (N_("Use 465 with `--security tls` or 587 with `--security starttls`, as your provider says."),),
+        (OTHER_SERVER,),
     ),
     "greeting.timeout": Explanation(
         N_("{server} accepted the connection but said nothing."),
         (N_("A firewall stands in the way, or the server is overloaded."),),
-        (_TRY_LATER, N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`.")),
+        (_TRY_LATER, OTHER_PORT),
     ),
     "ehlo.name-rejected": Explanation(
         N_("{server} does not accept the name that this machine greets it with."),
@@ -205,12 +167,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "starttls.not-offered": Explanation(
         N_("{server} offers no TLS, so no password and no mail was sent to it."),
         (N_("It is the wrong port or host."), N_("Something in between removed the offer, to read along.")),
-        (N_("Try TLS from the first byte: `--port 465 --security tls`."), N_("Try from another network."), _ASK_PROVIDER),
+        (TLS_FIRST, N_("Try from another network."), _ASK_PROVIDER),
     ),
     "starttls.refused": Explanation(
         N_("{server} offers TLS but refused to start it."),
         (N_("The server's TLS is set up wrongly."),),
-        (N_("Try TLS from the first byte: `--port 465 --security tls`."), _ASK_PROVIDER),
+        (TLS_FIRST, _ASK_PROVIDER),
     ),
     "starttls.required": Explanation(
         N_("The connection to {server} is not encrypted, so the login was stopped."),

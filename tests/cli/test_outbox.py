@@ -86,6 +86,23 @@ def test_send_tells_the_number_in_the_outbox(home: Home, queue: str) -> None:
     assert numbers(home) == [1]
 
 
+def test_send_says_why_a_mail_is_kept_and_what_to_do_about_it(home: Home) -> None:
+    with closed_port() as nobody:
+        plain_account(home, nobody)
+        kept = home.run("send", "kund@example.com", "--body", "x")
+        refused = home.run("send", "kund@example.com", "--body", "x", "--queue", "never")
+    assert kept.code == 0
+    assert f"127.0.0.1:{nobody} refused the connection. The mail is in the outbox as number 1" in kept.err
+    assert "configure info@example.com --account a --host HOST" in refused.err
+    assert "whoever runs the server" in refused.err
+
+
+def test_a_mail_to_nobody_is_wrong_before_its_text_is_read(home: Home) -> None:
+    plain_account(home, 1)
+    done = home.run("send", "-s", "x", stdin=None)
+    assert (done.code, "at least one recipient" in done.err) == (2, True)
+
+
 def test_queue_never_keeps_nothing(home: Home) -> None:
     with closed_port() as nobody:
         plain_account(home, nobody)

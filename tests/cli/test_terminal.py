@@ -212,9 +212,29 @@ def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
         *("configure", "a@mittforetag.example"),
         DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
     )
+    terminal.expect("Keep it there")
+    terminal.sendline("n")
     shown = ended(terminal, 78)
     assert "secret.keyring-unavailable" in shown
     assert "--password-file" in shown
+
+
+def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_account(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    server = ("--host", "127.0.0.1", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--from-name", "x")
+    terminal = person.types("configure", "info@example.com", *server, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    terminal.expect("Keep it there")
+    terminal.sendline("")
+    terminal.expect("while you type")
+    terminal.sendline(facts.password)
+    terminal.expect("when you are not there")
+    terminal.sendline("y")
+    assert "crontab" in ended(terminal, 0)
+    path = person.home.config.parent / "passwords" / "info@example.com"
+    assert (path.read_text(), path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (f"{facts.password}\n", 0o600, 0o700)
+    assert person.home.run("send", "asa@example.com", "-s", "x", "--body", "x").code == 0
+    assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",)]
+    assert person.home.run("accounts", "remove", "info@example.com").code == 0
+    assert not path.exists()
 
 
 def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another_server(person: Person, facts: SandboxFacts) -> None:

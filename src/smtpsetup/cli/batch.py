@@ -52,6 +52,8 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     source, identity = _source(many, template)
     items = checked(account, source)
     total = len(items)
+    if many.merge and total > 1 and template.to and not any("$" in recipient for recipient in template.to):
+        tell(_("Every one of these mails goes to {names}. For a column of the table, write `--to '$column'`.").format(names=", ".join(template.to)))
     if many.dry_run:
         _show_first(state, account, items)
         return

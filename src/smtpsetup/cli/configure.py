@@ -11,7 +11,7 @@ import click
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, is_loopback, usual_security
-from smtpsetup.cli import views
+from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
@@ -19,6 +19,7 @@ from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
+from smtpsetup.credentials import file_store
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret, Security, Server
@@ -60,12 +61,16 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """Whose mail it is: the address, its provider where one is known, what was found out about it, and the account there is already."""
+    """Whose mail it is: the address, its provider where one is known, what was found out about it, and the account there is already.
+
+    `place` is where a password goes that is typed, once that is settled.
+    """
 
     address: Address
     provider: Provider | None = None
     found: Identification | None = None
     existing: Account | None = None
+    place: SecretSource | None = None
 
 
 @click.command("configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."))
@@ -106,6 +111,8 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
+    if source and source.store is Store.FILE and options.auth != Auth.OAUTH2 and not (options.no_verify or how.client_id or how.issuer):
+        file_store.read(source.reference, options.name or address or "", may_prompt=False)  # before anybody answers a question
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2))
     account = _account(state, subject, options, how)
     if account.auth is Auth.OAUTH2 and not how.token_command:
@@ -165,8 +172,8 @@ def _who(state: State, address: str | None, options: _Options, *, will_type: boo
     else:
         subject = _identified(state, entered, options, will_type=will_type)
         subject = replace(subject, existing=accounts.get(options.name or str(subject.address)))
-    if will_type and not subject.existing and state.may_ask:
-        credentials.prepare_keyring(may_prompt=True)
+    if will_type and not subject.existing and state.may_ask and subject.place is None:
+        subject = replace(subject, place=places.for_typed(state, options.name or str(subject.address)))
     if subject.existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
         if not confirm(question, default=True):
@@ -196,9 +203,8 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
         views.human.note(error.message)
         for cause in error.causes if error.code == "dns.temporary" else ():
             views.human.note(cause)
-        if will_type:
-            credentials.prepare_keyring(may_prompt=True)
-        return _Subject(entered, _ask_provider(state))
+        place = places.for_typed(state, options.name or str(entered)) if will_type else None
+        return _Subject(entered, _ask_provider(state), place=place)
     if state.may_ask:
         views.human.identification(found, stderr=True)
     refusal = without_smtp(found)
@@ -272,7 +278,7 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
         server=server,
         auth=auth,
         username=username,
-        secret=SecretSource(Store.KEYRING),
+        secret=subject.place or SecretSource(Store.KEYRING),
         ca_file=options.ca_file or (existing.ca_file if existing else None),
         tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
     )
@@ -351,15 +357,17 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
         return None
     if known:
         return secret_for(account, may_prompt=state.may_ask)
-    if from_stdin or state.may_ask:
+    if (from_stdin or state.may_ask) and account.secret.store is Store.KEYRING:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
 def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
-    in_keyring = account.secret.store is Store.KEYRING
-    saved = save(state.config_file, account, secret if in_keyring or account.oauth2 else None, make_default=make_default, may_prompt=state.may_ask)
+    if places.is_own_file(account.secret):
+        places.make_directory(account.secret.reference)
+    is_kept_here = account.secret.store is Store.KEYRING or account.oauth2 is not None or places.is_own_file(account.secret)
+    saved = save(state.config_file, account, secret if is_kept_here else None, make_default=make_default, may_prompt=state.may_ask)
     view = views.json.account(account, is_default=saved.is_default)
     if state.json:
         return view

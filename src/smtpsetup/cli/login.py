@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup import credentials
-from smtpsetup.cli import views
+from smtpsetup.cli import places, views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
@@ -79,15 +79,16 @@ def login_command(
 def logout_command(state: State, account: str | None) -> None:
     """Parse, forget, render."""
     chosen = state.config().account(account)
-    if chosen.secret.store is not Store.KEYRING or chosen.auth is Auth.NONE:
+    in_own_file = places.is_own_file(chosen.secret) or (chosen.oauth2 is not None and chosen.secret.store is Store.FILE)
+    if (chosen.secret.store is not Store.KEYRING and not in_own_file) or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
-    removed = credentials.forget(chosen.secret, chosen.name, may_prompt=state.may_ask)
+    removed = places.forget(chosen.secret) if in_own_file else credentials.forget(chosen.secret, chosen.name, may_prompt=state.may_ask)
     forget_tokens(chosen.name)
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
-    text = _("The password of {account} is deleted from the keyring.") if removed else _("The keyring held no password of {account}.")
-    views.human.say(text.format(account=chosen.name))
+    text = _("The password of {account} is deleted: {place}.") if removed else _("There was no password of {account} to delete: {place}.")
+    views.human.say(text.format(account=chosen.name, place=chosen.secret.described()))
 
 
 def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:

@@ -299,4 +299,6 @@ def schedule_command(state: State, scheduler: str | None, install: bool) -> None
         click.echo(f"# {path}\n{content}")
     if plan.crontab:
         click.echo(plan.crontab)
-    views.human.note(_("Set it up: `smtpsetup outbox schedule --install`, or copy it and run: `{command}`.").format(command=plan.by_hand))
+    chosen = f" --with {scheduler}" if scheduler else ""
+    text = _("Set it up: `smtpsetup outbox schedule{chosen} --install`, or copy it and run: `{command}`.")
+    views.human.note(text.format(chosen=chosen, command=plan.by_hand))

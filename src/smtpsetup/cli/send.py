@@ -123,6 +123,8 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     if batch is None and merge is None:
         if connections != 1 or rate is not None or restart:
             raise click.UsageError(_("--connections, --rate and --restart are for --batch and --merge."))
+        if not (options.recipients or options.to or options.cc or options.bcc):
+            raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
         _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
         return
     from smtpsetup.cli.batch import Many, send_many  # cron sends one at a time
@@ -134,8 +136,6 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
 
 
 def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
-    if not (parts.to or parts.cc or parts.bcc):
-        raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
     delivery = delivery_of(draft_of(account, parts))
     if dry_run:
         print_message(state, account, delivery)
@@ -160,6 +160,8 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
         raise result.error
     if result.outbox_id is not None:
         tell(_queued(result))
+        if sys.stderr.isatty():
+            _tell_who_flushes()
     elif sys.stdout.isatty():
         with suppress(OSError):  # it is sent, whoever can read it or not
             views.human.sent(result)
@@ -169,8 +171,16 @@ def _queued(result: SendResult) -> str:
     """That a mail was not sent now, or not to everybody, and is kept."""
     kept = _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=result.outbox_id)
     if not result.accepted:
-        return kept
+        return f"{result.postponed_by.message} {kept}" if result.postponed_by else kept
     return _("It was sent to {names}; the others get it later.").format(names=", ".join(result.accepted)) + f" {kept}"
+
+
+def _tell_who_flushes() -> None:
+    """Say so to a person where nothing would ever send what they have just been told is kept."""
+    from smtpsetup.workflows import schedule  # only for what was not sent
+
+    if schedule.is_installed() is None:
+        tell(_("Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule --install`, or `smtpsetup outbox flush`."))
 
 
 def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import paths
-from smtpsetup.cli import views
+from smtpsetup.cli import places, views
 from smtpsetup.credentials import file_store
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import SecretSource, Store
@@ -47,7 +45,7 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
     """The account with its password where scripts can read it; None where the person wants it as it is."""
     views.human.error(error)
     views.human.note(_("Scripts need the password in another place:"))
-    path = os.path.join(paths.config_dir(), "passwords", account.name.replace("/", "_"))
+    path = places.own_file(account.name)
     for key, text in (
         ("1", _("a file that only you can read: {path}").format(path=path)),
         ("2", _("a command that prints it, such as `pass show mail`")),
@@ -59,7 +57,7 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
     if answer == "4":
         return None
     if answer == "1":
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        places.make_directory(path)
         file_store.write(path, secret.reveal())
         source = SecretSource(Store.FILE, path)
     elif answer == "2":

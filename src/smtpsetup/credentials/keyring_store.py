@@ -240,8 +240,8 @@ def _unavailable(reason: str) -> SmtpsetupError:
         _("The keyring cannot be used: {reason}.").format(reason=reason),
         causes=(_("Servers, containers, ssh and cron have no desktop session, and the keyring is part of one."),),
         hints=(
-            _("Run the command in a desktop session."),
-            _("Or run it again with the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
-            _("Or with a command that prints it: `--password-command 'pass show mail'`, a variable or a systemd credential."),
+            _("On a server, run it again with the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
+            _("Or with a command that prints it, a variable or a credential: `--password-command`, `--password-env`, `--systemd-credential`."),
+            _("At a desktop, run the command in the session there."),
         ),
     )

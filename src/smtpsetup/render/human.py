@@ -289,7 +289,7 @@ def account(value: Account, *, is_default: bool) -> None:
 def accounts(config: Config) -> None:
     """`accounts list`."""
     if not config.accounts:
-        say(_("No account is configured yet. Set one up: `smtpsetup configure`."))
+        say(_("No account is configured yet in {path}. Set one up: `smtpsetup configure`.").format(path=config.path))
         return
     rows: list[tuple[str, RenderableType]] = [
         (f"{'*' if name == config.default else ' '} {name}", server_line(value.server)) for name, value in config.accounts.items()

@@ -117,7 +117,7 @@ def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Po
     error: SmtpsetupError | None = result.error
     if later and policy.queue is not Queue.NEVER:
         error = _refusal(result.error, for_good)
-    return result._replace(outbox_id=kept[0] if kept else None, error=error)
+    return result._replace(outbox_id=kept[0] if kept else None, error=error, postponed_by=result.error if kept else None)
 
 
 def _refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:

@@ -105,12 +105,19 @@ def install(planned: Plan) -> None:
         kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
         _run(["crontab", "-"], "\n".join([*kept, planned.crontab]) + "\n")
         return
+    there = [path for path, _content in planned.files if os.path.exists(path)]
     for path, content in planned.files:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
-    _run(["systemctl", "--user", "daemon-reload"])
-    _run(["systemctl", "--user", "enable", "--now", f"{_UNIT}.timer"])
+    try:
+        _run(["systemctl", "--user", "daemon-reload"])
+        _run(["systemctl", "--user", "enable", "--now", f"{_UNIT}.timer"])
+    except SmtpsetupError:
+        for path, _content in planned.files:
+            if path not in there:
+                os.unlink(path)  # what does not count is not left behind
+        raise
 
 
 def _crontab() -> str:
@@ -164,6 +171,10 @@ def _failed(argv: list[str], reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("`{command}` failed: {reason}").format(command=" ".join(argv), reason=plain_text(reason.strip())),
-        hints=(_("Set it up by hand: `smtpsetup outbox schedule` prints what is needed."),),
+        hints=(
+            _("Set it up by hand: `smtpsetup outbox schedule --with {name}` prints what is needed.").format(
+                name="cron" if argv[0] == "crontab" else "systemd"
+            ),
+        ),
         exit_code=EX_UNAVAILABLE,
     )

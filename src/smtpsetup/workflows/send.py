@@ -29,7 +29,10 @@ class RefusedRecipient(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there."""
+    """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there.
+
+    `postponed_by` is why it is in the outbox.
+    """
 
     account: str
     message_id: str
@@ -38,6 +41,7 @@ class SendResult(NamedTuple):
     reply: Reply | None
     error: SmtpsetupError | None
     outbox_id: int | None = None
+    postponed_by: SmtpsetupError | None = None
 
 
 def send(

@@ -1,0 +1,58 @@
+"""Where a password that a person types is kept: in the keyring or, on a machine without one, in a file that only they can read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from smtpsetup import credentials, paths
+from smtpsetup.cli import views
+from smtpsetup.cli.ask import confirm
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.i18n import gettext as _
+from smtpsetup.secret_source import SecretSource, Store
+
+if TYPE_CHECKING:
+    from smtpsetup.cli.state import State
+
+_DIRECTORY = "passwords"
+
+
+def own_file(account: str) -> str:
+    """The file for an account's password, among those that smtpsetup itself makes."""
+    return os.path.join(paths.config_dir(), _DIRECTORY, account.replace("/", "_"))
+
+
+def is_own_file(source: SecretSource) -> bool:
+    """Whether smtpsetup made the file that holds a password."""
+    return source.store is Store.FILE and os.path.dirname(source.reference) == os.path.join(paths.config_dir(), _DIRECTORY)
+
+
+def forget(source: SecretSource) -> bool:
+    """Delete a password file; whether there was one. Raises OSError."""
+    try:
+        os.unlink(source.reference)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make_directory(path: str) -> None:
+    """The directory of a password file, for its owner alone. Raises OSError."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+
+
+def for_typed(state: State, account: str) -> SecretSource:
+    """Where to keep a password before anybody types it. Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place."""
+    try:
+        credentials.prepare_keyring(may_prompt=state.may_ask)
+    except SmtpsetupError as error:
+        if not state.may_ask or error.code != "secret.keyring-unavailable":
+            raise
+        path = own_file(account)
+        views.human.note(" ".join((error.message, *error.causes)))
+        views.human.note(_("Without a keyring, the password can be kept in a file that only you can read: {path}").format(path=path))
+        if not confirm(_("Keep it there?"), default=True):
+            raise
+        return SecretSource(Store.FILE, path)
+    return SecretSource(Store.KEYRING)
