@@ -115,7 +115,6 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det hände.",
     ),
 }
-_NOT_YET = {"auth.token-expired", "auth.token-revoked", "auth.consent-required"}
 _WORDS = {
     "en": ("Exit code {n}.", "Who can change it: {who}.", "See it: `{command}`."),
     "sv": ("Slutkod {n}.", "Vem som kan åtgärda det: {who}.", "Se felet: `{command}`."),
@@ -127,7 +126,7 @@ def error_pages(language: str) -> str:
     catalogue = gettext.translation("smtpsetup", str(Path(smtpsetup.__file__).with_name("locale")), [language], fallback=language == "en")
     exit_code, who, see = _WORDS[language]
     parts = []
-    for code in sorted(ERROR_CODES - _NOT_YET):
+    for code in sorted(ERROR_CODES):
         parts.append(f"## `{code}`\n\n{exit_code.format(n=exit_code_for(code))}\n")
         explanation = EXPLANATIONS.get(code)
         if explanation is None:

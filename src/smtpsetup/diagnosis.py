@@ -48,15 +48,10 @@ def diagnose(
         code = sharpened(code, failure, evidence)
     explanation = EXPLANATIONS[code]
     facts = {
+        **facts_of(account, is_saved=is_saved),
         "server": failure.server,
         "host": failure.server.host,
         "port": failure.server.port,
-        "username": account.username,
-        "domain": account.address.rpartition("@")[2],
-        "account": shlex.quote(account.name),
-        "address": shlex.quote(account.address),
-        "configure": _configure_command(account),
-        "place": account.secret.described(),
         "detail": _detail(failure),
     }
     refusal = _refusal(failure, provider)
@@ -86,6 +81,21 @@ def diagnose(
         failure=failure,
         mender=_(whose) if (whose := mender(code, is_saved=is_saved)) else "",
     )
+
+
+def facts_of(account: Account, *, is_saved: bool) -> dict[str, object]:
+    """What the explanations say of an account, by the names in their braces."""
+    configure = _configure_command(account)
+    return {
+        "server": account.server,
+        "username": account.username,
+        "domain": account.address.rpartition("@")[2],
+        "account": shlex.quote(account.name),
+        "address": shlex.quote(account.address),
+        "configure": configure,
+        "sign_in": f"smtpsetup login {shlex.quote(account.name)}" if is_saved else f"{configure} --auth oauth2",
+        "place": account.secret.described(),
+    }
 
 
 def _detail(failure: Failure) -> str:

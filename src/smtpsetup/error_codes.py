@@ -10,7 +10,8 @@ _CAUSES = {
     "ehlo": "name-rejected",
     "starttls": "not-offered refused required injection",
     "auth": "not-offered no-common-mechanism bad-credentials app-password-required oauth2-required disabled-by-admin sign-in-blocked "
-    "too-many-attempts temporary required token-expired token-revoked consent-required",
+    "too-many-attempts temporary required token-expired token-revoked consent-required admin-approval-required device-code-blocked "
+    "client-not-public client-unknown redirect-not-registered wrong-tenant scope-refused sign-in-declined sign-in-timeout wrong-user",
     "mail": "sender-not-allowed sender-unverified smtputf8-unsupported",
     "rcpt": "unknown relay-denied greylisted too-many mailbox-full",
     "data": "too-large content-rejected unauthenticated-domain line-too-long lost-before-reply",

@@ -1,24 +1,14 @@
 """What each error code means to a person, and the way out. Texts are marked for the catalogue here and translated when they are shown.
 
 Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that
-changes it), `place` (of the password), `detail` (technical).
+changes it), `sign_in` (the one that signs in anew), `place` (of the password), `detail` (technical).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from smtpsetup.explanation import Explanation
 from smtpsetup.i18n import N_
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One sentence on what happened, the causes it can have (most likely first), and what to do, in order."""
-
-    message: str
-    causes: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-
+from smtpsetup.sign_in_explanations import SIGN_IN_EXPLANATIONS
 
 SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
 _TRY_LATER = N_("Try again later; the same command may work then.")
@@ -44,6 +34,7 @@ ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
 """Instead of NEW_SECRET for an account whose password smtpsetup only reads."""
 
 EXPLANATIONS: dict[str, Explanation] = {
+    **SIGN_IN_EXPLANATIONS,
     "dns.not-found": Explanation(
         N_("There is no server with the name {host}."),
         (N_("The name is misspelt, or the server no longer exists."),),
@@ -214,31 +205,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         (
             N_("Sign in with OAuth2: `{configure} --auth oauth2`."),
             N_("Send through another server that you have an account at: `smtpsetup configure ADDRESS --host HOST`."),
-        ),
-    ),
-    "auth.token-expired": Explanation(
-        N_("The sign-in of {account} has ended."),
-        (N_("It was not used for too long, or the organisation lets a sign-in live only for a while."),),
-        (N_("Sign in again: `smtpsetup login {account}`."),),
-    ),
-    "auth.token-revoked": Explanation(
-        N_("{server} does not take the sign-in of {username} (OAuth2)."),
-        (
-            N_("Access was taken back, or the password was changed, which ends every sign-in."),
-            N_("Somebody else signed in than the address says, or the permission to send mail (scope) is missing."),
-            N_("Sending with a login is switched off for this mailbox or its whole organisation."),
-        ),
-        (
-            N_("Sign in again, as {username}: `smtpsetup login {account}`."),
-            N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
-        ),
-    ),
-    "auth.consent-required": Explanation(
-        N_("The provider wants somebody to agree that this program may send mail."),
-        (N_("The consent is missing or was withdrawn, or an administrator must give it."),),
-        (
-            N_("Sign in again and agree: `smtpsetup login {account}`."),
-            N_("What has to be set up at the provider first is in docs/oauth2.md."),
         ),
     ),
     "auth.disabled-by-admin": Explanation(

@@ -26,6 +26,7 @@ _MENDERS = {
     "starttls.injection": NETWORK,
     "starttls": PROVIDER,
     "auth.disabled-by-admin": ADMINISTRATOR,
+    "auth.admin-approval-required": ADMINISTRATOR,
     "auth.temporary": PROVIDER,
     "auth.no-common-mechanism": PROVIDER,
     "mail.smtputf8-unsupported": PROVIDER,

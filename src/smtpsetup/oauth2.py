@@ -10,7 +10,8 @@ class Endpoints(NamedTuple):
 
     `parameters` go along with the authorization request, beside the standard's own. `redirect_host` is how the loopback address is written in it.
     `client` names whose client id it takes: several providers may share one. `{tenant}` in an endpoint stands for the organisation, `tenant` unless
-    another is named. A refresh token that is not used for `unused_days` is dead. `register_url` is where a client id is had; `is_closed` says that
+    another is named. A refresh token that is not used for `unused_days` is dead; one of a program that is still being tested, after
+    `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that
     nobody gets one.
     """
 
@@ -24,6 +25,7 @@ class Endpoints(NamedTuple):
     parameters: tuple[tuple[str, str], ...] = ()
     redirect_host: str = "127.0.0.1"
     unused_days: int = 0
+    testing_days: int = 0
     register_url: str = ""
     is_closed: bool = False
 

@@ -66,6 +66,7 @@ _OAUTH2: dict[str, tuple[type, bool]] = {
     "parameters": (dict, False),
     "redirect_host": (str, False),
     "unused_days": (int, False),
+    "testing_days": (int, False),
     "register_url": (str, False),
     "is_closed": (bool, False),
 }

@@ -298,6 +298,7 @@ def _endpoints(table: dict[str, Any]) -> Endpoints:
         parameters=tuple(table.get("parameters", {}).items()),
         redirect_host=table.get("redirect_host", "127.0.0.1"),
         unused_days=table.get("unused_days", 0),
+        testing_days=table.get("testing_days", 0),
         register_url=table.get("register_url", ""),
         is_closed=table.get("is_closed", False),
     )

@@ -1,7 +1,7 @@
 """The situations that people were found in, replayed: each is told by its own code, with a way out and the right exit code.
 
 `situations.jsonl` has one a line. `how` says how it is replayed: `reply` (the server's words at a stage), `fault` and `act` (what the server does),
-`command` (no server has a part in it), `test` (the test that replays it), `later` (the part of the program that it needs is not there yet).
+`command` (no server has a part in it), `test` (the test that replays it).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def those(how: str) -> pytest.MarkDecorator:
 def test_all_of_them_are_here() -> None:
     own = [one["id"] for one in SITUATIONS if not one["id"].startswith("policy-")]
     assert len(own) == len(set(own)) == 109
-    assert {one["how"] for one in SITUATIONS} == {"reply", "fault", "act", "command", "test", "later"}
+    assert {one["how"] for one in SITUATIONS} == {"reply", "fault", "act", "command", "test"}
 
 
 def assert_helpful(error: Any, situation: dict[str, Any]) -> None:

@@ -131,7 +131,7 @@ def test_every_error_that_a_row_of_the_table_names_is_explained() -> None:
 
 
 def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
-    known = {"server", "host", "port", "username", "domain", "account", "address", "configure", "place", "detail"}
+    known = {"server", "host", "port", "username", "domain", "account", "address", "configure", "sign_in", "place", "detail"}
     for explanation in EXPLANATIONS.values():
         for text in (explanation.message, *explanation.causes, *explanation.hints):
             assert {name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name} <= known

@@ -8,10 +8,24 @@ from typing import Any
 
 import pytest
 
+from smtpsetup.account import Account
+from smtpsetup.model import Auth, Security, Server
 from smtpsetup.oauth import browser
 from smtpsetup.oauth.request import OAuthError, tokens_in
 from smtpsetup.oauth2 import Endpoints, TokenClient
+from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.refresh import explained
+
+ACCOUNT = Account(
+    name="namn@live.se",
+    address="namn@live.se",
+    from_name="",
+    provider="outlook",
+    server=Server("smtp-mail.outlook.com", 587, Security.STARTTLS),
+    auth=Auth.OAUTH2,
+    username="namn@live.se",
+    secret=SecretSource(Store.KEYRING),
+)
 
 SCOPES = ("https://mail.test/smtp", "offline_access")
 ENDPOINTS = Endpoints("test", "https://id.test/token", "https://id.test/authorize?x=1", scopes=SCOPES)
@@ -111,16 +125,35 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
         ("invalid_grant", "AADSTS50173: The provided grant has expired due to it being revoked", "auth.token-revoked", 77),
         ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "auth.consent-required", 77),
         ("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.", "auth.sign-in-blocked", 77),
-        ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", "auth.consent-required", 77),
+        ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", "auth.client-not-public", 77),
+        ("invalid_grant", "AADSTS9002313: Invalid request. 50011", "auth.token-revoked", 77),
+        ("access_denied", "AADSTS90094: The grant requires admin permission.", "auth.admin-approval-required", 77),
+        ("unauthorized_client", "AADSTS700016: Application with identifier 'x' was not found in the directory", "auth.wrong-tenant", 77),
         ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked", 77),
-        ("access_denied", "", "auth.consent-required", 77),
-        ("expired_token", "", "auth.token-expired", 77),
+        ("access_denied", "", "auth.sign-in-declined", 77),
+        ("expired_token", "", "auth.sign-in-timeout", 77),
+        ("invalid_scope", "Some requested scopes were invalid", "auth.scope-refused", 77),
+        ("redirect_uri_mismatch", "", "auth.redirect-not-registered", 77),
+        ("invalid_client", "The OAuth client was not found.", "auth.client-unknown", 77),
         ("something_new", "words", "auth.token-revoked", 77),
         ("", "no answer in time", "auth.temporary", 75),
     ],
 )
 def test_a_refusal_is_explained_with_the_providers_words(error: str, description: str, code: str, exit_code: int) -> None:
-    told = explained(OAuthError(error, description), "a@example.com")
+    told = explained(OAuthError(error, description), ACCOUNT)
     assert (told.code, told.exit_code) == (code, exit_code)
     assert told.hints
     assert description in f"{told.message} {told.causes}"
+
+
+def test_a_policy_against_device_codes_has_a_way_out_that_one_against_a_sign_in_has_not() -> None:
+    refusal = OAuthError("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.")
+    told = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
+    assert told.code == "auth.device-code-blocked"
+    assert any("`smtpsetup configure namn@live.se --auth oauth2 --browser`" in hint for hint in told.hints)
+
+
+def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> None:
+    told = explained(OAuthError("", "its certificate is not valid yet", is_temporary=True, may_be_clock=True), ACCOUNT)
+    assert (told.code, told.exit_code) == ("auth.temporary", 75)
+    assert "clock" in told.hints[0]

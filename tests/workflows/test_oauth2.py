@@ -203,8 +203,9 @@ def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthSer
     home, server = oauth
     arguments = ("configure", "other@example.test", "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
     done = signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
-    assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
-    assert "another user than other@example.test" in done.json["error"]["causes"][0]
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.wrong-user")
+    assert done.json["error"]["message"].endswith("for other@example.test.")
+    assert "sign in as other@example.test: `smtpsetup configure other@example.test --auth oauth2`" in done.json["error"]["hints"][0]
     assert not (home.path / "token").exists()
     assert home.run("accounts", "list", "--json").json["result"] == []
 
@@ -213,7 +214,7 @@ def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = ("configure", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
     done = signing_in(home, *arguments, act=server.deny_device, pattern=DEVICE)
-    assert (done.code, done.json["error"]["code"]) == (77, "auth.consent-required")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.sign-in-declined")
     assert not (home.path / "token").exists()
 
 
@@ -276,6 +277,51 @@ def test_doctor_tells_how_long_the_sign_in_has_not_been_used(oauth: tuple[Home, 
     checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
     assert checks["sign-in"]["status"] == "warning"
     assert "90" in checks["sign-in"]["message"]
+
+
+def test_accounts_show_tells_the_age_of_the_sign_in(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    change(home, refreshed_at=time.time() - 40 * 86_400, signed_in_at=time.time() - 50 * 86_400)
+    sign_in = home.run("accounts", "show", "--json").json["result"]["sign_in"]
+    assert (round(sign_in["unused_days"]), round(sign_in["signed_in_days"]), sign_in["lives_unused_days"]) == (40, 50, 90)
+    assert "last used 40 days ago; after 90 days" in " ".join(home.run("accounts", "show").out.split())
+
+
+def test_doctor_warns_of_a_program_in_testing_while_its_sign_in_is_young(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    table = home.path / ".config/smtpsetup/providers.toml"
+    table.write_text(table.read_text() + 'testing_days = 7\nregister_url = "https://example.test/clients"\n')
+    assert configured(home, server).code == 0
+    for days, status in ((2, "warning"), (9, "ok")):
+        change(home, signed_in_at=time.time() - days * 86_400)
+        checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
+        assert checks["sign-in"]["status"] == status
+
+
+REFUSALS = {
+    "oauth-signin-frequency": (
+        "invalid_grant",
+        "AADSTS70043: The refresh token has expired or is invalid due to sign-in frequency checks by conditional access.",
+        "auth.token-expired",
+    ),
+    "oauth-gmail-7days": ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked"),
+}
+
+
+@pytest.mark.parametrize("situation", REFUSALS)
+def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(oauth: tuple[Home, OAuthServer], situation: str) -> None:
+    home, server = oauth
+    error, description, code = REFUSALS[situation]
+    assert configured(home, server).code == 0
+    expire(home, server)
+    server.rule(status=400, body={"error": error, "error_description": description})
+    done = home.run("send", "kund@example.org", "--body", "x", "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, code)
+    assert any(description in cause for cause in done.json["error"]["causes"])
+    assert any(f"smtpsetup login {USER}" in hint for hint in done.json["error"]["hints"])
+    if situation == "oauth-gmail-7days":
+        assert any("testing" in cause for cause in done.json["error"]["causes"])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import Store
+from smtpsetup.workflows.access_token import sign_in_age
 from smtpsetup.workflows.configure import remove
 
 
@@ -78,7 +79,9 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
 def _show(state: State, name: str | None) -> None:
     config = state.config()
     account = config.account(name)
+    age = sign_in_age(account)
     if state.json:
-        state.write_json(views.json.account(account, is_default=account.name == config.default))
+        view = views.json.account(account, is_default=account.name == config.default)
+        state.write_json({**view, "sign_in": views.json.sign_in(account, age)} if account.oauth2 else view)
         return
-    views.human.account(account, is_default=account.name == config.default)
+    views.human.account(account, is_default=account.name == config.default, age=age)

@@ -80,25 +80,25 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
         )
     if account.secret.store not in _WRITABLE:
         raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
-    client = _client(state, provider, endpoints, how)
+    client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     views.human.note(sign_in.lasts(endpoints.unused_days))
     terminal = _Terminal(state)
-    done = sign_in.sign_in(
-        endpoints, client, account.address, account.name, terminal, by_browser=how.by_browser, may_paste=state.may_ask and os.name == "posix"
-    )
+    is_saved = account.name in state.config().accounts
+    may_paste = state.may_ask and os.name == "posix"
+    done = sign_in.sign_in(endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste)
     account = account._replace(oauth2=done.client)
     try:
         prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
     except SmtpsetupError as error:
-        raise sign_in.not_signed_in_as(account.address, error) if error.code.startswith("auth.") else error from None
+        raise sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error from None
     return account, done
 
 
-def _client(state: State, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
+def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
     """The program that signs in. Raises SmtpsetupError where there is none."""
-    client = sign_in.client_named(endpoints, how.client_id, state.config().oauth2_clients) or sign_in.registered(endpoints)
+    client = sign_in.client_named(endpoints, how.client_id, state.config().oauth2_clients) or sign_in.registered(endpoints, account)
     if client is not None:
         return client
     needed = sign_in.what_is_needed(provider, endpoints)

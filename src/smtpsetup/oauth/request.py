@@ -30,14 +30,16 @@ class OAuthError(Exception):
     """An endpoint refused, or could not be asked. `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
 
     `description` is the provider's own words, safe to show; `is_temporary` says that the same may work later, `retry_after` in how many seconds.
+    `may_be_clock` says that it could lie at this machine's clock.
     """
 
-    def __init__(self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0, may_be_clock: bool = False) -> None:
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
         self.is_temporary = is_temporary
         self.retry_after = retry_after
+        self.may_be_clock = may_be_clock
 
 
 def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes 
     try:
         answer = web.exchange(method, parts, deadline, body, headers)
     except HttpsError as error:
-        raise OAuthError("", f"{parts.hostname}: {error.detail}", is_temporary=True) from error
+        raise OAuthError("", f"{parts.hostname}: {error.detail}", is_temporary=True, may_be_clock=error.may_be_clock) from error
     document = _object(answer.body)
     is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR
     if 200 <= answer.status < 300 and document is not None and "error" not in document:  # noqa: PLR2004  RFC 9110 section 15.3

@@ -15,6 +15,7 @@ from rich.text import Text
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Security, Status, plain_text
+from smtpsetup.workflows.access_token import days_ago
 from smtpsetup.workflows.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.model import Server
     from smtpsetup.providers import Provider
+    from smtpsetup.workflows.access_token import SignInAge
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.identify import Identification
     from smtpsetup.workflows.send import SendResult
@@ -265,7 +267,7 @@ def limits_line(limits: dict[str, int | str]) -> str:
     return f"{said} {limits.get('note', '')}".strip()
 
 
-def account(value: Account, *, is_default: bool) -> None:
+def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
     """`accounts show`."""
     rows: list[tuple[str, RenderableType]] = [
         (_("Address"), value.address),
@@ -281,9 +283,16 @@ def account(value: Account, *, is_default: bool) -> None:
         rows.append((_("Authority"), value.ca_file))
     if value.tls_fingerprint:
         rows.append((_("Fingerprint"), value.tls_fingerprint))
+    if age is not None:
+        rows.append((_("Sign-in"), prose(_age(age, value.oauth2.unused_days if value.oauth2 else 0))))
     rows.append((_("Default"), _("yes") if is_default else _("no")))
     rows.append((_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")))
     show(Group(Text(value.name, style="bold"), indented(fields(rows))))
+
+
+def _age(age: SignInAge, limit: int) -> str:
+    used = _("last used {when}").format(when=days_ago(age.unused))
+    return used + "; " + _("after {n} days without use it is dead").format(n=limit) if limit else used
 
 
 def accounts(config: Config) -> None:

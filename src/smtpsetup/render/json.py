@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.transport.session import StageResult
+    from smtpsetup.workflows.access_token import SignInAge
     from smtpsetup.workflows.batch import Totals
     from smtpsetup.workflows.check import CheckReport
     from smtpsetup.workflows.doctor import Finding
@@ -198,6 +199,16 @@ def account(value: Account, *, is_default: bool) -> dict[str, object]:
         "secret_store": str(value.secret.store),
         "default": is_default,
         "verified": value.verified,
+    }
+
+
+def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
+    """What `accounts show` has beside that for an account that signs in with OAuth2: days since it was last used, and since somebody signed in."""
+    return {
+        "client_id": account.oauth2.client_id if account.oauth2 else None,
+        "unused_days": None if age is None else round(age.unused, 2),
+        "signed_in_days": None if age is None or age.signed_in is None else round(age.signed_in, 2),
+        "lives_unused_days": account.oauth2.unused_days or None if account.oauth2 else None,
     }
 
 

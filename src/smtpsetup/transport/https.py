@@ -43,13 +43,17 @@ class Trouble(Enum):
 
 
 class HttpsError(Exception):
-    """There is no answer. `detail` is for people; `is_ours` tells that the fault lies on this side: the proxy of this machine."""
+    """There is no answer. `detail` is for people; `is_ours` tells that the fault lies on this side: the proxy of this machine.
 
-    def __init__(self, trouble: Trouble, detail: str, *, is_ours: bool = False) -> None:
+    `may_be_clock` tells that a certificate is not valid at the time that this machine's clock shows.
+    """
+
+    def __init__(self, trouble: Trouble, detail: str, *, is_ours: bool = False, may_be_clock: bool = False) -> None:
         super().__init__(detail)
         self.trouble = trouble
         self.detail = detail
         self.is_ours = is_ours
+        self.may_be_clock = may_be_clock
 
 
 class Answer(NamedTuple):
@@ -200,7 +204,9 @@ def _told(error: Exception) -> HttpsError:
     if isinstance(error, ConnectionRefusedError):
         return HttpsError(Trouble.ABSENT, _("no web server"))
     if isinstance(error, ssl.SSLError):
-        return HttpsError(Trouble.FAILED, _CERTIFICATE.get(tls.kind_of(error), lambda: _("no TLS connection"))())
+        kind = tls.kind_of(error)
+        may_be_clock = kind in (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID)
+        return HttpsError(Trouble.FAILED, _CERTIFICATE.get(kind, lambda: _("no TLS connection"))(), may_be_clock=may_be_clock)
     is_http = isinstance(error, http.client.HTTPException | ValueError)
     return HttpsError(Trouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))
 

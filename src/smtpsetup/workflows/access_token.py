@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import credentials, paths, tokens
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import Store
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from smtpsetup.oauth2 import TokenClient, Tokens
 
 _LOCK_SECONDS = 60.0  # two answers of the token endpoint, at their slowest
+_DAY = 86_400.0
 _WRITABLE = (Store.KEYRING, Store.FILE)
 
 
@@ -140,7 +141,23 @@ def keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
         raise _not_kept(error) from error
 
 
-def age_in_days(account: Account) -> float | None:
-    """How long ago the refresh token was last used, None where that is not known."""
-    kept = _kept(account)
-    return (time.time() - kept.refreshed_at) / 86_400 if kept and os.path.exists(_directory()) else None
+class SignInAge(NamedTuple):
+    """Days since the refresh token was last used, and since somebody signed in (None where that is not known)."""
+
+    unused: float
+    signed_in: float | None
+
+
+def days_ago(days: float) -> str:
+    """In words, such as "3 days ago"."""
+    n = int(days)
+    return ngettext("{n} day ago", "{n} days ago", n).format(n=n) if n > 0 else _("today")
+
+
+def sign_in_age(account: Account) -> SignInAge | None:
+    """How old an account's sign-in is, None for one without or whose age is not known. Raises SmtpsetupError."""
+    kept = _kept(account) if account.oauth2 and paths.state_dir() else None
+    if kept is None:
+        return None
+    now = time.time()
+    return SignInAge((now - kept.refreshed_at) / _DAY, (now - kept.signed_in_at) / _DAY if kept.signed_in_at else None)

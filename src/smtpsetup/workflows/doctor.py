@@ -20,7 +20,7 @@ from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Queue
 from smtpsetup.transport import dial
 from smtpsetup.workflows import schedule, unattended
-from smtpsetup.workflows.access_token import age_in_days
+from smtpsetup.workflows.access_token import days_ago, sign_in_age
 from smtpsetup.workflows.connection import look_up_for
 from smtpsetup.workflows.second_look import clock_is_ahead
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.account import Account
+    from smtpsetup.providers import Provider
 
 _WRITTEN = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)  # no clock that is right is before this
 _CLOCK_SECONDS = 300.0  # off by more, and certificates, tokens and Date fields begin to suffer
@@ -58,8 +59,8 @@ class Finding:
     error: SmtpsetupError | None = None
 
 
-def examine(account: Account | None, *, config: str | None) -> Iterator[Finding]:
-    """Look at one thing after the other."""
+def examine(account: Account | None, *, config: str | None, provider: Provider | None = None) -> Iterator[Finding]:
+    """Look at one thing after the other. `provider` is who runs the account's server, where that is known."""
     yield _program()
     yield _state()
     yield from _outbox(account)
@@ -73,7 +74,7 @@ def examine(account: Account | None, *, config: str | None) -> Iterator[Finding]
     stages = {str(stage["stage"]): stage for stage in proof.result.get("stages", [])}
     yield _clock(str((stages.get("greeting", {}).get("reply") or {}).get("text", "")))
     yield _secret(account, proof)
-    yield from _sign_in(account)
+    yield from _sign_in(account, provider)
     if not (proof.error and proof.error.code.startswith(("secret.", "config."))):
         yield _login(account, proof)
         yield from _certificate(proof.result.get("tls"))
@@ -238,18 +239,25 @@ def _secret(account: Account, proof: unattended.Proof) -> Finding:
     return _ok("secret", _("The password is read without a person and without a desktop ({place}).").format(place=account.secret.described()))
 
 
-def _sign_in(account: Account) -> Iterator[Finding]:
+def _sign_in(account: Account, provider: Provider | None) -> Iterator[Finding]:
     """How long the sign-in with OAuth2 still works without being used."""
-    days = age_in_days(account) if account.oauth2 else None
-    if days is None or account.oauth2 is None:
+    age = sign_in_age(account)
+    if age is None or account.oauth2 is None:
         return
     limit = account.oauth2.unused_days
+    endpoints = provider.oauth2 if provider else None
     login = _("Sign in again: `smtpsetup login {account}`.").format(account=shlex.quote(account.name))
-    if limit and days > limit * _USED_UP:
-        message = _("The sign-in was last used {n} days ago; after {limit} days without use it is dead.").format(n=round(days), limit=limit)
+    if limit and age.unused > limit * _USED_UP:
+        message = _("The sign-in was last used {when}; after {limit} days without use it is dead.").format(when=days_ago(age.unused), limit=limit)
         yield _warning("sign-in", message, _("Send a mail with it, or run `smtpsetup test`."), login)
+    elif endpoints and age.signed_in is not None and age.signed_in < endpoints.testing_days:
+        message = _("You signed in {when}. A program that is still in testing at the provider loses its sign-in after {limit} days.")
+        publish = _("Look at its status there, and publish it: {url}").format(
+            url=provider.oauth2.register_url if provider and provider.oauth2 else ""
+        )
+        yield _warning("sign-in", message.format(when=days_ago(age.signed_in), limit=endpoints.testing_days), publish)
     else:
-        yield _ok("sign-in", _("The sign-in was last used {n} days ago.").format(n=round(days)))
+        yield _ok("sign-in", _("The sign-in was last used {when}.").format(when=days_ago(age.unused)))
 
 
 def _login(account: Account, proof: unattended.Proof) -> Finding:

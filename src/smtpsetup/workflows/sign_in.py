@@ -6,9 +6,11 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from smtpsetup import addresses
+from smtpsetup.diagnosis import facts_of
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
+from smtpsetup.menders import mender
 from smtpsetup.model import Auth
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
@@ -18,6 +20,7 @@ from smtpsetup.workflows.refresh import explained, web
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from smtpsetup.account import Account
     from smtpsetup.oauth.device import DeviceCode
     from smtpsetup.oauth2 import Endpoints, Tokens
     from smtpsetup.providers import Provider
@@ -68,33 +71,28 @@ def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
         ) from error
 
 
-def registered(endpoints: Endpoints) -> NamedClient | None:
+def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
     """A client id that the provider gives to whoever asks (RFC 7591); None where it does not. Raises SmtpsetupError."""
     if not endpoints.registration_endpoint:
         return None
     try:
         return NamedClient(registration.register(web(), endpoints))
     except OAuthError as error:
-        raise explained(error, "") from error
+        raise explained(error, account, is_saved=False) from error
 
 
 def sign_in(  # noqa: PLR0913  what a sign-in depends on
-    endpoints: Endpoints, client: NamedClient, address: str, account: str, person: Person, *, by_browser: bool, may_paste: bool
+    endpoints: Endpoints, client: NamedClient, account: Account, person: Person, *, is_saved: bool, by_browser: bool, may_paste: bool
 ) -> SignedIn:
     """Let a person sign in: by a code on any device where the provider has that, else in a browser. Raises SmtpsetupError."""
     kept = TokenClient(client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days)
     if not (endpoints.device_authorization_endpoint or endpoints.authorization_endpoint):
         raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
-    is_by_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
+    by_device_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
     try:
-        if is_by_code:
-            code = device.begin(web(), endpoints, kept)
-            person.type_code(code)
-            tokens = device.wait(web(), kept, code)
-        else:
-            tokens = _in_browser(endpoints, kept, address, person, may_paste=may_paste)
+        tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.address, person, may_paste=may_paste)
     except OAuthError as error:
-        raise explained(error, account) from error
+        raise explained(error, account, is_saved=is_saved, by_device_code=by_device_code) from error
     if not tokens.refresh_token:
         raise SmtpsetupError(
             "auth.consent-required",
@@ -102,6 +100,12 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
             hints=(_("Give the program access for longer where it is registered (offline access), then sign in again."),),
         )
     return SignedIn(kept, tokens)
+
+
+def _by_code(endpoints: Endpoints, client: TokenClient, person: Person) -> Tokens:
+    code = device.begin(web(), endpoints, client)
+    person.type_code(code)
+    return device.wait(web(), client, code)
 
 
 def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool) -> Tokens:
@@ -154,8 +158,17 @@ def lasts(unused_days: int) -> str:
     return _("It works unattended until the password is changed or access is taken back.")
 
 
-def not_signed_in_as(address: str, error: SmtpsetupError) -> SmtpsetupError:
+def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool) -> SmtpsetupError:
     """The refusal of a token that is fresh from its sign-in: likeliest somebody else signed in than the address says."""
-    cause = _("Perhaps you signed in as another user than {address}.").format(address=addresses.parse(address))
-    error.causes = (cause, *error.causes)
-    return error
+    code = "auth.wrong-user"
+    facts = facts_of(account, is_saved=is_saved)
+    return SmtpsetupError(
+        code,
+        _(EXPLANATIONS[code].message).format(**facts),
+        causes=tuple(_(cause).format(**facts) for cause in EXPLANATIONS[code].causes),
+        hints=tuple(_(hint).format(**facts) for hint in EXPLANATIONS[code].hints),
+        exit_code=error.exit_code,
+        failure=error.failure,
+        result=error.result,
+        mender=_(mender(code)),
+    )

@@ -1,0 +1,70 @@
+"""Which error code a provider's refusal to sign in or to renew a token has."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpsetup.oauth.request import OAuthError
+
+# Microsoft puts its own numbers into the description (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
+# They change, so they only refine what the standard's code says
+_NUMBERS = {
+    "50173": "auth.token-revoked",
+    "50076": "auth.token-revoked",
+    "50079": "auth.token-revoked",
+    "70043": "auth.token-expired",
+    "700082": "auth.token-expired",
+    "700084": "auth.token-expired",
+    "65001": "auth.consent-required",
+    "65004": "auth.sign-in-declined",
+    "90094": "auth.admin-approval-required",
+    "90008": "auth.admin-approval-required",
+    "53003": "auth.sign-in-blocked",
+    "530032": "auth.sign-in-blocked",
+    "530034": "auth.sign-in-blocked",
+    "7000218": "auth.client-not-public",
+    "7000112": "auth.client-unknown",
+    "7000215": "auth.client-unknown",
+    "700016": "auth.wrong-tenant",
+    "50020": "auth.wrong-tenant",
+    "50194": "auth.wrong-tenant",
+    "90002": "auth.wrong-tenant",
+    "9002346": "auth.wrong-tenant",
+    "50011": "auth.redirect-not-registered",
+    "28000": "auth.scope-refused",
+    "28002": "auth.scope-refused",
+    "28003": "auth.scope-refused",
+    "70011": "auth.scope-refused",
+    "65005": "auth.scope-refused",
+    "650053": "auth.scope-refused",
+    "70019": "auth.sign-in-timeout",
+}
+# RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5, and what Google adds (https://developers.google.com/identity/protocols/oauth2/native-app)
+_ERRORS = {
+    "invalid_grant": "auth.token-revoked",
+    "access_denied": "auth.sign-in-declined",
+    "authorization_declined": "auth.sign-in-declined",
+    "consent_required": "auth.consent-required",
+    "interaction_required": "auth.consent-required",
+    "login_required": "auth.consent-required",
+    "expired_token": "auth.sign-in-timeout",
+    "invalid_client": "auth.client-unknown",
+    "deleted_client": "auth.client-unknown",
+    "disabled_client": "auth.client-unknown",
+    "unauthorized_client": "auth.client-unknown",
+    "redirect_uri_mismatch": "auth.redirect-not-registered",
+    "unsupported_grant_type": "auth.client-not-public",
+    "invalid_scope": "auth.scope-refused",
+    "admin_policy_enforced": "auth.admin-approval-required",
+    "org_internal": "auth.wrong-tenant",
+}
+_USUAL = "auth.token-revoked"
+
+
+def code_of(error: OAuthError, *, by_device_code: bool = False) -> str:
+    """The error code of a refusal that is not temporary. `by_device_code` tells how somebody wanted to sign in."""
+    number = re.search(r"AADSTS(\d+)", error.description)
+    code = _NUMBERS.get(number[1] if number else "") or _ERRORS.get(error.error, _USUAL)
+    return "auth.device-code-blocked" if by_device_code and code == "auth.sign-in-blocked" else code
