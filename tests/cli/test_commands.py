@@ -518,3 +518,14 @@ def test_the_sandbox_prints_what_it_caught_and_stops_after_as_many(home: Home) -
     saved = home.path / caught["file"]
     assert b"Subject: Hej" in saved.read_bytes()
     assert saved.stat().st_mode & 0o077 == 0
+
+
+def test_the_sandboxs_own_words_are_not_masked_when_its_usual_password_is_used(home: Home, tmp_path: Path) -> None:
+    from smtpsetup.sandbox.server import PASSWORD as USUAL
+    from smtpsetup.sandbox.server import Sandbox
+
+    with Sandbox(tmp_path, password=USUAL) as facts:
+        assert home.configure(facts, password=USUAL).code == 0
+        shown = home.run("test", "--login-only").out
+    assert "220 localhost smtpsetup test server" in shown
+    assert "***" not in shown

@@ -150,7 +150,7 @@ class _Session:
 
     def _talk(self) -> None:
         other_host = self._fault is not None and self._fault.certificate is Certificate.OTHER_HOST
-        self._answer(Stage.GREETING, f"220 {_OTHER_NAME if other_host else 'localhost'} ESMTP smtpsetup sandbox")
+        self._answer(Stage.GREETING, f"220 {_OTHER_NAME if other_host else 'localhost'} ESMTP smtpsetup test server")
         lines = self._sock.makefile("rb")
         while not self._is_over and (line := lines.readline(8192)):
             command = line.decode("utf-8", "replace").strip()

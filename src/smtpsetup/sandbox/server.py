@@ -163,7 +163,7 @@ class Sandbox:
         return SMTP(
             self,
             hostname="localhost",
-            ident="smtpsetup sandbox",
+            ident="smtpsetup test server",  # not the word that is its password, which would be masked
             authenticator=self._authenticate,
             auth_required=True,
             enable_SMTPUTF8=True,
