@@ -82,10 +82,13 @@ def _usage() -> str:
     from smtpsetup.i18n import gettext as _
 
     return _(
-        "smtpsetup-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-a ACCOUNT] [-C FILE] [-v] [--] [RECIPIENT]...\n"
+        "smtpsetup-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-a ACCOUNT] [-C FILE]\n"
+        "                   [-v] [--] [RECIPIENT]...\n"
         "smtpsetup-sendmail -bp | -q\n\n"
-        "Sends the message on standard input, as /usr/sbin/sendmail does. -t takes the recipients from its header, -i lets a line with a\n"
-        "single dot be part of it, -bp lists the outbox, -q sends what waits there. Set an account up with `smtpsetup configure`."
+        "Sends the message on standard input, as /usr/sbin/sendmail does.\n"
+        "-t takes the recipients from its header, -i lets a line with a single dot be\n"
+        "part of it, -bp lists the outbox, -q sends what waits there.\n"
+        "Set an account up with `smtpsetup configure`."
     )
 
 

@@ -54,6 +54,12 @@ def test_what_is_not_possible_is_a_usage_error(flags: tuple[str, ...], home: Hom
     assert done.err.replace("\n", "").isprintable()
 
 
+def test_help_fits_a_narrow_terminal(home: Home) -> None:
+    done = sendmail(home, "--help")
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 78
+
+
 def test_flags_may_stand_behind_recipients(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "asa@example.com", "-F", "Åsa", "bo@example.com", stdin=MESSAGE)
