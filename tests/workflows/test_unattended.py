@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smtpsetup.workflows import doctor
 from tests.conftest import PASSWORD, Home
 from tests.person import Person, ended
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pexpect
 
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -87,6 +91,18 @@ def test_a_person_is_offered_the_places_that_work_from_cron(person: Person, sand
 
 
 @needs_a_machine_without_a_session
+def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxFacts) -> None:
+    person.columns = 40
+    terminal = to_the_question(person, facts)
+    shown = str(terminal.before).replace("\r", "")
+    assert re.search(r"  1  a file that only you can read:\n     \S*/passwords/info@example.com\n  2  a command that prints it, such as\n", shown), (
+        shown
+    )
+    terminal.sendline("4")
+    ended(terminal, 78)
+
+
+@needs_a_machine_without_a_session
 def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
     person.home.file("password", PASSWORD + "\n")
     terminal = to_the_question(person, facts)
@@ -158,6 +174,25 @@ def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Ho
         done = home.run("doctor", "--json")
     assert (done.code, done.json["error"]["code"]) == (75, "connect.refused")
     assert statuses(done.json)["ipv4"] == "warning"
+
+
+def test_what_is_well_is_said_in_words_that_say_so(home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.configure(facts)
+    messages = {check["check"]: check["message"] for check in home.run("doctor", "--json").json["result"]["checks"]}
+    assert messages["outbox"] == "The outbox is empty."
+    assert home.run("outbox", "list").code == 0  # which makes the file
+    messages = {check["check"]: check["message"] for check in home.run("doctor", "--json").json["result"]["checks"]}
+    assert messages["outbox"] == "The outbox is empty."
+    assert messages["clock"].startswith("The clock shows a time that can be right")
+    assert messages["program"].startswith(("cron finds smtpsetup", "Write "))
+    program = tmp_path / "sendmail"
+    program.touch()
+    monkeypatch.setattr(doctor, "_SENDMAIL", (str(program),))
+    assert doctor._sendmail().message.startswith(f"{program} is another program: ")
+    link = tmp_path / "link"
+    link.symlink_to(program)
+    monkeypatch.setattr(doctor, "_SENDMAIL", (str(link),))
+    assert doctor._sendmail().message.startswith(f"{link} is {program}: ")
 
 
 def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:

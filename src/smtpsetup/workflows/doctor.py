@@ -96,7 +96,7 @@ def _program() -> Finding:
     path = schedule.program()
     if shutil.which("smtpsetup", path=unattended.CRON_PATH):
         return _ok("program", _("cron finds smtpsetup."))
-    return _ok("program", _("cron does not find smtpsetup by its name alone: write {path} in crontabs.").format(path=path))
+    return _ok("program", _("Write {path} in crontabs: cron does not find smtpsetup by its name alone.").format(path=path))
 
 
 def _state() -> Finding:
@@ -142,7 +142,7 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
             waiting = sum(mail.next_attempt is not None for mail in mails)
             yield _mails(waiting, len(mails) - waiting)
     else:
-        yield _ok("outbox", _("The outbox is empty."))
+        yield _mails(0, 0)
     scheduler = schedule.is_installed()
     if scheduler:
         yield _ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
@@ -155,6 +155,8 @@ def _mails(waiting: int, held: int) -> Finding:
     if held:
         text = ngettext("{n} mail in the outbox is not tried any more.", "{n} mails in the outbox are not tried any more.", held).format(n=held)
         return _warning("outbox", text, _("Look at them: `smtpsetup outbox list`; then `smtpsetup outbox retry` or `drop`."))
+    if not waiting:
+        return _ok("outbox", _("The outbox is empty."))
     return _ok("outbox", ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting))
 
 
@@ -167,6 +169,8 @@ def _sendmail() -> Finding:
     target = os.path.realpath(found)
     if os.path.basename(target) == "smtpsetup-sendmail":
         return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
+    if not os.path.islink(found):
+        return _ok("sendmail", _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found))
     return _ok("sendmail", _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(path=found, target=target))
 
 
@@ -228,7 +232,7 @@ def _clock(greeting: str) -> Finding:
         return _warning("clock", _("This machine's clock is wrong: it shows a day before this program was written."), hint)
     if ahead is not None:
         return _ok("clock", _("The clock agrees with the server's."))
-    return _ok("clock", _("The clock may be right: the server gives no time to compare it with."))
+    return _ok("clock", _("The clock shows a time that can be right; the server gives none to compare it with."))
 
 
 def _secret(account: Account, proof: unattended.Proof) -> Finding:
