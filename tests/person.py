@@ -29,6 +29,7 @@ class Person:
     def __init__(self, home: Home, keyring: Keyring) -> None:
         self.home = home
         self.keyring = keyring
+        self.columns = 100
         self.terminals: list[pexpect.spawn[str]] = []
 
     def types(self, *arguments: str, **env: str) -> pexpect.spawn[str]:
@@ -40,7 +41,7 @@ class Person:
             env={**self.home.env, **self.keyring.env, "TERM": "xterm", **env},
             cwd=str(self.home.path),
             encoding="utf-8",
-            dimensions=(40, 100),
+            dimensions=(40, self.columns),
             timeout=30,
         )
         self.terminals.append(terminal)

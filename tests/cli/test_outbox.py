@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import sqlite3
 import time
+import zoneinfo
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pytest
 from smtpsetup import leases
 from smtpsetup.message import Message, from_bytes
 from smtpsetup.outbox import Mail, Outbox, State
+from tests.person import Person, ended
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
 
@@ -126,6 +129,47 @@ def test_drop_throws_away_what_was_named_and_nothing_else(home: Home, waiting: l
     assert numbers(home) == [1, 3]
     assert home.run("outbox", "drop", "--all", "--json").json["result"] == {"dropped": [1, 3]}
     assert numbers(home) == []
+
+
+def test_a_number_that_no_mail_ever_had_is_not_said_to_have_been_sent(home: Home) -> None:
+    done = home.run("outbox", "show", "1")
+    assert "There is no mail 1 in the outbox.\n" in done.err
+    assert "Perhaps it was sent or dropped." in done.err
+
+
+def test_show_decodes_the_header_for_people_and_keeps_it_for_programs(home: Home) -> None:
+    plain_account(home, 1)
+    subject = "Räkning för åtgärder och övningar, och för allt annat som inte får plats på en rad"
+    assert home.run("send", "Åsa <kund@example.com>", "-s", subject, "--body", "x", "--queue", "always").code == 0
+    shown = home.run("outbox", "show", "1").out
+    assert f"\nSubject: {subject}\n" in shown
+    assert "\nTo: Åsa <kund@example.com>\n" in shown
+    assert "=?utf-8?" in home.run("outbox", "show", "1", "--json").json["result"]["header"]
+
+
+def test_a_header_that_cannot_be_decoded_is_shown_as_it_stands(home: Home) -> None:
+    plain_account(home, 1)
+    header = b"Subject: =?utf-8?b?//8=?= =?none?q?x?= \x1b[31m\r\nX: =?utf-8?b?a?=\r\n"
+    with Outbox(state_dir(home)) as box:
+        number = box.add(replace(new_mail(1), message=Message(header, lambda: iter(()), 0)))
+    shown = home.run("outbox", "show", str(number))
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+
+
+def test_flush_tells_a_person_when_the_next_mail_is_due_and_how_many_wait(person: Person) -> None:
+    with closed_port() as nobody:
+        plain_account(person.home, nobody)
+        assert "Nothing in the outbox is due now." in ended(person.types("outbox", "flush"), 0)
+        with Outbox(state_dir(person.home)) as box:
+            box.add(new_mail(1))
+            box.add(replace(new_mail(2), next_attempt=time.time() + 3600))
+        assert "Still waiting: 2." in ended(person.types("outbox", "flush"), 0)
+        with closing(sqlite3.connect(f"{state_dir(person.home)}/outbox.db")) as db, db:
+            db.execute("UPDATE mail SET next_attempt = ?", (due := time.time() + 3000,))
+        shown = ended(person.types("outbox", "flush", TZ="Europe/Stockholm"), 0)
+        local = datetime.datetime.fromtimestamp(due, zoneinfo.ZoneInfo("Europe/Stockholm")).strftime("%Y-%m-%d %H:%M:%S")
+        assert f"Nothing is due now. 2 mails wait, the next one until {local}." in shown
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])

@@ -1,10 +1,45 @@
-"""Questions to a person. Click's own yes/no knows only the English letters."""
+"""Questions to a person, wrapped for their terminal. Click's own yes/no knows only the English letters."""
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import click
 
+from smtpsetup.cli.state import tell
 from smtpsetup.i18n import gettext as _
+from smtpsetup.streams import columns
+from smtpsetup.wrapping import wrapped
+
+_ROOM = 2  # columns left for the cursor behind a question
+
+
+def ask(
+    question: str,
+    *,
+    default: Any = None,  # noqa: ANN401  what `type` makes of it
+    show_default: bool = True,
+    hide_input: bool = False,
+    type: click.ParamType[Any] | None = None,  # noqa: A002  as in click.prompt
+) -> Any:  # noqa: ANN401  as above
+    """What a person answers, on standard error, as `click.prompt` gives it. Raises click.Abort for Ctrl-C and the end of input."""
+    choices = f" ({', '.join(map(str, type.choices))})" if isinstance(type, click.Choice) else ""
+    shown = f"{question}{choices}{f' [{default}]' if default is not None and show_default else ''}: "
+    width = columns(sys.stderr)
+    if width:
+        shown = wrapped(shown[:-1], max(width - _ROOM, 1)) + " "
+    while True:
+        try:
+            typed = click.prompt(shown, default=default, hide_input=hide_input, value_proc=str, prompt_suffix="", show_default=False, err=True)
+        except click.Abort:
+            if width and not hide_input:  # where click has done it already
+                click.echo(err=True)  # what is said next does not stand behind the question
+            raise
+        try:
+            return type(typed) if type else typed
+        except click.UsageError as error:
+            tell(_("Error: {message}").format(message=error.message))
 
 
 def confirm(question: str, *, default: bool) -> bool:
@@ -13,9 +48,9 @@ def confirm(question: str, *, default: bool) -> bool:
     no = {"n", "no", *_("n/no").split("/")}
     choices = _("[Y/n]") if default else _("[y/N]")
     while True:
-        answer = str(click.prompt(f"{question} {choices}", default="", show_default=False, err=True)).strip().casefold()
+        answer = str(ask(f"{question} {choices}", default="", show_default=False)).strip().casefold()
         if not answer:
             return default
         if answer in yes | no:
             return answer in yes
-        click.echo(_("Answer with y for yes or n for no."), err=True)
+        tell(_("Answer with y for yes or n for no."))

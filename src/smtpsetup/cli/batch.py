@@ -88,7 +88,7 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
             try:
                 totals = batch.send(run, items, stopped_by)
             except KeyboardInterrupt:
-                views.batch.interrupted(batch.totals)
+                views.batch.interrupted(batch.totals, bar)
                 raise
     except BusyError as error:
         raise SmtpsetupError("config.invalid", _("Another run sends the same mails at this moment."), exit_code=EX_TEMPFAIL) from error
@@ -141,13 +141,13 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
     if state.json:
         state.write_json({"total": len(items)})
     else:
-        click.echo(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=len(items)), err=True)
+        tell(_("Nothing is sent. There are {n} mails, and all of them are in order.").format(n=len(items)))
 
 
 @contextmanager
 def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | None]:
     """The progress bar, where somebody watches it alone: nobody else pays for it."""
-    if not sys.stderr.isatty() or (state.json and sys.stdout.isatty()):
+    if not sys.stderr.isatty() or state.verbose or (state.json and sys.stdout.isatty()):
         yield None
         return
     with views.batch.Bar(total, before) as bar:
@@ -158,7 +158,7 @@ def _told(state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupErr
     def tell_result(item: Item, result: SendResult) -> None:
         if result.error:
             failures.append(result.error)
-            views.batch.failed(item, result)
+            views.batch.failed(item, result, bar)
         if state.json:
             place: dict[str, object] = {"line": item.line} if item.id is None else {"line": item.line, "id": item.id}
             sys.stdout.write(views.json.batch_line(result, place) + "\n")

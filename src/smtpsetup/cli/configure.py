@@ -12,7 +12,7 @@ from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
 from smtpsetup.candidates import DEFAULT_PORTS, is_loopback, usual_security
 from smtpsetup.cli import places, views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import ask, confirm
 from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
@@ -188,7 +188,7 @@ def _address(state: State, address: str | None) -> Address:
         raise click.UsageError(_("Give the address to set up: `smtpsetup configure ADDRESS`."))
     while True:
         try:
-            return addresses.parse(click.prompt(_("Your mail address"), err=True))
+            return addresses.parse(ask(_("Your mail address")))
         except addresses.MalformedAddressError as error:
             _show(error)
 
@@ -218,7 +218,7 @@ def _ask_provider(state: State) -> Provider | None:
     views.human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
     table = state.table()
     while True:
-        name = click.prompt(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False, err=True).strip()
+        name = ask(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False).strip()
         provider = table.by_name(name) if name else None
         if provider is None and name:
             views.human.note(_no_such_provider(table, name))
@@ -269,7 +269,7 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
     username = proposal.username if proposal.username is not None else _ask_username(state, provider)
     from_name = options.from_name if options.from_name is not None else existing.from_name if existing else None
     if from_name is None:
-        from_name = click.prompt(_("Sender name (Enter for none)"), default="", show_default=False, err=True) if state.may_ask else ""
+        from_name = ask(_("Sender name (Enter for none)"), default="", show_default=False) if state.may_ask else ""
     return Account(
         name=options.name or str(address),
         address=str(address),
@@ -336,11 +336,11 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
 def _ask_server(state: State, options: _Options) -> Server:
     if not state.may_ask:
         raise click.UsageError(_("Give the server: `--host HOST`."))
-    host = click.prompt(_("Outgoing mail server (host)"), type=HostType(), err=True)
-    security = options.security or click.prompt(
-        _("Security"), type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port)), err=True
+    host = ask(_("Outgoing mail server (host)"), type=HostType())
+    security = options.security or ask(
+        _("Security"), type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port))
     )
-    port = options.port or click.prompt(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)], err=True)
+    port = options.port or ask(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)])
     return Server(host, port, Security(security))
 
 
@@ -348,7 +348,7 @@ def _ask_username(state: State, provider: Provider | None) -> str:
     label = provider.username.label if provider and provider.username.label else _("Login name")
     if not state.may_ask:
         raise click.UsageError(_("Give the login with --username ({label}).").format(label=label))
-    return str(click.prompt(label, err=True))
+    return str(ask(label))
 
 
 def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) -> Secret | None:

@@ -10,7 +10,7 @@ import click
 
 from smtpsetup import __version__, i18n, streams
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State
+from smtpsetup.cli.state import State, tell
 from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.streams import silence
@@ -98,7 +98,7 @@ def run(arguments: list[str]) -> int:
         return _local_failure(error, state)
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         if _holds_an_interrupt(error):
-            click.echo(_("Interrupted. Nothing more was changed."), err=True)
+            tell(_("Interrupted. Nothing more was changed."))
             return EX_INTERRUPTED
         return _report(_bug(error, verbose=state.verbose), state)
     return code
@@ -122,13 +122,13 @@ def _run_click(arguments: list[str], state: State) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except InterruptedAfterTheDotError:
-        click.echo(_("Interrupted after the whole message had been sent: it may have been delivered."), err=True)
+        tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
         return EX_INTERRUPTED
     except (click.Abort, KeyboardInterrupt) as stop:
         if isinstance(stop.__cause__ or stop.__context__, InterruptedAfterTheDotError):
-            click.echo(_("Interrupted after the whole message had been sent: it may have been delivered."), err=True)
+            tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
         else:
-            click.echo(_("Interrupted. Nothing more was changed."), err=True)
+            tell(_("Interrupted. Nothing more was changed."))
         return EX_INTERRUPTED
     except SystemExit as stop:  # Click's answer to a reader of our output that is gone
         return EX_IOERR if stop.code else 0
@@ -138,7 +138,9 @@ def _run_click(arguments: list[str], state: State) -> int:
 def _report_wrong_use(error: click.ClickException, state: State, *, as_json: bool) -> int:
     if as_json:
         state.write_json(None, SmtpsetupError("config.invalid", error.format_message(), exit_code=error.exit_code))
-    error.show()
+    shown = io.StringIO()
+    error.show(shown)
+    tell(shown.getvalue().rstrip("\n"))
     return error.exit_code
 
 

@@ -117,7 +117,8 @@ def _mail(opened: Outbox, number: int) -> Mail:
     if mail is None:
         raise SmtpsetupError(
             "config.invalid",
-            _("There is no mail {number} in the outbox: it was sent or dropped.").format(number=number),
+            _("There is no mail {number} in the outbox.").format(number=number),
+            causes=(_("Perhaps it was sent or dropped."),),
             hints=(_("See what there is: `smtpsetup outbox list`."),),
             exit_code=EX_DATAERR,
         )
@@ -139,7 +140,8 @@ def flush_command(state: State) -> None:
     sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider, config.log)
     with _opened(is_durable=False) as opened:
         done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
-    _show_flushed(state, done)
+        left = opened.mails() if sys.stdout.isatty() and not state.json else []  # cron need not know
+    _show_flushed(state, done, left)
 
 
 def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
@@ -148,7 +150,7 @@ def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
             views.outbox.refused(mail, result)
 
 
-def _show_flushed(state: State, done: Flushed) -> None:
+def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     """Say what became of the mail, and what a person must mend before more can be sent."""
     for_a_person = [error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")]
     view = (
@@ -169,7 +171,7 @@ def _show_flushed(state: State, done: Flushed) -> None:
     elif sys.stdout.isatty():
         for error in done.errors.values():
             views.human.note(error.message)
-        views.outbox.flushed(done)
+        views.outbox.flushed(done, left)
 
 
 @outbox_command.command(

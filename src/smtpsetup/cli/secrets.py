@@ -11,6 +11,7 @@ import click
 
 from smtpsetup import credentials
 from smtpsetup.cli import views
+from smtpsetup.cli.ask import ask
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import SecretSource, Store
@@ -92,7 +93,7 @@ def ask_secret(auth: Auth, username: str) -> Secret:
     proof = views.human.auth_name(auth)
     shown = _("{proof} for {username} (not shown while you type)").format(proof=proof[:1].upper() + proof[1:], username=username)
     while True:
-        typed = click.prompt(shown, hide_input=True, default="", show_default=False, err=True)
+        typed = ask(shown, hide_input=True, default="", show_default=False)
         try:
             return credentials.checked(typed, auth)
         except SmtpsetupError as error:

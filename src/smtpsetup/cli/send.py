@@ -245,7 +245,7 @@ def _text(options: _Options) -> str:
     if options.html and options.body_file is None:
         return ""
     if sys.stdin.isatty():
-        click.echo(_("Write the text; end it with Ctrl-D on a line of its own."), err=True)
+        tell(_("Write the text; end it with Ctrl-D on a line of its own."))
     return decoded(sys.stdin.buffer.read(), _("standard input"))
 
 
@@ -279,8 +279,6 @@ def print_message(state: State, account: Account, delivery: Delivery) -> None:
         )
         return
     recipients = ", ".join(delivery.envelope.recipients)
-    click.echo(
-        _("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=delivery.envelope.sender, recipients=recipients), err=True
-    )
+    tell(_("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=delivery.envelope.sender, recipients=recipients))
     sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
     sys.stdout.flush()

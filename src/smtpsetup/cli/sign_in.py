@@ -11,6 +11,7 @@ import click
 
 from smtpsetup import credentials
 from smtpsetup.cli import views
+from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -105,7 +106,7 @@ def _client(state: State, account: Account, provider: Provider | None, endpoints
     if not state.may_ask or endpoints.is_closed:
         raise needed
     views.human.error(needed)
-    typed = click.prompt(_("Client id (Enter to stop)"), default="", show_default=False, err=True).strip()
+    typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
     if not typed:
         raise click.Abort
     return sign_in.NamedClient(typed)

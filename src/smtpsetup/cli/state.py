@@ -13,7 +13,7 @@ from smtpsetup import paths
 from smtpsetup.candidates import is_loopback
 from smtpsetup.cli import views
 from smtpsetup.i18n import gettext as _
-from smtpsetup.streams import silence
+from smtpsetup.streams import columns, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ class State:
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""
-        return tell if self.verbose else None
+        return _print if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
         """The contract's document on standard output."""
@@ -83,8 +83,18 @@ class State:
         sys.stdout.flush()
 
 
-def tell(line: str) -> None:
-    """A line on standard error, beside the work. That nobody can read it any more is no reason to stop sending."""
+def tell(text: str) -> None:
+    """A sentence on standard error, beside the work, wrapped where a terminal is its reader."""
+    width = columns(sys.stderr)
+    if width:
+        from smtpsetup.wrapping import wrapped  # cron has no terminal
+
+        text = wrapped(text, width)
+    _print(text)
+
+
+def _print(line: str) -> None:
+    """A line on standard error. That nobody can read it any more is no reason to stop sending."""
     try:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  click.echo would raise, and end the run
     except OSError:

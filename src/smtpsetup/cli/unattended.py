@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import places, views
+from smtpsetup.cli.ask import ask
 from smtpsetup.credentials import file_store
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import SecretSource, Store
@@ -52,8 +53,8 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
         ("3", _("a systemd credential, for a timer instead of cron")),
         ("4", _("leave it as it is; scripts will not work")),
     ):
-        views.human.note(f"  {key}  {text}")
-    answer = click.prompt(_("Which one"), type=click.Choice(["1", "2", "3", "4"]), default="1", err=True)
+        views.human.note(f"  {key}  {text}", hang=5)
+    answer = ask(_("Which one"), type=click.Choice(["1", "2", "3", "4"]), default="1")
     if answer == "4":
         return None
     if answer == "1":
@@ -61,9 +62,9 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
         file_store.write(path, secret.reveal())
         source = SecretSource(Store.FILE, path)
     elif answer == "2":
-        source = SecretSource(Store.COMMAND, click.prompt(_("Command"), err=True))
+        source = SecretSource(Store.COMMAND, ask(_("Command")))
     else:
-        source = SecretSource(Store.SYSTEMD, click.prompt(_("Name of the credential"), default="smtpsetup", err=True))
+        source = SecretSource(Store.SYSTEMD, ask(_("Name of the credential"), default="smtpsetup"))
     moved = account._replace(secret=source)
     save(state.config_file, moved, None, make_default=False, may_prompt=state.may_ask)
     return moved

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.render.human import console, note, prose, show
+from smtpsetup.render.human import console, note, show
+from smtpsetup.render.prose import print_lines, prose
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,17 +46,29 @@ class Bar:
     def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self._progress.stop()
 
+    def stop(self) -> None:
+        """Take it away."""
+        self._progress.stop()
+
+    def above(self, text: str) -> None:
+        """A sentence above it."""
+        print_lines(self._progress.console, prose(text))
+
     def advance(self) -> None:
         """One more."""
         speed = self._progress.tasks[0].speed
         self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=f"{speed:.1f}") if speed else "")
 
 
-def failed(item: Item, result: SendResult) -> None:
+def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
     """What went wrong with a mail, at once."""
     if result.error:
         reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
-        note(_("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply)
+        text = _("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply
+        if bar:
+            bar.above(text)
+        else:
+            note(text)
 
 
 def summary(totals: Totals, seconds: float) -> None:
@@ -75,8 +88,10 @@ def summary(totals: Totals, seconds: float) -> None:
     show(Group(Text(first, style="" if lines else "green"), *lines), stderr=True)
 
 
-def interrupted(totals: Totals) -> None:
-    """What a person who pressed Ctrl-C should know."""
+def interrupted(totals: Totals, bar: Bar | None) -> None:
+    """What a person who pressed Ctrl-C should know, in the place of the bar."""
+    if bar:
+        bar.stop()
     note(
         _("{sent} of {total} are sent. Run the same command again: it sends what is missing, and nothing twice.").format(
             sent=totals.sent + totals.before, total=totals.total

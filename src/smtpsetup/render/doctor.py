@@ -9,12 +9,11 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.render.human import fields, indented, prose, show
+from smtpsetup.render.human import fields, say, show
+from smtpsetup.render.prose import prose
 from smtpsetup.workflows.doctor import Status
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from smtpsetup.workflows.doctor import Finding
 
 _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.WRONG: "bold red"}
@@ -24,9 +23,9 @@ def finding(one: Finding) -> None:
     """One line, and below it what to change."""
     words = {Status.OK: _("ok"), Status.WARNING: _("warning"), Status.WRONG: _("wrong")}
     width = max(len(word) for word in words.values())
-    parts: list[RenderableType] = [fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))])]  # type: ignore[list-item]  # a label may have a colour
-    parts += [indented(prose(hint)) for hint in one.hints]
-    show(Group(*parts))
+    show(fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))]))  # type: ignore[list-item]  # a label may have a colour
+    for hint in one.hints:
+        say(f"  {hint}", hang=2)
 
 
 def summary(findings: list[Finding]) -> None:

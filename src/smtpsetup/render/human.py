@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ from rich.text import Text
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.model import Auth, Security, Status, plain_text
+from smtpsetup.model import Auth, Security, Status
+from smtpsetup.render.prose import print_lines, prose
 from smtpsetup.workflows.access_token import days_ago
 from smtpsetup.workflows.identify import addresses_shown, said_by
 
@@ -55,22 +55,14 @@ def show(content: RenderableType, *, stderr: bool = False) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)
 
 
-def say(text: str) -> None:
-    """One line on standard output."""
-    show(prose(text))
+def say(text: str, *, hang: int = 0) -> None:
+    """A sentence on standard output; lines behind its first are indented by `hang`."""
+    print_lines(console(), prose(text), hang=hang)
 
 
-def note(text: str) -> None:
-    """One line on standard error."""
-    show(prose(text), stderr=True)
-
-
-def prose(text: str, style: str = "") -> Text:
-    """A sentence with its commands (between backticks) and addresses standing out; nothing in it that a terminal would obey."""
-    shown = Text("\n".join(plain_text(line) for line in text.split("\n")), style=style)
-    shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
-    shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")
-    return shown
+def note(text: str, *, hang: int = 0) -> None:
+    """A sentence on standard error; lines behind its first are indented by `hang`."""
+    print_lines(console(stderr=True), prose(text), hang=hang)
 
 
 def fields(rows: list[tuple[str, RenderableType]]) -> Table:
@@ -88,14 +80,14 @@ def _steps(steps: tuple[str, ...]) -> Table:
 
 
 def _show_steps(steps: tuple[str, ...]) -> None:
-    """What to do, on standard error. A step whose command could be broken over lines is left to the terminal to wrap, to be copied whole."""
-    out = console(stderr=True)
-    room = out.width - 5  # the margin, the number and its dot
+    """What to do, on standard error."""
     for number, step in enumerate(steps, start=1):
-        if "`" in step and len(step) > room:
-            out.print(prose(f"  {number}. {step}"), soft_wrap=True)
-        else:
-            show(indented(_list(f"{number}.", (step,))), stderr=True)
+        mark = f"  {number}. "
+        note(mark + step, hang=len(mark))
+
+
+def _more(url: str) -> str:
+    return _("More: {url}").format(url=url)
 
 
 def _list(mark: str, texts: tuple[str, ...]) -> Table:
@@ -224,7 +216,7 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
             indented(_steps(row.enable_steps)),
         ]
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
-            parts.append(indented(prose(row.enable_url)))
+            parts.append(indented(prose(_more(row.enable_url))))
     notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
     if notes and with_notes:
         parts += [Text(), indented(_list("•", notes))]
@@ -308,7 +300,10 @@ def accounts(config: Config) -> None:
 
 def error(problem: SmtpsetupError) -> None:
     """What happened, the server's words, the causes, a blank line, and what to do."""
-    parts: list[RenderableType] = [Text.assemble((_("Error: "), "bold red"), prose(problem.message, "bold"))]
+    label = _("Error: ")
+    message = prose(label + problem.message, "bold")
+    message.stylize("red", 0, len(label))
+    parts: list[RenderableType] = [message]
     excerpt = getattr(problem, "text", "")
     if excerpt:
         parts.append(Padding(Text(f"{excerpt}\n{' ' * getattr(problem, 'position', 0)}^"), (0, 0, 0, 2)))
@@ -326,7 +321,7 @@ def error(problem: SmtpsetupError) -> None:
         _show_steps(problem.hints)
         parts = []
     if problem.url and not any(problem.url in hint for hint in problem.hints):
-        parts.append(indented(prose(problem.url)))
+        parts.append(indented(prose(_more(problem.url))))
     parts += [Text(), Text(f"({problem.code})", style="dim")]
     show(Group(*parts), stderr=True)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import re
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -13,7 +16,8 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import plain_text
 from smtpsetup.outbox import State
-from smtpsetup.render.human import fields, note, prose, say, show
+from smtpsetup.render.human import console, fields, note, say, show
+from smtpsetup.render.prose import Prose, print_lines, prose
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,15 +62,26 @@ def mail(one: Mail, header: str) -> None:
     parts: list[RenderableType] = [fields(rows)]
     if one.state is State.UNKNOWN:
         parts.append(prose(_("The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient before `retry`.")))
-    show(Group(*parts, Text(), Text(_lines(header), style="dim")))
+    show(Group(*parts, Text()))
+    for line in _readable(header):
+        print_lines(console(), Prose(line, style="dim"), hang=4)
 
 
-def flushed(done: Flushed) -> None:
-    """The end of `outbox flush` at a terminal."""
-    if not (done.sent or done.waiting or done.unknown or done.failed or done.errors):
+def flushed(done: Flushed, left: list[Mail]) -> None:
+    """The end of `outbox flush` at a terminal. `left` is what is in the outbox now, whether it was due or not."""
+    if done.sent or done.waiting or done.unknown or done.failed or done.errors:
+        waiting = sum(mail.state is State.WAITING for mail in left)
+        text = _("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.")
+        say(text.format(**{**counts(done), "waiting": waiting}))
+        return
+    attempts = [mail.next_attempt for mail in left if mail.next_attempt is not None]
+    if not attempts:
         say(_("Nothing in the outbox is due now."))
         return
-    say(_("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.").format(**counts(done)))
+    text = ngettext(
+        "Nothing is due now. {n} mail waits until {time}.", "Nothing is due now. {n} mails wait, the next one until {time}.", len(attempts)
+    )
+    say(text.format(n=len(attempts), time=_local(min(attempts))))
 
 
 def counts(done: Flushed) -> dict[str, int]:
@@ -79,6 +94,18 @@ def refused(one: Mail, result: SendResult) -> None:
     if result.error:
         text = _("Mail {number} to {names} was refused for good: {reason}")
         note(text.format(number=one.id, names=", ".join(one.recipients), reason=result.error.message))
+
+
+def _readable(header: str) -> list[str]:
+    """A header's fields with their encoded words (RFC 2047) decoded, each on one line."""
+    return [plain_text(_decoded(field)) for field in re.sub(r"\n(?=[ \t])", "", header).split("\n")]
+
+
+def _decoded(field: str) -> str:
+    try:
+        return str(make_header(decode_header(field)))
+    except (HeaderParseError, LookupError, UnicodeError):  # as it stands, then
+        return field
 
 
 def _lines(text: str) -> str:

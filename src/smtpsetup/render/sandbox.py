@@ -10,7 +10,8 @@ from rich.text import Text
 
 from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
-from smtpsetup.render.human import console, fields, indented, prose, show
+from smtpsetup.render.human import console, fields, indented, show
+from smtpsetup.render.prose import prose
 from smtpsetup.sandbox.faults import DESCRIPTIONS
 
 if TYPE_CHECKING:

@@ -1,0 +1,59 @@
+"""Sentences on a terminal: wrapped at blanks, their commands whole and standing out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rich.containers import Lines
+from rich.text import Text
+
+from smtpsetup.model import plain_text
+from smtpsetup.wrapping import breaks
+
+if TYPE_CHECKING:
+    from rich.console import Console, JustifyMethod, OverflowMethod
+
+
+class Prose(Text):
+    """A text whose lines are broken inside a command only where the whole command has room on no line."""
+
+    def pieces(self, width: int, hang: int = 0) -> list[Text]:
+        """The lines that it needs, the first of each paragraph `hang` columns longer than the others."""
+        found: list[Text] = []
+        for line in self.split(allow_blank=True):
+            for number, piece in enumerate(line.divide(breaks(line.plain, width, hang=hang))):
+                piece.rstrip()
+                piece.pad_left(hang if number else 0)
+                found.append(piece)
+        return found
+
+    def wrap(  # noqa: PLR0913  rich's signature
+        self,
+        console: Console,
+        width: int,
+        *,
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        tab_size: int = 8,
+        no_wrap: bool | None = None,
+    ) -> Lines:
+        """The lines in a table or beside something, where nothing may be longer than `width`."""
+        lines = Lines()
+        for piece in self.pieces(width):
+            lines.extend(piece.wrap(console, width, justify=justify, overflow=overflow, tab_size=tab_size, no_wrap=no_wrap))
+        return lines
+
+
+def prose(text: str, style: str = "") -> Prose:
+    """A sentence with its commands (between backticks) and addresses standing out; nothing in it that a terminal would obey."""
+    shown = Prose("\n".join(plain_text(line) for line in text.split("\n")), style=style)
+    shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
+    shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")
+    return shown
+
+
+def print_lines(out: Console, text: Prose, *, hang: int = 0) -> None:
+    """Print line by line. What is longer than a line is left to the terminal to break, which copies it whole."""
+    for piece in text.pieces(out.width, hang):
+        out.print(piece, soft_wrap=True)
