@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from smtpsetup import addresses, config_text
 from smtpsetup.account import Account
 from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import AllowedFrom, Auth, Log, Queue, Security, Server
 from smtpsetup.secret_source import SecretSource
@@ -178,7 +178,7 @@ def _read(path: StrPath, *, is_shared: bool = False) -> str:
     except OSError as error:
         raise SmtpsetupError(
             "config.invalid",
-            _("The configuration {path} cannot be read: {reason}.").format(path=path, reason=error.strerror),
+            _("The configuration {path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
             hints=(_("Look at who may read it: `ls -ld {path}`.").format(path=path),),
         ) from error
 

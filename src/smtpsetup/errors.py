@@ -65,6 +65,13 @@ def exit_code_for(code: str) -> int:
     return _EXIT_CODES.get(code) or _EXIT_CODES[code.partition(".")[0]]
 
 
+def reason_of(error: Exception) -> str:
+    """Why the system did not do something, in the person's language."""
+    from smtpsetup.os_reasons import in_words  # only for what failed
+
+    return in_words(error)
+
+
 class SmtpsetupError(Exception):
     """Something a person can mend.
 

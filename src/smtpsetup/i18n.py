@@ -9,6 +9,7 @@ from functools import cache
 DOMAIN = "smtpsetup"
 LOCALE_DIR = os.path.join(os.path.dirname(__file__), "locale")
 LANGUAGES = ("en", "sv")
+_WITH_COMMA = ("sv",)
 _VARIABLES = ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -41,6 +42,12 @@ def gettext(message: str) -> str:
 def ngettext(singular: str, plural: str, n: int) -> str:
     """The form of the message that suits `n`, in the person's language."""
     return _catalogue().ngettext(singular, plural, n)
+
+
+def decimal(number: float, places: int) -> str:
+    """A number with so many decimals, and the mark before them that the person's language has."""
+    text = f"{number:.{places}f}"
+    return text.replace(".", ",") if language() in _WITH_COMMA else text
 
 
 def N_(message: str) -> str:  # noqa: N802  the name that gettext tools extract by

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
-from smtpsetup.errors import EX_NOUSER, SmtpsetupError
+from smtpsetup.errors import EX_NOUSER, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 
@@ -102,7 +102,7 @@ def _aliases_in(path: str) -> dict[str, list[str]]:
     except OSError as error:
         raise SmtpsetupError(
             "config.invalid",
-            _("The aliases file {path} cannot be read: {reason}.").format(path=path, reason=error.strerror),
+            _("The aliases file {path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
             hints=(_("It is named in the configuration as `aliases_file`."),),
         ) from error
     for line in lines:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import provider_schema
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import language
 from smtpsetup.model import Auth, Security, Server, Status
@@ -191,9 +191,9 @@ def _read(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from error
+        raise _unreadable(path, reason_of(error)) from error
     except UnicodeDecodeError as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, _("it is not UTF-8")) from error
 
 
 def _refuse_foreign(path: str) -> None:

@@ -51,7 +51,7 @@ def main() -> None:
 
 def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     """Do what sendmail would be asked for; the exit code (sysexits)."""
-    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.errors import SmtpsetupError, reason_of
 
     if arguments == ["--help"]:
         sys.stdout.write(f"{_usage()}\n")
@@ -67,7 +67,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
         _tell(error)
         return error.exit_code
     except OSError as error:
-        _say(f"smtpsetup-sendmail: {error.filename or ''} {error.strerror or error}")
+        _say(f"smtpsetup-sendmail: {error.filename or ''} {reason_of(error)}")
         return 74
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         _say(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}")

@@ -47,7 +47,8 @@ def views(done: Run) -> list[dict[str, Any]]:
 
 
 FAULTS = [
-    ("{", "JSON"),
+    ("{", "JSON; the fault is at column 2"),
+    ('{"to": }', "JSON; the fault is at column 8"),
     ("[]", "object"),
     ('"text"', "object"),
     ("[" * 10_000, "JSON"),

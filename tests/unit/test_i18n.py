@@ -51,3 +51,10 @@ def test_texts_come_from_the_catalogue_in_the_form_that_suits_the_number(monkeyp
     assert i18n.ngettext("Cause:", "Possible causes:", 1) == "Orsak:"
     assert i18n.ngettext("Cause:", "Possible causes:", 2) != "Possible causes:"
     assert i18n.gettext("a text that nobody translated") == "a text that nobody translated"
+
+
+@pytest.mark.parametrize(("tag", "shown"), [("en", "6.8"), ("sv", "6,8")])
+def test_decimals_have_the_mark_of_the_language(monkeypatch: pytest.MonkeyPatch, tag: str, shown: str) -> None:
+    monkeypatch.setenv("SMTPSETUP_LANG", tag)
+    assert i18n.decimal(6.84, 1) == shown
+    assert i18n.decimal(7, 0) == "7"

@@ -12,7 +12,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.compose import parse_mailboxes
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @click.command("test", help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."))
-@click.argument("account", required=False)
-@click.option("--to", metavar="ADDRESS", help=_("Send the test mail there."))
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.option("--to", metavar=_("ADDRESS"), help=_("Send the test mail there."))
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
 @common_options
 @click.pass_obj
@@ -72,7 +72,7 @@ def _remember(state: State, account: Account) -> None:
     try:
         accounts.mark_verified(state.config_file, account)
     except (OSError, SmtpsetupError) as error:
-        tell(_("The test went well, but that could not be saved: {reason}.").format(reason=getattr(error, "strerror", None) or error))
+        tell(_("The test went well, but that could not be saved: {reason}.").format(reason=reason_of(error)))
 
 
 def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:

@@ -11,7 +11,7 @@ import click
 from smtpsetup import __version__, i18n, streams
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
-from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
+from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.streams import silence
 
@@ -44,6 +44,7 @@ class LazyGroup(click.Group):
         ctx.ensure_object(State).command = cmd_name
         module = import_module(f"smtpsetup.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
+        _name_parts(command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -64,12 +65,24 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
 )
-@click.option("--config", "config_option", metavar="FILE", help=_("Another configuration file (also SMTPSETUP_CONFIG)."))
+@click.option("--config", "config_option", metavar=_("FILE"), help=_("Another configuration file (also SMTPSETUP_CONFIG)."))
 @click.version_option(__version__, message="%(prog)s %(version)s", help=_("Show the version and exit."))
 @click.pass_obj
 def cli(state: State, config_option: str | None) -> None:
     """Keep what every command needs."""
     state.config_option = config_option
+
+
+def _name_parts(command: click.Command) -> None:
+    """Give what Click's usage lines call the parts of a command its name in the person's language."""
+    command.options_metavar = _("[OPTIONS]")
+    if isinstance(command, click.Group):
+        command.subcommand_metavar = _("COMMAND [ARGS]...")
+        for inner in command.commands.values():
+            _name_parts(inner)
+
+
+_name_parts(cli)
 
 
 def main() -> None:
@@ -160,7 +173,7 @@ def _local_failure(error: OSError, state: State) -> int:
     place = error.filename or _("this machine")
     told = SmtpsetupError(
         "config.invalid",
-        _("Reading from or writing to {place} failed: {reason}.").format(place=place, reason=error.strerror or error),
+        _("Reading from or writing to {place} failed: {reason}.").format(place=place, reason=reason_of(error)),
         hints=(_("Check the free space and the permissions there. What was saved before is still as it was."),),
         exit_code=EX_IOERR,
     )

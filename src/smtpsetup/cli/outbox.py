@@ -12,8 +12,8 @@ import click
 from smtpsetup import accounts, outbox, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
-from smtpsetup.cli.state import State, common_options
-from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.cli.state import State, WholeNumberType, common_options
+from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError
@@ -44,7 +44,7 @@ def _opened(*, is_durable: bool = True) -> Iterator[Outbox]:
     except OutboxDamagedError as error:
         raise damaged(error) from error
     except OSError as error:
-        message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=error.strerror or error)
+        message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=reason_of(error))
         raise SmtpsetupError(
             "config.invalid",
             message,
@@ -95,7 +95,7 @@ def list_command(state: State) -> None:
 @outbox_command.command(
     "show", help=_("One mail: its state, the last reply, its headers."), short_help=_("One mail: its state, the last reply, its headers.")
 )
-@click.argument("number", type=int)
+@click.argument("number", type=WholeNumberType(), metavar=_("NUMBER"))
 @common_options
 @click.pass_obj
 def show_command(state: State, number: int) -> None:
@@ -179,7 +179,7 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     help=_("Try these mails again with the next flush, also those that were refused."),
     short_help=_("Try mails again, also those that were refused."),
 )
-@click.argument("numbers", type=int, nargs=-1)
+@click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))
 @click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
 @common_options
 @click.pass_obj
@@ -201,7 +201,7 @@ def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> Non
 
 
 @outbox_command.command("drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent."))
-@click.argument("numbers", type=int, nargs=-1)
+@click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))
 @click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
 @common_options
 @click.pass_obj

@@ -101,6 +101,18 @@ def _print(line: str) -> None:
         silence(sys.stderr)
 
 
+class WholeNumberType(click.IntRange):
+    """A whole number, told in words when it is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
+        """The number."""
+        try:
+            int(value)
+        except ValueError:
+            self.fail(_("{value!r} is not a whole number.").format(value=value), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def common_options(command: _Command) -> _Command:
     """The options that every command has; they are read from the State, not passed as arguments."""
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 
@@ -33,7 +33,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     try:
         argv = shlex.split(reference)
     except ValueError as error:
-        raise failed(str(error)) from error
+        raise failed(reason_of(error)) from error
     if not argv:
         raise failed(_("it is empty"))
     try:
@@ -43,7 +43,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     except subprocess.TimeoutExpired as error:
         raise failed(_("no answer in {seconds} seconds").format(seconds=_SECONDS)) from error
     except OSError as error:
-        raise failed(f"{plain_text(argv[0])}: {error.strerror}") from error
+        raise failed(f"{plain_text(argv[0])}: {reason_of(error)}") from error
     if done.returncode != 0:
         said = plain_text(done.stderr.decode("utf-8", "replace").strip())[:_SHOWN]
         status = _("exit status {status}").format(status=done.returncode)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 
 _LIMIT = 65536  # bytes
@@ -18,7 +18,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        reason = _("it is a symbolic link") if error.errno == errno.ELOOP else str(error.strerror)
+        reason = _("it is a symbolic link") if error.errno == errno.ELOOP else reason_of(error)
         raise _unreadable(path, account, reason) from error
     try:
         _check(os.fstat(handle), path)

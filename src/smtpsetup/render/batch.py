@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from smtpsetup.i18n import decimal, ngettext
 from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
 from smtpsetup.render.human import console, note, show
 from smtpsetup.render.prose import print_lines, prose
 
@@ -57,7 +57,7 @@ class Bar:
     def advance(self) -> None:
         """One more."""
         speed = self._progress.tasks[0].speed
-        self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=f"{speed:.1f}") if speed else "")
+        self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=decimal(speed, 1)) if speed else "")
 
 
 def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
@@ -73,7 +73,7 @@ def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
 
 def summary(totals: Totals, seconds: float) -> None:
     """The end of a run."""
-    first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(n=totals.sent, time=f"{seconds:.1f}")
+    first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(n=totals.sent, time=decimal(seconds, 1))
     others = (
         (totals.before, ngettext("{n} was sent by an earlier run.", "{n} were sent by an earlier run.", totals.before)),
         (

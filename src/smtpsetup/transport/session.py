@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from smtpsetup.errors import reason_of
 from smtpsetup.failure import Failure, Kind, Reply, TransportError
 from smtpsetup.model import Security, Server, Stage, StageStatus
 from smtpsetup.transport import dial, sasl, tls
@@ -325,7 +326,7 @@ def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server
     kind, detail = Kind.CLOSED, type(error).__name__
     if stage is Stage.DNS:
         gone = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
-        kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, str(error)
+        kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, reason_of(error)
     elif stage is Stage.TLS and isinstance(error, OSError):
         kind, detail = tls.kind_of(error), _tls_detail(error)
         if kind is Kind.TLS_NOT_SPOKEN and server.security is Security.STARTTLS:
@@ -335,7 +336,7 @@ def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server
     elif isinstance(error, ConnectionRefusedError):
         kind, detail = Kind.REFUSED, ""
     elif stage is Stage.CONNECT:
-        kind, detail = Kind.UNREACHABLE, str(getattr(error, "strerror", None) or error)
+        kind, detail = Kind.UNREACHABLE, reason_of(error)
     return Failure(stage, kind, server, detail=detail)
 
 

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError
+from smtpsetup.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError, reason_of
 from smtpsetup.failure import Failure, Kind, Refused, Reply, TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Stage, StageStatus
@@ -308,7 +308,7 @@ class _Exchange:
         except OSError as error:
             raise SmtpsetupError(
                 "config.invalid",
-                _("{path} cannot be written: {reason}.").format(path=error.filename, reason=error.strerror or error),
+                _("{path} cannot be written: {reason}.").format(path=error.filename, reason=reason_of(error)),
                 hints=(_("Check the free space and the permissions there. The mail was not sent."),),
                 exit_code=EX_IOERR,
             ) from error
@@ -360,7 +360,7 @@ class UnreadableMessageError(SmtpsetupError):
     def __init__(self, error: OSError) -> None:
         super().__init__(
             "config.invalid",
-            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=error.strerror or error),
+            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=reason_of(error)),
             hints=(_("The mail was not sent. Send it again."),),
             exit_code=EX_IOERR,
         )

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import credentials, paths, tokens
-from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Secret
@@ -70,7 +70,7 @@ def _kept(account: Account) -> tokens.Kept | None:
 def _not_kept(error: OSError) -> SmtpsetupError:
     return SmtpsetupError(
         "config.permissions",
-        _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=error.strerror),
+        _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=reason_of(error)),
         hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),),
     )
 

@@ -74,11 +74,21 @@ def _note_id(ids: dict[object, int], own_id: object, line: int) -> None:
     ids[own_id] = line
 
 
-def _parsed(number: int, raw: bytes) -> dict[str, Any]:
+def _json_in(number: int, raw: bytes) -> object:
     try:
-        row = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once_each)
-    except (ValueError, RecursionError) as error:
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once_each)
+    except json.JSONDecodeError as error:
+        raise LineError(number, _("it is not JSON; the fault is at column {column}.").format(column=error.colno)) from error
+    except UnicodeDecodeError as error:
+        raise LineError(number, _("it is not UTF-8.")) from error
+    except RecursionError as error:
+        raise LineError(number, _("it is not JSON: {reason}.").format(reason=_("it is nested too deeply"))) from error
+    except ValueError as error:
         raise LineError(number, _("it is not JSON: {reason}.").format(reason=error)) from error
+
+
+def _parsed(number: int, raw: bytes) -> dict[str, Any]:
+    row = _json_in(number, raw)
     if not isinstance(row, dict):
         raise LineError(number, _("it is not a JSON object."))
     unknown = [key for key in row if key not in _KEYS]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smtpsetup import addresses
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Stage
@@ -105,7 +105,7 @@ def policy_for(account: Account) -> TlsPolicy:
     except OSError as error:
         import ssl  # the transport has it loaded
 
-        reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else error.strerror
+        reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else reason_of(error)
         raise SmtpsetupError(
             "config.invalid",
             _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),

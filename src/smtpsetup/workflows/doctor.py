@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import outbox, paths
-from smtpsetup.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.errors import EX_IOERR, SmtpsetupError, reason_of
+from smtpsetup.i18n import decimal, ngettext
 from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
 from smtpsetup.model import Auth, Queue
 from smtpsetup.transport import dial
 from smtpsetup.workflows import schedule, unattended
@@ -110,7 +110,7 @@ def _state() -> Finding:
         os.unlink(probe)
         free = shutil.disk_usage(directory).free
     except OSError as error:
-        message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=error.strerror)
+        message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=reason_of(error))
         return _wrong(
             "state", SmtpsetupError("config.permissions", message, hints=(_("Look at who may write there: `ls -ld {path}`.").format(path=directory),))
         )
@@ -131,7 +131,7 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         except outbox.OutboxDamagedError as error:
             fault, mails = error.path, []
         except OSError as error:
-            message = _("The outbox {path} cannot be used: {reason}.").format(path=outbox.file_in(directory), reason=error.strerror or error)
+            message = _("The outbox {path} cannot be used: {reason}.").format(path=outbox.file_in(directory), reason=reason_of(error))
             hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
             yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(hint,), exit_code=EX_IOERR))
             return
@@ -195,13 +195,13 @@ def _network(account: Account) -> Iterator[Finding]:
         addresses = dial.resolve(host, port, dial.Deadline(_CONNECT_SECONDS * 2), look_up_for())
     except (OSError, UnicodeError) as error:
         code = "dns.temporary" if isinstance(error, TimeoutError) else "dns.not-found"
-        message = _("The resolver does not find {host}: {reason}.").format(host=host, reason=error)
+        message = _("The resolver does not find {host}: {reason}.").format(host=host, reason=reason_of(error))
         yield _wrong("dns", SmtpsetupError(code, message, hints=(_("Look at the network and at /etc/resolv.conf."),)))
         return
     seconds = time.monotonic() - started
     if seconds > _SLOW_SECONDS:
         hint = _("Look at the first name server in /etc/resolv.conf: it does not answer.")
-        yield _warning("dns", _("The resolver takes {n} seconds to find {host}.").format(n=f"{seconds:.1f}", host=host), hint)
+        yield _warning("dns", _("The resolver takes {n} seconds to find {host}.").format(n=decimal(seconds, 1), host=host), hint)
     else:
         yield _ok("dns", _("{host} is found in {n} ms.").format(host=host, n=round(seconds * 1000)))
     for check, name, family in (("ipv4", "IPv4", socket.AF_INET), ("ipv6", "IPv6", socket.AF_INET6)):
@@ -214,9 +214,7 @@ def _family(account: Account, check: str, name: str, addresses: list[dial.SockAd
     try:
         dial.race(addresses, dial.Deadline(_CONNECT_SECONDS)).close()
     except OSError as error:
-        message = _("{server} is not reached over {family}: {reason}.").format(
-            server=account.server, family=name, reason=os.strerror(error.errno) if error.errno else error
-        )
+        message = _("{server} is not reached over {family}: {reason}.").format(server=account.server, family=name, reason=reason_of(error))
         return _warning(
             check, message, _("Another address of the host is used where there is one. If none is reached, it is the network or a firewall.")
         )

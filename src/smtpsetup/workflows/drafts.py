@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import addresses
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
-from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError
+from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import plain_text
@@ -127,7 +127,7 @@ def read_failed(path: str, error: OSError) -> SmtpsetupError:
 
     return SmtpsetupError(
         "config.invalid",
-        _("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror or error),
+        _("{path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
         hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=shlex.quote(path)),),
         exit_code=EX_IOERR if error.errno == errno.EIO else EX_NOINPUT,
     )

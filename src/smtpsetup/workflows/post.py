@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import mail_log, paths, sent
-from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log, Queue, Stage
@@ -188,7 +188,7 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         reason = _("the outbox {path} is damaged").format(path=damaged.path)
         raise not_kept(mail.message, mail.envelope, reason, error, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)) from damaged
     except OSError as failed:
-        raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {failed.strerror or failed}", error) from failed
+        raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error) from failed
 
 
 def waits(error: SmtpsetupError) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from smtpsetup.errors import EX_UNAVAILABLE, SmtpsetupError
+from smtpsetup.errors import EX_UNAVAILABLE, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 
@@ -161,7 +161,7 @@ def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         if may_fail:
             return ""
-        raise _failed(argv, str(error)) from error
+        raise _failed(argv, reason_of(error) if isinstance(error, OSError) else str(error)) from error
     if done.returncode and not may_fail:
         raise _failed(argv, done.stderr)
     return done.stdout

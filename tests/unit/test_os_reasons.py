@@ -1,0 +1,34 @@
+"""What the system says, in words and without its numbers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from smtpsetup.errors import reason_of
+from smtpsetup.os_reasons import TEXTS
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ECONNREFUSED, errno.ENETUNREACH])
+def test_what_people_meet_is_known_under_the_systems_own_words(number: int) -> None:
+    assert os.strerror(number) in TEXTS
+    assert reason_of(OSError(number, os.strerror(number), "file")) == os.strerror(number)
+
+
+def test_a_name_that_is_not_there_is_told_without_a_number() -> None:
+    with pytest.raises(socket.gaierror) as caught:
+        socket.getaddrinfo("name.invalid", 25)
+    assert "[Errno" not in reason_of(caught.value)
+    assert reason_of(socket.gaierror(socket.EAI_NONAME, "nodename nor servname provided, or not known")) == "Name or service not known"
+
+
+def test_the_bare_name_of_an_error_number_is_put_into_words() -> None:
+    assert reason_of(OSError(errno.ENETUNREACH, "ENETUNREACH")) == os.strerror(errno.ENETUNREACH)
+
+
+@pytest.mark.parametrize("error", [OSError(0, "disk on fire"), ValueError("disk on fire")])
+def test_what_is_not_known_is_shown_as_it_is_said(error: Exception) -> None:
+    assert reason_of(error) == "disk on fire"
