@@ -529,3 +529,26 @@ def test_the_sandboxs_own_words_are_not_masked_when_its_usual_password_is_used(h
         shown = home.run("test", "--login-only").out
     assert "220 localhost smtpsetup test server" in shown
     assert "***" not in shown
+
+
+def test_a_name_that_is_not_found_is_told_in_words_in_the_table_of_stages(home: Home) -> None:
+    done = home.run("configure", "a@example.com", "--host", "nowhere.invalid", "--no-verify", "--auth", "none", "--from-name", "x")
+    assert done.code == 0, done.err
+    done = home.run("test")
+    assert done.code == 68
+    assert "no such name" in done.out
+    assert "Errno" not in done.out
+
+
+@pytest.mark.parametrize("arguments", [("outbox", "show", "x"), ("send", "--connections", "x", "a@example.com"), ("configure", "--port", "x")])
+def test_what_is_no_number_is_told_in_words(home: Home, arguments: tuple[str, ...]) -> None:
+    done = home.run(*arguments)
+    assert done.code == 2
+    assert "'x' is not a whole number." in done.err
+
+
+def test_every_hint_that_is_an_address_on_the_web_says_so(home: Home) -> None:
+    done = home.run("configure", "namn@live.se", "--no-input", "--auth", "oauth2")
+    assert done.code == 77
+    for line in done.err.splitlines():
+        assert not line.strip().startswith("https://"), done.err

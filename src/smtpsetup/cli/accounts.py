@@ -34,7 +34,7 @@ def list_command(state: State) -> None:
 
 
 @accounts_command.command("show", help=_("An account's settings; never its password."), short_help=_("An account's settings; never its password."))
-@click.argument("name", required=False)
+@click.argument("name", required=False, metavar=_("[NAME]"))
 @common_options
 @click.pass_obj
 def show_command(state: State, name: str | None) -> None:
@@ -43,7 +43,7 @@ def show_command(state: State, name: str | None) -> None:
 
 
 @accounts_command.command("default", help=_("Make an account the default one."), short_help=_("Make an account the default one."))
-@click.argument("name")
+@click.argument("name", metavar=_("NAME"))
 @common_options
 @click.pass_obj
 def default_command(state: State, name: str) -> None:
@@ -55,7 +55,7 @@ def default_command(state: State, name: str) -> None:
 @accounts_command.command(
     "remove", help=_("Remove an account, and its password from the keyring."), short_help=_("Remove an account, and its password from the keyring.")
 )
-@click.argument("name")
+@click.argument("name", metavar=_("NAME"))
 @click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))
 @common_options
 @click.pass_obj

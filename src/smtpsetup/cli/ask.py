@@ -10,7 +10,6 @@ import click
 from smtpsetup.cli.state import tell
 from smtpsetup.i18n import gettext as _
 from smtpsetup.streams import columns
-from smtpsetup.wrapping import wrapped
 
 _ROOM = 2  # columns left for the cursor behind a question
 
@@ -28,6 +27,8 @@ def ask(
     shown = f"{question}{choices}{f' [{default}]' if default is not None and show_default else ''}: "
     width = columns(sys.stderr)
     if width:
+        from smtpsetup.wrapping import wrapped  # not for cron, which asks nothing
+
         shown = wrapped(shown[:-1], max(width - _ROOM, 1)) + " "
     while True:
         try:

@@ -74,22 +74,24 @@ class _Subject:
 
 
 @click.command("configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."))
-@click.argument("address", required=False)
-@click.option("--account", "name", metavar="NAME", help=_("A name for the account (default: the address)."))
-@click.option("--from-name", metavar="NAME", help=_("The sender name that recipients see."))
-@click.option("--provider", "provider_id", metavar="NAME", help=_("Who runs the mail, by name or id in the provider table."))
-@click.option("--host", type=HostType(), help=_("The outgoing mail server."))
-@click.option("--port", type=PORT, metavar="PORT", help=_("Its port, usually 465 or 587."))
+@click.argument("address", required=False, metavar=_("[ADDRESS]"))
+@click.option("--account", "name", metavar=_("NAME"), help=_("A name for the account (default: the address)."))
+@click.option("--from-name", metavar=_("NAME"), help=_("The sender name that recipients see."))
+@click.option("--provider", "provider_id", metavar=_("NAME"), help=_("Who runs the mail, by name or id in the provider table."))
+@click.option("--host", type=HostType(), metavar=_("HOST"), help=_("The outgoing mail server."))
+@click.option("--port", type=PORT, metavar=_("PORT"), help=_("Its port, usually 465 or 587."))
 @click.option(
     "--security", type=SecurityType([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only).")
 )
-@click.option("--username", metavar="NAME", help=_("The login name, where it is not the address."))
+@click.option("--username", metavar=_("NAME"), help=_("The login name, where it is not the address."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("What the provider wants as proof."))
-@click.option("--ca-file", type=CaFileType(), help=_("Trust these authorities instead of the system's."))
+@click.option("--ca-file", type=CaFileType(), metavar=_("FILE"), help=_("Trust these authorities instead of the system's."))
 @click.option("--tls-fingerprint", type=FingerprintType(), help=_("Trust only the certificate with this SHA-256."))
 @click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
 @click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
-@click.option("--accept-host", type=HostType(), metavar="HOST", help=_("Agree to this host, where only the DNS, a third party or a guess names it."))
+@click.option(
+    "--accept-host", type=HostType(), metavar=_("HOST"), help=_("Agree to this host, where only the DNS, a third party or a guess names it.")
+)
 @click.option(
     "--unattended/--no-unattended",
     default=None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."))
-@click.argument("account", required=False)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
 @click.pass_obj
 def doctor_command(state: State, account: str | None) -> None:

@@ -65,7 +65,7 @@ def search_options(command: _Command) -> _Command:
             type=SecondsType(),
             default=LOOK_UP_SECONDS,
             show_default=True,
-            metavar="SECONDS",
+            metavar=_("SECONDS"),
             help=_("Look no longer than this."),
         ),
         click.option("--offline", is_flag=True, help=_("Use the provider table alone; ask nobody.")),
@@ -75,7 +75,7 @@ def search_options(command: _Command) -> _Command:
 
 
 @click.command("identify", help=_("Say who runs an address's mail, which server to use and what to switch on first."))
-@click.argument("address")
+@click.argument("address", metavar=_("ADDRESS"))
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
 @search_options
 @common_options

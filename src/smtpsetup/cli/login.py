@@ -28,7 +28,7 @@ _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 
 @click.command("login", help=_("Replace an account's saved password, once it has proved itself in a login."))
-@click.argument("account", required=False)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @sign_in_options
 @secret_options
 @common_options
@@ -73,7 +73,7 @@ def login_command(
 
 
 @click.command("logout", help=_("Forget an account's saved password; its settings stay."))
-@click.argument("account", required=False)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
 @click.pass_obj
 def logout_command(state: State, account: str | None) -> None:

@@ -24,7 +24,7 @@ def providers_command() -> None:
 
 
 @providers_command.command("list", help=_("Every provider; TEXT keeps those with it in name, id or domain."), short_help=_("Every provider."))
-@click.argument("text", required=False)
+@click.argument("text", required=False, metavar=_("[TEXT]"))
 @click.option("--status", type=click.Choice([str(value) for value in Status]), help=_("Only those with this status."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("Only those that take this proof."))
 @common_options
@@ -46,7 +46,7 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
 
 
 @providers_command.command("show", help=_("All that is known about a provider, and where it was read."), short_help=_("All about a provider."))
-@click.argument("name")
+@click.argument("name", metavar=_("NAME"))
 @common_options
 @click.pass_obj
 def show_command(state: State, name: str) -> None:
@@ -66,7 +66,7 @@ def show_command(state: State, name: str) -> None:
 
 
 @providers_command.command("validate", help=_("Check a table of your own and tell every fault at once."), short_help=_("Check a table of your own."))
-@click.argument("file", required=False)
+@click.argument("file", required=False, metavar=_("[FILE]"))
 @common_options
 @click.pass_obj
 def validate_command(state: State, file: str | None) -> None:

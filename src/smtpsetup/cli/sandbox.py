@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import PORT
 from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 @click.command(
     "sandbox", help=_("Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out without an account.")
 )
-@click.option("--tls-port", type=PORT, metavar="PORT", help=_("The port with TLS from the start (default: a free one)."))
-@click.option("--starttls-port", type=PORT, metavar="PORT", help=_("The port with STARTTLS (default: a free one)."))
-@click.option("--keep", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))
-@click.option("--count", metavar="N", type=click.IntRange(min=1), help=_("Stop after this many mails."))
-@click.option("--fault", metavar="CODE", help=_("Fail in the way of this error code, to see what that looks like."))
+@click.option("--tls-port", type=PORT, metavar=_("PORT"), help=_("The port with TLS from the start (default: a free one)."))
+@click.option("--starttls-port", type=PORT, metavar=_("PORT"), help=_("The port with STARTTLS (default: a free one)."))
+@click.option("--keep", metavar=_("DIR"), type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))
+@click.option("--count", metavar="N", type=WholeNumberType(min=1), help=_("Stop after this many mails."))
+@click.option("--fault", metavar=_("CODE"), help=_("Fail in the way of this error code, to see what that looks like."))
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options
 @click.pass_obj

@@ -11,7 +11,7 @@ import click
 
 from smtpsetup import paths, sent
 from smtpsetup.cli import views
-from smtpsetup.cli.state import State, common_options, tell
+from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Queue
@@ -58,20 +58,20 @@ _NOTHING: dict[str, Any] = {
 
 
 @click.command("send", help=_("Send a mail. The text comes from --body, --body-file or standard input; success is silent unless a person watches."))
-@click.argument("recipients", nargs=-1, metavar="[RECIPIENT]...")
-@click.option("-a", "--account", metavar="NAME", help=_("The account to send with (default: the default one)."))
-@click.option("--to", multiple=True, metavar="ADDRESS", help=_("A recipient; may be given several times."))
-@click.option("--cc", multiple=True, metavar="ADDRESS", help=_("A recipient of a copy that everyone sees."))
-@click.option("--bcc", multiple=True, metavar="ADDRESS", help=_("A recipient of a copy that nobody else sees."))
-@click.option("-s", "--subject", default="", help=_("The subject."))
-@click.option("--reply-to", multiple=True, metavar="ADDRESS", help=_("Where answers go."))
-@click.option("--from", "from_", metavar="ADDRESS", help=_("Another sender address, where the provider allows it."))
-@click.option("--body", metavar="TEXT", help=_("The text."))
-@click.option("--body-file", metavar="FILE", help=_("A file with the text; - for standard input."))
-@click.option("--html", metavar="FILE", help=_("A file with an HTML version; a text version is made if none is given."))
-@click.option("--attach", multiple=True, metavar="FILE", help=_("Attach a file; may be given several times."))
-@click.option("--inline", multiple=True, metavar="CID=FILE", help=_("A picture that the HTML shows as cid:CID."))
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help=_("Another header; may be given several times."))
+@click.argument("recipients", nargs=-1, metavar=_("[RECIPIENT]..."))
+@click.option("-a", "--account", metavar=_("NAME"), help=_("The account to send with (default: the default one)."))
+@click.option("--to", multiple=True, metavar=_("ADDRESS"), help=_("A recipient; may be given several times."))
+@click.option("--cc", multiple=True, metavar=_("ADDRESS"), help=_("A recipient of a copy that everyone sees."))
+@click.option("--bcc", multiple=True, metavar=_("ADDRESS"), help=_("A recipient of a copy that nobody else sees."))
+@click.option("-s", "--subject", default="", metavar=_("TEXT"), help=_("The subject."))
+@click.option("--reply-to", multiple=True, metavar=_("ADDRESS"), help=_("Where answers go."))
+@click.option("--from", "from_", metavar=_("ADDRESS"), help=_("Another sender address, where the provider allows it."))
+@click.option("--body", metavar=_("TEXT"), help=_("The text."))
+@click.option("--body-file", metavar=_("FILE"), help=_("A file with the text; - for standard input."))
+@click.option("--html", metavar=_("FILE"), help=_("A file with an HTML version; a text version is made if none is given."))
+@click.option("--attach", multiple=True, metavar=_("FILE"), help=_("Attach a file; may be given several times."))
+@click.option("--inline", multiple=True, metavar=_("CID=FILE"), help=_("A picture that the HTML shows as cid:CID."))
+@click.option("-H", "--header", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("Another header; may be given several times."))
 @click.option("--dry-run", is_flag=True, help=_("Print the message and send nothing."))
 @click.option(
     "--queue",
@@ -83,11 +83,13 @@ _NOTHING: dict[str, Any] = {
     type=click.Choice(["resend", "hold"]),
     help=_("What becomes of mail in the outbox that may have arrived: it is sent once more (the default), or held for you to decide."),
 )
-@click.option("--batch", metavar="FILE", help=_("Send many: one JSON object a line, with keys named as the options are; - for standard input."))
-@click.option("--merge", metavar="FILE", help=_("Send one mail for each row of a CSV file; $column in its texts, paths and addresses is filled in."))
+@click.option("--batch", metavar=_("FILE"), help=_("Send many: one JSON object a line, with keys named as the options are; - for standard input."))
+@click.option(
+    "--merge", metavar=_("FILE"), help=_("Send one mail for each row of a CSV file; $column in its texts, paths and addresses is filled in.")
+)
 @click.option(
     "--connections",
-    type=click.IntRange(1, 50),
+    type=WholeNumberType(1, 50),
     default=1,
     metavar="N",
     help=_("With --batch or --merge: connections side by side, where the provider allows it."),

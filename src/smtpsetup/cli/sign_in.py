@@ -54,10 +54,10 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
     decorated: Callable[..., Any] = with_options
     for option in (
         click.option("--browser", "by_browser", is_flag=True, help=_("For OAuth2: sign in in a browser, also where a code on any device would do.")),
-        click.option("--token-command", metavar="CMD", help=_("For OAuth2: let this command print the access token, every time it is needed.")),
+        click.option("--token-command", metavar=_("CMD"), help=_("For OAuth2: let this command print the access token, every time it is needed.")),
         click.option("--scope", metavar="SCOPE", help=_("For OAuth2 with --issuer: the permission to ask for.")),
         click.option("--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")),
-        click.option("--tenant", metavar="NAME", help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")),
+        click.option("--tenant", metavar=_("NAME"), help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")),
         click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
     ):
         decorated = option(decorated)

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from smtpsetup.candidates import InvalidHostError, checked_host
+from smtpsetup.cli.state import WholeNumberType
 from smtpsetup.i18n import gettext as _
 from smtpsetup.workflows.drafts import read_failed
 
 
-class PortType(click.IntRange):
+class PortType(WholeNumberType):
     """A port number."""
 
     name = "port"
