@@ -139,7 +139,7 @@ def test_a_number_that_no_mail_ever_had_is_not_said_to_have_been_sent(home: Home
 
 def test_show_decodes_the_header_for_people_and_keeps_it_for_programs(home: Home) -> None:
     plain_account(home, 1)
-    subject = "Räkning för åtgärder och övningar, och för allt annat som inte får plats på en rad"
+    subject = "Räkning för åtgärder och övningar, och för mycket annat, längre än en enda rad rymmer"
     assert home.run("send", "Åsa <kund@example.com>", "-s", subject, "--body", "x", "--queue", "always").code == 0
     shown = home.run("outbox", "show", "1").out
     assert f"\nSubject: {subject}\n" in shown
