@@ -43,7 +43,9 @@ def diagnose(
     """
     code = error_code(failure, provider)
     if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
-        code = "auth.token-revoked"  # it was a token that was refused, and no password
+        said = failure.reply.text if failure.reply else ""  # it was a token that was refused, and no password
+        lacks_scope = "insufficient_scope" in said or "status: 403" in said  # RFC 7628, and Google's HTTP status
+        code = "auth.scope-refused" if lacks_scope else "auth.token-revoked"
     if evidence:
         code = sharpened(code, failure, evidence)
     explanation = EXPLANATIONS[code]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import json
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from tests.conftest import Home, Run
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
+from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -322,6 +324,28 @@ def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(oauth: tuple[
     assert any(f"smtpsetup login {USER}" in hint for hint in done.json["error"]["hints"])
     if situation == "oauth-gmail-7days":
         assert any("testing" in cause for cause in done.json["error"]["causes"])
+
+
+STATUSES = {
+    "OAUTHBEARER": ({"status": "insufficient_scope", "scope": "https://mail.test/smtp"}, "auth.scope-refused"),
+    "XOAUTH2": ({"status": "400", "schemes": "Bearer", "scope": "https://mail.google.com/"}, "auth.token-revoked"),
+}
+
+
+@pytest.mark.parametrize("mechanism", STATUSES)
+@pytest.mark.parametrize("challenge", ["json", "secret", "nonsense"])
+def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, challenge: str) -> None:
+    status, code = STATUSES[mechanism]
+    said = {"json": json.dumps(status), "secret": json.dumps({"status": "a-token-of-ours\x1b[31m"}), "nonsense": "no JSON"}[challenge]
+    refusal = (f"334 {base64.b64encode(said.encode()).decode()}\r\n".encode(), None, b"535 5.7.8 no\r\n", None, b"221 bye\r\n")
+    with ScriptedServer((b"220 ready\r\n", None, f"250-localhost\r\n250 AUTH {mechanism}\r\n".encode(), None, *refusal)) as server:
+        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
+        token = ("--token-command", "printf a-token-of-ours")
+        done = home.run("configure", "asa@example.com", *options, *token, "--json")
+    error = done.json["error"]
+    assert (done.code, error["code"]) == (77, code if challenge == "json" else "auth.token-revoked")
+    assert ("scope: " in json.dumps(error["reply"])) == (challenge == "json")
+    assert "a-token-of-ours" not in done.out + done.err
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from smtpsetup.cli.ask import ask, confirm
 from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.credentials import file_store
@@ -115,7 +115,7 @@ def configure_command(
     options = _Options(**typed)
     if source and source.store is Store.FILE and options.auth != Auth.OAUTH2 and not (options.no_verify or how.client_id or how.issuer):
         file_store.read(source.reference, options.name or address or "", may_prompt=False)  # before anybody answers a question
-    subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2))
+    subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
     if account.auth is Auth.OAUTH2 and not how.token_command:
         _sign_in(state, account._replace(secret=source or account.secret), subject.provider, options, how)
@@ -174,7 +174,8 @@ def _who(state: State, address: str | None, options: _Options, *, will_type: boo
     else:
         subject = _identified(state, entered, options, will_type=will_type)
         subject = replace(subject, existing=accounts.get(options.name or str(subject.address)))
-    if will_type and not subject.existing and state.may_ask and subject.place is None:
+    signs_in = subject.provider is not None and subject.provider.auth == (Auth.OAUTH2,) and options.auth is None
+    if will_type and not signs_in and not subject.existing and state.may_ask and subject.place is None:
         subject = replace(subject, place=places.for_typed(state, options.name or str(subject.address)))
     if subject.existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
@@ -242,13 +243,14 @@ def _no_such_provider(table: Table, name: str) -> str:
 
 def _sign_in(state: State, account: Account, provider: Provider | None, options: _Options, how: SignInOptions) -> None:
     """Sign in with OAuth2, save, render."""
+    is_new = account.name not in state.config().accounts
     account, done = signed_in(state, account, provider, endpoints_for(provider, how), how)
     view = _save(state, account._replace(verified=True), Secret(done.tokens.refresh_token), make_default=options.make_default)
     keep_first(account, done.client, done.tokens)
-    if options.unattended:
+    if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
-        prove_for_scripts(state, account, None)
+        prove_for_scripts(state, account, Secret(done.tokens.refresh_token))
     if state.json:
         state.write_json(view)
 
@@ -366,8 +368,6 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
 
 def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
-    if places.is_own_file(account.secret):
-        places.make_directory(account.secret.reference)
     is_kept_here = account.secret.store is Store.KEYRING or account.oauth2 is not None or places.is_own_file(account.secret)
     saved = save(state.config_file, account, secret if is_kept_here else None, make_default=make_default, may_prompt=state.may_ask)
     view = views.json.account(account, is_default=saved.is_default)

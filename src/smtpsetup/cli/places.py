@@ -54,5 +54,6 @@ def for_typed(state: State, account: str) -> SecretSource:
         views.human.note(_("Without a keyring, the password can be kept in a file that only you can read: {path}").format(path=path))
         if not confirm(_("Keep it there?"), default=True):
             raise
+        make_directory(path)
         return SecretSource(Store.FILE, path)
     return SecretSource(Store.KEYRING)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smtpsetup import credentials
-from smtpsetup.cli import views
+from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.errors import SmtpsetupError
@@ -41,6 +40,9 @@ class SignInOptions(NamedTuple):
     scope: str | None
     token_command: str | None
     by_browser: bool
+
+
+NOTHING_TYPED = SignInOptions(None, None, None, None, None, by_browser=False)
 
 
 def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +85,7 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
         raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
-        credentials.prepare_keyring(may_prompt=state.may_ask)
+        account = account._replace(secret=places.for_typed(state, account.name))
     views.human.note(sign_in.lasts(endpoints.unused_days))
     terminal = _Terminal(state)
     is_saved = account.name in state.config().accounts

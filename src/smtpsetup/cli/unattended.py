@@ -47,14 +47,17 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
     views.human.error(error)
     views.human.note(_("Scripts need the password in another place:"))
     path = places.own_file(account.name)
-    for key, text in (
-        ("1", _("a file that only you can read: {path}").format(path=path)),
-        ("2", _("a command that prints it, such as `pass show mail`")),
-        ("3", _("a systemd credential, for a timer instead of cron")),
-        ("4", _("leave it as it is; scripts will not work")),
-    ):
+    texts = {
+        "1": _("a file that only you can read: {path}").format(path=path),
+        "2": _("a command that prints it, such as `pass show mail`"),
+        "3": _("a systemd credential, for a timer instead of cron"),
+        "4": _("leave it as it is; scripts will not work"),
+    }
+    if account.oauth2:
+        texts = {key: texts[key] for key in ("1", "4")}  # what renews a sign-in must be written, too
+    for key, text in texts.items():
         views.human.note(f"  {key}  {text}", hang=5)
-    answer = ask(_("Which one"), type=click.Choice(["1", "2", "3", "4"]), default="1")
+    answer = ask(_("Which one"), type=click.Choice(list(texts)), default="1")
     if answer == "4":
         return None
     if answer == "1":

@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.credentials import long_secrets
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Secret
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 SERVICE = "smtpsetup"
 _SECONDS = 10.0  # a keyring that does not answer by then is treated as locked
 _SECONDS_FOR_A_PERSON = 90.0  # to type the keyring's password into its own window
-_WINDOWS_LIMIT = 1280  # characters; Credential Manager takes 2,560 bytes of UTF-16
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
@@ -56,7 +56,7 @@ def _read(account: str, *, may_prompt: bool) -> str | None:
             if error.code != "secret.keyring-locked" or not may_prompt:
                 raise
     prepare(may_prompt=may_prompt)
-    value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+    value: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
     return value
 
 
@@ -75,7 +75,7 @@ def _read_directly(account: str) -> str | None:
         if error.trouble is secret_service.Trouble.ABSENT:
             return None
         if error.trouble is secret_service.Trouble.NOT_PLAIN:
-            value: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
+            value: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
             return value
         raise _told(error.trouble, error.detail) from error
 
@@ -95,12 +95,11 @@ def _told(trouble: Trouble, detail: str) -> SmtpsetupError:
 def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
     """Save the secret of an account and read it back; the one that was there before. Raises SmtpsetupError."""
     value = secret.reveal()
-    if sys.platform == "win32" and len(value) > _WINDOWS_LIMIT:
-        raise _unavailable(_("Windows' keyring takes no secret of more than 1,280 characters"))
+    limit = long_secrets.WINDOWS_LIMIT if sys.platform == "win32" else None
     prepare(may_prompt=may_prompt)
-    before: str | None = _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS)
-    _bounded(lambda: _backend().set_password(SERVICE, account, value), _SECONDS_FOR_A_PERSON)
-    if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) != value:
+    before: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
+    _bounded(lambda: long_secrets.write(_backend(), SERVICE, account, value, limit), _SECONDS_FOR_A_PERSON)
+    if _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS) != value:
         raise _unavailable(_("what was saved could not be read back"))
     return None if before is None else Secret(before)
 
@@ -108,9 +107,9 @@ def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
 def delete(account: str, *, may_prompt: bool) -> bool:
     """Delete the secret of an account; whether there was one. Raises SmtpsetupError."""
     prepare(may_prompt=may_prompt)
-    if _bounded(lambda: _backend().get_password(SERVICE, account), _SECONDS) is None:
+    if _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS) is None:
         return False
-    _bounded(lambda: _backend().delete_password(SERVICE, account), _SECONDS)
+    _bounded(lambda: long_secrets.delete(_backend(), SERVICE, account), _SECONDS)
     return True
 
 

@@ -20,6 +20,7 @@ MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 
 TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
 """The standard (RFC 7628) before Google's and Microsoft's own, which says the same."""
+_STATUS_LIMIT = 300  # characters
 _INITIAL_LIMIT = 12_000  # bytes of a command line with an initial response; RFC 4954 section 4 allows 12,288
 
 
@@ -49,7 +50,23 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
     if reply.code != _CONTINUE:
         return reply
     wire.put_secret(goodbye, goodbye or "(empty line)")  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
-    return _final(wire)
+    why = _status(wire, reply.text)
+    refusal = _final(wire)
+    return refusal._replace(lines=(*refusal.lines, why)) if why else refusal
+
+
+def _status(wire: Wire, challenge: str) -> str:
+    """Why a token is not taken, as the challenge before the refusal says (RFC 7628 section 3.2.2): its status and scope, masked; `""` for nothing."""
+    import json  # only for a token that was refused
+
+    try:
+        said = json.loads(wire.as_reply(_CONTINUE, [base64.b64decode(challenge, validate=True)]).text)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    words = [f"{key}: {said[key]}" for key in ("status", "scope") if isinstance(said.get(key), str) and said[key]]
+    return ", ".join(words)[:_STATUS_LIMIT]
 
 
 def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:

@@ -132,6 +132,19 @@ def forget_tokens(account: str) -> None:
             raise _not_kept(error) from error
 
 
+def let_access_token_end(account: Account) -> None:
+    """Have the next process that needs an access token ask for a new one. Raises SmtpsetupError."""
+    try:
+        with tokens.locked(_directory(), account.name, _LOCK_SECONDS):
+            kept = _kept(account)
+            if kept:
+                tokens.save(_directory(), account.name, kept._replace(expires_at=0.0))
+    except tokens.StillLockedError:
+        return  # one is asked for at this moment
+    except OSError as error:
+        raise _not_kept(error) from error
+
+
 def keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
     """Keep the access token of a sign-in, whose refresh token is stored already. Raises SmtpsetupError."""
     now = time.time()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.account import Account
     from smtpsetup.providers import Provider
+    from smtpsetup.workflows.access_token import SignInAge
 
 _WRITTEN = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)  # no clock that is right is before this
 _CLOCK_SECONDS = 300.0  # off by more, and certificates, tokens and Date fields begin to suffer
@@ -70,11 +71,12 @@ def examine(account: Account | None, *, config: str | None, provider: Provider |
         yield _clock("")
         return
     yield from _network(account)
+    age = sign_in_age(account)  # the proof below uses it
     proof = unattended.prove(account, config=config)
     stages = {str(stage["stage"]): stage for stage in proof.result.get("stages", [])}
     yield _clock(str((stages.get("greeting", {}).get("reply") or {}).get("text", "")))
     yield _secret(account, proof)
-    yield from _sign_in(account, provider)
+    yield from _sign_in(account, age, provider)
     if not (proof.error and proof.error.code.startswith(("secret.", "config."))):
         yield _login(account, proof)
         yield from _certificate(proof.result.get("tls"))
@@ -241,9 +243,8 @@ def _secret(account: Account, proof: unattended.Proof) -> Finding:
     return _ok("secret", _("The password is read without a person and without a desktop ({place}).").format(place=account.secret.described()))
 
 
-def _sign_in(account: Account, provider: Provider | None) -> Iterator[Finding]:
+def _sign_in(account: Account, age: SignInAge | None, provider: Provider | None) -> Iterator[Finding]:
     """How long the sign-in with OAuth2 still works without being used."""
-    age = sign_in_age(account)
     if age is None or account.oauth2 is None:
         return
     limit = account.oauth2.unused_days

@@ -14,6 +14,7 @@ from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import Store
 from smtpsetup.workflows import schedule
+from smtpsetup.workflows.access_token import let_access_token_end
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -36,7 +37,12 @@ def variables(config: str | None) -> dict[str, str]:
 
 
 def prove(account: Account, *, config: str | None) -> Proof:
-    """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session."""
+    """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session.
+
+    An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed, too.
+    """
+    if account.oauth2:
+        let_access_token_end(account)
     home = os.path.expanduser("~")
     user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
     env = {"HOME": home, "LOGNAME": user, "PATH": CRON_PATH, "SHELL": "/bin/sh", **variables(config), "SMTPSETUP_LANG": i18n.language()}

@@ -1,0 +1,83 @@
+"""A secret beyond what a keyring's entry holds is kept in several, and is whole or absent at every moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.credentials import long_secrets
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+LIMIT = 1280
+
+
+class Vault:
+    """A keyring as Windows has it: an entry holds 2,560 bytes of UTF-16. It can break after so many changes."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, str] = {}
+        self.changes_left = 10_000
+
+    def get_password(self, _service: str, account: str) -> str | None:
+        return self.entries.get(account)
+
+    def set_password(self, _service: str, account: str, value: str) -> None:
+        self._change()
+        assert len(value.encode("utf-16-le")) <= 2 * LIMIT
+        self.entries[account] = value
+
+    def delete_password(self, _service: str, account: str) -> None:
+        self._change()
+        del self.entries[account]
+
+    def _change(self) -> None:
+        if not self.changes_left:
+            raise OSError
+        self.changes_left -= 1
+
+
+def as_backend(vault: Vault) -> KeyringBackend:
+    backend: Any = vault
+    return backend  # type: ignore[no-any-return]  # it has the three methods that are used
+
+
+@pytest.mark.parametrize("length", [0, 1, LIMIT, LIMIT + 1, 2 * LIMIT, 5000])
+def test_what_is_written_is_read(length: int) -> None:
+    vault = Vault()
+    value = "å" * length
+    long_secrets.write(as_backend(vault), "smtpsetup", "a", value, LIMIT)
+    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") == value
+    assert (len(vault.entries) == 1) == (length <= LIMIT)
+    long_secrets.delete(as_backend(vault), "smtpsetup", "a")
+    assert vault.entries == {}
+
+
+def test_a_new_secret_leaves_nothing_of_the_old_one() -> None:
+    vault = Vault()
+    for value in ("x" * 4000, "y" * 3000, "z"):
+        long_secrets.write(as_backend(vault), "smtpsetup", "a", value, LIMIT)
+        assert long_secrets.read(as_backend(vault), "smtpsetup", "a") == value
+    assert list(vault.entries) == ["a"]
+
+
+@pytest.mark.parametrize("changes", range(9))
+def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> None:
+    vault = Vault()
+    old, new = "x" * 4000, "y" * 3000
+    long_secrets.write(as_backend(vault), "smtpsetup", "a", old, LIMIT)
+    vault.changes_left = changes
+    try:
+        long_secrets.write(as_backend(vault), "smtpsetup", "a", new, LIMIT)
+    except OSError:
+        assert changes < 8
+    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") in (old, new)
+
+
+def test_a_part_that_is_gone_is_no_secret() -> None:
+    vault = Vault()
+    long_secrets.write(as_backend(vault), "smtpsetup", "a", "x" * 4000, LIMIT)
+    del vault.entries[next(name for name in vault.entries if name != "a")]
+    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") is None
