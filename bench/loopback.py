@@ -1,7 +1,8 @@
 """What stands between a program and its server in the benches: a longer way, and a server that takes everything. Each is a process of its own.
 
 `python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as many as come: the way is
-longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink PORT` accepts every mail in plain text and throws it away.
+longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink PORT [CERTIFICATE]` accepts every login and every mail, in
+plain text or in TLS, and throws it away.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import queue
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PIECE = 262_144  # bytes
-_REPLIES = {b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n", b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}
+_REPLIES = {
+    b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250-AUTH PLAIN OAUTHBEARER\r\n250-8BITMIME\r\n250 SIZE 0\r\n",
+    b"AUTH": b"235 2.7.0 welcome\r\n",
+    b"DATA": b"354 go on\r\n",
+    b"QUIT": b"221 bye\r\n",
+}
 
 
 @contextlib.contextmanager
@@ -80,11 +87,15 @@ def _give(target: socket.socket, on_the_way: queue.SimpleQueue[tuple[float, byte
             target.sendall(piece)
 
 
-def sink(port: int) -> None:
-    """Accept every mail."""
+def sink(port: int, certificate: str | None) -> None:
+    """Accept every mail. `certificate` is a file with it and its key."""
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
 
     async def serve() -> None:
-        server = await asyncio.start_server(_accept, "127.0.0.1", port, limit=_PIECE)
+        server = await asyncio.start_server(_accept, "127.0.0.1", port, limit=_PIECE, ssl=context)
         await server.serve_forever()
 
     asyncio.run(serve())
@@ -108,4 +119,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "delay":
         delay(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
     else:
-        sink(int(sys.argv[2]))
+        sink(int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)  # noqa: PLR2004  the arguments' places

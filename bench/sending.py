@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trustme
 from loopback import running
 from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
 from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, TO, ready_made
 
+from smtpsetup import tokens
 from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.outbox import NewMail, Outbox
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
@@ -213,6 +215,24 @@ def with_keyring(site: Site) -> Row:
     return timed(work, site.by_send(env), site.by_script(env, "keyring"), 1.25)
 
 
+def with_token(site: Site) -> Row:
+    """An access token that is still good beside a password, at a server that takes both."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(site.base / "token-ca.pem"))
+    certificate = site.base / "token-cert.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    port = free_port()
+    site.stack.enter_context(running("sink", port, certificate))
+    options = ["--port", str(port), "--security", "tls", "--ca-file", str(site.base / "token-ca.pem"), "--password-file", str(site.password)]
+    password, token = site.home("token-password", options), site.home("token", options)
+    config = Path(token["HOME"], ".config", "smtpsetup", "config.toml")
+    row = 'oauth2 = { client_id = "bench", token_endpoint = "https://localhost:1/", scope = "mail" }\n'
+    config.write_text(config.read_text().replace('auth = "password"\n', f'auth = "oauth2"\n{row}'))
+    now = time.time()
+    tokens.save(str(state_dir(token)), ADDRESS, tokens.Kept("t" * 1500, now + 86_400, "bench", now))
+    return timed("one mail from cron with an access token : with a password from a file", site.by_send(token), site.by_send(password), 1.1)
+
+
 def batch_round_trips(site: Site) -> Row:
     """How many round trips a mail of many costs on one connection."""
     env, _port = site.far_home()
@@ -307,6 +327,7 @@ ROWS: dict[str, Callable[[Site], Row]] = {
     "sendmail": sendmail,
     "sendmail-swaks": sendmail_swaks,
     "keyring": with_keyring,
+    "token": with_token,
     "batch-round-trips": batch_round_trips,
     "batch-msmtp": batch_msmtp,
     "batch-smtplib": batch_smtplib,
