@@ -88,7 +88,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.wrong-user": Explanation(
         N_("{server} does not take this sign-in for {username}."),
         (
-            N_("Another user is signed in at that browser, and it was they who signed in."),
+            N_("Another user was signed in at the provider's page, and so it was they who signed in."),
             N_("The mailbox has another name than {username}, as with an alias or a shared mailbox: `--username NAME`."),
             N_("Sending with a login is switched off for this mailbox or its whole organisation."),
         ),

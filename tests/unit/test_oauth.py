@@ -103,7 +103,7 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
         assert host == "127.0.0.1"
         attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", port)
         found: list[str] = []
-        waiting = threading.Thread(target=lambda: found.append(browser.wait(attempt, server, with_paste=False)))
+        waiting = threading.Thread(target=lambda: found.append(browser.wait(attempt, server, None)))
         waiting.start()
         own = f"127.0.0.1:{port}".encode()
         for request in (

@@ -42,8 +42,11 @@ def make_directory(path: str) -> None:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
 
 
-def for_typed(state: State, account: str) -> SecretSource:
-    """Where to keep a password before anybody types it. Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place."""
+def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
+    """Where to keep a password before anybody types it, or what keeps somebody signed in.
+
+    Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place.
+    """
     try:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     except SmtpsetupError as error:
@@ -51,7 +54,9 @@ def for_typed(state: State, account: str) -> SecretSource:
             raise
         path = own_file(account)
         views.human.note(" ".join((error.message, *error.causes)))
-        views.human.note(_("Without a keyring, the password can be kept in a file that only you can read: {path}").format(path=path))
+        password = _("Without a keyring, the password can be kept in a file that only you can read: {path}")
+        sign_in = _("Without a keyring, what keeps you signed in can be kept in a file that only you can read: {path}")
+        views.human.note((sign_in if is_sign_in else password).format(path=path))
         if not confirm(_("Keep it there?"), default=True):
             raise
         make_directory(path)

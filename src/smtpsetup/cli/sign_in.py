@@ -85,7 +85,7 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
         raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
-        account = account._replace(secret=places.for_typed(state, account.name))
+        account = account._replace(secret=places.for_typed(state, account.name, is_sign_in=True))
     views.human.note(sign_in.lasts(endpoints.unused_days))
     terminal = _Terminal(state)
     is_saved = account.name in state.config().accounts
@@ -136,6 +136,11 @@ class _Terminal:
             webbrowser.open(url)
         if self._state.may_ask:
             views.human.note(_("No browser here? Open it on another machine. It ends at an address that cannot be shown; paste that here:"))
+
+    def wrong_paste(self, reason: str) -> None:
+        """Say what is wrong with an address that was pasted."""
+        text = _("That is not it: {reason}. It begins with http://127.0.0.1 or http://localhost and holds code= and state=. Paste it whole:")
+        views.human.note(text.format(reason=reason))
 
 
 def _has_browser() -> bool:

@@ -19,6 +19,8 @@ from smtpsetup.oauth.request import OAuthError, post, tokens_in
 from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
     from smtpsetup.transport.https import Web
 
@@ -74,10 +76,13 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def wait(sign_in: SignIn, server: socket.socket, *, with_paste: bool) -> str:
-    """The code that the browser brings, or that a person pastes as the address it was sent to. Raises OAuthError."""
+def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str], None] | None = None) -> str:
+    """The code that the browser brings, or that a person pastes as the address it was sent to. Raises OAuthError.
+
+    `on_wrong_paste` is told what is wrong with a pasted line, and the person may paste another one; without it, nothing is read.
+    """
     end = time.monotonic() + SECONDS
-    watched: list[socket.socket | int] = [server, *([sys.stdin.fileno()] if with_paste else [])]
+    watched: list[socket.socket | int] = [server, *([sys.stdin.fileno()] if on_wrong_paste else [])]
     while (left := end - time.monotonic()) > 0:
         ready, _writable, _failed = select.select(watched, [], [], left)
         if server in ready:
@@ -88,8 +93,13 @@ def wait(sign_in: SignIn, server: socket.socket, *, with_paste: bool) -> str:
             pasted = sys.stdin.readline()
             if not pasted:
                 watched = [server]
-            elif pasted.strip():
-                return code_in(sign_in, pasted.strip())
+            elif pasted.strip() and on_wrong_paste:
+                try:
+                    return code_in(sign_in, pasted.strip())
+                except OAuthError as error:
+                    if error.error:
+                        raise
+                    on_wrong_paste(error.description)
     raise OAuthError("expired_token", _("nobody signed in within five minutes"))
 
 

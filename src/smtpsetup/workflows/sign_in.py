@@ -35,6 +35,9 @@ class Person(Protocol):
     def open_page(self, url: str) -> None:
         """Show an address and open it in a browser, where there is one."""
 
+    def wrong_paste(self, reason: str) -> None:
+        """Say what is wrong with an address that was pasted."""
+
 
 class SignedIn(NamedTuple):
     """A sign-in that worked: what the account needs for new tokens, and the first ones."""
@@ -112,7 +115,7 @@ def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person:
     with closing(browser.listener()) as server:
         attempt = browser.begin(endpoints, client, address, server.getsockname()[1])
         person.open_page(attempt.url)
-        code = browser.wait(attempt, server, with_paste=may_paste)
+        code = browser.wait(attempt, server, person.wrong_paste if may_paste else None)
     return browser.finish(web(), client, attempt, code)
 
 
