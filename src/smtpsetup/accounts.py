@@ -313,11 +313,15 @@ def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
     )
 
 
+_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
+
+
 def _token_client(row: dict[str, Any]) -> TokenClient:
     from smtpsetup.oauth2 import TokenClient  # only accounts that sign in with OAuth2
 
     scopes = tuple(row.get("scope", "").split())
-    return TokenClient(row["client_id"], row["token_endpoint"], scopes, row.get("client_secret", ""), row.get("unused_days", 0))
+    texts = {key: row.get(key, "") for key in _SIGN_IN_TEXTS}
+    return TokenClient(row["client_id"], row["token_endpoint"], scopes, unused_days=row.get("unused_days", 0), **texts)
 
 
 def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
@@ -326,7 +330,7 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
             yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
     if not str(row.get("token_endpoint", "")).startswith("https://"):
         yield _("{key} must be {wanted}").format(key="oauth2.token_endpoint", wanted=_("an address that begins with https://"))
-    for key in ("scope", "client_secret"):
+    for key in ("scope", *_SIGN_IN_TEXTS):
         if not isinstance(row.get(key, ""), str):
             yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
     if not isinstance(row.get("unused_days", 0), int):
@@ -389,4 +393,4 @@ def _as_table(account: Account) -> dict[str, Any]:
 
 def _oauth2_table(client: TokenClient) -> dict[str, Any]:
     table = {"client_id": client.client_id, "token_endpoint": client.token_endpoint, "scope": " ".join(client.scopes)}
-    return table | {key: value for key, value in (("client_secret", client.client_secret), ("unused_days", client.unused_days)) if value}
+    return table | {key: value for key in (*_SIGN_IN_TEXTS, "unused_days") if (value := getattr(client, key))}

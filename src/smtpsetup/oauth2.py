@@ -10,9 +10,9 @@ class Endpoints(NamedTuple):
 
     `parameters` go along with the authorization request, beside the standard's own. `redirect_host` is how the loopback address is written in it.
     `client` names whose client id it takes: several providers may share one. `{tenant}` in an endpoint stands for the organisation, `tenant` unless
-    another is named. A refresh token that is not used for `unused_days` is dead; one of a program that is still being tested, after
-    `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that
-    nobody gets one.
+    another is named; `issuer` is set where the endpoints were found by it. A refresh token that is not used for `unused_days` is dead; one of a
+    program that is still being tested, after `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that nobody
+    gets one.
     """
 
     client: str
@@ -28,6 +28,7 @@ class Endpoints(NamedTuple):
     testing_days: int = 0
     register_url: str = ""
     is_closed: bool = False
+    issuer: str = ""
 
     def of_tenant(self, tenant: str) -> Endpoints:
         """The endpoints of one organisation."""
@@ -41,13 +42,18 @@ class Endpoints(NamedTuple):
 
 
 class TokenClient(NamedTuple):
-    """What an account needs for new access tokens, beside its refresh token. `client_secret` is `""` for a public client, and printed never."""
+    """What an account needs for new access tokens, beside its refresh token. `client_secret` is `""` for a public client, and printed never.
+
+    `tenant` and `issuer` are what was named to sign in, `""` for neither: so the next time needs no option.
+    """
 
     client_id: str
     token_endpoint: str
     scopes: tuple[str, ...] = ()
     client_secret: str = ""
     unused_days: int = 0
+    tenant: str = ""
+    issuer: str = ""
 
     def __repr__(self) -> str:
         return f"TokenClient({self.client_id!r}, {self.token_endpoint!r}, ***)"

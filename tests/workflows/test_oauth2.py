@@ -251,6 +251,19 @@ def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
     assert len(server.mails()) == 1
 
 
+def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server, "--tenant", "mittforetag.se").code == 0
+    server.revoke()
+    change(home, expires_at=time.time() - 10)
+    assert home.run("send", "kund@example.org", "--body", "x").code == 77
+    del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
+    assert 'tenant = "mittforetag.se"' in home.config.read_text()
+    assert signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE).code == 0
+    assert 'tenant = "mittforetag.se"' in home.config.read_text()
+    assert home.run("send", "kund@example.org", "--body", "x").code == 0
+
+
 def test_logout_and_remove_leave_no_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     assert configured(home, server).code == 0

@@ -94,8 +94,10 @@ def logout_command(state: State, account: str | None) -> None:
 def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:
     """Sign in with OAuth2 once more, with the same program unless another is named."""
     provider = state.provider(account)
-    if account.oauth2 and not how.client_id:
-        how = how._replace(client_id=account.oauth2.client_id)
+    before = account.oauth2
+    if before:
+        scope = how.scope or " ".join(before.scopes)
+        how = how._replace(tenant=how.tenant or before.tenant, issuer=how.issuer or before.issuer or None, scope=scope)
     account, done = signed_in(state, account._replace(secret=source or account.secret), provider, endpoints_for(provider, how), how)
     refresh_token = Secret(done.tokens.refresh_token)
     saved = save(state.config_file, account._replace(verified=True), refresh_token, make_default=False, may_prompt=state.may_ask)

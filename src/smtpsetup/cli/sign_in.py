@@ -101,6 +101,8 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
 
 def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
     """The program that signs in. Raises SmtpsetupError where there is none."""
+    if account.oauth2 and not how.client_id:
+        return sign_in.NamedClient(account.oauth2.client_id, account.oauth2.client_secret)  # the same program signs in once more
     client = sign_in.client_named(endpoints, how.client_id, state.config().oauth2_clients) or sign_in.registered(endpoints, account)
     if client is not None:
         return client

@@ -36,6 +36,7 @@ def endpoints_of(web: Web, issuer: str, scopes: tuple[str, ...]) -> Endpoints:
         device_authorization_endpoint=found["device_authorization_endpoint"],
         registration_endpoint=found["registration_endpoint"],
         scopes=scopes,
+        issuer=issuer,
     )
 
 

@@ -88,7 +88,9 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
     endpoints: Endpoints, client: NamedClient, account: Account, person: Person, *, is_saved: bool, by_browser: bool, may_paste: bool
 ) -> SignedIn:
     """Let a person sign in: by a code on any device where the provider has that, else in a browser. Raises SmtpsetupError."""
-    kept = TokenClient(client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days)
+    kept = TokenClient(
+        client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days, endpoints.tenant, endpoints.issuer
+    )
     if not (endpoints.device_authorization_endpoint or endpoints.authorization_endpoint):
         raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
     by_device_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
