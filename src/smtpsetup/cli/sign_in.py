@@ -113,7 +113,10 @@ def _client(state: State, account: Account, provider: Provider | None, endpoints
     typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
     if not typed:
         raise click.Abort
-    return sign_in.NamedClient(typed)
+    if endpoints.device_authorization_endpoint:
+        return sign_in.NamedClient(typed)  # whoever offers codes for any device knows public clients
+    secret = ask(_("Client secret (not shown while you type; Enter where there is none)"), default="", show_default=False, hide_input=True)
+    return sign_in.NamedClient(typed, secret.strip())
 
 
 class _Terminal:
