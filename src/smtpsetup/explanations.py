@@ -143,7 +143,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "greeting.not-smtp": Explanation(
         N_("What answers at {server} is not a mail server."),
         (N_("The port belongs to another service, or a network login page answers in its place."),),
-        (OTHER_SERVER,),
+        (OTHER_PORT,),
     ),
     "greeting.timeout": Explanation(
         N_("{server} accepted the connection but said nothing."),
