@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,16 +75,8 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
     A failure is looked at a second time before it is explained; `on_second_look` is called when that begins.
     """
     stages: list[StageResult] = []
-
-    def keep(result: StageResult) -> None:
-        if result.stage in (Stage.EHLO, Stage.TLS):  # after STARTTLS the server is greeted a second time; the last answer counts
-            stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
-        stages.append(result)
-        if on_stage:
-            on_stage(result)
-
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
-    session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=keep, trace=trace)
+    session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=functools.partial(_keep, stages, on_stage), trace=trace)
     message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
     error, evidence = None, None
     try:
@@ -111,6 +104,14 @@ def check(  # noqa: PLR0913  what a check depends on, all keywords
         error,
         evidence.alternative if evidence else None,
     )
+
+
+def _keep(stages: list[StageResult], on_stage: Callable[[StageResult], None] | None, result: StageResult) -> None:
+    if result.stage in (Stage.EHLO, Stage.TLS):  # after STARTTLS the server is greeted a second time; the last answer counts
+        stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
+    stages.append(result)
+    if on_stage:
+        on_stage(result)
 
 
 def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[StageResult, ...]:

@@ -131,14 +131,7 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
             discovery=discovery,
         )
     if route and route.takes_no_mail:
-        return UnknownDomainError(
-            address,
-            meant,
-            message=_("{domain} takes no mail: its DNS says so (a null MX).").format(domain=domain),
-            causes=(_("It is parked, or used for a website only, so there is no mailbox to send from."),),
-            hints=(_("Send from an address that has a mailbox, or ask whoever runs the domain to set up one."),),
-            discovery=discovery,
-        )
+        return _takes_no_mail(address, meant, discovery)
     if discovery.dns_failed or (discovery.was_cut_short and route is None):
         return _could_not_ask(address, meant, discovery, route)
     if discovery.proxy_failed:
@@ -167,6 +160,17 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
         message=_("Who runs the mail of {domain} could not be found out.").format(domain=domain),
         causes=(*_failed(discovery), _("Its DNS leads to no known provider, it publishes no settings, and no server with a usual name can be used.")),
         hints=(_("See what each source said: `smtpsetup identify {address} --all`.").format(address=address),),
+        discovery=discovery,
+    )
+
+
+def _takes_no_mail(address: Address, meant: str | None, discovery: Discovery) -> UnknownDomainError:
+    return UnknownDomainError(
+        address,
+        meant,
+        message=_("{domain} takes no mail: its DNS says so (a null MX).").format(domain=addresses_shown(address)),
+        causes=(_("It is parked, or used for a website only, so there is no mailbox to send from."),),
+        hints=(_("Send from an address that has a mailbox, or ask whoever runs the domain to set up one."),),
         discovery=discovery,
     )
 
