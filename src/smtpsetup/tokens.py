@@ -5,7 +5,6 @@ A send with a token that is still good reads this file and nothing else of OAuth
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import contextmanager
@@ -45,6 +44,8 @@ class Kept(NamedTuple):
 
 def load(directory: str, account: str) -> Kept | None:
     """What is kept of an account, None for nothing or for a file that is none of ours. Raises OSError where it is there and cannot be read."""
+    import json  # an account with a password has no use for it
+
     try:
         with open(_file(directory, account), "rb") as file:
             row = json.loads(file.read())
@@ -57,7 +58,9 @@ def load(directory: str, account: str) -> Kept | None:
 
 def save(directory: str, account: str, kept: Kept) -> None:
     """Keep it, on the disk when this returns, mode 0600. Raises OSError."""
-    from smtpsetup import config_text  # only a new token comes here
+    import json  # only a new token comes here
+
+    from smtpsetup import config_text  # as above
 
     path = _file(directory, account)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
