@@ -36,6 +36,13 @@ class Kept(NamedTuple):
     def __repr__(self) -> str:
         return "Kept(***)"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a hand in the file has left every value what it should be."""
+        times = (self.expires_at, self.refreshed_at, self.signed_in_at)
+        texts = (self.access_token, self.client_id, self.refresh_token, self.replaces)
+        return all(isinstance(time, int | float) for time in times) and all(isinstance(text, str) for text in texts)
+
     def is_good(self, client_id: str, now: float) -> bool:
         """Whether the access token can be used now. One from a clock that was wrong, further away than any lives, cannot."""
         left = self.expires_at - now
@@ -49,10 +56,11 @@ def load(directory: str, account: str) -> Kept | None:
     try:
         with open(_file(directory, account), "rb") as file:
             row = json.loads(file.read())
-        return Kept(**row["kept"]) if row["format"] == _FORMAT else None
+        kept = Kept(**row["kept"])
+        return kept if row["format"] == _FORMAT and kept.is_whole else None
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smtpsetup import tokens
 from smtpsetup.account import Account
 from smtpsetup.model import Auth, Security, Server
 from smtpsetup.oauth import browser
@@ -15,6 +17,9 @@ from smtpsetup.oauth.request import OAuthError, tokens_in
 from smtpsetup.oauth2 import Endpoints, TokenClient
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.refresh import explained
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCOUNT = Account(
     name="namn@live.se",
@@ -157,3 +162,21 @@ def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> N
     told = explained(OAuthError("", "its certificate is not valid yet", is_temporary=True, may_be_clock=True), ACCOUNT)
     assert (told.code, told.exit_code) == ("auth.temporary", 75)
     assert "clock" in told.hints[0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "kept": {}}', "null", "[" * 100_000])
+def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "a@example.com.json").write_text(content)
+    assert tokens.load(str(tmp_path), "a@example.com") is None
+
+
+@pytest.mark.parametrize("change", [{"expires_at": "soon"}, {"access_token": 7}, {"signed_in_at": None}, {"refreshed_at": []}])
+def test_a_hand_in_the_token_file_is_no_bug(tmp_path: Path, change: dict[str, Any]) -> None:
+    kept = tokens.Kept("token", 1e12, "client", 0.0)
+    tokens.save(str(tmp_path), "a@example.com", kept)
+    path = tmp_path / "tokens" / "a@example.com.json"
+    assert tokens.load(str(tmp_path), "a@example.com") == kept
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "kept": document["kept"] | change}))
+    assert tokens.load(str(tmp_path), "a@example.com") is None
