@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
 # a shell starts background jobs with Ctrl-C ignored, and what ignores it hands that on to its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
-pytest_plugins = ("tests.servers", "tests.oauth_servers", "tests.person", "tests.machine")
+pytest_plugins = ("tests.servers", "tests.oauth_servers", "tests.person", "tests.machine", "tests.dovecot", "tests.signing_in")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,14 @@ import Provider from 'oidc-provider';
 export const CLIENT_ID = 'smtpsetup-test';
 export const SMTP_SCOPE = 'https://mail.test/smtp';
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
-const ENDPOINTS = { '/token': 'token', '/device/auth': 'device', '/token/revocation': 'revocation', '/elsewhere': 'elsewhere' };
+const ENDPOINTS = {
+  '/token': 'token',
+  '/device/auth': 'device',
+  '/token/revocation': 'revocation',
+  '/token/introspection': 'introspection',
+  '/reg': 'registration',
+  '/elsewhere': 'elsewhere',
+};
 
 export const sha256 = (text) => crypto.createHash('sha256').update(text).digest('hex');
 const escaped = (text) => String(text ?? '').replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
@@ -24,6 +31,12 @@ export function authorizationServer(issuer, state) {
       redirect_uris: ['http://127.0.0.1/', 'http://localhost/', 'http://[::1]/', 'http://127.0.0.1/callback', 'http://localhost/callback'],
       grant_types: ['authorization_code', 'refresh_token', DEVICE_GRANT],
       response_types: ['code'],
+    }, {
+      client_id: 'mail-server', // asks whether a token is good (RFC 7662)
+      client_secret: 'introspection',
+      redirect_uris: [],
+      grant_types: [],
+      response_types: [],
     }],
     scopes: ['openid', 'offline_access', SMTP_SCOPE],
     clockTolerance: 0, // expired is expired; the default lets tokens live 15 seconds longer
@@ -31,6 +44,8 @@ export function authorizationServer(issuer, state) {
     features: {
       devInteractions: { enabled: false },
       revocation: { enabled: true },
+      introspection: { enabled: true },
+      registration: { enabled: true },
       deviceFlow: {
         enabled: true,
         userCodeInputSource: (ctx, form, out, error) => {

@@ -1,0 +1,163 @@
+"""A real Dovecot submission server that asks the authorization server about every token (RFC 7662) and relays to a server that keeps the mail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from tests.servers import free_port, missing, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiosmtpd.smtp import SMTP, Envelope, Session
+
+    from tests.oauth_servers import OAuthServer
+
+_CONFIGURATION = """
+dovecot_config_version = 2.4.1
+dovecot_storage_version = 2.4.1
+base_dir = {base}/run
+state_dir = {base}/state
+log_path = {base}/log
+auth_verbose = yes
+listen = 127.0.0.1
+protocols = submission
+ssl_server_cert_file = {base}/server.pem
+ssl_server_key_file = {base}/key.pem
+ssl_client_ca_file = {base}/ca.pem
+auth_mechanisms = {mechanisms}
+auth_failure_delay = 0
+mail_driver = maildir
+mail_path = {base}/mailbox
+submission_relay_host = 127.0.0.1
+submission_relay_port = {relay_port}
+
+oauth2 {{
+  introspection_url = https://mail-server:introspection@{host}/token/introspection
+  introspection_mode = post
+  username_attribute = sub
+  active_attribute = active
+  active_value = true
+  scope = https://mail.test/smtp
+}}
+
+passdb oauth2 {{
+}}
+
+userdb static {{
+  fields {{
+    uid = 65534
+    gid = 65534
+    home = {base}/mailbox
+  }}
+}}
+
+service submission-login {{
+  inet_listener submission {{
+    port = {starttls_port}
+  }}
+  inet_listener submissions {{
+    port = {tls_port}
+    ssl = yes
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class RelayedMail:
+    """A mail that came out of Dovecot."""
+
+    sender: str
+    recipients: list[str]
+    message: bytes
+
+
+@dataclass
+class _Sink:
+    """What Dovecot relays to; `mails` is what came."""
+
+    mails: list[RelayedMail] = field(default_factory=list)
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        content = envelope.content or b""
+        assert isinstance(content, bytes)
+        self.mails.append(RelayedMail(str(envelope.mail_from), list(envelope.rcpt_tos), content))
+        return "250 2.0.0 Kept"
+
+
+@dataclass(frozen=True)
+class Dovecot:
+    """A running Dovecot: its ports, the mails that it relayed, and its log."""
+
+    tls_port: int
+    starttls_port: int
+    mails: list[RelayedMail]
+    log_file: Path
+
+    @property
+    def logins(self) -> list[str]:
+        """The mechanism of each login that worked."""
+        return re.findall(r"Logged in: .*method=([A-Z0-9]+)", self.log_file.read_text(errors="replace"))
+
+
+def _greets(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock, sock.makefile("rwb") as file:
+        if file.readline().startswith(b"220"):
+            file.write(b"QUIT\r\n")
+            file.flush()
+            return file.readline().startswith(b"221")
+    return False
+
+
+@contextlib.contextmanager
+def _relay() -> Iterator[tuple[int, list[RelayedMail]]]:
+    sink = _Sink()
+    relay = Controller(sink, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=True)
+    relay.start()
+    try:
+        yield relay.port, sink.mails
+    finally:
+        relay.stop()
+
+
+@pytest.fixture
+def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterator[Dovecot]:
+    """Dovecot in a directory of its own; with indirect parametrization it offers only those mechanisms."""
+    if not shutil.which("dovecot") or not Path("/usr/lib/dovecot/submission").exists() or os.getuid() != 0:
+        missing("needs root and Dovecot 2.4: apt-get install dovecot-core dovecot-submissiond")
+    base = Path(tempfile.mkdtemp(prefix="smtpsetup-dovecot-"))  # not below pytest's own, which is closed to Dovecot's users
+    base.chmod(0o755)
+    (base / "mailbox").mkdir()
+    shutil.chown(base / "mailbox", "nobody", "nogroup")
+    for name in ("ca.pem", "key.pem", "server.pem"):
+        shutil.copy(Path(oauth_server.ca_file).parent / name, base)
+    tls_port, starttls_port = free_port(), free_port()
+    with _relay() as (relay_port, mails), (base / "output").open("wb") as output:
+        ports = {"relay_port": relay_port, "tls_port": tls_port, "starttls_port": starttls_port}
+        mechanisms = getattr(request, "param", "oauthbearer xoauth2")
+        host = urlsplit(oauth_server.issuer).netloc
+        (base / "dovecot.conf").write_text(_CONFIGURATION.format(base=base, host=host, mechanisms=mechanisms, **ports))
+        command = ["dovecot", "-F", "-c", str(base / "dovecot.conf")]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            wait_for(lambda: server.poll() is not None or _greets(starttls_port), 60)
+            assert server.poll() is None, (base / "output").read_text()
+            yield Dovecot(tls_port, starttls_port, mails, base / "log")
+        finally:
+            server.terminate()
+            server.wait(30)
+            shutil.rmtree(base, ignore_errors=True)

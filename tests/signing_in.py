@@ -1,0 +1,157 @@
+"""Somebody signs in on the command line with OAuth2, and what is on the disk afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import Home, Run
+from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROW = """
+[[provider]]
+id = "testmail"
+name = "Testmail"
+domains = ["example.test"]
+mx_suffixes = []
+status = "ok"
+auth = ["oauth2"]
+docs_url = "https://example.test/help"
+last_checked = 2026-11-24
+confidence = "high"
+sources = ["https://example.test/help"]
+username = {{ form = "address" }}
+
+[[provider.servers]]
+host = "localhost"
+port = {port}
+security = "{security}"
+
+[provider.oauth2]
+client = "testmail"
+authorization_endpoint = "{server.authorization_endpoint}"
+token_endpoint = "{token_endpoint}"
+device_authorization_endpoint = "{server.device_authorization_endpoint}"
+scopes = ["https://mail.test/smtp", "offline_access"]
+unused_days = 90
+"""
+DEVICE = r"^ +([A-Z0-9]{4,}-[A-Z0-9]{4,})\s*$"
+ADDRESS = r"^(https://localhost:\S+)$"
+
+
+def knows(home: Home, server: OAuthServer, port: int | None = None, security: str = "tls", token_endpoint: str | None = None) -> None:
+    """Put the servers into the home's own table of providers; `port` is where mail is submitted."""
+    row = ROW.format(server=server, port=port or server.tls_port, security=security, token_endpoint=token_endpoint or server.token_endpoint)
+    home.file(".config/smtpsetup/providers.toml", row)
+    home.env.update(server.env, SMTPSETUP_TESTMAIL_CLIENT_ID=CLIENT_ID)
+
+
+@pytest.fixture
+def oauth(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
+    """A home whose table knows the servers."""
+    knows(home, oauth_server)
+    return home, oauth_server
+
+
+def signing_up(home: Home, *options: str, address: str = USER) -> tuple[str, ...]:
+    """The arguments of `configure` for an account whose refresh token is in a file."""
+    return ("configure", address, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", *options)
+
+
+@dataclass
+class Attempt:
+    """A command that waits for somebody to sign in; `shown` is the code or address that it shows."""
+
+    process: subprocess.Popen[str]
+    shown: str
+    said: str
+
+    def end(self) -> Run:
+        """How it ended."""
+        out, err = self.process.communicate(timeout=60)
+        return Run(self.process.returncode, out, self.said + err)
+
+
+@contextlib.contextmanager
+def attempt(home: Home, *arguments: str, pattern: str, **env: str) -> Iterator[Attempt]:
+    """Run a command up to where it shows what a person needs to sign in."""
+    command = [*home.prefix, sys.executable, "-m", "smtpsetup", *arguments]
+    with subprocess.Popen(
+        command, env={**home.env, **env}, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        waiting = Attempt(process, "", "")
+        try:
+            for line in process.stderr:
+                waiting.said += line
+                if found := re.search(pattern, line):
+                    waiting.shown = found[1]
+                    break
+            yield waiting
+        finally:
+            process.kill()
+
+
+def signing_in(home: Home, *arguments: str, act: Callable[[str], object], pattern: str, **env: str) -> Run:
+    """Run a command that signs in; `act` does what a person would with the code or address that it shows."""
+    with attempt(home, *arguments, pattern=pattern, **env) as waiting:
+        if waiting.shown:
+            act(waiting.shown)
+        return waiting.end()
+
+
+def configured(home: Home, server: OAuthServer, *options: str) -> Run:
+    """An account that is signed in by a code, its refresh token in a file."""
+    return signing_in(home, *signing_up(home, *options), act=server.approve_device, pattern=DEVICE)
+
+
+def sent(home: Home, *options: str) -> Run:
+    """A mail to one customer, never queued."""
+    return home.run("send", "kund@example.org", "--body", "x", "--queue", "never", *options)
+
+
+def state_file(home: Home) -> Path:
+    """Where the access token is kept."""
+    (path,) = (home.path / ".local/state/smtpsetup/tokens").glob("*.json")
+    return path
+
+
+def kept(home: Home) -> dict[str, Any]:
+    """What is kept of the one account's sign-in."""
+    values: dict[str, Any] = json.loads(state_file(home).read_text())["kept"]
+    return values
+
+
+def change(home: Home, **values: Any) -> None:
+    """Change what is kept."""
+    path = state_file(home)
+    document = json.loads(path.read_text())
+    document["kept"] |= values
+    path.write_text(json.dumps(document))
+
+
+def expire(home: Home, server: OAuthServer) -> None:
+    """Let the access token be at its end, here and there."""
+    server.expire_access_tokens()
+    change(home, expires_at=time.time() - 10)
+
+
+def has_nothing(home: Home) -> bool:
+    """Whether no account, no refresh token and no access token was saved."""
+    return (
+        not (home.path / "token").exists()
+        and not list(home.path.glob(".local/state/smtpsetup/tokens/*.json"))
+        and home.run("accounts", "list", "--json").json["result"] == []
+    )
