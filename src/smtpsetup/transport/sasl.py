@@ -21,7 +21,7 @@ MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
 """The standard (RFC 7628) before Google's and Microsoft's own, which says the same."""
 _STATUS_LIMIT = 300  # characters
-_INITIAL_LIMIT = 12_000  # bytes of a command line with an initial response; RFC 4954 section 4 allows 12,288
+_INITIAL_LIMIT = 490  # bytes of an initial response: the line of AUTH is a command's, of 512 (RFC 4954 section 4); Dovecot takes 1,000
 
 
 def best_mechanism(offered: tuple[str, ...], *, with_token: bool = False) -> str | None:
