@@ -117,9 +117,9 @@ def configured(home: Home, server: OAuthServer, *options: str) -> Run:
     return signing_in(home, *signing_up(home, *options), act=server.approve_device, pattern=DEVICE)
 
 
-def sent(home: Home, *options: str) -> Run:
+def sent(home: Home, *options: str, **env: str) -> Run:
     """A mail to one customer, never queued."""
-    return home.run("send", "kund@example.org", "--body", "x", "--queue", "never", *options)
+    return home.run("send", "kund@example.org", "--body", "x", "--queue", "never", *options, **env)
 
 
 def state_file(home: Home) -> Path:

@@ -1,0 +1,261 @@
+"""Faults and attacks at the token endpoint, on the wire, on the disk and on the clock cost nobody the sign-in and give nobody a token."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.oauth import device
+from smtpsetup.oauth.request import OAuthError
+from smtpsetup.oauth2 import Endpoints, TokenClient
+from smtpsetup.workflows import refresh
+from tests.conftest import account_at
+from tests.oauth_servers import CLIENT_ID, DEVICE_GRANT, OAuthServer
+from tests.servers import ScriptedServer, wait_for
+from tests.signing_in import ADDRESS, DEVICE, attempt, configured, expire, has_nothing, kept, knows, sent, signing_up
+
+if TYPE_CHECKING:
+    from tests.conftest import Home, Run
+
+
+class Elsewhere:
+    """Another host: it counts who comes, and what they say, in the clear or over TLS with the servers' own certificate."""
+
+    def __init__(self, server: OAuthServer, answer: bytes = b"", *, tls: bool = True) -> None:
+        self.received = b""
+        self.connections = 0
+        self._answer = answer
+        directory = Path(server.ca_file).parent
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(directory / "server.pem", directory / "key.pem")
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        self._closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(OSError):
+                client, _address = self._listener.accept()
+                self.connections += 1
+                with client, self._context.wrap_socket(client, server_side=True) if self._tls else client as peer:
+                    self.received += peer.recv(65536)
+                    for byte in self._answer:
+                        peer.sendall(bytes([byte]))
+                        if self._closing.wait(0.05):
+                            return
+
+
+def code_of(done: Run) -> tuple[int, str]:
+    return done.code, done.json["error"]["code"]
+
+
+# the token endpoint
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_redirect_to_another_host_gets_no_token_there(oauth: tuple[Home, OAuthServer], scheme: str, status: int) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    expire(home, server)
+    with Elsewhere(server, tls=scheme == "https") as other:
+        server.redirect(status=status, location=f"{scheme}://localhost:{other.port}/token")
+        assert code_of(sent(home, "--json")) == (75, "auth.temporary")
+        assert (other.connections, other.received) == (0, b"")
+    assert sent(home).code == 0
+
+
+@pytest.mark.parametrize("endpoint", ["token", "device"])
+def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthServer], endpoint: str) -> None:
+    home, server = oauth
+    with Elsewhere(server) as other:
+        server.redirect(endpoint=endpoint, location=f"https://localhost:{other.port}/token", status=307)
+        with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
+            assert bool(waiting.shown) is (endpoint == "token")
+            assert code_of(waiting.end()) == (75, "auth.temporary")
+        assert other.connections == 0
+    assert has_nothing(home)
+
+
+@pytest.mark.parametrize("by", ["table", "account"])
+def test_an_endpoint_without_tls_is_never_asked(oauth: tuple[Home, OAuthServer], by: str) -> None:
+    home, server = oauth
+    with Elsewhere(server, tls=False) as other:
+        plain = f"http://localhost:{other.port}/token"
+        if by == "table":
+            knows(home, server, token_endpoint=plain)
+            done = home.run(*signing_up(home, "--json"))
+        else:
+            assert configured(home, server).code == 0
+            expire(home, server)
+            home.config.write_text(home.config.read_text().replace(server.token_endpoint, plain))
+            done = sent(home, "--json")
+        assert (other.connections, done.code, done.json["error"]["code"]) == (0, 78, "config.invalid")
+
+
+HTML = {"status": 200, "headers": {"Content-Type": "text/html"}, "body": "<!DOCTYPE html><h1>Log in to the hotel's network</h1>"}
+ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (HTML, (75, "auth.temporary")),
+        ({"status": 200, "body": {**ANSWER, "filler": "x" * 65_536}}, (75, "auth.temporary")),
+        ({"status": 200, "body": {**ANSWER, "token_type": "mac"}}, (75, "auth.temporary")),
+        ({"status": 200, "body": {**ANSWER, "access_token": "a\r\nb"}}, (75, "auth.temporary")),
+        ({"status": 200, "body": {**ANSWER, "access_token": ["a"]}}, (75, "auth.temporary")),
+        ({"status": 200, "body": "[" * 60_000}, (75, "auth.temporary")),
+        ({"status": 200, "body": {"error": "invalid_grant"}}, (77, "auth.token-revoked")),
+        ({"status": 400, "body": {"error": "\x1b[31m", "error_description": "\x1b]0;x\x07" + "y" * 60_000}}, (77, "auth.token-revoked")),
+        ({"set": {"scope": "offline_access"}}, (77, "auth.consent-required")),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
+    oauth: tuple[Home, OAuthServer], rule: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    server.settings(rotate=False)
+    expire(home, server)
+    before = (home.path / "token").read_text()
+    server.rule(**rule)
+    done = sent(home, "--json")
+    assert code_of(done) == expected
+    assert "\x1b" not in done.out + done.err
+    assert len(done.err) < 5000
+    assert server.mails() == []
+    assert (home.path / "token").read_text() == before
+    assert sent(home).code == 0
+
+
+@pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
+def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(oauth: tuple[Home, OAuthServer], lifetime: object) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    expire(home, server)
+    server.rule(**({"remove": ["expires_in"]} if lifetime is None else {"set": {"expires_in": lifetime}}))
+    for _mail in range(2):
+        assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+    assert time.time() + 3000 < kept(home)["expires_at"] < time.time() + 11 * 86_400
+
+
+def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "_SECONDS", 1.0)
+    monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
+    body = json.dumps({**ANSWER, "filler": "x" * 1000}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with Elsewhere(oauth_server, head + body) as slow:
+        began = time.monotonic()
+        with pytest.raises(SmtpsetupError) as caught:
+            refresh.refreshed(account_at(465), TokenClient("id", f"https://localhost:{slow.port}/token"), "r")
+        assert 0.9 < time.monotonic() - began < 5
+        assert slow.connections == 1
+    assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
+
+
+# a code for another device
+
+
+@pytest.fixture
+def polling(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> tuple[OAuthServer, TokenClient, device.DeviceCode]:
+    """A device code that nobody has typed in yet, in this process."""
+    monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
+    scopes = tuple(oauth_server.scope.split())
+    client = TokenClient(CLIENT_ID, oauth_server.token_endpoint, scopes)
+    endpoints = Endpoints("test", client.token_endpoint, "", oauth_server.device_authorization_endpoint, scopes=scopes)
+    return oauth_server, client, device.begin(refresh.web(), endpoints, client)
+
+
+def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+    server, client, code = polling
+    server.slow_down(2)
+    server.unavailable(retry_after="30", grant_type=DEVICE_GRANT)
+    server.approve_device(code.user_code)
+    pauses: list[float] = []
+    assert device.wait(refresh.web(), client, code, pause=pauses.append).refresh_token
+    assert pauses == [1.0, 6.0, 11.0, 30.0]
+
+
+def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
+        server.expire_device_codes()
+        assert code_of(waiting.end()) == (77, "auth.token-expired")
+    assert has_nothing(home)
+
+
+def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+    _server, client, code = polling
+    with pytest.raises(OAuthError) as caught:
+        device.wait(refresh.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
+    assert caught.value.error == "expired_token"
+
+
+@pytest.mark.parametrize(("options", "pattern"), [((), DEVICE), (("--browser",), ADDRESS)])
+def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
+    oauth: tuple[Home, OAuthServer], options: tuple[str, ...], pattern: str
+) -> None:
+    home, server = oauth
+    with attempt(home, *signing_up(home, *options), pattern=pattern) as waiting:
+        if not options:
+            wait_for(lambda: server.requests("token", DEVICE_GRANT))
+        waiting.process.send_signal(signal.SIGINT)
+        done = waiting.end()
+    assert done.code == 130, done.err
+    assert "Traceback" not in done.err
+    assert has_nothing(home)
+
+
+# the wire
+
+
+@pytest.mark.parametrize("offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"])
+def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
+    home, server = oauth
+    knows(home, server, server.starttls_port, "starttls")
+    assert configured(home, server).code == 0
+    with ScriptedServer([b"220 x ESMTP\r\n", None, offers, None, b"454 4.7.0 TLS not available\r\n", *[None] * 5]) as stripped:
+        home.config.write_text(home.config.read_text().replace(str(server.starttls_port), str(stripped.port)))
+        done = sent(home, "--json")
+        assert code_of(done)[1] in ("starttls.not-offered", "starttls.refused")
+    said = b"".join(stripped.received)
+    assert stripped.connections >= 1
+    assert b"EHLO" in said
+    assert b"AUTH" not in said
+    assert kept(home)["access_token"].encode() not in said
+
+
+def test_a_server_with_another_certificate_gets_no_token(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    before = len(server.logins())
+    home.env.pop("SSL_CERT_FILE")
+    assert code_of(sent(home, "--json")) == (69, "tls.untrusted")
+    expire(home, server)
+    assert code_of(sent(home, "--json")) == (75, "auth.temporary")
+    assert len(server.logins()) == before
+    assert server.count("refresh_token") == 0

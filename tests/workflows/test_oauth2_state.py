@@ -1,0 +1,247 @@
+"""What is kept of a sign-in survives a clock that jumps, a full disk, a damaged file and a kill at any step, and is shown to nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.oauth_servers import USER, OAuthServer
+from tests.servers import missing
+from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, kept, sent, signing_in, signing_up, state_file
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+DAY = 86_400
+
+
+@pytest.fixture
+def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
+    """An account that is signed in."""
+    home, server = oauth
+    done = configured(home, server)
+    assert done.code == 0, done.err
+    return home, server
+
+
+# the clock
+
+
+@pytest.mark.parametrize("is_still_good", [True, False])
+@pytest.mark.parametrize("days", [-400, -1, 1, 400])
+def test_a_clock_that_jumped_since_costs_one_request_at_most(ready: tuple[Home, OAuthServer], days: float, is_still_good: bool) -> None:  # noqa: FBT001 a parameter
+    home, server = ready
+    if not is_still_good:
+        server.expire_access_tokens()
+    then = time.time() + days * DAY
+    change(home, refreshed_at=then, signed_in_at=then, expires_at=then + 3600)
+    for _mail in range(2):
+        done = sent(home)
+        assert done.code == 0, done.err
+    assert server.count("refresh_token") == 1
+    assert abs(kept(home)["refreshed_at"] - time.time()) < 60
+
+
+def test_a_token_that_claims_to_live_for_ever_is_replaced_once_it_is_refused(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    server.expire_access_tokens()
+    change(home, expires_at=time.time() + 4000 * DAY)
+    for _mail in range(2):
+        assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+
+
+# the file
+
+
+WRONG_KIND = pytest.mark.xfail(strict=True, reason="values of another kind in the token file are a bug in smtpsetup (exit 1)")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "null", "[]", '"x"', '{"format": 1}', '{"format": 99, "kept": {}}', "\0" * 4096, "\xff"),
+        pytest.param("[" * 100_000, marks=pytest.mark.xfail(strict=True, reason="RecursionError is a bug in smtpsetup (exit 1)")),
+    ],
+)
+def test_a_damaged_file_costs_one_request(ready: tuple[Home, OAuthServer], content: str) -> None:
+    home, server = ready
+    state_file(home).write_bytes(content.encode("latin-1"))
+    done = sent(home)
+    assert done.code == 0, done.err
+    assert server.count("refresh_token") == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"expires_at": "soon"}, marks=WRONG_KIND),
+        pytest.param({"expires_at": None}, marks=WRONG_KIND),
+        pytest.param({"refreshed_at": []}, marks=WRONG_KIND),
+        pytest.param({"access_token": 5}, marks=WRONG_KIND),
+        {"access_token": "a\r\nMAIL FROM:<>"},
+        {"access_token": "åäö"},
+        {"refresh_token": 5, "expires_at": 0},
+    ],
+)
+def test_values_of_another_kind_cost_one_request(ready: tuple[Home, OAuthServer], values: dict[str, Any]) -> None:
+    home, server = ready
+    change(home, **values)
+    done = sent(home)
+    assert done.code == 0, done.err
+    assert server.count("refresh_token") == 1
+
+
+def test_the_token_of_another_account_sends_nothing_in_its_name(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    other = signing_up(home, "--password-file", str(home.path / "other"), address="asa@example.test")
+    assert signing_in(home, *other, act=lambda code: server.approve_device(code, "asa@example.test"), pattern=DEVICE).code == 0
+    foreign = state_file(home).read_text()
+    assert signing_in(home, *signing_up(home, "--default"), act=server.approve_device, pattern=DEVICE).code == 0
+    (own,) = (home.path / ".local/state/smtpsetup/tokens").glob("info*.json")
+    own.write_text(foreign)
+    assert sent(home, "-a", USER).code == 0
+    assert [(mail.user, mail.sender) for mail in server.mails()] == [(USER, USER)]
+    assert server.count("refresh_token") == 1
+
+
+def test_only_the_owner_can_read_what_is_kept(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    expire(home, server)
+    assert sent(home).code == 0
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [*state_file(home).parent.iterdir(), home.path / "token"]}
+    assert set(modes.values()) == {"0o600"}, modes
+    assert state_file(home).parent.stat().st_mode & 0o777 == 0o700
+
+
+ASKED_TOO_EARLY = pytest.mark.xfail(
+    strict=True, reason="a new refresh token is asked for before it is known that it can be stored: the old one is dead then, and the new one lost"
+)
+
+
+@ASKED_TOO_EARLY
+def test_a_full_disk_does_not_end_the_sign_in(ready: tuple[Home, OAuthServer]) -> None:
+    """The server takes the old refresh token back with every refresh, so what cannot be stored must not be asked for."""
+    home, server = ready
+    expire(home, server)
+    full = sent(dataclasses.replace(home, disk_is_full=True), "--json")
+    assert full.code in (0, 74, 75, 78), full.err
+    done = sent(home)
+    assert done.code == 0, done.err
+
+
+@ASKED_TOO_EARLY
+def test_a_refresh_token_whose_place_cannot_be_written_is_not_lost(ready: tuple[Home, OAuthServer]) -> None:
+    """It can be kept beside the access token, as for places that smtpsetup never writes, or not be asked for at all."""
+    home, server = ready
+    if os.getuid() != 0:
+        missing("needs root, to make a directory read-only for one process")
+    (home.path / "vault").mkdir()
+    shutil.move(home.path / "token", home.path / "vault" / "token")
+    home.config.write_text(home.config.read_text().replace(str(home.path / "token"), str(home.path / "vault" / "token")))
+    expire(home, server)
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    read_only = dataclasses.replace(home, prefix=("unshare", "--mount", "sh", "-c", script, str(home.path / "vault")))
+    assert sent(read_only, "--json").json["command"] == "send"
+    done = sent(home)
+    assert done.code == 0, done.err
+
+
+# a kill
+
+
+KILLER = """
+import os, sys
+left = int(os.environ["KILL_AT"])
+is_armed = os.environ["KILL_AFTER"] == ""
+def hook(event, arguments):
+    global left, is_armed
+    if event == "os.rename" or (event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+        if os.environ["HOME"] not in str(arguments[0]):
+            return
+        left -= is_armed
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        is_armed = is_armed or (event == "os.rename" and str(arguments[1]) == os.environ["KILL_AFTER"])
+sys.addaudithook(hook)
+"""
+
+
+def killed(home: Home, step: int, after: str = "") -> bool:
+    """Send a mail and be killed in front of the n-th file that is opened for writing or renamed; whether there was one.
+
+    With `after` it is counted from the moment when a file has got that name.
+    """
+    home.file("killer/sitecustomize.py", KILLER)
+    killer = {"PYTHONPATH": str(home.path / "killer"), "KILL_AT": str(step), "KILL_AFTER": after}
+    done = sent(home.unmeasured, **killer)
+    assert done.code in (0, -9), done.err
+    return done.code == -9
+
+
+def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAuthServer]) -> None:
+    """The server leaves the old refresh token good, as Microsoft does; else the instant before the new one is on the disk would be deadly."""
+    home, server = ready
+    server.settings(rotate=False)
+    steps = 0
+    expire(home, server)
+    while killed(home, steps + 1):
+        steps += 1
+        done = sent(home)
+        assert done.code == 0, done.err
+        expire(home, server)
+    assert steps >= 3  # the lock, and a file of its own that takes the place of the old one
+    assert len(server.mails()) >= steps + 1
+
+
+def test_once_the_new_refresh_token_is_on_the_disk_no_kill_is_deadly(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    steps = 0
+    expire(home, server)
+    while killed(home, steps + 1, after=str(home.path / "token")):
+        steps += 1
+        done = sent(home)
+        assert done.code == 0, done.err
+        expire(home, server)
+    assert steps >= 2  # the access token's file, and its name
+
+
+# who sees it
+
+
+def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    home.file(
+        "broken/sitecustomize.py",
+        "import sys\nfrom smtpsetup.transport import sasl\n"
+        "def broken(wire, mechanism, username, token, server):\n    shown = token.reveal()\n    raise ValueError(f'bad {shown} {token!r} {token}')\n"
+        "sasl.log_in_with_token = broken\n",
+    )
+    done = home.run("send", "kund@example.org", "--body", "x", "--queue", "never", "-v", PYTHONPATH=str(home.path / "broken"))
+    assert done.code == 1, done.err
+    assert "internal.bug" in done.err
+    assert kept(home)["access_token"] not in done.out + done.err
+
+
+@pytest.mark.parametrize("options", [(), ("--browser",)])
+def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(oauth: tuple[Home, OAuthServer], options: tuple[str, ...]) -> None:
+    home, server = oauth
+    act = server.browse if options else server.approve_device
+    done = signing_in(home, *signing_up(home, "-v", "--json", *options), act=act, pattern=ADDRESS if options else DEVICE)
+    assert done.code == 0, done.err
+    first, first_refresh = kept(home)["access_token"], (home.path / "token").read_text().strip()
+    server.expire_access_tokens()
+    runs = [done, sent(home, "-v", "--json"), home.run("test", "-v", "--json"), home.run("accounts", "show", "--json"), home.run("doctor", "-v")]
+    runs.append(home.run("export", "msmtp"))
+    secrets = (first, first_refresh, kept(home)["access_token"], (home.path / "token").read_text().strip())
+    assert len(set(secrets)) == 4
+    assert not [(run.code, secret) for run in runs for secret in secrets if secret in run.out + run.err]
+    holders = {path.name for path in home.path.rglob("*") if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets)}
+    assert holders == {"token", state_file(home).name}
+    assert json.loads(state_file(home).read_text())["kept"]["refresh_token"] == ""
