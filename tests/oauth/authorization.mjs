@@ -13,6 +13,7 @@ const ENDPOINTS = {
   '/token/revocation': 'revocation',
   '/token/introspection': 'introspection',
   '/reg': 'registration',
+  '/.well-known/oauth-authorization-server': 'metadata',
   '/elsewhere': 'elsewhere',
 };
 

@@ -1,0 +1,180 @@
+"""A server that is not in the table is found by its metadata (RFC 8414), and gives a client id to whoever asks (RFC 7591)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.oauth_servers import CLIENT_ID, SCOPE, USER, OAuthServer
+from tests.signing_in import ADDRESS, DEVICE, expire, has_nothing, sent, signing_in
+
+if TYPE_CHECKING:
+    from tests.conftest import Home, Run
+
+
+def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> tuple[str, ...]:
+    """The arguments of `configure` for a server that nobody knows."""
+    return (
+        *("configure", USER, "--host", "localhost", "--port", str(server.tls_port), "--security", "tls", "--from-name", "", "--json"),
+        *("--issuer", issuer or server.issuer, "--scope", SCOPE, "--password-file", str(home.path / "token"), *options),
+    )
+
+
+@pytest.fixture
+def own(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
+    """A home whose table knows nothing, and the servers."""
+    home.env.update(oauth_server.env)
+    return home, oauth_server
+
+
+def refused(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> Run:
+    """A configuration that fails before anybody is asked to sign in."""
+    done = home.run(*arguments(home, server, *options, issuer=issuer))
+    assert server.requests("token") == server.requests("device") == []
+    assert has_nothing(home)
+    return done
+
+
+def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    done = signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS)
+    assert done.code == 0, done.err
+    assert [request.status for request in server.requests("registration")] == [201]
+    assert sent(home).code == 0
+    expire(home, server)
+    assert sent(home).code == 0
+    clients = {request.client_id for request in server.requests("token")}
+    assert len(clients) == 1
+    assert CLIENT_ID not in clients
+    assert len(server.requests("registration")) == 1  # the client id is kept
+    assert [mail.user for mail in server.mails()] == [USER, USER]
+
+
+@pytest.mark.xfail(strict=True, reason="the registration does not ask for the grant of device codes, which is used right afterwards")
+def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    assert sent(home).code == 0
+
+
+def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    done = signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    assert server.requests("registration") == []
+    assert sent(home).code == 0
+
+
+def test_signing_in_again_at_a_server_without_a_row_works(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0
+    server.revoke()
+    again = ("login", USER, "--issuer", server.issuer, "--scope", SCOPE, "--browser")
+    done = signing_in(home, *again, act=server.browse, pattern=ADDRESS)
+    assert done.code == 0, done.err
+    assert len(server.requests("registration")) == 1
+    assert sent(home).code == 0
+
+
+@pytest.mark.parametrize(
+    "other", ["https://127.0.0.1:{port}", "https://localhost:{port}/", "https://localhost:{port}/tenant", "https://LOCALHOST:{port}"]
+)
+def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer], other: str) -> None:
+    home, server = own
+    done = refused(home, server, issuer=other.format(port=server.issuer.rpartition(":")[2]))
+    assert done.json["error"]["code"] == "config.invalid"
+    assert server.requests("registration") == []
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        *("http://localhost:{port}", "localhost:{port}", "ftp://localhost:{port}", "https://", "https://u:p@localhost:{port}"),
+        pytest.param("https://[", marks=pytest.mark.xfail(strict=True, reason="ValueError is a bug in smtpsetup (exit 1)")),
+    ],
+)
+def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
+    home, server = own
+    done = refused(home, server, issuer=issuer.format(port=server.issuer.rpartition(":")[2]))
+    assert done.code in (2, 78), done.out + done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"issuer": "https://evil.test"},
+        {"issuer": None},
+        {"token_endpoint": "http://localhost/token"},
+        {"token_endpoint": 5},
+        {"token_endpoint": "https://localhost/\r\nx"},
+    ],
+)
+def test_metadata_that_cannot_be_used_is_refused(own: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
+    home, server = own
+    server.rule(endpoint="metadata", set=change)
+    done = refused(home, server)
+    assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
+    assert server.requests("registration") == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ({"status": 503, "body": ""}, 75),
+        ({"status": 404, "body": ""}, 78),
+        ({"status": 200, "body": "<!DOCTYPE html>"}, 78),
+        ({"status": 302, "body": "", "headers": {"Location": "https://localhost/"}}, 78),
+        ({"drop": True}, 75),
+    ],
+)
+def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: dict[str, Any], code: int) -> None:
+    home, server = own
+    server.rule(endpoint="metadata", **rule)
+    done = refused(home, server)
+    assert (done.code, done.json["error"]["code"]) == (code, "config.invalid")
+
+
+TEMPORARY = pytest.mark.xfail(strict=True, reason="a refusal without an error code of the standard is told as temporary (75)")
+REVOKED = pytest.mark.xfail(strict=True, reason="it is told as a sign-in that was revoked, with the hint `smtpsetup login ''`")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param({"status": 403, "body": {"error": "access_denied", "error_description": "known programs only"}}, marks=REVOKED),
+        pytest.param({"status": 400, "body": {"error": "invalid_redirect_uri"}}, marks=REVOKED),
+        pytest.param({"status": 401, "body": ""}, marks=TEMPORARY),
+        pytest.param({"status": 201, "body": {"client_id": ""}}, marks=TEMPORARY),
+        pytest.param({"status": 201, "body": {"client_id": "a\r\nb"}}, marks=TEMPORARY),
+        pytest.param({"status": 307, "body": "", "headers": {"Location": "https://localhost/"}}, marks=TEMPORARY),
+    ],
+)
+def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+    home, server = own
+    server.rule(endpoint="registration", **rule)
+    done = refused(home, server)
+    assert len(server.requests("registration")) == 1
+    assert done.code == 77
+    assert done.json["error"]["code"] in ("auth.oauth2-required", "auth.consent-required")
+    assert "login ''" not in str(done.json["error"]["hints"])
+
+
+def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    server.rule(endpoint="registration", status=503, body="")
+    done = refused(home, server)
+    assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
+
+
+@pytest.mark.xfail(strict=True, reason="the account does not keep its issuer, so what the hint says to run cannot know where to sign in")
+def test_the_hint_of_a_sign_in_that_has_ended_can_be_followed(own: tuple[Home, OAuthServer]) -> None:
+    home, server = own
+    assert signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE).code == 0
+    server.revoke()
+    (hint,) = sent(home, "--json").json["error"]["hints"]
+    assert f"smtpsetup login {USER}" in hint
+    done = signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
