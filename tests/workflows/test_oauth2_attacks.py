@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import ssl
@@ -16,7 +17,7 @@ import pytest
 
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.oauth import device
-from smtpsetup.oauth.request import OAuthError
+from smtpsetup.oauth.request import OAuthError, tokens_in
 from smtpsetup.oauth2 import Endpoints, TokenClient
 from smtpsetup.workflows import refresh
 from tests.conftest import account_at
@@ -177,7 +178,60 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
 
 
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        float("inf"),
+        pytest.param(float("nan"), marks=pytest.mark.xfail(strict=True, reason="NaN is kept as the end, so that every send asks for a new token")),
+        pytest.param(10**400, marks=pytest.mark.xfail(strict=True, reason="OverflowError, and the new refresh token is lost")),
+        pytest.param("9" * 5000, marks=pytest.mark.xfail(strict=True, reason="ValueError, and the new refresh token is lost")),
+    ],
+    ids=["infinity", "not a number", "400 digits", "5000 digits"],
+)
+def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
+    assert 0 < tokens_in({**ANSWER, "expires_in": seconds}, 0.0, ()).expires_at <= 10 * 86_400
+
+
 # a code for another device
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"set": {"verification_uri": "http://localhost/device"}},
+        {"set": {"verification_uri": "javascript:alert(1)"}},
+        {"set": {"verification_uri": ["https://localhost/"]}},
+        {"set": {"user_code": ""}},
+        {"set": {"device_code": None}},
+        {"remove": ["device_code"]},
+        HTML,
+    ],
+)
+def test_an_answer_without_a_code_or_a_safe_address_shows_none(oauth: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+    home, server = oauth
+    server.rule(endpoint="device", **rule)
+    done = home.run(*signing_up(home, "--json"))
+    assert code_of(done) == (75, "auth.temporary")
+    assert not re.search(DEVICE, done.err, re.MULTILINE)
+    assert server.requests("token") == []
+    assert has_nothing(home)
+
+
+def test_a_code_cannot_steer_the_terminal(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    changed = {
+        "user_code": "\x1b[2JABCD-EFGH\r\nPassword:",
+        "verification_uri": "https://localhost/\x1b]0;x\x07\u202e",
+        "interval": 0.1,
+        "expires_in": 1,
+    }
+    server.rule(endpoint="device", set=changed)
+    server.settings(device_interval=None)
+    done = home.run(*signing_up(home))
+    assert done.code == 77
+    assert "ABCD-EFGH" in done.err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", done.err)
+    assert "\nPassword:" not in done.err
 
 
 @pytest.fixture

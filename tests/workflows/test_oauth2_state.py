@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -11,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smtpsetup import tokens
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.model import Auth
+from smtpsetup.oauth2 import TokenClient
+from smtpsetup.workflows import access_token
+from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
 from tests.servers import missing
 from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, kept, sent, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Home
 
 DAY = 86_400
@@ -55,6 +64,57 @@ def test_a_token_that_claims_to_live_for_ever_is_replaced_once_it_is_refused(rea
     for _mail in range(2):
         assert sent(home).code == 0
     assert server.count("refresh_token") == 1
+
+
+# many at once
+
+
+def test_eight_at_once_with_a_refused_token_make_one_request(ready: tuple[Home, OAuthServer]) -> None:
+    """It looks fresh to all of them; the server takes every old refresh token back, and all with it where one is used twice."""
+    home, server = ready
+    server.expire_access_tokens()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _number: sent(home), range(8)))
+    assert [run.code for run in runs] == [0] * 8, [run.err for run in runs if run.code]
+    assert server.count("refresh_token") == 1
+    assert len(server.mails()) == 8
+
+
+def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTPSETUP_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(access_token, "_LOCK_SECONDS", 0.2)
+    account = account_at(465, auth=Auth.OAUTH2, oauth2=TokenClient("id", "https://localhost/token"))
+    with tokens.locked(str(tmp_path), account.name, 1), pytest.raises(SmtpsetupError) as caught:
+        access_token.secret_for(account, may_prompt=False)
+    assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
+
+
+def test_a_mail_waits_while_no_token_is_to_be_had(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    expire(home, server)
+    server.unavailable()
+    done = home.run("send", "kund@example.org", "--body", "x", "--json")
+    assert (done.code, done.json["result"]["queued"]) == (0, True)
+    assert server.mails() == []
+    assert home.run("outbox", "retry", str(done.json["result"]["outbox_id"])).code == 0
+    assert home.run("outbox", "flush").code == 0
+    assert [mail.recipients for mail in server.mails()] == [["kund@example.org"]]
+
+
+def test_a_command_whose_token_is_refused_is_asked_once_more_and_not_for_ever(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    home.file("current", kept(home)["access_token"])
+    home.file("print", '#!/bin/sh\necho run >> "$HOME/runs"; cat "$HOME/current"\n', 0o700)
+    command = ("configure", USER, "--account", "by-command", "--token-command", str(home.path / "print"), "--from-name", "")
+    assert home.run(*command).code == 0
+    server.expire_access_tokens()
+    (home.path / "runs").unlink()
+    before = len(server.logins())
+    done = sent(home, "-a", "by-command", "--json")
+    assert done.code == 77
+    assert (home.path / "runs").read_text() == "run\n" * 2
+    assert len(server.logins()) - before <= 2
+    assert server.count("refresh_token") == 0
 
 
 # the file
