@@ -272,6 +272,18 @@ def test_once_the_new_refresh_token_is_on_the_disk_no_kill_is_deadly(ready: tupl
     assert steps >= 2  # the access token's file, and its name
 
 
+def test_the_new_refresh_token_is_stored_before_anything_else(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    expire(home, server)
+    home.file(
+        "watcher/sitecustomize.py",
+        "import os, sys\nlog = os.open(os.environ['HOME'] + '/renamed', os.O_WRONLY | os.O_CREAT)\n"
+        "sys.addaudithook(lambda event, arguments: event == 'os.rename' and os.write(log, f'{arguments[1]}\\n'.encode()))\n",
+    )
+    assert sent(home.unmeasured, PYTHONPATH=str(home.path / "watcher")).code == 0
+    assert (home.path / "renamed").read_text().splitlines()[:2] == [str(home.path / "token"), str(state_file(home))]
+
+
 # who sees it
 
 
