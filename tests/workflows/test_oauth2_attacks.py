@@ -131,7 +131,7 @@ ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
         ({"status": 200, "body": "[" * 60_000}, (75, "auth.temporary")),
         ({"status": 200, "body": {"error": "invalid_grant"}}, (77, "auth.token-revoked")),
         ({"status": 400, "body": {"error": "\x1b[31m", "error_description": "\x1b]0;x\x07" + "y" * 60_000}}, (77, "auth.token-revoked")),
-        ({"set": {"scope": "offline_access"}}, (77, "auth.consent-required")),
+        ({"set": {"scope": "offline_access"}}, (77, "auth.scope-refused")),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
@@ -258,7 +258,7 @@ def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer])
     home, server = oauth
     with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
         server.expire_device_codes()
-        assert code_of(waiting.end()) == (77, "auth.token-expired")
+        assert code_of(waiting.end()) == (77, "auth.sign-in-timeout")
     assert has_nothing(home)
 
 

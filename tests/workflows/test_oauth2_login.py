@@ -160,7 +160,6 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
     assert has_nothing(home)
 
 
-@pytest.mark.xfail(strict=True, reason="the JSON of the challenge (RFC 7628 section 3.2.2) is answered, and its status and scope are told to nobody")
 @pytest.mark.parametrize(("mechanism", "status"), [("OAUTHBEARER", "insufficient_scope"), ("XOAUTH2", "403")])
 def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth
