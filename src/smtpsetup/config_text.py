@@ -205,6 +205,12 @@ def _wait_for_lock(take: Callable[[], None], path: StrPath) -> None:
             time.sleep(_LOCK_POLL_SECONDS)
 
 
+def leave_to_owner(handle: int, path: str) -> None:
+    """Let a file that takes another one's place have its owner: what root changes of a user's stays the user's. Raises OSError."""
+    if os.name == "posix" and os.getuid() == 0 and os.path.exists(path):
+        os.chown(handle, os.stat(path).st_uid, os.stat(path).st_gid)
+
+
 def write_atomically(path: StrPath, text: str) -> None:
     """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
     import tempfile  # 4 ms that only a change pays
@@ -213,8 +219,7 @@ def write_atomically(path: StrPath, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            if os.name == "posix" and os.getuid() == 0 and os.path.exists(target):
-                os.chown(handle, os.stat(target).st_uid, os.stat(target).st_gid)  # root changing a user's file leaves it the user's
+            leave_to_owner(file.fileno(), target)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

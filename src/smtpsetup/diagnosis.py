@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.diagnosis_evidence import SEEN_IS_ALL, alternative_hint, seen_causes, sharpened
 from smtpsetup.diagnosis_rules import RULES
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
-from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET
+from smtpsetup.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET, TOKEN_ELSEWHERE
 from smtpsetup.failure import Kind
 from smtpsetup.i18n import gettext as _
 from smtpsetup.menders import mender
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from smtpsetup.providers import Provider, Refusal
 
 _PROVIDER_STEPS_HELP = ("auth.bad-credentials", "auth.app-password-required", "auth.oauth2-required", "auth.disabled-by-admin")
+
+
+# what the challenge before the refusal of a token says: RFC 7628 section 3.2.2, an HTTP status as Google writes it, Dovecot's own trouble
+_CHALLENGES = (
+    ("insufficient_scope", "auth.scope-refused"),
+    ("status: 403", "auth.scope-refused"),
+    ("internal_failure", "auth.temporary"),
+    ("status: 5", "auth.temporary"),
+)
 
 
 def error_code(failure: Failure, provider: Provider | None = None) -> str:
@@ -44,8 +53,7 @@ def diagnose(
     code = error_code(failure, provider)
     if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
         said = failure.reply.text if failure.reply else ""  # it was a token that was refused, and no password
-        lacks_scope = "insufficient_scope" in said or "status: 403" in said  # RFC 7628, and Google's HTTP status
-        code = "auth.scope-refused" if lacks_scope else "auth.token-revoked"
+        code = next((code for words, code in _CHALLENGES if words in said), "auth.token-revoked")
     if evidence:
         code = sharpened(code, failure, evidence)
     explanation = EXPLANATIONS[code]
@@ -116,6 +124,8 @@ def _fitting(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tup
     """The hints that fit an account: saved or only being set up, its password kept by smtpsetup or elsewhere."""
     if not is_saved:
         return tuple(hint for hint in (FOR_UNSAVED.get(hint, hint) for hint in hints) if hint)
+    if account.auth is Auth.OAUTH2 and account.oauth2 is None:
+        return tuple(TOKEN_ELSEWHERE if "{sign_in}" in hint else hint for hint in hints)
     if account.secret.store in (Store.KEYRING, Store.FILE):
         return hints
     return tuple(ELSEWHERE if hint == NEW_SECRET else hint for hint in hints)

@@ -32,6 +32,8 @@ FOR_UNSAVED = {
 """While an account is being set up: what to say instead of hints that speak of a saved one, `""` for nothing."""
 ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
 """Instead of NEW_SECRET for an account whose password smtpsetup only reads."""
+TOKEN_ELSEWHERE = N_("Sign in again with the program that gives the token: {place}.")
+"""Instead of signing in again here, for an account whose access token another program gives."""
 
 EXPLANATIONS: dict[str, Explanation] = {
     **SIGN_IN_EXPLANATIONS,

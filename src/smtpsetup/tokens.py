@@ -5,17 +5,19 @@ A send with a token that is still good reads this file and nothing else of OAuth
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _DIRECTORY = "tokens"
 _EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ
 _FORMAT = 1
+_ROOM = 65_536  # bytes: an answer of the token endpoint has no more
 
 
 class Kept(NamedTuple):
@@ -66,13 +68,48 @@ def load(directory: str, account: str) -> Kept | None:
 
 def save(directory: str, account: str, kept: Kept) -> None:
     """Keep it, on the disk when this returns, mode 0600. Raises OSError."""
-    import json  # only a new token comes here
+    with reserved(directory, account) as save_there:
+        save_there(kept)
+
+
+@contextmanager
+def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
+    """Room on the disk for what will have to be kept, taken before it is known: gives what saves it there, as `save` does. Raises OSError."""
+    import tempfile  # only a new token comes here
 
     from smtpsetup import config_text  # as above
 
     path = _file(directory, account)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    config_text.write_atomically(path, json.dumps({"format": _FORMAT, "kept": kept._asdict()}))
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path))
+        with os.fdopen(handle, "r+b") as file:
+            try:
+                config_text.leave_to_owner(handle, path)
+                _write(file, bytes(_ROOM))
+                yield functools.partial(_put, file, temporary, path)
+            finally:
+                if os.path.exists(temporary):
+                    os.unlink(temporary)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+
+
+def _put(file: BinaryIO, temporary: str, path: str, kept: Kept) -> None:
+    import json  # as in `reserved`
+
+    _write(file, json.dumps({"format": _FORMAT, "kept": kept._asdict()}).encode())
+    file.close()  # Windows moves no file that is open
+    os.replace(temporary, path)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.seek(0)
+    file.write(data)
+    file.flush()
+    file.truncate()
+    os.fsync(file.fileno())
 
 
 def forget(directory: str, account: str) -> None:

@@ -93,7 +93,6 @@ def test_a_token_of_another_user_is_refused(home: Home, oauth_server: OAuthServe
     assert has_nothing(home)
 
 
-@pytest.mark.xfail(strict=True, reason="trouble of the server's own (status internal_failure in the challenge) is told as a sign-in that was revoked")
 def test_dovecot_that_cannot_ask_is_temporary_trouble(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
     assert configured(at_dovecot, oauth_server).code == 0
     oauth_server.rule(2, endpoint="introspection", status=503, body="")

@@ -11,7 +11,7 @@ from smtpsetup.credentials import long_secrets
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-LIMIT = 1280
+LIMIT = 2560  # bytes
 
 
 class Vault:
@@ -26,7 +26,7 @@ class Vault:
 
     def set_password(self, _service: str, account: str, value: str) -> None:
         self._change()
-        assert len(value.encode("utf-16-le")) <= 2 * LIMIT
+        assert len(value.encode("utf-16-le")) <= LIMIT
         self.entries[account] = value
 
     def delete_password(self, _service: str, account: str) -> None:
@@ -44,13 +44,14 @@ def as_backend(vault: Vault) -> KeyringBackend:
     return backend  # type: ignore[no-any-return]  # it has the three methods that are used
 
 
-@pytest.mark.parametrize("length", [0, 1, LIMIT, LIMIT + 1, 2 * LIMIT, 5000])
-def test_what_is_written_is_read(length: int) -> None:
+@pytest.mark.parametrize("character", ["a", "å", "😀"])
+@pytest.mark.parametrize("length", [0, 1, 640, 641, 1280, 1281, 2560, 5000])
+def test_what_is_written_is_read(length: int, character: str) -> None:
     vault = Vault()
-    value = "å" * length
+    value = character * length
     long_secrets.write(as_backend(vault), "smtpsetup", "a", value, LIMIT)
     assert long_secrets.read(as_backend(vault), "smtpsetup", "a") == value
-    assert (len(vault.entries) == 1) == (length <= LIMIT)
+    assert (len(vault.entries) == 1) == (len(value.encode("utf-16-le")) <= LIMIT)
     long_secrets.delete(as_backend(vault), "smtpsetup", "a")
     assert vault.entries == {}
 
@@ -63,7 +64,7 @@ def test_a_new_secret_leaves_nothing_of_the_old_one() -> None:
     assert list(vault.entries) == ["a"]
 
 
-@pytest.mark.parametrize("changes", range(9))
+@pytest.mark.parametrize("changes", range(14))
 def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> None:
     vault = Vault()
     old, new = "x" * 4000, "y" * 3000
@@ -72,7 +73,7 @@ def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> 
     try:
         long_secrets.write(as_backend(vault), "smtpsetup", "a", new, LIMIT)
     except OSError:
-        assert changes < 8
+        assert changes < 13
     assert long_secrets.read(as_backend(vault), "smtpsetup", "a") in (old, new)
 
 

@@ -182,9 +182,9 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     "seconds",
     [
         float("inf"),
-        pytest.param(float("nan"), marks=pytest.mark.xfail(strict=True, reason="NaN is kept as the end, so that every send asks for a new token")),
-        pytest.param(10**400, marks=pytest.mark.xfail(strict=True, reason="OverflowError, and the new refresh token is lost")),
-        pytest.param("9" * 5000, marks=pytest.mark.xfail(strict=True, reason="ValueError, and the new refresh token is lost")),
+        float("nan"),
+        10**400,
+        "9" * 5000,
     ],
     ids=["infinity", "not a number", "400 digits", "5000 digits"],
 )

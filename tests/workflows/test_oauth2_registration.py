@@ -51,7 +51,6 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAu
     assert [mail.user for mail in server.mails()] == [USER, USER]
 
 
-@pytest.mark.xfail(strict=True, reason="the registration does not ask for the grant of device codes, which is used right afterwards")
 def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
@@ -92,7 +91,7 @@ def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer]
     "issuer",
     [
         *("http://localhost:{port}", "localhost:{port}", "ftp://localhost:{port}", "https://", "https://u:p@localhost:{port}"),
-        pytest.param("https://[", marks=pytest.mark.xfail(strict=True, reason="ValueError is a bug in smtpsetup (exit 1)")),
+        "https://[",
     ],
 )
 def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
@@ -137,19 +136,15 @@ def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: 
     assert (done.code, done.json["error"]["code"]) == (code, "config.invalid")
 
 
-TEMPORARY = pytest.mark.xfail(strict=True, reason="a refusal without an error code of the standard is told as temporary (75)")
-REVOKED = pytest.mark.xfail(strict=True, reason="it is told as a sign-in that was revoked, with the hint `smtpsetup login ''`")
-
-
 @pytest.mark.parametrize(
     "rule",
     [
-        pytest.param({"status": 403, "body": {"error": "access_denied", "error_description": "known programs only"}}, marks=REVOKED),
-        pytest.param({"status": 400, "body": {"error": "invalid_redirect_uri"}}, marks=REVOKED),
-        pytest.param({"status": 401, "body": ""}, marks=TEMPORARY),
-        pytest.param({"status": 201, "body": {"client_id": ""}}, marks=TEMPORARY),
-        pytest.param({"status": 201, "body": {"client_id": "a\r\nb"}}, marks=TEMPORARY),
-        pytest.param({"status": 307, "body": "", "headers": {"Location": "https://localhost/"}}, marks=TEMPORARY),
+        {"status": 403, "body": {"error": "access_denied", "error_description": "known programs only"}},
+        {"status": 400, "body": {"error": "invalid_redirect_uri"}},
+        {"status": 401, "body": ""},
+        {"status": 201, "body": {"client_id": ""}},
+        {"status": 201, "body": {"client_id": "a\r\nb"}},
+        {"status": 307, "body": "", "headers": {"Location": "https://localhost/"}},
     ],
 )
 def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:

@@ -91,12 +91,21 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
     is_saved = account.name in state.config().accounts
     may_paste = state.may_ask and os.name == "posix"
     done = sign_in.sign_in(endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste)
+    _forget_half_typed()
     account = account._replace(oauth2=done.client)
     try:
         prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
     except SmtpsetupError as error:
         raise sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error from None
     return account, done
+
+
+def _forget_half_typed() -> None:
+    """Throw away what somebody had begun to paste when the browser answered: it is no answer to the next question."""
+    if sys.stdin.isatty() and os.name == "posix":
+        import termios  # POSIX only
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:

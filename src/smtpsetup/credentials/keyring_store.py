@@ -206,6 +206,8 @@ def _explained(error: BaseException) -> BaseException:
         return _locked()
     if isinstance(error, ImportError):
         return _unavailable(_("the Python library for it is missing ({name})").format(name=error.name))
+    if sys.platform in ("win32", "darwin"):
+        return _unavailable(_("it refuses ({name})").format(name=f"{name}: {error}"))
     return _unavailable(_("no secret service answers on the session bus ({name})").format(name=name))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-WINDOWS_LIMIT = 1280  # characters; Credential Manager keeps UTF-16 (CRED_MAX_CREDENTIAL_BLOB_SIZE)
+WINDOWS_LIMIT = 2560  # bytes of UTF-16 (CRED_MAX_CREDENTIAL_BLOB_SIZE)
 _MARK = "smtpsetup-parts:"  # then a name for the parts, and how many there are
 
 
@@ -22,11 +22,12 @@ def read(backend: KeyringBackend, service: str, account: str) -> str | None:
 
 
 def write(backend: KeyringBackend, service: str, account: str, value: str, limit: int | None) -> None:
-    """Save a secret; what is there before is good until the last moment. `limit` is the longest entry, in characters."""
+    """Save a secret; what is there before is good until the last moment. `limit` is the longest entry, in bytes of UTF-16."""
     before = backend.get_password(service, account)
     head = value
-    if limit is not None and len(value) > limit:
-        pieces = [value[start : start + limit] for start in range(0, len(value), limit)]
+    if limit is not None and len(value.encode("utf-16-le")) > limit:
+        length = limit // 4  # characters, of which none has more bytes
+        pieces = [value[start : start + length] for start in range(0, len(value), length)]
         head = f"{_MARK}{os.urandom(4).hex()}:{len(pieces)}"
         for name, piece in zip(_names(account, head), pieces, strict=True):
             backend.set_password(service, name, piece)

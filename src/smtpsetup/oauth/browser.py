@@ -19,7 +19,7 @@ from smtpsetup.oauth.request import OAuthError, post, tokens_in
 from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
     from smtpsetup.transport.https import Web
@@ -86,7 +86,7 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
     while (left := end - time.monotonic()) > 0:
         ready, _writable, _failed = select.select(watched, [], [], left)
         if server in ready:
-            code = _served(sign_in, server)
+            code = _served(sign_in, server, end)
             if code:
                 return code
         elif ready:
@@ -105,8 +105,10 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
 
 def code_in(sign_in: SignIn, url: str) -> str:
     """The code in the address that a browser was sent to. Raises OAuthError for one of another sign-in, or one that says no."""
-    fields = {key: found[0] for key, found in parse_qs(urlsplit(url).query).items()}
-    if not hmac.compare_digest(fields.get("state", "").encode(), sign_in.state.encode()):
+    fields = _fields(url)
+    if "state" not in fields:
+        raise OAuthError("", _("it is not the address at which a sign-in ends"))
+    if not _is_ours(sign_in, fields):
         raise OAuthError("", _("the answer does not belong to this sign-in"))
     if "error" in fields:
         raise OAuthError(plain_text(fields["error"])[:100], plain_text(fields.get("error_description", ""))[:1000])
@@ -115,14 +117,13 @@ def code_in(sign_in: SignIn, url: str) -> str:
     return fields["code"]
 
 
-def _served(sign_in: SignIn, server: socket.socket) -> str:
-    """The code of one request; `""` for a request that is none of ours. Raises OAuthError as `code_in`."""
+def _served(sign_in: SignIn, server: socket.socket, end: float) -> str:
+    """The code of one request; `""` for a request that is none of ours, whoever sent it. Raises OAuthError as `code_in`."""
     connection, _address = server.accept()
     with connection:
-        connection.settimeout(_REQUEST_SECONDS)
         try:
-            target = _target(connection, urlsplit(sign_in.redirect_uri).netloc)
-            if target is None:
+            target = _target(connection, urlsplit(sign_in.redirect_uri).netloc, min(end, time.monotonic() + _REQUEST_SECONDS))
+            if target is None or not _is_ours(sign_in, _fields(target)):
                 connection.sendall(_page(404, _("This page belongs to a sign-in that is going on.")))
                 return ""
             try:
@@ -136,10 +137,24 @@ def _served(sign_in: SignIn, server: socket.socket) -> str:
         return code
 
 
-def _target(connection: socket.socket, host: str) -> str | None:
+def _is_ours(sign_in: SignIn, fields: Mapping[str, str]) -> bool:
+    """Whether the state that was sent has come back (RFC 6749 section 10.12): any page of any site can ask for the loopback address."""
+    return hmac.compare_digest(fields.get("state", "").encode(), sign_in.state.encode())
+
+
+def _fields(url: str) -> dict[str, str]:
+    """What an address says behind its question mark; nothing for what is no address."""
+    try:
+        return {key: found[0] for key, found in parse_qs(urlsplit(url).query).items()}
+    except ValueError:
+        return {}
+
+
+def _target(connection: socket.socket, host: str, end: float) -> str | None:
     """The path and query of a browser's request; None for one that is not the redirect: another method, another host (DNS rebinding), no query."""
     data = b""
     while b"\r\n\r\n" not in data:
+        connection.settimeout(max(end - time.monotonic(), 0.001))
         piece = connection.recv(4096)
         if not piece or len(data) > _REQUEST_LIMIT:
             return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
     from smtpsetup.transport.https import Web
 
-_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _ANSWER_SECONDS = 20.0
 _INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, where the server names none
 _SLOWER_SECONDS = 5.0  # RFC 8628 section 3.5
@@ -48,21 +48,23 @@ def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
     return DeviceCode(
         plain_text(str(texts["user_code"])),
         plain_text(str(uri)),
-        min(_number(answer.get("expires_in"), 900.0), _LONGEST_SECONDS),
-        min(_number(answer.get("interval"), _INTERVAL_SECONDS), _SLOWEST_SECONDS),
+        _seconds(answer.get("expires_in"), 900.0, _LONGEST_SECONDS),
+        _seconds(answer.get("interval"), _INTERVAL_SECONDS, _SLOWEST_SECONDS),
         str(texts["device_code"]),
     )
 
 
-def _number(value: object, usual: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else usual
+def _seconds(value: object, usual: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:  # NaN is not
+        return usual
+    return most if value > most else float(value)
 
 
 def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[float], object] = time.sleep) -> Tokens:
     """The tokens, once the person has signed in. Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says)."""
     end = time.monotonic() + code.seconds
     interval = code.interval
-    fields = {"grant_type": _GRANT, "device_code": code.device_code, "client_id": client.client_id}
+    fields = {"grant_type": DEVICE_GRANT, "device_code": code.device_code, "client_id": client.client_id}
     if client.client_secret:
         fields["client_secret"] = client.client_secret
     while time.monotonic() + interval < end:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
-from smtpsetup.oauth.request import OAuthError, get, post_json
+from smtpsetup.oauth.device import DEVICE_GRANT
+from smtpsetup.oauth.request import OAuthError, get, parsed, post_json
 from smtpsetup.oauth2 import Endpoints
 from smtpsetup.transport.dial import Deadline
 
@@ -21,7 +21,7 @@ _KEYS = ("token_endpoint", "authorization_endpoint", "device_authorization_endpo
 
 def endpoints_of(web: Web, issuer: str, scopes: tuple[str, ...]) -> Endpoints:
     """The endpoints that an issuer publishes. Raises OAuthError."""
-    parts = urlsplit(issuer)
+    parts = parsed(issuer)
     path = parts.path.rstrip("/")
     document = get(web, parts._replace(path=f"{_PATH}{path}", query="", fragment="").geturl(), Deadline(_SECONDS))
     if document.get("issuer") != issuer:  # RFC 8414 section 3.3
@@ -51,7 +51,7 @@ def register(web: Web, endpoints: Endpoints) -> str:
         "client_name": "smtpsetup",
         "application_type": "native",
         "token_endpoint_auth_method": "none",
-        "grant_types": ["authorization_code", "refresh_token"],
+        "grant_types": ["authorization_code", "refresh_token", *((DEVICE_GRANT,) if endpoints.device_authorization_endpoint else ())],
         "response_types": ["code"],
         "redirect_uris": [f"http://{endpoints.redirect_host}/"],
         "scope": " ".join(endpoints.scopes),

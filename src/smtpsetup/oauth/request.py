@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
@@ -22,6 +22,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded", **_JSON}
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 _MOST_SECONDS = 10 * 86_400.0  # an access token that is said to live longer is asked for anew all the same
+_DIGITS = 20
 _USUAL_SECONDS = 3600.0  # where the answer does not say how long
 _TEMPORARY = {"temporarily_unavailable", "server_error"}
 
@@ -57,8 +58,18 @@ def get(web: Web, url: str, deadline: Deadline) -> dict[str, Any]:
     return _exchanged(web, "GET", url, deadline, None, _JSON)
 
 
+def parsed(url: str) -> SplitResult:
+    """An address taken apart. Raises OAuthError for one that is none."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  it is looked at when it is asked for
+    except ValueError as error:
+        raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)[:200])) from error
+    return parts
+
+
 def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:  # noqa: PLR0913, PLR0917  the parts of a request
-    parts = urlsplit(url)
+    parts = parsed(url)
     if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.fragment:
         raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)))
     try:
@@ -109,8 +120,8 @@ def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:
 
 
 def _lifetime(seconds: object) -> float:
-    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():
+    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() and len(seconds) < _DIGITS:
         seconds = int(seconds)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:  # NaN is not
         return _USUAL_SECONDS
-    return min(float(seconds), _MOST_SECONDS)
+    return _MOST_SECONDS if seconds > _MOST_SECONDS else float(seconds)

@@ -7,6 +7,7 @@ import re
 
 _MASK = "***"
 _PIECE = 6  # characters of a secret that give it away; fewer are in too many words
+_LONG = 200  # characters
 _REMEMBERED = 50  # texts
 _ALIGNMENTS = 3  # base64 writes three bytes in four letters, so a secret inside other data has three forms
 
@@ -16,7 +17,7 @@ class Masks:
 
     def __init__(self) -> None:
         self._secrets: list[str] = []
-        self._pieces: set[str] = set()
+        self._pieces: dict[int, set[str]] = {}  # by their length
         self._seen: dict[str, str] = {}  # a server says the same to every message
 
     def add(self, secret: str) -> None:
@@ -48,7 +49,8 @@ class Masks:
         return re.sub(r"\S+", lambda word: _MASK if self._gives_away(word[0]) else word[0], text)
 
     def _add_pieces(self, text: str, length: int) -> None:
-        self._pieces.update(text[start : start + length] for start in range(len(text) - length + 1))
+        step = 1 if len(text) < _LONG else length  # of a long token, a few characters tell nothing
+        self._pieces.setdefault(length, set()).update(text[start : start + length] for start in range(0, len(text) - length + 1, step))
 
     def _gives_away(self, word: str) -> bool:
         forms = [word, word.casefold()]
@@ -56,4 +58,9 @@ class Masks:
             from urllib.parse import unquote  # 2 ms, for what a server seldom says
 
             forms.append(unquote(word).casefold())
-        return any(piece in form for form in forms for piece in self._pieces)
+        return any(
+            form[start : start + length] in pieces
+            for form in forms
+            for length, pieces in self._pieces.items()
+            for start in range(len(form) - length + 1)
+        )

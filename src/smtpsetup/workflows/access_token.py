@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import shlex
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import credentials, paths, tokens
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOCK_SECONDS = 60.0  # two answers of the token endpoint, at their slowest
 _DAY = 86_400.0
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _WRITABLE = (Store.KEYRING, Store.FILE)
 
 
@@ -68,11 +70,10 @@ def _kept(account: Account) -> tokens.Kept | None:
 
 
 def _not_kept(error: OSError) -> SmtpsetupError:
-    return SmtpsetupError(
-        "config.permissions",
-        _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=reason_of(error)),
-        hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),),
-    )
+    message = _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=reason_of(error))
+    if error.errno in _OF_THE_DISK:
+        return SmtpsetupError("auth.temporary", message, hints=(_("Make room on the disk; the sign-in is kept as it is."),), exit_code=EX_TEMPFAIL)
+    return SmtpsetupError("config.permissions", message, hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),))
 
 
 def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
@@ -92,34 +93,46 @@ def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refus
 
 
 def _asked_for(account: Account, client: TokenClient, kept: tokens.Kept | None, directory: str, *, may_prompt: bool) -> Secret:
-    """A new access token. The refresh token that comes with it is stored before anything else: the one before it may be dead already."""
+    """A new access token. There is room for what comes with it before it is asked for: the refresh token that was used may be dead then."""
     from smtpsetup.workflows import refresh  # most sends have a token that is good
 
-    stored = credentials.read(account, may_prompt=may_prompt).reveal()
-    digest = hashlib.sha256(stored.encode()).hexdigest()
-    current = kept.refresh_token if kept and kept.refresh_token and kept.replaces == digest else stored
-    answer = refresh.refreshed(account, client, current)
-    signed_in_at = kept.signed_in_at if kept else 0.0
-    before = kept if kept and current != stored else None
-    keep(account, client, answer, directory, stored=stored, signed_in_at=signed_in_at, before=before)
+    stored = _refresh_token(account, may_prompt=may_prompt)
+    current = kept.refresh_token if kept and kept.refresh_token and kept.replaces == _digest(stored) else stored
+    with tokens.reserved(directory, account.name) as save_there:
+        answer = refresh.refreshed(account, client, current)
+        newest = answer.refresh_token or current
+        now = time.time()
+        signed_in_at = kept.signed_in_at if kept else 0.0
+        fresh = tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, signed_in_at)
+        if newest == stored:
+            save_there(fresh)
+            return Secret(answer.access_token)
+        save_there(fresh._replace(refresh_token=newest, replaces=_digest(stored)))
+    if account.secret.store in _WRITABLE:
+        _move_to_its_place(account, newest, directory, fresh)
     return Secret(answer.access_token)
 
 
-def keep(  # noqa: PLR0913  what is known of a sign-in
-    account: Account, client: TokenClient, answer: Tokens, directory: str, *, stored: str, signed_in_at: float, before: tokens.Kept | None = None
-) -> None:
-    """Store new tokens: the refresh token where the account keeps it or, where that cannot be written, beside the access token.
+def _refresh_token(account: Account, *, may_prompt: bool) -> str:
+    try:
+        return credentials.read(account, may_prompt=may_prompt).reveal()
+    except SmtpsetupError as error:
+        if error.code == "secret.missing":
+            error.hints = (_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),)
+        raise
 
-    `before` holds the refresh token that was used, where it was not the stored one: it stays good where no other came.
-    """
-    own, replaces = (before.refresh_token, before.replaces) if before else ("", "")
-    if answer.refresh_token and answer.refresh_token != stored:
-        if account.secret.store in _WRITABLE:
-            credentials.store(account, Secret(answer.refresh_token))
-        else:
-            own, replaces = answer.refresh_token, hashlib.sha256(stored.encode()).hexdigest()
-    now = time.time()
-    tokens.save(directory, account.name, tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, signed_in_at, own, replaces))
+
+def _digest(secret: str) -> str:
+    import hashlib  # only for a renewal
+
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _move_to_its_place(account: Account, refresh_token: str, directory: str, fresh: tokens.Kept) -> None:
+    """Bring a new refresh token to where the account keeps it. Where that cannot be written now, it stays beside the access token, and serves."""
+    with suppress(SmtpsetupError, OSError):
+        credentials.store(account, Secret(refresh_token))
+        tokens.save(directory, account.name, fresh)
 
 
 def forget_tokens(account: str) -> None:

@@ -81,7 +81,17 @@ def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
     try:
         return NamedClient(registration.register(web(), endpoints))
     except OAuthError as error:
-        raise explained(error, account, is_saved=False) from error
+        if error.is_temporary:
+            raise explained(error, account, is_saved=False) from error
+        raise SmtpsetupError(
+            "auth.oauth2-required",
+            _("The sign-in server of {server} registers no program: {reason}.").format(server=account.server.host, reason=_words(error)),
+            hints=(_("Name the client id of a program that is registered there: `--client-id ID`."),),
+        ) from error
+
+
+def _words(error: OAuthError) -> str:
+    return ": ".join(part for part in (error.error, error.description.rstrip(".")) if part)
 
 
 def sign_in(  # noqa: PLR0913  what a sign-in depends on
