@@ -229,7 +229,8 @@ def _parse(text: str, path: StrPath) -> dict[str, Any]:
 
 def _check_oauth2_clients(clients: object, path: StrPath) -> None:
     rows = clients.values() if isinstance(clients, dict) else [clients]
-    if not all(isinstance(row, dict) and all(isinstance(value, str) for value in row.values()) for row in rows):
+    known = {"client_id", "client_secret"}
+    if not all(isinstance(row, dict) and set(row) <= known and all(isinstance(value, str) for value in row.values()) for row in rows):
         raise _invalid(path, _("{key} must be {wanted}").format(key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')))
 
 

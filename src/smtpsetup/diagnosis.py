@@ -103,9 +103,22 @@ def facts_of(account: Account, *, is_saved: bool) -> dict[str, object]:
         "account": shlex.quote(account.name),
         "address": shlex.quote(account.address),
         "configure": configure,
-        "sign_in": f"smtpsetup login {shlex.quote(account.name)}" if is_saved else f"{configure} --auth oauth2",
+        "sign_in": f"smtpsetup login {shlex.quote(account.name)}" if is_saved else f"{configure}{_sign_in_options(account)}",
         "place": account.secret.described(),
     }
+
+
+def _sign_in_options(account: Account) -> str:
+    """What was said about signing in to an account that is not saved yet."""
+    client = account.oauth2
+    typed = {
+        "--provider": account.provider,
+        "--client-id": client.client_id if client else "",
+        "--issuer": client.issuer if client else "",
+        "--scope": " ".join(client.scopes) if client and client.issuer else "",
+        "--password-file": account.secret.reference if account.secret.store is Store.FILE else "",
+    }
+    return " --auth oauth2" + "".join(f" {option} {shlex.quote(value)}" for option, value in typed.items() if value)
 
 
 def _detail(failure: Failure) -> str:

@@ -215,7 +215,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         (N_("Ask your administrator to turn on authenticated SMTP for this mailbox, and show them the reply above."),),
     ),
     "auth.sign-in-blocked": Explanation(
-        N_("The password may be right, but the provider blocked this sign-in."),
+        N_("The provider blocked this sign-in, although what proves who you are may be right."),
         (N_("It found the place or the program unusual, or a policy of your organisation forbids it."),),
         (N_("Sign in once in a web browser and confirm that it was you."), N_("Ask your administrator about sign-in policies."), _TRY_LATER),
     ),

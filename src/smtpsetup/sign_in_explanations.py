@@ -29,7 +29,11 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.consent-required": Explanation(
         N_("The provider wants somebody to agree that this program may send mail."),
         (N_("Nobody has agreed yet, or what was agreed to was taken back."),),
-        (N_("Sign in again and agree: `{sign_in}`."), _GUIDE),
+        (
+            N_("Sign in again and agree: `{sign_in}`."),
+            N_("If you may not agree yourself, ask your administrator to approve it, with the page that docs/oauth2.md names."),
+            _GUIDE,
+        ),
     ),
     "auth.admin-approval-required": Explanation(
         N_("An administrator must approve this program before anybody signs in with it."),
@@ -51,8 +55,15 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     ),
     "auth.client-unknown": Explanation(
         N_("The provider does not know the program with this client id."),
-        (N_("The client id is misspelt, the program is switched off or deleted, or its client secret is missing or wrong."),),
-        (N_("Compare it with the registration, then name the right one: `{sign_in} --client-id ID`."), _GUIDE),
+        (
+            N_("The client id is misspelt, or the program is switched off, deleted or registered in another organisation (tenant)."),
+            N_("Its client secret is missing or wrong: Google wants one, in config.toml or in SMTPSETUP_GOOGLE_CLIENT_SECRET."),
+        ),
+        (
+            N_("Compare it with the registration, then name the right one: `{sign_in} --client-id ID`."),
+            N_("If it is registered for one organisation only, name that: `{sign_in} --tenant DOMAIN`."),
+            _GUIDE,
+        ),
     ),
     "auth.redirect-not-registered": Explanation(
         N_("The provider does not send the browser back to this machine."),
@@ -82,7 +93,10 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     ),
     "auth.sign-in-timeout": Explanation(
         N_("Nobody signed in in time."),
-        (N_("The code or the page is good for a few minutes only."),),
+        (
+            N_("The code or the page is good for a few minutes only."),
+            N_("The page showed an error instead: a wrong client id (invalid_client), or a redirect address that is not registered (AADSTS50011)."),
+        ),
         (N_("Begin anew: `{sign_in}`."),),
     ),
     "auth.wrong-user": Explanation(

@@ -133,7 +133,7 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
         ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", "auth.client-not-public", 77),
         ("invalid_grant", "AADSTS9002313: Invalid request. 50011", "auth.token-revoked", 77),
         ("access_denied", "AADSTS90094: The grant requires admin permission.", "auth.admin-approval-required", 77),
-        ("unauthorized_client", "AADSTS700016: Application with identifier 'x' was not found in the directory", "auth.wrong-tenant", 77),
+        ("unauthorized_client", "AADSTS700016: Application with identifier 'x' was not found in the directory", "auth.client-unknown", 77),
         ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked", 77),
         ("access_denied", "", "auth.sign-in-declined", 77),
         ("expired_token", "", "auth.sign-in-timeout", 77),
@@ -155,7 +155,7 @@ def test_a_policy_against_device_codes_has_a_way_out_that_one_against_a_sign_in_
     refusal = OAuthError("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.")
     told = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
     assert told.code == "auth.device-code-blocked"
-    assert any("`smtpsetup configure namn@live.se --auth oauth2 --browser`" in hint for hint in told.hints)
+    assert any("`smtpsetup configure namn@live.se --auth oauth2 --provider outlook --browser`" in hint for hint in told.hints)
 
 
 def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> None:

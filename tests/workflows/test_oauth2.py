@@ -5,88 +5,18 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import json
-import re
-import subprocess
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Home, Run
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
+from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, knows, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
+    from tests.conftest import Home
     from tests.browsers import Chromium
-
-ROW = """
-[[provider]]
-id = "testmail"
-name = "Testmail"
-domains = ["example.test"]
-mx_suffixes = []
-status = "ok"
-auth = ["oauth2"]
-docs_url = "https://example.test/help"
-last_checked = 2026-11-24
-confidence = "high"
-sources = ["https://example.test/help"]
-username = {{ form = "address" }}
-
-[[provider.servers]]
-host = "localhost"
-port = {port}
-security = "{security}"
-
-[provider.oauth2]
-client = "testmail"
-authorization_endpoint = "{server.authorization_endpoint}"
-token_endpoint = "{server.token_endpoint}"
-device_authorization_endpoint = "{server.device_authorization_endpoint}"
-scopes = ["https://mail.test/smtp", "offline_access"]
-unused_days = 90
-"""
-
-
-@pytest.fixture
-def oauth(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
-    """A home whose table knows the servers."""
-    row = ROW.format(server=oauth_server, port=oauth_server.tls_port, security="tls")
-    home.file(".config/smtpsetup/providers.toml", row)
-    home.env.update(oauth_server.env, SMTPSETUP_TESTMAIL_CLIENT_ID=CLIENT_ID)
-    return home, oauth_server
-
-
-def signing_in(home: Home, *options: str, act: Callable[[str], object], pattern: str, **env: str) -> Run:
-    """Run a command that signs in; `act` does what a person would with the code or address that it shows."""
-    command = [sys.executable, "-m", "smtpsetup", *options]
-    with subprocess.Popen(
-        command, env={**home.env, **env}, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr
-        assert process.stdout
-        said = ""
-        for line in process.stderr:
-            said += line
-            if found := re.search(pattern, line):
-                act(found[1])
-                break
-        out, err = process.communicate(timeout=60)
-    return Run(process.returncode, out, said + err)
-
-
-DEVICE = r"^ +([A-Z0-9]{4,}-[A-Z0-9]{4,})\s*$"
-ADDRESS = r"^(https://localhost:\S+)$"
-
-
-def configured(home: Home, server: OAuthServer, *options: str) -> Run:
-    """An account that is signed in by a code, its refresh token in a file."""
-    arguments = ("configure", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", *options)
-    return signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
 
 
 def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer]) -> None:
@@ -104,7 +34,7 @@ def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, O
 @pytest.mark.parametrize("language", ["en", "sv"])
 def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer], language: str) -> None:
     home, server = oauth
-    arguments = ("configure", USER, "--auth", "oauth2", "--browser", "--password-file", str(home.path / "token"), "--from-name", "")
+    arguments = signing_up(home, "--browser")
     done = signing_in(home, *arguments, act=server.browse, pattern=ADDRESS, SMTPSETUP_LANG=language)
     assert done.code == 0, done.err
     assert home.run("send", "kund@example.org", "-s", "Hej", "--body", "x").code == 0
@@ -113,7 +43,7 @@ def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, 
 
 def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
     home, _server = oauth
-    arguments = ("configure", USER, "--auth", "oauth2", "--browser", "--password-file", str(home.path / "token"), "--from-name", "")
+    arguments = signing_up(home, "--browser")
     shown: list[str] = []
 
     def click_through(url: str) -> None:
@@ -121,25 +51,7 @@ def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium
 
     done = signing_in(home, *arguments, act=click_through, pattern=ADDRESS)
     assert done.code == 0, done.err
-    assert "You are signed in" in shown[0]
-
-
-def expire(home: Home, server: OAuthServer) -> None:
-    """Let the access token be at its end, here and there."""
-    server.expire_access_tokens()
-    change(home, expires_at=time.time() - 10)
-
-
-def state_file(home: Home) -> Path:
-    (path,) = (home.path / ".local/state/smtpsetup/tokens").glob("*.json")
-    return path
-
-
-def change(home: Home, **values: Any) -> None:
-    path = state_file(home)
-    document = json.loads(path.read_text())
-    document["kept"] |= values
-    path.write_text(json.dumps(document))
+    assert "Go back to the terminal" in shown[0]
 
 
 def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(oauth: tuple[Home, OAuthServer]) -> None:
@@ -203,18 +115,19 @@ def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Ho
 
 def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    arguments = ("configure", "other@example.test", "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
+    arguments = signing_up(home, "--json", address="other@example.test")
     done = signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
     assert (done.code, done.json["error"]["code"]) == (77, "auth.wrong-user")
     assert done.json["error"]["message"].endswith("for other@example.test.")
-    assert "sign in as other@example.test: `smtpsetup configure other@example.test --auth oauth2`" in done.json["error"]["hints"][0]
+    again = f"smtpsetup configure other@example.test --auth oauth2 --provider testmail --client-id {CLIENT_ID} --password-file {home.path}/token"
+    assert f"sign in as other@example.test: `{again}`" in done.json["error"]["hints"][0]
     assert not (home.path / "token").exists()
     assert home.run("accounts", "list", "--json").json["result"] == []
 
 
 def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    arguments = ("configure", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", "--json")
+    arguments = signing_up(home, "--json")
     done = signing_in(home, *arguments, act=server.deny_device, pattern=DEVICE)
     assert (done.code, done.json["error"]["code"]) == (77, "auth.sign-in-declined")
     assert not (home.path / "token").exists()
@@ -228,8 +141,8 @@ def test_a_server_that_is_asked_too_often_is_asked_less(oauth: tuple[Home, OAuth
 
 
 def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(home: Home, oauth_server: OAuthServer) -> None:
-    row = ROW.format(server=oauth_server, port=oauth_server.tls_port, security="tls")
-    home.file(".config/smtpsetup/providers.toml", row)
+    knows(home, oauth_server)
+    del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     done = home.run("configure", USER, "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
     assert any("SMTPSETUP_TESTMAIL_CLIENT_ID" in hint for hint in done.json["error"]["hints"])
@@ -253,6 +166,7 @@ def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
 
 def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
+    knows(home, server, token_endpoint=f"{server.token_endpoint}?organisation={{tenant}}")
     assert configured(home, server, "--tenant", "mittforetag.se").code == 0
     server.revoke()
     change(home, expires_at=time.time() - 10)
@@ -261,6 +175,7 @@ def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, 
     assert 'tenant = "mittforetag.se"' in home.config.read_text()
     assert signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE).code == 0
     assert 'tenant = "mittforetag.se"' in home.config.read_text()
+    assert "?organisation=mittforetag.se" in home.config.read_text()
     assert home.run("send", "kund@example.org", "--body", "x").code == 0
 
 
@@ -359,24 +274,3 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
     assert (done.code, error["code"]) == (77, code if challenge == "json" else "auth.token-revoked")
     assert ("scope: " in json.dumps(error["reply"])) == (challenge == "json")
     assert "a-token-of-ours" not in done.out + done.err
-
-
-@pytest.fixture
-def killed_during_refresh() -> list[float]:
-    return [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-
-
-def test_a_kill_in_the_midst_of_a_refresh_leaves_an_account_that_works(oauth: tuple[Home, OAuthServer], killed_during_refresh: list[float]) -> None:
-    """The server here does not take the old token back, as Microsoft does not: then no moment is deadly."""
-    home, server = oauth
-    assert configured(home, server).code == 0
-    server.settings(rotate=False)
-    for seconds in killed_during_refresh:
-        expire(home, server)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "smtpsetup", "send", "kund@example.org", "--body", "x"], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL
-        )
-        time.sleep(seconds)  # the moment of the kill is the point
-        process.kill()
-        process.wait()
-        assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0

@@ -83,7 +83,7 @@ def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(oaut
         injected = re.sub(r"state=[^&]+", f"state={state}", redirect_target(foreign))
         assert get(port, injected) == "HTTP/1.1 200 OK"
         done = browsing.end()
-    assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.sign-in-blocked")
     assert [request.error for request in server.requests("token", "authorization_code")] == ["invalid_grant"]
     assert has_nothing(home)
 

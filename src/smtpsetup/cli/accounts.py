@@ -64,7 +64,8 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
     account = state.config().account(name)
     if state.may_ask and not confirm(_("Remove the account {name}?").format(name=account.name), default=False):
         raise click.Abort
-    is_own = places.is_own_file(account.secret) and not keep_secret
+    is_written_here = places.is_own_file(account.secret) or (account.oauth2 is not None and account.secret.store is Store.FILE)
+    is_own = is_written_here and not keep_secret
     removed = remove(state.config_file, account, keep_secret=keep_secret, may_prompt=state.may_ask)
     if is_own:
         removed = places.forget(account.secret)

@@ -10,11 +10,12 @@ import click
 
 from smtpsetup import addresses, credentials
 from smtpsetup.account import Account
-from smtpsetup.candidates import DEFAULT_PORTS, is_loopback, usual_security
+from smtpsetup.candidates import is_loopback
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask, confirm
 from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
+from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
@@ -22,17 +23,17 @@ from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, Sec
 from smtpsetup.credentials import file_store
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Secret, Security, Server
+from smtpsetup.model import Auth, Secret, Security
 from smtpsetup.proposal import Known, Overrides, known_for, propose
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.access_token import keep_first, secret_for
 from smtpsetup.workflows.configure import save
-from smtpsetup.workflows.identify import UnknownDomainError, addresses_shown, said_by, without_smtp
+from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
     from smtpsetup.proposal import Proposal
-    from smtpsetup.providers import Provider, Table
+    from smtpsetup.providers import Provider
     from smtpsetup.workflows.identify import Identification
 
 
@@ -113,13 +114,16 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    if source and source.store is Store.FILE and options.auth != Auth.OAUTH2 and not (options.no_verify or how.client_id or how.issuer):
-        file_store.read(source.reference, options.name or address or "", may_prompt=False)  # before anybody answers a question
+    if options.auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
+        raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
     if account.auth is Auth.OAUTH2 and not how.token_command:
-        _sign_in(state, account._replace(secret=source or account.secret), subject.provider, options, how)
+        _sign_in(state, account._replace(secret=source or account.secret), subject, options, how)
         return
+    if source and source.store is Store.FILE and not options.no_verify:
+        file_store.read(source.reference, account.name, may_prompt=False)  # before anybody answers more
+    account = account._replace(from_name=_from_name(state, subject, options))
     source = token_source(how) or source
     existing = subject.existing
     # a saved password goes to the server that it was saved for, and to no other one without being named again
@@ -165,8 +169,10 @@ def _who(state: State, address: str | None, options: _Options, *, will_type: boo
     if options.provider_id:
         provider = state.table().by_name(options.provider_id)
         if provider is None:
-            raise click.BadParameter(_no_such_provider(state.table(), options.provider_id), param_hint="--provider")
+            raise click.BadParameter(no_such_provider(state.table(), options.provider_id), param_hint="--provider")
         subject = replace(subject, provider=provider)
+        if state.may_ask:
+            views.human.provider(provider)
     elif options.host:
         subject = replace(subject, provider=None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain))
     elif existing:
@@ -207,7 +213,7 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
         for cause in error.causes if error.code == "dns.temporary" else ():
             views.human.note(cause)
         place = places.for_typed(state, options.name or str(entered)) if will_type else None
-        return _Subject(entered, _ask_provider(state), place=place)
+        return _Subject(entered, ask_provider(state), place=place)
     if state.may_ask:
         views.human.identification(found, stderr=True)
     refusal = without_smtp(found)
@@ -216,35 +222,11 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
     return _Subject(found.address, found.provider, found)
 
 
-def _ask_provider(state: State) -> Provider | None:
-    """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
-    views.human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
-    table = state.table()
-    while True:
-        name = ask(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False).strip()
-        provider = table.by_name(name) if name else None
-        if provider is None and name:
-            views.human.note(_no_such_provider(table, name))
-            continue
-        if provider:
-            views.human.provider(provider)
-        return provider
-
-
-def _no_such_provider(table: Table, name: str) -> str:
-    import difflib  # only for a name that is not there
-
-    known = {key.lower(): row.id for row in table.all() for key in (row.id, row.name, *row.domains)}
-    close = dict.fromkeys(known[key] for key in difflib.get_close_matches(name.lower(), known, cutoff=0.7))
-    text = _("The provider table has no row {name}.").format(name=name)
-    meant = _("Did you mean {names}?").format(names=", ".join(close))
-    return f"{text} {meant}" if close else text
-
-
-def _sign_in(state: State, account: Account, provider: Provider | None, options: _Options, how: SignInOptions) -> None:
+def _sign_in(state: State, account: Account, subject: _Subject, options: _Options, how: SignInOptions) -> None:
     """Sign in with OAuth2, save, render."""
-    is_new = account.name not in state.config().accounts
-    account, done = signed_in(state, account, provider, endpoints_for(provider, how), how)
+    is_new = subject.existing is None
+    account, done = signed_in(state, account, subject.provider, endpoints_for(subject.provider, how), how)
+    account = account._replace(from_name=_from_name(state, subject, options))
     view = _save(state, account._replace(verified=True), Secret(done.tokens.refresh_token), make_default=options.make_default)
     keep_first(account, done.client, done.tokens)
     if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
@@ -255,13 +237,22 @@ def _sign_in(state: State, account: Account, provider: Provider | None, options:
         state.write_json(view)
 
 
+def _from_name(state: State, subject: _Subject, options: _Options) -> str:
+    """The name that recipients see."""
+    if options.from_name is not None:
+        return options.from_name
+    if subject.existing:
+        return subject.existing.from_name
+    return str(ask(_("Sender name (Enter for none)"), default="", show_default=False)) if state.may_ask else ""
+
+
 def _account(state: State, subject: _Subject, options: _Options, how: SignInOptions) -> Account:
     """The account as far as it can be known before the login, missing parts asked for."""
     address, provider, existing = subject.address, subject.provider, subject.existing
     proposal = _proposal(subject, options)
-    server = proposal.server or _ask_server(state, options)
+    server = proposal.server or ask_server(state, options.port, options.security)
     if subject.found:
-        _confirm_host(state, subject.found, server, options.accept_host)
+        confirm_host(state, subject.found, server, options.accept_host)
     if server.security is Security.NONE and not is_loopback(server.host):
         raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
     auth = proposal.auth
@@ -270,14 +261,11 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
     elif auth is Auth.OAUTH2 and not options.auth:
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
         auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)  # what can be typed needs nothing to be registered first
-    username = proposal.username if proposal.username is not None else _ask_username(state, provider)
-    from_name = options.from_name if options.from_name is not None else existing.from_name if existing else None
-    if from_name is None:
-        from_name = ask(_("Sender name (Enter for none)"), default="", show_default=False) if state.may_ask else ""
+    username = proposal.username if proposal.username is not None else ask_username(state, provider)
     return Account(
         name=options.name or str(address),
         address=str(address),
-        from_name=from_name,
+        from_name="",
         provider=provider.id if provider else "",
         server=server,
         auth=auth,
@@ -285,34 +273,6 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
         secret=subject.place or SecretSource(Store.KEYRING),
         ca_file=options.ca_file or (existing.ca_file if existing else None),
         tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
-    )
-
-
-def _confirm_host(state: State, found: Identification, server: Server, accepted: str | None) -> None:
-    """A password goes to a host that somebody vouches for, or to which the person says yes. Raises SmtpsetupError, click.Abort."""
-    if accepted == server.host or not found.is_unconfirmed(server.host):
-        return
-    if state.may_ask and accepted is None:
-        views.human.note(
-            _("The server is outside {domain}, and only sources that can be forged name it.").format(domain=found.address.unicode_domain)
-        )
-        if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
-            raise click.Abort
-        return
-    domain = addresses_shown(found.address)
-    message = _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain)
-    if accepted is not None:
-        message = _("You agreed to {accepted}, but the server that was found is {host}, outside {domain}.").format(
-            accepted=accepted, host=server.host, domain=domain
-        )
-    raise SmtpsetupError(
-        "config.invalid",
-        message,
-        causes=(said_by(found),),
-        hints=(
-            _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(address=found.address),
-            _("Then agree to it: `smtpsetup configure {address} --accept-host {host}`.").format(address=found.address, host=server.host),
-        ),
     )
 
 
@@ -335,24 +295,6 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
         typed = replace(typed, host=options.accept_host)
     known = Known(found.servers, found.username, found.username_note, found.auth) if found else known_for(subject.address, subject.provider)
     return propose(known, typed)
-
-
-def _ask_server(state: State, options: _Options) -> Server:
-    if not state.may_ask:
-        raise click.UsageError(_("Give the server: `--host HOST`."))
-    host = ask(_("Outgoing mail server (host)"), type=HostType())
-    security = options.security or ask(
-        _("Security"), type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(options.port))
-    )
-    port = options.port or ask(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)])
-    return Server(host, port, Security(security))
-
-
-def _ask_username(state: State, provider: Provider | None) -> str:
-    label = provider.username.label if provider and provider.username.label else _("Login name")
-    if not state.may_ask:
-        raise click.UsageError(_("Give the login with --username ({label}).").format(label=label))
-    return str(ask(label))
 
 
 def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) -> Secret | None:

@@ -11,7 +11,7 @@ from smtpsetup import credentials
 from smtpsetup.cli import places, views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 
-@click.command("login", help=_("Replace an account's saved password, once it has proved itself in a login."))
+@click.command("login", help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."))
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @sign_in_options
 @secret_options
@@ -45,6 +45,9 @@ def login_command(
     chosen = config.account(account)
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
+    if chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND and source is None and how == NOTHING_TYPED:
+        text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
+        raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
     if chosen.auth is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen, source, how)
         return
@@ -72,7 +75,7 @@ def login_command(
         views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
 
 
-@click.command("logout", help=_("Forget an account's saved password; its settings stay."))
+@click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
 @click.pass_obj
@@ -87,7 +90,7 @@ def logout_command(state: State, account: str | None) -> None:
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
-    text = _("The password of {account} is deleted: {place}.") if removed else _("There was no password of {account} to delete: {place}.")
+    text = _("What logs {account} in is deleted: {place}.") if removed else _("There was nothing of {account} to delete: {place}.")
     views.human.say(text.format(account=chosen.name, place=chosen.secret.described()))
 
 

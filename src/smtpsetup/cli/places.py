@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from smtpsetup import credentials, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.credentials import file_store
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import SecretSource, Store
 
 if TYPE_CHECKING:
+    from smtpsetup.account import Account
     from smtpsetup.cli.state import State
 
 _DIRECTORY = "passwords"
@@ -42,6 +44,25 @@ def make_directory(path: str) -> None:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
 
 
+def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
+    """Raise SmtpsetupError where what keeps somebody signed in could not be written, or would be written over something else: before they sign in."""
+    path = account.secret.reference
+    if account.secret.store is not Store.FILE or is_own_file(account.secret):
+        return
+    if not os.path.exists(path):
+        if not os.access(os.path.dirname(path), os.W_OK):
+            message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(path=path)
+            raise SmtpsetupError("config.permissions", message, hints=(_("Make the directory, or name another file: `--password-file FILE`."),))
+        return
+    is_its_own = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
+    if file_store.read(path, account.name, may_prompt=False).strip() and not is_its_own:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The file {path} holds something already, and signing in would write over it.").format(path=path),
+            hints=(_("Name a file that is not there yet; smtpsetup makes it: `--password-file FILE`."),),
+        )
+
+
 def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
     """Where to keep a password before anybody types it, or what keeps somebody signed in.
 
@@ -50,6 +71,8 @@ def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> Secret
     try:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     except SmtpsetupError as error:
+        if is_sign_in:
+            error.hints = (_("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),)
         if not state.may_ask or error.code != "secret.keyring-unavailable":
             raise
         path = own_file(account)

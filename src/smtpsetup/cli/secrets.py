@@ -48,7 +48,11 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--password-stdin", is_flag=True, help=_("Read the password from standard input and save it in the keyring.")),
         click.option("--password-command", metavar=_("CMD"), help=_("Let this command print the password, every time it is needed.")),
-        click.option("--password-file", metavar=_("FILE"), help=_("Read the password from this file (mode 0600), every time.")),
+        click.option(
+            "--password-file",
+            metavar=_("FILE"),
+            help=_("Read the password from this file (mode 0600), every time; with OAuth2, keep the sign-in there."),
+        ),
         click.option("--password-env", metavar=_("VAR"), help=_("Read the password from this environment variable, every time.")),
         click.option("--systemd-credential", metavar=_("NAME"), help=_("Read the password from this systemd credential, every time.")),
     )

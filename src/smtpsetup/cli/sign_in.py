@@ -70,7 +70,11 @@ def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | 
     """Where to sign in; None where nobody knows. Raises SmtpsetupError."""
     if how.issuer:
         return sign_in.endpoints_published(how.issuer, tuple((how.scope or "").split()))
-    return provider.oauth2.of_tenant(how.tenant or "") if provider and provider.oauth2 else None
+    if provider is None or provider.oauth2 is None:
+        return None
+    if how.tenant and "{tenant}" not in provider.oauth2.token_endpoint:
+        raise click.UsageError(_("{provider} has no organisations to name with --tenant.").format(provider=provider.name))
+    return provider.oauth2.of_tenant(how.tenant or "")
 
 
 def signed_in(state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions) -> tuple[Account, SignedIn]:
@@ -83,12 +87,14 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
         )
     if account.secret.store not in _WRITABLE:
         raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
+    existing = state.config().accounts.get(account.name)
+    places.check_room_for_sign_in(account, existing)
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
         account = account._replace(secret=places.for_typed(state, account.name, is_sign_in=True))
     views.human.note(sign_in.lasts(endpoints.unused_days))
     terminal = _Terminal(state)
-    is_saved = account.name in state.config().accounts
+    is_saved = existing is not None
     may_paste = state.may_ask and os.name == "posix"
     done = sign_in.sign_in(endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste)
     _forget_half_typed()
@@ -112,9 +118,9 @@ def _client(state: State, account: Account, provider: Provider | None, endpoints
     """The program that signs in. Raises SmtpsetupError where there is none."""
     if account.oauth2 and not how.client_id:
         return sign_in.NamedClient(account.oauth2.client_id, account.oauth2.client_secret)  # the same program signs in once more
-    client = sign_in.client_named(endpoints, how.client_id, state.config().oauth2_clients) or sign_in.registered(endpoints, account)
+    client = sign_in.client_named(endpoints, (how.client_id or "").strip(), state.config().oauth2_clients) or sign_in.registered(endpoints, account)
     if client is not None:
-        return client
+        return client if client.secret or not state.may_ask else client._replace(secret=_asked_for_secret(endpoints))
     needed = sign_in.what_is_needed(provider, endpoints)
     if not state.may_ask or endpoints.is_closed:
         raise needed
@@ -122,10 +128,14 @@ def _client(state: State, account: Account, provider: Provider | None, endpoints
     typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
     if not typed:
         raise click.Abort
-    if endpoints.device_authorization_endpoint:
-        return sign_in.NamedClient(typed)  # whoever offers codes for any device knows public clients
-    secret = ask(_("Client secret (not shown while you type; Enter where there is none)"), default="", show_default=False, hide_input=True)
-    return sign_in.NamedClient(typed, secret.strip())
+    return sign_in.NamedClient(typed, _asked_for_secret(endpoints))
+
+
+def _asked_for_secret(endpoints: Endpoints) -> str:
+    """The client secret that a person knows; `""` for none. Whoever offers codes for any device, or registers everybody, knows public clients."""
+    if endpoints.device_authorization_endpoint or endpoints.registration_endpoint:
+        return ""
+    return str(ask(_("Client secret (not shown while you type; Enter where there is none)"), default="", show_default=False, hide_input=True)).strip()
 
 
 class _Terminal:

@@ -100,7 +100,7 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
                     if error.error:
                         raise
                     on_wrong_paste(error.description)
-    raise OAuthError("expired_token", _("nobody signed in within five minutes"))
+    raise OAuthError("expired_token", _("nobody signed in within five minutes"), is_own=True)
 
 
 def code_in(sign_in: SignIn, url: str) -> str:
@@ -131,7 +131,7 @@ def _served(sign_in: SignIn, server: socket.socket, end: float) -> str:
             except OAuthError:
                 connection.sendall(_page(400, _("Signing in did not work. The terminal says why.")))
                 raise
-            connection.sendall(_page(200, _("You are signed in. Close this page and go back to the terminal.")))
+            connection.sendall(_page(200, _("Go back to the terminal: it goes on there. This page can be closed.")))
         except OSError:
             return ""
         return code

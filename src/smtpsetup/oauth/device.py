@@ -78,4 +78,4 @@ def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[fl
                 interval = min(max(interval, error.retry_after, _INTERVAL_SECONDS), _SLOWEST_SECONDS)
             elif error.error != "authorization_pending":
                 raise
-    raise OAuthError("expired_token", _("the code was not used in time"))
+    raise OAuthError("expired_token", _("the code was not used in time"), is_own=True)

@@ -27,7 +27,7 @@ _NUMBERS = {
     "7000218": "auth.client-not-public",
     "7000112": "auth.client-unknown",
     "7000215": "auth.client-unknown",
-    "700016": "auth.wrong-tenant",
+    "700016": "auth.client-unknown",
     "50020": "auth.wrong-tenant",
     "50194": "auth.wrong-tenant",
     "90002": "auth.wrong-tenant",
@@ -63,8 +63,12 @@ _ERRORS = {
 _USUAL = "auth.token-revoked"
 
 
-def code_of(error: OAuthError, *, by_device_code: bool = False) -> str:
-    """The error code of a refusal that is not temporary. `by_device_code` tells how somebody wanted to sign in."""
+def code_of(error: OAuthError, *, is_first: bool = False, by_device_code: bool = False) -> str:
+    """The error code of a refusal that is not temporary. `is_first` says that nobody had signed in before, `by_device_code` how they wanted to."""
     number = re.search(r"AADSTS(\d+)", error.description)
     code = _NUMBERS.get(number[1] if number else "") or _ERRORS.get(error.error, _USUAL)
+    if error.error in ("invalid_request", "invalid_client") and "client_secret" in error.description and not number:
+        code = "auth.client-unknown"  # as Google says that it is missing
+    if is_first and code == "auth.token-revoked":
+        code = "auth.sign-in-blocked"  # what has never been given cannot have been taken back
     return "auth.device-code-blocked" if by_device_code and code == "auth.sign-in-blocked" else code

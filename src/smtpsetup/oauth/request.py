@@ -31,16 +31,19 @@ class OAuthError(Exception):
     """An endpoint refused, or could not be asked. `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
 
     `description` is the provider's own words, safe to show; `is_temporary` says that the same may work later, `retry_after` in how many seconds.
-    `may_be_clock` says that it could lie at this machine's clock.
+    `may_be_clock` says that it could lie at this machine's clock; `is_own` that nobody but this program has said so.
     """
 
-    def __init__(self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0, may_be_clock: bool = False) -> None:
+    def __init__(  # noqa: PLR0913  what is known of a refusal
+        self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0, may_be_clock: bool = False, is_own: bool = False
+    ) -> None:
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
         self.is_temporary = is_temporary
         self.retry_after = retry_after
         self.may_be_clock = may_be_clock
+        self.is_own = is_own
 
 
 def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:

@@ -166,6 +166,9 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     parts += _provider_facts(provider, with_notes=bool(found.servers)) if provider else ()
     if found.servers and not stderr:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
+        if Auth.OAUTH2 in found.auth and Auth.APP_PASSWORD not in found.auth:
+            text = _("With OAuth2, once you have a client id (docs/oauth2.md): `smtpsetup configure {address} --auth oauth2 --client-id ID`.")
+            parts.append(prose(text.format(address=found.address)))
     show(Group(*parts), stderr=stderr)
 
 

@@ -118,7 +118,12 @@ def _refresh_token(account: Account, *, may_prompt: bool) -> str:
         return credentials.read(account, may_prompt=may_prompt).reveal()
     except SmtpsetupError as error:
         if error.code == "secret.missing":
-            error.hints = (_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),)
+            raise SmtpsetupError(
+                "secret.missing",
+                _("Nobody is signed in for {account}.").format(account=account.name),
+                causes=(error.message,),
+                hints=(_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),),
+            ) from error
         raise
 
 

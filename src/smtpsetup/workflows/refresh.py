@@ -45,25 +45,25 @@ def refreshed(account: Account, client: TokenClient, refresh_token: str) -> Toke
 def explained(error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False) -> SmtpsetupError:
     """What an endpoint's refusal means, with the provider's own words. Network trouble is temporary and costs nobody their sign-in."""
     if error.is_temporary or not error.error:
-        return _temporary(error)
-    code = code_of(error, by_device_code=by_device_code)
+        return _temporary(error, is_saved=is_saved)
+    code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
     explanation = EXPLANATIONS[code]
     facts = facts_of(account, is_saved=is_saved)
     said = _("The provider said: {words}").format(words=f"{error.error}: {error.description}" if error.description else error.error)
     return SmtpsetupError(
         code,
         _(explanation.message).format(**facts),
-        causes=(said, *(_(cause).format(**facts) for cause in explanation.causes)),
+        causes=(*(() if error.is_own else (said,)), *(_(cause).format(**facts) for cause in explanation.causes)),
         hints=tuple(_(hint).format(**facts) for hint in explanation.hints),
         mender=_(mender(code)),
     )
 
 
-def _temporary(error: OAuthError) -> SmtpsetupError:
+def _temporary(error: OAuthError, *, is_saved: bool) -> SmtpsetupError:
     clock = (_("Look at this machine's clock: `date`."),) if error.may_be_clock else ()
     return SmtpsetupError(
         "auth.temporary",
         _("No token was to be had: {reason}.").format(reason=error.description.rstrip(".")),
-        hints=(*clock, _("Try again later; the sign-in is kept as it is.")),
+        hints=(*clock, _("Try again later; the sign-in is kept as it is.") if is_saved else _("Try again later; nothing was saved.")),
         exit_code=EX_TEMPFAIL,
     )

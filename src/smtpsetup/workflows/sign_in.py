@@ -53,7 +53,7 @@ class NamedClient(NamedTuple):
     secret: str = ""
 
 
-def client_named(endpoints: Endpoints, option: str | None, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
+def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
     """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None where there is none."""
     variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT"
     row = configured.get(endpoints.client, {})
@@ -70,6 +70,7 @@ def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
         raise SmtpsetupError(
             "config.invalid",
             _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.description.rstrip(".")),
+            hints=(_("Check the address: its settings are read from /.well-known/oauth-authorization-server there (RFC 8414)."),),
             exit_code=EX_TEMPFAIL if error.is_temporary else None,
         ) from error
 
@@ -107,7 +108,7 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
     try:
         tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.address, person, may_paste=may_paste)
     except OAuthError as error:
-        raise explained(error, account, is_saved=is_saved, by_device_code=by_device_code) from error
+        raise explained(error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code) from error
     if not tokens.refresh_token:
         raise SmtpsetupError(
             "auth.consent-required",
@@ -139,9 +140,11 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
         message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)
         return SmtpsetupError("auth.oauth2-required", message, hints=simpler)
     variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT_ID"
-    hints = [_("Register a program of your own at {provider}; docs/oauth2.md says how, step by step.").format(provider=name)]
     if endpoints.register_url:
-        hints[0] += f" {endpoints.register_url}"
+        register = _("Register a program of your own at {provider}; docs/oauth2.md says how, step by step: {url}")
+    else:
+        register = _("Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says what it needs.")
+    hints = [register.format(provider=name, url=endpoints.register_url)]
     hints += [
         _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=variable),
         _("Or let a program that signs in already print the access token: `--token-command CMD`."),
@@ -149,7 +152,7 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
     return SmtpsetupError(
         "auth.oauth2-required",
         _("To sign in at {provider}, a client id is needed: smtpsetup has none of its own.").format(provider=name),
-        hints=(*simpler, *hints),
+        hints=(*simpler, *hints) if provider and Auth.APP_PASSWORD in provider.auth else (*hints, *simpler),
     )
 
 
@@ -159,18 +162,16 @@ def _simpler(provider: Provider | None) -> tuple[str, ...]:
     if Auth.APP_PASSWORD in provider.auth:
         return (_("Simpler: an app password. Run the command again with `--auth app-password`."),)
     if Auth.PASSWORD in provider.auth:
-        return (_("Simpler, as long as it works: `--auth password`."),)
+        return (_("Or, as long as the provider still takes one, with the password: `--auth password`."),)
     return ()
 
 
 def lasts(unused_days: int) -> str:
     """For how long a sign-in works without a person."""
     if unused_days:
-        text = _(
-            "It works unattended for as long as it is used at least once in {n} days, and until the password is changed or access is taken back."
-        )
+        text = _("A sign-in works unattended as long as it is used at least once in {n} days, until the password is changed or access is taken back.")
         return text.format(n=unused_days)
-    return _("It works unattended until the password is changed or access is taken back.")
+    return _("A sign-in works unattended until the password is changed or access is taken back.")
 
 
 def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool) -> SmtpsetupError:
