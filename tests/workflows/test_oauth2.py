@@ -15,8 +15,8 @@ from tests.servers import ScriptedServer
 from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, knows, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
-    from tests.conftest import Home
     from tests.browsers import Chromium
+    from tests.conftest import Home
 
 
 def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer]) -> None:
