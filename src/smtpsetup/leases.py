@@ -17,7 +17,7 @@ def held(directory: str) -> Iterator[str]:
     path = os.path.join(directory, name)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _lock(handle)
+        take(handle)
         yield name
     finally:
         with suppress(OSError):  # whoever finds it dead removes it, too
@@ -33,7 +33,7 @@ def is_alive(directory: str, name: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        _lock(handle)
+        take(handle)
     except BlockingIOError:
         return True
     else:
@@ -44,8 +44,8 @@ def is_alive(directory: str, name: str) -> bool:
         os.close(handle)
 
 
-def _lock(handle: int) -> None:
-    """Raises BlockingIOError where another process holds it."""
+def take(handle: int) -> None:
+    """Lock an open file for this process, until it is closed. Raises BlockingIOError where another process holds it."""
     if os.name == "posix":
         import fcntl
 

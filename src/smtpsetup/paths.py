@@ -8,6 +8,9 @@ import sys
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
+_PLAIN = "@.+-_"
+_LONGEST_NAME = 200  # bytes, of the 255 that a name may have
+
 
 def config_dir() -> str:
     """The directory of the user's configuration, as platformdirs has it.
@@ -43,6 +46,24 @@ def state_dir() -> str | None:
 
 def _xdg(variable: str, usual: str) -> str:
     return os.environ.get(variable, "").strip() or os.path.expanduser(usual)
+
+
+def file_name(name: str) -> str:
+    """A name such as an account's as one that every file system takes, another one for each; what is not plain is percent-encoded."""
+    octets = name.encode("utf-8", "surrogateescape").decode("latin-1")
+    encoded = "".join(char if char.isascii() and (char.isalnum() or char in _PLAIN) else f"%{ord(char):02x}" for char in octets)
+    if encoded.startswith("."):
+        encoded = f"%2e{encoded[1:]}"
+    if len(encoded) <= _LONGEST_NAME:
+        return encoded
+    import hashlib  # nobody calls an account so
+
+    return hashlib.sha256(octets.encode("latin-1")).hexdigest()
+
+
+def own_password_file(account: str) -> str:
+    """The file for an account's password, among those that smtpsetup itself makes."""
+    return os.path.join(config_dir(), "passwords", file_name(account))
 
 
 def has_home() -> bool:

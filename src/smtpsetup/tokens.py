@@ -11,8 +11,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from smtpsetup import paths
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from smtpsetup.account import Account
+    from smtpsetup.oauth2 import TokenClient
 
 _DIRECTORY = "tokens"
 _EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ
@@ -23,17 +28,18 @@ _ROOM = 65_536  # bytes: an answer of the token endpoint has no more
 class Kept(NamedTuple):
     """What is kept of an account's sign-in. Times are in seconds since 1970.
 
-    `refresh_token` is a newer one than the account's own place holds, `""` where that place could be written; `replaces` is the SHA-256 of the older
-    one.
+    `owner` is whose access token it is, and whom it is for, as `owner_of` has it. `refresh_token` is a newer one than the account's own place holds,
+    `""` where that place could be written; `replaces` is the SHA-256 of the older one. `ask_again_at` is set where the provider asked for a pause.
     """
 
     access_token: str
     expires_at: float
-    client_id: str
+    owner: str
     refreshed_at: float
     signed_in_at: float = 0.0
     refresh_token: str = ""
     replaces: str = ""
+    ask_again_at: float = 0.0
 
     def __repr__(self) -> str:
         return "Kept(***)"
@@ -41,14 +47,19 @@ class Kept(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Whether a hand in the file has left every value what it should be."""
-        times = (self.expires_at, self.refreshed_at, self.signed_in_at)
-        texts = (self.access_token, self.client_id, self.refresh_token, self.replaces)
+        times = (self.expires_at, self.refreshed_at, self.signed_in_at, self.ask_again_at)
+        texts = (self.access_token, self.owner, self.refresh_token, self.replaces)
         return all(isinstance(time, int | float) for time in times) and all(isinstance(text, str) for text in texts)
 
-    def is_good(self, client_id: str, now: float) -> bool:
+    def is_good(self, owner: str, now: float) -> bool:
         """Whether the access token can be used now. One from a clock that was wrong, further away than any lives, cannot."""
         left = self.expires_at - now
-        return bool(self.access_token) and self.client_id == client_id and left > _EARLY_SECONDS and self.refreshed_at <= now + _EARLY_SECONDS
+        return bool(self.access_token) and self.owner == owner and left > _EARLY_SECONDS and self.refreshed_at <= now + _EARLY_SECONDS
+
+
+def owner_of(account: Account, client: TokenClient) -> str:
+    """Whose access token it is, which program has it from whom, and which server it is for: given to any other, it would be given away."""
+    return f"{account.username}\n{account.server.host}\n{client.client_id}\n{client.token_endpoint}"
 
 
 def load(directory: str, account: str) -> Kept | None:
@@ -81,7 +92,7 @@ def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
 
     path = _file(directory, account)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        _make_directory(directory)
         handle, temporary = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path))
         with os.fdopen(handle, "r+b") as file:
             try:
@@ -127,30 +138,47 @@ class StillLockedError(Exception):
 @contextmanager
 def locked(directory: str, account: str, seconds: float) -> Iterator[None]:
     """Let one process at a time ask for a token. Raises StillLockedError, OSError."""
-    path = f"{_file(directory, account)}.lock"
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    _make_directory(directory)
+    handle = _taken(f"{_file(directory, account)}.lock", time.monotonic() + seconds)
     try:
-        _wait(handle, time.monotonic() + seconds)
         yield
     finally:
         os.close(handle)
 
 
-def _wait(handle: int, end: float) -> None:
-    if os.name != "posix":
-        return None
-    import fcntl
+def _taken(path: str, end: float) -> int:
+    from smtpsetup import leases  # as in `reserved`
 
     while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leases.take(handle)
+            if _is_still(handle, path):
+                return handle
         except BlockingIOError as error:
             if time.monotonic() > end:
+                os.close(handle)
                 raise StillLockedError from error
-            time.sleep(0.05)  # flock has no timeout of its own
+            time.sleep(0.05)  # a lock that waits has no end of its own
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _is_still(handle: int, path: str) -> bool:
+    """Whether a locked file is the one that others will find: somebody may have cleaned up meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _make_directory(directory: str) -> None:
+    """The directory for tokens, and that of everything else that is remembered, for their owner alone."""
+    for path in (directory, os.path.join(directory, _DIRECTORY)):
+        os.makedirs(path, mode=0o700, exist_ok=True)
 
 
 def _file(directory: str, account: str) -> str:
-    name = "".join(char if char.isalnum() or char in "@.+-" else f"%{ord(char):x}" for char in account)
-    return os.path.join(directory, _DIRECTORY, f"{name}.json")
+    return os.path.join(directory, _DIRECTORY, f"{paths.file_name(account)}.json")

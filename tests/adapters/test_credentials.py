@@ -153,8 +153,8 @@ def test_what_is_saved_in_the_keyring_is_read_back_replaced_and_forgotten(login_
     assert read(Store.KEYRING) == SECRET
     assert credentials.store(ACCOUNT, Secret("new")) == Secret(SECRET)
     assert read(Store.KEYRING) == "new"
-    assert credentials.forget(ACCOUNT.secret, ACCOUNT.name)
-    assert not credentials.forget(ACCOUNT.secret, ACCOUNT.name)
+    assert credentials.forget(ACCOUNT)
+    assert not credentials.forget(ACCOUNT)
     error = refused(Store.KEYRING)
     assert (error.code, error.exit_code) == ("secret.missing", 78)
 

@@ -16,7 +16,7 @@ from smtpsetup.oauth import browser
 from smtpsetup.oauth.request import OAuthError, tokens_in
 from smtpsetup.oauth2 import Endpoints, TokenClient
 from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.refresh import explained
+from smtpsetup.workflows.token_endpoint import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

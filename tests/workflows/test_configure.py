@@ -92,11 +92,11 @@ def test_an_account_without_a_secret_can_be_removed(path: Path) -> None:
 def test_a_password_that_moves_out_of_the_keyring_is_deleted_there(path: Path, tmp_path: Path, session: Keyring) -> None:
     save(path, ACCOUNT, Secret("one"), make_default=True)
     moved = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(tmp_path / "password")))
-    assert not save(path, moved, None, make_default=False).left_in_keyring
+    assert not save(path, moved, None, make_default=False).left_behind
     assert in_keyring() is None
     save(path, ACCOUNT, Secret("one"), make_default=True)
     session.lock()
-    assert save(path, moved, None, make_default=False).left_in_keyring
+    assert save(path, moved, None, make_default=False).left_behind
 
 
 def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

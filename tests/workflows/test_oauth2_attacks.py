@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from smtpsetup.errors import SmtpsetupError
 from smtpsetup.oauth import device
 from smtpsetup.oauth.request import OAuthError, tokens_in
 from smtpsetup.oauth2 import Endpoints, TokenClient
-from smtpsetup.workflows import refresh
-from tests.conftest import account_at
+from smtpsetup.workflows import token_endpoint
 from tests.oauth_servers import CLIENT_ID, DEVICE_GRANT, OAuthServer
 from tests.servers import ScriptedServer, wait_for
 from tests.signing_in import ADDRESS, DEVICE, attempt, configured, expire, has_nothing, kept, knows, sent, signing_up
@@ -88,16 +86,35 @@ def test_a_redirect_to_another_host_gets_no_token_there(oauth: tuple[Home, OAuth
     assert sent(home).code == 0
 
 
-@pytest.mark.parametrize("endpoint", ["token", "device"])
-def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthServer], endpoint: str) -> None:
+def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with Elsewhere(server) as other:
-        server.redirect(endpoint=endpoint, location=f"https://localhost:{other.port}/token", status=307)
-        with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
-            assert bool(waiting.shown) is (endpoint == "token")
-            assert code_of(waiting.end()) == (75, "auth.temporary")
+        server.redirect(endpoint="device", location=f"https://localhost:{other.port}/token", status=307)
+        assert code_of(home.run(*signing_up(home, "--json"))) == (75, "auth.temporary")
         assert other.connections == 0
     assert has_nothing(home)
+
+
+@pytest.mark.parametrize("trouble", ["redirect", "page"])
+def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
+    """A hotel's network that wants to be logged in to, say."""
+    home, server = oauth
+    with Elsewhere(server) as other:
+        rule = {"location": f"https://localhost:{other.port}/token"} if trouble == "redirect" else {}
+        getattr(server, trouble)(grant_type=DEVICE_GRANT, **rule)
+        with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
+            wait_for(lambda: server.requests("token", DEVICE_GRANT))
+            server.approve_device(waiting.shown)
+            assert waiting.end().code == 0
+        assert other.connections == 0
+
+
+def test_an_endpoint_that_never_answers_is_told_as_that(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+    server, client, code = polling
+    server.page(100, grant_type=DEVICE_GRANT)
+    with pytest.raises(OAuthError) as caught:
+        device.wait(token_endpoint.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
+    assert (caught.value.error, caught.value.description) == ("", "HTTP status 200")
 
 
 @pytest.mark.parametrize("by", ["table", "account"])
@@ -165,17 +182,17 @@ def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(oaut
 
 
 def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refresh, "_SECONDS", 1.0)
+    monkeypatch.setattr(token_endpoint, "_SECONDS", 1.0)
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     body = json.dumps({**ANSWER, "filler": "x" * 1000}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with Elsewhere(oauth_server, head + body) as slow:
         began = time.monotonic()
-        with pytest.raises(SmtpsetupError) as caught:
-            refresh.refreshed(account_at(465), TokenClient("id", f"https://localhost:{slow.port}/token"), "r")
+        with pytest.raises(OAuthError) as caught:
+            token_endpoint.answer(TokenClient("id", f"https://localhost:{slow.port}/token"), "r", before_request=lambda: None)
         assert 0.9 < time.monotonic() - began < 5
         assert slow.connections == 1
-    assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
+    assert caught.value.is_temporary
 
 
 @pytest.mark.parametrize(
@@ -241,7 +258,7 @@ def polling(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> tuple
     scopes = tuple(oauth_server.scope.split())
     client = TokenClient(CLIENT_ID, oauth_server.token_endpoint, scopes)
     endpoints = Endpoints("test", client.token_endpoint, "", oauth_server.device_authorization_endpoint, scopes=scopes)
-    return oauth_server, client, device.begin(refresh.web(), endpoints, client)
+    return oauth_server, client, device.begin(token_endpoint.web(), endpoints, client)
 
 
 def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
@@ -250,7 +267,7 @@ def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(polling: t
     server.unavailable(retry_after="30", grant_type=DEVICE_GRANT)
     server.approve_device(code.user_code)
     pauses: list[float] = []
-    assert device.wait(refresh.web(), client, code, pause=pauses.append).refresh_token
+    assert device.wait(token_endpoint.web(), client, code, pause=pauses.append).refresh_token
     assert pauses == [1.0, 6.0, 11.0, 30.0]
 
 
@@ -265,7 +282,7 @@ def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer])
 def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
     _server, client, code = polling
     with pytest.raises(OAuthError) as caught:
-        device.wait(refresh.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
+        device.wait(token_endpoint.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
     assert caught.value.error == "expired_token"
 
 

@@ -158,5 +158,5 @@ def test_windows_keyring_keeps_secrets_of_any_length(windows: CredentialManager,
     assert before is not None
     assert before.reveal() == "the first"
     assert credentials.read(ACCOUNT, may_prompt=False).reveal() == secret
-    assert credentials.forget(ACCOUNT.secret, ACCOUNT.name)
+    assert credentials.forget(ACCOUNT)
     assert windows.secrets == {}

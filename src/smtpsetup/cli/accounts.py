@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from smtpsetup import accounts
-from smtpsetup.cli import places, views
+from smtpsetup import accounts, credentials
+from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.i18n import gettext as _
@@ -64,16 +64,12 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
     account = state.config().account(name)
     if state.may_ask and not confirm(_("Remove the account {name}?").format(name=account.name), default=False):
         raise click.Abort
-    is_written_here = places.is_own_file(account.secret) or (account.oauth2 is not None and account.secret.store is Store.FILE)
-    is_own = is_written_here and not keep_secret
     removed = remove(state.config_file, account, keep_secret=keep_secret, may_prompt=state.may_ask)
-    if is_own:
-        removed = places.forget(account.secret)
     if state.json:
         state.write_json({"account": account.name, "secret_removed": removed})
         return
     views.human.say(_("The account {name} is removed.").format(name=account.name))
-    if account.secret.store is Store.FILE and not is_own:
+    if account.secret.store is Store.FILE and (keep_secret or not credentials.is_kept_here(account)):
         views.human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
 
 

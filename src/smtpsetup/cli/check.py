@@ -40,7 +40,8 @@ def check_command(state: State, account: str | None, to: str | None, login_only:
     secret = None if chosen.auth is Auth.NONE else secret_for(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
     if report.error and secret and report.error.failure and is_refused_token(chosen, TransportError(report.error.failure)):
-        report = _run(state, chosen, renewed(chosen, secret, may_prompt=state.may_ask), to=to, login_only=login_only)
+        fresh = renewed(chosen, secret, may_prompt=state.may_ask)
+        report = _run(state, chosen, fresh, to=to, login_only=login_only) if fresh else report
     if report.error is None and not chosen.verified:
         _remember(state, chosen)
     if state.json:

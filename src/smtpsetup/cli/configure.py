@@ -17,7 +17,7 @@ from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.credentials import file_store
@@ -26,12 +26,13 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret, Security
 from smtpsetup.proposal import Known, Overrides, known_for, propose
 from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.access_token import keep_first, secret_for
+from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.configure import save
 from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
 
 if TYPE_CHECKING:
     from smtpsetup.addresses import Address
+    from smtpsetup.oauth2 import Tokens
     from smtpsetup.proposal import Proposal
     from smtpsetup.providers import Provider
     from smtpsetup.workflows.identify import Identification
@@ -118,7 +119,8 @@ def configure_command(
         raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
-    if account.auth is Auth.OAUTH2 and not how.token_command:
+    reuse = source is None and options.auth != Auth.OAUTH2 and how == NOTHING_TYPED and _is_as_before(account, subject.existing)
+    if account.auth is Auth.OAUTH2 and not how.token_command and not reuse:
         _sign_in(state, account._replace(secret=source or account.secret), subject, options, how)
         return
     if source and source.store is Store.FILE and not options.no_verify:
@@ -126,8 +128,6 @@ def configure_command(
     account = account._replace(from_name=_from_name(state, subject, options))
     source = token_source(how) or source
     existing = subject.existing
-    # a saved password goes to the server that it was saved for, and to no other one without being named again
-    reuse = source is None and existing is not None and existing.auth is not Auth.NONE and existing.server.host == account.server.host
     if reuse and existing:
         account = account._replace(secret=existing.secret)
     elif source:
@@ -139,7 +139,7 @@ def configure_command(
     if not options.no_verify:
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
     account = account._replace(verified=not options.no_verify)
-    view = _save(state, account, secret, make_default=options.make_default)
+    view = _save(state, account, None if account.oauth2 else secret, make_default=options.make_default)
     is_new = existing is None and account.verified
     if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
@@ -151,6 +151,13 @@ def configure_command(
             raise
     if state.json:
         state.write_json(view)
+
+
+def _is_as_before(account: Account, existing: Account | None) -> bool:
+    """Whether what is saved proves who is sending, still: of the same kind, and for the server that it was saved for; no other one gets it."""
+    if existing is None or existing.auth is Auth.NONE or existing.server.host != account.server.host:
+        return False
+    return (existing.auth is Auth.OAUTH2) == (account.auth is Auth.OAUTH2) and account.auth is not Auth.NONE
 
 
 def _will_scripts_use_it(state: State) -> bool:
@@ -225,10 +232,11 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
 def _sign_in(state: State, account: Account, subject: _Subject, options: _Options, how: SignInOptions) -> None:
     """Sign in with OAuth2, save, render."""
     is_new = subject.existing is None
+    how = as_before(how, account.oauth2)
     account, done = signed_in(state, account, subject.provider, endpoints_for(subject.provider, how), how)
     account = account._replace(from_name=_from_name(state, subject, options))
-    view = _save(state, account._replace(verified=True), Secret(done.tokens.refresh_token), make_default=options.make_default)
-    keep_first(account, done.client, done.tokens)
+    account = account._replace(verified=True)
+    view = _save(state, account, Secret(done.tokens.refresh_token), make_default=options.make_default, tokens=done.tokens)
     if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
@@ -258,9 +266,10 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
     auth = proposal.auth
     if how.token_command or how.client_id or how.issuer:
         auth = Auth.OAUTH2
-    elif auth is Auth.OAUTH2 and not options.auth:
+    elif auth is Auth.OAUTH2 and not options.auth and not _was_signed_in(existing, options):
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
         auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)  # what can be typed needs nothing to be registered first
+    before = existing if auth is Auth.OAUTH2 and not how.token_command and _was_signed_in(existing, options) else None
     username = proposal.username if proposal.username is not None else ask_username(state, provider)
     return Account(
         name=options.name or str(address),
@@ -270,10 +279,17 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
         server=server,
         auth=auth,
         username=username,
-        secret=subject.place or SecretSource(Store.KEYRING),
+        secret=before.secret if before else subject.place or SecretSource(Store.KEYRING),
         ca_file=options.ca_file or (existing.ca_file if existing else None),
         tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
+        oauth2=before.oauth2 if before else None,
     )
+
+
+def _was_signed_in(existing: Account | None, options: _Options) -> bool:
+    """Whether the account signs in with OAuth2 already, where it is to do so from now on."""
+    is_there = options.provider_id is None and existing is not None and options.host in (None, existing.server.host)
+    return is_there and existing is not None and existing.auth is Auth.OAUTH2
 
 
 def _proposal(subject: _Subject, options: _Options) -> Proposal:
@@ -308,16 +324,15 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
-def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool) -> dict[str, object]:
+def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool, tokens: Tokens | None = None) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
-    is_kept_here = account.secret.store is Store.KEYRING or account.oauth2 is not None or places.is_own_file(account.secret)
-    saved = save(state.config_file, account, secret if is_kept_here else None, make_default=make_default, may_prompt=state.may_ask)
+    kept = secret if credentials.is_kept_here(account) else None
+    saved = save(state.config_file, account, kept, make_default=make_default, may_prompt=state.may_ask, tokens=tokens)
     view = views.json.account(account, is_default=saved.is_default)
     if state.json:
         return view
     views.human.account(account, is_default=saved.is_default)
-    if saved.left_in_keyring:
-        views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=account.name))
+    views.human.left_behind(account.name, saved.left_behind)
     views.human.say(
         _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name))
     )

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup import credentials
-from smtpsetup.cli import places, views
+from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import Store
-from smtpsetup.workflows.access_token import forget_tokens, keep_first, secret_for
-from smtpsetup.workflows.configure import save
+from smtpsetup.workflows.access_token import secret_for
+from smtpsetup.workflows.configure import forget_secret, save
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -48,9 +48,11 @@ def login_command(
     if chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND and source is None and how == NOTHING_TYPED:
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
-    if chosen.auth is Auth.OAUTH2 and not how.token_command:
-        _sign_in_again(state, chosen, source, how)
+    if not how.token_command and (chosen.auth is Auth.OAUTH2 or how != NOTHING_TYPED):
+        _sign_in_again(state, chosen._replace(auth=Auth.OAUTH2), source, how)
         return
+    if how.token_command:
+        chosen = chosen._replace(auth=Auth.OAUTH2, oauth2=None)
     source = token_source(how) or source
     if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
@@ -69,10 +71,9 @@ def login_command(
     if state.json:
         state.write_json(views.json.account(changed, is_default=saved.is_default))
         return
-    text = _("The password of {account} works. It is kept in: {place}.")
-    views.human.say(text.format(account=changed.name, place=changed.secret.described()))
-    if saved.left_in_keyring:
-        views.human.note(_("The keyring still holds an earlier password of {account}: it could not be deleted now.").format(account=changed.name))
+    password, token = _("The password of {account} works. It is kept in: {place}."), _("The access token of {account} works. It comes from: {place}.")
+    views.human.say((token if how.token_command else password).format(account=changed.name, place=changed.secret.described()))
+    views.human.left_behind(changed.name, saved.left_behind)
 
 
 @click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
@@ -82,11 +83,9 @@ def login_command(
 def logout_command(state: State, account: str | None) -> None:
     """Parse, forget, render."""
     chosen = state.config().account(account)
-    in_own_file = places.is_own_file(chosen.secret) or (chosen.oauth2 is not None and chosen.secret.store is Store.FILE)
-    if (chosen.secret.store is not Store.KEYRING and not in_own_file) or chosen.auth is Auth.NONE:
+    if not credentials.is_kept_here(chosen) or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
-    removed = places.forget(chosen.secret) if in_own_file else credentials.forget(chosen.secret, chosen.name, may_prompt=state.may_ask)
-    forget_tokens(chosen.name)
+    removed = forget_secret(chosen, may_prompt=state.may_ask)
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
@@ -97,18 +96,16 @@ def logout_command(state: State, account: str | None) -> None:
 def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:
     """Sign in with OAuth2 once more, with the same program unless another is named."""
     provider = state.provider(account)
-    before = account.oauth2
-    if before:
-        scope = how.scope or " ".join(before.scopes)
-        how = how._replace(tenant=how.tenant or before.tenant, issuer=how.issuer or before.issuer or None, scope=scope)
+    how = as_before(how, account.oauth2)
     account, done = signed_in(state, account._replace(secret=source or account.secret), provider, endpoints_for(provider, how), how)
+    account = account._replace(verified=True)
     refresh_token = Secret(done.tokens.refresh_token)
-    saved = save(state.config_file, account._replace(verified=True), refresh_token, make_default=False, may_prompt=state.may_ask)
-    keep_first(account, done.client, done.tokens)
+    saved = save(state.config_file, account, refresh_token, make_default=False, may_prompt=state.may_ask, tokens=done.tokens)
     if state.json:
         state.write_json(views.json.account(account, is_default=saved.is_default))
         return
     views.human.say(_("You are signed in. What keeps {account} so is in: {place}.").format(account=account.name, place=account.secret.described()))
+    views.human.left_behind(account.name, saved.left_behind)
 
 
 def _kept_elsewhere(account: Account) -> str:

@@ -17,37 +17,17 @@ if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.cli.state import State
 
-_DIRECTORY = "passwords"
-
-
-def own_file(account: str) -> str:
-    """The file for an account's password, among those that smtpsetup itself makes."""
-    return os.path.join(paths.config_dir(), _DIRECTORY, account.replace("/", "_"))
-
-
-def is_own_file(source: SecretSource) -> bool:
-    """Whether smtpsetup made the file that holds a password."""
-    return source.store is Store.FILE and os.path.dirname(source.reference) == os.path.join(paths.config_dir(), _DIRECTORY)
-
-
-def forget(source: SecretSource) -> bool:
-    """Delete a password file; whether there was one. Raises OSError."""
-    try:
-        os.unlink(source.reference)
-    except FileNotFoundError:
-        return False
-    return True
-
 
 def make_directory(path: str) -> None:
-    """The directory of a password file, for its owner alone. Raises OSError."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    """The directory of a password file, and that of the configuration around it, for their owner alone. Raises OSError."""
+    for directory in (paths.config_dir(), os.path.dirname(path)):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
 
 
 def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
     """Raise SmtpsetupError where what keeps somebody signed in could not be written, or would be written over something else: before they sign in."""
     path = account.secret.reference
-    if account.secret.store is not Store.FILE or is_own_file(account.secret):
+    if account.secret.store is not Store.FILE or path == paths.own_password_file(account.name):
         return
     if not os.path.exists(path):
         if not os.access(os.path.dirname(path), os.W_OK):
@@ -75,7 +55,7 @@ def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> Secret
             error.hints = (_("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),)
         if not state.may_ask or error.code != "secret.keyring-unavailable":
             raise
-        path = own_file(account)
+        path = paths.own_password_file(account)
         views.human.note(" ".join((error.message, *error.causes)))
         password = _("Without a keyring, the password can be kept in a file that only you can read: {path}")
         sign_in = _("Without a keyring, what keeps you signed in can be kept in a file that only you can read: {path}")

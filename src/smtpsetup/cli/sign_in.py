@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.cli.state import State
     from smtpsetup.oauth.device import DeviceCode
-    from smtpsetup.oauth2 import Endpoints
+    from smtpsetup.oauth2 import Endpoints, TokenClient
     from smtpsetup.providers import Provider
     from smtpsetup.workflows.sign_in import NamedClient, SignedIn
 
@@ -77,6 +77,13 @@ def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | 
     return provider.oauth2.of_tenant(how.tenant or "")
 
 
+def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
+    """What was typed, filled up with what was said when somebody signed in before."""
+    if client is None:
+        return how
+    return how._replace(tenant=how.tenant or client.tenant, issuer=how.issuer or client.issuer or None, scope=how.scope or " ".join(client.scopes))
+
+
 def signed_in(state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions) -> tuple[Account, SignedIn]:
     """Sign in and prove it by a login: the account as it can be saved, and the tokens. Raises SmtpsetupError."""
     if endpoints is None:
@@ -116,8 +123,9 @@ def _forget_half_typed() -> None:
 
 def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
     """The program that signs in. Raises SmtpsetupError where there is none."""
-    if account.oauth2 and not how.client_id:
-        return sign_in.NamedClient(account.oauth2.client_id, account.oauth2.client_secret)  # the same program signs in once more
+    before = account.oauth2
+    if before and before.token_endpoint == endpoints.token_endpoint and how.client_id in (None, before.client_id):
+        return sign_in.NamedClient(before.client_id, before.client_secret)  # the same program signs in once more, at the same place
     client = sign_in.client_named(endpoints, (how.client_id or "").strip(), state.config().oauth2_clients) or sign_in.registered(endpoints, account)
     if client is not None:
         return client if client.secret or not state.may_ask else client._replace(secret=_asked_for_secret(endpoints))

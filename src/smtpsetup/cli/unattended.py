@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smtpsetup import paths
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
 from smtpsetup.credentials import file_store
@@ -46,7 +47,7 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
     """The account with its password where scripts can read it; None where the person wants it as it is."""
     views.human.error(error)
     views.human.note(_("Scripts need the password in another place:"))
-    path = places.own_file(account.name)
+    path = paths.own_password_file(account.name)
     texts = {
         "1": _("a file that only you can read: {path}").format(path=path),
         "2": _("a command that prints it, such as `pass show mail`"),

@@ -7,10 +7,11 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from smtpsetup import paths
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -82,10 +83,23 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
     return keyring_store.write(account.name, secret, may_prompt=may_prompt)
 
 
-def forget(source: SecretSource, account_name: str, *, may_prompt: bool = False) -> bool:
-    """Delete a secret from the keyring; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError."""
-    if source.store is not Store.KEYRING:
+def is_kept_here(account: Account) -> bool:
+    """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it; others' places are only read."""
+    if account.secret.store is Store.FILE:
+        return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
+    return account.secret.store is Store.KEYRING
+
+
+def forget(account: Account, *, may_prompt: bool = False) -> bool:
+    """Delete a secret that is kept here; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError or OSError."""
+    if not is_kept_here(account):
         return False
+    if account.secret.store is Store.FILE:
+        try:
+            os.unlink(os.path.expanduser(account.secret.reference))
+        except FileNotFoundError:
+            return False
+        return True
     from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
-    return keyring_store.delete(account_name, may_prompt=may_prompt)
+    return keyring_store.delete(account.name, may_prompt=may_prompt)

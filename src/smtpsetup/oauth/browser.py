@@ -10,24 +10,27 @@ import select
 import socket
 import sys
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
-from smtpsetup.oauth.request import OAuthError, post, tokens_in
+from smtpsetup.oauth.request import TEMPORARY, OAuthError, post, tokens_in
 from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
     from smtpsetup.transport.https import Web
 
 SECONDS = 300.0  # that somebody may take to sign in
 _ANSWER_SECONDS = 20.0
-_REQUEST_SECONDS = 5.0  # for the browser's one request
+_REQUEST_SECONDS = 20.0  # for a browser that has connected
 _REQUEST_LIMIT = 16_384  # bytes
+_MOST_VISITORS = 16  # at once
+_LOOK_SECONDS = 1.0  # between two looks at the clock
 
 
 class SignIn(NamedTuple):
@@ -82,25 +85,106 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
     `on_wrong_paste` is told what is wrong with a pasted line, and the person may paste another one; without it, nothing is read.
     """
     end = time.monotonic() + SECONDS
-    watched: list[socket.socket | int] = [server, *([sys.stdin.fileno()] if on_wrong_paste else [])]
-    while (left := end - time.monotonic()) > 0:
-        ready, _writable, _failed = select.select(watched, [], [], left)
-        if server in ready:
-            code = _served(sign_in, server, end)
+    typed: list[socket.socket | int] = [sys.stdin.fileno()] if on_wrong_paste else []
+    with closing(_Visitors(sign_in, server)) as visitors:
+        while (left := end - time.monotonic()) > 0:
+            ready, _writable, _failed = select.select([*visitors.watched(), *typed], [], [], min(left, _LOOK_SECONDS))
+            code = visitors.code(ready)
+            if not code and on_wrong_paste and set(typed) & set(ready):
+                pasted = sys.stdin.readline()
+                typed = typed if pasted else []
+                code = _pasted(sign_in, pasted.strip(), on_wrong_paste)
             if code:
                 return code
-        elif ready:
-            pasted = sys.stdin.readline()
-            if not pasted:
-                watched = [server]
-            elif pasted.strip() and on_wrong_paste:
-                try:
-                    return code_in(sign_in, pasted.strip())
-                except OAuthError as error:
-                    if error.error:
-                        raise
-                    on_wrong_paste(error.description)
     raise OAuthError("expired_token", _("nobody signed in within five minutes"), is_own=True)
+
+
+def _pasted(sign_in: SignIn, url: str, on_wrong_paste: Callable[[str], None]) -> str:
+    """The code in what was pasted; `""` for nothing, or for what is none of it, as the person is told. Raises OAuthError for a no."""
+    try:
+        return code_in(sign_in, url) if url else ""
+    except OAuthError as error:
+        if error.error:
+            raise
+        on_wrong_paste(error.description)
+        return ""
+
+
+class _Visitors:
+    """Whoever comes to the loopback address, side by side: browsers open connections that they do not use, and others come to be in the way."""
+
+    def __init__(self, sign_in: SignIn, server: socket.socket) -> None:
+        self._sign_in = sign_in
+        self._server = server
+        self._said: dict[socket.socket, bytes] = {}
+        self._ends: dict[socket.socket, float] = {}
+
+    def watched(self) -> list[socket.socket]:
+        """What to wait for."""
+        for visitor in [visitor for visitor, end in self._ends.items() if end < time.monotonic()]:
+            self._leave(visitor)
+        return [self._server, *self._said]
+
+    def code(self, ready: Collection[object]) -> str:
+        """The code that one of them brings, `""` as long as nobody does. Raises OAuthError as `code_in`."""
+        for visitor in [visitor for visitor in self._said if visitor in ready]:
+            code = self._heard(visitor)
+            if code:
+                return code
+        if self._server in ready:
+            with suppress(OSError):  # gone before anybody looked
+                visitor, _address = self._server.accept()
+                visitor.settimeout(0)
+                self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
+            if len(self._said) > _MOST_VISITORS:
+                self._leave(next(iter(self._said)))
+        return ""
+
+    def _heard(self, visitor: socket.socket) -> str:
+        try:
+            piece = visitor.recv(_REQUEST_LIMIT)
+        except OSError:
+            piece = b""
+        said = self._said[visitor] = self._said[visitor] + piece
+        if piece and b"\r\n\r\n" not in said and len(said) < _REQUEST_LIMIT:
+            return ""
+        try:
+            return _answered(self._sign_in, visitor, said)
+        finally:
+            self._leave(visitor)
+
+    def _leave(self, visitor: socket.socket) -> None:
+        del self._said[visitor], self._ends[visitor]
+        visitor.close()
+
+    def close(self) -> None:
+        """Let everybody go."""
+        for visitor in list(self._said):
+            self._leave(visitor)
+
+
+def _answered(sign_in: SignIn, visitor: socket.socket, request: bytes) -> str:
+    """The code of one request; `""` for a request that is none of ours, whoever sent it. Raises OAuthError as `code_in`."""
+    target = _target(request, urlsplit(sign_in.redirect_uri).netloc)
+    if target is None or not _is_ours(sign_in, _fields(target)):
+        _show(visitor, 404, _("This page belongs to a sign-in that is going on."))
+        return ""
+    try:
+        code = code_in(sign_in, target)
+    except OAuthError:
+        _show(visitor, 400, _("Signing in did not work. The terminal says why."))
+        raise
+    _show(visitor, 200, _("Go back to the terminal: it goes on there. This page can be closed."))
+    return code
+
+
+def _show(visitor: socket.socket, status: int, words: str) -> None:
+    """Send a page; whoever does not wait for it has brought what they had all the same."""
+    body = f"<!doctype html><meta charset=utf-8><title>smtpsetup</title><p>{words}</p>".encode()
+    reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}[status]
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+    with suppress(OSError):
+        visitor.sendall(f"{head}Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n".encode() + body)
 
 
 def code_in(sign_in: SignIn, url: str) -> str:
@@ -111,30 +195,11 @@ def code_in(sign_in: SignIn, url: str) -> str:
     if not _is_ours(sign_in, fields):
         raise OAuthError("", _("the answer does not belong to this sign-in"))
     if "error" in fields:
-        raise OAuthError(plain_text(fields["error"])[:100], plain_text(fields.get("error_description", ""))[:1000])
+        error = plain_text(fields["error"])[:100]
+        raise OAuthError(error, plain_text(fields.get("error_description", ""))[:1000], is_temporary=error in TEMPORARY)
     if not fields.get("code"):
         raise OAuthError("", _("the answer holds no code"))
     return fields["code"]
-
-
-def _served(sign_in: SignIn, server: socket.socket, end: float) -> str:
-    """The code of one request; `""` for a request that is none of ours, whoever sent it. Raises OAuthError as `code_in`."""
-    connection, _address = server.accept()
-    with connection:
-        try:
-            target = _target(connection, urlsplit(sign_in.redirect_uri).netloc, min(end, time.monotonic() + _REQUEST_SECONDS))
-            if target is None or not _is_ours(sign_in, _fields(target)):
-                connection.sendall(_page(404, _("This page belongs to a sign-in that is going on.")))
-                return ""
-            try:
-                code = code_in(sign_in, target)
-            except OAuthError:
-                connection.sendall(_page(400, _("Signing in did not work. The terminal says why.")))
-                raise
-            connection.sendall(_page(200, _("Go back to the terminal: it goes on there. This page can be closed.")))
-        except OSError:
-            return ""
-        return code
 
 
 def _is_ours(sign_in: SignIn, fields: Mapping[str, str]) -> bool:
@@ -150,29 +215,18 @@ def _fields(url: str) -> dict[str, str]:
         return {}
 
 
-def _target(connection: socket.socket, host: str, end: float) -> str | None:
+def _target(request: bytes, host: str) -> str | None:
     """The path and query of a browser's request; None for one that is not the redirect: another method, another host (DNS rebinding), no query."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        connection.settimeout(max(end - time.monotonic(), 0.001))
-        piece = connection.recv(4096)
-        if not piece or len(data) > _REQUEST_LIMIT:
-            return None
-        data += piece
-    lines = data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    head, end, _body = request.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    lines = head.decode("latin-1").split("\r\n")
     method, _blank, rest = lines[0].partition(" ")
     target = rest.partition(" ")[0]
     hosts = [line.partition(":")[2].strip().lower() for line in lines[1:] if line.lower().startswith("host:")]
     port = host.rpartition(":")[2]
     is_own = len(hosts) == 1 and hosts[0] in (host, f"127.0.0.1:{port}", f"localhost:{port}")
     return target if method == "GET" and is_own and target.startswith("/?") else None
-
-
-def _page(status: int, words: str) -> bytes:
-    body = f"<!doctype html><meta charset=utf-8><title>smtpsetup</title><p>{words}</p>".encode()
-    reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}[status]
-    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n".encode() + body
 
 
 def finish(web: Web, client: TokenClient, sign_in: SignIn, code: str) -> Tokens:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _ANSWER_SECONDS = 20.0
 _INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, where the server names none
+_SHORTEST_INTERVAL = 1.0
 _SLOWER_SECONDS = 5.0  # RFC 8628 section 3.5
 _LONGEST_SECONDS = 1800.0
 _SLOWEST_SECONDS = 60.0
@@ -49,7 +50,7 @@ def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
         plain_text(str(texts["user_code"])),
         plain_text(str(uri)),
         _seconds(answer.get("expires_in"), 900.0, _LONGEST_SECONDS),
-        _seconds(answer.get("interval"), _INTERVAL_SECONDS, _SLOWEST_SECONDS),
+        max(_seconds(answer.get("interval"), _INTERVAL_SECONDS, _SLOWEST_SECONDS), _SHORTEST_INTERVAL),
         str(texts["device_code"]),
     )
 
@@ -61,9 +62,13 @@ def _seconds(value: object, usual: float, most: float) -> float:
 
 
 def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[float], object] = time.sleep) -> Tokens:
-    """The tokens, once the person has signed in. Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says)."""
+    """The tokens, once the person has signed in. Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says).
+
+    What is no answer, such as a page for people, ends nothing: it may come from something in between.
+    """
     end = time.monotonic() + code.seconds
     interval = code.interval
+    unanswered: OAuthError | None = None
     fields = {"grant_type": DEVICE_GRANT, "device_code": code.device_code, "client_id": client.client_id}
     if client.client_secret:
         fields["client_secret"] = client.client_secret
@@ -72,10 +77,11 @@ def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[fl
         try:
             return tokens_in(post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes)
         except OAuthError as error:
+            unanswered = error if error.is_temporary or not error.error else None
             if error.error == "slow_down":
                 interval = min(interval + _SLOWER_SECONDS, _SLOWEST_SECONDS)
-            elif error.is_temporary:
+            elif unanswered:
                 interval = min(max(interval, error.retry_after, _INTERVAL_SECONDS), _SLOWEST_SECONDS)
             elif error.error != "authorization_pending":
                 raise
-    raise OAuthError("expired_token", _("the code was not used in time"), is_own=True)
+    raise unanswered or OAuthError("expired_token", _("the code was not used in time"), is_own=True)

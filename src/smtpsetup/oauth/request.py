@@ -10,6 +10,7 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 from smtpsetup.oauth2 import Tokens
 from smtpsetup.transport.https import HttpsError
+from smtpsetup.transport.masks import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,8 @@ _SERVER_ERROR = 500
 _MOST_SECONDS = 10 * 86_400.0  # an access token that is said to live longer is asked for anew all the same
 _DIGITS = 20
 _USUAL_SECONDS = 3600.0  # where the answer does not say how long
-_TEMPORARY = {"temporarily_unavailable", "server_error"}
+_SECRETS = {"refresh_token", "client_secret", "code", "code_verifier", "device_code"}
+TEMPORARY = {"temporarily_unavailable", "server_error"}
 
 
 class OAuthError(Exception):
@@ -47,8 +49,19 @@ class OAuthError(Exception):
 
 
 def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
-    """The JSON object that an endpoint answers a form with. Raises OAuthError."""
-    return _exchanged(web, "POST", endpoint, deadline, urlencode(fields).encode("ascii"), _FORM)
+    """The JSON object that an endpoint answers a form with. Raises OAuthError, which does not repeat what is secret among the fields."""
+    try:
+        body = urlencode(fields).encode("ascii")
+    except UnicodeError as error:  # half a surrogate pair, which JSON can hold
+        raise OAuthError("", _("the provider gave something that is no text")) from error
+    try:
+        return _exchanged(web, "POST", endpoint, deadline, body, _FORM)
+    except OAuthError as error:
+        masks = Masks()
+        for name in _SECRETS & fields.keys():
+            masks.add(fields[name])
+        error.error, error.description = masks.applied(error.error), masks.applied(error.description)
+        raise
 
 
 def post_json(web: Web, endpoint: str, document: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
@@ -81,14 +94,14 @@ def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes 
         raise OAuthError("", f"{parts.hostname}: {error.detail}", is_temporary=True, may_be_clock=error.may_be_clock) from error
     document = _object(answer.body)
     is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR
-    if 200 <= answer.status < 300 and document is not None and "error" not in document:  # noqa: PLR2004  RFC 9110 section 15.3
+    if 200 <= answer.status < 300 and document is not None and not document.get("error"):  # noqa: PLR2004  RFC 9110 section 15.3
         return document
     refused = document.get("error") if document else None
     code = plain_text(refused)[:100] if isinstance(refused, str) else ""
     said = document.get("error_description") if document else None
     description = plain_text(said)[:1000] if isinstance(said, str) else _("HTTP status {status}").format(status=answer.status)
     waits = float(answer.retry_after) if answer.retry_after.isascii() and answer.retry_after.isdigit() else 0.0
-    raise OAuthError(code, description, is_temporary=is_temporary or code in _TEMPORARY, retry_after=waits)
+    raise OAuthError(code, description, is_temporary=is_temporary or code in TEMPORARY, retry_after=waits)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -97,6 +110,12 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def refresh_token_in(document: Mapping[str, Any]) -> str:
+    """The refresh token of an answer; `""` for none, or for one that nobody could give back (RFC 6749 appendix A.17)."""
+    token = document.get("refresh_token")
+    return token if isinstance(token, str) and all(" " <= char <= "~" for char in token) else ""
 
 
 def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) -> Tokens:
@@ -111,8 +130,7 @@ def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) 
     granted = granted if isinstance(granted, str) else ""
     if granted and not _covers(granted.split(), scopes):
         raise OAuthError("invalid_scope", _("less was granted than was asked for: {scope}").format(scope=plain_text(granted)[:300]))
-    refresh = document.get("refresh_token", "")
-    return Tokens(access, now + _lifetime(document.get("expires_in")), refresh if isinstance(refresh, str) else "", granted)
+    return Tokens(access, now + _lifetime(document.get("expires_in")), refresh_token_in(document), granted)
 
 
 def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:

@@ -262,6 +262,12 @@ def limits_line(limits: dict[str, int | str]) -> str:
     return f"{said} {limits.get('note', '')}".strip()
 
 
+def left_behind(account: str, place: str) -> None:
+    """That an earlier secret of an account could not be deleted, where that is so."""
+    if place:
+        note(_("What logged {account} in before is still in: {place}. It could not be deleted now.").format(account=account, place=place))
+
+
 def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
     """`accounts show`."""
     rows: list[tuple[str, RenderableType]] = [

@@ -66,10 +66,11 @@ class Answer(NamedTuple):
 
 
 class Web(NamedTuple):
-    """How this run reaches the web: whom it believes, who finds hosts (None for the system)."""
+    """How this run reaches the web: whom it believes, who finds hosts (None for the system), and what is done before a request goes out."""
 
     policy: TlsPolicy
     look_up: LookUp | None
+    before_request: Callable[[], None] | None = None
 
     def exchange(
         self, method: str, parts: SplitResult, deadline: Deadline, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -81,6 +82,8 @@ class Web(NamedTuple):
                 connection = http.client.HTTPConnection(host, None if port == PORT else port)
                 connection.sock = _Timed(sock, deadline)  # the three methods of a socket that http.client uses
                 path = parts.path or "/"
+                if self.before_request:
+                    self.before_request()
                 connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, {**_HEADERS, **(headers or {})})
                 response = connection.getresponse()
                 content = response.read(LIMIT + 1)

@@ -51,7 +51,12 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
         return reply
     wire.put_secret(goodbye, goodbye or "(empty line)")  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
     why = _status(wire, reply.text)
-    refusal = _final(wire)
+    try:
+        refusal = _final(wire)
+    except (OSError, WireError):
+        if not why:
+            raise
+        refusal = reply._replace(lines=())  # it hung up, but has said why
     return refusal._replace(lines=(*refusal.lines, why)) if why else refusal
 
 

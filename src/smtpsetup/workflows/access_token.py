@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shlex
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import credentials, paths, tokens
@@ -16,13 +16,14 @@ from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smtpsetup.account import Account
     from smtpsetup.oauth2 import TokenClient, Tokens
 
 _LOCK_SECONDS = 60.0  # two answers of the token endpoint, at their slowest
 _DAY = 86_400.0
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_WRITABLE = (Store.KEYRING, Store.FILE)
 
 
 def secret_for(account: Account, *, may_prompt: bool) -> Secret:
@@ -32,22 +33,31 @@ def secret_for(account: Account, *, may_prompt: bool) -> Secret:
     if account.oauth2 is None:
         return _from_command(account, may_prompt=may_prompt)
     kept = _kept(account)
-    if kept and kept.is_good(account.oauth2.client_id, time.time()):
+    if kept and kept.is_good(tokens.owner_of(account, account.oauth2), time.time()):
         return Secret(kept.access_token)
     return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=None)
 
 
-def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> Secret:
-    """Another token than the one that the server has refused. Raises SmtpsetupError."""
+def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> Secret | None:
+    """Another token than the one that the server has refused, None where there is no other. Raises SmtpsetupError."""
     if account.oauth2 is None:
-        return _from_command(account, may_prompt=may_prompt)
-    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=refused.reveal())
+        fresh = _from_command(account, may_prompt=may_prompt)
+    else:
+        fresh = _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=refused.reveal())
+    return None if fresh == refused else fresh
 
 
 def _from_command(account: Account, *, may_prompt: bool) -> Secret:
     """The access token that a command of the person's prints. What is kept elsewhere is no access token, and is sent to nobody."""
     if account.secret.store is Store.COMMAND:
-        return credentials.read(account, may_prompt=may_prompt)
+        token = credentials.read(account, may_prompt=may_prompt)
+        if all("!" <= char <= "~" for char in token.reveal()):  # RFC 6750 section 2.1
+            return token
+        raise SmtpsetupError(
+            "secret.command-failed",
+            _("What the command `{command}` prints is no access token.").format(command=account.secret.reference),
+            hints=(_("Let it print the token alone, on one line."),),
+        )
     raise SmtpsetupError(
         "auth.oauth2-required",
         _("The account {account} is to sign in with OAuth2, and nobody has signed in yet.").format(account=account.name),
@@ -81,63 +91,33 @@ def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refus
     try:
         with tokens.locked(directory, account.name, _LOCK_SECONDS):
             kept = tokens.load(directory, account.name)  # another process may have asked meanwhile
-            if kept and kept.is_good(client.client_id, time.time()) and kept.access_token != refused:
+            if kept and kept.is_good(tokens.owner_of(account, client), time.time()) and kept.access_token != refused:
                 return Secret(kept.access_token)
-            return _asked_for(account, client, kept, directory, may_prompt=may_prompt)
+            from smtpsetup.workflows import renewal  # most sends have a token that is good
+
+            return renewal.renewed(account, client, kept, directory, may_prompt=may_prompt)
     except tokens.StillLockedError as error:
-        raise SmtpsetupError(
-            "auth.temporary", _("Another process has been asking for a token for a minute."), hints=(_("Try again later."),), exit_code=EX_TEMPFAIL
-        ) from error
+        raise _still_locked() from error
     except OSError as error:
         raise _not_kept(error) from error
 
 
-def _asked_for(account: Account, client: TokenClient, kept: tokens.Kept | None, directory: str, *, may_prompt: bool) -> Secret:
-    """A new access token. There is room for what comes with it before it is asked for: the refresh token that was used may be dead then."""
-    from smtpsetup.workflows import refresh  # most sends have a token that is good
-
-    stored = _refresh_token(account, may_prompt=may_prompt)
-    current = kept.refresh_token if kept and kept.refresh_token and kept.replaces == _digest(stored) else stored
-    with tokens.reserved(directory, account.name) as save_there:
-        answer = refresh.refreshed(account, client, current)
-        newest = answer.refresh_token or current
-        now = time.time()
-        signed_in_at = kept.signed_in_at if kept else 0.0
-        fresh = tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, signed_in_at)
-        if newest == stored:
-            save_there(fresh)
-            return Secret(answer.access_token)
-        save_there(fresh._replace(refresh_token=newest, replaces=_digest(stored)))
-    if account.secret.store in _WRITABLE:
-        _move_to_its_place(account, newest, directory, fresh)
-    return Secret(answer.access_token)
+def _still_locked() -> SmtpsetupError:
+    message = _("Another process has been asking for a token for a minute.")
+    return SmtpsetupError("auth.temporary", message, hints=(_("Try again later."),), exit_code=EX_TEMPFAIL)
 
 
-def _refresh_token(account: Account, *, may_prompt: bool) -> str:
+@contextmanager
+def without_renewal(account: Account) -> Iterator[None]:
+    """Let nobody renew the account's token meanwhile: a new refresh token must not come after another sign-in, or after none is wanted.
+
+    Raises SmtpsetupError.
+    """
     try:
-        return credentials.read(account, may_prompt=may_prompt).reveal()
-    except SmtpsetupError as error:
-        if error.code == "secret.missing":
-            raise SmtpsetupError(
-                "secret.missing",
-                _("Nobody is signed in for {account}.").format(account=account.name),
-                causes=(error.message,),
-                hints=(_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),),
-            ) from error
-        raise
-
-
-def _digest(secret: str) -> str:
-    import hashlib  # only for a renewal
-
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _move_to_its_place(account: Account, refresh_token: str, directory: str, fresh: tokens.Kept) -> None:
-    """Bring a new refresh token to where the account keeps it. Where that cannot be written now, it stays beside the access token, and serves."""
-    with suppress(SmtpsetupError, OSError):
-        credentials.store(account, Secret(refresh_token))
-        tokens.save(directory, account.name, fresh)
+        with tokens.locked(_directory(), account.name, _LOCK_SECONDS):
+            yield
+    except tokens.StillLockedError as error:
+        raise _still_locked() from error
 
 
 def forget_tokens(account: str) -> None:
@@ -150,24 +130,31 @@ def forget_tokens(account: str) -> None:
             raise _not_kept(error) from error
 
 
-def let_access_token_end(account: Account) -> None:
-    """Have the next process that needs an access token ask for a new one. Raises SmtpsetupError."""
+@contextmanager
+def renewal_due(account: Account) -> Iterator[None]:
+    """Have the next process that needs an access token ask for a new one; where none comes, the one there was serves on. Raises SmtpsetupError."""
+    with without_renewal(account):
+        before = _kept(account)
+        if before:
+            _keep(account, before._replace(expires_at=0.0))
     try:
-        with tokens.locked(_directory(), account.name, _LOCK_SECONDS):
-            kept = _kept(account)
-            if kept:
-                tokens.save(_directory(), account.name, kept._replace(expires_at=0.0))
-    except tokens.StillLockedError:
-        return  # one is asked for at this moment
-    except OSError as error:
-        raise _not_kept(error) from error
+        yield
+    finally:
+        with without_renewal(account):
+            now = _kept(account)
+            if before and now and now.access_token == before.access_token:
+                _keep(account, now._replace(expires_at=before.expires_at))
 
 
 def keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
     """Keep the access token of a sign-in, whose refresh token is stored already. Raises SmtpsetupError."""
     now = time.time()
+    _keep(account, tokens.Kept(answer.access_token, answer.expires_at, tokens.owner_of(account, client), now, now))
+
+
+def _keep(account: Account, kept: tokens.Kept) -> None:
     try:
-        tokens.save(_directory(), account.name, tokens.Kept(answer.access_token, answer.expires_at, client.client_id, now, now))
+        tokens.save(_directory(), account.name, kept)
     except OSError as error:
         raise _not_kept(error) from error
 

@@ -48,10 +48,18 @@ def session_for(
 
 
 @contextmanager
-def logged_in(account: Account, secret: Secret | None, *, seconds: float, trace: Callable[[str], None] | None = None) -> Iterator[Session]:
+def logged_in(
+    account: Account,
+    secret: Secret | None,
+    *,
+    seconds: float,
+    trace: Callable[[str], None] | None = None,
+    on_renewed: Callable[[Secret], None] | None = None,
+) -> Iterator[Session]:
     """A session whose server knows who is sending. Raises TransportError, and SmtpsetupError as `session_for`.
 
-    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock is wrong.
+    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock is wrong. `on_renewed` gets
+    the other one, so that nothing more is begun with the first.
     """
     with session_for(account, seconds=seconds, trace=trace) as session:
         session.hide(secret)
@@ -61,12 +69,17 @@ def logged_in(account: Account, secret: Secret | None, *, seconds: float, trace:
         except TransportError as error:
             if secret is None or not is_refused_token(account, error):
                 raise
+            refused = error
         else:
             yield session
             return
     from smtpsetup.workflows.access_token import renewed  # only a token that was refused comes here
 
     fresh = renewed(account, secret)
+    if fresh is None:
+        raise refused
+    if on_renewed:
+        on_renewed(fresh)
     with session_for(account, seconds=seconds, trace=trace) as session:
         session.hide(fresh)
         session.open()

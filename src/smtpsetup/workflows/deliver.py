@@ -58,6 +58,10 @@ class Run:
         self.trace = trace
         self.stop = threading.Event()
 
+    def renewed(self, secret: Secret) -> None:
+        """Begin every other connection with this access token: the server has refused the one before."""
+        self.secret = secret
+
 
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
     """Send messages until there are no more; what stopped it before that, or None. A delivery without a result has not been sent.
@@ -181,7 +185,8 @@ class _Connection:
         self._through = 0
         reached = False
         try:
-            with logged_in(self._run.account, self._run.secret, seconds=_LOGIN_SECONDS, trace=self._run.trace) as session:
+            run = self._run
+            with logged_in(run.account, run.secret, seconds=_LOGIN_SECONDS, trace=run.trace, on_renewed=run.renewed) as session:
                 reached = True
                 if self._run.stop.is_set():
                     self._source.give_back(list(self._taken))

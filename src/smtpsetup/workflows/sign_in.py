@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from smtpsetup.model import Auth
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
 from smtpsetup.oauth2 import TokenClient
-from smtpsetup.workflows.refresh import explained, web
+from smtpsetup.workflows.token_endpoint import explained, web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +56,19 @@ class NamedClient(NamedTuple):
 
 def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
     """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None where there is none."""
-    variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT"
+    variable = _variable(endpoints)
     row = configured.get(endpoints.client, {})
-    found = option or os.environ.get(f"{variable}_ID") or row.get("client_id", "")
-    secret = os.environ.get(f"{variable}_SECRET") or row.get("client_secret", "")
-    return NamedClient(found, secret) if found else None
+    in_environment, in_config = os.environ.get(f"{variable}_ID", ""), row.get("client_id", "")
+    found = option or in_environment or in_config
+    if not found:
+        return None
+    secret = os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""  # another program's secret is none of this one's
+    return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
+
+
+def _variable(endpoints: Endpoints) -> str:
+    """How the environment variables of a provider's client begin."""
+    return f"SMTPSETUP_{re.sub('[^A-Z0-9]', '_', endpoints.client.upper())}_CLIENT"
 
 
 def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
@@ -139,14 +148,13 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
     if endpoints.is_closed:
         message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)
         return SmtpsetupError("auth.oauth2-required", message, hints=simpler)
-    variable = f"SMTPSETUP_{endpoints.client.upper().replace('-', '_')}_CLIENT_ID"
     if endpoints.register_url:
         register = _("Register a program of your own at {provider}; docs/oauth2.md says how, step by step: {url}")
     else:
         register = _("Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says what it needs.")
     hints = [register.format(provider=name, url=endpoints.register_url)]
     hints += [
-        _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=variable),
+        _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=f"{_variable(endpoints)}_ID"),
         _("Or let a program that signs in already print the access token: `--token-command CMD`."),
     ]
     return SmtpsetupError(

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import Store
 from smtpsetup.workflows import schedule
-from smtpsetup.workflows.access_token import let_access_token_end
+from smtpsetup.workflows.access_token import renewal_due
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
@@ -41,8 +42,11 @@ def prove(account: Account, *, config: str | None) -> Proof:
 
     An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed, too.
     """
-    if account.oauth2:
-        let_access_token_end(account)
+    with renewal_due(account) if account.oauth2 else nullcontext():
+        return _proved(account, config=config)
+
+
+def _proved(account: Account, *, config: str | None) -> Proof:
     home = os.path.expanduser("~")
     user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
     env = {"HOME": home, "LOGNAME": user, "PATH": CRON_PATH, "SHELL": "/bin/sh", **variables(config), "SMTPSETUP_LANG": i18n.language()}

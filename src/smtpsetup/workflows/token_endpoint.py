@@ -1,9 +1,8 @@
-"""Asking for a new access token, and what a refusal means."""
+"""What a provider's token endpoint is asked, and what its refusal means."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smtpsetup.diagnosis import facts_of
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
@@ -11,35 +10,40 @@ from smtpsetup.explanations import EXPLANATIONS
 from smtpsetup.i18n import gettext as _
 from smtpsetup.menders import mender
 from smtpsetup.oauth.refusals import code_of
-from smtpsetup.oauth.request import OAuthError, post, tokens_in
+from smtpsetup.oauth.request import post
 from smtpsetup.transport import tls
 from smtpsetup.transport.dial import Deadline
 from smtpsetup.transport.https import Web
 from smtpsetup.workflows.connection import look_up_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpsetup.account import Account
-    from smtpsetup.oauth2 import TokenClient, Tokens
+    from smtpsetup.oauth.request import OAuthError
+    from smtpsetup.oauth2 import TokenClient
 
 _SECONDS = 25.0
 
 
-def web() -> Web:
+def web(before_request: Callable[[], None] | None = None) -> Web:
     """How the endpoints are reached: the system's authorities, also for an account with a `ca_file` of its own."""
-    return Web(tls.policy(), look_up_for())
+    return Web(tls.policy(), look_up_for(), before_request)
 
 
-def refreshed(account: Account, client: TokenClient, refresh_token: str) -> Tokens:
-    """New tokens for a refresh token (RFC 6749 section 6). Raises SmtpsetupError."""
+def host_of(client: TokenClient) -> str:
+    """Who gives the tokens."""
+    return client.token_endpoint.split("/")[2]
+
+
+def answer(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
+    """What comes back for a refresh token (RFC 6749 section 6). `before_request` is called once there is a connection. Raises OAuthError."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client.client_id}
     if client.scopes:
         fields["scope"] = " ".join(client.scopes)
     if client.client_secret:
         fields["client_secret"] = client.client_secret
-    try:
-        return tokens_in(post(web(), client.token_endpoint, fields, Deadline(_SECONDS)), time.time(), client.scopes)
-    except OAuthError as error:
-        raise explained(error, account) from error
+    return post(web(before_request), client.token_endpoint, fields, Deadline(_SECONDS))
 
 
 def explained(error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False) -> SmtpsetupError:
