@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import contextlib
 import hashlib
 import re
 import socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -187,6 +189,50 @@ def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(oauth: 
     with socket.create_connection(("127.0.0.1", port_and_state(browsing.shown)[0]), timeout=5):
         assert server.browse(browsing.shown).status == 200
     assert browsing.end().code == 0
+
+
+def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignIn, socket.socket]) -> None:
+    """More than are kept at once; the browser comes last, and drips."""
+    sign_in, server = listening
+    target = f"/?code=abc&state={sign_in.state}"
+    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode()
+
+    def come() -> None:
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(server.getsockname(), timeout=5)) for _visitor in range(40)]
+            late = stack.enter_context(socket.create_connection(server.getsockname(), timeout=5))
+            for start in range(0, len(request), 20):
+                late.sendall(request[start : start + 20])
+                time.sleep(0.01)
+            assert late.recv(100).startswith(b"HTTP/1.1 200")
+            assert len(silent) == 40
+
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(come)
+        assert browser.wait(sign_in, server) == "abc"
+        coming.result()
+    assert time.monotonic() - began < 5
+
+
+def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(listening: tuple[browser.SignIn, socket.socket]) -> None:
+    sign_in, server = listening
+    with socket.create_connection(server.getsockname(), timeout=5) as hasty:
+        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
+        hasty.sendall(f"GET /?code=abc&state={sign_in.state} HTTP/1.1\r\nHost: 127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode())
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(browser.wait, sign_in, server)
+            assert waiting.result(5) == "abc"
+
+
+@pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
+def test_a_provider_that_cannot_now_says_so_through_the_browser(oauth: tuple[Home, OAuthServer], browsing: Attempt, error: str) -> None:
+    home, _server = oauth
+    port, state = port_and_state(browsing.shown)
+    assert get(port, f"/?error={error}&state={state}") == "HTTP/1.1 400 Bad Request"
+    done = browsing.end()
+    assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
+    assert has_nothing(home)
 
 
 # a person at a terminal without a browser

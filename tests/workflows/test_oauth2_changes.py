@@ -1,0 +1,247 @@
+"""An account that signs in is changed, signed in to anew and signed out of; no secret goes to whom it was not meant for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup import tokens
+from smtpsetup.oauth2 import Endpoints
+from smtpsetup.workflows.sign_in import NamedClient, client_named
+from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
+from tests.servers import ScriptedServer
+from tests.signing_in import DEVICE, change, configured, kept, sent, signing_in, state_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Home
+
+
+@pytest.fixture
+def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
+    """An account that is signed in, at a provider that takes app passwords, too."""
+    home, server = oauth
+    table = home.path / ".config/smtpsetup/providers.toml"
+    table.write_text(table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]'))
+    assert configured(home, server).code == 0
+    return home, server
+
+
+def test_other_settings_of_an_account_can_be_changed_without_signing_in_again(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    done = home.run("configure", USER, "--from-name", "Mitt Företag", "--json")
+    assert done.code == 0, done.err
+    assert (done.json["result"]["auth"], done.json["result"]["from_name"]) == ("oauth2", "Mitt Företag")
+    assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
+    assert sent(home).code == 0
+    server.expire_access_tokens()
+    assert sent(home).code == 0
+
+
+def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    before = (home.path / "token").read_text()
+    done = home.run("configure", USER, "--auth", "app-password", "--from-name", "", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
+    assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
+    assert (home.path / "token").read_text() == before
+    assert sent(home).code == 0
+
+
+def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
+    before = (home.path / "token").read_text()
+    done = signing_in(home, "configure", USER, "--auth", "oauth2", act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    assert (home.path / "token").read_text() != before
+    assert sent(home).code == 0
+
+
+def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    home.file("current", kept(home)["access_token"])
+    done = home.run("login", USER, "--token-command", "cat current", "--json")
+    assert done.code == 0, done.err
+    assert "[accounts" in home.config.read_text()
+    assert "oauth2]" not in home.config.read_text()
+    assert not (home.path / "token").exists()
+    assert not list(home.path.glob(".local/state/smtpsetup/tokens/*.json"))
+    assert sent(home).code == 0
+    assert server.count("refresh_token") == 0
+
+
+def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home: Home) -> None:
+    """The server takes passwords alone, and must not be given the token as one."""
+    home.file("password", "hemligt")
+    with ScriptedServer([b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]) as server:
+        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "", "--no-verify")
+        assert home.run("configure", "asa@example.com", *options, "--password-file", str(home.path / "password")).code == 0
+        done = home.run("login", "asa@example.com", "--token-command", "printf a-token", "--json")
+    assert done.code != 0
+    assert server.connections == 1
+    assert b"AUTH" not in b"".join(server.received)
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "expected"),
+    [
+        ("", {}, NamedClient("in-config", "config-secret")),
+        ("in-config", {}, NamedClient("in-config", "config-secret")),
+        ("typed", {}, NamedClient("typed", "")),
+        ("typed", {"SECRET": "s"}, NamedClient("typed", "s")),
+        ("typed", {"ID": "other", "SECRET": "s"}, NamedClient("typed", "")),
+        ("", {"ID": "other", "SECRET": "s"}, NamedClient("other", "s")),
+        ("", {"ID": "other"}, NamedClient("other", "")),
+        ("", {"SECRET": "s"}, NamedClient("in-config", "s")),
+        ("in-config", {"ID": "other", "SECRET": "s"}, NamedClient("in-config", "config-secret")),
+    ],
+)
+def test_a_program_is_given_its_own_secret_and_no_other_ones(
+    option: str, environment: dict[str, str], expected: NamedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SMTPSETUP_LOGIN_EXAMPLE_COM_CLIENT_{name}", value)
+    configured_there = {"login.example.com": {"client_id": "in-config", "client_secret": "config-secret"}}
+    assert client_named(Endpoints("login.example.com", "https://login.example.com/token"), option, configured_there) == expected
+
+
+def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple[Home, OAuthServer]) -> None:
+    """Signing in again elsewhere: the client id and secret that the account has belong to the server that gave them."""
+    home, server = ready
+    text = home.config.read_text()
+    elsewhere = server.token_endpoint.replace("localhost", "127.0.0.1")
+    home.config.write_text(text.replace(f'token_endpoint = "{server.token_endpoint}"', f'token_endpoint = "{elsewhere}", client_secret = "hush"'))
+    assert "hush" in home.config.read_text()
+    del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
+    done = home.run("login", USER, "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required"), done.out
+    assert len(server.requests("device")) == 1  # that of `configure`
+
+
+@pytest.mark.parametrize("key", ["username", "client_id", "host"])
+def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to(ready: tuple[Home, OAuthServer], key: str) -> None:
+    home, server = ready
+    token = kept(home)["access_token"]
+    value = {"username": USER, "client_id": CLIENT_ID, "host": "localhost"}[key]
+    other = {"username": "other@example.test", "client_id": "another", "host": "127.0.0.1"}[key]
+    text = home.config.read_text()
+    assert f'{key} = "{value}"' in text
+    home.config.write_text(text.replace(f'{key} = "{value}"', f'{key} = "{other}"'))
+    server.unavailable()
+    assert sent(home, "--json").json["error"]["code"] == "auth.temporary"
+    assert server.count("refresh_token") == 1
+    assert len(server.logins()) == 1  # that of `configure`
+    assert kept(home)["access_token"] == token
+
+
+# side by side with a renewal
+
+
+def held(home: Home) -> subprocess.Popen[bytes]:
+    """A process that renews the token of the account, and takes its time; kill it to let go."""
+    state = home.path / ".local/state/smtpsetup"
+    program = (
+        "import sys, time\nfrom smtpsetup import tokens\n"
+        "with tokens.locked(sys.argv[1], sys.argv[2], 1):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(state), USER], stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+@pytest.mark.parametrize("command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")])
+def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+    """Else the new refresh token would be written after the account is gone, or over another sign-in."""
+    home, _server = ready
+    with held(home) as renewing, subprocess.Popen([sys.executable, "-m", "smtpsetup", *command], env=home.env, cwd=home.path) as waiting:
+        config, token = home.config.read_bytes(), (home.path / "token").read_bytes()
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1.5)
+        assert (home.config.read_bytes(), (home.path / "token").read_bytes()) == (config, token)
+        renewing.kill()
+        assert waiting.wait(30) == 0
+
+
+def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
+    directory = str(tmp_path)
+    with tokens.locked(directory, "a", 1):
+        (lock,) = (tmp_path / "tokens").glob("*.lock")
+        lock.unlink()
+        with tokens.locked(directory, "a", 1):
+            assert lock.exists()
+            with pytest.raises(tokens.StillLockedError), tokens.locked(directory, "a", 0.2):
+                pass
+        with tokens.locked(directory, "a", 0.2):
+            pass
+
+
+def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_anew(tmp_path: Path) -> None:
+    with tokens.locked(str(tmp_path), "a", 1):
+        program = (
+            "import sys\nfrom smtpsetup import tokens\nwith tokens.locked(sys.argv[1], 'a', 20):\n    print('held', flush=True)\n    sys.stdin.read()"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        waiting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        time.sleep(1)  # until it waits
+        (lock,) = (tmp_path / "tokens").glob("*.lock")
+        lock.unlink()
+    assert waiting.stdout
+    assert waiting.stdout.readline() == b"held\n"
+    with pytest.raises(tokens.StillLockedError), tokens.locked(str(tmp_path), "a", 0.2):
+        pass
+    waiting.communicate(timeout=10)
+
+
+NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A", "x" * 300, "x" * 299 + "y", "日本" * 40]
+
+
+def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
+    for name in NAMES:
+        tokens.save(str(tmp_path), name, tokens.Kept(name, 1.0, "", 1.0))
+    files = list((tmp_path / "tokens").iterdir())
+    assert len(files) == len(NAMES)
+    assert all(file.parent == tmp_path / "tokens" and len(file.name) < 250 for file in files)
+    for name in NAMES:
+        found = tokens.load(str(tmp_path), name)
+        assert found
+        assert found.access_token == name
+
+
+def test_what_is_remembered_is_for_its_owner_alone(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    for path in (state_file(home).parent, state_file(home).parent.parent):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    change(home, expires_at=1.0)
+    server.unavailable(status=429, retry_after="600")
+    assert [sent(home, "--json").json["error"]["code"] for _mail in range(3)] == ["auth.temporary"] * 3
+    assert server.count("refresh_token") == 1
+    change(home, ask_again_at=time.time() - 1)
+    assert sent(home).code == 0
+
+
+@pytest.mark.parametrize("seconds", [86_400, 10 * 86_400])
+def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(ready: tuple[Home, OAuthServer], seconds: int) -> None:
+    home, _server = ready
+    change(home, expires_at=1.0, ask_again_at=time.time() + seconds)
+    assert sent(home).code == 0
+
+
+def test_a_command_that_prints_no_token_is_told(home: Home) -> None:
+    with ScriptedServer([]) as server:
+        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
+        done = home.run("configure", "asa@example.com", *options, "--token-command", "echo Error: not signed in", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
+    assert server.connections == 0
+    assert json.dumps(done.json).count("not signed in") <= 1

@@ -1,0 +1,157 @@
+"""Renewing a token loses nothing that came, tells nobody a secret, and is neither begun twice nor left half done."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.oauth.request import OAuthError, refresh_token_in
+from smtpsetup.oauth2 import TokenClient
+from smtpsetup.workflows import token_endpoint
+from tests.servers import ScriptedServer, wait_for
+from tests.signing_in import change, configured, expire, kept, sent
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+    from tests.oauth_servers import OAuthServer
+
+
+@pytest.fixture
+def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
+    """An account that is signed in."""
+    home, server = oauth
+    done = configured(home, server)
+    assert done.code == 0, done.err
+    return home, server
+
+
+@pytest.mark.parametrize("change_of_answer", [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}])
+def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]) -> None:
+    """The server takes back every refresh token that was used, and all of them where one is used twice."""
+    home, server = ready
+    expire(home, server)
+    server.rule(set=change_of_answer)
+    assert sent(home).code != 0
+    for _mail in range(2):
+        done = sent(home)
+        assert done.code == 0, done.err
+    assert server.count("refresh_token") == 2
+
+
+def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    expire(home, server)
+    server.rule(set={"error": None, "error_description": None})
+    assert sent(home).code == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "token"), [({}, ""), ({"refresh_token": ["a"]}, ""), ({"refresh_token": "a\nb"}, ""), ({"refresh_token": "a~b"}, "a~b")]
+)
+def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], token: str) -> None:
+    assert refresh_token_in(answer) == token
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
+    """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
+    home, server = ready
+    expire(home, server)
+    server.slow(2)
+    command = [sys.executable, "-m", "smtpsetup", "send", "kund@example.org", "--body", "x", "--queue", "never"]
+    with subprocess.Popen(command, env=home.unmeasured.env, cwd=home.path, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: server.requests("token", "refresh_token"))
+        began = time.monotonic()
+        process.send_signal(number)
+        code = process.wait(20)
+        assert time.monotonic() - began > 1
+    assert code in (-number, 130)
+    assert kept(home)["expires_at"] > time.time()
+    assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+
+
+def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    expire(home, server)
+    with ScriptedServer([None]) as silent:  # it takes the connection, and says nothing to the TLS in it
+        home.config.write_text(home.config.read_text().replace(server.token_endpoint, f"https://localhost:{silent.port}/token"))
+        command = [sys.executable, "-m", "smtpsetup", "send", "kund@example.org", "--body", "x", "--queue", "never"]
+        with subprocess.Popen(command, env=home.env, cwd=home.path, stderr=subprocess.PIPE) as process:
+            wait_for(lambda: silent.connections)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5) == 130
+
+
+@pytest.mark.parametrize("name", ["refresh_token", "client_secret"])
+def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
+    oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
+    secret = "0.AXsAbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
+    client = TokenClient("id", oauth_server.token_endpoint, client_secret=secret if name == "client_secret" else "hush-hush-hush")
+    oauth_server.error("invalid_grant", description=f"The token {secret} ({base64.b64encode(secret.encode()).decode()}) is not known.")
+    with pytest.raises(OAuthError) as caught:
+        token_endpoint.answer(client, secret if name == "refresh_token" else "another-refresh-token", before_request=lambda: None)
+    assert caught.value.error == "invalid_grant"
+    assert secret not in str(caught.value.description)
+    assert base64.b64encode(secret.encode()).decode() not in caught.value.description
+    assert caught.value.description.startswith("The token")
+
+
+def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home, OAuthServer]) -> None:
+    """Every connection after the first begins with it, though the server ends one after each mail."""
+    home, server = ready
+    server.expire_access_tokens()
+    rows = "\n".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) for n in range(6))
+    done = home.run("send", "--batch", "-", "--connections", "2", stdin=rows + "\n")
+    assert done.code == 0, done.err
+    assert len(server.mails()) == 6
+    assert server.count("refresh_token") == 1
+    refused = [login for login in server.logins() if login.problem]
+    assert 1 <= len(refused) <= 2  # once a connection at most
+
+
+def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(home: Home, oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    assert configured(home, server).code == 0
+    home.file("current", kept(home)["access_token"])
+    assert home.run("configure", "info@example.test", "--account", "second", "--token-command", "cat current", "--from-name", "").code == 0
+    server.expire_access_tokens()
+    before = len(server.logins())
+    assert sent(home, "-a", "second").code == 77
+    assert len(server.logins()) - before == 1
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended", "--from-name", "")])
+def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+    home, server = ready
+    before = kept(home)
+    server.unavailable(20)
+    assert home.run(*command).code != 0
+    assert server.count("refresh_token") == 1
+    assert (kept(home)["access_token"], kept(home)["expires_at"]) == (before["access_token"], before["expires_at"])
+    assert sent(home).code == 0
+
+
+def test_a_server_that_hangs_up_after_it_has_said_why_has_refused_the_token(home: Home) -> None:
+    said = base64.b64encode(b'{"status": "invalid_token"}')
+    offers = b"250-localhost\r\n250 AUTH OAUTHBEARER\r\n"
+    with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None]) as server:
+        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
+        done = home.run("configure", "asa@example.com", *options, "--token-command", "printf a-token", "--json")
+    assert (done.code, done.json["error"]["stage"]) == (77, "auth")
+    assert done.json["error"]["code"] == "auth.token-revoked"
+
+
+def test_a_clock_that_was_wrong_when_a_pause_was_asked_for_stops_nobody(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    change(home, expires_at=1.0, ask_again_at=-5.0)
+    assert sent(home).code == 0
