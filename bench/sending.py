@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import statistics
@@ -28,7 +29,7 @@ from loopback import running
 from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
 from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, TO, ready_made
 
-from smtpsetup import tokens
+from smtpsetup import accounts, tokens
 from smtpsetup.message import Envelope, from_bytes
 from smtpsetup.outbox import NewMail, Outbox
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
@@ -229,7 +230,10 @@ def with_token(site: Site) -> Row:
     row = 'oauth2 = { client_id = "bench", token_endpoint = "https://localhost:1/", scope = "mail" }\n'
     config.write_text(config.read_text().replace('auth = "password"\n', f'auth = "oauth2"\n{row}'))
     now = time.time()
-    tokens.save(str(state_dir(token)), ADDRESS, tokens.Kept("t" * 1500, now + 86_400, "bench", now))
+    account = accounts.load(str(config)).account(ADDRESS)
+    assert account.oauth2
+    kept = tokens.Kept(secrets.token_urlsafe(1125), now + 86_400, tokens.owner_of(account, account.oauth2), now)
+    tokens.save(str(state_dir(token)), ADDRESS, kept)
     return timed("one mail from cron with an access token : with a password from a file", site.by_send(token), site.by_send(password), 1.1)
 
 
