@@ -89,6 +89,41 @@ def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home
     assert b"AUTH" not in b"".join(server.received)
 
 
+def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    password = home.file("password", "hemligt")
+    assert home.run("configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "").code == 0
+    done = signing_in(home, "login", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    assert sent(home).code == 0
+    assert password.read_text() == "hemligt"  # it is the person's own
+
+
+def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    password = home.file("password", "hemligt")
+    assert home.run("configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "").code == 0
+    done = home.run("login", USER, "--auth", "oauth2", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
+    assert password.read_text() == "hemligt"
+    assert not server.requests("device")
+
+
+def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    password = home.file("password", "hemligt")
+    done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
+    assert done.code != 0  # the server takes tokens alone
+    assert (home.path / "token").exists()
+    with ScriptedServer([b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]) as other:
+        text = home.config.read_text().replace('security = "tls"', 'security = "none"').replace(f"port = {server.tls_port}", f"port = {other.port}")
+        home.config.write_text(text)
+        done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
+    assert (done.code, done.json["result"]["auth"]) == (0, "app-password")
+    assert not (home.path / "token").exists()
+    assert not list(home.path.glob(".local/state/smtpsetup/tokens/*.json"))
+
+
 @pytest.mark.parametrize(
     ("option", "environment", "expected"),
     [

@@ -17,7 +17,7 @@ from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, check_auth_option, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.credentials import file_store
@@ -115,8 +115,7 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    if options.auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
-        raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
+    check_auth_option(options.auth, how)
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
     reuse = source is None and options.auth != Auth.OAUTH2 and how == NOTHING_TYPED and _is_as_before(account, subject.existing)

@@ -11,7 +11,7 @@ from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, check_auth_option, endpoints_for, sign_in_options, signed_in, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -29,31 +29,42 @@ _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 @click.command("login", help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."))
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.option(
+    "--auth",
+    type=click.Choice([str(value) for value in Auth if value is not Auth.NONE]),
+    help=_("What the provider wants as proof from now on, where that is something else than before."),
+)
 @sign_in_options
 @secret_options
 @common_options
 @click.pass_obj
-def login_command(
+def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
     state: State,
     account: str | None,
+    auth: str | None,
     source: SecretSource | None,
     from_stdin: bool,  # noqa: FBT001  click passes flags by name
     how: SignInOptions,
 ) -> None:
     """Parse, ask, prove, save, render."""
+    check_auth_option(auth, how)
     config = state.config()
     chosen = config.account(account)
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
-    if chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND and source is None and how == NOTHING_TYPED:
+    is_by_command = chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND
+    if is_by_command and auth is None and source is None and how == NOTHING_TYPED:
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
-    if not how.token_command and (chosen.auth is Auth.OAUTH2 or how != NOTHING_TYPED):
-        _sign_in_again(state, chosen._replace(auth=Auth.OAUTH2), source, how)
-        return
-    if how.token_command:
-        chosen = chosen._replace(auth=Auth.OAUTH2, oauth2=None)
-    source = token_source(how) or source
+    kind = Auth(auth) if auth else Auth.OAUTH2 if how != NOTHING_TYPED else chosen.auth
+    if kind is Auth.OAUTH2 and not how.token_command:
+        _sign_in_again(state, chosen._replace(auth=kind), source, how)
+    else:
+        _replace_secret(state, chosen._replace(auth=kind, oauth2=None), token_source(how) or source, from_stdin=from_stdin)
+
+
+def _replace_secret(state: State, chosen: Account, source: SecretSource | None, *, from_stdin: bool) -> None:
+    """Another password, or another program that gives access tokens, once it has proved itself."""
     if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
@@ -72,7 +83,7 @@ def login_command(
         state.write_json(views.json.account(changed, is_default=saved.is_default))
         return
     password, token = _("The password of {account} works. It is kept in: {place}."), _("The access token of {account} works. It comes from: {place}.")
-    views.human.say((token if how.token_command else password).format(account=changed.name, place=changed.secret.described()))
+    views.human.say((token if changed.auth is Auth.OAUTH2 else password).format(account=changed.name, place=changed.secret.described()))
     views.human.left_behind(changed.name, saved.left_behind)
 
 

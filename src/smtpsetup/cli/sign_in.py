@@ -14,7 +14,7 @@ from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Secret
+from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows import sign_in
 
@@ -64,6 +64,12 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def check_auth_option(auth: str | None, how: SignInOptions) -> None:
+    """Raise click.UsageError where options of signing in are beside another kind of proof."""
+    if auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
+        raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
 
 
 def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
