@@ -223,7 +223,26 @@ def write_atomically(path: StrPath, text: str) -> None:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def replace(new: str, path: str) -> None:
+    """Let a file take another one's place, on the disk when this returns. Raises OSError."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            os.replace(new, path)
+            break
+        except PermissionError:
+            if os.name == "posix" or time.monotonic() > end:
+                raise
+            time.sleep(_LOCK_POLL_SECONDS)  # Windows replaces no file that somebody is reading
+    if os.name == "posix":
+        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smtpsetup import paths
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from smtpsetup.oauth2 import TokenClient
 
 _DIRECTORY = "tokens"
-_EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ
+_EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ; of one that lives shortly, half its time
+_END_OF_TIME = 1e12
 _FORMAT = 1
 _ROOM = 65_536  # bytes: an answer of the token endpoint has no more
 
@@ -48,13 +49,18 @@ class Kept(NamedTuple):
     def is_whole(self) -> bool:
         """Whether a hand in the file has left every value what it should be."""
         times = (self.expires_at, self.refreshed_at, self.signed_in_at, self.ask_again_at)
-        texts = (self.access_token, self.owner, self.refresh_token, self.replaces)
-        return all(isinstance(time, int | float) for time in times) and all(isinstance(text, str) for text in texts)
+        tokens = (self.access_token, self.refresh_token)
+        return (
+            all(type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times)  # JSON has numbers that no clock has
+            and all(isinstance(text, str) for text in (*tokens, self.owner, self.replaces))
+            and all(token.isascii() and (token.isprintable() or not token) for token in tokens)
+        )
 
     def is_good(self, owner: str, now: float) -> bool:
         """Whether the access token can be used now. One from a clock that was wrong, further away than any lives, cannot."""
-        left = self.expires_at - now
-        return bool(self.access_token) and self.owner == owner and left > _EARLY_SECONDS and self.refreshed_at <= now + _EARLY_SECONDS
+        early = min(_EARLY_SECONDS, (self.expires_at - self.refreshed_at) / 2)
+        is_in_time = self.refreshed_at - _EARLY_SECONDS <= now < self.expires_at - early
+        return bool(self.access_token) and self.owner == owner and is_in_time
 
 
 def owner_of(account: Account, client: TokenClient) -> str:
@@ -85,34 +91,37 @@ def save(directory: str, account: str, kept: Kept) -> None:
 
 @contextmanager
 def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
-    """Room on the disk for what will have to be kept, taken before it is known: gives what saves it there, as `save` does. Raises OSError."""
-    import tempfile  # only a new token comes here
+    """Room on the disk for what will have to be kept, taken before it is known: gives what saves it there, as `save` does. The caller holds the lock.
 
-    from smtpsetup import config_text  # as above
+    Raises OSError.
+    """
+    from smtpsetup import config_text  # only a new token comes here
 
     path = _file(directory, account)
     try:
         _make_directory(directory)
-        handle, temporary = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path))
-        with os.fdopen(handle, "r+b") as file:
-            try:
+        _unlink(f"{path}.new")  # a process that was killed has left it
+        handle = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "r+b") as file:
                 config_text.leave_to_owner(handle, path)
                 _write(file, bytes(_ROOM))
-                yield functools.partial(_put, file, temporary, path)
-            finally:
-                if os.path.exists(temporary):
-                    os.unlink(temporary)
+                yield functools.partial(_put, file, path)
+        finally:
+            _unlink(f"{path}.new")
     except OSError as error:
-        error.filename = error.filename or path
+        error.filename = path
         raise
 
 
-def _put(file: BinaryIO, temporary: str, path: str, kept: Kept) -> None:
+def _put(file: BinaryIO, path: str, kept: Kept) -> None:
     import json  # as in `reserved`
+
+    from smtpsetup import config_text  # as in `reserved`
 
     _write(file, json.dumps({"format": _FORMAT, "kept": kept._asdict()}).encode())
     file.close()  # Windows moves no file that is open
-    os.replace(temporary, path)
+    config_text.replace(f"{path}.new", path)
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
@@ -125,10 +134,13 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 def forget(directory: str, account: str) -> None:
     """Throw away what is kept of an account."""
-    try:
-        os.unlink(_file(directory, account))
-    except FileNotFoundError:
-        return
+    for path in (_file(directory, account), f"{_file(directory, account)}.new"):
+        _unlink(path)
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 class StillLockedError(Exception):

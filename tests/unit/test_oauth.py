@@ -171,9 +171,15 @@ def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content
     assert tokens.load(str(tmp_path), "a@example.com") is None
 
 
-@pytest.mark.parametrize("change", [{"expires_at": "soon"}, {"access_token": 7}, {"signed_in_at": None}, {"refreshed_at": []}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"expires_at": "soon"}, {"access_token": 7}, {"signed_in_at": None}, {"refreshed_at": []}, {"expires_at": 10**400}),
+        *({"ask_again_at": -(10**400)}, {"signed_in_at": True}, {"access_token": "\ud800abc"}, {"refresh_token": "a\nb"}),
+    ],
+)
 def test_a_hand_in_the_token_file_is_no_bug(tmp_path: Path, change: dict[str, Any]) -> None:
-    kept = tokens.Kept("token", 1e12, "client", 0.0)
+    kept = tokens.Kept("token", 1e9, "client", 0.0)
     tokens.save(str(tmp_path), "a@example.com", kept)
     path = tmp_path / "tokens" / "a@example.com.json"
     assert tokens.load(str(tmp_path), "a@example.com") == kept

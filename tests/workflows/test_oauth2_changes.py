@@ -240,14 +240,14 @@ NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A"
 
 def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
     for name in NAMES:
-        tokens.save(str(tmp_path), name, tokens.Kept(name, 1.0, "", 1.0))
+        tokens.save(str(tmp_path), name, tokens.Kept("token", 1.0, name, 1.0))
     files = list((tmp_path / "tokens").iterdir())
     assert len(files) == len(NAMES)
     assert all(file.parent == tmp_path / "tokens" and len(file.name) < 250 for file in files)
     for name in NAMES:
         found = tokens.load(str(tmp_path), name)
         assert found
-        assert found.access_token == name
+        assert found.owner == name
 
 
 def test_what_is_remembered_is_for_its_owner_alone(ready: tuple[Home, OAuthServer]) -> None:
