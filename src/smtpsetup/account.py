@@ -17,7 +17,8 @@ class Account(NamedTuple):
 
     `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked. `hold_unknown` keeps a mail
     that may have arrived from being sent again by itself; `report_failures` sends a report on mail that will not arrive to the account's address.
-    `oauth2` is set for accounts that sign in with OAuth2, unless their secret is a command that prints access tokens.
+    `oauth2` is set for accounts that sign in with OAuth2, unless their secret is a command that prints access tokens; `config_file` is where such an
+    account was read, `""` where it is not saved yet.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Account(NamedTuple):
     report_failures: bool = False
     allowed_from: AllowedFrom = AllowedFrom.ADDRESS
     oauth2: TokenClient | None = None
+    config_file: str = ""

@@ -173,7 +173,7 @@ def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechan
     ("reply", "code", "exit_code", "asked", "logins"),
     [
         ("535 5.7.8 Token not accepted", "auth.token-revoked", 77, 1, 2),
-        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "auth.disabled-by-admin", 77, 1, 2),
+        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "auth.disabled-by-admin", 77, 0, 1),
         ("454 4.7.0 Temporary authentication failure", "auth.temporary", 75, 0, 1),
     ],
 )

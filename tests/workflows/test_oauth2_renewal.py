@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import OAuthError, refresh_token_in
 from smtpsetup.oauth2 import TokenClient
 from smtpsetup.workflows import token_endpoint
@@ -101,9 +102,23 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
     with pytest.raises(OAuthError) as caught:
         token_endpoint.answer(client, secret if name == "refresh_token" else "another-refresh-token", before_request=lambda: None)
     assert caught.value.error == "invalid_grant"
-    assert secret not in str(caught.value.description)
-    assert base64.b64encode(secret.encode()).decode() not in caught.value.description
-    assert caught.value.description.startswith("The token")
+    assert secret not in caught.value.words
+    assert base64.b64encode(secret.encode()).decode() not in caught.value.words
+    assert caught.value.words.startswith("invalid_grant: The token")
+
+
+@pytest.mark.parametrize("secret", ["a", "client-secret", "Pending-Secret", "invalid", "status"])
+def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
+    client = TokenClient("id", oauth_server.token_endpoint, client_secret=secret)
+    oauth_server.error("invalid_client", description="client_secret is missing.")
+    with pytest.raises(OAuthError) as caught:
+        token_endpoint.answer(client, "a-refresh-token", before_request=lambda: None)
+    assert (caught.value.error, code_of(caught.value)) == ("invalid_client", "auth.client-unknown")
+    oauth_server.unavailable()
+    with pytest.raises(OAuthError) as caught:
+        token_endpoint.answer(client, "a-refresh-token", before_request=lambda: None)
+    assert caught.value.words == "HTTP status 503"
 
 
 def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home, OAuthServer]) -> None:

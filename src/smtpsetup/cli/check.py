@@ -16,7 +16,7 @@ from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.failure import TransportError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth
-from smtpsetup.workflows.access_token import renewed, secret_for
+from smtpsetup.workflows.access_token import newest, renewed, secret_for
 from smtpsetup.workflows.check import check, planned_stages
 from smtpsetup.workflows.connection import is_refused_token
 
@@ -30,14 +30,22 @@ if TYPE_CHECKING:
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @click.option("--to", metavar=_("ADDRESS"), help=_("Send the test mail there."))
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
+@click.option("--renew-token", "renew", is_flag=True, hidden=True)
 @common_options
 @click.pass_obj
-def check_command(state: State, account: str | None, to: str | None, login_only: bool) -> None:  # noqa: FBT001  click passes flags by name
+def check_command(
+    state: State,
+    account: str | None,
+    to: str | None,
+    login_only: bool,  # noqa: FBT001  click passes flags by name
+    renew: bool,  # noqa: FBT001  as above
+) -> None:
     """Parse, check, render."""
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
-    secret = None if chosen.auth is Auth.NONE else secret_for(chosen, may_prompt=state.may_ask)
+    get_secret = newest if renew else secret_for
+    secret = None if chosen.auth is Auth.NONE else get_secret(chosen, may_prompt=state.may_ask)
     report = _run(state, chosen, secret, to=to, login_only=login_only)
     if report.error and secret and report.error.failure and is_refused_token(chosen, TransportError(report.error.failure)):
         fresh = renewed(chosen, secret, may_prompt=state.may_ask)

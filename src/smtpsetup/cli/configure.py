@@ -17,7 +17,18 @@ from smtpsetup.cli.identify import Search, find, search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, check_auth_option, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import (
+    NOTHING_TYPED,
+    SignInOptions,
+    as_before,
+    check_place,
+    check_sign_in_options,
+    endpoints_for,
+    place_of_sign_in,
+    sign_in_options,
+    signed_in,
+    token_source,
+)
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
 from smtpsetup.credentials import file_store
@@ -115,12 +126,13 @@ def configure_command(
 ) -> None:
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
-    check_auth_option(options.auth, how)
+    check_sign_in_options(options.auth, how, source)
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
     reuse = source is None and options.auth != Auth.OAUTH2 and how == NOTHING_TYPED and _is_as_before(account, subject.existing)
+    check_place(account, subject.existing, source, from_stdin=from_stdin)
     if account.auth is Auth.OAUTH2 and not how.token_command and not reuse:
-        _sign_in(state, account._replace(secret=source or account.secret), subject, options, how)
+        _sign_in(state, account._replace(secret=place_of_sign_in(account, source)), subject, options, how)
         return
     if source and source.store is Store.FILE and not options.no_verify:
         file_store.read(source.reference, account.name, may_prompt=False)  # before anybody answers more
@@ -139,12 +151,16 @@ def configure_command(
         account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
     account = account._replace(verified=not options.no_verify)
     view = _save(state, account, None if account.oauth2 else secret, make_default=options.make_default)
-    is_new = existing is None and account.verified
-    if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
+    _end(state, account, view, options, is_new=existing is None)
+
+
+def _end(state: State, account: Account, view: dict[str, object], options: _Options, *, is_new: bool) -> None:
+    """Prove a saved account for scripts, where they will use it; render for a program."""
+    if options.unattended or (options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
         try:
-            prove_for_scripts(state, account, secret)
+            prove_for_scripts(state, account)
         except SmtpsetupError as error:
             error.result = view
             raise
@@ -154,9 +170,11 @@ def configure_command(
 
 def _is_as_before(account: Account, existing: Account | None) -> bool:
     """Whether what is saved proves who is sending, still: of the same kind, and for the server that it was saved for; no other one gets it."""
-    if existing is None or existing.auth is Auth.NONE or existing.server.host != account.server.host:
+    if existing is None or existing.server.host != account.server.host or Auth.NONE in (existing.auth, account.auth):
         return False
-    return (existing.auth is Auth.OAUTH2) == (account.auth is Auth.OAUTH2) and account.auth is not Auth.NONE
+    if Auth.OAUTH2 in (existing.auth, account.auth):
+        return (existing.auth, existing.oauth2, existing.secret) == (account.auth, account.oauth2, account.secret)
+    return True
 
 
 def _will_scripts_use_it(state: State) -> bool:
@@ -230,18 +248,12 @@ def _identified(state: State, entered: Address, options: _Options, *, will_type:
 
 def _sign_in(state: State, account: Account, subject: _Subject, options: _Options, how: SignInOptions) -> None:
     """Sign in with OAuth2, save, render."""
-    is_new = subject.existing is None
     how = as_before(how, account.oauth2)
-    account, done = signed_in(state, account, subject.provider, endpoints_for(subject.provider, how), how)
-    account = account._replace(from_name=_from_name(state, subject, options))
-    account = account._replace(verified=True)
+    endpoints = endpoints_for(subject.provider, how)
+    account, done = signed_in(state, account, subject.provider, endpoints, how, verify=not options.no_verify)
+    account = account._replace(from_name=_from_name(state, subject, options), verified=not options.no_verify)
     view = _save(state, account, Secret(done.tokens.refresh_token), make_default=options.make_default, tokens=done.tokens)
-    if options.unattended or (options.unattended is None and is_new and _will_scripts_use_it(state)):
-        from smtpsetup.cli.unattended import prove_for_scripts  # only then
-
-        prove_for_scripts(state, account, Secret(done.tokens.refresh_token))
-    if state.json:
-        state.write_json(view)
+    _end(state, account, view, options, is_new=subject.existing is None)
 
 
 def _from_name(state: State, subject: _Subject, options: _Options) -> str:
@@ -328,10 +340,10 @@ def _save(state: State, account: Account, secret: Secret | None, *, make_default
     kept = secret if credentials.is_kept_here(account) else None
     saved = save(state.config_file, account, kept, make_default=make_default, may_prompt=state.may_ask, tokens=tokens)
     view = views.json.account(account, is_default=saved.is_default)
+    views.human.left_behind(account.name, saved.left_behind)
     if state.json:
         return view
     views.human.account(account, is_default=saved.is_default)
-    views.human.left_behind(account.name, saved.left_behind)
     views.human.say(
         _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name))
     )

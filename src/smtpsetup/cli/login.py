@@ -11,7 +11,18 @@ from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import NOTHING_TYPED, SignInOptions, as_before, check_auth_option, endpoints_for, sign_in_options, signed_in, token_source
+from smtpsetup.cli.sign_in import (
+    NOTHING_TYPED,
+    SignInOptions,
+    as_before,
+    check_place,
+    check_sign_in_options,
+    endpoints_for,
+    place_of_sign_in,
+    sign_in_options,
+    signed_in,
+    token_source,
+)
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
@@ -47,7 +58,7 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
     how: SignInOptions,
 ) -> None:
     """Parse, ask, prove, save, render."""
-    check_auth_option(auth, how)
+    check_sign_in_options(auth, how, source)
     config = state.config()
     chosen = config.account(account)
     if chosen.auth is Auth.NONE:
@@ -57,6 +68,7 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
     kind = Auth(auth) if auth else Auth.OAUTH2 if how != NOTHING_TYPED else chosen.auth
+    check_place(chosen._replace(auth=kind), chosen, source, from_stdin=from_stdin)
     if kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
     else:
@@ -79,12 +91,12 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
         secret = secret_for(changed, may_prompt=state.may_ask)
     _account, proved = prove(state, changed, secret, state.provider(changed), is_saved=True, may_retype=source is None)
     saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
+    views.human.left_behind(changed.name, saved.left_behind)
     if state.json:
         state.write_json(views.json.account(changed, is_default=saved.is_default))
         return
     password, token = _("The password of {account} works. It is kept in: {place}."), _("The access token of {account} works. It comes from: {place}.")
     views.human.say((token if changed.auth is Auth.OAUTH2 else password).format(account=changed.name, place=changed.secret.described()))
-    views.human.left_behind(changed.name, saved.left_behind)
 
 
 @click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
@@ -108,15 +120,15 @@ def _sign_in_again(state: State, account: Account, source: SecretSource | None, 
     """Sign in with OAuth2 once more, with the same program unless another is named."""
     provider = state.provider(account)
     how = as_before(how, account.oauth2)
-    account, done = signed_in(state, account._replace(secret=source or account.secret), provider, endpoints_for(provider, how), how)
+    account, done = signed_in(state, account._replace(secret=place_of_sign_in(account, source)), provider, endpoints_for(provider, how), how)
     account = account._replace(verified=True)
     refresh_token = Secret(done.tokens.refresh_token)
     saved = save(state.config_file, account, refresh_token, make_default=False, may_prompt=state.may_ask, tokens=done.tokens)
+    views.human.left_behind(account.name, saved.left_behind)
     if state.json:
         state.write_json(views.json.account(account, is_default=saved.is_default))
         return
     views.human.say(_("You are signed in. What keeps {account} so is in: {place}.").format(account=account.name, place=account.secret.described()))
-    views.human.left_behind(account.name, saved.left_behind)
 
 
 def _kept_elsewhere(account: Account) -> str:

@@ -26,10 +26,13 @@ def make_directory(path: str) -> None:
 
 def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
     """Raise SmtpsetupError where what keeps somebody signed in could not be written, or would be written over something else: before they sign in."""
-    path = account.secret.reference
-    if account.secret.store is not Store.FILE or path == paths.own_password_file(account.name):
+    if account.secret.store is not Store.FILE:
         return
-    if not os.path.exists(path):
+    path = os.path.expanduser(account.secret.reference)
+    if path == paths.own_password_file(account.name):
+        make_directory(path)
+        return
+    if not os.path.lexists(path):
         if not os.access(os.path.dirname(path), os.W_OK):
             message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(path=path)
             raise SmtpsetupError("config.permissions", message, hints=(_("Make the directory, or name another file: `--password-file FILE`."),))

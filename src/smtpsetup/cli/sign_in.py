@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from smtpsetup import credentials
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
@@ -66,10 +67,35 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def check_auth_option(auth: str | None, how: SignInOptions) -> None:
-    """Raise click.UsageError where options of signing in are beside another kind of proof."""
+def check_sign_in_options(auth: str | None, how: SignInOptions, source: SecretSource | None) -> None:
+    """Raise click.UsageError where options of signing in are beside others that do not go with them."""
     if auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
         raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
+    if how.token_command and (source or how._replace(token_command=None) != NOTHING_TYPED):
+        raise click.UsageError(_("--token-command goes with no other option of signing in, and with no place for a password."))
+
+
+def check_place(account: Account, existing: Account | None, source: SecretSource | None, *, from_stdin: bool) -> None:
+    """Raise click.UsageError where a password is given to who signs in, or what keeps somebody signed in would be taken for a password."""
+    if account.auth is Auth.OAUTH2 and from_stdin:
+        raise click.UsageError(
+            _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.").format(account=account.name)
+        )
+    if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and _is_same(source, existing.secret):
+        text = _("The file {path} keeps {account} signed in, and holds no password. Name another one.")
+        raise click.UsageError(text.format(path=source.reference, account=account.name))
+
+
+def _is_same(source: SecretSource, other: SecretSource) -> bool:
+    return source.store is other.store is Store.FILE and source.reference == os.path.expanduser(other.reference)
+
+
+def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSource:
+    """Where what keeps an account signed in goes: where it was said, where it is already, else into the keyring."""
+    if source:
+        return source
+    is_there = account.oauth2 is not None or credentials.is_kept_here(account)
+    return account.secret if is_there else SecretSource(Store.KEYRING)
 
 
 def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
@@ -90,7 +116,9 @@ def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
     return how._replace(tenant=how.tenant or client.tenant, issuer=how.issuer or client.issuer or None, scope=how.scope or " ".join(client.scopes))
 
 
-def signed_in(state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions) -> tuple[Account, SignedIn]:
+def signed_in(  # noqa: PLR0913  what a sign-in depends on
+    state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions, *, verify: bool = True
+) -> tuple[Account, SignedIn]:
     """Sign in and prove it by a login: the account as it can be saved, and the tokens. Raises SmtpsetupError."""
     if endpoints is None:
         raise SmtpsetupError(
@@ -112,6 +140,8 @@ def signed_in(state: State, account: Account, provider: Provider | None, endpoin
     done = sign_in.sign_in(endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste)
     _forget_half_typed()
     account = account._replace(oauth2=done.client)
+    if not verify:
+        return account, done
     try:
         prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
     except SmtpsetupError as error:
@@ -129,10 +159,11 @@ def _forget_half_typed() -> None:
 
 def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
     """The program that signs in. Raises SmtpsetupError where there is none."""
-    before = account.oauth2
-    if before and before.token_endpoint == endpoints.token_endpoint and how.client_id in (None, before.client_id):
-        return sign_in.NamedClient(before.client_id, before.client_secret)  # the same program signs in once more, at the same place
-    client = sign_in.client_named(endpoints, (how.client_id or "").strip(), state.config().oauth2_clients) or sign_in.registered(endpoints, account)
+    before = sign_in.client_before(account.oauth2, endpoints)  # the same program signs in once more, at the same place
+    named = sign_in.client_named(endpoints, (how.client_id or (before.id if before else "")).strip(), state.config().oauth2_clients)
+    if before and named and named.id == before.id:
+        return named if named.secret else before
+    client = named or sign_in.registered(endpoints, account)
     if client is not None:
         return client if client.secret or not state.may_ask else client._replace(secret=_asked_for_secret(endpoints))
     needed = sign_in.what_is_needed(provider, endpoints)

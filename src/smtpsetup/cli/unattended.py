@@ -9,22 +9,21 @@ import click
 from smtpsetup import paths
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
-from smtpsetup.credentials import file_store
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import Auth
 from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows import unattended
-from smtpsetup.workflows.configure import save
+from smtpsetup.workflows.configure import move, save
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
     from smtpsetup.cli.state import State
     from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.model import Secret
 
 _ENDS_A_SEARCH = ("secret.", "config.")
 
 
-def prove_for_scripts(state: State, account: Account, secret: Secret | None) -> None:
+def prove_for_scripts(state: State, account: Account) -> None:
     """Log in once more as cron would, and show what to schedule. Raises SmtpsetupError where it does not work and nobody can choose another place."""
     while True:
         if account.secret.store is Store.SYSTEMD:
@@ -35,15 +34,15 @@ def prove_for_scripts(state: State, account: Account, secret: Secret | None) -> 
         if proof.error is None:
             _show_schedule(state, account)
             return
-        if not (state.may_ask and secret and proof.error.code.startswith(_ENDS_A_SEARCH)):
+        if not (state.may_ask and proof.error.code.startswith(_ENDS_A_SEARCH)):
             raise proof.error
-        chosen = _another_place(state, account, secret, proof.error)
+        chosen = _another_place(state, account, proof.error)
         if chosen is None:
             raise proof.error
         account = chosen
 
 
-def _another_place(state: State, account: Account, secret: Secret, error: SmtpsetupError) -> Account | None:
+def _another_place(state: State, account: Account, error: SmtpsetupError) -> Account | None:
     """The account with its password where scripts can read it; None where the person wants it as it is."""
     views.human.error(error)
     views.human.note(_("Scripts need the password in another place:"))
@@ -56,16 +55,17 @@ def _another_place(state: State, account: Account, secret: Secret, error: Smtpse
     }
     if account.oauth2:
         texts = {key: texts[key] for key in ("1", "4")}  # what renews a sign-in must be written, too
+    elif account.auth is Auth.OAUTH2:
+        texts = {"2": _("another command that prints the access token"), "4": texts["4"]}  # a token that is written down ends in an hour
     for key, text in texts.items():
         views.human.note(f"  {key}  {text}", hang=5)
-    answer = ask(_("Which one"), type=click.Choice(list(texts)), default="1")
+    answer = ask(_("Which one"), type=click.Choice(list(texts)), default=next(iter(texts)))
     if answer == "4":
         return None
     if answer == "1":
         places.make_directory(path)
-        file_store.write(path, secret.reveal())
-        source = SecretSource(Store.FILE, path)
-    elif answer == "2":
+        return move(state.config_file, account, SecretSource(Store.FILE, path), may_prompt=state.may_ask)
+    if answer == "2":
         source = SecretSource(Store.COMMAND, ask(_("Command")))
     else:
         source = SecretSource(Store.SYSTEMD, ask(_("Name of the credential"), default="smtpsetup"))

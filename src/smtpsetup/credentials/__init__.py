@@ -86,7 +86,7 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
 def is_kept_here(account: Account) -> bool:
     """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it; others' places are only read."""
     if account.secret.store is Store.FILE:
-        return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
+        return account.oauth2 is not None or os.path.expanduser(account.secret.reference) == paths.own_password_file(account.name)
     return account.secret.store is Store.KEYRING
 
 

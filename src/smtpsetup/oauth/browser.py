@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 SECONDS = 300.0  # that somebody may take to sign in
 _ANSWER_SECONDS = 20.0
 _REQUEST_SECONDS = 20.0  # for a browser that has connected
-_REQUEST_LIMIT = 16_384  # bytes
-_MOST_VISITORS = 16  # at once
+_REQUEST_LIMIT = 65_536  # bytes: every program on this machine's ports leaves its cookies with the browser
+_MOST_VISITORS = 64  # at once
+_PAUSE_SECONDS = 0.05
 _LOOK_SECONDS = 1.0  # between two looks at the clock
 
 
@@ -47,11 +48,11 @@ class SignIn(NamedTuple):
 
 def listener() -> socket.socket:
     """A socket on a loopback port, for one request. Raises OSError."""
-    return socket.create_server(("127.0.0.1", 0), backlog=4)
+    return socket.create_server(("127.0.0.1", 0), backlog=_MOST_VISITORS)
 
 
 def begin(endpoints: Endpoints, client: TokenClient, address: str, port: int) -> SignIn:
-    """The address to open in a browser, for an answer to a port of this machine. `address` is whose mailbox it is."""
+    """The address to open in a browser, for an answer to a port of this machine. `address` is who is to sign in."""
     verifier = _random()
     challenge = _base64url(hashlib.sha256(verifier.encode()).digest())
     state = _random()
@@ -132,12 +133,15 @@ class _Visitors:
             if code:
                 return code
         if self._server in ready:
-            with suppress(OSError):  # gone before anybody looked
+            try:
                 visitor, _address = self._server.accept()
-                visitor.settimeout(0)
-                self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
+            except OSError:  # gone before anybody looked; or this process has no place for another one now
+                time.sleep(_PAUSE_SECONDS)
+                return ""
+            visitor.settimeout(0)
+            self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
             if len(self._said) > _MOST_VISITORS:
-                self._leave(next(iter(self._said)))
+                self._leave(next((silent for silent, said in self._said.items() if not said), visitor))
         return ""
 
     def _heard(self, visitor: socket.socket) -> str:

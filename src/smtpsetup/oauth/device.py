@@ -41,6 +41,8 @@ class DeviceCode(NamedTuple):
 def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
     """A code for a person. Raises OAuthError."""
     fields = {"client_id": client.client_id, "scope": " ".join(client.scopes)}
+    if client.client_secret:
+        fields["client_secret"] = client.client_secret  # RFC 8628 section 3.1: as at the token endpoint
     answer = post(web, endpoints.device_authorization_endpoint, fields, Deadline(_ANSWER_SECONDS))
     texts = {key: answer.get(key) for key in ("user_code", "device_code")}
     uri = answer.get("verification_uri") or answer.get("verification_url")  # the second as Google once wrote it

@@ -13,7 +13,7 @@ from smtpsetup.transport.https import HttpsError
 from smtpsetup.transport.masks import Masks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from smtpsetup.transport.dial import Deadline
     from smtpsetup.transport.https import Web
@@ -25,6 +25,7 @@ _SERVER_ERROR = 500
 _MOST_SECONDS = 10 * 86_400.0  # an access token that is said to live longer is asked for anew all the same
 _DIGITS = 20
 _USUAL_SECONDS = 3600.0  # where the answer does not say how long
+_SECRET_LENGTH = 6  # characters; a shorter one is in many words
 _SECRETS = {"refresh_token", "client_secret", "code", "code_verifier", "device_code"}
 TEMPORARY = {"temporarily_unavailable", "server_error"}
 
@@ -32,20 +33,34 @@ TEMPORARY = {"temporarily_unavailable", "server_error"}
 class OAuthError(Exception):
     """An endpoint refused, or could not be asked. `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
 
-    `description` is the provider's own words, safe to show; `is_temporary` says that the same may work later, `retry_after` in how many seconds.
+    `description` is the provider's own words, or this program's where there is no code; `words` is for people. `is_temporary` says that the same may
+    work later, `retry_after` in how many seconds.
     `may_be_clock` says that it could lie at this machine's clock; `is_own` that nobody but this program has said so.
     """
 
     def __init__(  # noqa: PLR0913  what is known of a refusal
         self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0, may_be_clock: bool = False, is_own: bool = False
     ) -> None:
-        super().__init__(f"{error}: {description}")
+        super().__init__(error)
         self.error = error
         self.description = description
         self.is_temporary = is_temporary
         self.retry_after = retry_after
         self.may_be_clock = may_be_clock
         self.is_own = is_own
+        self._masks = Masks()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Keep what was sent out of what is shown. What the provider's words mean is read from them as they came."""
+        for secret in secrets:
+            if len(secret) >= _SECRET_LENGTH:
+                self._masks.add(secret)
+
+    @property
+    def words(self) -> str:
+        """What was said, fit to be shown."""
+        said = ": ".join(part for part in (self.error, self.description) if part)
+        return self._masks.applied(said) if self.error else said
 
 
 def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
@@ -57,10 +72,7 @@ def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline)
     try:
         return _exchanged(web, "POST", endpoint, deadline, body, _FORM)
     except OAuthError as error:
-        masks = Masks()
-        for name in _SECRETS & fields.keys():
-            masks.add(fields[name])
-        error.error, error.description = masks.applied(error.error), masks.applied(error.description)
+        error.hide(fields[name] for name in _SECRETS & fields.keys())
         raise
 
 
@@ -99,7 +111,8 @@ def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes 
     refused = document.get("error") if document else None
     code = plain_text(refused)[:100] if isinstance(refused, str) else ""
     said = document.get("error_description") if document else None
-    description = plain_text(said)[:1000] if isinstance(said, str) else _("HTTP status {status}").format(status=answer.status)
+    words = plain_text(said)[:1000] if isinstance(said, str) else ""
+    description = words if code else _("HTTP status {status}").format(status=answer.status)
     waits = float(answer.retry_after) if answer.retry_after.isascii() and answer.retry_after.isdigit() else 0.0
     raise OAuthError(code, description, is_temporary=is_temporary or code in TEMPORARY, retry_after=waits)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import shlex
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import credentials, paths, tokens
+from smtpsetup import accounts, credentials, paths, tokens
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
@@ -45,6 +45,14 @@ def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> S
     else:
         fresh = _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=refused.reveal())
     return None if fresh == refused else fresh
+
+
+def newest(account: Account, *, may_prompt: bool) -> Secret:
+    """The same as `secret_for`, but an access token is asked for anew, also where the one that there is would do: that it can be is what counts."""
+    if account.auth is not Auth.OAUTH2 or account.oauth2 is None:
+        return secret_for(account, may_prompt=may_prompt)
+    kept = _kept(account)
+    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=kept.access_token if kept else None)
 
 
 def _from_command(account: Account, *, may_prompt: bool) -> Secret:
@@ -88,18 +96,29 @@ def _not_kept(error: OSError) -> SmtpsetupError:
 
 def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
     directory = _directory()
-    try:
-        with tokens.locked(directory, account.name, _LOCK_SECONDS):
-            kept = tokens.load(directory, account.name)  # another process may have asked meanwhile
-            if kept and kept.is_good(tokens.owner_of(account, client), time.time()) and kept.access_token != refused:
-                return Secret(kept.access_token)
-            from smtpsetup.workflows import renewal  # most sends have a token that is good
+    with without_renewal(account):
+        kept = _kept(account)  # another process may have asked meanwhile
+        if kept and kept.is_good(tokens.owner_of(account, client), time.time()) and kept.access_token != refused:
+            return Secret(kept.access_token)
+        from smtpsetup.workflows import renewal  # most sends have a token that is good
 
+        _check_as_read(account)
+        try:
             return renewal.renewed(account, client, kept, directory, may_prompt=may_prompt)
-    except tokens.StillLockedError as error:
-        raise _still_locked() from error
-    except OSError as error:
-        raise _not_kept(error) from error
+        except OSError as error:
+            raise _not_kept(error) from error
+
+
+def _check_as_read(account: Account) -> None:
+    """Raise SmtpsetupError where the account was changed since it was read: its secret may be another one now, for somebody else."""
+    if not account.config_file:
+        return
+    system = paths.system_config_file()
+    config = accounts.load_with_system(None, system) if account.config_file == system else accounts.load(account.config_file)
+    now = config.accounts.get(account.name)
+    if now is None or (now.auth, now.oauth2, now.secret) != (account.auth, account.oauth2, account.secret):
+        message = _("The settings of {account} have just been changed.").format(account=account.name)
+        raise SmtpsetupError("auth.temporary", message, hints=(_("Run the command again."),), exit_code=EX_TEMPFAIL)
 
 
 def _still_locked() -> SmtpsetupError:
@@ -113,11 +132,14 @@ def without_renewal(account: Account) -> Iterator[None]:
 
     Raises SmtpsetupError.
     """
-    try:
-        with tokens.locked(_directory(), account.name, _LOCK_SECONDS):
-            yield
-    except tokens.StillLockedError as error:
-        raise _still_locked() from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(tokens.locked(_directory(), account.name, _LOCK_SECONDS))
+        except tokens.StillLockedError as error:
+            raise _still_locked() from error
+        except OSError as error:
+            raise _not_kept(error) from error
+        yield
 
 
 def forget_tokens(account: str) -> None:
@@ -131,23 +153,24 @@ def forget_tokens(account: str) -> None:
 
 
 @contextmanager
-def renewal_due(account: Account) -> Iterator[None]:
-    """Have the next process that needs an access token ask for a new one; where none comes, the one there was serves on. Raises SmtpsetupError."""
-    with without_renewal(account):
-        before = _kept(account)
-        if before:
-            _keep(account, before._replace(expires_at=0.0))
+def first_kept(account: Account, client: TokenClient, answer: Tokens) -> Iterator[None]:
+    """Keep the access token of a sign-in while its refresh token and the account are saved: where that fails, what there was is there again.
+
+    Raises SmtpsetupError.
+    """
+    before = _kept(account)
+    _keep_first(account, client, answer)
     try:
         yield
-    finally:
-        with without_renewal(account):
-            now = _kept(account)
-            if before and now and now.access_token == before.access_token:
-                _keep(account, now._replace(expires_at=before.expires_at))
+    except BaseException:
+        if before:
+            _keep(account, before)
+        else:
+            forget_tokens(account.name)
+        raise
 
 
-def keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
-    """Keep the access token of a sign-in, whose refresh token is stored already. Raises SmtpsetupError."""
+def _keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
     now = time.time()
     _keep(account, tokens.Kept(answer.access_token, answer.expires_at, tokens.owner_of(account, client), now, now))
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from smtpsetup import accounts, credentials
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.model import Auth
-from smtpsetup.secret_source import Store
-from smtpsetup.workflows.access_token import forget_tokens, keep_first, without_renewal
+from smtpsetup.workflows.access_token import first_kept, forget_tokens, without_renewal
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from smtpsetup.config_text import StrPath
     from smtpsetup.model import Secret
     from smtpsetup.oauth2 import Tokens
+    from smtpsetup.secret_source import SecretSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,34 @@ def save(  # noqa: PLR0913  what there is to save
     earlier = config.accounts.get(account.name)
     make_default = make_default or not config.default
     with _undisturbed(account, earlier):
-        _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
-        if account.oauth2 and tokens:
-            keep_first(account, account.oauth2, tokens)
-        elif earlier and earlier.oauth2 and not account.oauth2:
-            forget_tokens(account.name)
-        is_elsewhere = earlier is not None and earlier.auth is not Auth.NONE and earlier.secret != account.secret
-        left_behind = "" if earlier is None or not is_elsewhere or _forgotten(earlier) else earlier.secret.described()
+        with first_kept(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
+            _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
+        left_behind = _forget_earlier(earlier, account) if earlier else ""
     return Saved(make_default or config.default == account.name, left_behind)
+
+
+def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> Account:
+    """The account with its secret in another place that is kept here. Raises as `save`."""
+    moved = account._replace(secret=place)
+    with _undisturbed(account):
+        secret = credentials.read(account, may_prompt=may_prompt)
+        _save_both(path, moved, secret, make_default=False, may_prompt=may_prompt)
+        _forget_earlier(account, moved)
+    return moved
+
+
+def _forget_earlier(earlier: Account, account: Account) -> str:
+    """Forget what an account does not use any more; where that could not be deleted, `""` where it was."""
+    if earlier.oauth2 and not account.oauth2:
+        forget_tokens(account.name)
+    is_used = earlier.secret == account.secret and account.auth is not Auth.NONE
+    if earlier.auth is Auth.NONE or is_used:
+        return ""
+    try:
+        credentials.forget(earlier)
+    except (SmtpsetupError, OSError):
+        return earlier.secret.described()
+    return ""
 
 
 def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
@@ -70,24 +90,27 @@ def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_d
 def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
     """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed. Raises as `save`."""
     with _undisturbed(account):
-        secret = None
-        if not keep_secret and account.secret.store is Store.KEYRING:
-            try:
-                secret = credentials.read(account, may_prompt=may_prompt)
-            except SmtpsetupError as error:
-                if error.code != "secret.missing":
-                    raise
-            else:
-                credentials.forget(account)
+        secret = None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        forgotten = secret is not None and credentials.forget(account)
         try:
             accounts.remove(path, account.name)
         except BaseException:
             if secret is not None:
                 credentials.store(account, secret)
             raise
-        had_file = not keep_secret and account.secret.store is Store.FILE and credentials.forget(account)
-        forget_tokens(account.name)
-    return secret is not None or had_file
+        if not keep_secret:
+            forget_tokens(account.name)
+    return forgotten
+
+
+def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
+    """The secret, to be put back if need be; None where there is none."""
+    try:
+        return credentials.read(account, may_prompt=may_prompt)
+    except SmtpsetupError as error:
+        if error.code != "secret.missing":
+            raise
+        return None
 
 
 def forget_secret(account: Account, *, may_prompt: bool) -> bool:
@@ -103,12 +126,3 @@ def _restore(account: Account, before: Secret | None) -> None:
         credentials.store(account, before)
     else:
         credentials.forget(account)
-
-
-def _forgotten(earlier: Account) -> bool:
-    """Whether nothing of an earlier account is kept here any more; where that cannot be done, the person is told."""
-    try:
-        credentials.forget(earlier)
-    except (SmtpsetupError, OSError):
-        return False
-    return True

@@ -94,11 +94,23 @@ def prove(session: Session, account: Account, secret: Secret | None) -> None:
 
 
 def is_refused_token(account: Account, error: TransportError) -> bool:
-    """Whether a server has refused an access token for good, so that a fresh one may help."""
+    """Whether a server has refused an access token for good, and for nothing that it says of something else, so that a fresh one may help."""
     reply = error.failure.reply
-    return account.auth is Auth.OAUTH2 and error.failure.stage is Stage.AUTH and reply is not None and not reply.is_temporary
+    if account.auth is not Auth.OAUTH2 or error.failure.stage is not Stage.AUTH or reply is None or reply.is_temporary:
+        return False
+    from smtpsetup.diagnosis import error_code  # only a login that was refused comes here
+
+    return error_code(error.failure) not in _NOT_THE_TOKEN
 
 
+_NOT_THE_TOKEN = {
+    "auth.disabled-by-admin",
+    "auth.too-many-attempts",
+    "limit.account-blocked",
+    "limit.quota",
+    "server.client-blocked",
+    "starttls.required",
+}
 _LOOK_UP_SECONDS = 5.0  # for the name of a name server, where it is named by one
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from smtpsetup import signals
 from smtpsetup.diagnosis import diagnose
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.failure import TransportError
 from smtpsetup.model import Stage
 from smtpsetup.transport.submit import AFTER_THE_DOT, UnreadableMessageError
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.account import Account
-    from smtpsetup.errors import SmtpsetupError
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
     from smtpsetup.transport.session import Session
@@ -69,9 +71,10 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
     Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
     """
     source = _Source(run, deliveries)
-    _work(run, source, run.connections)
-    while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
-        _work(run, source, 1)
+    with signals.deferrable() if run.account.oauth2 else nullcontext():  # a token may have to be renewed
+        _work(run, source, run.connections)
+        while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
+            _work(run, source, 1)
     if source.broken is not None:
         raise source.broken
     return source.error
@@ -199,6 +202,12 @@ class _Connection:
             self._source.finish(first, SendResult(self._run.account.name, first.message_id, (), (), None, error))
         except TransportError as error:
             self._lost(error, reached=reached)
+        except SmtpsetupError as error:
+            if reached:
+                raise
+            self._source.give_back(list(self._taken))  # nobody can log in, since there is no token or the account is not as it should be
+            self._taken.clear()
+            self._source.give_up(error)
 
     def _send(self, session: Session) -> None:
         lockstep = bool(self._run.seconds_between)

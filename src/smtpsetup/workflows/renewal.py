@@ -55,8 +55,8 @@ def renewed(account: Account, client: TokenClient, kept: tokens.Kept | None, dir
         except OAuthError as error:
             raise token_endpoint.explained(error, account) from error
         save_there(fresh)
-        if fresh.refresh_token and credentials.is_kept_here(account):
-            _move_to_its_place(account, fresh, directory)
+    if fresh.refresh_token and credentials.is_kept_here(account):
+        _move_to_its_place(account, fresh, directory)
     return Secret(fresh.access_token)
 
 

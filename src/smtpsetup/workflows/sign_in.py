@@ -66,6 +66,17 @@ def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Map
     return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
 
 
+def client_before(client: TokenClient | None, endpoints: Endpoints) -> NamedClient | None:
+    """The program that an account signs in with, for signing in with it at the same provider; no other one is shown its secret."""
+    if client is None or _host(client.token_endpoint) != _host(endpoints.token_endpoint):
+        return None
+    return NamedClient(client.client_id, client.client_secret)
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.split("/")[2]
+
+
 def _variable(endpoints: Endpoints) -> str:
     """How the environment variables of a provider's client begin."""
     return f"SMTPSETUP_{re.sub('[^A-Z0-9]', '_', endpoints.client.upper())}_CLIENT"
@@ -78,7 +89,7 @@ def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
     except OAuthError as error:
         raise SmtpsetupError(
             "config.invalid",
-            _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.description.rstrip(".")),
+            _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.words.rstrip(".")),
             hints=(_("Check the address: its settings are read from /.well-known/oauth-authorization-server there (RFC 8414)."),),
             exit_code=EX_TEMPFAIL if error.is_temporary else None,
         ) from error
@@ -95,13 +106,9 @@ def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
             raise explained(error, account, is_saved=False) from error
         raise SmtpsetupError(
             "auth.oauth2-required",
-            _("The sign-in server of {server} registers no program: {reason}.").format(server=account.server.host, reason=_words(error)),
+            _("The sign-in server of {server} registers no program: {reason}.").format(server=account.server.host, reason=error.words.rstrip(".")),
             hints=(_("Name the client id of a program that is registered there: `--client-id ID`."),),
         ) from error
-
-
-def _words(error: OAuthError) -> str:
-    return ": ".join(part for part in (error.error, error.description.rstrip(".")) if part)
 
 
 def sign_in(  # noqa: PLR0913  what a sign-in depends on
@@ -115,7 +122,7 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
         raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
     by_device_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
     try:
-        tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.address, person, may_paste=may_paste)
+        tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.username, person, may_paste=may_paste)
     except OAuthError as error:
         raise explained(error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code) from error
     if not tokens.refresh_token:

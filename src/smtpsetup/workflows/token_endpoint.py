@@ -53,7 +53,7 @@ def explained(error: OAuthError, account: Account, *, is_saved: bool = True, by_
     code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
     explanation = EXPLANATIONS[code]
     facts = facts_of(account, is_saved=is_saved)
-    said = _("The provider said: {words}").format(words=f"{error.error}: {error.description}" if error.description else error.error)
+    said = _("The provider said: {words}").format(words=error.words)
     return SmtpsetupError(
         code,
         _(explanation.message).format(**facts),
@@ -67,7 +67,7 @@ def _temporary(error: OAuthError, *, is_saved: bool) -> SmtpsetupError:
     clock = (_("Look at this machine's clock: `date`."),) if error.may_be_clock else ()
     return SmtpsetupError(
         "auth.temporary",
-        _("No token was to be had: {reason}.").format(reason=error.description.rstrip(".")),
+        _("No token was to be had: {reason}.").format(reason=error.words.rstrip(".")),
         hints=(*clock, _("Try again later; the sign-in is kept as it is.") if is_saved else _("Try again later; nothing was saved.")),
         exit_code=EX_TEMPFAIL,
     )

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,12 @@ from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.secret_source import Store
 from smtpsetup.workflows import schedule
-from smtpsetup.workflows.access_token import renewal_due
 
 if TYPE_CHECKING:
     from smtpsetup.account import Account
 
 CRON_PATH = "/usr/bin:/bin"
-_SECONDS = 150.0  # the login has 90, and a password command 60
+_SECONDS = 240.0  # the login has 90, a password command 60, a token that another process asks for 60, and one of its own 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,13 @@ def prove(account: Account, *, config: str | None) -> Proof:
 
     An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed, too.
     """
-    with renewal_due(account) if account.oauth2 else nullcontext():
-        return _proved(account, config=config)
-
-
-def _proved(account: Account, *, config: str | None) -> Proof:
     home = os.path.expanduser("~")
     user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
     env = {"HOME": home, "LOGNAME": user, "PATH": CRON_PATH, "SHELL": "/bin/sh", **variables(config), "SMTPSETUP_LANG": i18n.language()}
-    argv = [*shlex.split(schedule.program()), "test", account.name, "--login-only", "--json", "--no-input"]
+    argv = [*shlex.split(schedule.program()), "test", account.name, "--login-only", "--renew-token", "--json", "--no-input"]
     try:
-        done = subprocess.run(  # noqa: S603  this program itself
-            argv, env=env, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False, start_new_session=True
-        )
-        document = json.loads(done.stdout)
+        exit_code, output = _run(argv, env, home)
+        document = json.loads(output)
     except subprocess.TimeoutExpired:
         return Proof(
             SmtpsetupError("secret.command-failed", _("There was no answer in {n} seconds.").format(n=int(_SECONDS)), exit_code=EX_TEMPFAIL), {}
@@ -67,9 +58,25 @@ def _proved(account: Account, *, config: str | None) -> Proof:
         return Proof(None, result)
     told = document["error"]
     failed = SmtpsetupError(
-        told["code"], told["message"], causes=tuple(told["causes"]), hints=tuple(told["hints"]), url=told["url"], exit_code=done.returncode
+        told["code"], told["message"], causes=tuple(told["causes"]), hints=tuple(told["hints"]), url=told["url"], exit_code=exit_code
     )
     return Proof(failed, result)
+
+
+def _run(argv: list[str], env: dict[str, str], home: str) -> tuple[int, str]:
+    """The exit code and what was printed. Raises OSError, subprocess.TimeoutExpired.
+
+    Whatever ends the wait, the program is asked to end, not killed: it may have asked for a token, and must be able to keep it.
+    """
+    with subprocess.Popen(  # noqa: S603  this program itself
+        argv, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as child:
+        try:
+            output, _errors = child.communicate(timeout=_SECONDS)
+        except BaseException:
+            child.terminate()
+            raise
+        return child.returncode, output
 
 
 def crontab_line(account: Account, *, config: str | None) -> str:
