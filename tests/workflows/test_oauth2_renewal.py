@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.servers import ScriptedServer, wait_for
 from tests.signing_in import change, configured, expire, kept, sent
 
 if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.conftest import Home
     from tests.oauth_servers import OAuthServer
 
@@ -170,3 +172,134 @@ def test_a_clock_that_was_wrong_when_a_pause_was_asked_for_stops_nobody(ready: t
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=-5.0)
     assert sent(home).code == 0
+
+
+# whatever ends the program around it
+
+
+def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
+    """A command that goes on by itself."""
+    command = [sys.executable, "-m", "smtpsetup", *arguments]
+    return subprocess.Popen(command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", ["batch", "flush"])
+def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
+    ready: tuple[Home, OAuthServer], number: signal.Signals, how: str
+) -> None:
+    home, server = ready
+    home.file("b.jsonl", '{"to": "kund@example.org", "subject": "x", "body": "x"}\n')
+    if how == "flush":
+        assert home.run("send", "kund@example.org", "--body", "x", "--queue", "always").code == 0
+    server.expire_access_tokens()  # which is known to the server alone
+    server.slow(2)
+    with begun(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
+        wait_for(lambda: server.requests("token", "refresh_token"))
+        process.send_signal(number)
+        assert process.wait(30) in (-number, 130)
+    assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
+def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+    """It is made by a process in a session of its own, which no Ctrl-C reaches."""
+    home, server = ready
+    before = kept(home)["access_token"]
+    server.slow(2)
+    with begun(home, *command) as process:
+        wait_for(lambda: server.requests("token", "refresh_token"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    wait_for(lambda: kept(home)["access_token"] != before)
+    assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+
+
+# an account that was changed meanwhile
+
+
+OLDER = """
+import sys
+from smtpsetup import accounts
+from smtpsetup.errors import SmtpsetupError
+from smtpsetup.workflows.access_token import renewed, secret_for
+account = accounts.load(sys.argv[1]).account("info@example.test")
+refused = secret_for(account, may_prompt=False)
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    renewed(account, refused)
+except SmtpsetupError as error:
+    print(error.code, error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("change_of_account", ["another server", "a password", "gone"])
+def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret(ready: tuple[Home, OAuthServer], change_of_account: str) -> None:
+    home, server = ready
+    command = [sys.executable, "-c", OLDER, str(home.config)]
+    with subprocess.Popen(command, env=home.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as older:
+        assert older.stdout
+        assert older.stdout.readline() == "ready\n"
+        text = home.config.read_text()
+        home.file("token", "a-secret-for-somebody-else\n")
+        texts = {
+            "another server": text.replace(server.token_endpoint, "https://elsewhere.example/token"),
+            "a password": re.sub(r"oauth2 = \{.*\}\n", "", text).replace('auth = "oauth2"', 'auth = "password"'),
+            "gone": "",
+        }
+        assert texts[change_of_account] != text
+        home.config.write_text(texts[change_of_account])
+        out, _err = older.communicate("\n", timeout=30)
+    assert out == "auth.temporary 75\n"
+    assert server.count("refresh_token") == 0
+
+
+# an account beside another
+
+
+@pytest.mark.parametrize("trouble", ["revoked", "down"])
+def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
+    ready: tuple[Home, OAuthServer], sandbox: Sandbox, facts: SandboxFacts, trouble: str
+) -> None:
+    home, server = ready
+    assert home.configure(facts, "--from-name", "", "--no-verify", address="zed@example.com").code == 0
+    for account in ("info@example.test", "zed@example.com"):
+        assert home.run("send", "-a", account, "kund@example.org", "--body", "x", "--queue", "always").code == 0
+    server.expire_access_tokens()
+    if trouble == "revoked":
+        server.revoke()
+    else:
+        server.unavailable(9)
+    done = home.run("outbox", "flush", "--json")
+    assert done.code == (77 if trouble == "revoked" else 0)
+    assert len(sandbox.mails) == 1
+    (waiting,) = home.run("outbox", "list", "--json").json["result"]
+    assert waiting["attempts"] == 1
+    asked = server.count("refresh_token")
+    home.run("outbox", "flush")
+    assert server.count("refresh_token") == asked  # it is not its turn
+
+
+def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    home.file("b.jsonl", '{"to": "kund@example.org", "subject": "x", "body": "x"}\n{"to": "b@example.org", "subject": "x", "body": "x"}\n')
+    server.expire_access_tokens()
+    server.unavailable(9)
+    done = home.run("send", "--batch", "b.jsonl", "--json")
+    assert done.code == 0, done.err
+    assert len(home.run("outbox", "list", "--json").json["result"]) == 2
+    assert server.count("refresh_token") == 1
+
+
+def test_a_look_does_not_make_others_wait(ready: tuple[Home, OAuthServer]) -> None:
+    """While `doctor` asks in vain, everybody else sends with the token that there is."""
+    home, server = ready
+    server.rule(status=503, delay=3, body="x")
+    with begun(home, "doctor") as looking:
+        wait_for(lambda: server.requests("token", "refresh_token"))
+        assert sent(home).code == 0
+        looking.wait(60)
+    assert server.count("refresh_token") == 1

@@ -1,0 +1,238 @@
+"""Every option of signing in does what it says beside every other, or says no; nothing of what was there before is destroyed or stays behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
+from tests.person import ended
+from tests.servers import ScriptedServer
+from tests.signing_in import DEVICE, attempt, change, configured, kept, sent, signing_in, signing_up, state_file
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+    from tests.person import Person
+    from tests.servers import Keyring
+
+
+@pytest.fixture
+def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
+    """An account that is signed in, its refresh token in a file."""
+    home, server = oauth
+    assert configured(home, server).code == 0
+    return home, server
+
+
+@pytest.fixture
+def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home, OAuthServer]:
+    """An account that is signed in, its refresh token in the keyring."""
+    home, server = oauth
+    home.env.update(keyring.env)
+    done = signing_in(home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    return home, server
+
+
+def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(in_keyring: tuple[Home, OAuthServer], person: Person) -> None:
+    """What renews it is moved, and not the access token that has just proved itself."""
+    home, server = in_keyring
+    terminal = person.types("configure", USER, "--unattended")
+    terminal.expect("Change it")
+    terminal.sendline("y")
+    terminal.expect(r"Which one.*: ")
+    terminal.sendline("")
+    assert "crontab" in ended(terminal, 0)
+    moved = home.path / ".config/smtpsetup/passwords" / USER
+    assert moved.read_text().strip() != kept(home)["access_token"]
+    assert moved.stat().st_mode & 0o777 == 0o600
+    server.expire_access_tokens()
+    assert sent(home).code == 0
+    assert home.run("logout", USER).code == 0
+    assert not moved.exists()
+
+
+def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_command_alone(ready: tuple[Home, OAuthServer], person: Person) -> None:
+    home, _server = ready
+    home.file("bin/my-token", f"#!/bin/sh\necho {kept(home)['access_token']}\n", 0o700)
+    home.env["PATH"] = f"{home.path / 'bin'}:{home.env['PATH']}"
+    assert home.run("login", USER, "--token-command", "my-token").code == 0
+    terminal = person.types("configure", USER, "--unattended")
+    terminal.expect("Change it")
+    terminal.sendline("y")
+    assert terminal.expect([r"Which one \(2, 4\)", pexpect.EOF]) == 0, terminal.before
+    terminal.sendline("")
+    terminal.expect("Command")
+    terminal.sendline(str(home.path / "bin/my-token"))
+    ended(terminal, 0)
+    assert sent(home).code == 0
+    assert not (home.path / ".config/smtpsetup/passwords").exists()
+
+
+@pytest.mark.parametrize("verify", [(), ("--no-verify",)])
+def test_naming_the_provider_again_signs_in_anew(ready: tuple[Home, OAuthServer], verify: tuple[str, ...]) -> None:
+    home, server = ready
+    before = (home.path / "token").read_text()
+    again = ("configure", USER, "--provider", "testmail", "--password-file", str(home.path / "second"), *verify)
+    done = signing_in(home, *again, act=server.approve_device, pattern=DEVICE)
+    assert done.code == 0, done.err
+    assert not (home.path / "token").exists()
+    assert (home.path / "second").read_text() != before
+    server.expire_access_tokens()
+    assert sent(home).code == 0
+
+
+def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    server.settings(login_reply="454 4.7.0 Temporary authentication failure")
+    done = signing_in(home, *signing_up(home, "--no-verify", "--json"), act=server.approve_device, pattern=DEVICE)
+    assert (done.code, done.json["result"]["verified"]) == (0, False)
+    assert server.logins() == []
+    server.settings(login_reply=None)
+    assert home.run("test", USER, "--login-only").code == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--token-command", "x", "--password-stdin"),
+        ("--token-command", "x", "--password-file", "f"),
+        ("--token-command", "x", "--client-id", "y"),
+        ("--token-command", "x", "--browser"),
+        ("--password-stdin",),
+        ("--auth", "password", "--browser"),
+    ],
+)
+@pytest.mark.parametrize("command", ["configure", "login"])
+def test_options_that_do_not_go_together_are_said_to_before_anything_is_asked(
+    ready: tuple[Home, OAuthServer], command: str, options: tuple[str, ...]
+) -> None:
+    home, server = ready
+    before = home.config.read_bytes()
+    logins, devices = len(server.logins()), len(server.requests("device"))
+    done = home.run(command, USER, *options, stdin="hemligt\n")
+    assert done.code == 2, done.err
+    assert (len(server.logins()), len(server.requests("device"))) == (logins, devices)
+    assert home.config.read_bytes() == before
+
+
+def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    for command in (("configure", "--from-name", ""), ("login",)):
+        done = home.run(command[0], USER, "--auth", "password", "--password-file", str(home.path / "token"), *command[1:])
+        assert done.code == 2, done.err
+    assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
+    assert sent(home).code == 0
+
+
+def test_an_account_that_needs_no_login_any_more_leaves_no_sign_in_behind(in_keyring: tuple[Home, OAuthServer]) -> None:
+    home, _server = in_keyring
+    with ScriptedServer([b"220 ready\r\n", None, b"250 localhost\r\n", None, b"221 bye\r\n"]) as other:
+        options = ("--host", "127.0.0.1", "--port", str(other.port), "--security", "none", "--auth", "none")
+        done = home.run("configure", USER, *options, "--json")
+        assert done.code == 0, done.err
+    assert not list(home.path.glob(".local/state/smtpsetup/tokens/*.json"))
+    assert home.run("configure", USER, "--provider", "testmail", "--auth", "app-password", "--json").json["error"]["code"] == "secret.missing"
+
+
+def test_from_a_command_to_a_sign_in_in_the_keyring(in_keyring: tuple[Home, OAuthServer]) -> None:
+    home, server = in_keyring
+    home.file("current", kept(home)["access_token"])
+    assert home.run("login", USER, "--token-command", "cat current").code == 0
+    done = signing_in(home, "login", USER, "--client-id", CLIENT_ID, "--json", act=server.approve_device, pattern=DEVICE)
+    assert (done.code, done.json["result"]["secret_store"]) == (0, "keyring"), done.err
+
+
+def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    home.config.write_text(home.config.read_text().replace(str(home.path / "token"), "~/token"))
+    assert signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE).code == 0
+    server.expire_access_tokens()
+    assert sent(home).code == 0
+    assert home.run("logout", USER).code == 0
+    assert not (home.path / "token").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(oauth: tuple[Home, OAuthServer], kind: str) -> None:
+    home, server = oauth
+    place = home.path / "place"
+    place.mkdir() if kind == "directory" else place.symlink_to(home.path / "nowhere")
+    done = home.run("configure", USER, "--auth", "oauth2", "--password-file", str(place), "--from-name", "", "--json")
+    assert (done.code, done.json["error"]["code"].partition(".")[0]) == (78, "secret")
+    assert server.requests("device") == []
+
+
+def test_smtpsetups_own_directory_for_passwords_is_made_where_it_is_named(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    place = home.path / ".config/smtpsetup/passwords" / USER
+    options = ("configure", USER, "--auth", "oauth2", "--password-file", str(place), "--from-name", "")
+    assert signing_in(home, *options, act=server.approve_device, pattern=DEVICE).code == 0
+    assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_an_account_whose_secret_cannot_be_deleted_is_still_there(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    (home.path / "token").unlink()
+    (home.path / "token").mkdir()
+    assert home.run("accounts", "remove", USER).code != 0
+    assert USER in home.config.read_text()
+    assert home.run("accounts", "remove", USER, "--keep-secret").code == 0
+
+
+def test_where_the_new_sign_in_cannot_be_saved_the_old_one_is_as_it_was(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    before = (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home))
+    home.config.chmod(0o644)  # which is refused, for the sake of the secrets that may be in it
+    with attempt(home, "login", USER, "--password-file", str(home.path / "second"), pattern=DEVICE) as waiting:
+        assert not waiting.shown
+    home.config.chmod(0o600)
+    with attempt(home, "login", USER, "--password-file", str(home.path / "second"), pattern=DEVICE) as waiting:
+        home.config.parent.chmod(0o500)
+        home.config.chmod(0o644)
+        server.approve_device(waiting.shown)
+        assert waiting.end().code == 78
+    home.config.parent.chmod(0o700)
+    home.config.chmod(0o600)
+    assert (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home)) == before
+    assert not (home.path / "second").exists()
+    assert sent(home).code == 0
+
+
+def test_a_secret_of_the_program_that_was_corrected_is_taken_up(ready: tuple[Home, OAuthServer]) -> None:
+    """As the explanation says: in the configuration or in the environment; then sign in again."""
+    home, server = ready
+    home.env["SMTPSETUP_TESTMAIL_CLIENT_SECRET"] = "new"
+    assert home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"  # this server has the program as one without a secret
+    assert ["client_secret" in request.parameters for request in server.requests("device")] == [False, True]
+
+
+def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same_program(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    table = home.path / ".config/smtpsetup/providers.toml"
+    table.write_text(table.read_text().replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
+    assert configured(home, server, "--tenant", "one.test").code == 0
+    del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
+    assert signing_in(home, "login", USER, "--tenant", "two.test", act=server.approve_device, pattern=DEVICE).code == 0
+    assert "organisation=two.test" in home.config.read_text()
+
+
+def test_a_token_that_lives_shortly_is_used_all_the_same(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    change(home, expires_at=1.0)
+    server.expires_in(100)
+    for _mail in range(3):
+        assert sent(home).code == 0
+    assert server.count("refresh_token") == 1
+
+
+def test_removing_an_account_but_not_its_secret_keeps_what_belongs_to_it(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    path, text = state_file(home), home.config.read_text()
+    assert home.run("accounts", "remove", USER, "--keep-secret").code == 0
+    assert path.exists()
+    assert (home.path / "token").exists()
+    home.config.write_text(text)
+    assert sent(home).code == 0
