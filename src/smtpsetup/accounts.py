@@ -311,7 +311,7 @@ def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
         report_failures=row.get("report_failures", False),
         allowed_from=AllowedFrom(row.get("allowed_from", AllowedFrom.ADDRESS)),
         oauth2=_token_client(row["oauth2"]) if "oauth2" in row else None,
-        config_file=os.fspath(path) if "oauth2" in row else "",
+        config_file=os.path.abspath(path) if "oauth2" in row else "",
     )
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import time
 import tomllib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.errors import SmtpsetupError
@@ -225,12 +225,13 @@ def write_atomically(path: StrPath, text: str) -> None:
             os.fsync(file.fileno())
         replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 
 def replace(new: str, path: str) -> None:
-    """Let a file take another one's place, on the disk when this returns. Raises OSError."""
+    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how. Raises OSError; then it has not."""
     end = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
@@ -241,8 +242,9 @@ def replace(new: str, path: str) -> None:
                 raise
             time.sleep(_LOCK_POLL_SECONDS)  # Windows replaces no file that somebody is reading
     if os.name == "posix":
-        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        with suppress(OSError):  # some file systems have no such thing for a directory, and some directories may not be read
+            directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)

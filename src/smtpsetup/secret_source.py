@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ class SecretSource(NamedTuple):
         reference = table.get(key)
         if not isinstance(reference, str) or not reference:
             raise ValueError(_("{key} must be {wanted}").format(key=f"secret.{key}", wanted=_("a string")))
-        return cls(Store(store), reference)
+        return cls(Store(store), os.path.expanduser(reference) if store == Store.FILE else reference)
 
     def described(self) -> str:
         """The place in words."""

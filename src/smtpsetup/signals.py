@@ -49,18 +49,20 @@ def deferrable() -> Iterator[None]:
         return
     import signal  # as above
 
-    usual = (signal.SIG_DFL, signal.default_int_handler)  # who ignores one, as nohup does, goes on doing so
-    replaced = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) in usual}
-    for number in replaced:
-        signal.signal(number, _arrived)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    replaced = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}  # nohup's go on being ignored
     try:
+        for number in replaced:
+            signal.signal(number, _arrived)
         yield
     finally:
-        while _holding:
-            time.sleep(0.05)
-        for number, handler in replaced.items():
-            signal.signal(number, handler)
-        _deliver()
+        try:
+            while _holding:
+                time.sleep(0.05)
+        finally:
+            for number, handler in replaced.items():
+                signal.signal(number, handler)
+            _deliver()
 
 
 def _block(*numbers: int) -> None:
@@ -99,7 +101,9 @@ def _arrived(number: int, frame: FrameType | None) -> None:
 
 def _deliver() -> None:
     """Let what was put off arrive, now."""
+    import signal  # as above
+
     numbers = set(_put_off)
     _put_off.clear()
     for number in numbers:
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(int(threading.main_thread().ident or 0), number)  # which alone runs the handlers, and may be waiting

@@ -215,6 +215,22 @@ def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignI
     assert time.monotonic() - began < 5
 
 
+def test_many_that_say_something_and_no_more_are_in_nobodys_way(listening: tuple[browser.SignIn, socket.socket]) -> None:
+    sign_in, server = listening
+
+    def come() -> None:
+        with contextlib.ExitStack() as stack:
+            for _visitor in range(80):
+                stack.enter_context(socket.create_connection(server.getsockname(), timeout=5)).sendall(b"G")
+            target = f"/?code=abc&state={sign_in.state}"
+            assert get(server.getsockname()[1], target) == "HTTP/1.1 200 OK"
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(come)
+        assert browser.wait(sign_in, server) == "abc"
+        coming.result()
+
+
 def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(listening: tuple[browser.SignIn, socket.socket]) -> None:
     sign_in, server = listening
     with socket.create_connection(server.getsockname(), timeout=5) as hasty:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from tests.conftest import PASSWORD
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.person import ended
 from tests.servers import ScriptedServer
-from tests.signing_in import DEVICE, attempt, change, configured, kept, sent, signing_in, signing_up, state_file
+from tests.signing_in import ADDRESS, DEVICE, attempt, change, configured, kept, sent, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import SandboxFacts
     from tests.conftest import Home
     from tests.person import Person
     from tests.servers import Keyring
@@ -103,6 +105,10 @@ def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home
         ("--token-command", "x", "--browser"),
         ("--password-stdin",),
         ("--auth", "password", "--browser"),
+        ("--scope", "x"),
+        ("--issuer", "https://localhost:1", "--tenant", "x"),
+        ("--token-command", ""),
+        ("--client-id", ""),
     ],
 )
 @pytest.mark.parametrize("command", ["configure", "login"])
@@ -151,15 +157,62 @@ def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer
     assert signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE).code == 0
     server.expire_access_tokens()
     assert sent(home).code == 0
+    named = ("login", USER, "--password-file", str(home.path / "token"))
+    assert signing_in(home, *named, act=server.approve_device, pattern=DEVICE).code == 0
+    server.expire_access_tokens()
+    assert sent(home).code == 0
     assert home.run("logout", USER).code == 0
     assert not (home.path / "token").exists()
 
 
-@pytest.mark.parametrize("kind", ["link", "directory"])
-def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(oauth: tuple[Home, OAuthServer], kind: str) -> None:
+def test_a_password_that_was_just_saved_is_not_deleted_as_an_earlier_one(home: Home, facts: SandboxFacts) -> None:
+    own = home.file(".config/smtpsetup/passwords/info@example.com", f"{PASSWORD}\n")
+    assert home.configure(facts, "--from-name", "").code == 0
+    home.config.write_text(home.config.read_text().replace(str(home.path / "password"), "~/.config/smtpsetup/passwords/info@example.com"))
+    assert home.run("login", "info@example.com", "--password-file", str(own)).code == 0
+    assert own.read_text() == f"{PASSWORD}\n"
+    assert home.run("test", "--login-only").code == 0
+
+
+@pytest.mark.parametrize("option", [("--browser",), ("--tenant", "x"), ("--client-id", "x")])
+def test_an_option_of_signing_in_is_the_wish_to_sign_in(oauth: tuple[Home, OAuthServer], option: tuple[str, ...]) -> None:
+    """Also where an app password would be the first thing to ask for."""
     home, server = oauth
-    place = home.path / "place"
-    place.mkdir() if kind == "directory" else place.symlink_to(home.path / "nowhere")
+    table = home.path / ".config/smtpsetup/providers.toml"
+    text = table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]')
+    table.write_text(text.replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
+    pattern = ADDRESS if option == ("--browser",) else DEVICE
+    with attempt(home, "configure", USER, *option, "--password-file", str(home.path / "token"), "--from-name", "", pattern=pattern) as waiting:
+        assert bool(waiting.shown) is (option != ("--client-id", "x")), waiting.said
+    if not waiting.shown:
+        assert "auth.client-unknown" in waiting.said
+
+
+@pytest.mark.parametrize("state_of_file", ["open to all", "empty", "not text"])
+def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(ready: tuple[Home, OAuthServer], state_of_file: str) -> None:
+    home, _server = ready
+    file = home.path / "token"
+    if state_of_file == "open to all":
+        file.chmod(0o644)
+    else:
+        file.write_bytes(b"" if state_of_file == "empty" else b"\xff\xfe\n\n")
+    done = home.run("accounts", "remove", USER, "--json")
+    assert (done.code, done.json["result"]["secret_removed"]) == (0, True)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "directory", "open to all"])
+@pytest.mark.parametrize("name", ["place", f".config/smtpsetup/passwords/{USER}"])
+def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(oauth: tuple[Home, OAuthServer], kind: str, name: str) -> None:
+    home, server = oauth
+    place = home.path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to(home.path / "nowhere")
+    else:
+        home.file(name, "x", 0o644)
     done = home.run("configure", USER, "--auth", "oauth2", "--password-file", str(place), "--from-name", "", "--json")
     assert (done.code, done.json["error"]["code"].partition(".")[0]) == (78, "secret")
     assert server.requests("device") == []

@@ -217,6 +217,21 @@ def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Hom
     assert server.count("refresh_token") == 1
 
 
+def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
+    home.file("b.jsonl", "".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) + "\n" for n in range(40)))
+    server.expire_access_tokens()
+    server.slow(1.5)
+    with begun(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
+        wait_for(lambda: server.requests("token", "refresh_token"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert len(server.mails()) < 20
+    assert home.run("send", "--batch", "b.jsonl").code == 0
+    assert sorted(mail.recipients[0] for mail in server.mails()) == sorted(f"kund{n}@example.org" for n in range(40))
+    assert server.count("refresh_token") == 1
+
+
 # an account that was changed meanwhile
 
 

@@ -37,7 +37,7 @@ from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret, Security
 from smtpsetup.proposal import Known, Overrides, known_for, propose
 from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.access_token import secret_for
+from smtpsetup.workflows.access_token import newest
 from smtpsetup.workflows.configure import save
 from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
 
@@ -275,7 +275,7 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
     if server.security is Security.NONE and not is_loopback(server.host):
         raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
     auth = proposal.auth
-    if how.token_command or how.client_id or how.issuer:
+    if how != NOTHING_TYPED:
         auth = Auth.OAUTH2
     elif auth is Auth.OAUTH2 and not options.auth and not _was_signed_in(existing, options):
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
@@ -294,6 +294,7 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
         ca_file=options.ca_file or (existing.ca_file if existing else None),
         tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
         oauth2=before.oauth2 if before else None,
+        config_file=before.config_file if before else "",
     )
 
 
@@ -329,7 +330,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     if account.auth is Auth.NONE:
         return None
     if known:
-        return secret_for(account, may_prompt=state.may_ask)
+        return newest(account, may_prompt=state.may_ask)
     if (from_stdin or state.may_ask) and account.secret.store is Store.KEYRING:
         credentials.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)

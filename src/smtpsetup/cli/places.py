@@ -28,17 +28,17 @@ def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
     """Raise SmtpsetupError where what keeps somebody signed in could not be written, or would be written over something else: before they sign in."""
     if account.secret.store is not Store.FILE:
         return
-    path = os.path.expanduser(account.secret.reference)
-    if path == paths.own_password_file(account.name):
+    path = account.secret.reference
+    is_own = path == paths.own_password_file(account.name)
+    if is_own:
         make_directory(path)
-        return
     if not os.path.lexists(path):
         if not os.access(os.path.dirname(path), os.W_OK):
             message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(path=path)
             raise SmtpsetupError("config.permissions", message, hints=(_("Make the directory, or name another file: `--password-file FILE`."),))
         return
     is_its_own = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
-    if file_store.read(path, account.name, may_prompt=False).strip() and not is_its_own:
+    if file_store.read(path, account.name, may_prompt=False).strip() and not (is_own or is_its_own):
         raise SmtpsetupError(
             "config.invalid",
             _("The file {path} holds something already, and signing in would write over it.").format(path=path),

@@ -52,6 +52,9 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
         how = SignInOptions(**{name: typed.pop(name) for name in SignInOptions._fields})
+        for name, value in how._asdict().items():
+            if value == "":
+                raise click.UsageError(_("{flag} is empty.").format(flag=f"--{name.replace('_', '-')}"))
         command(*arguments, how=how, **typed)
 
     decorated: Callable[..., Any] = with_options
@@ -81,13 +84,9 @@ def check_place(account: Account, existing: Account | None, source: SecretSource
         raise click.UsageError(
             _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.").format(account=account.name)
         )
-    if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and _is_same(source, existing.secret):
+    if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and source == existing.secret:
         text = _("The file {path} keeps {account} signed in, and holds no password. Name another one.")
         raise click.UsageError(text.format(path=source.reference, account=account.name))
-
-
-def _is_same(source: SecretSource, other: SecretSource) -> bool:
-    return source.store is other.store is Store.FILE and source.reference == os.path.expanduser(other.reference)
 
 
 def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSource:
@@ -100,6 +99,10 @@ def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSou
 
 def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
     """Where to sign in; None where nobody knows. Raises SmtpsetupError."""
+    if how.scope and not how.issuer:
+        raise click.UsageError(_("--scope goes with --issuer: the providers of the table have theirs there."))
+    if how.issuer and how.tenant:
+        raise click.UsageError(_("--tenant is for the providers of the table, and goes with no --issuer."))
     if how.issuer:
         return sign_in.endpoints_published(how.issuer, tuple((how.scope or "").split()))
     if provider is None or provider.oauth2 is None:
@@ -113,7 +116,8 @@ def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
     """What was typed, filled up with what was said when somebody signed in before."""
     if client is None:
         return how
-    return how._replace(tenant=how.tenant or client.tenant, issuer=how.issuer or client.issuer or None, scope=how.scope or " ".join(client.scopes))
+    issuer = how.issuer or client.issuer or None
+    return how._replace(tenant=how.tenant or client.tenant or None, issuer=issuer, scope=how.scope or (" ".join(client.scopes) if issuer else None))
 
 
 def signed_in(  # noqa: PLR0913  what a sign-in depends on

@@ -34,7 +34,7 @@ def prove_for_scripts(state: State, account: Account) -> None:
         if proof.error is None:
             _show_schedule(state, account)
             return
-        if not (state.may_ask and proof.error.code.startswith(_ENDS_A_SEARCH)):
+        if not (state.may_ask and account.auth is not Auth.NONE and proof.error.code.startswith(_ENDS_A_SEARCH)):
             raise proof.error
         chosen = _another_place(state, account, proof.error)
         if chosen is None:
@@ -64,7 +64,9 @@ def _another_place(state: State, account: Account, error: SmtpsetupError) -> Acc
         return None
     if answer == "1":
         places.make_directory(path)
-        return move(state.config_file, account, SecretSource(Store.FILE, path), may_prompt=state.may_ask)
+        moved, left_behind = move(state.config_file, account, SecretSource(Store.FILE, path), may_prompt=state.may_ask)
+        views.human.left_behind(account.name, left_behind)
+        return moved
     if answer == "2":
         source = SecretSource(Store.COMMAND, ask(_("Command")))
     else:

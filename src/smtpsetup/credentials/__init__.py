@@ -74,7 +74,7 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
     if account.secret.store is Store.FILE:
         from smtpsetup.credentials import file_store  # one store a run
 
-        is_there = os.path.exists(os.path.expanduser(account.secret.reference))
+        is_there = os.path.exists(account.secret.reference)
         before = file_store.read(account.secret.reference, account.name, may_prompt=False) if is_there else None
         file_store.write(account.secret.reference, secret.reveal())
         return Secret(before.removesuffix("\n")) if before is not None else None
@@ -86,7 +86,7 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
 def is_kept_here(account: Account) -> bool:
     """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it; others' places are only read."""
     if account.secret.store is Store.FILE:
-        return account.oauth2 is not None or os.path.expanduser(account.secret.reference) == paths.own_password_file(account.name)
+        return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
     return account.secret.store is Store.KEYRING
 
 
@@ -96,7 +96,7 @@ def forget(account: Account, *, may_prompt: bool = False) -> bool:
         return False
     if account.secret.store is Store.FILE:
         try:
-            os.unlink(os.path.expanduser(account.secret.reference))
+            os.unlink(account.secret.reference)
         except FileNotFoundError:
             return False
         return True

@@ -141,7 +141,8 @@ class _Visitors:
             visitor.settimeout(0)
             self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
             if len(self._said) > _MOST_VISITORS:
-                self._leave(next((silent for silent, said in self._said.items() if not said), visitor))
+                first = next(iter(self._said))
+                self._leave(next((silent for silent, said in self._said.items() if not said and silent is not visitor), first))
         return ""
 
     def _heard(self, visitor: socket.socket) -> str:

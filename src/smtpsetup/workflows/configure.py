@@ -6,9 +6,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup import accounts, credentials
+from smtpsetup import accounts, credentials, signals
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.model import Auth
+from smtpsetup.secret_source import Store
 from smtpsetup.workflows.access_token import first_kept, forget_tokens, without_renewal
 
 if TYPE_CHECKING:
@@ -45,23 +46,22 @@ def save(  # noqa: PLR0913  what there is to save
         with first_kept(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
             _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
         left_behind = _forget_earlier(earlier, account) if earlier else ""
+        if earlier and earlier.oauth2 and not account.oauth2:
+            forget_tokens(account.name)
     return Saved(make_default or config.default == account.name, left_behind)
 
 
-def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> Account:
-    """The account with its secret in another place that is kept here. Raises as `save`."""
+def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> tuple[Account, str]:
+    """The account with its secret in another place that is kept here, and what is left behind as `Saved` has it. Raises as `save`."""
     moved = account._replace(secret=place)
     with _undisturbed(account):
         secret = credentials.read(account, may_prompt=may_prompt)
         _save_both(path, moved, secret, make_default=False, may_prompt=may_prompt)
-        _forget_earlier(account, moved)
-    return moved
+        return moved, _forget_earlier(account, moved)
 
 
 def _forget_earlier(earlier: Account, account: Account) -> str:
     """Forget what an account does not use any more; where that could not be deleted, `""` where it was."""
-    if earlier.oauth2 and not account.oauth2:
-        forget_tokens(account.name)
     is_used = earlier.secret == account.secret and account.auth is not Auth.NONE
     if earlier.auth is Auth.NONE or is_used:
         return ""
@@ -78,20 +78,22 @@ def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
 
 
 def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool) -> None:
-    before = credentials.store(account, secret, may_prompt=may_prompt) if secret is not None else None
-    try:
-        accounts.save(path, account, make_default=make_default)
-    except BaseException:
-        if secret is not None:
-            _restore(account, before)
-        raise
+    with signals.held_back() as hold_signals:
+        hold_signals()  # between the two, the account would have the secret of another kind
+        before = credentials.store(account, secret, may_prompt=may_prompt) if secret is not None else None
+        try:
+            accounts.save(path, account, make_default=make_default)
+        except BaseException:
+            if secret is not None:
+                _restore(account, before)
+            raise
 
 
 def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
     """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed. Raises as `save`."""
     with _undisturbed(account):
         secret = None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
-        forgotten = secret is not None and credentials.forget(account)
+        forgotten = not keep_secret and credentials.forget(account)
         try:
             accounts.remove(path, account.name)
         except BaseException:
@@ -104,11 +106,11 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
 
 
 def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
-    """The secret, to be put back if need be; None where there is none."""
+    """The secret, to be put back if need be; None where there is none, or a file that nobody can use and that is deleted all the same."""
     try:
         return credentials.read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
-        if error.code != "secret.missing":
+        if error.code != "secret.missing" and account.secret.store is Store.KEYRING:
             raise
         return None
 

@@ -68,9 +68,12 @@ def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Map
 
 def client_before(client: TokenClient | None, endpoints: Endpoints) -> NamedClient | None:
     """The program that an account signs in with, for signing in with it at the same provider; no other one is shown its secret."""
-    if client is None or _host(client.token_endpoint) != _host(endpoints.token_endpoint):
+    if client is None:
         return None
-    return NamedClient(client.client_id, client.client_secret)
+    is_same = client.token_endpoint == endpoints.token_endpoint
+    if not (client.issuer or endpoints.issuer):  # a provider of the table knows a program in all its organisations; a host may have many issuers
+        is_same = _host(client.token_endpoint) == _host(endpoints.token_endpoint)
+    return NamedClient(client.client_id, client.client_secret) if is_same else None
 
 
 def _host(endpoint: str) -> str:
