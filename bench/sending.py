@@ -341,12 +341,18 @@ ROWS: dict[str, Callable[[Site], Row]] = {
 }
 
 
+PEERS = {"swaks": "swaks libnet-ssleay-perl libauthen-sasl-perl", "msmtp": "msmtp", "secret-tool": "libsecret-tools", "postfix": "postfix sasl2-bin"}
+
+
 def main() -> None:
     """Print the table."""
     wanted = sys.argv[1:] or list(ROWS)
     unknown = [name for name in wanted if name not in ROWS]
     if unknown:
         sys.exit(f"no row {', '.join(unknown)}; there are: {', '.join(ROWS)}")
+    missing = [program for program in PEERS if not shutil.which(program)]
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)}; on Debian: apt-get install {' '.join(PEERS.values())}")
     signal.signal(signal.SIGTERM, lambda *_rest: sys.exit(143))  # so that the servers are stopped
     print("work, ours : peer (pairs)\n  ours | peer | median of the pairs' ratios | bound", flush=True)
     with tempfile.TemporaryDirectory() as directory, postfix(Path(directory, "postfix")) as server:
