@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -274,3 +277,22 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
     assert (done.code, error["code"]) == (77, code if challenge == "json" else "auth.token-revoked")
     assert ("scope: " in json.dumps(error["reply"])) == (challenge == "json")
     assert "a-token-of-ours" not in done.out + done.err
+
+
+@pytest.mark.parametrize("program", ["smtpsetup", "smtpsetup-sendmail"])
+def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(oauth: tuple[Home, OAuthServer], program: str) -> None:
+    """Cron pays for every import at every mail; a renewal, once an hour, may cost more."""
+    home, server = oauth
+    assert configured(home, server).code == 0
+    options = ("send", "kund@example.org", "--body", "x") if program == "smtpsetup" else ("-a", USER, "kund@example.org")
+    command = [sys.executable, "-X", "importtime", str(Path(sys.executable).with_name(program)), *options]
+    imported: list[str] = []
+    for _renewed in (False, True):
+        done = subprocess.run(command, env=home.unmeasured.env, cwd=home.path, input="Subject: x\n\nx\n", capture_output=True, text=True, check=True)
+        modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert "smtpsetup.tokens" in modules
+        imported.append(" ".join(sorted(modules & {"smtpsetup.oauth.request", "smtpsetup.workflows.renewal", "http.client"})))
+        expire(home, server)
+    assert imported[0] == ""
+    assert "smtpsetup.oauth.request" in imported[1]
+    assert len(server.mails()) == 2
