@@ -117,6 +117,15 @@ def configured(home: Home, server: OAuthServer, *options: str) -> Run:
     return signing_in(home, *signing_up(home, *options), act=server.approve_device, pattern=DEVICE)
 
 
+@pytest.fixture
+def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
+    """An account that is signed in, its refresh token in a file."""
+    home, server = oauth
+    done = configured(home, server)
+    assert done.code == 0, done.err
+    return home, server
+
+
 def sent(home: Home, *options: str, **env: str) -> Run:
     """A mail to one customer, never queued."""
     return home.run("send", "kund@example.org", "--body", "x", "--queue", "never", *options, **env)

@@ -58,7 +58,7 @@ def deferrable() -> Iterator[None]:
     finally:
         try:
             while _holding:
-                time.sleep(0.05)
+                time.sleep(0.05)  # an event's wait could be left by the very signal that is to wait
         finally:
             for number, handler in replaced.items():
                 signal.signal(number, handler)

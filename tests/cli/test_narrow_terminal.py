@@ -75,7 +75,7 @@ def test_the_bar_is_gone_before_anything_else_is_said(person: Person) -> None:
         plain_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 6)
-        time.sleep(0.05)
+        time.sleep(0.05)  # the bar is drawn again a moment after a mail is told
         terminal.sendintr()
         shown = ended(terminal, 130)
     refused = shown[: shown.index("Line 4: ")]

@@ -16,8 +16,9 @@ from tests.servers import ScriptedServer, closed_port
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from smtpsetup.outbox import Mail
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
-    from tests.conftest import Home
+    from tests.conftest import Home, Run
 
 MESSAGE = "To: asa@example.com\nSubject: Nattens rapport\n\nx\n"
 Script = tuple[bytes | float | str | None, ...]
@@ -63,14 +64,20 @@ def test_what_may_pass_is_kept_without_a_word(case: str, home: Home) -> None:
     assert len(log_lines(home)) == 1
 
 
-@pytest.mark.parametrize("case", FOR_GOOD)
-def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home: Home) -> None:
-    script, code = FOR_GOOD[case]
+def handed_in(home: Home, script: Script, code: int) -> tuple[Run, Mail]:
+    """How sendmail ended that met this server, and the one mail in the outbox."""
     with ScriptedServer((*script, "drop")) as server:
         at(home, server.port)
         done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out) == (code, "")
     (mail,) = kept(home)
+    return done, mail
+
+
+@pytest.mark.parametrize("case", FOR_GOOD)
+def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home: Home) -> None:
+    code = FOR_GOOD[case][1]
+    done, mail = handed_in(home, *FOR_GOOD[case])
     assert f"smtpsetup outbox retry {mail.id}`" in done.err
     assert (str(mail.state), mail.recipients, mail.next_attempt) == ("failed", ("asa@example.com",), None)
     (line,) = log_lines(home)
@@ -79,12 +86,8 @@ def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home:
 
 @pytest.mark.parametrize("case", OF_THE_ACCOUNT)
 def test_what_is_wrong_with_the_account_is_told_and_the_mail_waits_until_it_is_mended(case: str, home: Home) -> None:
-    script, code = OF_THE_ACCOUNT[case]
-    with ScriptedServer((*script, "drop")) as server:
-        at(home, server.port)
-        done = sendmail(home, "-t", stdin=MESSAGE)
-    assert (done.code, done.out) == (code, "")
-    (mail,) = kept(home)
+    code = OF_THE_ACCOUNT[case][1]
+    done, mail = handed_in(home, *OF_THE_ACCOUNT[case])
     assert f"as number {mail.id}," in done.err
     assert (str(mail.state), mail.recipients, mail.next_attempt is None) == ("waiting", ("asa@example.com",), False)
     (line,) = log_lines(home)

@@ -17,7 +17,7 @@ def step(hold):
         if hold:
             hold_signals()
         print("begun", flush=True)
-        time.sleep(0.6)
+        time.sleep(0.6)  # the step, in which the signal arrives
         print("kept", flush=True)
 
 def run(where, hold):
@@ -27,7 +27,6 @@ def run(where, hold):
     with signals.deferrable():
         thread = threading.Thread(target=step, args=(hold,), daemon=True)
         thread.start()
-        time.sleep(0.01)
         while thread.is_alive():
             thread.join(0.1)
 

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
-    """An account that is signed in, its refresh token in a file."""
-    home, server = oauth
-    assert configured(home, server).code == 0
-    return home, server
-
-
-@pytest.fixture
 def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home, OAuthServer]:
     """An account that is signed in, its refresh token in the keyring."""
     home, server = oauth
@@ -288,4 +280,17 @@ def test_removing_an_account_but_not_its_secret_keeps_what_belongs_to_it(ready: 
     assert path.exists()
     assert (home.path / "token").exists()
     home.config.write_text(text)
+    assert sent(home).code == 0
+
+
+def test_an_access_token_that_cannot_be_deleted_is_told_and_the_account_is_saved(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
+    home.file("current", kept(home)["access_token"])
+    directory = state_file(home)
+    directory.unlink()
+    directory.mkdir()
+    done = home.run("login", USER, "--token-command", "cat current")
+    assert done.code == 0, done.err
+    assert f"file {directory.parent}" in done.err
+    assert not (home.path / "token").exists()
     assert sent(home).code == 0

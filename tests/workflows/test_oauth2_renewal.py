@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from tests.oauth_servers import OAuthServer
 
 
-@pytest.fixture
-def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
-    """An account that is signed in."""
-    home, server = oauth
-    done = configured(home, server)
-    assert done.code == 0, done.err
-    return home, server
-
-
 @pytest.mark.parametrize("change_of_answer", [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}])
 def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]) -> None:
     """The server takes back every refresh token that was used, and all of them where one is used twice."""

@@ -20,7 +20,7 @@ from smtpsetup.workflows import access_token
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
 from tests.servers import missing
-from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, kept, sent, signing_in, signing_up, state_file
+from tests.signing_in import ADDRESS, DEVICE, change, expire, kept, sent, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 DAY = 86_400
-
-
-@pytest.fixture
-def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
-    """An account that is signed in."""
-    home, server = oauth
-    done = configured(home, server)
-    assert done.code == 0, done.err
-    return home, server
 
 
 # the clock

@@ -155,9 +155,8 @@ def test_on_hold_what_may_have_arrived_is_told_and_not_sent_again(home: Home) ->
         assert len(other.mails) == totals(first)["unknown"]
 
 
-@pytest.mark.parametrize("connections", ["1", "4"])
-def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(home: Home, connections: str) -> None:
-    home.file("mails.jsonl", lines())
+def dying() -> MailServer:
+    """A server that is gone after ten mails."""
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == "MAIL" and len(server.mails) >= 10:
@@ -165,7 +164,15 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
             return b""
         return None
 
-    with MailServer(answer) as server:
+    server = MailServer(answer)
+    return server
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(home: Home, connections: str) -> None:
+    home.file("mails.jsonl", lines())
+
+    with dying() as server:
         plain_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--queue", "never", "--connections", connections, "--json")
     assert dead.code == 75
@@ -181,13 +188,7 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
 def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
 
-    def answer(turn: Turn) -> bytes | None:
-        if turn.verb == "MAIL" and len(server.mails) >= 10:
-            server.stop()
-            return b""
-        return None
-
-    with MailServer(answer) as server:
+    with dying() as server:
         plain_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
     assert dead.code == 0, dead.err

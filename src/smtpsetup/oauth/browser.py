@@ -30,7 +30,7 @@ _ANSWER_SECONDS = 20.0
 _REQUEST_SECONDS = 20.0  # for a browser that has connected
 _REQUEST_LIMIT = 65_536  # bytes: every program on this machine's ports leaves its cookies with the browser
 _MOST_VISITORS = 64  # at once
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.05  # where nobody can be let in: select would find the same visitor at once, again and again
 _LOOK_SECONDS = 1.0  # between two looks at the clock
 
 

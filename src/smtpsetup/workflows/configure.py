@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup import accounts, credentials, signals
+from smtpsetup import accounts, credentials, paths, signals
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.model import Auth
-from smtpsetup.secret_source import Store
+from smtpsetup.secret_source import SecretSource, Store
 from smtpsetup.workflows.access_token import first_kept, forget_tokens, without_renewal
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from smtpsetup.config_text import StrPath
     from smtpsetup.model import Secret
     from smtpsetup.oauth2 import Tokens
-    from smtpsetup.secret_source import SecretSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,6 @@ def save(  # noqa: PLR0913  what there is to save
         with first_kept(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
             _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
         left_behind = _forget_earlier(earlier, account) if earlier else ""
-        if earlier and earlier.oauth2 and not account.oauth2:
-            forget_tokens(account.name)
     return Saved(make_default or config.default == account.name, left_behind)
 
 
@@ -62,14 +60,18 @@ def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bo
 
 def _forget_earlier(earlier: Account, account: Account) -> str:
     """Forget what an account does not use any more; where that could not be deleted, `""` where it was."""
-    is_used = earlier.secret == account.secret and account.auth is not Auth.NONE
-    if earlier.auth is Auth.NONE or is_used:
-        return ""
-    try:
-        credentials.forget(earlier)
-    except (SmtpsetupError, OSError):
-        return earlier.secret.described()
-    return ""
+    left = []
+    if earlier.auth is not Auth.NONE and (earlier.secret != account.secret or account.auth is Auth.NONE):
+        try:
+            credentials.forget(earlier)
+        except (SmtpsetupError, OSError):
+            left.append(earlier.secret.described())
+    if earlier.oauth2 and not account.oauth2:
+        try:
+            forget_tokens(account.name)
+        except SmtpsetupError:
+            left.append(SecretSource(Store.FILE, os.path.join(paths.state_dir() or "", "tokens")).described())
+    return "; ".join(left)
 
 
 def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
