@@ -116,6 +116,12 @@ def test_options_that_do_not_go_together_are_said_to_before_anything_is_asked(
     assert home.config.read_bytes() == before
 
 
+def test_who_takes_no_password_at_all_is_not_said_to(home: Home) -> None:
+    for address, advice in (("namn@live.se", "leave out --password-stdin"), ("namn@gmail.com", "--auth password")):
+        done = home.run("configure", address, "--client-id", "x", "--password-stdin", "--offline", stdin="hemligt\n")
+        assert (done.code, advice in " ".join(done.err.split())) == (2, True), done.err
+
+
 def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     for command in (("configure", "--from-name", ""), ("login",)):

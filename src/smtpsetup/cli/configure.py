@@ -130,7 +130,7 @@ def configure_command(
     subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
     account = _account(state, subject, options, how)
     reuse = source is None and options.auth != Auth.OAUTH2 and how == NOTHING_TYPED and _is_as_before(account, subject.existing)
-    check_place(account, subject.existing, source, from_stdin=from_stdin)
+    check_place(account, subject.existing, source, subject.provider, from_stdin=from_stdin)
     if account.auth is Auth.OAUTH2 and not how.token_command and not reuse:
         _sign_in(state, account._replace(secret=place_of_sign_in(account, source)), subject, options, how)
         return

@@ -68,7 +68,7 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
     kind = Auth(auth) if auth else Auth.OAUTH2 if how != NOTHING_TYPED else chosen.auth
-    check_place(chosen._replace(auth=kind), chosen, source, from_stdin=from_stdin)
+    check_place(chosen._replace(auth=kind), chosen, source, state.provider(chosen), from_stdin=from_stdin)
     if kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
     else:

@@ -78,12 +78,13 @@ def check_sign_in_options(auth: str | None, how: SignInOptions, source: SecretSo
         raise click.UsageError(_("--token-command goes with no other option of signing in, and with no place for a password."))
 
 
-def check_place(account: Account, existing: Account | None, source: SecretSource | None, *, from_stdin: bool) -> None:
+def check_place(account: Account, existing: Account | None, source: SecretSource | None, provider: Provider | None, *, from_stdin: bool) -> None:
     """Raise click.UsageError where a password is given to who signs in, or what keeps somebody signed in would be taken for a password."""
     if account.auth is Auth.OAUTH2 and from_stdin:
-        raise click.UsageError(
-            _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.").format(account=account.name)
-        )
+        takes_none = provider is not None and provider.auth == (Auth.OAUTH2,)
+        text = _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.")
+        only = _("{account} signs in with OAuth2, and {provider} takes no password: leave out --password-stdin.")
+        raise click.UsageError((only if takes_none else text).format(account=account.name, provider=provider.name if provider else ""))
     if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and source == existing.secret:
         text = _("The file {path} keeps {account} signed in, and holds no password. Name another one.")
         raise click.UsageError(text.format(path=source.reference, account=account.name))
