@@ -14,7 +14,7 @@ _SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after 
 _ENDED_SECONDS = 12 * 3600.0
 _FORGOTTEN_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
-_DONE, _DOTTED, _NOT_SENT, _PARTLY = "done", "dotted", "not-sent", "partly"
+_DONE, _DOTTED, _NOT_SENT, _PARTLY, _BROKE = "done", "dotted", "not-sent", "partly", "broke"
 
 
 class BusyError(Exception):
@@ -66,6 +66,10 @@ class Journal:
         """Whether the server may have accepted a mail: its answer was lost, or whoever waited for it was killed."""
         return self._states.get(key) == _DOTTED
 
+    def has_broken(self, key: str) -> bool:
+        """Whether a mail has ended the connection of an earlier run."""
+        return self._states.get(key) == _BROKE
+
     def message_id(self, key: str, domain: str) -> str:
         """The Message-ID of a mail, the same in every run."""
         return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
@@ -91,6 +95,10 @@ class Journal:
     def mark_not_sent(self, key: str) -> None:
         """Note that the server has refused a mail."""
         self._mark(key, _NOT_SENT)
+
+    def mark_broken(self, key: str) -> None:
+        """Note that a mail has ended a connection, and was not sent."""
+        self._mark(key, _BROKE)
 
     def mark_ended(self) -> None:
         """Note that a run has come to its end.

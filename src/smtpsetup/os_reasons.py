@@ -56,6 +56,13 @@ TEXTS = (
     N_("it changed while it was read"),
     N_("it became shorter while it was sent"),
     N_("it became longer while it was sent"),
+    N_("it belongs to another user"),
+    N_("others may write there"),
+    N_("others may write to it"),
+    N_("it is a symbolic link"),
+    N_("it is not a regular file"),
+    N_("it has another name, too"),
+    N_("nobody writes to this pipe"),
     # shlex's
     N_("No closing quotation"),
     N_("No escaped character"),

@@ -1,18 +1,23 @@
-"""The file of the outbox: made once, however many processes come at once, and its errors as what they are."""
+"""The file of the outbox: made once, however many processes come at once, brought up to date, and its errors as what they are."""
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from binascii import crc32
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup import private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 REPAIRED = ".repaired"  # behind the name: a new file that is complete, and not in its place yet
+LOST_WAL = ".lost-wal"  # behind the name: a write-ahead log that holds mails which SQLite does not see, kept for a repair
+VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
-_VERSION = 1
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -21,15 +26,38 @@ CREATE TABLE mail (
     message_id TEXT NOT NULL, size INTEGER NOT NULL, is_ascii INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
     next_attempt REAL, queued_at REAL NOT NULL, last_reply TEXT NOT NULL, last_code TEXT NOT NULL, lease TEXT, dotted INTEGER NOT NULL DEFAULT 0,
     unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0,
-    config TEXT NOT NULL DEFAULT ''
+    config TEXT NOT NULL DEFAULT '', put_offs INTEGER NOT NULL DEFAULT 0, content_checksum INTEGER NOT NULL DEFAULT 0,
+    checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE content (id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX mail_due ON mail (account, config, state, next_attempt);
 CREATE INDEX mail_lease ON mail (lease) WHERE lease IS NOT NULL;
 CREATE INDEX mail_message_id ON mail (message_id);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
+_FROM_VERSION_1 = """
+ALTER TABLE mail ADD COLUMN put_offs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mail ADD COLUMN content_checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+"""
+# what decides which mail goes to whom; a damaged state is no state, and a wrong time or counter only sends a mail sooner or later
+_SUMMED = "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, is_report, config, content_checksum"
+_DAMAGED = -1  # no checksum: a row that was found to be another than was written stays known as that
+# they belong to the connection: every change renews the checksum of its row, unless the row was damaged before
+_TRIGGERS = f"""
+CREATE TEMP TRIGGER mail_added AFTER INSERT ON main.mail BEGIN
+    UPDATE mail SET checksum = row_checksum({", ".join(f"NEW.{column}" for column in _SUMMED.split(", "))}) WHERE id = NEW.id;
+END;
+CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
+    UPDATE mail SET checksum = iif(
+        OLD.checksum = row_checksum({", ".join(f"OLD.{column}" for column in _SUMMED.split(", "))}),
+        row_checksum({", ".join(f"NEW.{column}" for column in _SUMMED.split(", "))}), {_DAMAGED}
+    ) WHERE id = NEW.id;
+END;
+"""
+IS_SOUND = f"(checksum = row_checksum({_SUMMED}))"
+"""In SQL: whether a row of `mail` is as it was written."""
 
 
 class OutboxDamagedError(Exception):
@@ -47,25 +75,49 @@ def file_in(directory: str) -> str:
 
 def connected(path: str) -> sqlite3.Connection:
     """A connection to the outbox, which is made where there is none. One thread at a time may use it. Raises OSError, OutboxDamagedError."""
+    for suffix in ("", "-wal", "-shm"):
+        private_dir.check_file(path + suffix)
     _refuse_other_content(path)
     is_empty = _is_empty(path)
+    made = read_made(path)
     before = os.umask(0o077)
-    try:
-        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    finally:
-        os.umask(before)
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             _make(db, path, is_empty=is_empty)
-        _refuse_newer(db, path)
+        _refuse_newer(db, path, made)
+        _refuse_lost_mails(db, path, made)
         if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # as a repair leaves it
             with _alone(path):
                 db.execute("PRAGMA journal_mode = WAL").fetchone()
         db.execute("PRAGMA journal_size_limit = 1048576").fetchone()
+        db.execute("PRAGMA temp_store = MEMORY")
+        with_checksums(db)
+        _bring_up_to_date(db, path)
+        db.executescript(_TRIGGERS)
     except BaseException:
         db.close()
         raise
+    finally:
+        os.umask(before)
     return db
+
+
+def with_checksums(db: sqlite3.Connection) -> None:
+    """Let SQL have `row_checksum`."""
+    db.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+
+
+def _row_checksum(*values: object) -> int:
+    return crc32(json.dumps(values).encode())
+
+
+def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
+    """The CRC-32 of a whole message: no burst of up to 32 wrong bits is missed, and of other damage one in four billion."""
+    checksum = crc32(header)
+    for chunk in body:
+        checksum = crc32(chunk, checksum)
+    return checksum
 
 
 def _make(db: sqlite3.Connection, path: str, *, is_empty: bool) -> None:
@@ -73,12 +125,91 @@ def _make(db: sqlite3.Connection, path: str, *, is_empty: bool) -> None:
     with _alone(path) as making:
         if db.execute("PRAGMA user_version").fetchone()[0] != 0:
             return
-        if is_empty and os.read(making, 1):
+        is_made = bool(os.read(making, 1))
+        if is_made and (is_empty or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
             raise OutboxDamagedError(path)
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL").fetchone()
         db.executescript(_SCHEMA)
-        os.write(making, b"1")
+        _write_made(making, Made(VERSION, 0))
+
+
+def _bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
+    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on."""
+    if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+        return
+    with _alone(path) as making:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                for statement in _FROM_VERSION_1.strip().splitlines():
+                    db.execute(statement)
+                db.create_function("content_checksum", 2, lambda header, body: content_checksum(header, (body,)))
+                db.execute(
+                    "UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE content.id = mail.id), 0)"
+                )
+                db.execute(f"UPDATE mail SET checksum = row_checksum({_SUMMED})")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        _write_made(making, Made(VERSION, highest_number(db)))
+
+
+def highest_number(db: sqlite3.Connection) -> int:
+    """The highest number that a mail has ever had."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'mail'").fetchone()
+    return int(row[0]) if row else 0
+
+
+class Made(NamedTuple):
+    """What is known of the outbox beside its file: its version, and a number that a mail had which was on the disk. Zeros for what is not known."""
+
+    version: int
+    highest: int
+
+
+_MADE_LENGTH = 21
+
+
+def _made_file(path: str) -> str:
+    return os.path.join(os.path.dirname(path), "outbox.making")
+
+
+def read_made(path: str) -> Made:
+    """What is noted beside the outbox. Raises OSError."""
+    try:
+        handle = private_dir.open_file(_made_file(path), os.O_RDONLY)
+    except FileNotFoundError:
+        return Made(0, 0)
+    try:
+        text = os.read(handle, _MADE_LENGTH)
+    finally:
+        os.close(handle)
+    if not os.path.exists(path):  # somebody has taken the outbox away as a whole
+        return Made(0, 0)
+    return Made(int(text[:1]), int(text[1:] or b"0")) if text.isdigit() else Made(0, 0)
+
+
+def _write_made(handle: int, made: Made) -> None:
+    """Note it in a text that never becomes longer, so that it needs room on the disk only once."""
+    text = f"{made.version}{made.highest:0{_MADE_LENGTH - 1}}".encode()
+    if hasattr(os, "pwrite"):
+        os.pwrite(handle, text, 0)
+    else:
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, text)
+
+
+def note_highest(path: str, number: int) -> None:
+    """Note that this mail was on the disk: who does not find its number knows that mails are lost. Raises OSError."""
+    handle = private_dir.open_file(_made_file(path), os.O_WRONLY | os.O_CREAT)
+    try:
+        _write_made(handle, Made(VERSION, number))
+    finally:
+        os.close(handle)
 
 
 def _refuse_other_content(path: str) -> None:
@@ -99,14 +230,33 @@ def _is_empty(path: str) -> bool:
         return False
 
 
-def _refuse_newer(db: sqlite3.Connection, path: str) -> None:
-    if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-        raise OSError(0, "a newer smtpsetup has made it", path)
+def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if 1 <= version <= VERSION:
+        return
+    if 1 <= made.version <= VERSION:
+        raise OutboxDamagedError(path)  # this smtpsetup or an older one has made it: what says otherwise is damaged
+    raise OSError(0, "a newer smtpsetup has made it", path)
+
+
+def _refuse_lost_mails(db: sqlite3.Connection, path: str, made: Made) -> None:
+    """Raise OutboxDamagedError where mails that were on the disk are not seen.
+
+    SQLite takes a write-ahead log to end where a bit of it is wrong, and throws away what stands behind when it is closed.
+    """
+    if highest_number(db) >= made.highest:
+        return
+    if os.path.exists(f"{path}-wal") and not os.path.exists(path + LOST_WAL):
+        import shutil  # only what is damaged comes here
+
+        shutil.copyfile(f"{path}-wal", path + LOST_WAL)
+        os.chmod(path + LOST_WAL, 0o600)
+    raise OutboxDamagedError(path)
 
 
 def lock(path: str, *, is_shared: bool) -> int:
     """A handle that keeps a repair and everybody else apart until it is closed. Raises OSError."""
-    handle = os.open(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
     if os.name == "posix":
         import fcntl
 
@@ -120,7 +270,7 @@ def _alone(path: str) -> Iterator[int]:
 
     Gives the handle of a file that has a byte once the outbox was made.
     """
-    handle = os.open(os.path.join(os.path.dirname(path), "outbox.making"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = private_dir.open_file(_made_file(path), os.O_RDWR | os.O_CREAT)
     try:
         if os.name == "posix":
             import fcntl
@@ -137,6 +287,37 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DataError) as error:  # DataError: larger than SQLite takes
+        if str(error).startswith(("no such table", "no such column")) or header_fault(path):
+            raise OutboxDamagedError(path) from error
         raise OSError(0, str(error), path) from error
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON
         raise OutboxDamagedError(path) from error
+
+
+def header_fault(path: str) -> str:
+    """What is wrong with the file's first 100 bytes, which SQLite only half looks at, or `""`: compared with those of every outbox.
+
+    Nothing is said while there is a write-ahead log, which may have a newer first page.
+    """
+    try:
+        if os.path.exists(f"{path}-wal") and os.stat(f"{path}-wal").st_size:
+            return ""
+        with open(path, "rb") as file:
+            header = file.read(_HEADER_SIZE)
+    except OSError:
+        return ""
+    wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]
+    if header[18:20] not in (b"\1\1", b"\2\2"):
+        wrong.append(18)
+    return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
+
+
+_FIXED = {  # https://www.sqlite.org/fileformat.html section 1.3: page size, fractions, schema format, encoding, version, incremental vacuum, nothing
+    0: _MAGIC,
+    16: b"\x10\0",
+    20: b"\0\x40\x20\x20",
+    44: b"\0\0\0\4",
+    56: b"\0\0\0\1" + VERSION.to_bytes(4, "big") + b"\0\0\0\1",
+    68: bytes(24),
+}
+_HEADER_SIZE = 100

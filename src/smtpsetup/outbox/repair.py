@@ -6,24 +6,35 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.message import Message
-from smtpsetup.outbox.database import REPAIRED, OutboxDamagedError, file_in, lock
-from smtpsetup.outbox.store import COLUMNS, Outbox, mail_in
+from smtpsetup.outbox import salvage
+from smtpsetup.outbox.database import LOST_WAL, REPAIRED, VERSION, OutboxDamagedError, content_checksum, file_in, lock, read_made, with_checksums
+from smtpsetup.outbox.mail import COLUMNS, STORED, State, read_mail
+from smtpsetup.outbox.store import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpsetup.outbox.store import Mail
+    from smtpsetup.outbox.mail import Mail
+
+CHANGED = "outbox.damaged"
+"""The code of a mail that was saved and is not what was put into the outbox: it is not sent by itself."""
+_WITHOUT_CHECKSUMS = ", ".join((*("0" if name == "put_offs" else name for name in STORED), "1"))  # of version 1
 
 
 class Repaired(NamedTuple):
-    """What a repair came to: how many mails were saved and lost (None: nobody can tell), and where the damaged file is now."""
+    """What a repair came to: how many mails were saved and lost (None: nobody can tell), and where the damaged file is now.
+
+    `changed` are the numbers of those that were saved and are not what was put into the outbox.
+    """
 
     saved: int
     lost: int | None
     damaged_file: str
+    changed: tuple[int, ...] = ()
 
 
 def repair(directory: str) -> Repaired:
@@ -34,41 +45,48 @@ def repair(directory: str) -> Repaired:
     aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
     handle = lock(path, is_shared=False)
     try:
+        highest = read_made(path).highest
         for suffix in ("", "-wal"):
             with suppress(FileNotFoundError):
                 shutil.copy2(path + suffix, aside + suffix)
+        with suppress(FileNotFoundError):
+            shutil.copy2(path + LOST_WAL, f"{aside}-wal")
         if os.path.exists(path + REPAIRED):
             with closing(sqlite3.connect(path + REPAIRED)) as db:
-                saved, lost = int(db.execute("SELECT count(*) FROM mail").fetchone()[0]), None
+                saved = int(db.execute("SELECT count(*) FROM mail").fetchone()[0])
+            done = Repaired(saved, None, aside)
         else:
-            saved, lost = _rebuilt(path, aside)
-        for suffix in ("-wal", "-shm"):  # they belong to the damaged file, and would be taken for the new one's
+            done = _rebuilt(path, aside, highest)
+        for suffix in ("-wal", "-shm", LOST_WAL):  # they belong to the damaged file, and would be taken for the new one's
             with suppress(FileNotFoundError):
                 os.unlink(path + suffix)
         os.replace(path + REPAIRED, path)
     finally:
         os.close(handle)
-    return Repaired(saved, lost, aside)
+    return done
 
 
-def _rebuilt(path: str, damaged: str) -> tuple[int, int | None]:
-    """A new outbox with what can be read of a damaged one, complete when it bears its name; how many mails were saved and lost."""
-    saved, lost = 0, 0
+def _rebuilt(path: str, damaged: str, highest: int) -> Repaired:
+    """A new outbox with what can be read of a damaged one, complete when it bears its name."""
+    saved, lost, changed = 0, 0, []
     building = os.path.join(os.path.dirname(path), f".repairing-{os.urandom(6).hex()}")
+    numbers: list[int] = []
     with Outbox(building) as outbox:
-        numbers = 0
-        for mail, message in _readable(damaged):
-            numbers += 1
-            if mail is not None and message is not None and _is_restored(outbox, mail, message):
-                saved += 1
-            else:
+        for number, mail, message in _readable(damaged, building):
+            numbers.append(number)
+            if mail is None or message is None or not _is_restored(outbox, mail, message):
                 lost += 1
+                continue
+            saved += 1
+            changed += [number] if mail.last_code == CHANGED else []
+        outbox.count_on_from(max([highest, *numbers]))
         outbox.compact()
     os.replace(file_in(building), path + REPAIRED)
     for name in os.listdir(building):
         os.unlink(os.path.join(building, name))
     os.rmdir(building)
-    return saved, lost if numbers else None
+    is_counted = numbers and salvage.highest_number(damaged) >= highest
+    return Repaired(saved, lost if is_counted else None, damaged, tuple(changed))
 
 
 def _is_restored(outbox: Outbox, mail: Mail, message: Message) -> bool:
@@ -79,18 +97,36 @@ def _is_restored(outbox: Outbox, mail: Mail, message: Message) -> bool:
     return True
 
 
-def _readable(path: str) -> Iterator[tuple[Mail | None, Message | None]]:
-    """The mails of a damaged outbox, each read on its own; None for one that is lost."""
-    with closing(sqlite3.connect(path)) as db:
-        for number in _numbers(db):
-            try:
-                row = db.execute(f"SELECT {COLUMNS}, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
-                content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()
-                mail, body = mail_in(row[:-1]), bytes(content[1])
-                message = Message(bytes(content[0]), lambda body=body: iter((body,)), len(body), bool(row[-1]))  # type: ignore[misc]  # mypy infers no lambda with a default
-                yield mail, message
-            except (sqlite3.DatabaseError, TypeError, ValueError):
-                yield None, None
+def _readable(damaged: str, building: str) -> Iterator[tuple[int, Mail | None, Message | None]]:
+    """The mails of a damaged outbox, each read on its own; None for one that is lost. What is not as it was put there is a mail that failed."""
+    copy = os.path.join(building, "salvaged.db")
+    try:
+        salvage.copied(damaged, copy, os.path.join(building, "outbox.db"))
+        with closing(sqlite3.connect(copy)) as db:
+            with_checksums(db)
+            has_checksums = db.execute("PRAGMA user_version").fetchone()[0] == VERSION
+            for number in _numbers(db):
+                yield number, *_read(db, number, has_checksums=has_checksums)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.unlink(copy + suffix)
+
+
+def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[Mail | None, Message | None]:
+    columns = f"{COLUMNS}, content_checksum" if has_checksums else f"{_WITHOUT_CHECKSUMS}, 0"
+    try:
+        row = db.execute(f"SELECT {columns}, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
+        content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()
+        mail, body = read_mail(row[:-2]), bytes(content[1])
+        message = Message(bytes(content[0]), lambda: iter((body,)), len(body), bool(row[-1]))
+    except (sqlite3.DatabaseError, TypeError, ValueError):
+        return None, None
+    if has_checksums and not mail.is_sound:
+        return None, None  # nobody knows to whom it was to go
+    if has_checksums and content_checksum(message.header, (body,)) != row[-2]:
+        mail = replace(mail, state=State.FAILED, next_attempt=None, last_reply="its text is not what it was", last_code=CHANGED)
+    return mail, message
 
 
 def _numbers(db: sqlite3.Connection) -> list[int]:

@@ -7,87 +7,33 @@ import os
 import sqlite3
 import time
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from smtpsetup import leases
+from smtpsetup import leases, private_dir
 from smtpsetup.message import Message
-from smtpsetup.outbox.database import REPAIRED, OutboxDamagedError, connected, explained, file_in, lock
+from smtpsetup.outbox import reserve
+from smtpsetup.outbox.database import (
+    IS_SOUND,
+    REPAIRED,
+    OutboxDamagedError,
+    connected,
+    content_checksum,
+    explained,
+    file_in,
+    header_fault,
+    highest_number,
+    lock,
+    note_highest,
+)
+from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, State, shown_mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from smtpsetup.message import Envelope
-
 _CHUNK = 262_144  # bytes
-
-
-class State(StrEnum):
-    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
-
-    `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was.
-    """
-
-    id: int
-    account: str
-    sender: str
-    recipients: tuple[str, ...]
-    subject: str
-    message_id: str
-    size: int
-    state: State
-    attempts: int
-    next_attempt: float | None
-    queued_at: float
-    last_reply: str
-    last_code: str
-    unknowns: int
-    holds: bool
-    is_report: bool
-    config: str
-
-
-COLUMNS = (
-    "id, account, sender, recipients, subject, message_id, size, state, attempts, next_attempt, queued_at, last_reply, last_code, unknowns, holds,"
-    " is_report, config"
-)
-
-
 _DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
 _FURTHEST_SECONDS = 3 * 86_400.0  # nothing is planned further ahead, unless by a clock that was wrong
-
-
-@dataclass(frozen=True, slots=True)
-class NewMail:
-    """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
-
-    `config` is the file that has its account, `""` for the usual one.
-    """
-
-    account: str
-    envelope: Envelope
-    message: Message
-    message_id: str
-    subject: str
-    state: State = State.WAITING
-    attempts: int = 0
-    next_attempt: float | None = 0.0
-    last_reply: str = ""
-    last_code: str = ""
-    holds: bool = False
-    is_report: bool = False
-    config: str = ""
+_DAMAGED = "outbox.damaged"
 
 
 class Outbox:
@@ -99,16 +45,17 @@ class Outbox:
         With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process: then a mail can be sent twice
         after a power cut, but none is lost.
         """
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        private_dir.prepare(directory)
         self.directory = directory
         self.path = file_in(directory)
         self._depth = 0
+        self._added = 0  # the highest number that the transaction adds
         self._use = lock(self.path, is_shared=True)
         try:
             _refuse_half_repaired(self.path)
             with explained(self.path):
                 self._db = connected(self.path)
-                self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            self.be_durable(is_durable=is_durable)
         except BaseException:
             os.close(self._use)
             raise
@@ -120,42 +67,67 @@ class Outbox:
         self._db.close()
         os.close(self._use)
 
+    def be_durable(self, *, is_durable: bool) -> None:
+        """Let what is changed from now on outlive a power cut, or only the end of the process."""
+        self._is_durable = is_durable
+        with explained(self.path):
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+
+    def be_frugal(self) -> None:
+        """From now on need as little room as can be: for a disk that is full."""
+        with explained(self.path):
+            self._db.execute("PRAGMA secure_delete = OFF").fetchall()
+            self._db.execute("PRAGMA wal_autocheckpoint = 20").fetchall()  # pages of 4 kB
+            self._db.execute("PRAGMA journal_size_limit = 0").fetchall()
+
     def add(self, mail: NewMail, *, once: bool = False) -> int:
         """Keep a mail; its number. With `once` the same mail to the same recipients is kept once, however often it is added."""
-        message, now = mail.message, time.time()
-        values = (
-            *(
-                mail.account,
-                mail.envelope.sender,
-                json.dumps(mail.envelope.recipients),
-                mail.subject,
-                mail.message_id,
-                message.size,
-                message.is_ascii,
-            ),
-            *(mail.state, mail.attempts, now if mail.next_attempt == 0.0 else mail.next_attempt, now, mail.last_reply, mail.last_code),
-            *(int(mail.state is State.UNKNOWN), mail.holds, mail.is_report, mail.config),
-        )
-        columns = "account, sender, recipients, subject, message_id, size, is_ascii, state, attempts, next_attempt, queued_at, last_reply, last_code"
+        message, now, recipients = mail.message, time.time(), json.dumps(mail.envelope.recipients)
+        values = {
+            "account": mail.account,
+            "sender": mail.envelope.sender,
+            "recipients": recipients,
+            "subject": mail.subject,
+            "message_id": mail.message_id,
+            "state": mail.state,
+            "attempts": mail.attempts,
+            "next_attempt": now if mail.next_attempt == 0.0 else mail.next_attempt,
+            "queued_at": now,
+            "last_reply": mail.last_reply,
+            "last_code": mail.last_code,
+            "unknowns": int(mail.state is State.UNKNOWN),
+            "holds": mail.holds,
+            "is_report": mail.is_report,
+            "config": mail.config,
+            "lease": mail.lease,
+        }
         with self._change():
             there = self._db.execute(
-                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?", (mail.message_id, mail.account, values[2])
+                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?", (mail.message_id, mail.account, recipients)
             ).fetchone()
             if once and there:
                 return int(there[0])
-            marks = ", ".join("?" * len(values))
-            added = self._db.execute(f"INSERT INTO mail ({columns}, unknowns, holds, is_report, config) VALUES ({marks})", values)
-            number = int(added.lastrowid or 0)
-            self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (number, message.header, message.body_size))
-            self._write_body(number, message)
+            number = self._insert(values, message)
+            self._added = max(self._added, number)
         return number
 
-    def _write_body(self, number: int, message: Message) -> None:
+    def _insert(self, values: dict[str, object], message: Message) -> int:
+        values = {**values, "size": message.size, "is_ascii": message.is_ascii}
+        marks = ", ".join(f":{name}" for name in values)
+        number = int(self._db.execute(f"INSERT INTO mail ({', '.join(values)}) VALUES ({marks})", values).lastrowid or 0)
+        self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (number, message.header, message.body_size))
+        checksum = content_checksum(message.header, self._written(number, message))
+        self._db.execute("UPDATE mail SET content_checksum = ? WHERE id = ?", (checksum, number))
+        return number
+
+    def _written(self, number: int, message: Message) -> Iterator[bytes]:
+        """Write the body; what was written, piece by piece."""
         if not message.body_size:
             return
         with self._db.blobopen("content", "body", number) as blob:
             for chunk in message.body():
                 blob.write(chunk)
+                yield chunk
             if blob.tell() != message.body_size:
                 raise OSError(0, "it changed while it was read", self.path)
 
@@ -163,19 +135,28 @@ class Outbox:
         """Every mail, oldest first."""
         with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
-            return [_mail(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
+            return [shown_mail(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
         with explained(self.path):
             row = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone()
-            return _mail(row) if row else None
+            return shown_mail(row) if row else None
 
-    def message(self, number: int) -> Message:
-        """The message of a mail, its body read when it is asked for. Raises OutboxDamagedError where its content is gone."""
+    def has_waiting(self) -> bool:
+        """Whether there is a mail that will be tried again."""
+        with explained(self.path):
+            return self._db.execute("SELECT 1 FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt IS NOT NULL").fetchone() is not None
+
+    def message(self, number: int, *, is_checked: bool = True) -> Message:
+        """The message of a mail, its body read when it is asked for.
+
+        Raises OutboxDamagedError where its content is gone or, when `is_checked`, is not what was put there.
+        """
         with explained(self.path):
             row = self._db.execute(
-                "SELECT content.header, length(content.body), mail.is_ascii FROM content JOIN mail USING (id) WHERE id = ?", (number,)
+                "SELECT content.header, length(content.body), mail.is_ascii, mail.content_checksum FROM content JOIN mail USING (id) WHERE id = ?",
+                (number,),
             ).fetchone()
         if row is None:
             raise OutboxDamagedError(self.path)
@@ -185,6 +166,8 @@ class Outbox:
                 while chunk := blob.read(_CHUNK):
                     yield chunk
 
+        if is_checked and content_checksum(bytes(row[0]), body()) != row[3]:
+            raise OutboxDamagedError(self.path)
         return Message(bytes(row[0]), body, int(row[1]), bool(row[2]))
 
     def accounts_due(self, now: float) -> list[tuple[str, str]]:
@@ -205,18 +188,36 @@ class Outbox:
             ]
             self._db.executemany("UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?", [(lease, number) for number in numbers])
             taken = (self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
-            return [_mail(row) for row in taken]
+            return [shown_mail(row) for row in taken]
 
     def mark_dotted(self, number: int, *, is_dotted: bool = True) -> None:
         """Note that the server can have a mail from now on, or that it has said that it has not."""
-        with self._change():
-            self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_dotted, number))
+
+        def mark() -> None:
+            with self._change():
+                self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_dotted, number))
+
+        self._with_reserve(mark)
 
     def remove(self, number: int) -> None:
         """Forget a mail that is sent."""
-        with self._change():
-            self._db.execute("DELETE FROM content WHERE id = ?", (number,))
-            self._db.execute("DELETE FROM mail WHERE id = ?", (number,))
+
+        def forget() -> None:
+            with self._change():
+                self._db.execute("DELETE FROM content WHERE id = ?", (number,))
+                self._db.execute("DELETE FROM mail WHERE id = ?", (number,))
+
+        self._with_reserve(forget)
+
+    def _with_reserve(self, change: Callable[[], None]) -> None:
+        """Make a change that a full disk must not keep from being made, with the room that is kept for it where there is no other."""
+        try:
+            change()
+        except OSError:
+            if self._depth or not reserve.give(self.directory):
+                raise
+            self.be_frugal()
+            change()
 
     def drop(self, number: int) -> bool:
         """Forget a mail unless it is being sent; whether it was there."""
@@ -229,29 +230,50 @@ class Outbox:
         """Let a mail be due now, whatever became of it so far; nothing for one that is being sent."""
         with self._change():
             self._db.execute(
-                "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0 WHERE id = ? AND lease IS NULL", (now, number)
+                "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0, put_offs = 0 WHERE id = ? AND lease IS NULL",
+                (now, number),
             )
 
-    def put_back(  # noqa: PLR0913  what the outbox notes of an attempt
-        self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = "", is_attempt: bool = True
-    ) -> None:
-        """Give a mail that was taken back, with what became of it. An outcome that is unknown is counted."""
+    def put_back(self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = "") -> None:
+        """Give a mail that was tried back, with what became of it. An outcome that is unknown is counted."""
         with self._change():
             self._db.execute(
-                "UPDATE mail SET lease = NULL, dotted = 0, state = ?, next_attempt = ?, attempts = attempts + ?, unknowns = unknowns + ?,"
-                " last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', last_code, ?) WHERE id = ?",
-                (state, next_attempt, is_attempt, state is State.UNKNOWN, reply, reply, code, code, number),
+                "UPDATE mail SET lease = NULL, dotted = 0, state = ?, next_attempt = ?, attempts = attempts + 1,"
+                " unknowns = unknowns + ?, last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', last_code, ?) WHERE id = ?",
+                (state, next_attempt, state is State.UNKNOWN, reply, reply, code, code, number),
             )
 
+    def give_back(self, number: int) -> None:
+        """Give a mail that was taken and not tried back, as it was."""
+        with self._change():
+            self._db.execute("UPDATE mail SET lease = NULL, dotted = 0, state = 'waiting' WHERE id = ?", (number,))
+
+    def set_aside(self, number: int, reply: str) -> None:
+        """Keep a mail that is damaged for a person to look at."""
+        with self._change():
+            self._db.execute(
+                "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, last_code = ? WHERE id = ?",
+                (reply, _DAMAGED, number),
+            )
+
+    def damaged_due(self, now: float) -> list[Mail]:
+        """The mails that are due and damaged: nobody knows to whom they go, or from which account."""
+        with explained(self.path):
+            rows = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE {_DUE} AND NOT {IS_SOUND}", (now,))
+            return [shown_mail(row) for row in rows]
+
     def put_off(  # noqa: PLR0913  what the outbox notes of an attempt
-        self, account: str, config: str, delay: Callable[[int], float], *, now: float, reply: str, code: str
+        self, account: str, config: str, delay: Callable[[int], float], *, now: float, reply: str, code: str, is_attempt: bool, is_put_off: bool
     ) -> None:
-        """Let all of an account's due mails wait, after what stopped them all; `delay` gives the seconds after so many attempts."""
+        """Let all of an account's due mails wait, after what stopped them all; `delay` gives the seconds after so many attempts.
+
+        `is_attempt` and `is_put_off` say what is counted, in `attempts` and `put_offs` of Mail.
+        """
         with self._change():
             rows = self._db.execute(f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)).fetchall()
             self._db.executemany(
-                "UPDATE mail SET attempts = attempts + 1, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
-                [(now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
+                "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
+                [(is_attempt, is_put_off, now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
             )
 
     def narrow(self, number: int, recipients: Sequence[str]) -> None:
@@ -291,30 +313,45 @@ class Outbox:
             self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
 
     def fault(self) -> str:
-        """What SQLite finds wrong with the file, or `""`."""
+        """What is wrong with the file, as SQLite finds it, or with a mail in it that is not as it was put there, or `""`."""
         try:
-            found = [str(row[0]) for row in self._db.execute("PRAGMA quick_check(3)")]
-            mails = [mail_in(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail")]
-            without = self._db.execute("SELECT count(*) FROM mail LEFT JOIN content USING (id) WHERE content.id IS NULL").fetchone()[0]
-        except (sqlite3.DatabaseError, ValueError) as error:
+            with self._change():  # a header with a wrong byte can be read, and not written
+                found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(3)")]
+                damaged = self.damaged()
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            header = header_fault(self.path)
+        except (sqlite3.DatabaseError, ValueError, OutboxDamagedError) as error:
             return str(error)
-        if without:
-            return f"{without} of {len(mails)} mails have no content"
-        return "" if found == ["ok"] else "; ".join(found)
+        if found != ["ok"]:
+            return "; ".join(found)
+        return f"{len(damaged)} mails are damaged: {', '.join(map(str, damaged[:10]))}" if damaged else header
+
+    def damaged(self) -> list[int]:
+        """The numbers of the mails whose state or content is not as it was put there."""
+        with explained(self.path):
+            rows = self._db.execute(f"SELECT {COLUMNS} FROM mail ORDER BY id").fetchall()
+        return [int(row[0]) for row in rows if not (shown_mail(row).is_sound and self._has_its_content(int(row[0])))]
+
+    def _has_its_content(self, number: int) -> bool:
+        try:
+            self.message(number)
+        except OutboxDamagedError:
+            return False
+        return True
 
     def restore(self, mail: Mail, message: Message) -> None:
         """Keep a mail that was saved from another outbox, under its number. One that was being sent may have arrived."""
         state = State.UNKNOWN if mail.state is State.SENDING else mail.state
-        values = (
-            *(mail.id, mail.account, mail.sender, json.dumps(mail.recipients), mail.subject, mail.message_id, message.size, message.is_ascii, state),
-            *(mail.attempts, mail.next_attempt, mail.queued_at, mail.last_reply, mail.last_code, mail.unknowns, mail.holds, mail.is_report),
-            mail.config,
-        )
-        columns = COLUMNS.replace("size,", "size, is_ascii,")
+        values = {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients), "state": state}
         with self._change():
-            self._db.execute(f"INSERT INTO mail ({columns}) VALUES ({', '.join('?' * len(values))})", values)
-            self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (mail.id, message.header, message.body_size))
-            self._write_body(mail.id, message)
+            self._insert(values, message)
+
+    def count_on_from(self, number: int) -> None:
+        """Let the next mail have a higher number than this one."""
+        with self._change():
+            if highest_number(self._db) < number:
+                self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'mail'")
+                self._db.execute("INSERT INTO sqlite_sequence VALUES ('mail', ?)", (number,))
 
     def together(self) -> AbstractContextManager[None]:
         """Make all changes of a block one transaction."""
@@ -325,6 +362,7 @@ class Outbox:
         if self._depth:
             yield
             return
+        self._added = 0
         with explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             self._depth += 1
@@ -334,44 +372,24 @@ class Outbox:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+            else:
+                self._commit()
             finally:
                 self._depth -= 1
+        if self._added and self._is_durable:
+            with suppress(OSError):  # it is on the disk; only the loss of it could not be noticed
+                note_highest(self.path, self._added)
+            reserve.keep(self.directory)
+
+    def _commit(self) -> None:
+        try:
             self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
 
 
 def _refuse_half_repaired(path: str) -> None:
     if os.path.exists(path + REPAIRED):  # a repair was killed before its end
         raise OutboxDamagedError(path)
-
-
-_KINDS: dict[int, type | tuple[type, ...]] = {
-    0: int,
-    6: int,
-    8: int,
-    9: (int, float, type(None)),
-    10: (int, float),
-    13: int,
-}  # numbers of COLUMNS, by their place
-
-
-def mail_in(row: Sequence[object]) -> Mail:
-    """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
-    values = list(row)
-    recipients = json.loads(str(row[3]))
-    if not isinstance(recipients, list) or not all(isinstance(recipient, str) for recipient in recipients):
-        raise ValueError(row[3])
-    if not all(isinstance(row[place], kind) for place, kind in _KINDS.items()):
-        raise ValueError(row)
-    values[3] = tuple(recipients)
-    values[7] = State(str(row[7]))
-    values[14:16] = [bool(value) for value in row[14:16]]
-    return Mail(*values)  # type: ignore[arg-type]  # the table is STRICT
-
-
-def _mail(row: Sequence[object]) -> Mail:
-    """A row of COLUMNS as a Mail; one that makes no sense is shown as failed and to nobody, so that it is in no other mail's way."""
-    try:
-        return mail_in(row)
-    except ValueError:
-        texts = [str(row[place]) for place in (1, 2, 4, 5)]
-        return mail_in([row[0], *texts[:2], "[]", *texts[2:], 0, State.FAILED, 0, None, 0.0, "unreadable", "", 0, 0, 0, ""])

@@ -36,6 +36,7 @@ _CHUNK = 65_536  # bytes
 _WINDOW = 50  # commands without a reply between them, so that neither side's buffers fill up (RFC 2920 section 3.1)
 _COMMAND_SECONDS = 300.0  # RFC 5321 section 4.5.3.2.2 for a command; here for an envelope
 _REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
+_BLOCK_SECONDS = 180.0  # RFC 5321 section 4.5.3.2.5, for a piece of the message: a path that swallows large packets is not waited for longer
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
 AFTER_THE_DOT = "after the final dot"
 
@@ -271,7 +272,7 @@ class _Exchange:
                 held += piece
                 continue
             try:
-                self._wire.send(held)
+                self._send_piece(held)
             except (OSError, WireError) as error:
                 self._told_in_time()
                 raise WireError(Kind.CLOSED) from error
@@ -291,6 +292,11 @@ class _Exchange:
             raise InterruptedAfterTheDotError from error
         except (OSError, WireError) as error:
             raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail=AFTER_THE_DOT)) from error
+
+    def _send_piece(self, piece: bytes) -> None:
+        whole, self._wire.deadline = self._wire.deadline, self._wire.deadline.at_most(_BLOCK_SECONDS)
+        self._wire.send(piece)
+        self._wire.deadline = whole
 
     def _refuse_early_reply(self) -> None:
         """A server that answers before it has the whole message has refused it, or counts its replies wrongly. Raises TransportError, WireError."""

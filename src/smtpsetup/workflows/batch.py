@@ -14,6 +14,7 @@ from smtpsetup.message import Envelope
 from smtpsetup.model import Log, Queue
 from smtpsetup.workflows.batch_input import Item, LineError
 from smtpsetup.workflows.deliver import Run, deliver
+from smtpsetup.workflows.disposition import LOST, concerns_account, is_server_unreachable
 from smtpsetup.workflows.drafts import delivery_of, draft_of
 from smtpsetup.workflows.post import Policy, keep, kept_if_due, note, unsent
 from smtpsetup.workflows.send import SendResult
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from smtpsetup.journal import Journal
     from smtpsetup.transport.submit import Delivery
 
+_BROKE = "connection.lost"
 _TOLD = 10  # wrong lines that are listed
-_LOST = "data.lost-before-reply"
 
 
 class Totals:
@@ -98,24 +99,33 @@ class Batch:
 
     def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
         """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
-        deliveries = self._deliveries(items)
+        deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))  # in nobody's way
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
                 self._journal.mark_dotted(_item(delivery).key)
                 number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None, once=True)
                 self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
         else:
-            self.totals.error = self._kept(stopped_by or deliver(run, deliveries), deliveries)
+            stopped_by = stopped_by or deliver(run, deliveries)
+            if stopped_by and not concerns_account(stopped_by):
+                self._mark_broken(run.suspects)
+            self.totals.error = self._kept(stopped_by, deliveries)
         if self.totals.left == 0:
             self._journal.mark_ended()
         return self.totals
+
+    def _mark_broken(self, suspects: Iterable[Delivery]) -> None:
+        for delivery in suspects:
+            if _item(delivery).key in self._begun:
+                self._journal.mark_broken(_item(delivery).key)
 
     def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
         """What stopped the run, unless it passes: then what is left waits in the outbox. A provider's limit would only be reached again there."""
         if error is None or error.exit_code != EX_TEMPFAIL or error.code.startswith("limit.") or self._policy.queue is Queue.NEVER:
             return error
+        is_tried = is_server_unreachable(error)
         for delivery in (*self._begun.values(), *deliveries):
-            self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error))
+            self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error), is_tried=is_tried)
         return None
 
     def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
@@ -155,17 +165,19 @@ class Batch:
         self._count(result)
         self._on_result(item, result)
 
-    def finish(self, delivery: Delivery, result: SendResult) -> None:
+    def finish(self, delivery: Delivery, result: SendResult, *, is_tried: bool = True) -> None:
         """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
         item, error = _item(delivery), result.error
-        if error is not None and not (self._policy.hold_unknown and error.code == _LOST):
-            result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True)
+        if error is not None and not (self._policy.hold_unknown and error.code == LOST):
+            result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True, is_tried=is_tried)
         left = unsent(result, delivery.envelope.recipients)
         if result.accepted and left and result.outbox_id is None:
             self._journal.mark_partly_done(item.key, tuple(left))
         elif (result.accepted or result.outbox_id is not None) and not self._journal.is_done(item.key):
             self._journal.mark_done(item.key)
-        elif result.error and result.error.code != _LOST:
+        elif result.error and result.error.code == _BROKE:
+            self._journal.mark_broken(item.key)
+        elif result.error and result.error.code != LOST:
             self._journal.mark_not_sent(item.key)
         if result.accepted:
             sent.record(self._directory, self._account.name, len(result.accepted))
@@ -173,7 +185,7 @@ class Batch:
         self._told(item, result)
 
     def _count(self, result: SendResult) -> None:
-        if result.error and result.error.code == _LOST:
+        if result.error and result.error.code == LOST:
             self.totals.unknown += 1
         elif result.error:
             self.totals.failed += 1
@@ -190,7 +202,7 @@ def _item(delivery: Delivery) -> Item:
 
 def _unknown() -> SmtpsetupError:
     return SmtpsetupError(
-        _LOST,
+        LOST,
         _("It may have arrived in an earlier run, whose answer was lost."),
         hints=(_("Ask the recipient. To send it again: `--on-unknown resend`."),),
         exit_code=EX_TEMPFAIL,

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _LOGIN_SECONDS = 90.0
 _LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
 _LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
-_DEAD_CONNECTIONS = 3  # one after the other without a message through, before a run gives up
+_DEAD_CONNECTIONS = 3  # one after the other that ended before anything was agreed on, before a run gives up
+_BREAKERS = 25  # messages one after the other that ended a connection each: then it is the server, and logging in on and on would lock the account
 _CLOSING = 421
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
@@ -37,7 +38,8 @@ _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 class Run:
     """What a run depends on and shares between its connections.
 
-    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart.
+    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart. `suspects` are deliveries
+    that were in hand when a connection ended which had got nothing through: the server may have meant them, or nothing of the kind.
     """
 
     def __init__(  # noqa: PLR0913  what a run depends on
@@ -58,6 +60,7 @@ class Run:
         self.connections = connections
         self.seconds_between = seconds_between
         self.trace = trace
+        self.suspects: list[Delivery] = []
         self.stop = threading.Event()
 
     def renewed(self, secret: Secret) -> None:
@@ -108,6 +111,7 @@ class _Source:
         self._run = run
         self._deliveries = deliveries
         self._given_back: deque[Delivery] = deque()
+        self._put_last: deque[Delivery] = deque()
         self._taking = threading.RLock()
         self._telling = threading.RLock()
         self._next_start = 0.0
@@ -115,7 +119,7 @@ class _Source:
     @property
     def has_left(self) -> bool:
         """Whether there is something that a connection gave back."""
-        return bool(self._given_back)
+        return bool(self._given_back or self._put_last)
 
     def take(self) -> Delivery | None:
         """The next message, once its time has come; None when there is nothing more to do."""
@@ -127,12 +131,21 @@ class _Source:
         with self._taking:
             if self._run.stop.is_set():
                 return None
-            return self._given_back.popleft() if self._given_back else next(self._deliveries, None)
+            if self._given_back:
+                return self._given_back.popleft()
+            delivery = next(self._deliveries, None)
+            return self._put_last.popleft() if delivery is None and self._put_last else delivery
 
     def give_back(self, deliveries: list[Delivery]) -> None:
         """Let others send what this connection has taken."""
         with self._taking:
             self._given_back.extendleft(reversed(deliveries))
+
+    def put_last(self, delivery: Delivery) -> None:
+        """Let a message be sent behind all others: it may have been what ended a connection."""
+        with self._taking:
+            self._run.suspects.append(delivery)
+            self._put_last.append(delivery)
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Tell what became of a message. A provider that asks for a pause gets one: nothing more is sent in this run."""
@@ -168,8 +181,8 @@ class _Connection:
         self._taken: deque[Delivery] = deque()
         self._late: deque[tuple[Delivery, SendResult]] = deque()
         self._through = 0  # messages that this connection had an answer for
-        self._dead = 0
-        self._failed_before: Delivery | None = None
+        self._dead = 0  # connections without a message through, one after the other
+        self._was_closed = False  # the connection before was ended with 421
         self._is_surplus = False
 
     def work(self, end: threading.Event) -> None:
@@ -250,23 +263,48 @@ class _Connection:
         return result_of(self._run.account, delivery, outcome, self._run.find_provider)
 
     def _lost(self, error: TransportError, *, reached: bool) -> None:
-        """The connection is gone. What has not been sent is tried on a new one, a message that was in the middle of it once more at most."""
+        """The connection is gone. What was behind the message in hand has not been tried, and goes over a new one."""
         taken, self._taken = list(self._taken), deque()
         if not taken:
             return
         first, others = taken[0], taken[1:]
-        concerns_message = reached and error.failure.stage in _MESSAGE_STAGES
-        reply = error.failure.reply
-        is_refused = concerns_message and reply is not None and reply.code != _CLOSING
-        if error.failure.detail == AFTER_THE_DOT or is_refused or (concerns_message and not self._through and first is self._failed_before):
+        self._dead = 0 if self._through else self._dead + 1
+        if not (reached and error.failure.stage in _MESSAGE_STAGES):
+            self._source.give_back(taken)
+            if not reached and self._source.working > 1:  # perhaps the server takes the other connections, and no more; the last one tells
+                self._is_surplus = True
+                return
+            self._give_up(error)
+            return
+        was_closed, self._was_closed = self._was_closed, _is_closing(error)
+        if self._is_to_blame(first, error, was_closed=was_closed):
             self._source.give_back(others)
             self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
+            if self._dead >= _BREAKERS:
+                self._give_up(error)
             return
-        self._source.give_back(taken)
-        self._failed_before = first
-        if not reached and self._source.working > 1:  # perhaps the server takes the other connections, and no more; the last one tells
-            self._is_surplus = True
-            return
-        self._dead = 0 if self._through else self._dead + 1
-        if not concerns_message or self._dead >= _DEAD_CONNECTIONS:
-            self._source.give_up(diagnose(error.failure, self._run.account, self._run.find_provider()))
+        if self._through:
+            self._source.give_back(taken)  # the server ends connections after so many messages
+        else:
+            self._source.give_back(others)
+            self._source.put_last(first)
+        if self._dead >= _DEAD_CONNECTIONS:
+            self._give_up(error)
+
+    def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
+        """Whether it was the message in hand that ended the connection: it alone has that result, and is not tried again in this run."""
+        reply = error.failure.reply
+        if error.failure.detail == AFTER_THE_DOT or (reply is not None and reply.code != _CLOSING):
+            return True
+        if any(first is suspect for suspect in self._run.suspects):
+            return True
+        if reply is not None:  # 421 twice, and nothing through between them
+            return was_closed and not self._through
+        return error.failure.stage is not Stage.MAIL  # a server that does not even answer MAIL knows nothing of the message
+
+    def _give_up(self, error: TransportError) -> None:
+        self._source.give_up(diagnose(error.failure, self._run.account, self._run.find_provider()))
+
+
+def _is_closing(error: TransportError) -> bool:
+    return error.failure.reply is not None and error.failure.reply.code == _CLOSING

@@ -7,15 +7,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smtpsetup import back_off, leases, mail_log, sent
-from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup import leases, mail_log, sent
+from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log
 from smtpsetup.outbox import Mail, NewMail, Outbox, OutboxDamagedError, State
 from smtpsetup.transport.submit import Delivery
+from smtpsetup.workflows import disposition
 from smtpsetup.workflows.deliver import Run, deliver
-from smtpsetup.workflows.post import note, said, unsent
+from smtpsetup.workflows.disposition import said
+from smtpsetup.workflows.post import note, unsent
 from smtpsetup.workflows.send import SendResult
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from smtpsetup.providers import Provider
 
 _AT_ONCE = 20  # mails that one process takes from the others
-_LOST = "data.lost-before-reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def flush(
     """Send every mail that is due. Raises OutboxDamagedError or OSError."""
     done = Flushed()
     outbox.revive(time.time())
+    for mail in outbox.damaged_due(time.time()):
+        _set_aside(outbox, mail, done, on_result)
     with leases.held(outbox.directory) as lease:
         for name, config in outbox.accounts_due(time.time()):
             _flush_account(outbox, name, config, lease, sources, done, on_result, trace)
@@ -90,7 +93,7 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
         _respect_limits(outbox, account, provider)
         secret = None if account.auth is Auth.NONE else sources.secret(account)
     except SmtpsetupError as error:
-        _put_off(outbox, name, config, now, error)
+        _put_off(outbox, name, config, now, error, pause=disposition.seconds_until_next(1, error) if error.code.startswith("limit.") else None)
         _note_stop(sources.log, outbox, name, error)
         done.errors[name] = error
         return
@@ -106,13 +109,17 @@ def _flush_account(  # noqa: PLR0913, PLR0917  the parts of one flush
         trace=trace,
     )
     stopped_by = deliver(run, batch.deliveries())
-    if stopped_by:
-        batch.put_back(stopped_by)
-        if stopped_by.exit_code == EX_TEMPFAIL:
-            batch.give_up_the_old(stopped_by)
+    if stopped_by is None:
+        return
+    batch.give_back(stopped_by, [delivery.key for delivery in run.suspects])
+    if disposition.concerns_account(stopped_by):
         _put_off(outbox, name, config, now, stopped_by)
-        _note_stop(sources.log, outbox, name, stopped_by)
-        done.errors[name] = stopped_by
+        if disposition.is_server_unreachable(stopped_by):
+            batch.give_up_the_old(stopped_by)
+    elif stopped_by.code.startswith("limit."):
+        _put_off(outbox, name, config, now, stopped_by, pause=disposition.seconds_until_next(batch.most_attempts, stopped_by))
+    _note_stop(sources.log, outbox, name, stopped_by)
+    done.errors[name] = stopped_by
 
 
 def _note_stop(log: Log, outbox: Outbox, account: str, error: SmtpsetupError) -> None:
@@ -123,16 +130,17 @@ def _note_stop(log: Log, outbox: Outbox, account: str, error: SmtpsetupError) ->
     )
 
 
-def _put_off(outbox: Outbox, name: str, config: str, now: float, error: SmtpsetupError) -> None:
-    reply = error.failure.reply if error.failure else None
-    outbox.put_off(
-        name, config, lambda attempts: back_off.seconds_until_next(attempts, reply, error.code), now=now, reply=said(error), code=error.code
-    )
+def _put_off(  # noqa: PLR0913, PLR0917  what the outbox notes of an attempt
+    outbox: Outbox, name: str, config: str, now: float, error: SmtpsetupError, pause: float | None = None
+) -> None:
+    """Let what is due of an account wait. With a `pause` in seconds, which the provider asked for, none of it counts as tried."""
 
+    def delay(attempts: int) -> float:
+        return disposition.seconds_until_next(attempts, error) if pause is None else pause
 
-def has_waited_long_enough(mail: Mail, now: float) -> bool:
-    """Whether a mail is given up: it was tried often for days. One that waited in a machine that was off has not been tried."""
-    return now - mail.queued_at > back_off.GIVE_UP_SECONDS and mail.attempts + 1 >= back_off.LEAST_ATTEMPTS
+    is_attempt = pause is None
+    is_put_off = is_attempt and not disposition.is_server_unreachable(error)
+    outbox.put_off(name, config, delay, now=now, reply=said(error), code=error.code, is_attempt=is_attempt, is_put_off=is_put_off)
 
 
 def _respect_limits(outbox: Outbox, account: Account, provider: Provider | None) -> None:
@@ -171,6 +179,7 @@ class _Batch:
         self._on_result = on_result
         self._log = log
         self._taken: dict[int, Mail] = {}
+        self.most_attempts = 1  # of the mails that were tried
 
     def deliveries(self) -> Iterator[Delivery]:
         """The mails that are due, taken from the outbox a few at a time, so that other processes have their share."""
@@ -193,13 +202,18 @@ class _Batch:
     def give_up_the_old(self, error: SmtpsetupError) -> None:
         """Give up what has been tried for days, and nothing came of it."""
         for mail in self._outbox.mails(State.WAITING):
-            if (mail.account, mail.config) == (self._account.name, self._config) and has_waited_long_enough(mail, self._now):
+            if (mail.account, mail.config) == (self._account.name, self._config) and disposition.is_given_up(mail, self._now):
                 self._keep(mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
-    def put_back(self, error: SmtpsetupError) -> None:
-        """Give back what was taken and not sent."""
+    def give_back(self, error: SmtpsetupError, suspects: list[object]) -> None:
+        """Give back what was taken and has no result: as it was, but for those that a connection ended with, which make room for the others."""
         for mail in list(self._taken.values()):
-            self._put_back(mail, State.WAITING, error)
+            if any(mail is suspect for suspect in suspects):
+                self._put_back(mail, State.WAITING, error)
+            else:
+                self._outbox.give_back(mail.id)
+                self._done.waiting += 1
+        self._taken.clear()
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Note what became of a mail."""
@@ -211,6 +225,7 @@ class _Batch:
             self._taken.pop(mail.id, None)  # it is removed already, by `accepted`
             self._done.sent += 1
         else:
+            self.most_attempts = max(self.most_attempts, mail.attempts + 1)
             self._keep(mail, unsent(result, mail.recipients))
         note(self._log, self._outbox.directory, self._account, delivery, result._replace(outbox_id=mail.id))
         self._done.results.append((mail.id, result))
@@ -221,8 +236,8 @@ class _Batch:
         """Keep a mail for those who have not got it, each kind of outcome as a mail of its own. All of it happens, or nothing."""
         shares: dict[State, dict[str, SmtpsetupError]] = {}
         for address, error in left.items():
-            state = State.UNKNOWN if error.code == _LOST else State.WAITING if error.exit_code == EX_TEMPFAIL else State.FAILED
-            if state is State.WAITING and (is_over or has_waited_long_enough(mail, time.time())):
+            state = disposition.state_after(error)
+            if state is State.WAITING and (is_over or disposition.is_given_up(mail, time.time())):
                 state = State.FAILED
             shares.setdefault(state, {})[address] = error
         with self._outbox.together():
@@ -266,27 +281,17 @@ class _Batch:
         self._done.failed += state is State.FAILED
 
     def _message(self, mail: Mail) -> Message | None:
-        """The message of a mail; None for one that cannot be read, which is set aside so that it is in nobody's way."""
+        """The message of a mail; None for one that is not what it was, which is set aside so that it is in nobody's way."""
         try:
-            if mail.recipients:
-                return self._outbox.message(mail.id)
-        except OutboxDamagedError as error:
-            reason = str(error)
-        else:
-            reason = _("nobody knows to whom")
-        unreadable = SmtpsetupError("config.invalid", _("This mail cannot be read any more: {reason}").format(reason=reason), exit_code=EX_IOERR)
-        self._put_back(mail, State.FAILED, unreadable)
-        self._done.results.append((mail.id, SendResult(mail.account, mail.message_id, (), (), None, unreadable)))
-        if self._on_result:
-            self._on_result(mail, self._done.results[-1][1])
-        return None
+            return self._outbox.message(mail.id)
+        except OutboxDamagedError:
+            self._taken.pop(mail.id, None)
+            _set_aside(self._outbox, mail, self._done, self._on_result)
+            return None
 
     def _next(self, mail: Mail, state: State, error: SmtpsetupError) -> float | None:
-        """When a mail is tried again, None for never by itself: one that may have arrived is sent once more, unless it is held."""
-        if state is State.FAILED or (state is State.UNKNOWN and (mail.holds or mail.unknowns > 0)):
-            return None
-        reply = error.failure.reply if error.failure else None
-        return time.time() + back_off.seconds_until_next(mail.attempts + 1, reply, error.code)
+        is_held = mail.holds or mail.unknowns > 0
+        return disposition.next_attempt(state, error, attempts=mail.attempts + 1, is_held=is_held, now=time.time())
 
     def _report(self, mail: Mail, recipients: tuple[str, ...], error: SmtpsetupError) -> None:
         """Tell the account's own address of a mail that will not arrive, where the account asks for it; never of a report."""
@@ -294,3 +299,18 @@ class _Batch:
             from smtpsetup.workflows.report import report_of  # only for what failed
 
             self._outbox.add(report_of(self._account, mail, recipients, error))
+
+
+def _set_aside(outbox: Outbox, mail: Mail, done: Flushed, on_result: Callable[[Mail, SendResult], None] | None) -> None:
+    """Keep a damaged mail for a person, and tell them."""
+    damaged = SmtpsetupError(
+        "config.invalid",
+        _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),
+        hints=(_("See what is left of it: `smtpsetup outbox show {number}`. Then `smtpsetup outbox repair`, or `drop`.").format(number=mail.id),),
+        exit_code=EX_IOERR,
+    )
+    outbox.set_aside(mail.id, damaged.message)
+    done.failed += 1
+    done.results.append((mail.id, SendResult(mail.account, mail.message_id, (), (), None, damaged)))
+    if on_result:
+        on_result(mail, done.results[-1][1])

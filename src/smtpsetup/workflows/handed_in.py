@@ -15,7 +15,8 @@ from smtpsetup.message import Envelope
 from smtpsetup.model import AllowedFrom
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.post import Policy, keep, post, waits
+from smtpsetup.workflows.disposition import waits
+from smtpsetup.workflows.post import Policy, keep, post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope, Message
 from smtpsetup.model import Log
-from smtpsetup.workflows.post import saved as saved_in_file
+from smtpsetup.workflows.rescue import saved as saved_in_file
 
 if TYPE_CHECKING:
     from smtpsetup.raw_mail import Field

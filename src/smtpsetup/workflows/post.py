@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import mail_log, paths, sent
-from smtpsetup.errors import EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
-from smtpsetup.model import Auth, Log, Queue, Stage
+from smtpsetup.model import Auth, Log, Queue
+from smtpsetup.workflows import disposition
+from smtpsetup.workflows.disposition import LOST, said
+from smtpsetup.workflows.rescue import not_kept
 from smtpsetup.workflows.send import SendResult, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.account import Account
-    from smtpsetup.message import Message
     from smtpsetup.model import Secret
     from smtpsetup.providers import Provider
     from smtpsetup.transport.submit import Delivery
-
-_LOST = "data.lost-before-reply"
 
 
 class Policy(NamedTuple):
@@ -99,8 +97,10 @@ def note(  # noqa: PLR0913, PLR0917  what a line of the log says
     mail_log.note(log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Policy, *, once: bool = False) -> SendResult:
-    """The result, once whatever of the mail should be kept is in the outbox. With `once` the same mail is kept once, however often it is tried."""
+def kept_if_due(  # noqa: PLR0913  as `keep`
+    result: SendResult, delivery: Delivery, subject: str, policy: Policy, *, once: bool = False, is_tried: bool = True
+) -> SendResult:
+    """The result, once whatever of the mail should be kept is in the outbox. `once` and `is_tried` are those of `keep`."""
     if result.error is None:
         return result
     left = unsent(result, delivery.envelope.recipients)
@@ -109,11 +109,11 @@ def kept_if_due(result: SendResult, delivery: Delivery, subject: str, policy: Po
     kept: list[int] = []
     if policy.queue is not Queue.NEVER:
         for is_lost in (True, False):  # who may have got it, and who has not
-            share = {address: error for address, error in later.items() if (error.code == _LOST) == is_lost}
+            share = {address: error for address, error in later.items() if (error.code == LOST) == is_lost}
             if share:
-                kept.append(_keep_share(result.account, delivery, subject, policy, share, once=once))
+                kept.append(_keep_share(result.account, delivery, subject, policy, share, once=once, is_tried=is_tried))
     if policy.keep_refused and for_good:
-        kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once))
+        kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once, is_tried=is_tried))
     error: SmtpsetupError | None = result.error
     if later and policy.queue is not Queue.NEVER:
         error = _refusal(result.error, for_good)
@@ -136,9 +136,10 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
 
 
 def _keep_share(  # noqa: PLR0913  as `keep`
-    account: str, delivery: Delivery, subject: str, policy: Policy, share: dict[str, SmtpsetupError], *, once: bool
+    account: str, delivery: Delivery, subject: str, policy: Policy, share: dict[str, SmtpsetupError], *, once: bool, is_tried: bool
 ) -> int:
-    return keep(account, delivery, subject=subject, policy=policy, error=next(iter(share.values())), recipients=tuple(share), once=once)
+    error = next(iter(share.values()))
+    return keep(account, delivery, subject=subject, policy=policy, error=error, recipients=tuple(share), once=once, is_tried=is_tried)
 
 
 def keep(  # noqa: PLR0913  what the outbox notes of a mail
@@ -150,20 +151,18 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
     error: SmtpsetupError | None,
     recipients: tuple[str, ...] = (),
     once: bool = False,
+    is_tried: bool = True,
 ) -> int:
     """Put a mail into the outbox, on the disk when this returns; its number there. `error` is why it is not sent.
 
+    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn.
+
     Raises SmtpsetupError (exit code 74) where that cannot be done; then the mail is in a file that the error names.
     """
-    from smtpsetup.back_off import seconds_until_next  # SQLite costs 4 ms, and most mail is sent at once
-    from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State
+    from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State  # SQLite costs 4 ms, and most mail is sent at once
 
-    state, attempts, next_attempt = State.WAITING, 0, 0.0
-    reply = error.failure.reply if error and error.failure else None
-    if error is not None:
-        attempts, next_attempt = 1, time.time() + seconds_until_next(1, reply, error.code)
-        state = State.UNKNOWN if error.code == _LOST else State.WAITING if waits(error) else State.FAILED
-    is_held = state is State.FAILED or (state is State.UNKNOWN and policy.hold_unknown)
+    state = State.WAITING if error is None else disposition.state_after(error)
+    next_attempt = 0.0 if error is None else disposition.next_attempt(state, error, attempts=1, is_held=policy.hold_unknown, now=time.time())
     mail = NewMail(
         account,
         Envelope(delivery.envelope.sender, recipients or delivery.envelope.recipients),
@@ -171,8 +170,8 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         delivery.message_id,
         subject,
         state,
-        attempts,
-        None if is_held else next_attempt,
+        int(error is not None and is_tried),
+        next_attempt,
         last_reply=said(error),
         last_code=error.code if error else "",
         holds=policy.hold_unknown,
@@ -189,65 +188,3 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         raise not_kept(mail.message, mail.envelope, reason, error, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)) from damaged
     except OSError as failed:
         raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error) from failed
-
-
-def waits(error: SmtpsetupError) -> bool:
-    """Whether a mail that is kept is tried again by itself: after what passes, and after what is wrong with the account and not with the mail."""
-    return error.exit_code == EX_TEMPFAIL or concerns_account(error)
-
-
-def concerns_account(error: SmtpsetupError) -> bool:
-    """Whether it would have stopped every mail of the account: a password, a certificate, a setting."""
-    if error.failure:
-        return error.failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA)
-    return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
-
-
-def said(error: SmtpsetupError | None) -> str:
-    """The server's own words, else the error's: what the outbox shows as the last reply."""
-    if error is None:
-        return ""
-    return str(error.failure.reply) if error.failure and error.failure.reply else error.message
-
-
-def not_kept(message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = ()) -> SmtpsetupError:
-    """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
-    path = saved(message, envelope)
-    told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
-    causes = (cause.message,) if cause else ()
-    if path is None:
-        hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
-    else:
-        told = f"{told} " + _("It is saved in {path}.").format(path=path)
-        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
-    return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
-
-
-def _resent(envelope: Envelope) -> bytes:
-    """Fields that say to whom a saved mail goes, and that nobody gets to see."""
-    sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
-    return (sender + (f"Resent-Bcc: {', '.join(envelope.recipients)}\r\n" if envelope.recipients else "")).encode()
-
-
-def saved(message: Message, envelope: Envelope) -> str | None:
-    """The path of a file of its own with the mail, its recipients as Resent-Bcc; None where no disk has room."""
-    import tempfile  # only where all else failed
-
-    for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108  mkstemp makes a file that nobody else can open
-        if not directory:
-            continue
-        path = ""
-        try:
-            handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
-            with os.fdopen(handle, "wb") as file:
-                file.write(_resent(envelope))
-                for chunk in message.chunks():
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            if path:
-                os.unlink(path)
-        else:
-            return path
-    return None

@@ -1,0 +1,124 @@
+"""What a mail in the outbox is, and what it is read from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.outbox.database import IS_SOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from smtpsetup.message import Envelope, Message
+
+
+class State(StrEnum):
+    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
+
+    `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was. `attempts` counts the failed
+    attempts, `put_offs` those of them that did not get as far as a server, for want of a password or an account. `is_sound` is whether all of this
+    is as it was written.
+    """
+
+    id: int
+    account: str
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    message_id: str
+    size: int
+    state: State
+    attempts: int
+    next_attempt: float | None
+    queued_at: float
+    last_reply: str
+    last_code: str
+    unknowns: int
+    holds: bool
+    is_report: bool
+    config: str
+    put_offs: int
+    is_sound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
+
+    `config` is the file that has its account, `""` for the usual one. `lease` is that of the process which sends it now; its state is SENDING then.
+    """
+
+    account: str
+    envelope: Envelope
+    message: Message
+    message_id: str
+    subject: str
+    state: State = State.WAITING
+    attempts: int = 0
+    next_attempt: float | None = 0.0
+    last_reply: str = ""
+    last_code: str = ""
+    holds: bool = False
+    is_report: bool = False
+    config: str = ""
+    lease: str | None = None
+
+
+STORED = tuple(field.name for field in fields(Mail) if field.name != "is_sound")
+COLUMNS = ", ".join((*STORED, IS_SOUND))
+"""In SQL: what a Mail is read from."""
+
+_NUMBERS: dict[str, type | tuple[type, ...]] = {
+    "id": int,
+    "size": int,
+    "attempts": int,
+    "next_attempt": (int, float, type(None)),
+    "queued_at": (int, float),
+    "unknowns": int,
+    "put_offs": int,
+}
+
+
+def read_mail(row: Sequence[object]) -> Mail:
+    """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
+    values: dict[str, Any] = dict(zip((*STORED, "is_sound"), row, strict=True))
+    recipients = json.loads(str(values["recipients"]))
+    if not isinstance(recipients, list) or not all(isinstance(recipient, str) for recipient in recipients):
+        raise ValueError(row)
+    if not all(isinstance(values[name], kind) for name, kind in _NUMBERS.items()):
+        raise ValueError(row)
+    values["recipients"] = tuple(recipients)
+    values["state"] = State(str(values["state"]))
+    for name in ("holds", "is_report", "is_sound"):
+        values[name] = bool(values[name])
+    return Mail(**values)
+
+
+def shown_mail(row: Sequence[object]) -> Mail:
+    """As `read_mail`; one that is damaged is shown as failed and to nobody, so that it is in no other mail's way."""
+    try:
+        mail = read_mail(row)
+    except ValueError:
+        mail = None
+    if mail is not None and mail.is_sound:
+        return mail
+    values = dict(zip((*STORED, "is_sound"), row, strict=True))
+    account, sender, subject, message_id = (str(values[name]) for name in ("account", "sender", "subject", "message_id"))
+    number = values["id"] if isinstance(values["id"], int) else 0
+    return Mail(
+        number, account, sender, (), subject, message_id, 0, State.FAILED, 0, None, 0.0, "unreadable", "", 0,
+        holds=False, is_report=False, config="", put_offs=0, is_sound=False,
+    )  # fmt: skip

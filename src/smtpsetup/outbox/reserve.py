@@ -1,0 +1,51 @@
+"""Room on the disk that is kept for sending what waits: a full disk must not keep the outbox from getting empty."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from smtpsetup import private_dir
+
+_NAME = "outbox.reserve"
+_BYTES = 1_048_576
+_LEAST_BYTES = 262_144  # enough for the changes of one mail after the other
+_SHARE = 8  # at most one part in so many of what is free
+
+
+def keep(directory: str) -> None:
+    """Take the room where there is plenty. A courtesy: where there is not, nothing else is in its way."""
+    path = os.path.join(directory, _NAME)
+    if os.path.exists(path) or not hasattr(os, "posix_fallocate"):
+        return
+    wanted = min(_BYTES, _free(directory) // _SHARE)
+    if wanted < _LEAST_BYTES:
+        return
+    with suppress(OSError):
+        handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            os.posix_fallocate(handle, 0, wanted)
+        except OSError:
+            os.unlink(path)
+        finally:
+            os.close(handle)
+
+
+def is_needed(directory: str) -> bool:
+    """Whether there is less room than sending needs."""
+    return hasattr(os, "statvfs") and os.path.isdir(directory) and _free(directory) < _BYTES
+
+
+def give(directory: str) -> bool:
+    """Let the room be used; whether there was any."""
+    try:
+        os.unlink(os.path.join(directory, _NAME))
+    except OSError:
+        return False
+    return True
+
+
+def _free(directory: str) -> int:
+    """Bytes that this user may still write."""
+    state = os.statvfs(directory)
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,68 @@
+"""A mail that could be neither sent nor kept in the outbox: it is saved to a file of its own, wherever there is room."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from smtpsetup import paths
+from smtpsetup.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.message import Envelope, Message
+
+
+def not_kept(message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = ()) -> SmtpsetupError:
+    """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
+    path = saved(message, envelope)
+    told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
+    causes = (cause.message,) if cause else ()
+    if path is None:
+        hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
+    else:
+        told = f"{told} " + _("It is saved in {path}.").format(path=path)
+        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
+    return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
+
+
+def _resent(envelope: Envelope) -> bytes:
+    """Fields that say to whom a saved mail goes, and that nobody gets to see.
+
+    The last one ends their block: older Resent- fields of the mail itself are behind it, and name nobody any more (RFC 5322 section 3.6.6).
+    """
+    sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
+    recipients = f"Resent-Bcc: {', '.join(envelope.recipients)}\r\n" if envelope.recipients else ""
+    return f"{sender}{recipients}X-Saved-By: smtpsetup\r\n".encode()
+
+
+def saved(message: Message, envelope: Envelope) -> str | None:
+    """The path of a file of its own with the mail, its recipients as Resent-Bcc, on the disk when this returns; None where no disk has room."""
+    import tempfile  # only where all else failed
+
+    for directory in _directories():
+        path = ""
+        try:
+            handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
+            with os.fdopen(handle, "wb") as file:
+                file.write(_resent(envelope))
+                for chunk in message.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if path:
+                os.unlink(path)
+        else:
+            return path
+    return None
+
+
+def _directories() -> Iterator[str]:
+    """Where a mail may be saved, the best place first: what outlives a restart before what does not, and never the root directory."""
+    for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/dev/shm"):  # noqa: S108  mkstemp makes a file that nobody else can open
+        if directory and os.path.realpath(directory) != "/":
+            yield directory
