@@ -186,12 +186,12 @@ def _read(path: StrPath, *, is_shared: bool = False) -> str:
 def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
-    if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.getuid())):
+    if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.geteuid())):
         raise SmtpsetupError(
             "config.permissions",
             _("The configuration {path} belongs to another user.").format(path=path),
             causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
-            hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.getuid(), path=path),),
+            hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path),),
         )
     if os.name == "posix" and info.st_mode & (0o022 if is_shared else 0o077):
         raise SmtpsetupError(

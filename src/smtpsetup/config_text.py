@@ -10,6 +10,7 @@ import tomllib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smtpsetup import private_dir
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
@@ -180,7 +181,8 @@ def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
 def locked(path: StrPath) -> Iterator[None]:
     """Keep other smtpsetups from changing the file at the same time; the directory is made where it is missing. Raises OSError."""
     parent = os.path.dirname(path) or "."
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    private_dir.become_owner_of(parent)
+    private_dir.make(parent)
     if os.name != "posix":
         yield
         return
@@ -205,21 +207,15 @@ def _wait_for_lock(take: Callable[[], None], path: StrPath) -> None:
             time.sleep(_LOCK_POLL_SECONDS)
 
 
-def leave_to_owner(handle: int, path: str) -> None:
-    """Let a file that takes another one's place have its owner: what root changes of a user's stays the user's. Raises OSError."""
-    if os.name == "posix" and os.getuid() == 0 and os.path.exists(path):
-        os.chown(handle, os.stat(path).st_uid, os.stat(path).st_gid)
-
-
 def write_atomically(path: StrPath, text: str) -> None:
     """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
     import tempfile  # 4 ms that only a change pays
 
     target = os.path.realpath(path)
+    private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            leave_to_owner(file.fileno(), target)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

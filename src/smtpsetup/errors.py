@@ -20,6 +20,7 @@ EX_PROTOCOL = 76
 EX_NOPERM = 77
 EX_CONFIG = 78
 EX_INTERRUPTED = 130
+EX_TERMINATED = 143
 
 _EXIT_CODES = {
     "config.address-malformed": EX_DATAERR,
@@ -112,3 +113,14 @@ class SmtpsetupError(Exception):
 
 class InterruptedAfterTheDotError(KeyboardInterrupt):
     """Ctrl-C while the server's answer to the whole message was awaited: it may or may not have been delivered."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, in a command that has something to finish or to keep before it ends."""
+
+
+def is_termination(error: BaseException | None) -> bool:
+    """Whether it was SIGTERM or SIGHUP that ended a command, and not Ctrl-C."""
+    while error is not None and not isinstance(error, TerminatedError):
+        error = error.__cause__ or error.__context__
+    return error is not None

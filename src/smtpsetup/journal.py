@@ -1,4 +1,7 @@
-"""What a run over many mails has done, so that a run that was killed can be continued: one line appended before and after each dot."""
+"""What a run over many mails has done, so that a run that was killed can be continued: a line for each mail, written before its dot.
+
+What becomes of the mail is written over that line, which has room for it from the start: a disk that fills up meanwhile is in no way.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,15 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
+from smtpsetup import private_dir
+
 _SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after a kill nothing is
 _ENDED_SECONDS = 12 * 3600.0
 _FORGOTTEN_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
+_BEFORE = {"stands": "before"}  # the mails of its run
+_LEFT = ', "left": '
+_ROOM = 4  # bytes by which the longest of the states is longer than the one before the dot
 _DONE, _DOTTED, _NOT_SENT, _PARTLY, _BROKE = "done", "dotted", "not-sent", "partly", "broke"
 
 
@@ -27,7 +35,8 @@ class Journal:
     def __init__(self, directory: str, identity: str) -> None:
         """Open or begin the journal of what `identity` names. Raises BusyError, OSError."""
         parent = os.path.join(directory, _DIRECTORY)
-        os.makedirs(parent, mode=0o700, exist_ok=True)
+        private_dir.prepare(directory)
+        private_dir.prepare(parent)
         self.path = os.path.join(parent, hashlib.sha256(identity.encode()).hexdigest()[:32])
         self._handle = self._held()
         _prune(parent)
@@ -35,6 +44,9 @@ class Journal:
         self._synced = time.monotonic()
         self._states: dict[str, str] = {}
         self._left: dict[str, tuple[str, ...]] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # where the line of a mail is that this run has begun, and its length
+        self._end = (0, 0)  # the same of the line that says that a run has come to its end
+        self._has_end = False
         self.nonce = ""
         self.ended_at = 0.0
         try:
@@ -74,9 +86,15 @@ class Journal:
         """The Message-ID of a mail, the same in every run."""
         return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
 
-    def mark_dotted(self, key: str) -> None:
-        """Note that the server can have a mail from now on."""
-        self._mark(key, _DOTTED)
+    def mark_dotted(self, key: str, recipients: tuple[str, ...] = ()) -> None:
+        """Note that the server can have a mail from now on, with room for noting that it has it for only some of the recipients."""
+        with self._lock:
+            if not self._end[1]:
+                self._end = self._append({"ended": "", **_BEFORE}, room=len(str(int(time.time()))))
+            self._states[key] = _DOTTED
+            left = len(json.dumps(recipients)) + len(_LEFT) if recipients else 0
+            self._places[key] = self._append({"key": key, "state": _DOTTED}, room=_ROOM + left)
+            self._sync_now_and_then()
 
     def mark_done(self, key: str) -> None:
         """Note that the server has accepted a mail, or that the outbox has it."""
@@ -90,7 +108,7 @@ class Journal:
         """Note that the server has accepted a mail for some, and that these are left."""
         with self._lock:
             self._states[key], self._left[key] = _PARTLY, left
-            self._write({"key": key, "state": _PARTLY, "left": list(left)})
+            self._write_over(self._places.pop(key, (0, 0)), {"key": key, "state": _PARTLY, "left": list(left)})
 
     def mark_not_sent(self, key: str) -> None:
         """Note that the server has refused a mail."""
@@ -106,7 +124,7 @@ class Journal:
         For half a day the same command does not send everything anew: whoever started it may have been killed before they knew.
         """
         with self._lock:
-            self._write({"ended": str(int(time.time()))})
+            self._write_over(self._end, {"ended": str(int(time.time())), **_BEFORE})
             os.fsync(self._handle)
 
     def restart(self) -> None:
@@ -114,29 +132,51 @@ class Journal:
         os.ftruncate(self._handle, 0)
         self._states.clear()
         self._left.clear()
+        self._places.clear()
+        self._end = (0, 0)
         self.ended_at = 0.0
         self.nonce = os.urandom(16).hex()
-        self._write({"nonce": self.nonce})
+        self._append({"nonce": self.nonce})
 
     def _mark(self, key: str, state: str) -> None:
         with self._lock:
             self._states[key] = state
-            self._write({"key": key, "state": state})
-            if time.monotonic() - self._synced > _SYNC_SECONDS:
-                os.fsync(self._handle)
-                self._synced = time.monotonic()
+            self._write_over(self._places.pop(key, (0, 0)), {"key": key, "state": state})
+            self._sync_now_and_then()
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        """Append a line in one piece; a kill leaves it whole or leaves a piece at the end that is not read."""
-        data = json.dumps(entry).encode() + b"\n"
+    def _sync_now_and_then(self) -> None:
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            os.fsync(self._handle)
+            self._synced = time.monotonic()
+
+    def _append(self, entry: dict[str, Any], *, room: int = 0) -> tuple[int, int]:
+        """Append a line in one piece, with so many blanks behind it; where it is and its length.
+
+        A kill leaves it whole or leaves a piece at the end that is not read.
+        """
+        data = json.dumps(entry).encode() + b" " * room + b"\n"
+        place = os.lseek(self._handle, 0, os.SEEK_END)
         written = os.write(self._handle, data)
         if written != len(data):
+            os.ftruncate(self._handle, place)
             raise OSError(28, "no space left", self.path)
+        return place, len(data)
+
+    def _write_over(self, where: tuple[int, int], entry: dict[str, Any]) -> None:
+        """Write a line in the place of another, where there is one that is long enough."""
+        place, length = where
+        data = json.dumps(entry).encode()
+        if len(data) >= length:
+            self._append(entry)
+            return
+        os.lseek(self._handle, place, os.SEEK_SET)
+        os.write(self._handle, data + b" " * (length - 1 - len(data)) + b"\n")
 
     def _load(self) -> None:
         with open(self.path, "rb") as file:
             content = file.read()
         if content and not content.endswith(b"\n"):
+            os.lseek(self._handle, 0, os.SEEK_END)
             os.write(self._handle, b"\n")  # so that the next line does not continue the torn one
         for line in content.split(b"\n"):
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # a torn line, or a hand that was in the file
@@ -147,16 +187,16 @@ class Journal:
             self._states[str(entry["key"])] = str(entry["state"])
             if entry["state"] == _PARTLY:
                 self._left[str(entry["key"])] = tuple(map(str, entry["left"]))
-            self.ended_at = 0.0
-        elif "ended" in entry:
-            self.ended_at = float(entry["ended"])
+            self.ended_at = self.ended_at if self._has_end else 0.0
+        elif "ended" in entry:  # the first version wrote it behind the mails of its run
+            self._has_end, self.ended_at = "stands" in entry, float(entry["ended"] or 0)
         elif isinstance(entry["nonce"], str):
             self.nonce = entry["nonce"]
 
     def _held(self) -> int:
         """A handle to the journal that no other process has. Raises BusyError."""
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            handle = private_dir.open_file(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 _hold(handle)
                 if os.path.exists(self.path) and os.fstat(handle).st_ino == os.stat(self.path).st_ino:

@@ -6,6 +6,8 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from smtpsetup import private_dir
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,7 +17,7 @@ def held(directory: str) -> Iterator[str]:
     """The name of a lease that is alive until the end of the block or of the process. Raises OSError."""
     name = f"lease-{os.getpid()}-{os.urandom(8).hex()}"
     path = os.path.join(directory, name)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         take(handle)
         yield name
@@ -29,7 +31,7 @@ def is_alive(directory: str, name: str) -> bool:
     """Whether the process that holds a lease still lives. What a dead one left behind is removed."""
     path = os.path.join(directory, name)
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return False
     try:

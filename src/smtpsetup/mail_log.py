@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from smtpsetup import private_dir
 from smtpsetup.model import Log, plain_text
 
 if TYPE_CHECKING:
@@ -38,16 +39,30 @@ def _quoted(value: str) -> str:
 
 
 def _append(directory: str, line: str) -> None:
+    private_dir.prepare(directory)
     path = os.path.join(directory, _NAME)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    handle = _locked(path)
     try:
-        handle = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        handle = os.open(path, flags, 0o600)
-    try:
+        os.write(handle, line.encode())
         if os.fstat(handle).st_size > _LARGEST:
             os.replace(path, f"{path}.1")
-        os.write(handle, line.encode())
     finally:
+        os.close(handle)
+
+
+def _locked(path: str) -> int:
+    """A handle to the log that no other process writes to: two that moved it away at once would write over the older one."""
+    while True:
+        handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        if os.name != "posix":
+            return handle
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle  # and not one that was moved away while it was waited for
+        except BaseException:
+            os.close(handle)
+            raise
         os.close(handle)

@@ -26,13 +26,11 @@ def prepare(directory: str) -> None:
     A root process becomes the owner of the place first, for good: what it leaves there is the owner's, and a link that the owner has put in its way
     leads it nowhere that the owner could not go.
     """
-    if os.name != "posix":
-        os.makedirs(directory, exist_ok=True)
-        return
     path = os.path.abspath(directory)
-    _become_owner_of(path)
-    _make(path)
-    check(path)
+    become_owner_of(path)
+    make(path)
+    if os.name == "posix":
+        check(path)
 
 
 def check(directory: str) -> None:
@@ -101,9 +99,9 @@ def _upwards(path: str) -> Iterator[str]:
         path = above
 
 
-def _make(path: str) -> None:
-    """Make what is missing of a path, each directory with mode 0700: `os.makedirs` leaves those above to the umask."""
-    for place in reversed(list(_upwards(path))):
+def make(directory: str) -> None:
+    """Make what is missing of a path, each directory for its owner alone: `os.makedirs` leaves those above to the umask. Raises OSError."""
+    for place in reversed(list(_upwards(os.path.abspath(directory)))):
         if not os.path.isdir(place):
             try:
                 os.mkdir(place, 0o700)
@@ -113,10 +111,11 @@ def _make(path: str) -> None:
                     raise
 
 
-def _become_owner_of(path: str) -> None:
-    if os.geteuid() != 0:
+def become_owner_of(directory: str) -> None:
+    """Let a root process become, for good, the first user but root on the way to a directory. Raises OSError."""
+    if os.name != "posix" or os.geteuid() != 0:
         return
-    for place in reversed(list(_upwards(path))):
+    for place in reversed(list(_upwards(os.path.abspath(directory)))):
         try:
             owner = os.lstat(place)
         except OSError:

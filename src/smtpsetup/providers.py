@@ -199,7 +199,7 @@ def _read(path: str) -> str:
 def _refuse_foreign(path: str) -> None:
     """Raise SmtpsetupError for a table that others may change: it says where passwords are sent."""
     info = os.stat(path)
-    if os.name == "posix" and (info.st_uid not in (0, os.getuid()) or info.st_mode & 0o022):
+    if os.name == "posix" and (info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o022):
         raise SmtpsetupError(
             "config.permissions",
             _("Others may change the provider table {path}.").format(path=path),

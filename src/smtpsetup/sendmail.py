@@ -182,16 +182,28 @@ def _send(options: Options) -> int:
     )
     trace = _say if options.is_verbose else None
     try:
-        errors = handed_in.hand_over(_config(options), request, fields, body, find_provider=_provider, trace=trace)
+        done = handed_in.hand_over(_config(options), request, fields, body, find_provider=_provider, trace=trace)
     except Exception as unsent:
         from smtpsetup.workflows import not_handed_in  # only what went wrong
 
         for hint in not_handed_in.saved(unsent, request, fields, body):
             _say(f"smtpsetup-sendmail: {hint}")
         raise
-    for error in errors:
+    for error in done.errors:
         _tell(error)
-    return errors[0].exit_code if errors else 0
+    if done.is_waiting:
+        _tell_if_nobody_flushes()
+    return done.errors[0].exit_code if done.errors else 0
+
+
+def _tell_if_nobody_flushes() -> None:
+    """Say so where nothing would ever send what waits: once a day, since a job can send a mail a minute."""
+    from smtpsetup.i18n import gettext as _
+    from smtpsetup.workflows import schedule  # only for what was not sent
+
+    if schedule.is_due_to_be_told() and schedule.is_installed() is None:
+        _say("smtpsetup-sendmail: " + _("Mail waits in the outbox, and nothing on this machine sends it."))
+        _say("  -> " + _("Have it sent every minute: `smtpsetup outbox schedule --install`."))
 
 
 def _config(options: Options) -> Config:

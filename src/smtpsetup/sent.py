@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from smtpsetup import private_dir
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,11 +23,8 @@ def record(directory: str | None, account: str, recipients: int) -> None:
         return
     path = _file(directory, account)
     with suppress(OSError):
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except FileNotFoundError:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        private_dir.prepare(directory)
+        handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.write(handle, f"{int(time.time())} {recipients}\n".encode("ascii"))
             is_large = os.fstat(handle).st_size > _LARGEST

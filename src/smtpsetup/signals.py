@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from smtpsetup.errors import TerminatedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _changing = threading.Lock()
 _holding = 0  # threads beside the main one that are in the midst of such a step
 _put_off: list[int] = []  # what has arrived meanwhile
+_usual: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}  # the handlers that `deferrable` stands in for
 
 
 @contextmanager
@@ -49,10 +52,12 @@ def deferrable() -> Iterator[None]:
         return
     import signal  # as above
 
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-    replaced = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}  # nohup's go on being ignored
+    usual = (signal.default_int_handler, signal.SIG_DFL, _terminate)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    replaced = {number: handler for number, handler in handlers.items() if handler in usual}  # nohup's go on being ignored
     try:
-        for number in replaced:
+        for number, handler in replaced.items():
+            _usual[number] = handler
             signal.signal(number, _arrived)
         yield
     finally:
@@ -92,8 +97,8 @@ def _arrived(number: int, frame: FrameType | None) -> None:
 
     if _holding:
         _put_off.append(number)
-    elif number == signal.SIGINT:
-        signal.default_int_handler(number, frame)
+    elif callable(handler := _usual.get(number)):
+        handler(number, frame)
     else:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -107,3 +112,35 @@ def _deliver() -> None:
     _put_off.clear()
     for number in numbers:
         signal.pthread_kill(int(threading.main_thread().ident or 0), number)  # which alone runs the handlers, and may be waiting
+
+
+def raise_when_terminated() -> None:
+    """Let SIGTERM and SIGHUP raise TerminatedError in the main thread, once, where they would have ended the process on the spot.
+
+    A job in the background has Ctrl-C ignored, so this does not go by way of it.
+    """
+    import signal  # as above
+
+    for number in _endings():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
+
+
+def ignore_termination() -> None:
+    """From now on the process comes to its own end, which is near, whoever asks."""
+    import signal  # as above
+
+    for number in _endings():
+        if signal.getsignal(number) is _terminate:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _endings() -> list[int]:
+    import signal  # as above
+
+    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    ignore_termination()
+    raise TerminatedError

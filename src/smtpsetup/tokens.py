@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from smtpsetup import paths
+from smtpsetup import paths, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,8 +95,6 @@ def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
 
     Raises OSError.
     """
-    from smtpsetup import config_text  # only a new token comes here
-
     path = _file(directory, account)
     try:
         _make_directory(directory)
@@ -104,7 +102,6 @@ def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
         handle = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "r+b") as file:
-                config_text.leave_to_owner(handle, path)
                 _write(file, bytes(_ROOM))
                 yield functools.partial(_put, file, path)
         finally:
@@ -162,7 +159,7 @@ def _taken(path: str, end: float) -> int:
     from smtpsetup import leases  # as in `reserved`
 
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             leases.take(handle)
             if _is_still(handle, path):
@@ -188,8 +185,8 @@ def _is_still(handle: int, path: str) -> bool:
 
 def _make_directory(directory: str) -> None:
     """The directory for tokens, and that of everything else that is remembered, for their owner alone."""
-    for path in (directory, os.path.join(directory, _DIRECTORY)):
-        os.makedirs(path, mode=0o700, exist_ok=True)
+    private_dir.prepare(directory)
+    private_dir.prepare(os.path.join(directory, _DIRECTORY))
 
 
 def _file(directory: str, account: str) -> str:

@@ -11,7 +11,17 @@ import click
 from smtpsetup import __version__, i18n, streams
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
-from smtpsetup.errors import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError, reason_of
+from smtpsetup.errors import (
+    EX_BUG,
+    EX_DATAERR,
+    EX_INTERRUPTED,
+    EX_IOERR,
+    EX_TERMINATED,
+    InterruptedAfterTheDotError,
+    SmtpsetupError,
+    is_termination,
+    reason_of,
+)
 from smtpsetup.i18n import gettext as _
 from smtpsetup.streams import silence
 
@@ -112,7 +122,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         if _holds_an_interrupt(error):
             tell(_("Interrupted. Nothing more was changed."))
-            return EX_INTERRUPTED
+            return EX_TERMINATED if is_termination(error) else EX_INTERRUPTED
         return _report(_bug(error, verbose=state.verbose), state)
     return code
 
@@ -142,7 +152,7 @@ def _run_click(arguments: list[str], state: State) -> int:
             tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
         else:
             tell(_("Interrupted. Nothing more was changed."))
-        return EX_INTERRUPTED
+        return EX_TERMINATED if is_termination(stop) else EX_INTERRUPTED
     except SystemExit as stop:  # Click's answer to a reader of our output that is gone
         return EX_IOERR if stop.code else 0
     return ended_with if isinstance(ended_with, int) else 0

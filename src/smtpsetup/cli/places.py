@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from smtpsetup import credentials, paths
+from smtpsetup import credentials, paths, private_dir
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.credentials import file_store
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def make_directory(path: str) -> None:
     """The directory of a password file, and that of the configuration around it, for their owner alone. Raises OSError."""
     for directory in (paths.config_dir(), os.path.dirname(path)):
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        private_dir.become_owner_of(directory)
+        private_dir.make(directory)
 
 
 def check_room_for_sign_in(account: Account, existing: Account | None) -> None:

@@ -50,11 +50,11 @@ def _check(info: os.stat_result, path: str) -> None:
             _("{path} is not a regular file.").format(path=path),
             hints=(_("Put the password into a file of its own."),),
         )
-    if info.st_uid not in (0, os.getuid()):
+    if info.st_uid not in (0, os.geteuid()):
         raise SmtpsetupError(
             "secret.file-permissions",
             _("The password file {path} belongs to another user.").format(path=path),
-            hints=(_("Make it yours: `chown {user} {path}`.").format(user=os.getuid(), path=path),),
+            hints=(_("Make it yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path),),
         )
     if info.st_mode & 0o077:
         raise SmtpsetupError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from binascii import crc32
@@ -18,6 +17,7 @@ REPAIRED = ".repaired"  # behind the name: a new file that is complete, and not 
 LOST_WAL = ".lost-wal"  # behind the name: a write-ahead log that holds mails which SQLite does not see, kept for a repair
 VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
+_SIGNS_OF_DAMAGE = ("no such table", "no such column", "Could not decode")  # what SQLite and Python's module do not call damage
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -44,19 +44,23 @@ ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 # what decides which mail goes to whom; a damaged state is no state, and a wrong time or counter only sends a mail sooner or later
 _SUMMED = "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, is_report, config, content_checksum"
 _DAMAGED = -1  # no checksum: a row that was found to be another than was written stays known as that
+
+
+def _checksum_of(row: str = "") -> str:
+    """In SQL: the checksum of a row, as bytes since a damaged text need not be UTF-8."""
+    return f"row_checksum({', '.join(f'CAST({row}{column} AS BLOB)' for column in _SUMMED.split(', '))})"
+
+
 # they belong to the connection: every change renews the checksum of its row, unless the row was damaged before
 _TRIGGERS = f"""
 CREATE TEMP TRIGGER mail_added AFTER INSERT ON main.mail BEGIN
-    UPDATE mail SET checksum = row_checksum({", ".join(f"NEW.{column}" for column in _SUMMED.split(", "))}) WHERE id = NEW.id;
+    UPDATE mail SET checksum = {_checksum_of("NEW.")} WHERE id = NEW.id;
 END;
 CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
-    UPDATE mail SET checksum = iif(
-        OLD.checksum = row_checksum({", ".join(f"OLD.{column}" for column in _SUMMED.split(", "))}),
-        row_checksum({", ".join(f"NEW.{column}" for column in _SUMMED.split(", "))}), {_DAMAGED}
-    ) WHERE id = NEW.id;
+    UPDATE mail SET checksum = iif(OLD.checksum = {_checksum_of("OLD.")}, {_checksum_of("NEW.")}, {_DAMAGED}) WHERE id = NEW.id;
 END;
 """
-IS_SOUND = f"(checksum = row_checksum({_SUMMED}))"
+IS_SOUND = f"(checksum = {_checksum_of()})"
 """In SQL: whether a row of `mail` is as it was written."""
 
 
@@ -108,8 +112,8 @@ def with_checksums(db: sqlite3.Connection) -> None:
     db.create_function("row_checksum", -1, _row_checksum, deterministic=True)
 
 
-def _row_checksum(*values: object) -> int:
-    return crc32(json.dumps(values).encode())
+def _row_checksum(*values: bytes | None) -> int:
+    return crc32(b"\x1f".join(value or b"" for value in values))
 
 
 def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
@@ -148,7 +152,7 @@ def _bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
                 db.execute(
                     "UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE content.id = mail.id), 0)"
                 )
-                db.execute(f"UPDATE mail SET checksum = row_checksum({_SUMMED})")
+                db.execute(f"UPDATE mail SET checksum = {_checksum_of()}")
                 db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
         except BaseException:
@@ -287,7 +291,7 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DataError) as error:  # DataError: larger than SQLite takes
-        if str(error).startswith(("no such table", "no such column")) or header_fault(path):
+        if str(error).startswith(_SIGNS_OF_DAMAGE) or header_fault(path):
             raise OutboxDamagedError(path) from error
         raise OSError(0, str(error), path) from error
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON

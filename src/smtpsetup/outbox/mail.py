@@ -90,6 +90,7 @@ _NUMBERS: dict[str, type | tuple[type, ...]] = {
     "unknowns": int,
     "put_offs": int,
 }
+_AT_MOST = {"next_attempt": 1e11, "queued_at": 1e11, "attempts": 10**9, "put_offs": 10**9, "unknowns": 10**9}  # seconds since 1970, and counts
 
 
 def read_mail(row: Sequence[object]) -> Mail:
@@ -100,6 +101,8 @@ def read_mail(row: Sequence[object]) -> Mail:
         raise ValueError(row)
     if not all(isinstance(values[name], kind) for name, kind in _NUMBERS.items()):
         raise ValueError(row)
+    for name, most in _AT_MOST.items():  # of which no checksum tells
+        values[name] = values[name] if values[name] is None or 0 <= values[name] <= most else 0
     values["recipients"] = tuple(recipients)
     values["state"] = State(str(values["state"]))
     for name in ("holds", "is_report", "is_sound"):

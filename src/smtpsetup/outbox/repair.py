@@ -134,5 +134,5 @@ def _numbers(db: sqlite3.Connection) -> list[int]:
     found: set[int] = set()
     for query in ("SELECT id FROM mail NOT INDEXED", "SELECT id FROM mail INDEXED BY mail_due WHERE account >= ''", "SELECT id FROM content"):
         with suppress(sqlite3.DatabaseError, ValueError, TypeError):
-            found.update(int(row[0]) for row in db.execute(query))
+            found.update(int(row[0]) for row in db.execute(query) if int(row[0]) > 0)
     return sorted(found)

@@ -171,11 +171,14 @@ class Session:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 
     def send(self, envelope: Envelope, message: Message, *, lockstep: bool = False) -> Outcome:
+        """Hand over one message, as `deliver`."""
+        return self.deliver(Delivery(envelope, message), lockstep=lockstep)
+
+    def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
         """Hand over one message; who was accepted and who was refused. In `lockstep` every command waits for its reply.
 
         Raises TransportError when nobody was accepted, SmtpsetupError when the message cannot be read.
         """
-        delivery = Delivery(envelope, message)
 
         def deadline_for(message: Message) -> Deadline:
             return self._deadline if lockstep else Deadline(seconds_for(message))

@@ -176,7 +176,10 @@ class _Exchange:
             reply = self._content(following, meanwhile)
             self._require_accepted(reply)
             if not self._refused:
-                self._noted(self.delivery.accepted)
+                self._noted(
+                    self.delivery.accepted,
+                    _("The server has taken this mail. Since that is not noted, it is sent once more unless you say `--on-unknown hold` or drop it."),
+                )
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
@@ -188,7 +191,7 @@ class _Exchange:
 
     def _require_accepted(self, reply: Reply) -> None:
         if reply.code // 100 != _ACCEPTED:
-            self._noted(self.delivery.not_accepted)
+            self._noted(self.delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply))
             raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _envelope(self) -> list[str]:
@@ -280,7 +283,7 @@ class _Exchange:
         end = held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n")
         end += following._ahead() if following else b""  # noqa: SLF001  another of the same class
         self._refuse_early_reply()
-        self._noted(self.delivery.before_dot)
+        self._noted(self.delivery.before_dot, _("The mail was not sent."))
         try:
             try:
                 self._wire.send(end)
@@ -307,15 +310,19 @@ class _Exchange:
                 raise WireError(Kind.PROTOCOL_ERROR, str(reply))
             raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
-    def _noted(self, note: Callable[[], object]) -> None:
-        """Let the caller write down what is about to happen. Where that cannot be written, it must not happen. Raises SmtpsetupError."""
+    def _noted(self, note: Callable[[], object], state: str) -> None:
+        """Let the caller write down what is about to happen or has happened; `state` says what that is to people. Raises SmtpsetupError.
+
+        Where it cannot be written that a message may arrive from now on, it must not.
+        """
         try:
             note()
         except OSError as error:
             raise SmtpsetupError(
                 "config.invalid",
                 _("{path} cannot be written: {reason}.").format(path=error.filename, reason=reason_of(error)),
-                hints=(_("Check the free space and the permissions there. The mail was not sent."),),
+                causes=(state,),
+                hints=(_("Check the free space and the permissions there."),),
                 exit_code=EX_IOERR,
             ) from error
 

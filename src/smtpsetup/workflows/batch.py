@@ -155,7 +155,7 @@ class Batch:
         if left:
             delivery = delivery._replace(envelope=Envelope(delivery.envelope.sender, left))
         return delivery._replace(
-            before_dot=functools.partial(self._journal.mark_dotted, item.key),
+            before_dot=functools.partial(self._journal.mark_dotted, item.key, _several(delivery)),
             accepted=functools.partial(self._journal.mark_done, item.key),
             not_accepted=functools.partial(self._journal.mark_not_sent, item.key),
         )
@@ -193,6 +193,11 @@ class Batch:
             self.totals.queued += 1
         else:
             self.totals.sent += 1
+
+
+def _several(delivery: Delivery) -> tuple[str, ...]:
+    """The recipients, where some can get a mail and others not."""
+    return delivery.envelope.recipients if len(delivery.envelope.recipients) > 1 else ()
 
 
 def _item(delivery: Delivery) -> Item:

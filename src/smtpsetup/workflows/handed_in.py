@@ -16,7 +16,8 @@ from smtpsetup.model import AllowedFrom
 from smtpsetup.transport.submit import Delivery
 from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.disposition import waits
-from smtpsetup.workflows.post import Policy, keep, post
+from smtpsetup.workflows.post import Policy
+from smtpsetup.workflows.spooled import Sending, submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,14 @@ class Request(NamedTuple):
     config: str = ""
 
 
+class HandedIn(NamedTuple):
+    """What went wrong for good, the worst first. `is_waiting` and `is_noted` are those of `Submitted`."""
+
+    errors: list[SmtpsetupError]
+    is_waiting: bool
+    is_noted: bool
+
+
 def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
     config: Config,
     request: Request,
@@ -55,8 +64,8 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
     *,
     find_provider: Callable[[Account], Provider | None],
     trace: Callable[[str], None] | None = None,
-) -> list[SmtpsetupError]:
-    """Send a mail or keep it; what went wrong for good, the worst first. Raises SmtpsetupError where nothing could be done with it."""
+) -> HandedIn:
+    """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it."""
     account = _account(config, request, fields)
     aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
     good, bad = _recipients(request, aliases, fields)
@@ -65,23 +74,11 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
     )
     subject = next((field.value for field in fields if field.key == "subject"), "")
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
-    errors: list[SmtpsetupError] = []
-    if good:
-        result = post(
-            account,
-            delivery,
-            subject=subject,
-            policy=policy,
-            read_secret=lambda: secret_for(account, may_prompt=False),
-            find_provider=lambda: find_provider(account),
-            trace=trace,
-            log=config.log,
-        )
-        errors += [_told_of_keeping(result.error, result.outbox_id)] if result.error else []
-    for recipient, error in bad.items():
-        number = keep(account.name, delivery, subject=subject, policy=policy, error=error, recipients=(recipient,))
-        errors.append(_told_of_keeping(error, number))
-    return errors
+    sending = Sending(account, policy, lambda: secret_for(account, may_prompt=False), lambda: find_provider(account), trace, config.log)
+    done = submit(sending, delivery, subject, bad)
+    errors = [_told_of_keeping(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
+    errors += [_told_of_keeping(bad[recipient], number) for recipient, number in done.unreachable.items()]
+    return HandedIn(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
 
 
 def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupError:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import mail_log, paths, sent
-from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
+from smtpsetup.errors import EX_TEMPFAIL, EX_TERMINATED, SmtpsetupError, is_termination, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log, Queue
@@ -57,11 +57,7 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)
         note(log, paths.state_dir(), account, delivery, result)
         return result
-    try:
-        secret = None if account.auth is Auth.NONE else read_secret()
-        result = send(account, secret, delivery, find_provider=find_provider, trace=trace)
-    except SmtpsetupError as error:
-        result = SendResult(account.name, delivery.message_id, (), (), None, error)
+    result, is_terminated = _tried(account, delivery, read_secret, find_provider, trace)
     directory = paths.state_dir()
     if result.accepted:
         sent.record(directory, account.name, len(result.accepted))
@@ -71,7 +67,55 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
         note(log, directory, account, delivery, result._replace(error=not_kept_either))
         raise
     note(log, directory, account, delivery, kept, result.error)
-    return kept
+    return kept._replace(error=_terminated(kept)) if is_terminated else kept
+
+
+def _tried(
+    account: Account,
+    delivery: Delivery,
+    read_secret: Callable[[], Secret],
+    find_provider: Callable[[], Provider | None],
+    trace: Callable[[str], None] | None,
+) -> tuple[SendResult, bool]:
+    """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it. Nothing ends the process once it is over: what is left is quick."""
+    from smtpsetup import signals
+
+    told: list[str] = []
+    watched = delivery._replace(
+        before_dot=lambda: told.append("dot"), accepted=lambda: told.append("accepted"), not_accepted=lambda: told.append("refused")
+    )
+    try:
+        secret = None if account.auth is Auth.NONE else read_secret()
+        result = send(account, secret, watched, find_provider=find_provider, trace=trace)
+        signals.ignore_termination()
+    except SmtpsetupError as error:
+        signals.ignore_termination()
+        return SendResult(account.name, delivery.message_id, (), (), None, error), False
+    except KeyboardInterrupt as ended:
+        if not is_termination(ended):
+            raise
+        if told[-1:] == ["accepted"]:
+            return SendResult(account.name, delivery.message_id, delivery.envelope.recipients, (), None, None), True
+        code = LOST if told[-1:] == ["dot"] else "connection.lost"
+        after_the_dot = _("It was ended while the server's answer to the whole mail was awaited: it may have arrived.")
+        text = after_the_dot if code == LOST else _("It was ended before it had sent the mail.")
+        ended_early = SmtpsetupError(code, text, exit_code=EX_TEMPFAIL)
+        return SendResult(account.name, delivery.message_id, (), (), None, ended_early), True
+    return result, False
+
+
+def _terminated(kept: SendResult) -> SmtpsetupError:
+    """What a person is told of a mail whose sending was ended from outside."""
+    if kept.accepted and kept.postponed_by is None:
+        text = _("It was ended, but the mail had been sent.")
+    elif kept.outbox_id is None:
+        told = kept.error.message if kept.error else ""
+        text = f"{told} " + _("The mail is not kept, as --queue never asks.")
+    else:
+        told = kept.postponed_by.message if kept.postponed_by else ""
+        text = f"{told} " + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=kept.outbox_id)
+    code = LOST if kept.postponed_by and kept.postponed_by.code == LOST else "connection.lost"
+    return SmtpsetupError(code, text, exit_code=EX_TERMINATED)
 
 
 def note(  # noqa: PLR0913, PLR0917  what a line of the log says
@@ -116,11 +160,11 @@ def kept_if_due(  # noqa: PLR0913  as `keep`
         kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once, is_tried=is_tried))
     error: SmtpsetupError | None = result.error
     if later and policy.queue is not Queue.NEVER:
-        error = _refusal(result.error, for_good)
+        error = refusal(result.error, for_good)
     return result._replace(outbox_id=kept[0] if kept else None, error=error, postponed_by=result.error if kept else None)
 
 
-def _refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:
+def refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:
     """What is left to tell when the rest waits in the outbox: that somebody was refused for good."""
     if not for_good:
         return None

@@ -7,13 +7,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
+from smtpsetup import paths, private_dir
 from smtpsetup.errors import EX_UNAVAILABLE, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
 
 _UNIT = "smtpsetup-outbox"
+_TOLD = "flush-looked-for-"  # and the day
 _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
 
 
@@ -128,6 +131,22 @@ def _crontab() -> str:
         if "no crontab for" in error.message:
             return ""
         raise
+
+
+def is_due_to_be_told() -> bool:
+    """Whether nobody has looked today if something flushes the outbox; whoever is told yes is the one who looks."""
+    directory = paths.state_dir()
+    if directory is None:
+        return False
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    try:
+        os.close(private_dir.open_file(os.path.join(directory, f"{_TOLD}{day}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        for name in os.listdir(directory):
+            if name.startswith(_TOLD) and name != f"{_TOLD}{day}":
+                os.unlink(os.path.join(directory, name))
+    except OSError:
+        return False
+    return True
 
 
 def is_installed() -> str | None:

@@ -55,7 +55,7 @@ def send(
     """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
     try:
         with logged_in(account, secret, seconds=_OPENING_SECONDS, trace=trace) as session:
-            outcome = session.send(delivery.envelope, delivery.message)
+            outcome = session.deliver(delivery)
     except TransportError as error:
         return failed(account, delivery, error, find_provider())
     return result_of(account, delivery, outcome, find_provider)

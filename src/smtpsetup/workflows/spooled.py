@@ -1,0 +1,226 @@
+"""A mail that is on the disk before anything else is tried, as every trusted sendmail has it: what ends the program then costs no mail.
+
+It is committed to the outbox as one that is being sent, and taken out when the server has said yes. Whoever finds the lease of a process that is gone
+sends it, or knows that it may have arrived.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup import leases, paths, sent
+from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.message import Envelope
+from smtpsetup.model import Auth, Log, Queue
+from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State
+from smtpsetup.workflows import disposition, rescue
+from smtpsetup.workflows.disposition import said
+from smtpsetup.workflows.post import keep, note, post, refusal, unsent
+from smtpsetup.workflows.send import SendResult, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from smtpsetup.account import Account
+    from smtpsetup.model import Secret
+    from smtpsetup.providers import Provider
+    from smtpsetup.transport.submit import Delivery
+    from smtpsetup.workflows.post import Policy
+
+
+class Sending(NamedTuple):
+    """What sending a mail depends on."""
+
+    account: Account
+    policy: Policy
+    read_secret: Callable[[], Secret]
+    find_provider: Callable[[], Provider | None]
+    trace: Callable[[str], None] | None
+    log: Log
+
+
+class Submitted(NamedTuple):
+    """What became of a mail: the result for those it could be sent to, None where there was nobody, and what is kept for the others, by number.
+
+    `is_waiting` is whether the outbox has mail now that must be tried again; `is_noted` whether it knows of a mail that the server has taken.
+    """
+
+    result: SendResult | None
+    unreachable: dict[str, int]
+    is_waiting: bool
+    is_noted: bool = True
+
+
+def submit(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
+    """Keep a mail, send it, and forget it once the server has it. `unreachable` are recipients that cannot be sent to, each with the reason.
+
+    Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
+    """
+    directory = paths.state_dir()
+    if directory is None:
+        return _without_outbox(sending, delivery, subject, unreachable)
+    with ExitStack() as stack:
+        try:
+            outbox = stack.enter_context(Outbox(directory))
+            lease = stack.enter_context(leases.held(directory))
+            spooled = _Spooled(outbox, sending, delivery, subject)
+            numbers = spooled.commit(lease, unreachable)
+        except (OSError, OutboxDamagedError):
+            stack.close()
+            return _without_outbox(sending, delivery, subject, unreachable)
+        outbox.be_durable(is_durable=False)  # what is still to be noted can be lost to a power cut: then it is sent twice at most
+        result = spooled.send() if delivery.envelope.recipients else None
+        return Submitted(result, numbers, _is_waiting(outbox), is_noted=spooled.is_noted)
+
+
+def _is_waiting(outbox: Outbox) -> bool:
+    try:
+        return outbox.has_waiting()
+    except (OSError, OutboxDamagedError):
+        return False
+
+
+class _Spooled:
+    """A mail in the outbox that this process sends."""
+
+    def __init__(self, outbox: Outbox, sending: Sending, delivery: Delivery, subject: str) -> None:
+        self._outbox = outbox
+        self._sending = sending
+        self._delivery = delivery
+        self._subject = subject
+        self._number = 0
+        self._is_removed = False
+        self.is_noted = True
+
+    def commit(self, lease: str, unreachable: Mapping[str, SmtpsetupError]) -> dict[str, int]:
+        """Have the mail on the disk, all of it or nothing; the numbers of its copies for those that it cannot be sent to."""
+        is_sent_now = self._sending.policy.queue is not Queue.ALWAYS
+        with self._outbox.together():
+            if self._delivery.envelope.recipients:
+                state = State.SENDING if is_sent_now else State.WAITING
+                self._number = self._outbox.add(self._mail(self._delivery.envelope.recipients, state, lease=lease if is_sent_now else None))
+            return {
+                recipient: self._outbox.add(self._mail((recipient,), disposition.state_after(error), error=error))
+                for recipient, error in unreachable.items()
+            }
+
+    def _mail(self, recipients: tuple[str, ...], state: State, *, error: SmtpsetupError | None = None, lease: str | None = None) -> NewMail:
+        """The mail for these recipients; `error` is why they have not got it."""
+        account, policy, delivery = self._sending.account, self._sending.policy, self._delivery
+        next_attempt = 0.0 if error is None else self._next(state, error)
+        return NewMail(
+            account.name,
+            Envelope(delivery.envelope.sender, recipients),
+            delivery.message,
+            delivery.message_id,
+            self._subject,
+            state,
+            int(error is not None),
+            next_attempt,
+            last_reply=said(error),
+            last_code=error.code if error else "",
+            holds=policy.hold_unknown,
+            config=policy.config,
+            lease=lease,
+        )
+
+    def _next(self, state: State, error: SmtpsetupError) -> float | None:
+        return disposition.next_attempt(state, error, attempts=1, is_held=self._sending.policy.hold_unknown, now=time.time())
+
+    def send(self) -> SendResult:
+        """Send it now, unless it is to wait; what is not sent stays in the outbox as what it is then."""
+        account, directory = self._sending.account, self._outbox.directory
+        if self._sending.policy.queue is Queue.ALWAYS:
+            result = SendResult(account.name, self._delivery.message_id, (), (), None, None, self._number)
+            note(self._sending.log, directory, account, self._delivery, result)
+            return result
+        result = self._tried()
+        if result.accepted:
+            sent.record(directory, account.name, len(result.accepted))
+        kept = self._settled(result)
+        note(self._sending.log, directory, account, self._delivery, kept, result.error)
+        return kept
+
+    def _tried(self) -> SendResult:
+        account = self._sending.account
+        delivery = self._delivery._replace(
+            before_dot=lambda: self._outbox.mark_dotted(self._number),
+            accepted=self._remove,
+            not_accepted=lambda: self._outbox.mark_dotted(self._number, is_dotted=False),
+        )
+        try:
+            secret = None if account.auth is Auth.NONE else self._sending.read_secret()
+            return send(account, secret, delivery, find_provider=self._sending.find_provider, trace=self._sending.trace)
+        except SmtpsetupError as error:
+            return SendResult(account.name, delivery.message_id, (), (), None, error)
+
+    def _remove(self) -> None:
+        self._is_removed = True
+        try:
+            self._outbox.remove(self._number)
+        except (OSError, OutboxDamagedError):
+            self.is_noted = False
+
+    def _settled(self, result: SendResult) -> SendResult:
+        """The result, once the outbox says what is left of the mail. A share for each kind of outcome, all of them or nothing."""
+        if self._is_removed or result.error is None:
+            return result
+        shares = self._shares(result)
+        try:
+            with self._outbox.together():
+                numbers = [self._keep(place, state, share) for place, (state, share) in enumerate(shares.items())]
+                if not shares:
+                    self._outbox.remove(self._number)
+        except (OSError, OutboxDamagedError):
+            numbers = [self._number]  # as it was committed: the next flush finds that nobody holds its lease
+        left = unsent(result, self._delivery.envelope.recipients)
+        later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
+        error: SmtpsetupError | None = result.error
+        if later and self._sending.policy.queue is not Queue.NEVER:
+            error = refusal(result.error, {address: error for address, error in left.items() if address not in later})
+        return result._replace(outbox_id=numbers[0] if numbers else None, error=error, postponed_by=result.error if numbers else None)
+
+    def _shares(self, result: SendResult) -> dict[State, dict[str, SmtpsetupError]]:
+        """Who has not got it, by what becomes of it. With the queue `never`, what passes is left to the caller to try again."""
+        shares: dict[State, dict[str, SmtpsetupError]] = {}
+        for address, error in unsent(result, self._delivery.envelope.recipients).items():
+            if error.exit_code != EX_TEMPFAIL or self._sending.policy.queue is not Queue.NEVER:
+                shares.setdefault(disposition.state_after(error), {})[address] = error
+        return shares
+
+    def _keep(self, place: int, state: State, share: dict[str, SmtpsetupError]) -> int:
+        error = next(iter(share.values()))
+        if place:
+            return self._outbox.add(self._mail(tuple(share), state, error=error))
+        self._outbox.narrow(self._number, tuple(share))
+        self._outbox.put_back(self._number, state=state, next_attempt=self._next(state, error), reply=said(error), code=error.code)
+        return self._number
+
+
+def _without_outbox(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
+    """Send a mail that the outbox cannot take: it is in a file of its own meanwhile, wherever there is room."""
+    path = rescue.saved(delivery.message, delivery.envelope)
+    try:
+        result = None
+        if delivery.envelope.recipients:
+            result = post(
+                sending.account,
+                delivery,
+                subject=subject,
+                policy=sending.policy,
+                read_secret=sending.read_secret,
+                find_provider=sending.find_provider,
+                trace=sending.trace,
+                log=sending.log,
+            )
+        numbers = {
+            recipient: keep(sending.account.name, delivery, subject=subject, policy=sending.policy, error=error, recipients=(recipient,))
+            for recipient, error in unreachable.items()
+        }
+    finally:  # it is sent, or kept, or in a file that an error names
+        if path is not None:
+            os.unlink(path)
+    return Submitted(result, numbers, is_waiting=bool(result and result.outbox_id))
