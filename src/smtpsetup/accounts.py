@@ -9,7 +9,7 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from smtpsetup import addresses, config_text
+from smtpsetup import addresses, config_text, paths
 from smtpsetup.account import Account
 from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
 from smtpsetup.errors import SmtpsetupError, reason_of
@@ -97,6 +97,12 @@ def _can_be_looked_at(path: StrPath) -> bool:
     except OSError:
         return True
     return True
+
+
+def load_chosen(path: StrPath) -> Config:
+    """The one configuration that was named, which may be the machine's. Raises as `load`."""
+    system = paths.system_config_file()
+    return load_with_system(None, system) if os.fspath(path) == system else load(path)
 
 
 def load(path: StrPath) -> Config:
@@ -205,7 +211,7 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
 def _parse(text: str, path: StrPath) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits, or a day of 25 hours
         raise _invalid(path, str(error)) from error
     version = table.get("version", _KNOWN_VERSION)
     if version != _KNOWN_VERSION:

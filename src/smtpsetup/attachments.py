@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-from smtpsetup import compose
+from smtpsetup import compose, input_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ def from_file(path: str, *, content_id: str = "") -> Attachment:
 
     What is no regular file, such as a pipe, can be read only once and is read now.
     """
-    handle = open(path, "rb")  # noqa: SIM115  handed on below, or closed
+    handle = open(input_file.opened(path), "rb")  # noqa: SIM115  handed on below, or closed
     info = os.fstat(handle.fileno())
     if stat.S_ISREG(info.st_mode):
         handle.close()

@@ -78,10 +78,11 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here without an error.
     """
     _refuse_control_characters(text)
-    return tuple(_mailbox(part) for part in _split_at_commas(text))
+    return tuple(_mailbox(part) for part in split_at_commas(text))
 
 
-def _split_at_commas(text: str) -> list[str]:
+def split_at_commas(text: str) -> list[str]:
+    """The parts of a list of mailboxes; a comma in quotes is none between two."""
     parts, is_quoted, before = [""], False, ""
     for char in text:
         if char == '"' and before != "\\":

@@ -41,7 +41,7 @@ def _statements(text: str) -> Iterator[_Statement]:
         part += line
         try:
             value = tomllib.loads(part)
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
         is_header = part.lstrip().startswith("[")
         if is_header:
@@ -162,7 +162,7 @@ def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: 
         parent[path[-1]] = value
     try:
         is_right = _without_empty(tomllib.loads(after)) == _without_empty(wanted)
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         is_right = False
     if not is_right:
         raise SmtpsetupError(

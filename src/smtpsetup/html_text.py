@@ -1,31 +1,38 @@
-"""The text of an HTML page, for readers without HTML."""
+"""The text of an HTML page, for readers without HTML.
+
+Not on html.parser: after an unclosed tag it looks at the whole rest of the page, again at every "<" (github.com/python/cpython/issues/135462).
+Here every character is looked at once.
+"""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+from html import unescape
 
 _SILENT = {"script", "style", "title"}
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "blockquote"}
 _BREAKS = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(("div", "tr", "table", "ul", "ol", "br"), "\n"), "li": "\n- ", "td": " "}
+_PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
+_HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")  # no character has such a number, and Python would not even read it
 
 
-class _Reader(HTMLParser):
+class _Reader:
     def __init__(self) -> None:
-        super().__init__()
         self.parts: list[str] = []
         self._silent = 0
         self._link = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str, attributes: str) -> None:
         if tag in _SILENT:
             self._silent += 1
         elif tag == "a":
-            self._link = dict(attrs).get("href") or ""
+            match = _HREF.search(attributes)
+            self._link = _decoded(match[1] or match[2] or match[3] or "") if match else ""
         else:
             self.parts.append(_BREAKS.get(tag, ""))
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         if tag in _SILENT:
             self._silent = max(0, self._silent - 1)
         elif tag == "a" and self._link.startswith(("http:", "https:")):
@@ -34,15 +41,43 @@ class _Reader(HTMLParser):
         elif tag in _PARAGRAPHS:
             self.parts.append("\n\n")
 
-    def handle_data(self, data: str) -> None:
+    def text(self, words: str) -> None:
         if not self._silent:
-            self.parts.append(re.sub(r"\s+", " ", data))
+            self.parts.append(re.sub(r"\s+", " ", _decoded(words)))
 
 
 def text_of(html: str) -> str:
     """What the page shows: blocks on lines of their own, links with their address behind them."""
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    place = 0
+    while match := _PIECE.match(html, place):
+        place = match.end()
+        slash, tag, attributes, declaration, _less, words = match.groups()
+        if declaration:
+            place = _end_of_declaration(html, match.start())
+        elif not tag:
+            reader.text(words or "<")
+        elif slash:
+            reader.end(tag.lower())
+        else:
+            reader.start(tag.lower(), attributes)
+            if tag.lower() in ("script", "style"):
+                end = _ENDS[tag.lower()].search(html, place)
+                place = end.start() if end else len(html)
     lines = "\n".join(line.strip() for line in "".join(reader.parts).splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).strip() + "\n"
+
+
+_ENDS = {tag: re.compile(f"</{tag}", re.IGNORECASE) for tag in ("script", "style")}
+
+
+def _end_of_declaration(html: str, start: int) -> int:
+    """Where a comment or a declaration ends; one without an end is the rest of the page, as for browsers."""
+    end = html.find("-->", start + 2) if html.startswith("<!--", start) else html.find(">", start)
+    if end < 0:
+        return len(html)
+    return end + (3 if html.startswith("<!--", start) else 1)
+
+
+def _decoded(text: str) -> str:
+    return unescape(_TOO_LARGE.sub("\ufffd", text)) if "&" in text else text

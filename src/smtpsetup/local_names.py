@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import addresses
+from smtpsetup import addresses, input_file
 from smtpsetup.errors import EX_NOUSER, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import plain_text
@@ -14,7 +14,7 @@ from smtpsetup.model import plain_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FILE_LIMIT = 10_000_000  # characters
+_FILE_LIMIT = 10_000_000  # bytes
 _DEFAULT = "default"
 
 
@@ -97,8 +97,7 @@ def _aliases_in(path: str) -> dict[str, list[str]]:
     aliases: dict[str, list[str]] = {}
     name = ""
     try:
-        with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
-            lines = file.read(_FILE_LIMIT).splitlines()
+        lines = input_file.read(os.path.expanduser(path), _FILE_LIMIT).decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise SmtpsetupError(
             "config.invalid",

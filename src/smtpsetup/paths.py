@@ -77,6 +77,11 @@ def config_file(chosen: str | None = None) -> str:
     return os.path.expanduser(named) if named else os.path.join(config_dir(), "config.toml")
 
 
+def own_config_file() -> str | None:
+    """The user's configuration at its usual place, whatever is named elsewhere; None where no home is known."""
+    return os.path.join(config_dir(), "config.toml") if has_home() else None
+
+
 def system_config_file() -> str:
     """The configuration of the whole machine, for users who have none of their own."""
     return "/etc/smtpsetup/config.toml"

@@ -219,7 +219,7 @@ def _unreadable(path: str, reason: str) -> SmtpsetupError:
 def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         faults: list[str] = [str(error)]
     else:
         faults = provider_schema.faults(table)
@@ -238,7 +238,7 @@ def faults_of(path: str) -> tuple[int, list[str]]:
     """How many rows a table file has, and everything that is wrong with it. Raises SmtpsetupError for a file that cannot be read."""
     try:
         table = tomllib.loads(_read(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return 0, [str(error)]
     rows = table.get("provider", [])
     return len(rows) if isinstance(rows, list) else 0, provider_schema.faults(table)

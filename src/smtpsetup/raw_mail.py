@@ -13,12 +13,13 @@ from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
-_HEADER_LIMIT = 2_000_000  # bytes
+_LINE_MOST = 2_000_000  # bytes; a longer line is none of a header
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
-_NEVER_SENT = {"bcc", "resent-bcc", "return-path"}
+_NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}
+_SENDERS = {"sender", "resent-from", "resent-sender"}
 _ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender", "resent-reply-to"}
 _ONCE = {"from", "sender", "reply-to", "date", "message-id", "subject", "in-reply-to", "references", "mime-version", "content-type"}
 _JOINED = {"to", "cc"}  # once, too; a second one adds to the first
@@ -39,13 +40,15 @@ class Field(NamedTuple):
 def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     """The header's fields and the rest, from chunks with CRLF line ends. A message whose first line is no field has no header.
 
-    Raises SmtpsetupError for a header without end.
+    Raises EndlessFieldError for a field that is longer than any is.
     """
     source = _Lines(iter(chunks))
     found: list[tuple[str, list[str]]] = []
     is_first = True
     while (line := source.next()) is not None:
-        if is_first and line.startswith((b"From ", b">From ")):  # what mail programs write in front of a mail in a file
+        if source.is_cut and (_FIELD.match(line) or (line.startswith((b" ", b"\t")) and found)):
+            raise EndlessFieldError(_fields(found), source.rest(line))
+        if is_first and not source.is_cut and line.startswith((b"From ", b">From ")):  # what mail programs write in front of a mail in a file
             is_first = False
             continue
         is_first = False
@@ -58,17 +61,31 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
         else:
             source.take_back(line)
             break
-    return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found), source.rest()
+    return _fields(found), source.rest()
+
+
+def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
+    return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found)
+
+
+class EndlessFieldError(SmtpsetupError):
+    """A field of the header has no end. `fields` are those before it, `rest` is it and everything behind."""
+
+    def __init__(self, fields: tuple[Field, ...], rest: Iterator[bytes]) -> None:
+        message = _("A field of the mail's header is longer than {n} million bytes.").format(n=_LINE_MOST // 1_000_000)
+        super().__init__("config.invalid", message, exit_code=EX_DATAERR)
+        self.fields = fields
+        self.rest = rest
 
 
 class _Lines:
-    """Lines from chunks, as far as they are asked for."""
+    """Lines from chunks, as far as they are asked for. `is_cut` is whether the last one is the beginning of one that is too long to be read whole."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._data = b""
         self._start = 0
-        self._read = 0
+        self.is_cut = False
 
     def next(self) -> bytes | None:
         """The next line without its end; None when there is none."""
@@ -77,12 +94,10 @@ class _Lines:
             if chunk is None:
                 line, self._data, self._start = self._data[self._start :], b"", 0
                 return line or None
-            self._read += len(chunk)
-            if self._read > _HEADER_LIMIT and self._start:
-                self._data, self._start = self._data[self._start :], 0
-            self._data += chunk
-            if len(self._data) > _HEADER_LIMIT:
-                raise SmtpsetupError("config.invalid", _("The mail's header has no end."), exit_code=EX_DATAERR)
+            self._data, self._start = self._data[self._start :] + chunk, 0
+            if len(self._data) > _LINE_MOST and b"\r\n" not in self._data:
+                line, self._data, self.is_cut = self._data, b"", True
+                return line
         line = self._data[self._start : end]
         self._start = end + 2
         return line
@@ -91,8 +106,10 @@ class _Lines:
         """Give back the line that was read last."""
         self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
 
-    def rest(self) -> Iterator[bytes]:
-        """What has not been read."""
+    def rest(self, line: bytes = b"") -> Iterator[bytes]:
+        """What has not been read, behind a `line` that has."""
+        if line:
+            yield line
         if self._start < len(self._data):
             yield self._data[self._start :]
         yield from self._chunks
@@ -151,9 +168,14 @@ class Sender(NamedTuple):
     reply_to: Mailbox | None = None
 
 
-def completed(fields: tuple[Field, ...], sender: Sender, *, now: datetime.datetime, message_id: str) -> tuple[Field, ...]:
-    """The fields that go on the wire: From as it is allowed, each once that may stand once, what is missing added, Bcc gone."""
-    kept = _single([field for field in fields if field.key not in _NEVER_SENT and field.key != "from"])
+def completed(
+    fields: tuple[Field, ...], sender: Sender, *, now: datetime.datetime, message_id: str, is_own: Callable[[str], bool] = lambda _address: True
+) -> tuple[Field, ...]:
+    """The fields that go on the wire: From as it is allowed, each once that may stand once, what is missing added, Bcc gone.
+
+    `is_own` is asked whether the account may use an address; Sender and the like name no other.
+    """
+    kept = _single([field for field in fields if field.key not in _NEVER_SENT and field.key != "from" and _may_stand(field, is_own)])
     keys = {field.key for field in kept}
     done = [Field("From", _unfolded(sender.mailbox)), *kept]
     if sender.reply_to and "reply-to" not in keys:
@@ -172,6 +194,16 @@ def completed(fields: tuple[Field, ...], sender: Sender, *, now: datetime.dateti
         )
         done += [Field(name, value) for name, value in own if name.lower() not in keys]
     return tuple(done)
+
+
+def _may_stand(field: Field, is_own: Callable[[str], bool]) -> bool:
+    """Whether a field that says who has sent the mail says what the account may say; those that have been Resent- fields before are history."""
+    if field.key not in _SENDERS:
+        return True
+    try:
+        return all(is_own(entry.address) for entry in entries(field.value))
+    except SmtpsetupError:
+        return False
 
 
 def _unfolded(mailbox: Mailbox) -> str:

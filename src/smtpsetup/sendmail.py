@@ -40,9 +40,11 @@ class Options:
 
 def main() -> None:
     """The console script."""
+    from smtpsetup.process import forbid_core_dumps
     from smtpsetup.streams import open_closed
 
     open_closed()
+    forbid_core_dumps()
     try:
         sys.exit(run(sys.argv[1:], os.path.basename(sys.argv[0])))
     except KeyboardInterrupt:
@@ -157,43 +159,51 @@ def _smtpsetup(options: Options, command: str) -> int:
     """What the outbox commands do better."""
     from smtpsetup.cli.main import run as run_smtpsetup
 
-    config = ["--config", options.config] if options.config else []
+    named = _named_config(options) if options.config else ""
+    config = ["--config", named] if named else []
     verbose = ["-v"] if options.is_verbose else []
     return run_smtpsetup([*config, "outbox", command, *verbose, "--no-input"])
 
 
 def _send(options: Options) -> int:
-    from smtpsetup import spool
-    from smtpsetup.raw_mail import split
+    # everything that is needed is loaded before the mail has come: from its end on, the time until it is safe counts
+    from smtpsetup import raw_mail, spool
+    from smtpsetup.i18n import gettext as _
     from smtpsetup.workflows import handed_in
 
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
-    fields, rest = split(lines if options.ignores_dots else spool.up_to_dot(lines))
+    fault: SmtpsetupError | None = None
+    try:
+        fields, rest = raw_mail.split(lines if options.ignores_dots else spool.up_to_dot(lines))
+    except raw_mail.EndlessFieldError as error:
+        fields, rest, fault = error.fields, error.rest, error
     body = spool.Spool(rest)
     request = handed_in.Request(
-        options.recipients,
-        options.account,
-        options.sender,
-        options.full_name,
-        from_header=options.from_header,
-        user=_user(),
-        host=_host(),
-        config=_named_config(options),
+        options.recipients, options.account, options.sender, options.full_name, from_header=options.from_header, user=_user(), host=_host()
     )
-    trace = _say if options.is_verbose else None
     try:
-        done = handed_in.hand_over(_config(options), request, fields, body, find_provider=_provider, trace=trace)
+        _raise(fault)
+        config = _config(options)
+        request = request._replace(config=_named_config(options))
+        done = handed_in.hand_over(config, request, fields, body, find_provider=_provider, trace=_say if options.is_verbose else None)
     except Exception as unsent:
         from smtpsetup.workflows import not_handed_in  # only what went wrong
 
         for hint in not_handed_in.saved(unsent, request, fields, body):
             _say(f"smtpsetup-sendmail: {hint}")
         raise
-    for error in done.errors:
-        _tell(error)
+    for refused in done.errors:
+        _tell(refused)
+    if not done.is_noted:
+        _say("smtpsetup-sendmail: " + _("The mail was sent, but the outbox cannot be written: it may be sent once more."))
     if done.is_waiting:
         _tell_if_nobody_flushes()
     return done.errors[0].exit_code if done.errors else 0
+
+
+def _raise(error: SmtpsetupError | None) -> None:
+    if error is not None:
+        raise error
 
 
 def _tell_if_nobody_flushes() -> None:
@@ -209,16 +219,31 @@ def _tell_if_nobody_flushes() -> None:
 def _config(options: Options) -> Config:
     from smtpsetup import accounts, paths
 
-    chosen = options.config or os.environ.get("SMTPSETUP_CONFIG")
+    chosen = _named_config(options)
     if chosen:
-        return accounts.load(paths.config_file(chosen))
+        return accounts.load_chosen(chosen)
     system = paths.system_config_file()
     return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
 
 
 def _named_config(options: Options) -> str:
-    named = options.config or os.environ.get("SMTPSETUP_CONFIG")
-    return os.path.abspath(os.path.expanduser(named)) if named else ""
+    """The path of the configuration that was named, `""` for the usual one. Raises SmtpsetupError for one that -C may not name."""
+    from smtpsetup import paths
+
+    if not options.config:
+        named = os.environ.get("SMTPSETUP_CONFIG")
+        return os.path.abspath(os.path.expanduser(named)) if named else ""
+    # programs hand on what strangers typed (PHP's fifth parameter of mail), and a configuration names commands that are run
+    own = paths.own_config_file()
+    for known in (paths.system_config_file(), *([own] if own else [])):
+        if os.path.realpath(options.config) == os.path.realpath(known):
+            return known
+    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.i18n import gettext as _
+
+    hints = [_("In a script of your own, name it in the variable SMTPSETUP_CONFIG instead.")]
+    message = _("-C names {path}, which is neither this machine's configuration nor your own.").format(path=options.config)
+    raise SmtpsetupError("config.permissions", message, hints=tuple(hints))
 
 
 def _host() -> str:

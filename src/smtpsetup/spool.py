@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 65_536  # bytes
 _IN_MEMORY = 2_000_000  # bytes; what is larger goes into a file without a name
+_MEMORY = "memory"
 _END = b"\r\n.\r\n"
 
 
@@ -17,34 +18,58 @@ class Spool:
     """Bytes that can be read again and again."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Keep the chunks. Raises OSError where there is no room for them."""
+        """Keep the chunks, on whatever disk has room for them."""
         self.size = 0
         self.is_ascii = True
         self._file: BinaryIO = io.BytesIO()
+        self._places = _places()
         for chunk in chunks:
             if self.size <= _IN_MEMORY < self.size + len(chunk):
-                self._to_disk()
-            self._file.write(chunk)
+                self._move()
+            self._append(chunk)
             self.size += len(chunk)
             self.is_ascii = self.is_ascii and chunk.isascii()
-        self._file.flush()
 
     def __del__(self) -> None:
         self._file.close()  # a message is read for the last time where nobody knows that it was
 
-    def _to_disk(self) -> None:
+    def _append(self, chunk: bytes) -> None:
+        """Write a chunk, elsewhere where a disk has no room for it."""
+        while True:
+            try:
+                self._file.seek(self.size)
+                _write_all(self._file, chunk)
+            except OSError:
+                self._move()
+            else:
+                return
+
+    def _move(self) -> None:
+        """Go on in the next place that can be used, with what is kept so far; the last one is the memory."""
         import tempfile  # only large mail needs it
 
-        kept = self._file.getvalue() if isinstance(self._file, io.BytesIO) else b""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the spool is
-        self._file.write(kept)
+        for place in self._places:
+            try:
+                file: BinaryIO = io.BytesIO() if place == _MEMORY else tempfile.TemporaryFile(dir=place or None, buffering=0)  # noqa: SIM115  below
+            except OSError:
+                continue
+            try:
+                for chunk in self.chunks(self.size):
+                    _write_all(file, chunk)
+            except OSError:
+                file.close()
+            else:
+                self._file.close()
+                self._file = file
+                return
+        raise OSError(28, "No space left on device")
 
-    def chunks(self) -> Iterator[bytes]:
-        """What was kept, from the start."""
+    def chunks(self, size: int | None = None) -> Iterator[bytes]:
+        """What was kept, from the start; not more than `size` bytes."""
         position = 0
-        while True:
+        while size is None or position < size:
             self._file.seek(position)
-            chunk = self._file.read(_CHUNK)
+            chunk = self._file.read(_CHUNK if size is None else min(_CHUNK, size - position))
             if not chunk:
                 return
             position += len(chunk)
@@ -62,6 +87,17 @@ class Spool:
                 rest = rest[len(rest) - keep :]
         if rest:
             yield rest
+
+
+def _places() -> Iterator[str]:
+    """Where what is too large for the memory may go: `""` for TMPDIR, then where there is more room, and the memory all the same."""
+    yield from ("", "/var/tmp", _MEMORY)  # noqa: S108  a file without a name
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def pieces(stream: BinaryIO) -> Iterator[bytes]:

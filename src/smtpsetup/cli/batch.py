@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from smtpsetup import paths
+from smtpsetup import input_file, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
@@ -37,7 +37,10 @@ _SHOWN = 3  # mails of a dry run
 
 
 class Many(NamedTuple):
-    """Where the mails come from, and how they are to be sent. `seconds_between` is None for as fast as the provider allows."""
+    """Where the mails come from, and how they are to be sent. `seconds_between` is None for as fast as the provider allows.
+
+    `root` is the directory that files which the mails name must be in, None for any.
+    """
 
     batch: str | None
     merge: str | None
@@ -45,6 +48,7 @@ class Many(NamedTuple):
     seconds_between: float | None
     restart: bool
     dry_run: bool
+    root: str | None
 
 
 def send_many(state: State, account: Account, policy: Policy, many: Many, template: Parts) -> None:
@@ -115,16 +119,15 @@ def _source(many: Many, template: Parts) -> tuple[Iterator[Item | LineError], st
         identity = hashlib.sha256(data).hexdigest()
     else:
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = input_file.read(path)
         except OSError as error:
             raise read_failed(path, error) from error
         identity = os.path.abspath(path)
     if many.batch:
-        return json_lines(data.splitlines(), template.from_), f"batch {identity}"
+        return json_lines(data.splitlines(), template.from_, many.root), f"batch {identity}"
     from smtpsetup.workflows import merge  # csv and string
 
-    return merge.merged(merge.rows(data), template), f"merge {identity}"
+    return merge.merged(merge.rows(data), template, many.root), f"merge {identity}"
 
 
 def _show_first(state: State, account: Account, items: list[Item]) -> None:

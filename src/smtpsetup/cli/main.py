@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from smtpsetup import __version__, i18n, streams
+from smtpsetup import __version__, i18n, process, streams
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.errors import (
@@ -98,6 +98,7 @@ _name_parts(cli)
 def main() -> None:
     """The console script."""
     streams.open_closed()
+    process.forbid_core_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number, not a traceback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.i18n import ngettext
-from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError
+from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError, reserve, snapshot
 from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.flush import Flushed, Sources, flush
 
@@ -35,12 +35,17 @@ def outbox_command() -> None:
 
 
 @contextmanager
-def _opened(*, is_durable: bool = True) -> Iterator[Outbox]:
+def _opened(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterator[Outbox]:
     """The outbox. Raises SmtpsetupError (exit code 74) where it cannot be used."""
     directory = directory_of_outbox()
+    is_full = is_for_sending and reserve.is_needed(directory) and reserve.give(directory)
     try:
         with Outbox(directory, is_durable=is_durable) as opened:
+            if is_full:
+                opened.be_frugal()
             yield opened
+        if is_for_sending:
+            reserve.keep(directory)
     except OutboxDamagedError as error:
         raise damaged(error) from error
     except OSError as error:
@@ -51,6 +56,22 @@ def _opened(*, is_durable: bool = True) -> Iterator[Outbox]:
             hints=(_("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory),),
             exit_code=EX_IOERR,
         ) from error
+
+
+@contextmanager
+def _opened_to_read() -> Iterator[Outbox]:
+    """The outbox or, on a disk that cannot be written to, a copy of it. Raises as `_opened`."""
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(_opened())
+        except SmtpsetupError as error:
+            if not snapshot.is_read_only(directory_of_outbox()):
+                raise
+            try:
+                opened = stack.enter_context(snapshot.copied(directory_of_outbox()))
+            except (OSError, OutboxDamagedError):
+                raise error from None
+        yield opened
 
 
 def damaged(error: OutboxDamagedError) -> SmtpsetupError:
@@ -83,7 +104,7 @@ def directory_of_outbox() -> str:
 @click.pass_obj
 def list_command(state: State) -> None:
     """Load, render."""
-    with _opened() as opened:
+    with _opened_to_read() as opened:
         opened.revive(time.time())
         listed = opened.mails()
     if state.json:
@@ -100,16 +121,19 @@ def list_command(state: State) -> None:
 @click.pass_obj
 def show_command(state: State, number: int) -> None:
     """Load, render."""
-    with _opened() as opened:
+    with _opened_to_read() as opened:
         opened.revive(time.time())
         mail = _mail(opened, number)
-        header = opened.message(number).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+        is_damaged = number in opened.damaged()
+        header = opened.message(number, is_checked=False).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
     if state.json:
         state.write_json(
             {**views.json.outbox_mail(mail), "sender": mail.sender, "size": mail.size, "error": mail.last_code or None, "header": header}
         )
         return
     views.outbox.mail(mail, header)
+    if is_damaged:
+        views.human.note(_("This mail is damaged: not all of it is what was put into the outbox. `smtpsetup outbox repair` saves what can be saved."))
 
 
 def _mail(opened: Outbox, number: int) -> Mail:
@@ -136,10 +160,10 @@ def flush_command(state: State) -> None:
     config = state.config()
 
     def account_in(name: str, path: str) -> Account:
-        return (config if path == state.named_config else accounts.load(path)).account(name) if path else config.account(name)
+        return (config if path == state.named_config else accounts.load_chosen(path)).account(name) if path else config.account(name)
 
     sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider, config.log)
-    with _opened(is_durable=False) as opened:
+    with _opened(is_durable=False, is_for_sending=True) as opened:
         done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
         left = opened.mails() if sys.stdout.isatty() and not state.json else []  # cron need not know
     _show_flushed(state, done, left)
@@ -245,17 +269,21 @@ def repair_command(state: State) -> None:
     directory = directory_of_outbox()
     if not _is_damaged(directory):
         if state.json:
-            state.write_json({"saved": 0, "lost": 0, "damaged_file": None})
+            state.write_json({"saved": 0, "lost": 0, "damaged_file": None, "changed": []})
         else:
             views.human.say(_("The outbox is sound: there is nothing to repair."))
         return
     from smtpsetup.outbox.repair import repair  # only what is damaged comes here
 
     done = repair(directory)
-    view: dict[str, object] = {"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file}
+    view: dict[str, object] = {"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file, "changed": list(done.changed)}
     lost = _("it cannot be told") if done.lost is None else str(done.lost)
     text = _("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file)
-    if done.lost != 0:
+    if done.changed:
+        numbers = ", ".join(map(str, done.changed))
+        told = _("Not what was put into the outbox any more, and not sent by itself: {numbers}.").format(numbers=numbers)
+        text = f"{text} {told}"
+    if done.lost != 0 or done.changed:
         hints = (
             _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(path=f"{directory}/mail.log"),
         )

@@ -12,9 +12,10 @@ import click
 from smtpsetup import paths, sent, signals
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Queue
+from smtpsetup.streams import silence
 from smtpsetup.workflows.access_token import secret_for
 from smtpsetup.workflows.drafts import Parts, decoded, delivery_of, draft_of, text_in
 from smtpsetup.workflows.post import Policy, post
@@ -100,6 +101,7 @@ _NOTHING: dict[str, Any] = {
     callback=lambda _ctx, _param, value: _seconds_between(value),
     help=_("With --batch or --merge: at most so many mails a second or minute."),
 )
+@click.option("--root", metavar=_("DIRECTORY"), help=_("With --batch or --merge: take the files that the mails name only from below this directory."))
 @click.option("--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything."))
 @common_options
 @click.pass_obj
@@ -114,6 +116,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     merge: str | None,
     connections: int,
     rate: float | None,
+    root: str | None,
     restart: bool,  # noqa: FBT001  as above
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
@@ -124,8 +127,8 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
     if batch is None and merge is None:
-        if connections != 1 or rate is not None or restart:
-            raise click.UsageError(_("--connections, --rate and --restart are for --batch and --merge."))
+        if connections != 1 or rate is not None or restart or root is not None:
+            raise click.UsageError(_("--connections, --rate, --root and --restart are for --batch and --merge."))
         if not (options.recipients or options.to or options.cc or options.bcc):
             raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
         _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
@@ -135,7 +138,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     if batch is not None and (merge is not None or options != _Options(**{**_NOTHING, "from_": options.from_})):
         raise click.UsageError(_("--batch takes everything from its file: give no recipients, texts or --merge beside it."))
     parts = Parts(from_=options.from_) if batch is not None else _parts(options)
-    send_many(state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run), parts)
+    send_many(state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run, root=root), parts)
 
 
 def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
@@ -156,7 +159,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
     if state.json:
         view = views.json.send_result(result)
         if result.error is None:
-            state.write_json(view)
+            _write_result(state, view)
             return
         result.error.result = view
     if result.error:
@@ -168,6 +171,16 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
     elif sys.stdout.isatty():
         with suppress(OSError):  # it is sent, whoever can read it or not
             views.human.sent(result)
+
+
+def _write_result(state: State, view: dict[str, object]) -> None:
+    """The document. That nobody can read it does not make a mail unsent: a script that saw a failure would send it again."""
+    try:
+        state.write_json(view)
+    except OSError as error:
+        silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            tell(_("The mail is safe, but the result could not be written to standard output: {reason}.").format(reason=reason_of(error)))
 
 
 def _queued(result: SendResult) -> str:

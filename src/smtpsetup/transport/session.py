@@ -32,6 +32,7 @@ _QUIT_SECONDS = 3.0
 _READY = 220
 _OK = 250
 _LOGGED_IN = 235
+_MECHANISM_UNKNOWN = 504  # RFC 4954 section 4
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
 
 
@@ -167,6 +168,9 @@ class Session:
                 self._reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
             else:
                 self._reply = sasl.log_in(self.wire, mechanism, username, secret)
+                if self._reply.code == _MECHANISM_UNKNOWN and mechanism == "PLAIN" and "LOGIN" in offered:
+                    self._note = "LOGIN"  # the server has not looked at the password: it does not know what it offers
+                    self._reply = sasl.log_in(self.wire, "LOGIN", username, secret)
             if self._reply.code != _LOGGED_IN:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 

@@ -43,6 +43,7 @@ def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPol
         ssl.PROTOCOL_TLS_CLIENT
     )  # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525 section 6.2: names are in subjectAltName
     if ca_file:
         context.load_verify_locations(ca_file)
     else:

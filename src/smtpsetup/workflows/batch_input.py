@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.addresses import MalformedAddressError
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
+from smtpsetup.model import plain_text
 from smtpsetup.workflows.drafts import Parts, text_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LISTS = ("to", "cc", "bcc", "attach", "reply_to")
-_TEXTS = ("subject", "body", "html", "from")
+_TEXTS = ("subject", "body", "html", "html_file", "from")
+_LOOKS_LIKE_A_PATH = re.compile(r"[./~]*[\w ./~-]*(?:\.html?|/[\w.-]+)\s*", re.IGNORECASE)
 _KEYS = (*_LISTS, *_TEXTS, "headers", "id")
 
 
@@ -53,8 +57,8 @@ class Keys:
         return digest if number == 1 else f"{digest}-{number}"
 
 
-def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item | LineError]:
-    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used."""
+def json_lines(lines: Iterable[bytes], from_: str | None, root: str | None = None) -> Iterator[Item | LineError]:
+    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used. `root` is that of `bounded`."""
     keys = Keys()
     ids: dict[object, int] = {}
     for number, raw in enumerate(lines, start=1):
@@ -63,7 +67,7 @@ def json_lines(lines: Iterable[bytes], from_: str | None) -> Iterator[Item | Lin
         try:
             row = _parsed(number, raw)
             _note_id(ids, row.get("id"), number)
-            yield Item(number, row.get("id"), keys.key(row), _parts(number, row, from_))
+            yield Item(number, row.get("id"), keys.key(row), _parts(number, row, from_, root))
         except LineError as error:
             yield error
 
@@ -119,14 +123,43 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _parts(number: int, row: dict[str, Any], from_: str | None) -> Parts:
+def bounded(path: str, root: str | None) -> str:
+    """A path that a line or a table names, links in it resolved where it must lie below the directory `root`. Raises SmtpsetupError."""
+    if root is None:
+        return path
+    try:
+        own, real = os.path.realpath(root), os.path.realpath(path)
+        is_inside = os.path.commonpath([own, real]) == own
+    except ValueError:  # a NUL in the path
+        own, real, is_inside = root, path, False
+    if not is_inside:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{path} is outside {directory}.").format(path=plain_text(path), directory=own),
+            hints=(_("With --root, mails take files only from below that directory."),),
+            exit_code=EX_DATAERR,
+        )
+    return real
+
+
+def _html(number: int, row: dict[str, Any], root: str | None) -> str:
+    html: str = row.get("html", "")
+    if row.get("html_file") and html:
+        raise LineError(number, _("give the HTML with html or with html_file, not with both."))
+    if html and "<" not in html and _LOOKS_LIKE_A_PATH.fullmatch(html):
+        raise LineError(number, _("html is the text itself, and this looks like a path. For a file, write html_file."))
+    return text_in(bounded(row["html_file"], root)) if row.get("html_file") else html
+
+
+def _parts(number: int, row: dict[str, Any], from_: str | None, root: str | None) -> Parts:
     lists = {key: (value,) if isinstance(value := row.get(key, []), str) else tuple(value) for key in _LISTS}
-    html = row.get("html", "")
-    if html and "<" not in html:  # named as the option is, which takes a file
-        try:
-            html = text_in(html)
-        except SmtpsetupError as error:
-            raise LineError(number, error.message, cause=error) from error
+    try:
+        html = _html(number, row, root)
+        lists["attach"] = tuple(bounded(path, root) for path in lists["attach"])
+    except LineError:
+        raise
+    except SmtpsetupError as error:
+        raise LineError(number, error.message, cause=error) from error
     return Parts(
         **lists,
         from_=row.get("from", from_),

@@ -8,12 +8,14 @@ import shlex
 import shutil
 import socket
 import ssl
+import stat
+import sys
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup import outbox, paths
+from smtpsetup import outbox, paths, private_dir
 from smtpsetup.errors import EX_IOERR, SmtpsetupError, reason_of
 from smtpsetup.i18n import decimal, ngettext
 from smtpsetup.i18n import gettext as _
@@ -38,6 +40,7 @@ _CONNECT_SECONDS = 5.0
 _SLOW_SECONDS = 2.0
 _USED_UP = 0.66  # of the days that a sign-in lives without use: two months of three
 _ROOM = 50_000_000  # bytes
+_MACHINE_WIDE = "/usr/local/bin/smtpsetup-sendmail"  # where `pipx install --global` puts it
 _SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
 
@@ -106,11 +109,18 @@ def _state() -> Finding:
     if directory is None:
         return _wrong("state", SmtpsetupError("config.invalid", _("It is not known where your files are: HOME is not set."), hints=(_("Set HOME."),)))
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        private_dir.prepare(directory)
+        for name in os.listdir(directory):
+            if os.path.isfile(os.path.join(directory, name)) or os.path.islink(os.path.join(directory, name)):
+                private_dir.check_file(os.path.join(directory, name))
         probe = os.path.join(directory, f".doctor-{os.getpid()}")
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.unlink(probe)
         free = shutil.disk_usage(directory).free
+    except private_dir.UnsafePathError as error:
+        message = _("{path} is not safe: {reason}.").format(path=error.filename, reason=reason_of(error))
+        hint = _("Look at it: `ls -ld {path}`. It must be yours, and nobody else may write there: `chmod go-w {path}`.").format(path=error.filename)
+        return _wrong("state", SmtpsetupError("config.permissions", message, hints=(hint,)))
     except OSError as error:
         message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=reason_of(error))
         return _wrong(
@@ -166,14 +176,47 @@ def _sendmail() -> Finding:
     found = next((path for path in _SENDMAIL if os.path.exists(path)), None)
     own = shutil.which("smtpsetup-sendmail") or os.path.join(os.path.dirname(schedule.program()), "smtpsetup-sendmail")
     if found is None:
-        hint = _("For cron's own mail, as root: `ln -s {own} {path}`.").format(own=own, path=_SENDMAIL[0])
-        return _warning("sendmail", _("There is no {path}: cron throws the output of its jobs away.").format(path=_SENDMAIL[0]), hint)
+        link = _("For cron's own mail, as root: `ln -s {own} {path}`.").format(own=own, path=_SENDMAIL[0])
+        hints = (_install_hint(), link.replace(own, _MACHINE_WIDE)) if _owner_of(own) else (link,)
+        return _warning("sendmail", _("There is no {path}: cron throws the output of its jobs away.").format(path=_SENDMAIL[0]), *hints)
     target = os.path.realpath(found)
     if os.path.basename(target) == "smtpsetup-sendmail":
+        place = _owner_of(found)
+        if place:
+            link_again = _("Then link it: `ln -sf {own} {path}`.").format(own=_MACHINE_WIDE, path=found)
+            message = _("{path} is smtpsetup's, but {place} can be changed by others than root: whoever can, runs programs as root.")
+            return _warning(
+                "sendmail",
+                message.format(path=found, place=place),
+                _install_hint(),
+                _("Then link it: `ln -sf {own} {path}`.").format(own=_MACHINE_WIDE, path=found),
+            )
         return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
     if not os.path.islink(found):
         return _ok("sendmail", _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found))
     return _ok("sendmail", _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(path=found, target=target))
+
+
+def _install_hint() -> str:
+    return _("Install smtpsetup for the machine, in the folder that you installed it from: `sudo pipx install --global .`.")
+
+
+def _owner_of(program: str) -> str | None:
+    """The first place on the way to a program, its interpreter and its modules that others than root can change; None where there is none.
+
+    Root must not run what somebody else can replace.
+    """
+    modules = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for path in (program, os.path.realpath(program), sys.executable, os.path.realpath(sys.executable), modules):
+        place = os.path.abspath(path)
+        while True:
+            info = os.lstat(place)
+            if info.st_uid != 0 or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
+                return place
+            if place == os.path.dirname(place):
+                break
+            place = os.path.dirname(place)
+    return None
 
 
 def _trust() -> Finding:

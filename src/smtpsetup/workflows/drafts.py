@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import addresses
+from smtpsetup import addresses, input_file
 from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
 from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError, reason_of
 from smtpsetup.i18n import gettext as _
@@ -99,8 +99,7 @@ def _no_path(path: str) -> SmtpsetupError:
 def text_in(path: str) -> str:
     """The text in a file. Raises SmtpsetupError."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = input_file.read(path)
     except OSError as error:
         raise read_failed(path, error) from error
     except ValueError as error:  # as above

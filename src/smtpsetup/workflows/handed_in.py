@@ -143,7 +143,11 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
     message_id = next((value for value in given if value), "") or new_message_id(sender.mailbox.address.domain)
     kept = tuple(field for field in fields if field.key != "message-id" or field.value.isascii())
     now = datetime.datetime.now(datetime.UTC).astimezone()
-    message = raw_body.made_right(raw_mail.completed(kept, sender, now=now, message_id=message_id), body)
+
+    def is_own(address: str) -> bool:
+        return _is_allowed(account, address)
+
+    message = raw_body.made_right(raw_mail.completed(kept, sender, now=now, message_id=message_id, is_own=is_own), body)
     return Delivery(Envelope("", ()), message, message_id)
 
 
@@ -183,6 +187,13 @@ def _parsed(address: str, aliases: Aliases) -> Address | None:
 
 def _is_same(one: Address, other: Address) -> bool:
     return one.wire.lower() == other.wire.lower()
+
+
+def _is_allowed(account: Account, address: str) -> bool:
+    try:
+        return _may_use(account, addresses.parse(address), addresses.parse(account.address))
+    except addresses.MalformedAddressError:
+        return False
 
 
 def _may_use(account: Account, address: Address, own: Address) -> bool:

@@ -11,9 +11,11 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
+from smtpsetup.compose import split_at_commas
 from smtpsetup.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
-from smtpsetup.workflows.batch_input import Item, Keys, LineError
+from smtpsetup.model import plain_text
+from smtpsetup.workflows.batch_input import Item, Keys, LineError, bounded
 from smtpsetup.workflows.drafts import Parts
 
 if TYPE_CHECKING:
@@ -91,8 +93,8 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
-def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator[Item | LineError]:
-    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there."""
+def merged(table: list[tuple[int, dict[str, str]]], template: Parts, root: str | None = None) -> Iterator[Item | LineError]:
+    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there. `root` is that of `bounded`."""
     if not table:
         return
     keys = Keys()
@@ -104,7 +106,7 @@ def merged(table: list[tuple[int, dict[str, str]]], template: Parts) -> Iterator
         key = keys.key(row, template)
         own_id = row.get("id") or None
         try:
-            parts = _filled(template, fill, row)
+            parts = _filled(template, fill, row, root)
         except SmtpsetupError as error:
             yield LineError(line, error.message, cause=error)
             continue
@@ -148,9 +150,9 @@ def _filler(row: dict[str, str]) -> Callable[[str], str]:
     return lambda text: _Columns(text).substitute(row) if "$" in text else text
 
 
-def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str]) -> Parts:
+def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str], root: str | None) -> Parts:
     as_html = _filler({name: html.escape(value) for name, value in row.items()})
-    attach = tuple(_path(path, fill) for path in template.attach)
+    attach = tuple(bounded(_path(path, fill), root) for path in template.attach)
     return Parts(
         to=_addresses(template.to, fill),
         cc=_addresses(template.cc, fill),
@@ -161,13 +163,16 @@ def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str]) ->
         body=fill(template.body),
         html=as_html(template.html),
         attach=attach,
-        inline=template.inline,
+        inline=tuple((name, bounded(path, root)) for name, path in template.inline),
         headers=tuple(fill(one) for one in template.headers),
     )
 
 
 def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[str, ...]:
-    """Addresses filled in, empty ones left out. In `$name <$email>` the name stays a name, whatever stands in the cell."""
+    """Addresses filled in, empty ones left out. In `$name <$email>` the name stays a name, whatever stands in the cell.
+
+    Raises SmtpsetupError where a cell would make more recipients of one.
+    """
     found = []
     for template in templates:
         name, bracket, address = template.partition("<")
@@ -176,8 +181,18 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
             filled = f'"{words}" <{fill(address)}'
         else:
             filled = fill(template)
-        if fill(address if bracket else template).strip(" >"):
-            found.append(filled)
+        inside = fill(address if bracket else template)
+        if not inside.strip(" >"):
+            continue
+        has_brackets = bool(bracket) and any(inside.count(char) > address.count(char) for char in "<>")
+        if has_brackets or len(split_at_commas(filled)) > len(split_at_commas(template)):
+            raise SmtpsetupError(
+                "config.invalid",
+                _("{text} is more than one address, and a cell of the table adds no recipient.").format(text=plain_text(inside)),
+                hints=(_("Give each address a column of its own: `--to '$first' --to '$second'`."),),
+                exit_code=EX_DATAERR,
+            )
+        found.append(filled)
     return tuple(found)
 
 

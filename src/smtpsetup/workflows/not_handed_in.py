@@ -25,7 +25,10 @@ def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: S
     if isinstance(error, SmtpsetupError) and error.exit_code in (_EX_USAGE, EX_IOERR):
         return ()
     recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
-    path = saved_in_file(Message(raw_mail.as_bytes(fields), body.chunks, body.size, body.is_ascii), Envelope("", recipients))
+    header = raw_mail.as_bytes(fields)
+    if isinstance(error, raw_mail.EndlessFieldError):
+        header = header.removesuffix(b"\r\n")  # the header goes on in what could not be read
+    path = saved_in_file(Message(header, body.chunks, body.size, body.is_ascii), Envelope("", recipients))
     code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
     mail_log.note(Log.FILE, paths.state_dir(), {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"})
     if path is None:

@@ -1,0 +1,38 @@
+"""An outbox on a disk that cannot be written to, to be looked at: SQLite itself writes beside what it reads."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from smtpsetup.outbox.database import file_in
+from smtpsetup.outbox.store import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_read_only(directory: str) -> bool:
+    """Whether a directory, or the place where it would be, is on a disk that cannot be written to."""
+    if not hasattr(os, "statvfs"):
+        return False
+    place = os.path.abspath(directory)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+@contextmanager
+def copied(directory: str) -> Iterator[Outbox]:
+    """A copy of the outbox; what is changed in it is gone afterwards. Raises OSError, OutboxDamagedError."""
+    import shutil  # hardly anybody comes here
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="smtpsetup-") as copy:
+        for suffix in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(file_in(directory) + suffix, file_in(copy) + suffix)
+                os.chmod(file_in(copy) + suffix, 0o600)
+        with Outbox(copy) as outbox:
+            yield outbox
