@@ -9,7 +9,7 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from smtpsetup import addresses, config_text, paths
+from smtpsetup import addresses, config_text, paths, private_dir
 from smtpsetup.account import Account
 from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
 from smtpsetup.errors import SmtpsetupError, reason_of
@@ -174,6 +174,8 @@ def _change(path: StrPath, change: Callable[[str], str]) -> None:
 
 def _read(path: StrPath, *, is_shared: bool = False) -> str:
     try:
+        if not is_shared:
+            private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
             _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
             return file.read().decode("utf-8")

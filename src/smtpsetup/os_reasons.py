@@ -63,6 +63,7 @@ TEXTS = (
     N_("it is not a regular file"),
     N_("it has another name, too"),
     N_("nobody writes to this pipe"),
+    N_("its owner may not read this smtpsetup: run it as that user"),
     # shlex's
     N_("No closing quotation"),
     N_("No escaped character"),

@@ -44,7 +44,7 @@ def check(directory: str) -> None:
             raise UnsafePathError("it belongs to another user", place)
         if stat.S_ISLNK(info.st_mode):
             continue
-        is_shared_place = place != path and bool(info.st_mode & stat.S_ISVTX)  # such as /tmp, where nobody can move what is another's
+        is_shared_place = bool(info.st_mode & stat.S_ISVTX)  # such as /tmp, where nobody can move what is another's; each file is looked at, too
         if info.st_mode & _OTHERS and not is_shared_place and not _is_own_group(info):
             raise UnsafePathError("others may write there", place)
 
@@ -121,11 +121,11 @@ def become_owner_of(directory: str) -> None:
         except OSError:
             return
         if owner.st_uid != 0 and not _is_unknown_here(owner.st_uid):
-            _become(owner)
+            _become(owner, place)
             return
 
 
-def _become(owner: os.stat_result) -> None:
+def _become(owner: os.stat_result, place: str) -> None:
     import pwd  # only root in somebody else's directory comes here
 
     try:
@@ -135,6 +135,13 @@ def _become(owner: os.stat_result) -> None:
     except KeyError:
         group = owner.st_gid
         os.setgroups([])
+    os.setegid(group)
+    os.seteuid(owner.st_uid)
+    can_read = os.access(__file__, os.R_OK, effective_ids=True) and os.access(os.__file__, os.R_OK, effective_ids=True)
+    os.seteuid(0)
+    if not can_read:  # what is not loaded yet could not be loaded any more
+        os.setegid(0)
+        raise UnsafePathError("its owner may not read this smtpsetup: run it as that user", place)
     os.setregid(group, group)
     os.setreuid(owner.st_uid, owner.st_uid)
 

@@ -192,6 +192,8 @@ def _send(options: Options) -> int:
         for hint in not_handed_in.saved(unsent, request, fields, body):
             _say(f"smtpsetup-sendmail: {hint}")
         raise
+    finally:
+        body.close()
     for refused in done.errors:
         _tell(refused)
     if not done.is_noted:

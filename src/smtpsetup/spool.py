@@ -30,8 +30,12 @@ class Spool:
             self.size += len(chunk)
             self.is_ascii = self.is_ascii and chunk.isascii()
 
+    def close(self) -> None:
+        """Give the room back."""
+        self._file.close()
+
     def __del__(self) -> None:
-        self._file.close()  # a message is read for the last time where nobody knows that it was
+        self.close()  # a message is read for the last time where nobody knows that it was
 
     def _append(self, chunk: bytes) -> None:
         """Write a chunk, elsewhere where a disk has no room for it."""

@@ -82,13 +82,12 @@ def connected(path: str) -> sqlite3.Connection:
     for suffix in ("", "-wal", "-shm"):
         private_dir.check_file(path + suffix)
     _refuse_other_content(path)
-    is_empty = _is_empty(path)
     made = read_made(path)
     before = os.umask(0o077)
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            _make(db, path, is_empty=is_empty)
+            _make(db, path, made)
         _refuse_newer(db, path, made)
         _refuse_lost_mails(db, path, made)
         if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # as a repair leaves it
@@ -124,13 +123,13 @@ def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
     return checksum
 
 
-def _make(db: sqlite3.Connection, path: str, *, is_empty: bool) -> None:
-    """Make the tables. Raises OutboxDamagedError for a file that had them once, and that something has emptied."""
+def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
+    """Make the tables. Raises OutboxDamagedError for a file that had them once."""
     with _alone(path) as making:
         if db.execute("PRAGMA user_version").fetchone()[0] != 0:
             return
-        is_made = bool(os.read(making, 1))
-        if is_made and (is_empty or db.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+        if made.version:
+            _keep_log(path)
             raise OutboxDamagedError(path)
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -227,13 +226,6 @@ def _refuse_other_content(path: str) -> None:
         raise OutboxDamagedError(path)
 
 
-def _is_empty(path: str) -> bool:
-    try:
-        return os.stat(path).st_size == 0
-    except FileNotFoundError:
-        return False
-
-
 def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if 1 <= version <= VERSION:
@@ -250,12 +242,17 @@ def _refuse_lost_mails(db: sqlite3.Connection, path: str, made: Made) -> None:
     """
     if highest_number(db) >= made.highest:
         return
+    _keep_log(path)
+    raise OutboxDamagedError(path)
+
+
+def _keep_log(path: str) -> None:
+    """Copy the write-ahead log for a repair, unless that has been done."""
     if os.path.exists(f"{path}-wal") and not os.path.exists(path + LOST_WAL):
         import shutil  # only what is damaged comes here
 
         shutil.copyfile(f"{path}-wal", path + LOST_WAL)
         os.chmod(path + LOST_WAL, 0o600)
-    raise OutboxDamagedError(path)
 
 
 def lock(path: str, *, is_shared: bool) -> int:

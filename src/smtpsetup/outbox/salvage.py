@@ -11,9 +11,13 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
+from smtpsetup.outbox.database import VERSION
+from smtpsetup.outbox.mail import STORED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_COLUMNS = ", ".join(name for name in STORED if name != "put_offs")  # those of version 1
 _PAGE = 4096  # bytes, as SQLite makes them by itself
 _LEAST_PAGES = 8  # an outbox without a mail has a page for each table and index
 _MOST_TIMES = 1000  # what is left of a file is not believed to have been longer than so many times
@@ -98,10 +102,13 @@ def _plain_journal(handle: int) -> None:
 
 
 def _can_be_read(path: str) -> bool:
+    """Whether SQLite knows the tables and columns of an outbox in a file; what is in them is another question."""
     try:
         with closing(sqlite3.connect(path)) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            return version in (1, 2) and bool(db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('mail', 'content')").fetchone()[0] == 2)  # noqa: PLR2004  both
+            for query in (f"SELECT {_COLUMNS} FROM mail", "SELECT id, header, body FROM content"):
+                db.execute(f"EXPLAIN {query}").fetchall()
+            return version in (1, VERSION)
     except (sqlite3.DatabaseError, ValueError, TypeError):
         return False
 

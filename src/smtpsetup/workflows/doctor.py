@@ -174,43 +174,41 @@ def _mails(waiting: int, held: int) -> Finding:
 
 def _sendmail() -> Finding:
     found = next((path for path in _SENDMAIL if os.path.exists(path)), None)
-    own = shutil.which("smtpsetup-sendmail") or os.path.join(os.path.dirname(schedule.program()), "smtpsetup-sendmail")
     if found is None:
-        link = _("For cron's own mail, as root: `ln -s {own} {path}`.").format(own=own, path=_SENDMAIL[0])
-        hints = (_install_hint(), link.replace(own, _MACHINE_WIDE)) if _owner_of(own) else (link,)
-        return _warning("sendmail", _("There is no {path}: cron throws the output of its jobs away.").format(path=_SENDMAIL[0]), *hints)
+        message = _("There is no {path}: cron throws the output of its jobs away.").format(path=_SENDMAIL[0])
+        return _warning("sendmail", message, *_hints_to_link(_SENDMAIL[0]))
     target = os.path.realpath(found)
     if os.path.basename(target) == "smtpsetup-sendmail":
-        place = _owner_of(found)
-        if place:
-            link_again = _("Then link it: `ln -sf {own} {path}`.").format(own=_MACHINE_WIDE, path=found)
-            message = _("{path} is smtpsetup's, but {place} can be changed by others than root: whoever can, runs programs as root.")
-            return _warning(
-                "sendmail",
-                message.format(path=found, place=place),
-                _install_hint(),
-                _("Then link it: `ln -sf {own} {path}`.").format(own=_MACHINE_WIDE, path=found),
-            )
-        return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
+        place = _place_of_others(found)
+        if place is None:
+            return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
+        message = _("{path} is smtpsetup's, but others than root can change {place}, and with it what root runs.").format(path=found, place=place)
+        return _warning("sendmail", message, *_hints_to_link(found))
     if not os.path.islink(found):
         return _ok("sendmail", _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found))
     return _ok("sendmail", _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(path=found, target=target))
 
 
-def _install_hint() -> str:
-    return _("Install smtpsetup for the machine, in the folder that you installed it from: `sudo pipx install --global .`.")
+def _hints_to_link(path: str) -> tuple[str, ...]:
+    """How to let root's sendmail be ours; where others than root could change ours, how to install it for the machine first."""
+    own = shutil.which("smtpsetup-sendmail") or os.path.join(os.path.dirname(sys.argv[0]), "smtpsetup-sendmail")
+    hints: tuple[str, ...] = ()
+    if _place_of_others(own) is not None:
+        own = _MACHINE_WIDE
+        hints = (_("Install smtpsetup for the machine, in the folder that you installed it from: `sudo pipx install --global .`."),)
+    return (*hints, _("For cron's own mail, as root: `ln -sf {own} {path}`.").format(own=own, path=path))
 
 
-def _owner_of(program: str) -> str | None:
-    """The first place on the way to a program, its interpreter and its modules that others than root can change; None where there is none.
-
-    Root must not run what somebody else can replace.
-    """
+def _place_of_others(program: str) -> str | None:
+    """The first place on the way to a program, its interpreter and its modules that others than root can change; None where there is none."""
     modules = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for path in (program, os.path.realpath(program), sys.executable, os.path.realpath(sys.executable), modules):
         place = os.path.abspath(path)
         while True:
-            info = os.lstat(place)
+            try:
+                info = os.lstat(place)
+            except OSError:
+                return place
             if info.st_uid != 0 or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
                 return place
             if place == os.path.dirname(place):
