@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smtpsetup import private_dir
 from smtpsetup.outbox import Mail, Outbox
 from tests.conftest import PASSWORD, Home, Run
 
@@ -108,3 +110,12 @@ def log_lines(home: Home) -> list[str]:
     """The lines of this home's log."""
     path = home.path / ".local" / "state" / "smtpsetup" / "mail.log"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def looked_today(home: Home) -> None:
+    """As if sendmail had told today that nothing flushes the outbox."""
+    state = home.path / ".local" / "state" / "smtpsetup"
+    private_dir.prepare(str(state))
+    for day in range(2):  # a test may run over midnight
+        moment = time.gmtime(time.time() + 86_400 * day)
+        (state / f"flush-looked-for-{time.strftime('%Y-%m-%d', moment)}").touch(0o600)

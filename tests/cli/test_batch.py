@@ -80,7 +80,7 @@ FAULTS = [
     ('{"to": "a@example.com", "html": "<p>\\ud800</p>"}', ""),
     ('{"to": "a@example.com", "attach": "\\ud800"}', ""),
     ('{"to": "a@example.com", "attach": "a\\u0000b"}', ""),
-    ('{"to": "a@example.com", "html": "a\\u0000b"}', ""),
+    ('{"to": "a@example.com", "html_file": "a\\u0000b"}', ""),
     ('{"to": "a@example.com", "to": "b@example.com"}', "to"),
 ]
 
@@ -96,9 +96,9 @@ def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(ho
 
 
 @pytest.mark.parametrize("path", ["missing.pdf", ".", "", "mails.jsonl/x"])
-@pytest.mark.parametrize("key", ["attach", "html"])
+@pytest.mark.parametrize("key", ["attach", "html_file"])
 def test_a_file_that_is_not_there_is_66_with_its_line(home: Home, server: MailServer, key: str, path: str) -> None:
-    if key == "html" and not path:
+    if key == "html_file" and not path:
         return  # no HTML
     done = batch(home, mail("a"), mail("b", **{key: path}))
     assert done.code == 66

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PASSWORD, Home
-from tests.sendmail import OWN, PROGRAM, body_of, configured, field_names, kept, log_lines, sendmail, sent
+from tests.sendmail import OWN, PROGRAM, body_of, configured, field_names, kept, log_lines, looked_today, sendmail, sent
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
@@ -243,13 +243,15 @@ def test_without_a_configuration_nothing_is_sent(home: Home) -> None:
     assert "config.no-account" in done.err
 
 
-def test_c_and_the_environment_name_the_configuration(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_the_environment_names_the_configuration_and_c_only_a_usual_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     elsewhere = home.config.rename(home.path / "elsewhere.toml")
     assert sendmail(home, "-t", stdin=MESSAGE).code == 78
-    assert sendmail(home, "-t", "-C", str(elsewhere), stdin=MESSAGE).code == 0
+    assert sendmail(home, "-t", "-C", str(elsewhere), stdin=MESSAGE).code == 78
     assert sendmail(home, "-t", stdin=MESSAGE, SMTPSETUP_CONFIG=str(elsewhere)).code == 0
     assert sendmail(home, "-t", "-C", str(home.path / "none"), stdin=MESSAGE, SMTPSETUP_CONFIG=str(elsewhere)).code == 78
+    elsewhere.rename(home.config)
+    assert sendmail(home, "-t", "-C", str(home.config), stdin=MESSAGE).code == 0
     assert len(sandbox.mails) == 2
 
 
@@ -279,6 +281,7 @@ def test_while_the_server_is_down_mail_waits_and_flush_delivers_it(sandbox: Sand
     text = home.config.read_text()
     with closed_port() as port:
         home.config.write_text(text.replace(f"port = {facts.tls_port}", f"port = {port}"))
+        looked_today(home)
         done = sendmail(home, "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE)
     assert (done.code, done.out, done.err) == (0, "", "")
     (mail,) = kept(home)
@@ -333,9 +336,9 @@ def test_the_log_can_be_turned_off(sandbox: Sandbox, facts: SandboxFacts, home: 
     assert log_lines(home) == []
 
 
-def test_click_rich_and_the_database_are_not_loaded_for_a_mail(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_click_rich_and_keyring_are_not_loaded_for_a_mail(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    program = "import sys; from smtpsetup.sendmail import run; print(run(sys.argv[1:]), {'click', 'rich', 'sqlite3', 'keyring'} & set(sys.modules))"
+    program = "import sys; from smtpsetup.sendmail import run; print(run(sys.argv[1:]), {'click', 'rich', 'keyring'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program, "-t", "-i"],
         env=home.unmeasured.env,

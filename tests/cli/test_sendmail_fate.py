@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
-from tests.sendmail import PROGRAM, body_of, config_text, configured, kept, log_lines, sendmail
+from tests.sendmail import PROGRAM, body_of, config_text, configured, kept, log_lines, looked_today, sendmail
 from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def at(home: Home, port: int, *, rows: str = "", top: str = "") -> None:
     text = config_text(port, "", home.file("password", "hemligt\n"), rows=rows, top=top)
     text = text.replace('security = "tls"', 'security = "none"').replace('ca_file = ""\n', "")
     home.file(str(home.config.relative_to(home.path)), text)
+    looked_today(home)
 
 
 LATER: dict[str, Script] = {

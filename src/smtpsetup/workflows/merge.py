@@ -174,7 +174,7 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
     Raises SmtpsetupError where a cell would make more recipients of one.
     """
     found = []
-    for template in templates:
+    for template in (part.strip() for text in templates for part in split_at_commas(text)):
         name, bracket, address = template.partition("<")
         if bracket and "$" in name:
             words = fill(name).strip().strip('"').replace("\\", "\\\\").replace('"', '\\"')
@@ -185,7 +185,7 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
         if not inside.strip(" >"):
             continue
         has_brackets = bool(bracket) and any(inside.count(char) > address.count(char) for char in "<>")
-        if has_brackets or len(split_at_commas(filled)) > len(split_at_commas(template)):
+        if has_brackets or len(split_at_commas(filled)) > 1:
             raise SmtpsetupError(
                 "config.invalid",
                 _("{text} is more than one address, and a cell of the table adds no recipient.").format(text=plain_text(inside)),
