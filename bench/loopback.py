@@ -2,7 +2,7 @@
 
 `python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as many as come: the way is
 longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink PORT [CERTIFICATE]` accepts every login and every mail, in
-plain text or in TLS, and throws it away.
+plain text or in TLS, and throws it away, but for mail to an address that begins with "broken": it hangs up in the midst of that.
 """
 
 from __future__ import annotations
@@ -103,10 +103,16 @@ def sink(port: int, certificate: str | None) -> None:
 
 async def _accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220 sink ESMTP\r\n")
+    is_broken = False
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
-            command = (await reader.readuntil(b"\r\n"))[:4].upper()
+            line = await reader.readuntil(b"\r\n")
+            command = line[:4].upper()
+            if command in (b"MAIL", b"RCPT"):
+                is_broken = b"<broken" in line
             writer.write(_REPLIES.get(command, b"250 ok\r\n"))
+            if command == b"DATA" and is_broken:
+                break
             if command == b"QUIT":
                 break
             if command == b"DATA":

@@ -28,6 +28,19 @@ with smtplib.SMTP_SSL("localhost", int(port), context=ssl.create_default_context
     server.login(user, password)
     server.send_message(message)
 """
+SPOOLING = SCRIPT.replace(
+    "with smtplib.SMTP_SSL(",
+    """import os, tempfile
+
+with tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as spool:
+    with open(os.path.join(spool, "message"), "wb") as kept:
+        kept.write(message.as_bytes())
+        kept.flush()
+        os.fsync(kept.fileno())
+    directory = os.open(spool, os.O_RDONLY)
+    os.fsync(directory)
+with smtplib.SMTP_SSL(""",
+)
 LOOP = """
 import smtplib, ssl, sys
 

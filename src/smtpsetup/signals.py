@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from smtpsetup.errors import TerminatedError
+from smtpsetup.termination import terminate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def deferrable() -> Iterator[None]:
         return
     import signal  # as above
 
-    usual = (signal.default_int_handler, signal.SIG_DFL, _terminate)
+    usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     replaced = {number: handler for number, handler in handlers.items() if handler in usual}  # nohup's go on being ignored
     try:
@@ -112,35 +112,3 @@ def _deliver() -> None:
     _put_off.clear()
     for number in numbers:
         signal.pthread_kill(int(threading.main_thread().ident or 0), number)  # which alone runs the handlers, and may be waiting
-
-
-def raise_when_terminated() -> None:
-    """Let SIGTERM and SIGHUP raise TerminatedError in the main thread, once, where they would have ended the process on the spot.
-
-    A job in the background has Ctrl-C ignored, so this does not go by way of it.
-    """
-    import signal  # as above
-
-    for number in _endings():
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _terminate)
-
-
-def ignore_termination() -> None:
-    """From now on the process comes to its own end, which is near, whoever asks."""
-    import signal  # as above
-
-    for number in _endings():
-        if signal.getsignal(number) is _terminate:
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _endings() -> list[int]:
-    import signal  # as above
-
-    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    ignore_termination()
-    raise TerminatedError

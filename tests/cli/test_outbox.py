@@ -9,7 +9,6 @@ import sqlite3
 import time
 import zoneinfo
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,7 +150,7 @@ def test_a_header_that_cannot_be_decoded_is_shown_as_it_stands(home: Home) -> No
     plain_account(home, 1)
     header = b"Subject: =?utf-8?b?//8=?= =?none?q?x?= \x1b[31m\r\nX: =?utf-8?b?a?=\r\n"
     with Outbox(state_dir(home)) as box:
-        number = box.add(replace(new_mail(1), message=Message(header, lambda: iter(()), 0)))
+        number = box.add(new_mail(1)._replace(message=Message(header, lambda: iter(()), 0)))
     shown = home.run("outbox", "show", str(number))
     assert shown.code == 0
     assert "\x1b" not in shown.out
@@ -163,7 +162,7 @@ def test_flush_tells_a_person_when_the_next_mail_is_due_and_how_many_wait(person
         assert "Nothing in the outbox is due now." in ended(person.types("outbox", "flush"), 0)
         with Outbox(state_dir(person.home)) as box:
             box.add(new_mail(1))
-            box.add(replace(new_mail(2), next_attempt=time.time() + 3600))
+            box.add(new_mail(2)._replace(next_attempt=time.time() + 3600))
         assert "Still waiting: 2." in ended(person.types("outbox", "flush"), 0)
         with closing(sqlite3.connect(f"{state_dir(person.home)}/outbox.db")) as db, db:
             db.execute("UPDATE mail SET next_attempt = ?", (due := time.time() + 3000,))
@@ -230,4 +229,4 @@ def _large() -> NewMail:
             yield body * 1000
 
     header = from_bytes(b"Message-ID: <large@test.example>\r\n\r\n").header
-    return replace(new_mail(1), message=Message(header, pieces, 60_000 * len(body)))
+    return new_mail(1)._replace(message=Message(header, pieces, 60_000 * len(body)))

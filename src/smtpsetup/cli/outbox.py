@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts, outbox, paths, signals
+from smtpsetup import accounts, outbox, paths, termination
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -156,7 +156,7 @@ def _mail(opened: Outbox, number: int) -> Mail:
 @click.pass_obj
 def flush_command(state: State) -> None:
     """Send, render. Mail that still waits is no failure: that is what an outbox is for."""
-    signals.raise_when_terminated()
+    termination.raise_when_terminated()
     config = state.config()
 
     def account_in(name: str, path: str) -> Account:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smtpsetup import paths, sent, signals
+from smtpsetup import paths, sent, termination
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.errors import SmtpsetupError, reason_of
@@ -121,7 +121,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
     """Parse, compose, send or keep, render."""
-    signals.raise_when_terminated()
+    termination.raise_when_terminated()
     options = _Options(**typed)
     chosen = state.config().account(account)
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown

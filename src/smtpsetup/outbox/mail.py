@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.outbox.database import IS_SOUND
 
@@ -24,8 +23,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
 
     `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was. `attempts` counts the failed
@@ -54,8 +52,7 @@ class Mail:
     is_sound: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NewMail:
+class NewMail(NamedTuple):
     """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
 
     `config` is the file that has its account, `""` for the usual one. `lease` is that of the process which sends it now; its state is SENDING then.
@@ -77,7 +74,7 @@ class NewMail:
     lease: str | None = None
 
 
-STORED = tuple(field.name for field in fields(Mail) if field.name != "is_sound")
+STORED = tuple(name for name in Mail._fields if name != "is_sound")
 COLUMNS = ", ".join((*STORED, IS_SOUND))
 """In SQL: what a Mail is read from."""
 

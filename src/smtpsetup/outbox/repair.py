@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.message import Message
@@ -125,7 +124,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     if has_checksums and not mail.is_sound:
         return None, None  # nobody knows to whom it was to go
     if has_checksums and content_checksum(message.header, (body,)) != row[-2]:
-        mail = replace(mail, state=State.FAILED, next_attempt=None, last_reply="its text is not what it was", last_code=CHANGED)
+        mail = mail._replace(state=State.FAILED, next_attempt=None, last_reply="its text is not what it was", last_code=CHANGED)
     return mail, message
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpsetup import back_off
 from smtpsetup.errors import EX_TEMPFAIL
 from smtpsetup.model import Stage
 
@@ -37,6 +36,8 @@ def next_attempt(state: State, error: SmtpsetupError, *, attempts: int, is_held:
 
 def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
     """The pause after so many failed attempts, and what the server said."""
+    from smtpsetup import back_off  # as above
+
     return back_off.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
 
 
@@ -59,6 +60,8 @@ def is_server_unreachable(error: SmtpsetupError) -> bool:
 
 def is_given_up(mail: Mail, now: float) -> bool:
     """Whether a mail has been tried for long enough. One that waited in a machine that was off, or behind others, has not been tried."""
+    from smtpsetup import back_off  # as above
+
     return now - mail.queued_at > back_off.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= back_off.LEAST_ATTEMPTS
 
 

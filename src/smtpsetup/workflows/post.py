@@ -78,7 +78,7 @@ def _tried(
     trace: Callable[[str], None] | None,
 ) -> tuple[SendResult, bool]:
     """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it. Nothing ends the process once it is over: what is left is quick."""
-    from smtpsetup import signals
+    from smtpsetup import termination  # smtpsetup-sendmail has its own way
 
     told: list[str] = []
     watched = delivery._replace(
@@ -87,9 +87,9 @@ def _tried(
     try:
         secret = None if account.auth is Auth.NONE else read_secret()
         result = send(account, secret, watched, find_provider=find_provider, trace=trace)
-        signals.ignore_termination()
+        termination.ignore_termination()
     except SmtpsetupError as error:
-        signals.ignore_termination()
+        termination.ignore_termination()
         return SendResult(account.name, delivery.message_id, (), (), None, error), False
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
