@@ -8,6 +8,7 @@ import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Message
 from smtpsetup.outbox import salvage
 from smtpsetup.outbox.database import LOST_WAL, REPAIRED, VERSION, OutboxDamagedError, content_checksum, file_in, lock, read_made, with_checksums
@@ -124,7 +125,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     if has_checksums and not mail.is_sound:
         return None, None  # nobody knows to whom it was to go
     if has_checksums and content_checksum(message.header, (body,)) != row[-2]:
-        mail = mail._replace(state=State.FAILED, next_attempt=None, last_reply="its text is not what it was", last_code=CHANGED)
+        mail = mail._replace(state=State.FAILED, next_attempt=None, last_reply=_("its text is not what it was"), last_code=CHANGED)
     return mail, message
 
 
