@@ -35,7 +35,7 @@ def _wait_for_writer(handle: int, path: str) -> None:
     except BlockingIOError:
         return  # somebody has it open and takes their time
     if is_nobody_there:
-        raise OSError(0, "nobody writes to this pipe", path)
+        raise OSError(0, "it is a named pipe, and no program writes to it", path)
 
 
 def read(path: str, limit: int | None = None) -> bytes:

@@ -46,7 +46,7 @@ def check(directory: str) -> None:
             continue
         is_shared_place = bool(info.st_mode & stat.S_ISVTX)  # such as /tmp, where nobody can move what is another's; each file is looked at, too
         if info.st_mode & _OTHERS and not is_shared_place and not _is_own_group(info):
-            raise UnsafePathError("others may write there", place)
+            raise UnsafePathError("others can write there", place)
 
 
 def open_file(path: str, flags: int) -> int:
@@ -84,9 +84,9 @@ def _check_file(info: os.stat_result, path: str, *, is_only_name: bool = False) 
     if info.st_uid not in (0, os.geteuid()):
         raise UnsafePathError("it belongs to another user", path)
     if info.st_mode & _OTHERS:
-        raise UnsafePathError("others may write to it", path)
+        raise UnsafePathError("others can write to it", path)
     if is_only_name and info.st_nlink > 1:
-        raise UnsafePathError("it has another name, too", path)
+        raise UnsafePathError("it has a second name (a hard link)", path)
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _become(owner: os.stat_result, place: str) -> None:
     os.seteuid(0)
     if not can_read:  # what is not loaded yet could not be loaded any more
         os.setegid(0)
-        raise UnsafePathError("its owner may not read this smtpsetup: run it as that user", place)
+        raise UnsafePathError("its owner cannot read this smtpsetup: run, as the owner, one that is installed for the whole machine", place)
     os.setregid(group, group)
     os.setreuid(owner.st_uid, owner.st_uid)
 

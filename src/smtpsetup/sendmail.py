@@ -197,7 +197,7 @@ def _send(options: Options) -> int:
     for refused in done.errors:
         _tell(refused)
     if not done.is_noted:
-        _say("smtpsetup-sendmail: " + _("The mail was sent, but the outbox cannot be written: it may be sent once more."))
+        _say("smtpsetup-sendmail: " + _("The mail was sent, but that could not be noted in the outbox: the mail may be sent once more."))
     if done.is_waiting:
         _tell_if_nobody_flushes()
     return done.errors[0].exit_code if done.errors else 0
@@ -215,7 +215,7 @@ def _tell_if_nobody_flushes() -> None:
 
     if schedule.is_due_to_be_told() and schedule.is_installed() is None:
         _say("smtpsetup-sendmail: " + _("Mail waits in the outbox, and nothing on this machine sends it."))
-        _say("  -> " + _("Have it sent every minute: `smtpsetup outbox schedule --install`."))
+        _say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
 
 
 def _config(options: Options) -> Config:
@@ -244,7 +244,7 @@ def _named_config(options: Options) -> str:
     from smtpsetup.i18n import gettext as _
 
     hints = [_("In a script of your own, name it in the variable SMTPSETUP_CONFIG instead.")]
-    message = _("-C names {path}, which is neither this machine's configuration nor your own.").format(path=options.config)
+    message = _("-C may name only this machine's configuration or your own, not {path}.").format(path=options.config)
     raise SmtpsetupError("config.permissions", message, hints=tuple(hints))
 
 

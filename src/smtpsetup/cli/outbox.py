@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts, outbox, paths, termination
+from smtpsetup import accounts, outbox, paths, private_dir, termination
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -48,6 +48,12 @@ def _opened(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterato
             reserve.keep(directory)
     except OutboxDamagedError as error:
         raise damaged(error) from error
+    except private_dir.UnsafePathError as error:
+        message = _("{path} cannot be trusted: {reason}.").format(path=error.filename, reason=reason_of(error))
+        hint = _(
+            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: `chmod go-w {path}`."
+        ).format(path=error.filename)
+        raise SmtpsetupError("config.permissions", message, hints=(hint,), exit_code=EX_IOERR) from error
     except OSError as error:
         message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=reason_of(error))
         raise SmtpsetupError(
@@ -133,7 +139,9 @@ def show_command(state: State, number: int) -> None:
         return
     views.outbox.mail(mail, header)
     if is_damaged:
-        views.human.note(_("This mail is damaged: not all of it is what was put into the outbox. `smtpsetup outbox repair` saves what can be saved."))
+        views.human.note(
+            _("This mail is damaged: part of it has changed since it was put into the outbox. `smtpsetup outbox repair` saves what can be saved.")
+        )
 
 
 def _mail(opened: Outbox, number: int) -> Mail:
@@ -172,7 +180,10 @@ def flush_command(state: State) -> None:
 def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
     if result.error and result.error.exit_code != EX_TEMPFAIL:
         with suppress(OSError):  # the mails behind it are sent all the same
-            views.outbox.refused(mail, result)
+            if result.error.exit_code == EX_IOERR:  # nobody has refused it: it cannot be read, or is damaged
+                views.human.error(result.error)
+            else:
+                views.outbox.refused(mail, result)
 
 
 def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
@@ -281,7 +292,7 @@ def repair_command(state: State) -> None:
     text = _("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file)
     if done.changed:
         numbers = ", ".join(map(str, done.changed))
-        told = _("Not what was put into the outbox any more, and not sent by itself: {numbers}.").format(numbers=numbers)
+        told = _("Saved but damaged, so not sent by themselves: {numbers}.").format(numbers=numbers)
         text = f"{text} {told}"
     if done.lost != 0 or done.changed:
         hints = (

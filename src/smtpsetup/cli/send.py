@@ -101,7 +101,7 @@ _NOTHING: dict[str, Any] = {
     callback=lambda _ctx, _param, value: _seconds_between(value),
     help=_("With --batch or --merge: at most so many mails a second or minute."),
 )
-@click.option("--root", metavar=_("DIRECTORY"), help=_("With --batch or --merge: take the files that the mails name only from below this directory."))
+@click.option("--root", metavar=_("DIR"), help=_("With --batch or --merge: let mails use only files inside this directory."))
 @click.option("--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything."))
 @common_options
 @click.pass_obj
@@ -180,7 +180,11 @@ def _write_result(state: State, view: dict[str, object]) -> None:
     except OSError as error:
         silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
-            tell(_("The mail is safe, but the result could not be written to standard output: {reason}.").format(reason=reason_of(error)))
+            tell(
+                _("The mail was sent or is in the outbox, but the result could not be written to standard output: {reason}.").format(
+                    reason=reason_of(error)
+                )
+            )
 
 
 def _queued(result: SendResult) -> str:

@@ -125,7 +125,9 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     if has_checksums and not mail.is_sound:
         return None, None  # nobody knows to whom it was to go
     if has_checksums and content_checksum(message.header, (body,)) != row[-2]:
-        mail = mail._replace(state=State.FAILED, next_attempt=None, last_reply=_("its text is not what it was"), last_code=CHANGED)
+        mail = mail._replace(
+            state=State.FAILED, next_attempt=None, last_reply=_("its content is damaged: it is not what was put into the outbox"), last_code=CHANGED
+        )
     return mail, message
 
 

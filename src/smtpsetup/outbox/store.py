@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from smtpsetup import leases, private_dir
+from smtpsetup.i18n import ngettext
 from smtpsetup.message import Message
 from smtpsetup.outbox import reserve
 from smtpsetup.outbox.database import (
@@ -324,7 +325,8 @@ class Outbox:
             return str(error)
         if found != ["ok"]:
             return "; ".join(found)
-        return f"{len(damaged)} mails are damaged: {', '.join(map(str, damaged[:10]))}" if damaged else header
+        text = ngettext("{n} mail is damaged", "{n} mails are damaged", len(damaged)).format(n=len(damaged))
+        return f"{text}: {', '.join(map(str, damaged[:10]))}" if damaged else header
 
     def damaged(self) -> list[int]:
         """The numbers of the mails whose state or content is not as it was put there."""

@@ -178,7 +178,10 @@ class _Exchange:
             if not self._refused:
                 self._noted(
                     self.delivery.accepted,
-                    _("The server has taken this mail. Since that is not noted, it is sent once more unless you say `--on-unknown hold` or drop it."),
+                    _("The server has taken this mail, but that could not be noted. It may be sent once more."),
+                    _(
+                        "In a batch, hold it back: run it again with `--on-unknown hold`. In the outbox, drop it: `smtpsetup outbox list` has its number."
+                    ),
                 )
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
@@ -310,7 +313,7 @@ class _Exchange:
                 raise WireError(Kind.PROTOCOL_ERROR, str(reply))
             raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
-    def _noted(self, note: Callable[[], object], state: str) -> None:
+    def _noted(self, note: Callable[[], object], state: str, *hints: str) -> None:
         """Let the caller write down what is about to happen or has happened; `state` says what that is to people. Raises SmtpsetupError.
 
         Where it cannot be written that a message may arrive from now on, it must not.
@@ -322,7 +325,7 @@ class _Exchange:
                 "config.invalid",
                 _("{path} cannot be written: {reason}.").format(path=error.filename, reason=reason_of(error)),
                 causes=(state,),
-                hints=(_("Check the free space and the permissions there."),),
+                hints=(_("Check the free space and the permissions there."), *hints),
                 exit_code=EX_IOERR,
             ) from error
 

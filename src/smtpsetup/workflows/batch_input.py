@@ -136,7 +136,7 @@ def bounded(path: str, root: str | None) -> str:
         raise SmtpsetupError(
             "config.invalid",
             _("{path} is outside {directory}.").format(path=plain_text(path), directory=own),
-            hints=(_("With --root, mails take files only from below that directory."),),
+            hints=(_("With --root, mails may use only files inside that directory."),),
             exit_code=EX_DATAERR,
         )
     return real
@@ -145,9 +145,9 @@ def bounded(path: str, root: str | None) -> str:
 def _html(number: int, row: dict[str, Any], root: str | None) -> str:
     html: str = row.get("html", "")
     if row.get("html_file") and html:
-        raise LineError(number, _("give the HTML with html or with html_file, not with both."))
+        raise LineError(number, _("give the HTML in html or in html_file, not in both."))
     if html and "<" not in html and _LOOKS_LIKE_A_PATH.fullmatch(html):
-        raise LineError(number, _("html is the text itself, and this looks like a path. For a file, write html_file."))
+        raise LineError(number, _("html must hold the HTML itself, but its value looks like a path. To name a file, use html_file."))
     return text_in(bounded(row["html_file"], root)) if row.get("html_file") else html
 
 

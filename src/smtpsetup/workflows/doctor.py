@@ -118,8 +118,10 @@ def _state() -> Finding:
         os.unlink(probe)
         free = shutil.disk_usage(directory).free
     except private_dir.UnsafePathError as error:
-        message = _("{path} is not safe: {reason}.").format(path=error.filename, reason=reason_of(error))
-        hint = _("Look at it: `ls -ld {path}`. It must be yours, and nobody else may write there: `chmod go-w {path}`.").format(path=error.filename)
+        message = _("{path} cannot be trusted: {reason}.").format(path=error.filename, reason=reason_of(error))
+        hint = _(
+            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: `chmod go-w {path}`."
+        ).format(path=error.filename)
         return _wrong("state", SmtpsetupError("config.permissions", message, hints=(hint,)))
     except OSError as error:
         message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=reason_of(error))
@@ -182,7 +184,9 @@ def _sendmail() -> Finding:
         place = _place_of_others(found)
         if place is None:
             return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
-        message = _("{path} is smtpsetup's, but others than root can change {place}, and with it what root runs.").format(path=found, place=place)
+        message = _("{path} belongs to smtpsetup, but users other than root can change {place}, and so what root runs.").format(
+            path=found, place=place
+        )
         return _warning("sendmail", message, *_hints_to_link(found))
     if not os.path.islink(found):
         return _ok("sendmail", _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found))
@@ -195,7 +199,7 @@ def _hints_to_link(path: str) -> tuple[str, ...]:
     hints: tuple[str, ...] = ()
     if _place_of_others(own) is not None:
         own = _MACHINE_WIDE
-        hints = (_("Install smtpsetup for the machine, in the folder that you installed it from: `sudo pipx install --global .`."),)
+        hints = (_("Install smtpsetup for the whole machine. Run this in the directory that you installed it from: `sudo pipx install --global .`."),)
     return (*hints, _("For cron's own mail, as root: `ln -sf {own} {path}`.").format(own=own, path=path))
 
 

@@ -306,7 +306,11 @@ def _set_aside(outbox: Outbox, mail: Mail, done: Flushed, on_result: Callable[[M
     damaged = SmtpsetupError(
         "config.invalid",
         _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),
-        hints=(_("See what is left of it: `smtpsetup outbox show {number}`. Then `smtpsetup outbox repair`, or `drop`.").format(number=mail.id),),
+        hints=(
+            _(
+                "See what is left of it: `smtpsetup outbox show {number}`. Then run `smtpsetup outbox repair` or `smtpsetup outbox drop {number}`."
+            ).format(number=mail.id),
+        ),
         exit_code=EX_IOERR,
     )
     outbox.set_aside(mail.id, damaged.message)

@@ -188,8 +188,8 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
         if has_brackets or len(split_at_commas(filled)) > 1:
             raise SmtpsetupError(
                 "config.invalid",
-                _("{text} is more than one address, and a cell of the table adds no recipient.").format(text=plain_text(inside)),
-                hints=(_("Give each address a column of its own: `--to '$first' --to '$second'`."),),
+                _("{text} is more than one address: a cell of the table may hold only one.").format(text=plain_text(inside)),
+                hints=(_("Give each address a column of its own: `--to '$email1' --to '$email2'`."),),
                 exit_code=EX_DATAERR,
             )
         found.append(filled)

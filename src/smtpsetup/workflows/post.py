@@ -97,8 +97,10 @@ def _tried(
         if told[-1:] == ["accepted"]:
             return SendResult(account.name, delivery.message_id, delivery.envelope.recipients, (), None, None), True
         code = LOST if told[-1:] == ["dot"] else "connection.lost"
-        after_the_dot = _("It was ended while the server's answer to the whole mail was awaited: it may have arrived.")
-        text = after_the_dot if code == LOST else _("It was ended before it had sent the mail.")
+        after_the_dot = _(
+            "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered: the mail may have arrived."
+        )
+        text = after_the_dot if code == LOST else _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
         ended_early = SmtpsetupError(code, text, exit_code=EX_TEMPFAIL)
         return SendResult(account.name, delivery.message_id, (), (), None, ended_early), True
     return result, False
@@ -107,10 +109,10 @@ def _tried(
 def _terminated(kept: SendResult) -> SmtpsetupError:
     """What a person is told of a mail whose sending was ended from outside."""
     if kept.accepted and kept.postponed_by is None:
-        text = _("It was ended, but the mail had been sent.")
+        text = _("smtpsetup was stopped by SIGTERM or SIGHUP, but the mail had already been sent.")
     elif kept.outbox_id is None:
         told = kept.error.message if kept.error else ""
-        text = f"{told} " + _("The mail is not kept, as --queue never asks.")
+        text = f"{told} " + _("The mail is not kept in the outbox, because queue is set to never.")
     else:
         told = kept.postponed_by.message if kept.postponed_by else ""
         text = f"{told} " + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=kept.outbox_id)

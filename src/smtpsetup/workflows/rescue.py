@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from smtpsetup import paths
+from smtpsetup import paths, private_dir
 from smtpsetup.errors import EX_IOERR, SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
@@ -46,6 +46,9 @@ def saved(message: Message, envelope: Envelope) -> str | None:
     for directory in _directories():
         path = ""
         try:
+            private_dir.become_owner_of(directory)
+            if directory == paths.state_dir():
+                private_dir.prepare(directory)
             handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
             with os.fdopen(handle, "wb") as file:
                 file.write(_resent(envelope))
