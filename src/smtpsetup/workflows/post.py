@@ -98,9 +98,11 @@ def _tried(
             return SendResult(account.name, delivery.message_id, delivery.envelope.recipients, (), None, None), True
         code = LOST if told[-1:] == ["dot"] else "connection.lost"
         after_the_dot = _(
-            "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered: the mail may have arrived."
+            "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered:"
+            " the mail may have arrived."
         )
-        text = after_the_dot if code == LOST else _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
+        before_it = _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
+        text = after_the_dot if code == LOST else before_it
         ended_early = SmtpsetupError(code, text, exit_code=EX_TEMPFAIL)
         return SendResult(account.name, delivery.message_id, (), (), None, ended_early), True
     return result, False
