@@ -176,13 +176,10 @@ class _Exchange:
             reply = self._content(following, meanwhile)
             self._require_accepted(reply)
             if not self._refused:
-                self._noted(
-                    self.delivery.accepted,
-                    _("The server has taken this mail, but that could not be noted. It may be sent once more."),
-                    _(
-                        "In a batch, hold it back: run it again with `--on-unknown hold`. In the outbox, drop it: `smtpsetup outbox list` has its number."
-                    ),
-                )
+                taken = _("The server has taken this mail, but that could not be noted. It may be sent once more.")
+                in_batch = _("In a batch, hold it back: run it again with `--on-unknown hold`.")
+                in_outbox = _("In the outbox, drop it: `smtpsetup outbox list` has its number.")
+                self._noted(self.delivery.accepted, taken, in_batch, in_outbox)
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
