@@ -20,7 +20,7 @@ import pytest
 
 from smtpsetup import private_dir
 from smtpsetup.message import Envelope, from_bytes
-from smtpsetup.outbox import Mail, NewMail, Outbox, State
+from smtpsetup.outbox import Mail, NewMail, Outbox, State, database
 from tests.faults.test_outbox_trouble import own_mount
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -563,18 +563,42 @@ def test_4_a_changed_state_is_seen_before_anything_is_sent(home: Home, at_rest: 
     assert (mail["outbox_id"], mail["state"]) == (7, "failed")
 
 
-def test_4_an_outbox_of_the_version_before_is_read_and_sent(home: Home, at_rest: Path) -> None:
-    directory = copied(home, at_rest)
+def as_version_1(directory: Path) -> None:
+    """As the version before made it."""
     with contextlib.closing(sqlite3.connect(directory / "outbox.db")) as db, db:
         for column in ("checksum", "content_checksum", "put_offs"):
             db.execute(f"ALTER TABLE mail DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")
     (directory / "outbox.making").write_bytes(b"1")
+
+
+def test_4_an_outbox_of_the_version_before_is_read_and_sent(home: Home, at_rest: Path) -> None:
+    directory = copied(home, at_rest)
+    as_version_1(directory)
     with RecordingServer() as server:
         plain_account(home, server.port)
         assert home.run("outbox", "repair").out.startswith("The outbox is sound")
         assert home.run("outbox", "flush").code == 0
     assert len(server.arrivals) == 40
+
+
+def test_4_an_outbox_of_the_version_before_is_brought_up_to_date_when_nobody_uses_it(home: Home, at_rest: Path) -> None:
+    """A process of that version knows no checksums: what it wrote afterwards would be taken for damage."""
+    directory = copied(home, at_rest)
+    as_version_1(directory)
+    handle = database.lock(str(directory / "outbox.db"), is_shared=True)  # as a flush of the older version holds it
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "smtpsetup", "outbox", "list", "--json"], env=home.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        listing.communicate(timeout=2)
+    with contextlib.closing(sqlite3.connect(directory / "outbox.db")) as db, db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        db.execute("UPDATE mail SET lease = NULL, recipients = '[\"new@example.com\"]' WHERE id = 7")
+    os.close(handle)
+    out, _err = listing.communicate(timeout=60)
+    (mail,) = [mail for mail in json.loads(out)["result"] if mail["outbox_id"] == 7]
+    assert (mail["state"], mail["recipients"]) == ("waiting", ["new@example.com"])
 
 
 # 5: root in somebody's directory

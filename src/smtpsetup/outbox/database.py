@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from binascii import crc32
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import private_dir
@@ -96,7 +97,6 @@ def connected(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 1048576").fetchone()
         db.execute("PRAGMA temp_store = MEMORY")
         with_checksums(db)
-        _bring_up_to_date(db, path)
         db.executescript(_TRIGGERS)
     except BaseException:
         db.close()
@@ -137,28 +137,34 @@ def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
         _write_made(making, Made(VERSION, 0))
 
 
-def _bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
-    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on."""
-    if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+def bring_up_to_date(path: str) -> None:
+    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on. Raises OSError, OutboxDamagedError.
+
+    Nobody may have it open meanwhile: a process of the older version knows no checksums, and what it wrote would be taken for damage.
+    """
+    if read_made(path).version != 1:
         return
-    with _alone(path) as making:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                for statement in _FROM_VERSION_1.strip().splitlines():
-                    db.execute(statement)
-                db.create_function("content_checksum", 2, lambda header, body: content_checksum(header, (body,)))
-                db.execute(
-                    "UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE content.id = mail.id), 0)"
-                )
-                db.execute(f"UPDATE mail SET checksum = {_checksum_of()}")
-                db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            raise
-        _write_made(making, Made(VERSION, highest_number(db)))
+    handle = lock(path, is_shared=False, seconds=_BUSY_SECONDS)
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as db, _alone(path) as making:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 1:
+                _add_checksums(db)
+            if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+                _write_made(making, Made(VERSION, highest_number(db)))
+    finally:
+        os.close(handle)
+
+
+def _add_checksums(db: sqlite3.Connection) -> None:
+    with_checksums(db)
+    db.create_function("content_checksum", 2, lambda header, body: content_checksum(header, (body,)))
+    db.execute("BEGIN IMMEDIATE")
+    for statement in _FROM_VERSION_1.strip().splitlines():
+        db.execute(statement)
+    db.execute("UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE content.id = mail.id), 0)")
+    db.execute(f"UPDATE mail SET checksum = {_checksum_of()}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
 
 
 def highest_number(db: sqlite3.Connection) -> int:
@@ -255,14 +261,31 @@ def _keep_log(path: str) -> None:
         os.chmod(path + LOST_WAL, 0o600)
 
 
-def lock(path: str, *, is_shared: bool) -> int:
-    """A handle that keeps a repair and everybody else apart until it is closed. Raises OSError."""
-    handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
-    if os.name == "posix":
-        import fcntl
+def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
+    """A handle that keeps whoever must have the outbox alone and everybody else apart until it is closed.
 
-        fcntl.flock(handle, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
-    return handle
+    Raises OSError, also where others have it for longer than so many seconds.
+    """
+    handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
+    if os.name != "posix":
+        return handle
+    import fcntl
+
+    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+    if seconds is None:
+        fcntl.flock(handle, kind)
+        return handle
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                os.close(handle)
+                raise OSError(0, "database is locked", path) from error
+            time.sleep(0.05)
+        else:
+            return handle
 
 
 @contextmanager

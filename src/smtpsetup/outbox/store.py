@@ -17,6 +17,7 @@ from smtpsetup.outbox.database import (
     IS_SOUND,
     REPAIRED,
     OutboxDamagedError,
+    bring_up_to_date,
     connected,
     content_checksum,
     explained,
@@ -51,6 +52,8 @@ class Outbox:
         self.path = file_in(directory)
         self._depth = 0
         self._added = 0  # the highest number that the transaction adds
+        with explained(self.path):
+            bring_up_to_date(self.path)
         self._use = lock(self.path, is_shared=True)
         try:
             _refuse_half_repaired(self.path)
