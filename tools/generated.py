@@ -110,6 +110,22 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         "Others may read the password file. The message has the command that mends it.",
         "Andra kan läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
     ),
+    "outbox.unavailable": (
+        "The outbox cannot be read or written: no room, no permission, or no place for it. The message has the reason and the directory.",
+        "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. Felmeddelandet anger orsaken och katalogen.",
+    ),
+    "outbox.damaged": (
+        (
+            "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox repair`. It tells what it could "
+            "not save, and which mails have changed. Look at those with `smtpsetup outbox show NUMBER` before you let them be sent: "
+            "`smtpsetup outbox retry NUMBER`."
+        ),
+        (
+            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: `smtpsetup outbox repair`. "
+            "Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem med `smtpsetup outbox show NUMMER` "
+            "innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
+        ),
+    ),
     "internal.bug": (
         "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
         "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det hände.",

@@ -173,9 +173,14 @@ def _change(path: StrPath, change: Callable[[str], str]) -> None:
 
 
 def _read(path: StrPath, *, is_shared: bool = False) -> str:
+    with private_dir.as_root_again():
+        return _read_as_owner(path, is_shared=is_shared)
+
+
+def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
     try:
         if not is_shared:
-            private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
+            private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)), for_good=True)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
             _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
             return file.read().decode("utf-8")

@@ -23,15 +23,12 @@ def from_file(path: str, *, content_id: str = "") -> Attachment:
 
     What is no regular file, such as a pipe, can be read only once and is read now.
     """
-    handle = open(input_file.opened(path), "rb")  # noqa: SIM115  handed on below, or closed
-    info = os.fstat(handle.fileno())
-    if stat.S_ISREG(info.st_mode):
-        handle.close()
+    info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        return from_bytes(path, input_file.read(path), content_id=content_id)
+    with open(path, "rb"):  # who may not read it is told now
         path = os.path.abspath(path)
-        return compose.attachment(path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
-    with handle:
-        data = handle.read()
-    return from_bytes(path, data, content_id=content_id)
+    return compose.attachment(path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
 
 
 def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:

@@ -15,6 +15,7 @@ _CAUSES = {
     "mail": "sender-not-allowed sender-unverified smtputf8-unsupported",
     "rcpt": "unknown relay-denied greylisted too-many mailbox-full",
     "data": "too-large content-rejected unauthenticated-domain line-too-long lost-before-reply",
+    "outbox": "unavailable damaged",
     "limit": "rate quota account-blocked",
     "server": "client-blocked shutting-down temporary refused protocol-error",
     "connection": "lost",

@@ -50,6 +50,7 @@ _EXIT_CODES = {
     "rcpt": EX_NOUSER,
     "data.lost-before-reply": EX_TEMPFAIL,
     "data": EX_UNAVAILABLE,
+    "outbox": EX_IOERR,
     "limit.account-blocked": EX_NOPERM,
     "limit": EX_TEMPFAIL,
     "server.shutting-down": EX_TEMPFAIL,

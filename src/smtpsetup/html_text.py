@@ -12,7 +12,7 @@ from html import unescape
 _SILENT = {"script", "style", "title"}
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "blockquote"}
 _BREAKS = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(("div", "tr", "table", "ul", "ol", "br"), "\n"), "li": "\n- ", "td": " "}
-_PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
+_PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
 _HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")  # no character has such a number, and Python would not even read it
 

@@ -8,37 +8,30 @@ import stat
 _SECONDS = 1.0
 
 
-def opened(path: str) -> int:
-    """A handle to read a file from, which blocks as usual once there is something to read or somebody to write it. Raises OSError."""
+def read(path: str, limit: int | None = None) -> bytes:
+    """What is in a file, at most so many bytes. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
+    with open(handle, "rb") as file:
+        first = b""
         if os.name == "posix":
             if stat.S_ISFIFO(os.fstat(handle).st_mode):
-                _wait_for_writer(handle, path)
+                first = _when_somebody_writes(handle, path)
             os.set_blocking(handle, True)
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+        return first + (file.read() if limit is None else file.read(limit))
 
 
-def _wait_for_writer(handle: int, path: str) -> None:
+def _when_somebody_writes(handle: int, path: str) -> bytes:
+    """Wait for a writer; the first byte, if it has been read to find that out."""
     import select  # hardly anybody names a pipe
 
     poll = select.poll()
     poll.register(handle, select.POLLIN | select.POLLHUP)
     if poll.poll(_SECONDS * 1000):
-        return  # there is something to read, or there was somebody who had nothing to say
+        return b""  # there is something to read, or there was somebody who had nothing to say
     try:
-        os.read(handle, 0)
-        is_nobody_there = os.read(handle, 1) == b""
+        first = os.read(handle, 1)
     except BlockingIOError:
-        return  # somebody has it open and takes their time
-    if is_nobody_there:
+        return b""  # somebody has it open and takes their time
+    if not first:
         raise OSError(0, "it is a named pipe, and no program writes to it", path)
-
-
-def read(path: str, limit: int | None = None) -> bytes:
-    """What is in a file, at most so many bytes. Raises OSError."""
-    with open(opened(path), "rb") as file:
-        return file.read() if limit is None else file.read(limit)
+    return first

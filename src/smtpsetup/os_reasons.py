@@ -62,6 +62,7 @@ TEXTS = (
     N_("it is a symbolic link"),
     N_("it is not a regular file"),
     N_("it has a second name (a hard link)"),
+    N_("root has made it in another user's directory: give it to that user with `chown -R`"),
     N_("it is a named pipe, and no program writes to it"),
     N_("its owner cannot read this smtpsetup: run, as the owner, one that is installed for the whole machine"),
     # shlex's

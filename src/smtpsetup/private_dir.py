@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,14 +24,17 @@ class UnsafePathError(OSError):
 def prepare(directory: str) -> None:
     """Make a directory for its owner alone, whatever the umask is, and check it. Raises UnsafePathError, OSError.
 
-    A root process becomes the owner of the place first, for good: what it leaves there is the owner's, and a link that the owner has put in its way
-    leads it nowhere that the owner could not go.
+    A root process becomes the owner of the place first: what it leaves there is the owner's, and a link that the owner has put in its way leads it
+    nowhere that the owner could not go.
     """
     path = os.path.abspath(directory)
     become_owner_of(path)
     make(path)
-    if os.name == "posix":
-        check(path)
+    if os.name != "posix":
+        return
+    if os.getuid() == 0 != os.geteuid() and os.lstat(path).st_uid == 0:
+        raise UnsafePathError("root has made it in another user's directory: give it to that user with `chown -R`", path)
+    check(path)
 
 
 def check(directory: str) -> None:
@@ -111,8 +115,11 @@ def make(directory: str) -> None:
                     raise
 
 
-def become_owner_of(directory: str) -> None:
-    """Let a root process become, for good, the first user but root on the way to a directory. Raises OSError."""
+def become_owner_of(directory: str, *, for_good: bool = False) -> None:
+    """Let a root process work as the first user but root on the way to a directory. Raises OSError.
+
+    With `for_good` it cannot be root again: what that user has written is obeyed from then on.
+    """
     if os.name != "posix" or os.geteuid() != 0:
         return
     for place in reversed(list(_upwards(os.path.abspath(directory)))):
@@ -121,13 +128,30 @@ def become_owner_of(directory: str) -> None:
         except OSError:
             return
         if owner.st_uid != 0 and not _is_unknown_here(owner.st_uid):
-            _become(owner, place)
+            _become(owner, place, for_good=for_good)
             return
 
 
-def _become(owner: os.stat_result, place: str) -> None:
+@contextmanager
+def as_root_again() -> Iterator[None]:
+    """For a process that was root when it began, be root for a while: for what root itself has named, such as its own password file."""
+    if os.name != "posix" or os.getuid() != 0 or os.geteuid() == 0:
+        yield
+        return
+    user, group = os.geteuid(), os.getegid()
+    os.seteuid(0)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:  # and it has not become somebody for good meanwhile
+            os.setegid(group)
+            os.seteuid(user)
+
+
+def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
     import pwd  # only root in somebody else's directory comes here
 
+    groups = os.getgroups()
     try:
         entry = pwd.getpwuid(owner.st_uid)
         group = entry.pw_gid
@@ -138,9 +162,12 @@ def _become(owner: os.stat_result, place: str) -> None:
     os.setegid(group)
     os.seteuid(owner.st_uid)
     can_read = os.access(__file__, os.R_OK, effective_ids=True) and os.access(os.__file__, os.R_OK, effective_ids=True)
+    if can_read and not for_good:
+        return
     os.seteuid(0)
     if not can_read:  # what is not loaded yet could not be loaded any more
         os.setegid(0)
+        os.setgroups(groups)
         raise UnsafePathError("its owner cannot read this smtpsetup: run, as the owner, one that is installed for the whole machine", place)
     os.setregid(group, group)
     os.setreuid(owner.st_uid, owner.st_uid)

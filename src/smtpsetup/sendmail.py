@@ -170,6 +170,7 @@ def _send(options: Options) -> int:
     from smtpsetup import raw_mail, spool
     from smtpsetup.i18n import gettext as _
     from smtpsetup.workflows import handed_in
+    from smtpsetup.workflows.spooled import KeptError
 
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
     fault: SmtpsetupError | None = None
@@ -186,6 +187,9 @@ def _send(options: Options) -> int:
         config = _config(options)
         request = request._replace(config=_named_config(options))
         done = handed_in.hand_over(config, request, fields, body, find_provider=_provider, trace=_say if options.is_verbose else None)
+    except KeptError:
+        _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
+        raise
     except Exception as unsent:
         from smtpsetup.workflows import not_handed_in  # only what went wrong
 

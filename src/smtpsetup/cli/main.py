@@ -122,8 +122,7 @@ def run(arguments: list[str]) -> int:
         return _local_failure(error, state)
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         if _holds_an_interrupt(error):
-            tell(_("Interrupted. Nothing more was changed."))
-            return EX_TERMINATED if is_termination(error) else EX_INTERRUPTED
+            return _told_of_interrupt(error)
         return _report(_bug(error, verbose=state.verbose), state)
     return code
 
@@ -152,11 +151,19 @@ def _run_click(arguments: list[str], state: State) -> int:
         if isinstance(stop.__cause__ or stop.__context__, InterruptedAfterTheDotError):
             tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
         else:
-            tell(_("Interrupted. Nothing more was changed."))
-        return EX_TERMINATED if is_termination(stop) else EX_INTERRUPTED
+            return _told_of_interrupt(stop)
+        return EX_INTERRUPTED
     except SystemExit as stop:  # Click's answer to a reader of our output that is gone
         return EX_IOERR if stop.code else 0
     return ended_with if isinstance(ended_with, int) else 0
+
+
+def _told_of_interrupt(error: BaseException) -> int:
+    if is_termination(error):
+        tell(_("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."))
+        return EX_TERMINATED
+    tell(_("Interrupted. Nothing more was changed."))
+    return EX_INTERRUPTED
 
 
 def _report_wrong_use(error: click.ClickException, state: State, *, as_json: bool) -> int:

@@ -56,22 +56,18 @@ def _opened(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterato
         raise SmtpsetupError("config.permissions", message, hints=(hint,), exit_code=EX_IOERR) from error
     except OSError as error:
         message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=reason_of(error))
-        raise SmtpsetupError(
-            "config.invalid",
-            message,
-            hints=(_("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory),),
-            exit_code=EX_IOERR,
-        ) from error
+        hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
+        raise SmtpsetupError("outbox.unavailable", message, hints=(hint,)) from error
 
 
 @contextmanager
 def _opened_to_read() -> Iterator[Outbox]:
-    """The outbox or, on a disk that cannot be written to, a copy of it. Raises as `_opened`."""
+    """The outbox or, on a disk that cannot be written to or is full, a copy of it. Raises as `_opened`."""
     with ExitStack() as stack:
         try:
             opened = stack.enter_context(_opened())
         except SmtpsetupError as error:
-            if not snapshot.is_read_only(directory_of_outbox()):
+            if not (snapshot.is_read_only(directory_of_outbox()) or reserve.is_needed(directory_of_outbox())):
                 raise
             try:
                 opened = stack.enter_context(snapshot.copied(directory_of_outbox()))
@@ -83,11 +79,10 @@ def _opened_to_read() -> Iterator[Outbox]:
 def damaged(error: OutboxDamagedError) -> SmtpsetupError:
     """What to do about an outbox that is no database any more."""
     return SmtpsetupError(
-        "config.invalid",
+        "outbox.damaged",
         _("The outbox {path} is damaged.").format(path=error.path),
         causes=(_("A disk that failed or was full, or a power cut on a disk that does not keep its promises."),),
         hints=(_("Save what can be read of it: `smtpsetup outbox repair`. The damaged file is kept."),),
-        exit_code=EX_IOERR,
     )
 
 
@@ -178,12 +173,9 @@ def flush_command(state: State) -> None:
 
 
 def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
-    if result.error and result.error.exit_code != EX_TEMPFAIL:
+    if result.error and result.error.exit_code not in (EX_TEMPFAIL, EX_IOERR):  # a damaged one is told at the end
         with suppress(OSError):  # the mails behind it are sent all the same
-            if result.error.exit_code == EX_IOERR:  # nobody has refused it: it cannot be read, or is damaged
-                views.human.error(result.error)
-            else:
-                views.outbox.refused(mail, result)
+            views.outbox.refused(mail, result)
 
 
 def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
@@ -298,7 +290,7 @@ def repair_command(state: State) -> None:
         hints = (
             _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(path=f"{directory}/mail.log"),
         )
-        raise SmtpsetupError("config.invalid", text, hints=hints, exit_code=EX_IOERR, result=view)
+        raise SmtpsetupError("outbox.damaged", text, hints=hints, result=view)
     if state.json:
         state.write_json(view)
     else:

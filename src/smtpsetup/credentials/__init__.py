@@ -7,7 +7,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from smtpsetup import paths
+from smtpsetup import paths, private_dir
 from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Secret
@@ -34,7 +34,8 @@ class _StoreModule(Protocol):
 def read(account: Account, *, may_prompt: bool) -> Secret:
     """The account's secret. With `may_prompt` a keyring may ask the person to unlock it. Raises SmtpsetupError (`secret.…`)."""
     module = cast("_StoreModule", import_module(f"smtpsetup.credentials.{_MODULES[account.secret.store]}"))
-    value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
+    with private_dir.as_root_again():
+        value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
     try:
         return checked(value, account.auth)
     except SmtpsetupError as error:

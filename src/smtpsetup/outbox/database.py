@@ -61,7 +61,10 @@ CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
     UPDATE mail SET checksum = iif(OLD.checksum = {_checksum_of("OLD.")}, {_checksum_of("NEW.")}, {_DAMAGED}) WHERE id = NEW.id;
 END;
 """
-IS_SOUND = f"(checksum = {_checksum_of()})"
+HAS_ITS_CHECKSUM = f"(checksum = {_checksum_of()})"
+"""In SQL: whether what decides which mail goes to whom is as it was written."""
+HAS_A_STATE = "(state IN ('waiting', 'sending', 'unknown', 'failed'))"
+IS_SOUND = f"({HAS_ITS_CHECKSUM} AND {HAS_A_STATE})"
 """In SQL: whether a row of `mail` is as it was written."""
 
 
@@ -333,6 +336,8 @@ def header_fault(path: str) -> str:
     wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]
     if header[18:20] not in (b"\1\1", b"\2\2"):
         wrong.append(18)
+    if header[63:64] not in (b"\1", b"\2"):  # the version
+        wrong.append(63)
     return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
 
 
@@ -341,7 +346,8 @@ _FIXED = {  # https://www.sqlite.org/fileformat.html section 1.3: page size, fra
     16: b"\x10\0",
     20: b"\0\x40\x20\x20",
     44: b"\0\0\0\4",
-    56: b"\0\0\0\1" + VERSION.to_bytes(4, "big") + b"\0\0\0\1",
+    56: b"\0\0\0\1\0\0\0",
+    64: b"\0\0\0\1",
     68: bytes(24),
 }
 _HEADER_SIZE = 100

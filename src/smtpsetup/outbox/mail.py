@@ -101,7 +101,7 @@ def read_mail(row: Sequence[object]) -> Mail:
     for name, most in _AT_MOST.items():  # of which no checksum tells
         values[name] = values[name] if values[name] is None or 0 <= values[name] <= most else 0
     values["recipients"] = tuple(recipients)
-    values["state"] = State(str(values["state"]))
+    values["state"] = State(values["state"]) if values["state"] in tuple(State) else State.FAILED
     for name in ("holds", "is_report", "is_sound"):
         values[name] = bool(values[name])
     return Mail(**values)

@@ -18,10 +18,10 @@ def keep(directory: str) -> None:
     path = os.path.join(directory, _NAME)
     if os.path.exists(path) or not hasattr(os, "posix_fallocate"):
         return
-    wanted = min(_BYTES, _free(directory) // _SHARE)
-    if wanted < _LEAST_BYTES:
-        return
     with suppress(OSError):
+        wanted = min(_BYTES, _free(directory) // _SHARE)
+        if wanted < _LEAST_BYTES:
+            return
         handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             os.posix_fallocate(handle, 0, wanted)
@@ -33,7 +33,9 @@ def keep(directory: str) -> None:
 
 def is_needed(directory: str) -> bool:
     """Whether there is less room than sending needs."""
-    return hasattr(os, "statvfs") and os.path.isdir(directory) and _free(directory) < _BYTES
+    with suppress(OSError):
+        return hasattr(os, "statvfs") and _free(directory) < _BYTES
+    return False
 
 
 def give(directory: str) -> bool:

@@ -14,6 +14,7 @@ from smtpsetup.i18n import ngettext
 from smtpsetup.message import Message
 from smtpsetup.outbox import reserve
 from smtpsetup.outbox.database import (
+    HAS_A_STATE,
     IS_SOUND,
     REPAIRED,
     OutboxDamagedError,
@@ -263,7 +264,7 @@ class Outbox:
     def damaged_due(self, now: float) -> list[Mail]:
         """The mails that are due and damaged: nobody knows to whom they go, or from which account."""
         with explained(self.path):
-            rows = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE {_DUE} AND NOT {IS_SOUND}", (now,))
+            rows = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,))
             return [shown_mail(row) for row in rows]
 
     def put_off(  # noqa: PLR0913  what the outbox notes of an attempt
@@ -279,6 +280,16 @@ class Outbox:
                 "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
                 [(is_attempt, is_put_off, now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
             )
+
+    def keep_for(self, number: int, recipients: Sequence[str]) -> None:
+        """Note that the server has a mail for all but these recipients, for whom it is kept."""
+
+        def keep() -> None:
+            with self._change():
+                self.narrow(number, recipients)
+                self._db.execute("UPDATE mail SET dotted = 0 WHERE id = ?", (number,))
+
+        self._with_reserve(keep)
 
     def narrow(self, number: int, recipients: Sequence[str]) -> None:
         """Keep a mail for these recipients only: the others have it."""
@@ -346,8 +357,10 @@ class Outbox:
 
     def restore(self, mail: Mail, message: Message) -> None:
         """Keep a mail that was saved from another outbox, under its number. One that was being sent may have arrived."""
-        state = State.UNKNOWN if mail.state is State.SENDING else mail.state
-        values = {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients), "state": state}
+        if mail.state is State.SENDING:
+            is_held = mail.holds or mail.unknowns > 0
+            mail = mail._replace(state=State.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt)
+        values = {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients), "state": mail.state}
         with self._change():
             self._insert(values, message)
 

@@ -38,7 +38,7 @@ def mails(listed: list[Mail]) -> None:
     for mail in listed:
         others = len(mail.recipients) - 1
         to = mail.recipients[0] if mail.recipients else ""
-        more = " " + ngettext("and {n} other", "and {n} others", others).format(n=others) if others else ""
+        more = " " + ngettext("and {n} other", "and {n} others", others).format(n=others) if others > 0 else ""
         table.add_row(str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject)))
     show(table)
 

@@ -6,6 +6,7 @@ before it, so that a message costs one round trip.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from contextlib import suppress
@@ -44,8 +45,8 @@ AFTER_THE_DOT = "after the final dot"
 class Delivery(NamedTuple):
     """A message on its way; `key` is whatever the caller knows it by.
 
-    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for everybody, or `not_accepted` when
-    it has said that it did not.
+    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for everybody, `accepted_without` when
+    it did for all but those recipients, or `not_accepted` when it has said that it did not.
     """
 
     envelope: Envelope
@@ -55,6 +56,7 @@ class Delivery(NamedTuple):
     before_dot: Callable[[], object] = bool
     accepted: Callable[[], object] = bool
     not_accepted: Callable[[], object] = bool
+    accepted_without: Callable[[tuple[str, ...]], object] = bool
 
 
 class Outcome(NamedTuple):
@@ -175,11 +177,7 @@ class _Exchange:
         try:
             reply = self._content(following, meanwhile)
             self._require_accepted(reply)
-            if not self._refused:
-                taken = _("The server has taken this mail, but that could not be noted. It may be sent once more.")
-                in_batch = _("In a batch, hold it back: run it again with `--on-unknown hold`.")
-                in_outbox = _("In the outbox, drop it: `smtpsetup outbox list` has its number.")
-                self._noted(self.delivery.accepted, taken, in_batch, in_outbox)
+            self._note_accepted()
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             told = failed.failure.reply
@@ -188,6 +186,14 @@ class _Exchange:
             raise failed from error
         self._report(Stage.DATA, self._started, f"{self.delivery.message.size} bytes", reply, StageStatus.OK)
         return Outcome(tuple(self._accepted), tuple(self._refused), reply)
+
+    def _note_accepted(self) -> None:
+        taken = _("The server has taken this mail, but that could not be noted. It may be sent once more.")
+        in_batch = _("In a batch, hold it back: run it again with `--on-unknown hold`.")
+        in_outbox = _("In the outbox, drop it: `smtpsetup outbox list` has its number.")
+        refused = tuple(entry.address for entry in self._refused)
+        note = functools.partial(self.delivery.accepted_without, refused) if refused else self.delivery.accepted
+        self._noted(note, taken, in_batch, in_outbox)
 
     def _require_accepted(self, reply: Reply) -> None:
         if reply.code // 100 != _ACCEPTED:

@@ -158,6 +158,7 @@ class Batch:
             before_dot=functools.partial(self._journal.mark_dotted, item.key, _several(delivery)),
             accepted=functools.partial(self._journal.mark_done, item.key),
             not_accepted=functools.partial(self._journal.mark_not_sent, item.key),
+            accepted_without=functools.partial(self._journal.mark_partly_done, item.key),
         )
 
     def _told(self, item: Item, result: SendResult) -> None:
@@ -170,19 +171,23 @@ class Batch:
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == LOST):
             result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True, is_tried=is_tried)
-        left = unsent(result, delivery.envelope.recipients)
-        if result.accepted and left and result.outbox_id is None:
-            self._journal.mark_partly_done(item.key, tuple(left))
-        elif (result.accepted or result.outbox_id is not None) and not self._journal.is_done(item.key):
-            self._journal.mark_done(item.key)
-        elif result.error and result.error.code == _BROKE:
-            self._journal.mark_broken(item.key)
-        elif result.error and result.error.code != LOST:
-            self._journal.mark_not_sent(item.key)
+        self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
         if result.accepted:
             sent.record(self._directory, self._account.name, len(result.accepted))
         note(self._log, self._directory, self._account, delivery, result, error)
         self._told(item, result)
+
+    def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:
+        """Note in the journal what is not there yet: `accepted` and its like have noted what the server said, the moment it did."""
+        if result.outbox_id is not None or (result.accepted and not is_partly_done):
+            if not self._journal.is_done(item.key):
+                self._journal.mark_done(item.key)
+        elif is_partly_done or result.error is None or result.error.code == LOST:
+            return
+        elif result.error.code == _BROKE:
+            self._journal.mark_broken(item.key)
+        else:
+            self._journal.mark_not_sent(item.key)
 
     def _count(self, result: SendResult) -> None:
         if result.error and result.error.code == LOST:

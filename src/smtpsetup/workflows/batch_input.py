@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LISTS = ("to", "cc", "bcc", "attach", "reply_to")
 _TEXTS = ("subject", "body", "html", "html_file", "from")
+_LONGEST_PATH = 300  # characters; what is longer is a text
 _LOOKS_LIKE_A_PATH = re.compile(r"[./~]*[\w ./~-]*(?:\.html?|/[\w.-]+)\s*", re.IGNORECASE)
 _KEYS = (*_LISTS, *_TEXTS, "headers", "id")
 
@@ -146,7 +147,7 @@ def _html(number: int, row: dict[str, Any], root: str | None) -> str:
     html: str = row.get("html", "")
     if row.get("html_file") and html:
         raise LineError(number, _("give the HTML in html or in html_file, not in both."))
-    if html and "<" not in html and _LOOKS_LIKE_A_PATH.fullmatch(html):
+    if html and len(html) < _LONGEST_PATH and "<" not in html and _LOOKS_LIKE_A_PATH.fullmatch(html):
         raise LineError(number, _("html must hold the HTML itself, but its value looks like a path. To name a file, use html_file."))
     return text_in(bounded(row["html_file"], root)) if row.get("html_file") else html
 

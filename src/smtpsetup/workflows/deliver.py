@@ -86,10 +86,11 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
 def _work(run: Run, source: _Source, connections: int) -> None:
     """Let so many connections work, each in a thread, so that a Ctrl-C here finds them able to wait for the reply to a message that is sent."""
     source.working = connections
-    ends = [threading.Event() for _number in range(connections)]
-    for end in ends:
-        threading.Thread(target=_Connection(run, source).work, args=(end,), daemon=True).start()
+    ends: list[threading.Event] = []
     try:
+        for _number in range(connections):
+            ends.append(threading.Event())
+            threading.Thread(target=_Connection(run, source).work, args=(ends[-1],), daemon=True).start()
         for end in ends:
             while not end.wait(_LOOK_UP_SECONDS):
                 pass
@@ -277,6 +278,10 @@ class _Connection:
             self._give_up(error)
             return
         was_closed, self._was_closed = self._was_closed, _is_closing(error)
+        if not self._through and _is_closing(error) and self._explained(error).code.startswith("limit."):
+            self._source.give_back(taken)  # the provider asks for a pause, before it has seen anything
+            self._give_up(error)
+            return
         if self._is_to_blame(first, error, was_closed=was_closed):
             self._source.give_back(others)
             self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
@@ -298,12 +303,15 @@ class _Connection:
             return True
         if any(first is suspect for suspect in self._run.suspects):
             return True
-        if reply is not None:  # 421 twice, and nothing through between them
-            return was_closed and not self._through
-        return error.failure.stage is not Stage.MAIL  # a server that does not even answer MAIL knows nothing of the message
+        if error.failure.stage is Stage.MAIL:
+            return False  # a server that takes no sender knows nothing of the message
+        return reply is None or (was_closed and not self._through)  # 421 twice, and nothing through between them
 
     def _give_up(self, error: TransportError) -> None:
-        self._source.give_up(diagnose(error.failure, self._run.account, self._run.find_provider()))
+        self._source.give_up(self._explained(error))
+
+    def _explained(self, error: TransportError) -> SmtpsetupError:
+        return diagnose(error.failure, self._run.account, self._run.find_provider())
 
 
 def _is_closing(error: TransportError) -> bool:

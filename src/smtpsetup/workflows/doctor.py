@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import outbox, paths, private_dir
-from smtpsetup.errors import EX_IOERR, SmtpsetupError, reason_of
+from smtpsetup.errors import SmtpsetupError, reason_of
 from smtpsetup.i18n import decimal, ngettext
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Queue
@@ -40,6 +40,8 @@ _CONNECT_SECONDS = 5.0
 _SLOW_SECONDS = 2.0
 _USED_UP = 0.66  # of the days that a sign-in lives without use: two months of three
 _ROOM = 50_000_000  # bytes
+_MOST_LINKS = 40
+_LONGEST_LINE = 4096  # bytes
 _MACHINE_WIDE = "/usr/local/bin/smtpsetup-sendmail"  # where `pipx install --global` puts it
 _SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
@@ -147,11 +149,11 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         except OSError as error:
             message = _("The outbox {path} cannot be used: {reason}.").format(path=outbox.file_in(directory), reason=reason_of(error))
             hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
-            yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(hint,), exit_code=EX_IOERR))
+            yield _wrong("outbox", SmtpsetupError("outbox.unavailable", message, hints=(hint,)))
             return
         if fault:
             message = _("The outbox is damaged: {reason}.").format(reason=fault)
-            yield _wrong("outbox", SmtpsetupError("config.invalid", message, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)))
+            yield _wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)))
         else:
             waiting = sum(mail.next_attempt is not None for mail in mails)
             yield _mails(waiting, len(mails) - waiting)
@@ -206,7 +208,7 @@ def _hints_to_link(path: str) -> tuple[str, ...]:
 def _place_of_others(program: str) -> str | None:
     """The first place on the way to a program, its interpreter and its modules that others than root can change; None where there is none."""
     modules = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for path in (program, os.path.realpath(program), sys.executable, os.path.realpath(sys.executable), modules):
+    for path in (*_links(program), *_links(_interpreter_of(program)), *_links(sys.executable), modules):
         place = os.path.abspath(path)
         while True:
             try:
@@ -219,6 +221,27 @@ def _place_of_others(program: str) -> str | None:
                 break
             place = os.path.dirname(place)
     return None
+
+
+def _links(path: str) -> Iterator[str]:
+    """A path and, where links lead on, each of their places up to the last."""
+    for _step in range(_MOST_LINKS):
+        yield path
+        if not os.path.islink(path):
+            yield os.path.realpath(path)
+            return
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+
+
+def _interpreter_of(program: str) -> str:
+    """What a script names in its first line; the program itself where it is none."""
+    try:
+        with open(program, "rb") as file:
+            first = file.readline(_LONGEST_LINE)
+    except OSError:
+        return program
+    words = first[2:].split() if first.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else program
 
 
 def _trust() -> Finding:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup import leases, mail_log, sent
-from smtpsetup.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log
@@ -197,6 +198,7 @@ class _Batch:
                     functools.partial(self._outbox.mark_dotted, mail.id),
                     functools.partial(self._outbox.remove, mail.id),
                     functools.partial(self._outbox.mark_dotted, mail.id, is_dotted=False),
+                    functools.partial(self._outbox.keep_for, mail.id),
                 )
 
     def give_up_the_old(self, error: SmtpsetupError) -> None:
@@ -282,12 +284,12 @@ class _Batch:
 
     def _message(self, mail: Mail) -> Message | None:
         """The message of a mail; None for one that is not what it was, which is set aside so that it is in nobody's way."""
-        try:
-            return self._outbox.message(mail.id)
-        except OutboxDamagedError:
-            self._taken.pop(mail.id, None)
-            _set_aside(self._outbox, mail, self._done, self._on_result)
-            return None
+        with suppress(OutboxDamagedError):
+            if mail.is_sound:
+                return self._outbox.message(mail.id)
+        self._taken.pop(mail.id, None)
+        _set_aside(self._outbox, mail, self._done, self._on_result)
+        return None
 
     def _next(self, mail: Mail, state: State, error: SmtpsetupError) -> float | None:
         is_held = mail.holds or mail.unknowns > 0
@@ -304,17 +306,17 @@ class _Batch:
 def _set_aside(outbox: Outbox, mail: Mail, done: Flushed, on_result: Callable[[Mail, SendResult], None] | None) -> None:
     """Keep a damaged mail for a person, and tell them."""
     damaged = SmtpsetupError(
-        "config.invalid",
+        "outbox.damaged",
         _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),
         hints=(
             _(
                 "See what is left of it: `smtpsetup outbox show {number}`. Then run `smtpsetup outbox repair` or `smtpsetup outbox drop {number}`."
             ).format(number=mail.id),
         ),
-        exit_code=EX_IOERR,
     )
     outbox.set_aside(mail.id, damaged.message)
     done.failed += 1
+    done.errors[f"{mail.account} {mail.id}"] = damaged
     done.results.append((mail.id, SendResult(mail.account, mail.message_id, (), (), None, damaged)))
     if on_result:
         on_result(mail, done.results[-1][1])

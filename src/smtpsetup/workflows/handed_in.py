@@ -65,7 +65,7 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
     find_provider: Callable[[Account], Provider | None],
     trace: Callable[[str], None] | None = None,
 ) -> HandedIn:
-    """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it."""
+    """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it, KeptError."""
     account = _account(config, request, fields)
     aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
     good, bad = _recipients(request, aliases, fields)
@@ -77,6 +77,7 @@ def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
     sending = Sending(account, policy, lambda: secret_for(account, may_prompt=False), lambda: find_provider(account), trace, config.log)
     done = submit(sending, delivery, subject, bad)
     errors = [_told_of_keeping(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
+    errors += done.not_kept
     errors += [_told_of_keeping(bad[recipient], number) for recipient, number in done.unreachable.items()]
     return HandedIn(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
 

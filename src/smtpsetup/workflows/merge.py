@@ -174,7 +174,7 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
     Raises SmtpsetupError where a cell would make more recipients of one.
     """
     found = []
-    for template in (part.strip() for text in templates for part in split_at_commas(text)):
+    for template in (part for text in templates for part in _single(text)):
         name, bracket, address = template.partition("<")
         if bracket and "$" in name:
             words = fill(name).strip().strip('"').replace("\\", "\\\\").replace('"', '\\"')
@@ -194,6 +194,12 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
             )
         found.append(filled)
     return tuple(found)
+
+
+def _single(text: str) -> list[str]:
+    """The recipients of a template, one by one; a comma in the name of a column is none between two."""
+    masked = re.sub(r"\$\{[^{}]*\}", lambda match: match[0].replace(",", "\0"), text)
+    return [part.strip().replace("\0", ",") for part in split_at_commas(masked)]
 
 
 def _path(path: str, fill: Callable[[str], str]) -> str:

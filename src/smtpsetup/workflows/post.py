@@ -53,6 +53,9 @@ def post(  # noqa: PLR0913  what sending depends on, all keywords
     Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
     """
     if policy.queue is Queue.ALWAYS:
+        from smtpsetup import termination  # as below
+
+        termination.ignore_termination()  # it is safe in a moment, and whoever asked to end it would not know that
         queued = keep(account.name, delivery, subject=subject, policy=policy, error=None)
         result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)
         note(log, paths.state_dir(), account, delivery, result)
@@ -81,8 +84,12 @@ def _tried(
     from smtpsetup import termination  # smtpsetup-sendmail has its own way
 
     told: list[str] = []
+    refused: list[str] = []
     watched = delivery._replace(
-        before_dot=lambda: told.append("dot"), accepted=lambda: told.append("accepted"), not_accepted=lambda: told.append("refused")
+        before_dot=lambda: told.append("dot"),
+        accepted=lambda: told.append("accepted"),
+        not_accepted=lambda: told.append("refused"),
+        accepted_without=refused.extend,
     )
     try:
         secret = None if account.auth is Auth.NONE else read_secret()
@@ -94,9 +101,12 @@ def _tried(
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
             raise
+        accepted = tuple(one for one in delivery.envelope.recipients if one not in refused)
         if told[-1:] == ["accepted"]:
-            return SendResult(account.name, delivery.message_id, delivery.envelope.recipients, (), None, None), True
-        code = LOST if told[-1:] == ["dot"] else "connection.lost"
+            return SendResult(account.name, delivery.message_id, accepted, (), None, None), True
+        if not refused:
+            accepted = ()
+        code = LOST if told[-1:] == ["dot"] and not refused else "connection.lost"
         after_the_dot = _(
             "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered:"
             " the mail may have arrived."
@@ -104,7 +114,7 @@ def _tried(
         before_it = _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
         text = after_the_dot if code == LOST else before_it
         ended_early = SmtpsetupError(code, text, exit_code=EX_TEMPFAIL)
-        return SendResult(account.name, delivery.message_id, (), (), None, ended_early), True
+        return SendResult(account.name, delivery.message_id, accepted, (), None, ended_early), True
     return result, False
 
 
@@ -233,6 +243,7 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
             return outbox.add(mail, once=once)
     except OutboxDamagedError as damaged:
         reason = _("the outbox {path} is damaged").format(path=damaged.path)
-        raise not_kept(mail.message, mail.envelope, reason, error, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)) from damaged
+        hints = (_("Save what can be read of it: `smtpsetup outbox repair`."),)
+        raise not_kept(mail.message, mail.envelope, reason, error, hints, "outbox.damaged") from damaged
     except OSError as failed:
         raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error) from failed

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup import paths, private_dir
-from smtpsetup.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.errors import SmtpsetupError
 from smtpsetup.i18n import gettext as _
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from smtpsetup.message import Envelope, Message
 
 
-def not_kept(message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = ()) -> SmtpsetupError:
+def not_kept(  # noqa: PLR0913, PLR0917  a mail, and why it is nowhere
+    message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = (), code: str = "outbox.unavailable"
+) -> SmtpsetupError:
     """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
     path = saved(message, envelope)
     told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
@@ -26,17 +29,18 @@ def not_kept(message: Message, envelope: Envelope, reason: str, cause: Smtpsetup
     else:
         told = f"{told} " + _("It is saved in {path}.").format(path=path)
         hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
-    return SmtpsetupError("config.invalid", told, causes=causes, hints=hints, exit_code=EX_IOERR)
+    return SmtpsetupError(code, told, causes=causes, hints=hints)
 
 
 def _resent(envelope: Envelope) -> bytes:
-    """Fields that say to whom a saved mail goes, and that nobody gets to see.
+    """Fields that say to whom a saved mail goes: Resent-Bcc, which nobody gets to see. A recipient is a line, whatever is in it.
 
     The last one ends their block: older Resent- fields of the mail itself are behind it, and name nobody any more (RFC 5322 section 3.6.6).
     """
     sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
-    recipients = f"Resent-Bcc: {', '.join(envelope.recipients)}\r\n" if envelope.recipients else ""
-    return f"{sender}{recipients}X-Saved-By: smtpsetup\r\n".encode()
+    named = ", ".join("".join(char if char.isprintable() or "\ud800" <= char <= "\udfff" else " " for char in one) for one in envelope.recipients)
+    recipients = f"Resent-Bcc: {named}\r\n" if envelope.recipients else ""
+    return f"{sender}{recipients}X-Saved-By: smtpsetup\r\n".encode("utf-8", "surrogateescape")
 
 
 def saved(message: Message, envelope: Envelope) -> str | None:
@@ -48,7 +52,7 @@ def saved(message: Message, envelope: Envelope) -> str | None:
         try:
             private_dir.become_owner_of(directory)
             if directory == paths.state_dir():
-                private_dir.prepare(directory)
+                private_dir.check(directory)
             handle, path = tempfile.mkstemp(prefix="smtpsetup-unsent-", suffix=".eml", dir=directory)
             with os.fdopen(handle, "wb") as file:
                 file.write(_resent(envelope))
@@ -57,7 +61,7 @@ def saved(message: Message, envelope: Envelope) -> str | None:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            if path:
+            with suppress(OSError):
                 os.unlink(path)
         else:
             return path

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import leases, paths, sent
 from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.i18n import gettext as _
 from smtpsetup.message import Envelope
 from smtpsetup.model import Auth, Log, Queue
 from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State
@@ -45,11 +46,13 @@ class Sending(NamedTuple):
 class Submitted(NamedTuple):
     """What became of a mail: the result for those it could be sent to, None where there was nobody, and what is kept for the others, by number.
 
+    `not_kept` are errors of what could be neither sent nor kept, each with the file that it is in.
     `is_waiting` is whether the outbox has mail now that must be tried again; `is_noted` whether it knows of a mail that the server has taken.
     """
 
     result: SendResult | None
     unreachable: dict[str, int]
+    not_kept: tuple[SmtpsetupError, ...]
     is_waiting: bool
     is_noted: bool = True
 
@@ -57,7 +60,7 @@ class Submitted(NamedTuple):
 def submit(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
     """Keep a mail, send it, and forget it once the server has it. `unreachable` are recipients that cannot be sent to, each with the reason.
 
-    Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
+    Raises KeptError.
     """
     directory = paths.state_dir()
     if directory is None:
@@ -71,9 +74,16 @@ def submit(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapp
         except (OSError, OutboxDamagedError):
             stack.close()
             return _without_outbox(sending, delivery, subject, unreachable)
-        outbox.be_durable(is_durable=False)  # what is still to be noted can be lost to a power cut: then it is sent twice at most
-        result = spooled.send() if delivery.envelope.recipients else None
-        return Submitted(result, numbers, _is_waiting(outbox), is_noted=spooled.is_noted)
+        try:
+            outbox.be_durable(is_durable=False)  # what is still to be noted can be lost to a power cut: then it is sent twice at most
+            result = spooled.send() if delivery.envelope.recipients else None
+        except Exception as error:
+            raise KeptError from error
+        return Submitted(result, numbers, (), _is_waiting(outbox), is_noted=spooled.is_noted)
+
+
+class KeptError(Exception):
+    """Something went wrong that nobody has thought of, after the mail was in the outbox: the next flush sends it, and nothing else is to be done."""
 
 
 def _is_waiting(outbox: Outbox) -> bool:
@@ -147,15 +157,28 @@ class _Spooled:
     def _tried(self) -> SendResult:
         account = self._sending.account
         delivery = self._delivery._replace(
-            before_dot=lambda: self._outbox.mark_dotted(self._number),
+            before_dot=lambda: self._mark_dotted(is_dotted=True),
             accepted=self._remove,
-            not_accepted=lambda: self._outbox.mark_dotted(self._number, is_dotted=False),
+            not_accepted=lambda: self._mark_dotted(is_dotted=False),
+            accepted_without=self._keep_for,
         )
         try:
             secret = None if account.auth is Auth.NONE else self._sending.read_secret()
             return send(account, secret, delivery, find_provider=self._sending.find_provider, trace=self._sending.trace)
         except SmtpsetupError as error:
             return SendResult(account.name, delivery.message_id, (), (), None, error)
+
+    def _mark_dotted(self, *, is_dotted: bool) -> None:
+        try:
+            self._outbox.mark_dotted(self._number, is_dotted=is_dotted)
+        except OutboxDamagedError as error:
+            raise OSError(0, _("the outbox is damaged"), error.path) from error
+
+    def _keep_for(self, recipients: tuple[str, ...]) -> None:
+        try:
+            self._outbox.keep_for(self._number, recipients)
+        except (OSError, OutboxDamagedError):
+            self.is_noted = False
 
     def _remove(self) -> None:
         self._is_removed = True
@@ -202,9 +225,11 @@ class _Spooled:
 
 def _without_outbox(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
     """Send a mail that the outbox cannot take: it is in a file of its own meanwhile, wherever there is room."""
-    path = rescue.saved(delivery.message, delivery.envelope)
+    path = rescue.saved(delivery.message, Envelope(delivery.envelope.sender, (*delivery.envelope.recipients, *unreachable)))
+    not_kept: list[SmtpsetupError] = []
+    result: SendResult | None = None
+    numbers: dict[str, int] = {}
     try:
-        result = None
         if delivery.envelope.recipients:
             result = post(
                 sending.account,
@@ -216,11 +241,16 @@ def _without_outbox(sending: Sending, delivery: Delivery, subject: str, unreacha
                 trace=sending.trace,
                 log=sending.log,
             )
-        numbers = {
-            recipient: keep(sending.account.name, delivery, subject=subject, policy=sending.policy, error=error, recipients=(recipient,))
-            for recipient, error in unreachable.items()
-        }
-    finally:  # it is sent, or kept, or in a file that an error names
-        if path is not None:
+    except SmtpsetupError as error:
+        not_kept.append(error)
+    if unreachable:
+        names, first = tuple(unreachable), next(iter(unreachable.values()))
+        try:
+            number = keep(sending.account.name, delivery, subject=subject, policy=sending.policy, error=first, recipients=names)
+            numbers = dict.fromkeys(names, number)
+        except SmtpsetupError as error:
+            not_kept += [first, error]
+    if path is not None:  # it is sent, or kept, or in a file that an error names
+        with suppress(OSError):
             os.unlink(path)
-    return Submitted(result, numbers, is_waiting=bool(result and result.outbox_id))
+    return Submitted(result, numbers, tuple(not_kept), is_waiting=bool(result and result.outbox_id))

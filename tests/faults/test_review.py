@@ -1,0 +1,243 @@
+"""What a hostile reviewer of the sendmail, the outbox and its repair has found: each is a rule here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.html_text import text_of
+from smtpsetup.outbox import NewMail, Outbox, State
+from smtpsetup.outbox.repair import repair
+from smtpsetup.workflows import doctor
+from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started
+from tests.mail_server import MailServer, Turn
+from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.sendmail import PROGRAM, kept, sendmail
+from tests.servers import closed_port, missing, wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+MESSAGE = "To: asa@example.com\nSubject: x\n\nx\n"
+GARBAGE = b"no database" * 1000
+
+
+def changed(home: Home, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
+        db.execute(statement)
+
+
+def test_a_recipient_that_is_no_text_costs_no_mail(home: Home) -> None:
+    plain_account(home, 1)
+    done = sendmail(home, "-a", "nosuch", b"r\xff@example.org", stdin=MESSAGE)
+    assert done.code == 78
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert b"Resent-Bcc: r\xff@example.org\r\n" in saved.read_bytes()
+
+
+def test_a_recipient_with_a_line_break_brings_no_header_into_a_saved_mail(home: Home) -> None:
+    plain_account(home, 1)
+    assert sendmail(home, "-a", "nosuch", "r@x.se\nSubject: injected\n\nbody", stdin=MESSAGE).code == 78
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert b"\nSubject: injected" not in saved.read_bytes()
+
+
+def test_without_an_outbox_nobody_who_cannot_be_reached_is_forgotten(home: Home) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
+        done = sendmail(home, "nobody1", "nobody2", "good@example.com", stdin=MESSAGE)
+    assert done.code in (67, 74)
+    assert [arrival.recipients for arrival in server.arrivals] == [("good@example.com",)]
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert b"Resent-Bcc: nobody1, nobody2\r\n" in saved.read_bytes()
+    assert str(saved) in done.err
+
+
+def partly(turn: Turn) -> bytes | None:
+    """One recipient later, the other now, and no answer to QUIT."""
+    if turn.verb == "QUIT":
+        time.sleep(5)  # longer than it is waited for
+    return b"451 4.3.0 later\r\n" if "<later@" in turn.line and turn.verb == "RCPT" else None
+
+
+@pytest.mark.parametrize("program", ["send", "sendmail"])
+def test_who_has_a_mail_does_not_get_it_again_because_the_program_was_ended_at_quit(home: Home, program: str) -> None:
+    recipients = ("good@example.com", "later@example.com")
+    with MailServer(partly) as server:
+        plain_account(home, server.port)
+        process = started(home, *(("send",) if program == "send" else ()), *recipients, program="smtpsetup" if program == "send" else PROGRAM)
+        wait_for(lambda: "QUIT" in server.lines)
+        process.send_signal(signal.SIGTERM if program == "send" else signal.SIGKILL)
+        process.communicate(timeout=20)
+    listed = home.run("outbox", "list", "--json").json["result"]
+    assert [(mail["recipients"], mail["state"]) for mail in listed] == [(["later@example.com"], "waiting")]
+
+
+def test_a_mail_that_is_kept_in_any_case_is_not_said_to_be_lost_by_a_signal(home: Home) -> None:
+    plain_account(home, 1)
+    process = started(home, "send", "kund@example.com", "--queue", "always", program="smtpsetup")
+    wait_for(lambda: Path(state_dir(home), "outbox.reserve").exists())
+    process.terminate()
+    _out, err = process.communicate(timeout=20)
+    assert (process.returncode == 0) == ("outbox as number" in " ".join(err.decode().split()))
+    assert process.returncode == 0
+    assert len(kept(home)) == 1
+
+
+def held(home: Home, *, is_dotted: bool) -> None:
+    with Outbox(state_dir(home)) as box:
+        mail = new_mail(1)
+        number = box.add(NewMail(*mail[:5], State.SENDING, holds=True, lease="dead"))
+        box.mark_dotted(number, is_dotted=is_dotted)
+
+
+@pytest.mark.parametrize("is_dotted", [True, False])
+def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Home, *, is_dotted: bool) -> None:
+    held(home, is_dotted=is_dotted)
+    repair(state_dir(home))
+    (mail,) = kept(home)
+    expected = (State.UNKNOWN, True) if is_dotted else (State.WAITING, False)
+    assert (mail.state, mail.next_attempt is None) == expected
+
+
+def test_a_damaged_state_is_told_and_the_mail_can_be_sent_by_hand(home: Home) -> None:
+    fill(home, new_mail(1), new_mail(2))
+    changed(home, "UPDATE mail SET state = 'waitinf' WHERE id = 1")
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        flushed = home.run("outbox", "flush")
+        assert (flushed.code, "outbox.damaged" in flushed.err) == (74, True)
+        assert len(server.arrivals) == 1
+        assert home.run("outbox", "retry", "1").code == 0
+        assert home.run("outbox", "flush").code == 0
+        assert len(server.arrivals) == 2
+
+
+def test_a_repair_saves_a_mail_of_which_only_the_state_is_damaged(home: Home) -> None:
+    fill(home, new_mail(1))
+    changed(home, "UPDATE mail SET state = 'waitinf'")
+    assert repair(state_dir(home))[:2] == (1, 0)
+    assert [mail.state for mail in kept(home)] == [State.FAILED]
+
+
+def test_an_outbox_of_the_version_before_without_its_first_page_is_saved(home: Home) -> None:
+    fill(home, *(new_mail(number) for number in range(5)))
+    as_version_1(Path(state_dir(home)))
+    with Path(state_dir(home), "outbox.db").open("r+b") as file:
+        file.write(b"\xa5" * 4096)
+    assert repair(state_dir(home))[0] == 5
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        assert home.run("outbox", "flush").code == 0
+    assert len(server.arrivals) == 5
+
+
+def test_ctrl_c_without_an_outbox_leaves_the_mail_in_its_file(home: Home) -> None:
+    with silent_at("RCPT") as (server, reached):
+        plain_account(home, server.port)
+        home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
+        process = started(home, "-t")
+        wait_for(lambda: reached)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert b"asa@example.com" in saved.read_bytes()
+
+
+def test_a_mail_that_is_damaged_while_a_flush_runs_is_in_no_others_way(home: Home) -> None:
+    fill(home, *(new_mail(number) for number in range(30)))
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "." and turn.accepted == 2:  # behind those that are taken already
+            changed(home, "UPDATE mail SET sender = 'evil@example.com' WHERE id = 27")
+        return None
+
+    with MailServer(answer) as server:
+        plain_account(home, server.port)
+        assert home.run("outbox", "flush").code == 74
+    assert len(server.mails) == 29
+
+
+def test_a_server_that_answers_every_sender_with_421_is_left_alone_soon(home: Home) -> None:
+    fill(home, *(new_mail(number) for number in range(40)))
+    with MailServer(lambda turn: b"421 4.3.2 shutting down\r\n" if turn.verb == "MAIL" else None) as server:
+        plain_account(home, server.port)
+        assert home.run("outbox", "flush").code == 0
+    assert server.connections <= 3
+    assert sum(mail.attempts for mail in kept(home)) <= 3
+
+
+@pytest.mark.timeout(20)
+def test_a_name_of_a_tag_without_end_is_read_once() -> None:
+    text_of("<" + "a" * 1_000_000)
+
+
+@pytest.mark.timeout(60)
+def test_a_text_that_is_nearly_a_path_takes_no_time(home: Home) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        row = '{"to": "a@example.com", "html": "' + "/" * 100_000 + '!"}\n'
+        assert home.run("send", "--batch", "-", stdin=row).code == 0
+    assert len(server.arrivals) == 1
+
+
+def test_a_link_that_somebody_else_can_turn_is_not_roots(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        missing("needs root")
+    base = Path("/usr/local/lib/smtpsetup-test-links")
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(mode=0o755)
+    try:
+        (base / "program").write_bytes(b"#!/home/alice/python\n")
+        (tmp_path / "turned").symlink_to("/usr/bin/env")
+        os.lchown(tmp_path / "turned", 65534, 65534)
+        (base / "link").symlink_to(tmp_path / "turned")
+        assert doctor._place_of_others(str(base / "link")) is not None
+        assert doctor._place_of_others(str(base / "program")) == "/home/alice/python"
+    finally:
+        shutil.rmtree(base)
+
+
+def test_a_comma_in_the_name_of_a_column_is_none_between_recipients(home: Home) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        table = home.file("kunder.csv", 'to;"last, first"\na@example.com;Öberg\n')
+        run = home.run("send", "--merge", str(table), "--body", "x", "--to", "${last, first} <$to>")
+    assert (run.code, len(server.arrivals)) == (0, 1), run.err
+
+
+def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
+    state = home.path / "full"
+    script = (
+        'cd "$0" && "$1" -m smtpsetup send kund@example.com --body x --queue always 2>/dev/null; cat /dev/zero > fill 2>/dev/null;'
+        ' rm -f outbox.reserve; cat /dev/zero > more 2>/dev/null; "$1" -m smtpsetup outbox list --json'
+    )
+    plain_account(home, 1)
+    state.mkdir()
+    mounted = ("unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o size=3m none {state} && exec "$@"', "sh")
+    argv = [*mounted, "sh", "-c", script, str(state), sys.executable]
+    env = {**home.unmeasured.env, "SMTPSETUP_STATE_DIR": str(state)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, '"kund@example.com"' in done.stdout) == (0, True), done.stderr
+
+
+def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) -> None:
+    with closed_port() as port:
+        plain_account(home, port)
+        code = "import smtpsetup.workflows.spooled as s; s.send = None; from smtpsetup.sendmail import main; main()"
+        argv = [sys.executable, "-c", code, "-t"]
+        done = subprocess.run(argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "The mail is in the outbox" in done.stderr) == (70, True)
+    assert not list(home.path.rglob("smtpsetup-unsent-*.eml"))
+    assert len(kept(home)) == 1
