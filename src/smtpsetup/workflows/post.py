@@ -101,11 +101,10 @@ def _tried(
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
             raise
-        accepted = tuple(one for one in delivery.envelope.recipients if one not in refused)
-        if told[-1:] == ["accepted"]:
+        is_taken = bool(refused) or told[-1:] == ["accepted"]
+        accepted = tuple(one for one in delivery.envelope.recipients if is_taken and one not in refused)
+        if is_taken and not refused:
             return SendResult(account.name, delivery.message_id, accepted, (), None, None), True
-        if not refused:
-            accepted = ()
         code = LOST if told[-1:] == ["dot"] and not refused else "connection.lost"
         after_the_dot = _(
             "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered:"
