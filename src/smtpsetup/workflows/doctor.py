@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup import outbox, paths, private_dir
-from smtpsetup.errors import SmtpsetupError, reason_of
+from smtpsetup.errors import EX_CONFIG, SmtpsetupError, reason_of
 from smtpsetup.i18n import decimal, ngettext
 from smtpsetup.i18n import gettext as _
 from smtpsetup.model import Auth, Queue
@@ -153,7 +153,8 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
             return
         if fault:
             message = _("The outbox is damaged: {reason}.").format(reason=fault)
-            yield _wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),)))
+            hint = _("Save what can be read of it: `smtpsetup outbox repair`.")
+            yield _wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(hint,), exit_code=EX_CONFIG))
         else:
             waiting = sum(mail.next_attempt is not None for mail in mails)
             yield _mails(waiting, len(mails) - waiting)
