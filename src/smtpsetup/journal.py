@@ -170,7 +170,8 @@ class Journal:
             self._append(entry)
             return
         os.lseek(self._handle, place, os.SEEK_SET)
-        os.write(self._handle, data + b" " * (length - 1 - len(data)) + b"\n")
+        if os.write(self._handle, data + b" " * (length - 1 - len(data)) + b"\n") != length:
+            raise OSError(28, "no space left", self.path)
 
     def _load(self) -> None:
         with open(self.path, "rb") as file:

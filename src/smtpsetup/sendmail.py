@@ -184,11 +184,13 @@ def _send(options: Options) -> int:
     )
     try:
         _raise(fault)
-        config = _config(options)
-        request = request._replace(config=_named_config(options))
-        done = handed_in.hand_over(config, request, fields, body, find_provider=_provider, trace=_say if options.is_verbose else None)
-    except KeptError:
-        _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
+        named = _named_config(options)
+        done = handed_in.hand_over(
+            _config(named), request._replace(config=named), fields, body, find_provider=_provider, trace=_say if options.is_verbose else None
+        )
+    except KeptError as kept:
+        if not kept.is_sent:
+            _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
         raise
     except Exception as unsent:
         from smtpsetup.workflows import not_handed_in  # only what went wrong
@@ -222,12 +224,11 @@ def _tell_if_nobody_flushes() -> None:
         _say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
 
 
-def _config(options: Options) -> Config:
+def _config(named: str) -> Config:
     from smtpsetup import accounts, paths
 
-    chosen = _named_config(options)
-    if chosen:
-        return accounts.load_chosen(chosen)
+    if named:
+        return accounts.load_chosen(named)
     system = paths.system_config_file()
     return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
 
@@ -247,9 +248,9 @@ def _named_config(options: Options) -> str:
     from smtpsetup.errors import SmtpsetupError
     from smtpsetup.i18n import gettext as _
 
-    hints = [_("In a script of your own, name it in the variable SMTPSETUP_CONFIG instead.")]
+    hint = _("In a script of your own, name it in the variable SMTPSETUP_CONFIG instead.")
     message = _("-C may name only this machine's configuration or your own, not {path}.").format(path=options.config)
-    raise SmtpsetupError("config.permissions", message, hints=tuple(hints))
+    raise SmtpsetupError("config.permissions", message, hints=(hint,))
 
 
 def _host() -> str:

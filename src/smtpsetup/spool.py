@@ -54,7 +54,7 @@ class Spool:
 
         for place in self._places:
             try:
-                file: BinaryIO = io.BytesIO() if place == _MEMORY else tempfile.TemporaryFile(dir=place or None, buffering=0)  # noqa: SIM115  below
+                file: BinaryIO = io.BytesIO() if place == _MEMORY else tempfile.TemporaryFile(dir=place or None, buffering=0)  # noqa: SIM115  open as long as the spool is
             except OSError:
                 continue
             try:

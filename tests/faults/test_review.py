@@ -241,3 +241,34 @@ def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) 
     assert (done.returncode, "The mail is in the outbox" in done.stderr) == (70, True)
     assert not list(home.path.rglob("smtpsetup-unsent-*.eml"))
     assert len(kept(home)) == 1
+
+
+ROOM_FOR_ONE = """
+import os, sys
+from smtpsetup.workflows import rescue
+saved, times = rescue.saved, []
+def once(message, envelope):
+    times.append(1)
+    return saved(message, envelope) if len(times) == 1 else None
+rescue.saved = once
+from smtpsetup.sendmail import main
+main()
+"""
+
+
+def test_where_there_is_room_for_one_file_only_the_mail_is_in_it(home: Home) -> None:
+    with closed_port() as port:
+        plain_account(home, port)
+        home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
+        argv = [sys.executable, "-c", ROOM_FOR_ONE, "-t"]
+        done = subprocess.run(argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False)
+    (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
+    assert (done.returncode, str(saved) in done.stderr) == (74, True)
+    assert "asa@example.com" in saved.read_text()
+
+
+def test_a_damaged_mail_is_not_said_to_be_tried_again(home: Home) -> None:
+    fill(home, new_mail(1), new_mail(2))
+    changed(home, "UPDATE content SET body = x'00' WHERE id = 1")
+    run = home.run("outbox", "retry", "--all", "--json")
+    assert (run.code, run.json["error"]["code"], run.json["result"]) == (74, "outbox.damaged", {"retried": [2]})

@@ -125,7 +125,7 @@ def show_command(state: State, number: int) -> None:
     with _opened_to_read() as opened:
         opened.revive(time.time())
         mail = _mail(opened, number)
-        is_damaged = number in opened.damaged()
+        is_damaged = not opened.is_sound(mail)
         header = opened.message(number, is_checked=False).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
     if state.json:
         state.write_json(
@@ -214,9 +214,18 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
 def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Change, render."""
     with _opened() as opened:
-        chosen = _chosen(opened, numbers, take_all=take_all)
+        meant = _chosen(opened, numbers, take_all=take_all)
+        chosen = [mail for mail in meant if opened.is_sound(mail)]
         for mail in chosen:
             opened.retry(mail.id, time.time())
+    if len(chosen) < len(meant):
+        broken = ", ".join(str(mail.id) for mail in meant if mail not in chosen)
+        raise SmtpsetupError(
+            "outbox.damaged",
+            _("Mail {number} in the outbox is damaged and is not sent.").format(number=broken),
+            hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),),
+            result={"retried": [mail.id for mail in chosen]},
+        )
     if state.json:
         state.write_json({"retried": [mail.id for mail in chosen]})
         return

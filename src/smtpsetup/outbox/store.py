@@ -346,14 +346,15 @@ class Outbox:
         """The numbers of the mails whose state or content is not as it was put there."""
         with explained(self.path):
             rows = self._db.execute(f"SELECT {COLUMNS} FROM mail ORDER BY id").fetchall()
-        return [int(row[0]) for row in rows if not (shown_mail(row).is_sound and self._has_its_content(int(row[0])))]
+        return [int(row[0]) for row in rows if not self.is_sound(shown_mail(row))]
 
-    def _has_its_content(self, number: int) -> bool:
+    def is_sound(self, mail: Mail) -> bool:
+        """Whether a mail's state and content are as they were put there."""
         try:
-            self.message(number)
+            self.message(mail.id)
         except OutboxDamagedError:
             return False
-        return True
+        return mail.is_sound
 
     def restore(self, mail: Mail, message: Message) -> None:
         """Keep a mail that was saved from another outbox, under its number. One that was being sent may have arrived."""

@@ -17,19 +17,30 @@ if TYPE_CHECKING:
     from smtpsetup.message import Envelope, Message
 
 
+class NotKeptError(SmtpsetupError):
+    """A mail could be neither sent nor kept in the outbox. `path` is the file that it is in, None where no disk has room."""
+
+    def __init__(self, reason: str, cause: SmtpsetupError | None, more_hints: tuple[str, ...], code: str, path: str | None) -> None:
+        told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
+        if path is None:
+            hints = (*more_hints, _("It is not saved anywhere else either: send it again once there is room."))
+        else:
+            told = f"{told} " + _("It is saved in {path}.").format(path=path)
+            hints = (*more_hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
+        super().__init__(code, told, causes=(cause.message,) if cause else (), hints=hints)
+        self.path = path
+        self._facts = (reason, cause, more_hints, code)
+
+    def saved_in(self, path: str) -> NotKeptError:
+        """The same, for a mail that is in this file."""
+        return NotKeptError(*self._facts, path)
+
+
 def not_kept(  # noqa: PLR0913, PLR0917  a mail, and why it is nowhere
     message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = (), code: str = "outbox.unavailable"
-) -> SmtpsetupError:
+) -> NotKeptError:
     """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
-    path = saved(message, envelope)
-    told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
-    causes = (cause.message,) if cause else ()
-    if path is None:
-        hints = (*hints, _("It is not saved anywhere else either: send it again once there is room."))
-    else:
-        told = f"{told} " + _("It is saved in {path}.").format(path=path)
-        hints = (*hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
-    return SmtpsetupError(code, told, causes=causes, hints=hints)
+    return NotKeptError(reason, cause, hints, code, saved(message, envelope))
 
 
 def _resent(envelope: Envelope) -> bytes:

@@ -78,12 +78,16 @@ def submit(sending: Sending, delivery: Delivery, subject: str, unreachable: Mapp
             outbox.be_durable(is_durable=False)  # what is still to be noted can be lost to a power cut: then it is sent twice at most
             result = spooled.send() if delivery.envelope.recipients else None
         except Exception as error:
-            raise KeptError from error
+            raise KeptError(is_sent=spooled.is_sent) from error
         return Submitted(result, numbers, (), _is_waiting(outbox), is_noted=spooled.is_noted)
 
 
 class KeptError(Exception):
-    """Something went wrong that nobody has thought of, after the mail was in the outbox: the next flush sends it, and nothing else is to be done."""
+    """Something went wrong that nobody has thought of, after the mail was in the outbox: it `is_sent` already, or the next flush sends it."""
+
+    def __init__(self, *, is_sent: bool) -> None:
+        super().__init__()
+        self.is_sent = is_sent
 
 
 def _is_waiting(outbox: Outbox) -> bool:
@@ -102,7 +106,7 @@ class _Spooled:
         self._delivery = delivery
         self._subject = subject
         self._number = 0
-        self._is_removed = False
+        self.is_sent = False
         self.is_noted = True
 
     def commit(self, lease: str, unreachable: Mapping[str, SmtpsetupError]) -> dict[str, int]:
@@ -181,7 +185,7 @@ class _Spooled:
             self.is_noted = False
 
     def _remove(self) -> None:
-        self._is_removed = True
+        self.is_sent = True
         try:
             self._outbox.remove(self._number)
         except (OSError, OutboxDamagedError):
@@ -189,7 +193,7 @@ class _Spooled:
 
     def _settled(self, result: SendResult) -> SendResult:
         """The result, once the outbox says what is left of the mail. A share for each kind of outcome, all of them or nothing."""
-        if self._is_removed or result.error is None:
+        if self.is_sent or result.error is None:
             return result
         shares = self._shares(result)
         try:
@@ -250,7 +254,10 @@ def _without_outbox(sending: Sending, delivery: Delivery, subject: str, unreacha
             numbers = dict.fromkeys(names, number)
         except SmtpsetupError as error:
             not_kept += [first, error]
-    if path is not None:  # it is sent, or kept, or in a file that an error names
-        with suppress(OSError):
-            os.unlink(path)
+    if path is not None:
+        if any(isinstance(error, rescue.NotKeptError) and error.path is None for error in not_kept):  # there was room for one file
+            not_kept = [error.saved_in(path) if isinstance(error, rescue.NotKeptError) and error.path is None else error for error in not_kept]
+        else:  # it is sent, or kept, or in a file that an error names
+            with suppress(OSError):
+                os.unlink(path)
     return Submitted(result, numbers, tuple(not_kept), is_waiting=bool(result and result.outbox_id))
