@@ -17,14 +17,16 @@ from smtpsetup.account import Account
 from smtpsetup.model import Auth, Security, Server
 from smtpsetup.sandbox.server import Sandbox, SandboxFacts
 from smtpsetup.secret_source import SecretSource, Store
+from tests import warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
-# a shell starts background jobs with Ctrl-C ignored, and what ignores it hands that on to its children
+# a shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP ignored, and what ignores a signal hands that on to its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pytest_plugins = ("tests.servers", "tests.oauth_servers", "tests.person", "tests.machine", "tests.dovecot", "tests.signing_in")
 
 
@@ -65,20 +67,27 @@ class Home:
     def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
         """Run smtpsetup with these arguments, nobody at the terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [*self.prefix, sys.executable, "-m", "smtpsetup", *arguments],
-            env=self._env(env),
-            cwd=self.path,
-            input=data,
-            stdin=subprocess.DEVNULL if data is None else None,
-            capture_output=True,
-            timeout=100,
-            check=False,
-            preexec_fn=_no_file_may_grow if self.disk_is_full else None,
-        )
+        start = (sys.executable, "-m", "smtpsetup")
+        done = self.execute(warm.Command("smtpsetup", start, arguments, self.changed(env), str(self.path), data, 100, self.disk_is_full))
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def _env(self, changes: dict[str, str]) -> dict[str, str]:
+    def execute(self, command: warm.Command) -> subprocess.CompletedProcess[bytes]:
+        """Run a program of ours: forked from a warm process where that comes to the same."""
+        done = None if self.prefix else warm.run(command)
+        return done or subprocess.run(
+            [*self.prefix, *command.argv],
+            env=command.env,
+            cwd=command.cwd,
+            input=command.stdin,
+            stdin=subprocess.DEVNULL if command.stdin is None else None,
+            capture_output=True,
+            timeout=command.timeout,
+            check=False,
+            preexec_fn=_no_file_may_grow if command.disk_is_full else None,
+        )
+
+    def changed(self, changes: dict[str, str]) -> dict[str, str]:
+        """The environment of a run with these changes; without coverage, which writes a file, where the disk is full."""
         measured = {} if not self.disk_is_full else {name: "" for name in self.env if name.startswith("COV")}
         return {**self.env, **changes, **measured}
 

@@ -122,6 +122,11 @@ class OAuthServer:
 
     # how tokens live
 
+    def tokens(self, user: str = USER) -> dict[str, Any]:
+        """A token answer as it comes at the end of a sign-in, without one."""
+        answer: dict[str, Any] = self._control("sign-in", {"user": user, "client_id": self.client_id, "scope": self.scope})
+        return answer
+
     def settings(self, **values: Any) -> None:
         """Change what DEFAULTS in oauth/state.mjs names, from now on."""
         self._control("settings", values)

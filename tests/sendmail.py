@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from smtpsetup import private_dir
 from smtpsetup.outbox import Mail, Outbox
 from tests.conftest import PASSWORD, Home, Run
+from tests.warm import Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,15 +48,8 @@ def configured(home: Home, facts: SandboxFacts, *, top: str = "", rows: str = ""
 
 def sendmail(home: Home, *arguments: str | bytes, stdin: str | bytes = b"", program: str = PROGRAM, seconds: float = 60, **env: str) -> Run:
     """Run it with these arguments and this message. Whatever happens, there is no traceback, no warning of Python's and no bug."""
-    done = subprocess.run(
-        [*home.prefix, program, *arguments],
-        env={**home.env, **env},
-        cwd=home.path,
-        input=stdin.encode() if isinstance(stdin, str) else stdin,
-        capture_output=True,
-        timeout=seconds,
-        check=False,
-    )
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = home.execute(Command("smtpsetup-sendmail", (program,), arguments, home.changed(env), str(home.path), data, seconds))
     return checked(done.returncode, done.stdout, done.stderr)
 
 

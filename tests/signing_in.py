@@ -8,12 +8,17 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import Home, Run
+from smtpsetup import accounts, tokens
+from smtpsetup.model import Auth, Security
+from smtpsetup.oauth2 import TokenClient
+from smtpsetup.secret_source import SecretSource, Store
+from tests.conftest import Home, Run, account_at
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 
 if TYPE_CHECKING:
@@ -117,12 +122,28 @@ def configured(home: Home, server: OAuthServer, *options: str) -> Run:
     return signing_in(home, *signing_up(home, *options), act=server.approve_device, pattern=DEVICE)
 
 
+def signed_in(home: Home, server: OAuthServer) -> None:
+    """What `configured` leaves behind, without its run: the account at the home's own provider, with new tokens."""
+    row = tomllib.loads((home.path / ".config/smtpsetup/providers.toml").read_text())["provider"][0]
+    place, endpoints = row["servers"][0], row["oauth2"]
+    client = TokenClient(CLIENT_ID, endpoints["token_endpoint"], tuple(endpoints["scopes"]), unused_days=endpoints["unused_days"])
+    token = home.file("token", "")
+    account = account_at(place["port"], Security(place["security"]), name=USER, address=USER, from_name="", provider=row["id"])
+    account = account._replace(
+        auth=Auth.OAUTH2, username=USER, secret=SecretSource(Store.FILE, str(token)), oauth2=client, ca_file=None, verified=True
+    )
+    accounts.save(str(home.config), account, make_default=True)
+    answer, now = server.tokens(), time.time()
+    token.write_text(f"{answer['refresh_token']}\n")
+    known = tokens.Kept(answer["access_token"], now + answer["expires_in"], tokens.owner_of(account, client), now, now)
+    tokens.save(str(home.path / ".local/state/smtpsetup"), USER, known)
+
+
 @pytest.fixture
 def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
     """An account that is signed in, its refresh token in a file."""
     home, server = oauth
-    done = configured(home, server)
-    assert done.code == 0, done.err
+    signed_in(home, server)
     return home, server
 
 

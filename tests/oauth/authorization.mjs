@@ -196,3 +196,14 @@ async function decided(provider, state, { prompt, params, session, grantId }, ch
   if (withheld.length) grant.rejectOIDCScope(withheld.join(' '));
   return { consent: { grantId: await grant.save() } };
 }
+
+// The tokens that somebody would have who had just signed in by a code.
+export async function signedIn(provider, { user, client_id: clientId, scope }) {
+  const client = await provider.Client.find(clientId);
+  const grant = new provider.Grant({ accountId: user, clientId });
+  grant.addOIDCScope(scope);
+  const claims = { accountId: user, client, grantId: await grant.save(), scope, gty: DEVICE_GRANT };
+  const accessToken = new provider.AccessToken(claims);
+  const refreshToken = new provider.RefreshToken({ ...claims, rotations: 0 });
+  return { access_token: await accessToken.save(), refresh_token: await refreshToken.save(), expires_in: accessToken.remainingTTL };
+}

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
-import { authorizationServer } from './authorization.mjs';
+import { authorizationServer, signedIn } from './authorization.mjs';
 import { State } from './state.mjs';
 import { submissionServers } from './submission.mjs';
 
@@ -26,15 +26,16 @@ const actions = {
   'expire-device-codes': (state) => state.expire('DeviceCode'),
   revoke: (state, { user }) => state.revoke(user),
   reset: (state) => state.reset(),
+  'sign-in': (state, values, provider) => signedIn(provider, values),
 };
 
-function control(state) {
+function control(state, provider) {
   return http.createServer(async (request, response) => {
     try {
       const chunks = await request.toArray();
       const text = Buffer.concat(chunks).toString();
       const action = actions[request.url.slice(1)];
-      const answer = action ? action(state, text ? JSON.parse(text) : {}) : undefined;
+      const answer = action ? await action(state, text ? JSON.parse(text) : {}, provider) : undefined;
       response.writeHead(action ? 200 : 404, { 'Content-Type': 'application/json', Connection: 'close' });
       response.end(JSON.stringify(answer ?? null));
     } catch (error) {
@@ -55,7 +56,7 @@ const ports = {
   https: port,
   tls: await listen(implicit.server),
   starttls: await listen(starttls.server),
-  control: await listen(control(state)),
+  control: await listen(control(state, provider)),
 };
 process.stdout.write(`${JSON.stringify(ports)}\n`);
 process.stdin.on('end', () => process.exit(0)).resume();

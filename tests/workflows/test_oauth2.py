@@ -15,7 +15,7 @@ import pytest
 
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
-from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, knows, signing_in, signing_up, state_file
+from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, knows, signed_in, signing_in, signing_up, state_file
 
 if TYPE_CHECKING:
     from tests.browsers import Chromium
@@ -59,7 +59,7 @@ def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium
 
 def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     expire(home, server)
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         runs = list(pool.map(lambda n: home.run("send", f"kund{n}@example.org", "--body", "x", "--queue", "never"), range(50)))
@@ -71,7 +71,7 @@ def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_deli
 
 def test_a_fresh_looking_token_that_is_refused_is_replaced_once(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     server.expire_access_tokens()
     assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
     assert server.count("refresh_token") == 1
@@ -82,7 +82,7 @@ def test_a_fresh_looking_token_that_is_refused_is_replaced_once(oauth: tuple[Hom
 
 def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     server.revoke()
     done = home.run("send", "kund@example.org", "--body", "x", "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
@@ -93,7 +93,7 @@ def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth:
 @pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
 def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     expire(home, server)
     before = (home.path / "token").read_text()
     getattr(server, trouble)()
@@ -106,7 +106,7 @@ def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in
 
 def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     server.settings(rotate=False)
     before = (home.path / "token").read_text()
     for _round in range(2):
@@ -159,7 +159,7 @@ def test_gmail_is_told_that_an_app_password_is_simpler(home: Home) -> None:
 
 def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     home.file("token-now", json.loads(state_file(home).read_text())["kept"]["access_token"] + "\n")
     done = home.run("configure", USER, "--account", "by-command", "--token-command", "cat token-now", "--from-name", "", "--json")
     assert done.code == 0, done.err
@@ -184,7 +184,7 @@ def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, 
 
 def test_logout_and_remove_leave_no_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     assert state_file(home).stat().st_mode & 0o777 == 0o600
     assert home.run("accounts", "remove", USER).code == 0
     assert list((home.path / ".local/state/smtpsetup/tokens").glob("*.json")) == []
@@ -205,7 +205,7 @@ def test_no_token_is_shown_anywhere(oauth: tuple[Home, OAuthServer]) -> None:
 
 def test_doctor_tells_how_long_the_sign_in_has_not_been_used(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     change(home, refreshed_at=time.time() - 70 * 86_400)
     checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
     assert checks["sign-in"]["status"] == "warning"
@@ -214,7 +214,7 @@ def test_doctor_tells_how_long_the_sign_in_has_not_been_used(oauth: tuple[Home, 
 
 def test_accounts_show_tells_the_age_of_the_sign_in(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     change(home, refreshed_at=time.time() - 40 * 86_400, signed_in_at=time.time() - 50 * 86_400)
     sign_in = home.run("accounts", "show", "--json").json["result"]["sign_in"]
     assert (round(sign_in["unused_days"]), round(sign_in["signed_in_days"]), sign_in["lives_unused_days"]) == (40, 50, 90)
@@ -225,7 +225,7 @@ def test_doctor_warns_of_a_program_in_testing_while_its_sign_in_is_young(oauth: 
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     table.write_text(table.read_text() + 'testing_days = 7\nregister_url = "https://example.test/clients"\n')
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     for days, status in ((2, "warning"), (9, "ok")):
         change(home, signed_in_at=time.time() - days * 86_400)
         checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
@@ -246,7 +246,7 @@ REFUSALS = {
 def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(oauth: tuple[Home, OAuthServer], situation: str) -> None:
     home, server = oauth
     error, description, code = REFUSALS[situation]
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     expire(home, server)
     server.rule(status=400, body={"error": error, "error_description": description})
     done = home.run("send", "kund@example.org", "--body", "x", "--json")
@@ -283,7 +283,7 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
 def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(oauth: tuple[Home, OAuthServer], program: str) -> None:
     """Cron pays for every import at every mail; a renewal, once an hour, may cost more."""
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     options = ("send", "kund@example.org", "--body", "x") if program == "smtpsetup" else ("-a", USER, "kund@example.org")
     command = [sys.executable, "-X", "importtime", str(Path(sys.executable).with_name(program)), *options]
     imported: list[str] = []

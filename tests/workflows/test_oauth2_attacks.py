@@ -21,7 +21,7 @@ from smtpsetup.oauth2 import Endpoints, TokenClient
 from smtpsetup.workflows import token_endpoint
 from tests.oauth_servers import CLIENT_ID, DEVICE_GRANT, OAuthServer
 from tests.servers import ScriptedServer, wait_for
-from tests.signing_in import ADDRESS, DEVICE, attempt, configured, expire, has_nothing, kept, knows, sent, signing_up
+from tests.signing_in import ADDRESS, DEVICE, attempt, expire, has_nothing, kept, knows, sent, signed_in, signing_up
 
 if TYPE_CHECKING:
     from tests.conftest import Home, Run
@@ -77,7 +77,7 @@ def code_of(done: Run) -> tuple[int, str]:
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_redirect_to_another_host_gets_no_token_there(oauth: tuple[Home, OAuthServer], scheme: str, status: int) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     expire(home, server)
     with Elsewhere(server, tls=scheme == "https") as other:
         server.redirect(status=status, location=f"{scheme}://localhost:{other.port}/token")
@@ -126,7 +126,7 @@ def test_an_endpoint_without_tls_is_never_asked(oauth: tuple[Home, OAuthServer],
             knows(home, server, token_endpoint=plain)
             done = home.run(*signing_up(home, "--json"))
         else:
-            assert configured(home, server).code == 0
+            signed_in(home, server)
             expire(home, server)
             home.config.write_text(home.config.read_text().replace(server.token_endpoint, plain))
             done = sent(home, "--json")
@@ -155,7 +155,7 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
     oauth: tuple[Home, OAuthServer], rule: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     server.settings(rotate=False)
     expire(home, server)
     before = (home.path / "token").read_text()
@@ -172,7 +172,7 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
 def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(oauth: tuple[Home, OAuthServer], lifetime: object) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     expire(home, server)
     server.rule(**({"remove": ["expires_in"]} if lifetime is None else {"set": {"expires_in": lifetime}}))
     for _mail in range(2):
@@ -308,7 +308,7 @@ def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
 def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
     home, server = oauth
     knows(home, server, server.starttls_port, "starttls")
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     with ScriptedServer([b"220 x ESMTP\r\n", None, offers, None, b"454 4.7.0 TLS not available\r\n", *[None] * 5]) as stripped:
         home.config.write_text(home.config.read_text().replace(str(server.starttls_port), str(stripped.port)))
         done = sent(home, "--json")
@@ -322,7 +322,7 @@ def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuth
 
 def test_a_server_with_another_certificate_gets_no_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     before = len(server.logins())
     home.env.pop("SSL_CERT_FILE")
     assert code_of(sent(home, "--json")) == (69, "tls.untrusted")

@@ -18,7 +18,7 @@ from smtpsetup.oauth.request import OAuthError, refresh_token_in
 from smtpsetup.oauth2 import TokenClient
 from smtpsetup.workflows import token_endpoint
 from tests.servers import ScriptedServer, wait_for
-from tests.signing_in import change, configured, expire, kept, sent
+from tests.signing_in import change, expire, kept, sent, signed_in
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -129,7 +129,7 @@ def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home
 
 def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(home: Home, oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     home.file("current", kept(home)["access_token"])
     assert home.run("configure", "info@example.test", "--account", "second", "--token-command", "cat current", "--from-name", "").code == 0
     server.expire_access_tokens()
@@ -152,7 +152,7 @@ def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(ready
 def test_a_server_that_hangs_up_after_it_has_said_why_has_refused_the_token(home: Home) -> None:
     said = base64.b64encode(b'{"status": "invalid_token"}')
     offers = b"250-localhost\r\n250 AUTH OAUTHBEARER\r\n"
-    with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None]) as server:
+    with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None, "drop"]) as server:
         options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         done = home.run("configure", "asa@example.com", *options, "--token-command", "printf a-token", "--json")
     assert (done.code, done.json["error"]["stage"]) == (77, "auth")

@@ -16,7 +16,7 @@ from smtpsetup.model import Auth, Secret
 from smtpsetup.secret_source import SecretSource, Store
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
-from tests.signing_in import DEVICE, configured, expire, kept, sent, signing_in, state_file
+from tests.signing_in import DEVICE, expire, kept, sent, signed_in, signing_in, state_file
 
 if TYPE_CHECKING:
     from tests.conftest import Home
@@ -85,7 +85,7 @@ def test_logout_takes_the_refresh_token_out_of_the_keyring(in_keyring: tuple[Hom
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
 def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(oauth: tuple[Home, OAuthServer], place: str) -> None:
     home, server = oauth
-    assert configured(home, server).code == 0
+    signed_in(home, server)
     first = (home.path / "token").read_text().strip()
     source = {"env": 'variable = "MAIL_TOKEN"', "systemd": 'credential = "mail"', "command": 'command = "cat printed"'}[place]
     before = f'secret = {{ store = "file", path = "{home.path / "token"}" }}'
