@@ -39,15 +39,15 @@ CASES = {  # domain → the longest chain that its answer needs: what is asked, 
 
 def inside() -> None:
     """Measure; run inside the world."""
-    from smtpsetup import addresses
-    from smtpsetup.discovery.dns import Resolver
+    from smtpsetup.address.address import Address, parse_address
+    from smtpsetup.core.model import Security, Server
     from smtpsetup.discovery.fetch import Fetcher, FetchError
-    from smtpsetup.model import Security, Server
-    from smtpsetup.providers import Table
-    from smtpsetup.transport import tls
-    from smtpsetup.transport.dial import Deadline
-    from smtpsetup.transport.probe import probe
-    from smtpsetup.workflows.discover import discover
+    from smtpsetup.net import tls
+    from smtpsetup.net.dial import Deadline
+    from smtpsetup.net.dns import Resolver
+    from smtpsetup.providers.table import Table
+    from smtpsetup.setup.discover import discover
+    from smtpsetup.smtp.probe import probe
 
     table = Table(datetime.datetime.now(datetime.UTC).date())
     resolver, fetcher = Resolver(Deadline(5)), Fetcher(tls.policy(), None)
@@ -66,9 +66,9 @@ def inside() -> None:
         "probe": lambda host: probe(Server(host, 465, Security.TLS), "example.se", fetcher.policy, Deadline(5)),
     }
     for domain, chain in CASES.items():
-        address = addresses.parse(f"info@{domain}")
+        address = parse_address(f"info@{domain}")
 
-        def look_up(address: addresses.Address = address) -> None:
+        def look_up(address: Address = address) -> None:
             discover(address, table, seconds=10, ask_ispdb=True)
 
         def floor(chain: tuple[str, ...] = chain) -> None:

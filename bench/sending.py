@@ -30,8 +30,9 @@ from loopback import running
 from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
 from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, SPOOLING, TO, ready_made
 
-from smtpsetup import accounts, tokens
-from smtpsetup.message import Envelope, from_bytes
+from smtpsetup.config import accounts
+from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.oauth import token_cache
 from smtpsetup.outbox import NewMail, Outbox
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
 
@@ -268,8 +269,8 @@ def with_token(site: Site) -> Row:
     now = time.time()
     account = accounts.load(str(config)).account(ADDRESS)
     assert account.oauth2
-    kept = tokens.Kept(secrets.token_urlsafe(1125), now + 86_400, tokens.owner_of(account, account.oauth2), now)
-    tokens.save(str(state_dir(token)), ADDRESS, kept)
+    kept = token_cache.Kept(secrets.token_urlsafe(1125), now + 86_400, token_cache.owner_of(account, account.oauth2), now)
+    token_cache.save(str(state_dir(token)), ADDRESS, kept)
     return timed("one mail from cron with an access token : with a password from a file", site.by_send(token), site.by_send(password), 1.1)
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.account import Account
-from smtpsetup.model import Auth, Security, Server
+from smtpsetup.config.account import Account
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.model import Auth, Security, Server
 from smtpsetup.sandbox.server import Sandbox, SandboxFacts
-from smtpsetup.secret_source import SecretSource, Store
 from tests import warm
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from smtpsetup.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox import NewMail
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smtpsetup import private_dir
 from smtpsetup.outbox import Mail, Outbox
+from smtpsetup.state import private_dir
 from tests.conftest import PASSWORD, Home, Run
 from tests.warm import Command
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup import accounts, tokens
-from smtpsetup.model import Auth, Security
-from smtpsetup.oauth2 import TokenClient
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.config import accounts
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.model import Auth, Security
+from smtpsetup.core.oauth_types import TokenClient
+from smtpsetup.oauth import token_cache
 from tests.conftest import Home, Run, account_at
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 
@@ -135,8 +136,8 @@ def signed_in(home: Home, server: OAuthServer) -> None:
     accounts.save(str(home.config), account, make_default=True)
     answer, now = server.tokens(), time.time()
     token.write_text(f"{answer['refresh_token']}\n")
-    known = tokens.Kept(answer["access_token"], now + answer["expires_in"], tokens.owner_of(account, client), now, now)
-    tokens.save(str(home.path / ".local/state/smtpsetup"), USER, known)
+    known = token_cache.Kept(answer["access_token"], now + answer["expires_in"], token_cache.owner_of(account, client), now, now)
+    token_cache.save(str(home.path / ".local/state/smtpsetup"), USER, known)
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def main() -> None:
     if request["program"] == "smtpsetup":
         runpy.run_module("smtpsetup", run_name="__main__", alter_sys=True)
     else:
-        sys.exit(importlib.import_module("smtpsetup.sendmail").main())
+        sys.exit(importlib.import_module("smtpsetup.sendmail.main").main())
 
 
 def next_child(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
-from smtpsetup.error_codes import ERROR_CODES
-from smtpsetup.errors import exit_code_for
-from smtpsetup.explanations import EXPLANATIONS
-from smtpsetup.menders import mender
-from smtpsetup.providers import Table
+from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.errors import exit_code_for
+from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.responsibility import mender
+from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 

@@ -20,8 +20,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from smtpsetup import provider_schema
-from smtpsetup.candidates import InvalidHostError, checked_host
+from smtpsetup.address.hosts import InvalidHostError, checked_host
+from smtpsetup.providers import schema
 
 TABLE = Path(__file__).parents[1] / "providers.toml"
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -222,7 +222,7 @@ def main() -> None:
         text, more = merged_mx(text, read_facts(options.mx))
         report += more
     print("\n".join(sorted(report)))
-    wrong = provider_schema.faults(tomllib.loads(text))
+    wrong = schema.faults(tomllib.loads(text))
     if wrong:
         raise SystemExit("\n".join(["the merged table has faults, nothing was written:", *wrong]))
     if options.write:

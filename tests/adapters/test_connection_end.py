@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.failure import Kind, TransportError
-from smtpsetup.message import Envelope, Message
-from smtpsetup.model import Security, Server, Stage
-from smtpsetup.transport import tls
-from smtpsetup.transport.dial import Deadline
-from smtpsetup.transport.session import Session
-from smtpsetup.transport.submit import AFTER_THE_DOT, Delivery, submit
+from smtpsetup.core.failure import Kind, TransportError
+from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.message.message import Envelope, Message
+from smtpsetup.net import tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.smtp.session import Session
+from smtpsetup.smtp.transaction import AFTER_THE_DOT, Delivery, submit
 from tests.adapters.test_submit import AGREED, EHLO, OFFERS, READY, mail, opened, second, send
 from tests.mail_server import MailServer, reset
 from tests.servers import ScriptedServer

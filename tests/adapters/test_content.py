@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smtpsetup.attachments import from_file
-from smtpsetup.compose import Draft, Mailbox, parse_mailboxes
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.message import Envelope, Message
-from smtpsetup.model import Security, Server
-from smtpsetup.transport import tls
-from smtpsetup.transport.dial import Deadline
-from smtpsetup.transport.session import Session
-from smtpsetup.workflows.drafts import delivery_of
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Security, Server
+from smtpsetup.message.attachments import from_file
+from smtpsetup.message.compose import Draft, Mailbox, parse_mailboxes
+from smtpsetup.message.message import Envelope, Message
+from smtpsetup.net import tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.sending.drafts import delivery_of
+from smtpsetup.smtp.session import Session
 from tests.mail_server import MailServer
 from tests.servers import wait_for
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup import credentials
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth, Secret
 from tests.conftest import account_at
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from smtpsetup.transport.dial import Deadline, SockAddress, race, resolve
+from smtpsetup.net.dial import Deadline, SockAddress, race, resolve
 from tests.servers import closed_port
 
 

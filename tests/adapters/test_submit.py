@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.errors import InterruptedAfterTheDotError
-from smtpsetup.failure import Kind, TransportError
-from smtpsetup.message import Envelope, from_bytes
-from smtpsetup.model import Security, Server, Stage
-from smtpsetup.transport import tls
-from smtpsetup.transport.dial import Deadline
-from smtpsetup.transport.session import Session
-from smtpsetup.transport.submit import Delivery, Outcome
+from smtpsetup.core.errors import InterruptedAfterTheDotError
+from smtpsetup.core.failure import Kind, TransportError
+from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.net import tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.smtp.session import Session
+from smtpsetup.smtp.transaction import Delivery, Outcome
 from tests.mail_server import PIPELINING, MailServer, Turn
 from tests.servers import ScriptedServer
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from smtpsetup.model import Secret, Security
-from smtpsetup.workflows.check import check
+from smtpsetup.core.model import Secret, Security
+from smtpsetup.setup.test_account import check
 from tests.conftest import account_at
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.setup.test_account import CheckReport
 
 SCRIPT = (b"220 x ESMTP\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n")
 AUTHORITY = trustme.CA(organization_name="A good authority")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.providers import Table, shipped_table
+from smtpsetup.providers.table import Table, shipped_table
 from tests.unit.test_providers import ROW, TODAY
 
 if TYPE_CHECKING:

@@ -79,15 +79,15 @@ def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent
 
 
 def test_a_daily_limit_is_warned_of_before_it_is_broken(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
-    from smtpsetup import sent
+    from smtpsetup.state import usage
 
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     directory = home.path / ".local" / "state" / "smtpsetup"
     for _ in range(499):
-        sent.record(str(directory), "info@example.com", 1)
+        usage.record(str(directory), "info@example.com", 1)
     assert "Warning" not in home.run("send", "a@example.com", "--body", "x").err
-    assert sent.last_day(str(directory), "info@example.com") == (500, 500)
+    assert usage.last_day(str(directory), "info@example.com") == (500, 500)
     done = home.run("send", "a@example.com", "--body", "x")
     assert done.code == 0
     assert "message 501 in 24 hours, but Gmail allows 500" in done.err
@@ -96,16 +96,16 @@ def test_a_daily_limit_is_warned_of_before_it_is_broken(home: Home, sandbox: San
 
 
 def test_what_was_sent_is_forgotten_after_a_day_and_never_stops_a_mail(tmp_path: Path) -> None:
-    from smtpsetup import sent
+    from smtpsetup.state import usage
 
     long_ago = "1000000000 1\n" * 6000
     (tmp_path / "sent-a%2fb").write_text(long_ago + "nonsense\n")
-    assert sent.last_day(str(tmp_path), "a/b") == (0, 0)
-    sent.record(str(tmp_path), "a/b", 3)
-    assert sent.last_day(str(tmp_path), "a/b") == (1, 3)
+    assert usage.last_day(str(tmp_path), "a/b") == (0, 0)
+    usage.record(str(tmp_path), "a/b", 3)
+    assert usage.last_day(str(tmp_path), "a/b") == (1, 3)
     assert len((tmp_path / "sent-a%2fb").read_text().splitlines()) == 1
-    sent.record("/dev/null/nowhere", "a", 1)
-    assert sent.last_day("/dev/null/nowhere", "a") == (0, 0)
+    usage.record("/dev/null/nowhere", "a", 1)
+    assert usage.last_day("/dev/null/nowhere", "a") == (0, 0)
 
 
 def test_what_is_queued_always_is_kept_and_not_sent(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:

@@ -338,7 +338,7 @@ def test_the_log_can_be_turned_off(sandbox: Sandbox, facts: SandboxFacts, home: 
 
 def test_click_rich_and_keyring_are_not_loaded_for_a_mail(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    program = "import sys; from smtpsetup.sendmail import run; print(run(sys.argv[1:]), {'click', 'rich', 'keyring'} & set(sys.modules))"
+    program = "import sys; from smtpsetup.sendmail.main import run; print(run(sys.argv[1:]), {'click', 'rich', 'keyring'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program, "-t", "-i"],
         env=home.unmeasured.env,

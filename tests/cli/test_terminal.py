@@ -300,7 +300,7 @@ def test_when_the_configuration_cannot_be_written_the_keyring_is_as_before(perso
     done = full.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env)
     assert done.code == 74
     from smtpsetup import credentials
-    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.core.errors import SmtpsetupError
     from tests.conftest import account_at
 
     with pytest.MonkeyPatch.context() as patch:

@@ -109,7 +109,7 @@ def test_the_example_in_the_documentation_is_a_row_without_a_fault(tmp_path: Pat
     start = text.index("    [[provider]]")
     block = text[start : text.index("\n\n## ", start)]
     example = "\n".join(line[4:] for line in block.splitlines() if line.startswith("    ") or not line)
-    from smtpsetup import provider_schema
+    from smtpsetup.providers import schema
 
-    assert provider_schema.faults(tomllib.loads(example)) == []
+    assert schema.faults(tomllib.loads(example)) == []
     assert len(tomllib.loads(example)["provider"]) == 1

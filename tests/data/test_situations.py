@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.model import Secret, Security, Stage
-from smtpsetup.providers import Table
+from smtpsetup.core.model import Secret, Security, Stage
+from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import Act, Certificate, Fault
-from smtpsetup.workflows.check import check
+from smtpsetup.setup.test_account import check
 from tests.conftest import account_at
 from tests.faults.test_rehearsals import rehearsed
 
@@ -112,9 +112,9 @@ def test_the_test_that_replays_it_exists(situation: dict[str, Any]) -> None:
     ids=[f"{row.id}-{number}" for row in TABLE.all() for number, _refusal in enumerate(row.refusals)],
 )
 def test_every_refusal_of_a_row_is_reached_by_its_own_words(row: Any, refusal: Any) -> None:
-    from smtpsetup.diagnosis import diagnose
-    from smtpsetup.failure import Failure, Kind, Reply
-    from smtpsetup.model import Server
+    from smtpsetup.core.failure import Failure, Kind, Reply
+    from smtpsetup.core.model import Server
+    from smtpsetup.diagnosis.diagnose import diagnose
 
     failure = Failure(
         Stage.AUTH if refusal.error.startswith("auth") else Stage.DATA,
@@ -134,11 +134,11 @@ WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_t
 
 @pytest.mark.parametrize(("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)])
 def test_a_wording_lands_in_the_right_class(stage: str, code: str, provider: str, reply: str) -> None:
-    from smtpsetup.diagnosis import error_code
-    from smtpsetup.failure import Failure, Kind
-    from smtpsetup.model import Server
-    from smtpsetup.transport.dial import Deadline
-    from smtpsetup.transport.wire import Wire
+    from smtpsetup.core.failure import Failure, Kind
+    from smtpsetup.core.model import Server
+    from smtpsetup.diagnosis.diagnose import error_code
+    from smtpsetup.net.dial import Deadline
+    from smtpsetup.smtp.wire import Wire
 
     number = int(reply[:3])
     raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\\n")]

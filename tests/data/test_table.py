@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from smtpsetup import addresses, candidates, provider_schema
-from smtpsetup.model import Auth, Security, Status
-from smtpsetup.providers import Table, shipped_table
-from smtpsetup.workflows.identify import UnknownDomainError, identify
+from smtpsetup.address.address import parse_address
+from smtpsetup.address.hosts import checked_host
+from smtpsetup.core.model import Auth, Security, Status
+from smtpsetup.providers import schema, settings
+from smtpsetup.providers.table import Table, shipped_table
+from smtpsetup.setup.identify import UnknownDomainError, identify
 
 TODAY = datetime.date(2026, 11, 24)
 RAW = tomllib.loads(Path(shipped_table()).read_text(encoding="utf-8"))
@@ -21,7 +23,7 @@ ROWS = Table(TODAY).all()
 
 
 def test_the_shipped_table_has_no_fault() -> None:
-    assert provider_schema.faults(RAW) == []
+    assert schema.faults(RAW) == []
 
 
 def test_every_row_is_found_by_each_of_its_domains_with_one_row_parsed() -> None:
@@ -54,7 +56,7 @@ def test_every_domain_that_is_well_known_gets_a_server_that_it_is_known_to_have(
     wrong = []
     for domain, *servers in KNOWN:
         row = table.by_domain(domain)
-        found = {str(server) for server in candidates.servers_for(addresses.parse(f"a@{domain}"), row)} if row else set()
+        found = {str(server) for server in settings.servers_for(parse_address(f"a@{domain}"), row)} if row else set()
         hosts = {server.partition(":")[0] for server in servers}
         if not found & set(servers) and not hosts & set(KNOWN_BETTER):
             wrong.append((domain, servers, row and row.id, found))
@@ -98,14 +100,14 @@ def test_every_often_mistyped_domain_is_one_of_its_row() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
-    address = addresses.parse(f"namn+faktura@{next((name for name in row.domains if '*' not in name), 'mittforetag.se')}")
-    username, note = candidates.username_for(address, row)
+    address = parse_address(f"namn+faktura@{next((name for name in row.domains if '*' not in name), 'mittforetag.se')}")
+    username, note = settings.username_for(address, row)
     if row.status is Status.UNAVAILABLE:
         assert not row.servers
         assert row.notes
         return
-    servers = candidates.servers_for(address, row)
-    assert all("{" not in server.host and candidates.checked_host(server.host) == server.host for server in servers)
+    servers = settings.servers_for(address, row)
+    assert all("{" not in server.host and checked_host(server.host) == server.host for server in servers)
     assert {server.security for server in servers} <= {Security.TLS, Security.STARTTLS}
     assert all(server.security is Security.STARTTLS for server in servers if server.port == 25)
     assert all(server.security is Security.TLS for server in servers if server.port == 465)
@@ -146,10 +148,10 @@ GUIDE = [
 
 @pytest.mark.parametrize(("address", "host", "port", "security", "auth"), GUIDE)
 def test_every_address_of_the_2018_guide_gets_what_holds_today(address: str, host: str, port: int, security: str, auth: Auth) -> None:
-    parsed = addresses.parse(address)
+    parsed = parse_address(address)
     row = Table(TODAY).by_domain(parsed.domain)
     assert row
-    server = candidates.servers_for(parsed, row)[0]
+    server = settings.servers_for(parsed, row)[0]
     assert (server.host, server.port, server.security) == (host, port, security)
     assert row.auth[0] is auth
 
@@ -168,7 +170,7 @@ def test_families_that_are_easily_confused_are_kept_apart(domain: str, row_id: s
 def test_relays_with_a_fixed_word_as_login_say_it(row_id: str) -> None:
     words = {"sendgrid": "apikey", "resend": "resend", "mailtrap": "api", "sparkpost": "SMTP_Injection"}
     row = Table(TODAY).by_id(row_id)
-    assert candidates.username_for(addresses.parse("info@mittforetag.se"), row)[0] == words[row_id]
+    assert settings.username_for(parse_address("info@mittforetag.se"), row)[0] == words[row_id]
 
 
 KNOWN_PROVIDERS = json.loads((Path(__file__).parent / "known_providers.json").read_text(encoding="utf-8"))

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smtpsetup.diagnosis import diagnose
-from smtpsetup.error_codes import ERROR_CODES
-from smtpsetup.failure import TransportError
-from smtpsetup.message import Envelope, from_bytes
-from smtpsetup.model import Secret, Security, Server
-from smtpsetup.transport import tls
-from smtpsetup.transport.dial import Deadline
-from smtpsetup.transport.session import Session
-from smtpsetup.workflows.check import check
+from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.model import Secret, Security, Server
+from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.net import tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.setup.test_account import check
+from smtpsetup.smtp.session import Session
 from tests.conftest import account_at
 from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
 from tests.servers import ScriptedServer
@@ -28,7 +28,7 @@ from tests.servers import ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.core.errors import SmtpsetupError
 
 SECRET = "hemligt-lösenord"
 STAGES: dict[str, tuple[bytes | float | str | None, ...]] = {
@@ -66,7 +66,7 @@ def assert_sound(error: SmtpsetupError) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_any_fault_at_any_stage_ends_soon_with_an_answer(stage: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpsetup.workflows.second_look.SECONDS", 0.5)
+    monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
     with ScriptedServer((*STAGES[stage], *FAULTS[fault], "drop")) as server:
         started = time.monotonic()
         report = check(account_at(server.port, Security.NONE), Secret(SECRET))

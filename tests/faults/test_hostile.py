@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.message import Envelope, from_bytes
-from smtpsetup.model import Secret, Security
-from smtpsetup.transport.masks import Masks
-from smtpsetup.transport.submit import Delivery
-from smtpsetup.workflows.check import check
-from smtpsetup.workflows.send import send
+from smtpsetup.core.model import Secret, Security
+from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.net.masks import Masks
+from smtpsetup.sending.send_one import send
+from smtpsetup.setup.test_account import check
+from smtpsetup.smtp.transaction import Delivery
 from tests.conftest import PASSWORD, account_at
 from tests.faults.test_servers import EHLO, READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, checked
 from tests.servers import ScriptedServer, wait_for
@@ -217,7 +217,7 @@ def test_a_broken_table_of_ones_own_does_not_hide_what_became_of_a_mail(home: Ho
 
 
 def test_a_test_undoes_no_change_that_was_made_meanwhile(home: Home, facts: SandboxFacts) -> None:
-    from smtpsetup import accounts
+    from smtpsetup.config import accounts
 
     home.configure(facts, "--no-verify")
     tested = accounts.load(home.config).accounts["info@example.com"]

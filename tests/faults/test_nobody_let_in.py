@@ -22,8 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from smtpsetup import private_dir
-from smtpsetup.workflows import doctor
+from smtpsetup.setup import doctor
+from smtpsetup.state import private_dir
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import PROGRAM, sendmail

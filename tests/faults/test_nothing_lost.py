@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup import private_dir
-from smtpsetup.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox import Mail, NewMail, Outbox, State, database
+from smtpsetup.state import private_dir
 from tests.faults.test_outbox_trouble import own_mount
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -377,8 +377,8 @@ def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_w
 
 
 def test_3_three_moments_have_three_texts() -> None:
-    from smtpsetup.errors import SmtpsetupError  # as below
-    from smtpsetup.transport.submit import Delivery
+    from smtpsetup.core.errors import SmtpsetupError  # as below
+    from smtpsetup.smtp.transaction import Delivery
     from tests.adapters.test_submit import opened
 
     def full() -> None:

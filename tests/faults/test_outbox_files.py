@@ -248,7 +248,7 @@ def sent_from_file(home: Home, run: Run) -> Arrival:
     assert hint, run.err
     with RecordingServer() as server, Path(hint[2]).open("rb") as file:
         plain_account(home, server.port)
-        code = "import sys; from smtpsetup.sendmail import main; main()"
+        code = "import sys; from smtpsetup.sendmail.main import main; main()"
         subprocess.run([sys.executable, "-c", code, *hint[1].split()], env=home.env, cwd=home.path, stdin=file, check=True, timeout=60)
     assert len(server.arrivals) == 1
     return server.arrivals[0]

@@ -168,7 +168,7 @@ MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for num
     ids=["resent", "resent twice", "other recipients", "many"],
 )
 def test_a_saved_mail_goes_to_those_it_was_for_and_to_nobody_else(home: Home, arguments: list[str], header: str, recipients: list[str]) -> None:
-    sendmail = [sys.executable, "-c", "from smtpsetup.sendmail import main; main()"]
+    sendmail = [sys.executable, "-c", "from smtpsetup.sendmail.main import main; main()"]
     home.file(".local/state/smtpsetup/outbox.db", b"no database" * 1000)
     with closed_port() as nobody:
         plain_account(home, nobody)

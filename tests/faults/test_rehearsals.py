@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.error_codes import ERROR_CODES
-from smtpsetup.errors import exit_code_for
-from smtpsetup.model import Auth, Secret, Security, Stage
-from smtpsetup.providers import Table
+from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.errors import exit_code_for
+from smtpsetup.core.model import Auth, Secret, Security, Stage
+from smtpsetup.diagnosis.oauth_explanations import SIGN_IN_EXPLANATIONS
+from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS, Act
-from smtpsetup.sign_in_explanations import SIGN_IN_EXPLANATIONS
-from smtpsetup.workflows.check import check
+from smtpsetup.setup.test_account import check
 from tests.conftest import account_at
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.setup.test_account import CheckReport
 
 # a sign-in needs its provider; a bug and a failing disk cannot be arranged
 NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "outbox.damaged"}
@@ -30,7 +30,7 @@ def rehearsed(code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, **cha
     """A check of an account that runs into the fault."""
     fault = FAULTS[code]
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
-        monkeypatch.setattr(f"smtpsetup.transport.session.{name}", 1.0)
+        monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
     typed = dict(zip(shlex.split(fault.needs)[::2], shlex.split(fault.needs)[1::2], strict=True))
     security = Security(typed.get("--security", "tls"))
     with FaultServer(directory, fault, ports=fault.ports) as facts:

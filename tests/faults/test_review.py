@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.html_text import text_of
+from smtpsetup.message.html_to_text import text_of
 from smtpsetup.outbox import NewMail, Outbox, State
 from smtpsetup.outbox.repair import repair
-from smtpsetup.workflows import doctor
+from smtpsetup.setup import doctor
 from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -235,7 +235,7 @@ def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
 def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
-        code = "import smtpsetup.workflows.spooled as s; s.send = None; from smtpsetup.sendmail import main; main()"
+        code = "import smtpsetup.sending.send_spooled as s; s.send = None; from smtpsetup.sendmail.main import main; main()"
         argv = [sys.executable, "-c", code, "-t"]
         done = subprocess.run(argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "The mail is in the outbox" in done.stderr) == (70, True)
@@ -245,13 +245,13 @@ def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) 
 
 ROOM_FOR_ONE = """
 import os, sys
-from smtpsetup.workflows import rescue
+from smtpsetup.sending import rescue
 saved, times = rescue.saved, []
 def once(message, envelope):
     times.append(1)
     return saved(message, envelope) if len(times) == 1 else None
 rescue.saved = once
-from smtpsetup.sendmail import main
+from smtpsetup.sendmail.main import main
 main()
 """
 

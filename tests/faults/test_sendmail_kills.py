@@ -90,7 +90,7 @@ def killed(self):
     commit(self)
     os.kill(os.getpid(), signal.SIGKILL)
 store.Outbox._commit = killed
-from smtpsetup.sendmail import main
+from smtpsetup.sendmail.main import main
 main()
 """
 

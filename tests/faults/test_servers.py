@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from smtpsetup.model import Secret, Security
-from smtpsetup.workflows.check import check
+from smtpsetup.core.model import Secret, Security
+from smtpsetup.setup.test_account import check
 from tests.conftest import account_at
 from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.setup.test_account import CheckReport
 
 READY = b"220 mail.example.com ESMTP\r\n"
 EHLO = b"250-mail.example.com\r\n250-SIZE 1000000\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n"
@@ -111,7 +111,7 @@ def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> N
 
 
 def test_a_dripping_server_cannot_stretch_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpsetup.workflows.check.DEADLINE_SECONDS", 3.0)
+    monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 3.0)
     drip: list[bytes | float | str | None] = [READY, None]
     for _ in range(100):
         drip += [b"2", 0.2]
@@ -151,15 +151,15 @@ def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
 
 
 def test_a_silent_server_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpsetup.workflows.check.DEADLINE_SECONDS", 6.0)
-    monkeypatch.setattr("smtpsetup.transport.session._SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 6.0)
+    monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 1.0)
     report = checked((60.0,), Security.STARTTLS)
     assert report.error
     assert (report.error.code, report.error.exit_code) == ("greeting.timeout", 75)
 
 
 def test_a_server_that_greets_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpsetup.transport.session._SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 0.5)
     report = checked((1.5, *TO_DOT, b"250 ok\r\n", None, b"221 bye\r\n"))
     assert report.error is None
 
@@ -181,7 +181,7 @@ def test_a_port_that_nobody_listens_on_is_refused() -> None:
 
 def test_a_host_that_does_not_exist_is_told() -> None:
     account = account_at(465)
-    from smtpsetup.model import Server
+    from smtpsetup.core.model import Server
 
     report = check(account._replace(server=Server("no-such-host.invalid", 465, Security.TLS)), Secret(SECRET))
     assert report.error

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import mail_log
-from smtpsetup.html_text import text_of
-from smtpsetup.message import Envelope, from_bytes
-from smtpsetup.model import Log
-from smtpsetup.workflows import rescue
+from smtpsetup.core.model import Log
+from smtpsetup.message.html_to_text import text_of
+from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.sending import rescue
+from smtpsetup.state import mail_log
 from tests.faults.test_outbox_trouble import own_mount
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, plain_account, state_dir

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpsetup import accounts, config_text
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Auth, Security, Server
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.config import accounts, toml_edit
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth, Security, Server
 from tests.conftest import account_at
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_file_and_no_rubbish(path: Path, monkeypat
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("smtpsetup.config_text.os.fsync", full)
+    monkeypatch.setattr("smtpsetup.config.toml_edit.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         accounts.save(path, ACCOUNT, make_default=True)
     assert path.read_text() == TEXT.replace("\r", "")
@@ -261,10 +261,10 @@ def test_whatever_stands_in_the_file_stays_when_an_account_is_saved_and_removed(
         {**{key: value for key, value in other.items() if key not in ("accounts", "default")}, "z": {"a": 1}}, multiline_strings=True
     )
     values = {"host": "x.se", "secret": {"store": "keyring"}}
-    added = config_text.with_table(text, ("accounts", name), values, ("host", "secret"))
+    added = toml_edit.with_table(text, ("accounts", name), values, ("host", "secret"))
     assert added.startswith(text)
     assert tomllib.loads(added)["accounts"][name] == values
-    assert tomllib.loads(config_text.without_table(added, ("accounts", name))) == tomllib.loads(text)
+    assert tomllib.loads(toml_edit.without_table(added, ("accounts", name))) == tomllib.loads(text)
 
 
 def test_a_server_is_written_for_people_with_brackets_around_ipv6() -> None:

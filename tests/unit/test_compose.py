@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpsetup.attachments import from_bytes as attachment
-from smtpsetup.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.message.attachments import from_bytes as attachment
+from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
 
 if TYPE_CHECKING:
     from email.message import EmailMessage, MIMEPart
@@ -216,7 +216,7 @@ def test_text_files_say_that_they_are_utf8_and_others_do_not() -> None:
 
 
 def test_html_without_a_closed_head_still_has_its_text() -> None:
-    from smtpsetup.html_text import text_of
+    from smtpsetup.message.html_to_text import text_of
 
     assert text_of("<html><head><title>t</title><body><p>Hej</p>") == "Hej\n"
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpsetup.diagnosis import diagnose, error_code
-from smtpsetup.diagnosis_rules import RULES
-from smtpsetup.error_codes import ERROR_CODES
-from smtpsetup.errors import exit_code_for
-from smtpsetup.explanations import EXPLANATIONS
-from smtpsetup.failure import Failure, Kind, Reply
-from smtpsetup.model import Security, Server, Stage
-from smtpsetup.providers import Table
+from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.errors import exit_code_for
+from smtpsetup.core.failure import Failure, Kind, Reply
+from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.diagnosis.diagnose import diagnose, error_code
+from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.rules import RULES
+from smtpsetup.providers.table import Table
 from tests.conftest import account_at
 
 SERVER = Server("smtp.example.com", 587, Security.STARTTLS)

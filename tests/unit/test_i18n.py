@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import i18n
+from smtpsetup.core import i18n
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

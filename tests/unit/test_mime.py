@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpsetup import mime
-from smtpsetup.attachments import from_bytes, from_file
-from smtpsetup.compose import Draft, Mailbox, compose, parse_mailboxes
-from smtpsetup.errors import SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.message import mime
+from smtpsetup.message.attachments import from_bytes, from_file
+from smtpsetup.message.compose import Draft, Mailbox, compose, parse_mailboxes
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
 
-    from smtpsetup.message import Message
+    from smtpsetup.message.message import Message
 
 BYTES = "application/octet-stream"
 NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.UTC)

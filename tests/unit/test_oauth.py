@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup import tokens
-from smtpsetup.account import Account
-from smtpsetup.model import Auth, Security, Server
+from smtpsetup.config.account import Account
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.model import Auth, Security, Server
+from smtpsetup.core.oauth_types import Endpoints, TokenClient
 from smtpsetup.oauth import browser
+from smtpsetup.oauth import token_cache as tokens
 from smtpsetup.oauth.request import OAuthError, tokens_in
-from smtpsetup.oauth2 import Endpoints, TokenClient
-from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.token_endpoint import explained
+from smtpsetup.oauth.token_endpoint import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from smtpsetup.errors import reason_of
-from smtpsetup.os_reasons import TEXTS
+from smtpsetup.core.errors import reason_of
+from smtpsetup.core.os_reasons import TEXTS
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ECONNREFUSED, errno.ENETUNREACH])

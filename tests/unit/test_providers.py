@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Auth, Status
-from smtpsetup.providers import Table, shipped_table
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth, Status
+from smtpsetup.providers.table import Table, shipped_table
 
 TODAY = datetime.date(2026, 11, 24)
 ROW = """

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import signal, sys, threading, time
-from smtpsetup import signals
+from smtpsetup.state import signals
 
 def step(hold):
     with signals.held_back() as hold_signals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smtpsetup.wrapping import width_of, wrapped
+from smtpsetup.terminal.wrapping import width_of, wrapped
 
 
 def test_lines_are_broken_at_blanks_and_those_behind_the_first_are_indented() -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import accounts, credentials
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Secret
-from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.configure import remove, save
+from smtpsetup import credentials
+from smtpsetup.config import accounts
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Secret
+from smtpsetup.setup.save_account import remove, save
 from tests.conftest import account_at
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, mo
     if before:
         save(path, ACCOUNT, Secret(before), make_default=True)
     text = path.read_text() if before else None
-    monkeypatch.setattr("smtpsetup.config_text.os.replace", fails)
+    monkeypatch.setattr("smtpsetup.config.toml_edit.os.replace", fails)
     with pytest.raises(OSError, match="No space"):
         save(path, ACCOUNT._replace(from_name="other"), Secret("two"), make_default=True)
     assert in_keyring() == before
@@ -67,7 +68,7 @@ def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, mo
 
 def test_when_the_account_cannot_be_removed_its_secret_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, ACCOUNT, Secret("one"), make_default=True)
-    monkeypatch.setattr("smtpsetup.config_text.os.replace", fails)
+    monkeypatch.setattr("smtpsetup.config.toml_edit.os.replace", fails)
     with pytest.raises(OSError, match="No space"):
         remove(path, ACCOUNT, keep_secret=False)
     assert in_keyring() == "one"
@@ -106,7 +107,7 @@ def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(path
     account = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(file)))
     save(path, account, Secret("two"), make_default=True)
     assert file.read_text() == "two\n"
-    monkeypatch.setattr("smtpsetup.accounts.config_text.with_table", fails)
+    monkeypatch.setattr("smtpsetup.config.accounts.config_text.with_table", fails)
     with pytest.raises(OSError, match="No space"):
         save(path, account, Secret("three"), make_default=True)
     assert file.read_text() == "two\n"

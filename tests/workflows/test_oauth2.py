@@ -290,8 +290,8 @@ def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(oauth: tuple
     for _renewed in (False, True):
         done = subprocess.run(command, env=home.unmeasured.env, cwd=home.path, input="Subject: x\n\nx\n", capture_output=True, text=True, check=True)
         modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-        assert "smtpsetup.tokens" in modules
-        imported.append(" ".join(sorted(modules & {"smtpsetup.oauth.request", "smtpsetup.workflows.renewal", "http.client"})))
+        assert "smtpsetup.oauth.token_cache" in modules
+        imported.append(" ".join(sorted(modules & {"smtpsetup.oauth.request", "smtpsetup.oauth.refresh", "http.client"})))
         expire(home, server)
     assert imported[0] == ""
     assert "smtpsetup.oauth.request" in imported[1]

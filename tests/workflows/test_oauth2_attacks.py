@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from smtpsetup.oauth import device
+from smtpsetup.core.oauth_types import Endpoints, TokenClient
+from smtpsetup.oauth import device, token_endpoint
 from smtpsetup.oauth.request import OAuthError, tokens_in
-from smtpsetup.oauth2 import Endpoints, TokenClient
-from smtpsetup.workflows import token_endpoint
 from tests.oauth_servers import CLIENT_ID, DEVICE_GRANT, OAuthServer
 from tests.servers import ScriptedServer, wait_for
 from tests.signing_in import ADDRESS, DEVICE, attempt, expire, has_nothing, kept, knows, sent, signed_in, signing_up

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 import pexpect
 import pytest
 
+from smtpsetup.core.oauth_types import Endpoints, TokenClient
 from smtpsetup.oauth import browser
 from smtpsetup.oauth.request import OAuthError
-from smtpsetup.oauth2 import Endpoints, TokenClient
 from tests.oauth_servers import USER, OAuthServer
 from tests.person import ended, interrupt, saved
 from tests.signing_in import ADDRESS, Attempt, attempt, has_nothing, kept, sent, signing_up

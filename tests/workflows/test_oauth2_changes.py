@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import tokens
-from smtpsetup.oauth2 import Endpoints
-from smtpsetup.workflows.sign_in import NamedClient, client_named
+from smtpsetup.core.oauth_types import Endpoints
+from smtpsetup.oauth import token_cache
+from smtpsetup.oauth.sign_in import NamedClient, client_named
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
 from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in, state_file
@@ -207,19 +207,19 @@ def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(ready
 
 def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
     directory = str(tmp_path)
-    with tokens.locked(directory, "a", 1):
+    with token_cache.locked(directory, "a", 1):
         (lock,) = (tmp_path / "tokens").glob("*.lock")
         lock.unlink()
-        with tokens.locked(directory, "a", 1):
+        with token_cache.locked(directory, "a", 1):
             assert lock.exists()
-            with pytest.raises(tokens.StillLockedError), tokens.locked(directory, "a", 0.2):
+            with pytest.raises(token_cache.StillLockedError), token_cache.locked(directory, "a", 0.2):
                 pass
-        with tokens.locked(directory, "a", 0.2):
+        with token_cache.locked(directory, "a", 0.2):
             pass
 
 
 def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_anew(tmp_path: Path) -> None:
-    with tokens.locked(str(tmp_path), "a", 1):
+    with token_cache.locked(str(tmp_path), "a", 1):
         program = (
             "import sys\nfrom smtpsetup import tokens\nwith tokens.locked(sys.argv[1], 'a', 20):\n    print('held', flush=True)\n    sys.stdin.read()"
         )
@@ -230,7 +230,7 @@ def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_ane
         lock.unlink()
     assert waiting.stdout
     assert waiting.stdout.readline() == b"held\n"
-    with pytest.raises(tokens.StillLockedError), tokens.locked(str(tmp_path), "a", 0.2):
+    with pytest.raises(token_cache.StillLockedError), token_cache.locked(str(tmp_path), "a", 0.2):
         pass
     waiting.communicate(timeout=10)
 
@@ -240,12 +240,12 @@ NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A"
 
 def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
     for name in NAMES:
-        tokens.save(str(tmp_path), name, tokens.Kept("token", 1.0, name, 1.0))
+        token_cache.save(str(tmp_path), name, token_cache.Kept("token", 1.0, name, 1.0))
     files = list((tmp_path / "tokens").iterdir())
     assert len(files) == len(NAMES)
     assert all(file.parent == tmp_path / "tokens" and len(file.name) < 250 for file in files)
     for name in NAMES:
-        found = tokens.load(str(tmp_path), name)
+        found = token_cache.load(str(tmp_path), name)
         assert found
         assert found.owner == name
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.failure import TransportError
-from smtpsetup.model import Secret, Security
-from smtpsetup.workflows import connection
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.model import Secret, Security
+from smtpsetup.sending import smtp_login
 from tests.conftest import account_at
 from tests.oauth_servers import SCOPE, SMTP_SCOPE, USER, OAuthServer
 from tests.servers import ScriptedServer
@@ -87,7 +87,7 @@ def logged_in(
     greeting = [b"220 x ESMTP\r\n", None, f"250-x\r\n250 AUTH {mechanism}\r\n".encode(), None]
     with ScriptedServer([*greeting, *script, None, b"221 2.0.0 bye\r\n"]) as server:
         account = account_at(server.port, Security.NONE)
-        with connection.session_for(account, seconds=5) as session:
+        with smtp_login.session_for(account, seconds=5) as session:
             session.open()
             try:
                 session.log_in(name, Secret(token), with_token=True)

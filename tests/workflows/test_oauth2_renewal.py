@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from smtpsetup.core.oauth_types import TokenClient
+from smtpsetup.oauth import token_endpoint
 from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import OAuthError, refresh_token_in
-from smtpsetup.oauth2 import TokenClient
-from smtpsetup.workflows import token_endpoint
 from tests.servers import ScriptedServer, wait_for
 from tests.signing_in import change, expire, kept, sent, signed_in
 
@@ -228,9 +228,9 @@ def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(rea
 
 OLDER = """
 import sys
-from smtpsetup import accounts
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.workflows.access_token import renewed, secret_for
+from smtpsetup.config import accounts
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.oauth.access_token import renewed, secret_for
 account = accounts.load(sys.argv[1]).account("info@example.test")
 refused = secret_for(account, may_prompt=False)
 print("ready", flush=True)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup import tokens
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Auth
-from smtpsetup.oauth2 import TokenClient
-from smtpsetup.workflows import access_token
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth
+from smtpsetup.core.oauth_types import TokenClient
+from smtpsetup.oauth import access_token, token_cache
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
 from tests.servers import missing
@@ -75,7 +74,7 @@ def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(tmp_pat
     monkeypatch.setenv("SMTPSETUP_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(access_token, "_LOCK_SECONDS", 0.2)
     account = account_at(465, auth=Auth.OAUTH2, oauth2=TokenClient("id", "https://localhost/token"))
-    with tokens.locked(str(tmp_path), account.name, 1), pytest.raises(SmtpsetupError) as caught:
+    with token_cache.locked(str(tmp_path), account.name, 1), pytest.raises(SmtpsetupError) as caught:
         access_token.secret_for(account, may_prompt=False)
     assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
 
@@ -282,7 +281,7 @@ def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuth
     home, _server = ready
     home.file(
         "broken/sitecustomize.py",
-        "import sys\nfrom smtpsetup.transport import sasl\n"
+        "import sys\nfrom smtpsetup.smtp import sasl\n"
         "def broken(wire, mechanism, username, token, server):\n    shown = token.reveal()\n    raise ValueError(f'bad {shown} {token!r} {token}')\n"
         "sasl.log_in_with_token = broken\n",
     )

@@ -10,10 +10,10 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from smtpsetup import credentials
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth, Secret
 from smtpsetup.credentials import keyring_store
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import SecretSource, Store
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
 from tests.signing_in import DEVICE, expire, kept, sent, signed_in, signing_in, state_file

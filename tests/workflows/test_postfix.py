@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.model import Secret, Security
-from smtpsetup.workflows.check import check
+from smtpsetup.core.model import Secret, Security
+from smtpsetup.setup.test_account import check
 from tests.conftest import Home, Run, account_at
 from tests.servers import POSTFIX_PASSWORD, Postfix
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.diagnosis import diagnose
-from smtpsetup.failure import CertificateFacts, Evidence, Failure, Kind
-from smtpsetup.model import Secret, Security, Server, Stage
+from smtpsetup.core.failure import CertificateFacts, Evidence, Failure, Kind
+from smtpsetup.core.model import Secret, Security, Server, Stage
+from smtpsetup.diagnosis.diagnose import diagnose
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS, Act, Certificate, Fault
-from smtpsetup.workflows.check import check
-from smtpsetup.workflows.second_look import clock_is_ahead
+from smtpsetup.setup.second_look import clock_is_ahead
+from smtpsetup.setup.test_account import check
 from tests.conftest import PASSWORD, account_at
 from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.setup.test_account import CheckReport
     from tests.conftest import Home
     from tests.servers import Keyring
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("usual_ports")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
-        monkeypatch.setattr(f"smtpsetup.transport.session.{name}", 1.0)
+        monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
 
 
 def looked_at(fault: Fault, directory: Path, security: Security = Security.TLS) -> CheckReport:
@@ -91,7 +91,7 @@ def test_a_login_is_never_tried_twice() -> None:
 
 
 def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smtpsetup.workflows.second_look.SECONDS", 1.0)
+    monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()
     report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path)
     assert time.monotonic() - started < 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.workflows import doctor
+from smtpsetup.setup import doctor
 from tests.conftest import PASSWORD, Home
 from tests.person import Person, ended
 from tests.servers import closed_port

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from smtpsetup import accounts, credentials
+from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.i18n import gettext as _
-from smtpsetup.secret_source import Store
-from smtpsetup.workflows.access_token import sign_in_age
-from smtpsetup.workflows.configure import remove
+from smtpsetup.config import accounts
+from smtpsetup.config.secret_source import Store
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.oauth.access_token import sign_in_age
+from smtpsetup.setup.save_account import remove
 
 
 @click.group("accounts", help=_("List, show and remove what is configured."), context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from smtpsetup.cli.state import tell
-from smtpsetup.i18n import gettext as _
-from smtpsetup.streams import columns
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.terminal.streams import columns
 
 _ROOM = 2  # columns left for the cursor behind a question
 
@@ -27,7 +27,7 @@ def ask(
     shown = f"{question}{choices}{f' [{default}]' if default is not None and show_default else ''}: "
     width = columns(sys.stderr)
     if width:
-        from smtpsetup.wrapping import wrapped  # not for cron, which asks nothing
+        from smtpsetup.terminal.wrapping import wrapped  # not for cron, which asks nothing
 
         shown = wrapped(shown[:-1], max(width - _ROOM, 1)) + " "
     while True:

@@ -11,27 +11,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from smtpsetup import input_file, paths
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
-from smtpsetup.errors import EX_TEMPFAIL, SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.journal import BusyError, Journal
-from smtpsetup.model import Auth, Queue
-from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.batch import Batch, Totals, checked
-from smtpsetup.workflows.batch_input import Item, LineError, json_lines
-from smtpsetup.workflows.deliver import Run
-from smtpsetup.workflows.drafts import Parts, delivery_of, draft_of, read_failed
+from smtpsetup.config import paths
+from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Queue
+from smtpsetup.oauth.access_token import secret_for
+from smtpsetup.sending.batch import Batch, Totals, checked
+from smtpsetup.sending.batch_input import Item, LineError, json_lines
+from smtpsetup.sending.drafts import Parts, delivery_of, draft_of, read_failed
+from smtpsetup.sending.send_many import Run
+from smtpsetup.state import input_file
+from smtpsetup.state.batch_journal import BusyError, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smtpsetup.account import Account
-    from smtpsetup.model import Secret
-    from smtpsetup.providers import Provider
-    from smtpsetup.workflows.post import Policy
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.sending.send_or_queue import Policy
 
 _SHOWN = 3  # mails of a dry run
 
@@ -125,7 +126,7 @@ def _source(many: Many, template: Parts) -> tuple[Iterator[Item | LineError], st
         identity = os.path.abspath(path)
     if many.batch:
         return json_lines(data.splitlines(), template.from_, many.root), f"batch {identity}"
-    from smtpsetup.workflows import merge  # csv and string
+    from smtpsetup.sending import merge  # csv and string
 
     return merge.merged(merge.rows(data), template, many.root), f"merge {identity}"
 

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
-from smtpsetup.compose import parse_mailboxes
-from smtpsetup.errors import SmtpsetupError, reason_of
-from smtpsetup.failure import TransportError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth
-from smtpsetup.workflows.access_token import newest, renewed, secret_for
-from smtpsetup.workflows.check import check, planned_stages
-from smtpsetup.workflows.connection import is_refused_token
+from smtpsetup.config import accounts
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth
+from smtpsetup.message.compose import parse_mailboxes
+from smtpsetup.oauth.access_token import newest, renewed, secret_for
+from smtpsetup.sending.smtp_login import is_refused_token
+from smtpsetup.setup.test_account import check, planned_stages
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
-    from smtpsetup.model import Secret
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.setup.test_account import CheckReport
 
 
 @click.command("test", help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smtpsetup import addresses, credentials
-from smtpsetup.account import Account
-from smtpsetup.candidates import is_loopback
+from smtpsetup import credentials
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask, confirm
 from smtpsetup.cli.identify import Search, find, search_options
@@ -31,22 +31,23 @@ from smtpsetup.cli.sign_in import (
 )
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT, CaFileType, FingerprintType, HostType, SecurityType
+from smtpsetup.config.account import Account
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Secret, Security
 from smtpsetup.credentials import file_store
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Secret, Security
-from smtpsetup.proposal import Known, Overrides, known_for, propose
-from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows.access_token import newest
-from smtpsetup.workflows.configure import save
-from smtpsetup.workflows.identify import UnknownDomainError, without_smtp
+from smtpsetup.oauth.access_token import newest
+from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
+from smtpsetup.setup.identify import UnknownDomainError, without_smtp
+from smtpsetup.setup.save_account import save
 
 if TYPE_CHECKING:
-    from smtpsetup.addresses import Address
-    from smtpsetup.oauth2 import Tokens
-    from smtpsetup.proposal import Proposal
-    from smtpsetup.providers import Provider
-    from smtpsetup.workflows.identify import Identification
+    from smtpsetup.address.address import Address
+    from smtpsetup.core.oauth_types import Tokens
+    from smtpsetup.providers.proposal import Proposal
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.setup.identify import Identification
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +217,13 @@ def _who(state: State, address: str | None, options: _Options, *, will_type: boo
 
 def _address(state: State, address: str | None) -> Address:
     if address is not None:
-        return addresses.parse(address)
+        return parse_address(address)
     if not state.may_ask:
         raise click.UsageError(_("Give the address to set up: `smtpsetup configure ADDRESS`."))
     while True:
         try:
-            return addresses.parse(ask(_("Your mail address")))
-        except addresses.MalformedAddressError as error:
+            return parse_address(ask(_("Your mail address")))
+        except MalformedAddressError as error:
             _show(error)
 
 

@@ -9,12 +9,12 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.send import provider_of
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.workflows.doctor import Finding, Status, examine
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.setup.doctor import Finding, Status, examine
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
+    from smtpsetup.config.account import Account
 
 
 @click.command("doctor", help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."))

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from smtpsetup import addresses
+from smtpsetup.address.address import parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.workflows.identify import UnknownDomainError, identify, without_smtp
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.setup.identify import UnknownDomainError, identify, without_smtp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.providers import Table
-    from smtpsetup.workflows.identify import Identification
+    from smtpsetup.providers.table import Table
+    from smtpsetup.setup.identify import Identification
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 LOOK_UP_SECONDS = 10.0
@@ -135,14 +135,14 @@ def find(state: State, text: str, search: Search) -> Identification:
 
 def _can_be_looked_up(text: str) -> bool:
     """Whether a domain is a name on the internet, neither one of this machine's network nor an address in brackets."""
-    domain = addresses.parse(text).domain
+    domain = parse_address(text).domain
     return "." in domain and not domain.startswith("[")
 
 
 def _looked_up(state: State, table: Table, text: str, search: Search, meant: str | None) -> Identification:
-    from smtpsetup.workflows.discover import discover  # only unknown domains pay for it
+    from smtpsetup.setup.discover import discover  # only unknown domains pay for it
 
-    address = addresses.parse(text)
+    address = parse_address(text)
     ask_ispdb = search.ask_ispdb and _config_allows_ispdb(state)
     look_up = functools.partial(discover, address, table, seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, meant=meant)
     if state.json or not sys.stderr.isatty():
@@ -157,7 +157,7 @@ def _config_allows_ispdb(state: State) -> bool:
         file = state.config_file
     except SmtpsetupError:
         return True
-    from smtpsetup import accounts  # as above
+    from smtpsetup.config import accounts  # as above
 
     try:
         return accounts.load(file).ispdb

@@ -24,16 +24,16 @@ from smtpsetup.cli.sign_in import (
     token_source,
 )
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import Store
-from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.configure import forget_secret, save
+from smtpsetup.config.secret_source import Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Secret
+from smtpsetup.oauth.access_token import secret_for
+from smtpsetup.setup.save_account import forget_secret, save
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
-    from smtpsetup.secret_source import SecretSource
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.secret_source import SecretSource
 
 _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 

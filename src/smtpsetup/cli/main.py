@@ -8,10 +8,11 @@ from importlib import import_module
 
 import click
 
-from smtpsetup import __version__, i18n, process, streams
+from smtpsetup import __version__
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
-from smtpsetup.errors import (
+from smtpsetup.core import i18n
+from smtpsetup.core.errors import (
     EX_BUG,
     EX_DATAERR,
     EX_INTERRUPTED,
@@ -22,8 +23,10 @@ from smtpsetup.errors import (
     is_termination,
     reason_of,
 )
-from smtpsetup.i18n import gettext as _
-from smtpsetup.streams import silence
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.state import process
+from smtpsetup.terminal import streams
+from smtpsetup.terminal.streams import silence
 
 COMMANDS = {  # name → (module, one line for the list); the lines stand here so that --help need not import every command
     "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),

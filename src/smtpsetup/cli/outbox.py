@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import accounts, outbox, paths, private_dir, termination
+from smtpsetup import outbox
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, WholeNumberType, common_options
-from smtpsetup.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
-from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
+from smtpsetup.config import accounts, paths
+from smtpsetup.core.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
+from smtpsetup.oauth.access_token import secret_for
 from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError, reserve, snapshot
-from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.flush import Flushed, Sources, flush
+from smtpsetup.sending.flush import Flushed, Sources, flush
+from smtpsetup.state import private_dir, termination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpsetup.account import Account
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.config.account import Account
+    from smtpsetup.sending.send_one import SendResult
 
 
 @click.group(
@@ -325,7 +327,7 @@ def _is_damaged(directory: str) -> bool:
 @click.pass_obj
 def schedule_command(state: State, scheduler: str | None, install: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Choose, set up, render."""
-    from smtpsetup.workflows import schedule  # only here
+    from smtpsetup.setup import schedule  # only here
 
     plan = schedule.plan(scheduler, config=state.config_option)
     if install:

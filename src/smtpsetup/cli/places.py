@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from smtpsetup import credentials, paths, private_dir
+from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.config import paths
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.credentials import file_store
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
     from smtpsetup.cli.state import State
+    from smtpsetup.config.account import Account
 
 
 def make_directory(path: str) -> None:

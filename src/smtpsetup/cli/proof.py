@@ -10,15 +10,15 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
-from smtpsetup.i18n import gettext as _
-from smtpsetup.workflows.check import check, planned_stages
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.setup.test_account import check, planned_stages
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
     from smtpsetup.cli.state import State
-    from smtpsetup.model import Secret
-    from smtpsetup.providers import Provider
-    from smtpsetup.workflows.check import CheckReport
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.setup.test_account import CheckReport
 
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
 

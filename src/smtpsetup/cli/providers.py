@@ -6,12 +6,13 @@ import os
 
 import click
 
-from smtpsetup import paths, providers
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Status
+from smtpsetup.config import paths
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Status
+from smtpsetup.providers.table import faults_of
 
 
 @click.group(
@@ -72,7 +73,7 @@ def show_command(state: State, name: str) -> None:
 def validate_command(state: State, file: str | None) -> None:
     """Check, render."""
     files = [file] if file else [path for path in paths.own_provider_tables() if os.path.exists(path)]
-    checked = [(path, *providers.faults_of(path)) for path in files]
+    checked = [(path, *faults_of(path)) for path in files]
     results: dict[str, object] = {"files": [{"file": path, "rows": rows, "faults": faults} for path, rows, faults in checked]}
     faults = [f"{path}: {fault}" for path, _rows, found in checked for fault in found]
     if not faults and not file:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup.candidates import DEFAULT_PORTS, usual_security
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import ask, confirm
 from smtpsetup.cli.types import PORT, HostType, SecurityType
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Security, Server
-from smtpsetup.workflows.identify import addresses_shown, said_by
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Security, Server
+from smtpsetup.providers.settings import DEFAULT_PORTS, usual_security
+from smtpsetup.setup.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
-    from smtpsetup.providers import Provider, Table
-    from smtpsetup.workflows.identify import Identification
+    from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.setup.identify import Identification
 
 
 def ask_provider(state: State) -> Provider | None:

@@ -12,15 +12,15 @@ import click
 from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import ask
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.secret_source import SecretSource, Store
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.cli.state import State
-    from smtpsetup.model import Auth, Secret
+    from smtpsetup.core.model import Auth, Secret
 
 
 def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:

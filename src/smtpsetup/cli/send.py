@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smtpsetup import paths, sent, termination
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
-from smtpsetup.errors import SmtpsetupError, reason_of
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Queue
-from smtpsetup.streams import silence
-from smtpsetup.workflows.access_token import secret_for
-from smtpsetup.workflows.drafts import Parts, decoded, delivery_of, draft_of, text_in
-from smtpsetup.workflows.post import Policy, post
+from smtpsetup.config import paths
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Queue
+from smtpsetup.oauth.access_token import secret_for
+from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text_in
+from smtpsetup.sending.send_or_queue import Policy, post
+from smtpsetup.state import termination, usage
+from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
-    from smtpsetup.providers import Provider
-    from smtpsetup.transport.submit import Delivery
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.config.account import Account
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.smtp.transaction import Delivery
 
 
 _MANY_RECIPIENTS = 10  # no provider allows fewer
@@ -197,7 +198,7 @@ def _queued(result: SendResult) -> str:
 
 def _tell_who_flushes() -> None:
     """Say so to a person where nothing would ever send what they have just been told is kept."""
-    from smtpsetup.workflows import schedule  # only for what was not sent
+    from smtpsetup.setup import schedule  # only for what was not sent
 
     if schedule.is_installed() is None:
         tell(_("Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule --install`, or `smtpsetup outbox flush`."))
@@ -205,7 +206,7 @@ def _tell_who_flushes() -> None:
 
 def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:
     """Say so before the provider does, when a message breaks one of its limits; what is far below every limit need not be looked up."""
-    messages, recipients = sent.last_day(paths.state_dir(), account.name)
+    messages, recipients = usage.last_day(paths.state_dir(), account.name)
     here, size = len(delivery.envelope.recipients), delivery.message.size
     if here < _MANY_RECIPIENTS and size < _LARGE and recipients < _MANY_A_DAY:
         return

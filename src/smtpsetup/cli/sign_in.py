@@ -13,21 +13,21 @@ from smtpsetup import credentials
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows import sign_in
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Secret
+from smtpsetup.oauth import sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.account import Account
     from smtpsetup.cli.state import State
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.oauth_types import Endpoints, TokenClient
     from smtpsetup.oauth.device import DeviceCode
-    from smtpsetup.oauth2 import Endpoints, TokenClient
-    from smtpsetup.providers import Provider
-    from smtpsetup.workflows.sign_in import NamedClient, SignedIn
+    from smtpsetup.oauth.sign_in import NamedClient, SignedIn
+    from smtpsetup.providers.table import Provider
 
 _WRITABLE = (Store.KEYRING, Store.FILE)
 

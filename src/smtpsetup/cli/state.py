@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from smtpsetup import paths
-from smtpsetup.candidates import is_loopback
+from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import views
-from smtpsetup.i18n import gettext as _
-from smtpsetup.streams import columns, silence
+from smtpsetup.config import paths
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.terminal.streams import columns, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.account import Account
-    from smtpsetup.accounts import Config
-    from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.providers import Provider, Table
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.providers.table import Provider, Table
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -54,7 +54,7 @@ class State:
 
     def config(self) -> Config:
         """The configuration, loaded."""
-        from smtpsetup import accounts  # identify needs no accounts
+        from smtpsetup.config import accounts  # identify needs no accounts
 
         if self.config_option or os.environ.get("SMTPSETUP_CONFIG"):
             return accounts.load(self.config_file)
@@ -62,7 +62,7 @@ class State:
 
     def table(self) -> Table:
         """The provider table as it is true today."""
-        from smtpsetup.providers import Table  # a send that works needs no table
+        from smtpsetup.providers.table import Table  # a send that works needs no table
 
         return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
 
@@ -87,7 +87,7 @@ def tell(text: str) -> None:
     """A sentence on standard error, beside the work, wrapped where a terminal is its reader."""
     width = columns(sys.stderr)
     if width:
-        from smtpsetup.wrapping import wrapped  # cron has no terminal
+        from smtpsetup.terminal.wrapping import wrapped  # cron has no terminal
 
         text = wrapped(text, width)
     _print(text)

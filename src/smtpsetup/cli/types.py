@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from smtpsetup.candidates import InvalidHostError, checked_host
+from smtpsetup.address.hosts import InvalidHostError, checked_host
 from smtpsetup.cli.state import WholeNumberType
-from smtpsetup.i18n import gettext as _
-from smtpsetup.workflows.drafts import read_failed
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.sending.drafts import read_failed
 
 
 class PortType(WholeNumberType):
@@ -53,7 +53,7 @@ class FingerprintType(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """64 hexadecimal digits."""
-        from smtpsetup.transport.tls import normalised_fingerprint  # ssl, only where it is used
+        from smtpsetup.net.tls import normalised_fingerprint  # ssl, only where it is used
 
         try:
             return normalised_fingerprint(value)

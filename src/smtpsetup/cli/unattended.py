@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import paths
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth
-from smtpsetup.secret_source import SecretSource, Store
-from smtpsetup.workflows import unattended
-from smtpsetup.workflows.configure import move, save
+from smtpsetup.config import paths
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth
+from smtpsetup.setup import unattended
+from smtpsetup.setup.save_account import move, save
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
     from smtpsetup.cli.state import State
-    from smtpsetup.errors import SmtpsetupError
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.errors import SmtpsetupError
 
 _ENDS_A_SEARCH = ("secret.", "config.")
 

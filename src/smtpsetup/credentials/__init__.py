@@ -7,14 +7,15 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from smtpsetup import paths, private_dir
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Secret
-from smtpsetup.secret_source import Store
+from smtpsetup.config import paths
+from smtpsetup.config.secret_source import Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Secret
+from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
-    from smtpsetup.account import Account
+    from smtpsetup.config.account import Account
 
 _GOOGLE_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
 

@@ -6,9 +6,9 @@ import os
 import shlex
 import subprocess
 
-from smtpsetup.errors import SmtpsetupError, reason_of
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
 
 _SECONDS = 60  # a person may have to touch a key or type into a pinentry
 _SHOWN = 200  # characters of the command's own complaint

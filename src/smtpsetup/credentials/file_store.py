@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 
-from smtpsetup.errors import SmtpsetupError, reason_of
-from smtpsetup.i18n import gettext as _
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
 
 _LIMIT = 65536  # bytes
 
@@ -66,6 +66,6 @@ def _check(info: os.stat_result, path: str) -> None:
 
 def write(reference: str, value: str) -> None:
     """Replace the file's content, mode 0600. Raises OSError."""
-    from smtpsetup import config_text  # reading has no use for it
+    from smtpsetup.config import toml_edit  # reading has no use for it
 
-    config_text.write_atomically(os.path.expanduser(reference), value + "\n")
+    toml_edit.write_atomically(os.path.expanduser(reference), value + "\n")

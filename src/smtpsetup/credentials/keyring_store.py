@@ -13,10 +13,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Secret
 from smtpsetup.credentials import long_secrets
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from smtpsetup.errors import SmtpsetupError
-from smtpsetup.i18n import gettext as _
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface

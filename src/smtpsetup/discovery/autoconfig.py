@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security, plain_text
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, filled, server_named
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security, plain_text
 
 if TYPE_CHECKING:
-    from smtpsetup.addresses import Address
+    from smtpsetup.address.address import Address
     from smtpsetup.discovery.fetch import Document, Fetcher
-    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.net.dial import Deadline
 
 # Thunderbird's database, and where its specification has it; the second is asked where the first cannot be reached
 DATABASES = ("https://autoconfig.thunderbird.net/v1.1/{domain}", "https://v1.ispdb.net/{domain}")

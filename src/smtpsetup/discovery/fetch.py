@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from smtpsetup.candidates import InvalidHostError, checked_host, is_loopback
+from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
 from smtpsetup.discovery.findings import Outcome
 from smtpsetup.discovery.suffixes import same_owner
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
-from smtpsetup.transport.https import PORT, HttpsError, Trouble, Web
+from smtpsetup.net.https import PORT, HttpsError, Trouble, Web
 
 if TYPE_CHECKING:
-    from smtpsetup.transport.dial import Deadline, LookUp
-    from smtpsetup.transport.https import Answer
-    from smtpsetup.transport.tls import TlsPolicy
+    from smtpsetup.net.dial import Deadline, LookUp
+    from smtpsetup.net.https import Answer
+    from smtpsetup.net.tls import TlsPolicy
 
 _REDIRECTS = 3
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)

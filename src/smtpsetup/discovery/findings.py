@@ -7,8 +7,8 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smtpsetup.model import Auth, Server
-    from smtpsetup.providers import Provider
+    from smtpsetup.core.model import Auth, Server
+    from smtpsetup.providers.table import Provider
 
 
 class Source(StrEnum):

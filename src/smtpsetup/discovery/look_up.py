@@ -8,8 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from smtpsetup.candidates import servers_for, username_for
-from smtpsetup.discovery.dns import DnsStatus
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
 from smtpsetup.discovery.mail_exchange import first_steps, guess_step
@@ -17,17 +16,18 @@ from smtpsetup.discovery.probe import described
 from smtpsetup.discovery.settings import UnusableError
 from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute
 from smtpsetup.discovery.suffixes import registrable
-from smtpsetup.i18n import gettext as _
-from smtpsetup.transport.parallel import GRACE_SECONDS, side_by_side
-from smtpsetup.transport.probe import Probed, probe
+from smtpsetup.net.dns import DnsStatus
+from smtpsetup.net.parallel import GRACE_SECONDS, side_by_side
+from smtpsetup.providers.settings import servers_for, username_for
+from smtpsetup.smtp.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smtpsetup.core.model import Server
     from smtpsetup.discovery.steps import Step
-    from smtpsetup.model import Server
-    from smtpsetup.providers import Provider
-    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.net.dial import Deadline
+    from smtpsetup.providers.table import Provider
 
 _SOURCE_SECONDS = 5.0  # for one source
 _GUESS_AFTER_SECONDS = 2.0  # without any answer before the usual names are tried beside what is still awaited

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery import autoconfig, pacc
-from smtpsetup.discovery.dns import Answer, DnsStatus
 from smtpsetup.discovery.filters import FILTERS, FORWARDERS, named
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
 from smtpsetup.discovery.probe import ask_usual_names, guesses
 from smtpsetup.discovery.sources import ask_file_of_mail_host, ask_own_file, ask_pacc, ask_srv, ispdb_asker
 from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute, Step, silence
 from smtpsetup.discovery.suffixes import registrable
-from smtpsetup.i18n import gettext as _
-from smtpsetup.transport.parallel import side_by_side
+from smtpsetup.net.dns import Answer, DnsStatus
+from smtpsetup.net.parallel import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.discovery.dns import MailExchange
-    from smtpsetup.providers import Sign
+    from smtpsetup.net.dns import MailExchange
+    from smtpsetup.providers.table import Sign
 
 
 def first_steps(circumstances: Circumstances) -> list[Step]:

@@ -9,12 +9,12 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security
 from smtpsetup.discovery.settings import Setting, UnusableError, server_named
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Auth, Security
 
 if TYPE_CHECKING:
-    from smtpsetup.addresses import Address
+    from smtpsetup.address.address import Address
 
 _PORT = 465  # the draft knows TLS from the first byte only
 _PROTOCOLS = ("submit", "smtp")  # draft 03 renamed the key

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.failure import Failure, Kind
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.discovery.findings import Candidate, Outcome, Trust
 from smtpsetup.discovery.steps import Finding
-from smtpsetup.failure import Failure, Kind
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Security, Server, Stage
-from smtpsetup.transport.parallel import side_by_side
-from smtpsetup.transport.probe import Probed, probe
+from smtpsetup.net.parallel import side_by_side
+from smtpsetup.smtp.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.addresses import InvalidDomainError, domain_forms
-from smtpsetup.candidates import is_loopback
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Security, Server, plain_text
+from smtpsetup.address.address import InvalidDomainError, domain_forms
+from smtpsetup.address.hosts import is_loopback
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Security, Server, plain_text
 
 if TYPE_CHECKING:
-    from smtpsetup.addresses import Address
-    from smtpsetup.model import Auth
+    from smtpsetup.address.address import Address
+    from smtpsetup.core.model import Auth
 
 _HIGHEST_PORT = 65535
 _RELAY_PORT = 25

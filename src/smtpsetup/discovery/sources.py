@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Security
 from smtpsetup.discovery import autoconfig, pacc
-from smtpsetup.discovery.dns import Answer, DnsStatus
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Outcome, Rank, Trust
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
 from smtpsetup.discovery.steps import MOST, Finding, found, silence
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Security
-from smtpsetup.transport.parallel import begun, side_by_side
+from smtpsetup.net.dns import Answer, DnsStatus
+from smtpsetup.net.parallel import begun, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.discovery.dns import Service
+    from smtpsetup.core.model import Server
     from smtpsetup.discovery.steps import Circumstances, Step
-    from smtpsetup.model import Server
+    from smtpsetup.net.dns import Service
 
 
 def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from smtpsetup.discovery.dns import Answer, DnsStatus
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
-from smtpsetup.i18n import gettext as _
+from smtpsetup.net.dns import Answer, DnsStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.addresses import Address
-    from smtpsetup.discovery.dns import Resolver
+    from smtpsetup.address.address import Address
     from smtpsetup.discovery.fetch import Fetcher
     from smtpsetup.discovery.settings import Setting
-    from smtpsetup.providers import Table
-    from smtpsetup.transport.dial import Deadline
+    from smtpsetup.net.dial import Deadline
+    from smtpsetup.net.dns import Resolver
+    from smtpsetup.providers.table import Table
 
 
 MOST = 10  # records, servers or reasons of one source that are kept: whoever sends more means no good

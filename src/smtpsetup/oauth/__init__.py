@@ -1,1 +1,1 @@
-"""Signing in with OAuth2: requests to the provider's endpoints, the two ways to sign in, and keeping tokens fresh."""
+"""Signing in with OAuth2, and its tokens."""

@@ -14,16 +14,16 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+from smtpsetup.net.dial import Deadline
 from smtpsetup.oauth.request import TEMPORARY, OAuthError, post, tokens_in
-from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
-    from smtpsetup.transport.https import Web
+    from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
+    from smtpsetup.net.https import Web
 
 SECONDS = 300.0  # that somebody may take to sign in
 _ANSWER_SECONDS = 20.0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+from smtpsetup.net.dial import Deadline
 from smtpsetup.oauth.request import OAuthError, post, tokens_in
-from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.oauth2 import Endpoints, TokenClient, Tokens
-    from smtpsetup.transport.https import Web
+    from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
+    from smtpsetup.net.https import Web
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _ANSWER_SECONDS = 20.0

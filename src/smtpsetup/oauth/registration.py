@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+from smtpsetup.core.oauth_types import Endpoints
+from smtpsetup.net.dial import Deadline
 from smtpsetup.oauth.device import DEVICE_GRANT
 from smtpsetup.oauth.request import OAuthError, get, parsed, post_json
-from smtpsetup.oauth2 import Endpoints
-from smtpsetup.transport.dial import Deadline
 
 if TYPE_CHECKING:
-    from smtpsetup.transport.https import Web
+    from smtpsetup.net.https import Web
 
 _SECONDS = 20.0
 _PATH = "/.well-known/oauth-authorization-server"

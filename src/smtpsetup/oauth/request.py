@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import plain_text
-from smtpsetup.oauth2 import Tokens
-from smtpsetup.transport.https import HttpsError
-from smtpsetup.transport.masks import Masks
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+from smtpsetup.core.oauth_types import Tokens
+from smtpsetup.net.https import HttpsError
+from smtpsetup.net.masks import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from smtpsetup.transport.dial import Deadline
-    from smtpsetup.transport.https import Web
+    from smtpsetup.net.dial import Deadline
+    from smtpsetup.net.https import Web
 
 _JSON = {"Accept": "application/json"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", **_JSON}

@@ -9,7 +9,7 @@ from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import private_dir
+from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

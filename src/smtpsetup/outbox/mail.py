@@ -11,7 +11,7 @@ from smtpsetup.outbox.database import IS_SOUND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smtpsetup.message import Envelope, Message
+    from smtpsetup.message.message import Envelope, Message
 
 
 class State(StrEnum):

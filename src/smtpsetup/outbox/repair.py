@@ -8,8 +8,8 @@ import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.message import Message
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.message.message import Message
 from smtpsetup.outbox import salvage
 from smtpsetup.outbox.database import (
     HAS_ITS_CHECKSUM,

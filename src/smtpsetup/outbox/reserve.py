@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from smtpsetup import private_dir
+from smtpsetup.state import private_dir
 
 _NAME = "outbox.reserve"
 _BYTES = 1_048_576

@@ -9,9 +9,8 @@ import time
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
-from smtpsetup import leases, private_dir
-from smtpsetup.i18n import ngettext
-from smtpsetup.message import Message
+from smtpsetup.core.i18n import ngettext
+from smtpsetup.message.message import Message
 from smtpsetup.outbox import reserve
 from smtpsetup.outbox.database import (
     HAS_A_STATE,
@@ -29,6 +28,7 @@ from smtpsetup.outbox.database import (
     note_highest,
 )
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, State, shown_mail
+from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -305,7 +305,7 @@ class Outbox:
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
-        dead = [name for name in held if not leases.is_alive(self.directory, name)]
+        dead = [name for name in held if not locks.is_alive(self.directory, name)]
         revived = 0
         for name in dead:
             with self._change():

@@ -1,1 +1,1 @@
-"""Results for people (`human`, the only importer of rich) and for programs (`json`)."""
+"""Results for people (rich) and for programs (JSON)."""

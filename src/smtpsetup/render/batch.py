@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from smtpsetup.i18n import decimal, ngettext
-from smtpsetup.i18n import gettext as _
+from smtpsetup.core.i18n import decimal, ngettext
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.render.human import console, note, show
 from smtpsetup.render.prose import print_lines, prose
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from smtpsetup.workflows.batch import Totals
-    from smtpsetup.workflows.batch_input import Item
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.sending.batch import Totals
+    from smtpsetup.sending.batch_input import Item
+    from smtpsetup.sending.send_one import SendResult
 
 
 class Bar:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
 from smtpsetup.render.human import fields, say, show
 from smtpsetup.render.prose import prose
-from smtpsetup.workflows.doctor import Status
+from smtpsetup.setup.doctor import Status
 
 if TYPE_CHECKING:
-    from smtpsetup.workflows.doctor import Finding
+    from smtpsetup.setup.doctor import Finding
 
 _STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.WRONG: "bold red"}
 

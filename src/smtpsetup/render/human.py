@@ -11,25 +11,25 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
-from smtpsetup.model import Auth, Security, Status
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
+from smtpsetup.core.model import Auth, Security, Status
+from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
-from smtpsetup.workflows.access_token import days_ago
-from smtpsetup.workflows.identify import addresses_shown, said_by
+from smtpsetup.setup.identify import addresses_shown, said_by
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.account import Account
-    from smtpsetup.accounts import Config
-    from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.model import Server
-    from smtpsetup.providers import Provider
-    from smtpsetup.workflows.access_token import SignInAge
-    from smtpsetup.workflows.check import CheckReport
-    from smtpsetup.workflows.identify import Identification
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.core.model import Server
+    from smtpsetup.oauth.access_token import SignInAge
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.setup.identify import Identification
+    from smtpsetup.setup.test_account import CheckReport
 
 _OLD_DAYS = 365
 _UNWRAPPED = 10_000  # columns: what is not a terminal gets each sentence on one line, to search in

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smtpsetup.account import Account
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.core.failure import Reply
+    from smtpsetup.core.model import Server
     from smtpsetup.discovery.look_up import Discovery
-    from smtpsetup.errors import SmtpsetupError
-    from smtpsetup.failure import Reply
-    from smtpsetup.model import Server
+    from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox import Mail
-    from smtpsetup.providers import Provider
+    from smtpsetup.providers.table import Provider
     from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
-    from smtpsetup.transport.session import StageResult
-    from smtpsetup.workflows.access_token import SignInAge
-    from smtpsetup.workflows.batch import Totals
-    from smtpsetup.workflows.check import CheckReport
-    from smtpsetup.workflows.doctor import Finding
-    from smtpsetup.workflows.identify import Identification
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.sending.batch import Totals
+    from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.setup.doctor import Finding
+    from smtpsetup.setup.identify import Identification
+    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.smtp.session import StageResult
 
 SCHEMA = 1
 
@@ -50,7 +50,7 @@ def _is_utf8(encoding: str | None) -> bool:
 
 
 def _error(error: SmtpsetupError) -> dict[str, object]:
-    from smtpsetup.errors import EX_TEMPFAIL  # most runs have no error
+    from smtpsetup.core.errors import EX_TEMPFAIL  # most runs have no error
 
     failure = error.failure
     return {

@@ -12,9 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
-from smtpsetup.model import plain_text
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
+from smtpsetup.core.model import plain_text
 from smtpsetup.outbox import State
 from smtpsetup.render.human import console, fields, note, say, show
 from smtpsetup.render.prose import Prose, print_lines, prose
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from smtpsetup.outbox import Mail
-    from smtpsetup.workflows.flush import Flushed
-    from smtpsetup.workflows.send import SendResult
+    from smtpsetup.sending.flush import Flushed
+    from smtpsetup.sending.send_one import SendResult
 
 
 def mails(listed: list[Mail]) -> None:

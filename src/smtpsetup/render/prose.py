@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.containers import Lines
 from rich.text import Text
 
-from smtpsetup.model import plain_text
-from smtpsetup.wrapping import breaks
+from smtpsetup.core.model import plain_text
+from smtpsetup.terminal.wrapping import breaks
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, OverflowMethod

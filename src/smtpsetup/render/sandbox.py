@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from smtpsetup.explanations import EXPLANATIONS
-from smtpsetup.i18n import gettext as _
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.render.human import console, fields, indented, show
 from smtpsetup.render.prose import prose
 from smtpsetup.sandbox.faults import DESCRIPTIONS

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Self
 from rich.status import Status
 from rich.text import Text
 
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
 from smtpsetup.discovery.findings import Outcome, Source, Trust
 from smtpsetup.discovery.look_up import agree
-from smtpsetup.i18n import gettext as _
-from smtpsetup.i18n import ngettext
 from smtpsetup.render.human import console, indented, server_line, show
 
 if TYPE_CHECKING:
-    from smtpsetup.addresses import Address
+    from smtpsetup.address.address import Address
     from smtpsetup.discovery.findings import Candidate, Report
     from smtpsetup.discovery.look_up import Discovery
 

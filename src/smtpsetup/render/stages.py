@@ -9,14 +9,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from smtpsetup.i18n import gettext as _
-from smtpsetup.model import Stage, StageStatus
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.render.human import console, show
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from smtpsetup.transport.session import StageResult
+    from smtpsetup.smtp.session import StageResult
 
 _STYLES = {StageStatus.OK: "green", StageStatus.WARNING: "yellow", StageStatus.FAILED: "bold red", StageStatus.SKIPPED: "dim"}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trustme
 
-from smtpsetup.model import Stage
+from smtpsetup.core.model import Stage
 from smtpsetup.sandbox.faults import Act, Certificate
 from smtpsetup.sandbox.server import HOST, PASSWORD, SandboxFacts
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from smtpsetup.i18n import N_
-from smtpsetup.model import Stage
+from smtpsetup.core.i18n import N_
+from smtpsetup.core.model import Stage
 
 
 class Act(StrEnum):

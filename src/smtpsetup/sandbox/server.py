@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from smtpsetup.html_text import text_of
-from smtpsetup.model import plain_text
+from smtpsetup.core.model import plain_text
+from smtpsetup.message.html_to_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,413 @@
+"""The accounts in `config.toml`: loaded, checked, and changed without touching anything else in the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
+from smtpsetup.config import paths, toml_edit
+from smtpsetup.config.account import Account
+from smtpsetup.config.secret_source import SecretSource
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import AllowedFrom, Auth, Log, Queue, Security, Server
+from smtpsetup.state import private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from smtpsetup.config.toml_edit import StrPath
+    from smtpsetup.core.oauth_types import TokenClient
+
+_KNOWN_VERSION = 1
+_HIGHEST_PORT = 65535
+
+
+class Config(NamedTuple):
+    """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain.
+
+    `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with more of them or `""`;
+    `log` says where each mail leaves a line. `oauth2_clients` has the person's own client ids (`client_id`, `client_secret`) by provider.
+    """
+
+    path: StrPath
+    accounts: dict[str, Account]
+    default: str
+    ispdb: bool = True
+    aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    aliases_file: str = ""
+    log: Log = Log.FILE
+    oauth2_clients: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+    def account(self, name: str | None) -> Account:
+        """The account of that name or, where it is the only one, of that address; without a name the default one.
+
+        Raises SmtpsetupError (`config.no-account`).
+        """
+        wanted = name or self.default or (next(iter(self.accounts)) if len(self.accounts) == 1 else "")
+        by_address = [account for account in self.accounts.values() if account.address == wanted]
+        if wanted in self.accounts:
+            return self.accounts[wanted]
+        if len(by_address) == 1:
+            return by_address[0]
+        hints: tuple[str, ...] = (_("Set one up: `smtpsetup configure`."),)
+        if self.accounts:
+            hints = (_("These are configured: {names}.").format(names=", ".join(self.accounts)), *hints)
+        if not wanted and self.accounts:
+            message = _("No account was named and none is the default.")
+            hints = (*hints, _("Choose a default: `smtpsetup accounts default NAME`."))
+        elif wanted:
+            message = _("There is no account {name} in {path}.").format(name=wanted, path=self.path)
+        else:
+            message = _("No account is configured yet in {path}.").format(path=self.path)
+        raise SmtpsetupError("config.no-account", message, hints=hints)
+
+
+def load_with_system(path: StrPath | None, system: StrPath) -> Config:
+    """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`.
+
+    `path` is None for a user who can have no files.
+    """
+    if not os.path.exists(system):
+        return load(path) if path is not None else Config(system, {}, "")
+    own = load(path) if path is not None and _can_be_looked_at(path) else Config(path or system, {}, "")
+    shared = _config(_read(system, is_shared=True), system)
+    return Config(
+        path or system,
+        {**shared.accounts, **own.accounts},
+        own.default or shared.default,
+        own.ispdb and shared.ispdb,
+        {**shared.aliases, **own.aliases},
+        own.aliases_file or shared.aliases_file,
+        shared.log if own.log is Log.FILE else own.log,
+        {**shared.oauth2_clients, **own.oauth2_clients},
+    )
+
+
+def _can_be_looked_at(path: StrPath) -> bool:
+    """Whether it can be known if there is a file: not for a user who runs with another one's HOME."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def load_chosen(path: StrPath) -> Config:
+    """The one configuration that was named, which may be the machine's. Raises as `load`."""
+    system = paths.system_config_file()
+    return load_with_system(None, system) if os.fspath(path) == system else load(path)
+
+
+def load(path: StrPath) -> Config:
+    """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
+    return _config(_read(path), path)
+
+
+def _config(text: str, path: StrPath) -> Config:
+    table = _parse(text, path)
+    accounts = {name: _account(name, row, path) for name, row in table.get("accounts", {}).items()}
+    return Config(
+        path,
+        accounts,
+        table.get("default", ""),
+        table.get("ispdb", True),
+        {name.lower(): tuple(_listed(target)) for name, target in table.get("aliases", {}).items()},
+        table.get("aliases_file", ""),
+        Log(table.get("log", Log.FILE)),
+        table.get("oauth2", {}),
+    )
+
+
+def save(path: StrPath, account: Account, *, make_default: bool) -> None:
+    """Add or replace one account. Raises SmtpsetupError or OSError; then the file is as it was."""
+
+    def change(text: str) -> str:
+        text = toml_edit.with_table(text, ("accounts", account.name), _as_table(account), _KEYS)
+        return toml_edit.with_root_value(text, "default", account.name) if make_default else text
+
+    _change(path, change)
+
+
+def mark_verified(path: StrPath, account: Account) -> None:
+    """Note that an account is proved, unless it was changed or removed meanwhile. Raises as `save`."""
+
+    def change(text: str) -> str:
+        if _config(text, path).accounts.get(account.name) != account:
+            return text
+        return toml_edit.with_table(text, ("accounts", account.name), {**_as_table(account), "verified": True}, _KEYS)
+
+    _change(path, change)
+
+
+def set_default(path: StrPath, name: str) -> None:
+    """Make an account the default one. Raises as `save`."""
+    account = load(path).account(name)
+    _change(path, lambda text: toml_edit.with_root_value(text, "default", account.name))
+
+
+def remove(path: StrPath, name: str) -> None:
+    """Forget an account, and that it is the default. Raises as `save`."""
+
+    def change(text: str) -> str:
+        text = toml_edit.without_table(text, ("accounts", name))
+        return toml_edit.with_root_value(text, "default", None) if _config(text, path).default == name else text
+
+    _change(path, change)
+
+
+def _change(path: StrPath, change: Callable[[str], str]) -> None:
+    with toml_edit.locked(path):
+        before = _read(path)
+        _config(before, path)
+        after = change(before)
+        _config(after, path)
+        if after != before:
+            toml_edit.write_atomically(path, after)
+
+
+def _read(path: StrPath, *, is_shared: bool = False) -> str:
+    with private_dir.as_root_again():
+        return _read_as_owner(path, is_shared=is_shared)
+
+
+def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
+    try:
+        if not is_shared:
+            private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)), for_good=True)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
+            _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
+            return file.read().decode("utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise _invalid(path, _("it is not UTF-8")) from error
+    except OSError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The configuration {path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
+            hints=(_("Look at who may read it: `ls -ld {path}`.").format(path=path),),
+        ) from error
+
+
+def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise _invalid(path, _("it is not a regular file"))
+    if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.geteuid())):
+        raise SmtpsetupError(
+            "config.permissions",
+            _("The configuration {path} belongs to another user.").format(path=path),
+            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path),),
+        )
+    if os.name == "posix" and info.st_mode & (0o022 if is_shared else 0o077):
+        raise SmtpsetupError(
+            "config.permissions",
+            _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
+            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
+        )
+
+
+def _parse(text: str, path: StrPath) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits, or a day of 25 hours
+        raise _invalid(path, str(error)) from error
+    version = table.get("version", _KNOWN_VERSION)
+    if version != _KNOWN_VERSION:
+        raise _invalid(path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version))
+    accounts = table.get("accounts", {})
+    if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
+        raise _invalid(path, _('every account must be a table, such as [accounts."info@mittforetag.se"]'))
+    default = table.get("default", "")
+    if not isinstance(default, str):
+        raise _invalid(path, _("{key} must be a string").format(key="default"))
+    if not isinstance(table.get("ispdb", True), bool):
+        raise _invalid(path, _("{key} must be true or false").format(key="ispdb"))
+    if not isinstance(table.get("aliases_file", ""), str):
+        raise _invalid(path, _("{key} must be a string").format(key="aliases_file"))
+    if table.get("log", Log.FILE) not in tuple(Log):
+        raise _invalid(path, _("{key} is {value}, but must be one of: {choices}").format(key="log", value=table["log"], choices=", ".join(Log)))
+    _check_aliases(table.get("aliases", {}), path)
+    _check_oauth2_clients(table.get("oauth2", {}), path)
+    return table
+
+
+def _check_oauth2_clients(clients: object, path: StrPath) -> None:
+    rows = clients.values() if isinstance(clients, dict) else [clients]
+    known = {"client_id", "client_secret"}
+    if not all(isinstance(row, dict) and set(row) <= known and all(isinstance(value, str) for value in row.values()) for row in rows):
+        raise _invalid(path, _("{key} must be {wanted}").format(key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')))
+
+
+def _check_aliases(aliases: object, path: StrPath) -> None:
+    if not isinstance(aliases, dict):
+        raise _invalid(path, _("{key} must be {wanted}").format(key="aliases", wanted=_("a table")))
+    for name, given in aliases.items():
+        targets = _listed(given)
+        if not targets or not all(isinstance(target, str) for target in targets):
+            raise _invalid(path, _("{key} must be {wanted}").format(key=f"aliases.{name}", wanted=_("an address, or a list of addresses")))
+        for target in targets:
+            try:
+                parse_address(target)
+            except MalformedAddressError as error:
+                raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
+
+
+def _listed(given: Any) -> list[Any]:  # noqa: ANN401  whatever stands in the file
+    """One address or several, as a list."""
+    return given if isinstance(given, list) else [given]
+
+
+def _invalid(path: StrPath, fault: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.invalid",
+        _("The configuration {path} has a fault: {fault}.").format(path=path, fault=fault),
+        hints=(_("Mend that place in the file; nothing was changed."),),
+    )
+
+
+_KEYS: dict[str, type] = {
+    "address": str,
+    "from_name": str,
+    "provider": str,
+    "host": str,
+    "port": int,
+    "security": str,
+    "auth": str,
+    "username": str,
+    "secret": dict,
+    "ca_file": str,
+    "tls_fingerprint": str,
+    "verified": bool,
+    "oauth2": dict,
+}
+_BY_HAND: dict[str, type] = {"queue": str, "on_unknown": str, "report_failures": bool, "allowed_from": str}  # never written here
+_RESEND, _HOLD = "resend", "hold"
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "security": tuple(Security),
+    "auth": tuple(Auth),
+    "queue": tuple(Queue),
+    "on_unknown": (_RESEND, _HOLD),
+    "allowed_from": tuple(AllowedFrom),
+}
+_NEEDED = ("address", "host", "port", "security")
+
+
+def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
+    """A row of the file as an Account, once nothing is wrong with it."""
+    fault = next(_faults(row), None)
+    if fault:
+        raise _invalid(path, _("account {name}: {fault}").format(name=name, fault=fault))
+    auth = Auth(row.get("auth", Auth.PASSWORD))
+    return Account(
+        name=name,
+        address=row["address"],
+        from_name=row.get("from_name", ""),
+        provider=row.get("provider", ""),
+        server=Server(checked_host(row["host"]), row["port"], Security(row["security"])),
+        auth=auth,
+        username=row.get("username", "" if auth is Auth.NONE else row["address"]),
+        secret=SecretSource.from_table(row.get("secret", {"store": "keyring"})),
+        ca_file=row.get("ca_file"),
+        tls_fingerprint=row.get("tls_fingerprint"),
+        verified=row.get("verified", False),
+        queue=Queue(row.get("queue", Queue.ON_FAILURE)),
+        hold_unknown=row.get("on_unknown", _RESEND) == _HOLD,
+        report_failures=row.get("report_failures", False),
+        allowed_from=AllowedFrom(row.get("allowed_from", AllowedFrom.ADDRESS)),
+        oauth2=_token_client(row["oauth2"]) if "oauth2" in row else None,
+        config_file=os.path.abspath(path) if "oauth2" in row else "",
+    )
+
+
+_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
+
+
+def _token_client(row: dict[str, Any]) -> TokenClient:
+    from smtpsetup.core.oauth_types import TokenClient  # only accounts that sign in with OAuth2
+
+    scopes = tuple(row.get("scope", "").split())
+    texts = {key: row.get(key, "") for key in _SIGN_IN_TEXTS}
+    return TokenClient(row["client_id"], row["token_endpoint"], scopes, unused_days=row.get("unused_days", 0), **texts)
+
+
+def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
+    for key in ("client_id", "token_endpoint"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+    if not str(row.get("token_endpoint", "")).startswith("https://"):
+        yield _("{key} must be {wanted}").format(key="oauth2.token_endpoint", wanted=_("an address that begins with https://"))
+    for key in ("scope", *_SIGN_IN_TEXTS):
+        if not isinstance(row.get(key, ""), str):
+            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+    if not isinstance(row.get("unused_days", 0), int):
+        yield _("{key} must be {wanted}").format(key="oauth2.unused_days", wanted=_("a whole number"))
+
+
+def _faults(row: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a row, each fault with its key; the first one is what a person is told."""
+    yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
+    kinds = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
+    for key, kind in (_KEYS | _BY_HAND).items():
+        if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
+            yield _("{key} must be {wanted}").format(key=key, wanted=kinds[kind])
+    yield from _value_faults(row)  # reached only when every type is right
+
+
+def _value_faults(row: dict[str, Any]) -> Iterator[str]:
+    yield from _oauth2_faults(row["oauth2"]) if "oauth2" in row else ()
+    texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
+    texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")  # as a shell would have it
+    bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
+    yield from (_("{key} contains a control character").format(key=key) for key in bad)
+    for key, choices in _CHOICES.items():
+        if key in row and row[key] not in choices:
+            yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices))
+    if not 0 < row["port"] <= _HIGHEST_PORT:
+        yield _("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535"))
+    if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
+        yield _("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits"))
+    try:
+        parse_address(row["address"])
+        host = checked_host(row["host"])
+        SecretSource.from_table(row.get("secret", {"store": "keyring"}))
+    except (MalformedAddressError, ValueError) as error:
+        key = "address: " if isinstance(error, MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
+        yield key + str(error).rstrip(".")
+    else:
+        if row["security"] == Security.NONE and not is_loopback(host):
+            yield _('security = "none" is for a server on this machine only')
+
+
+def _as_table(account: Account) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "address": account.address,
+        "from_name": account.from_name,
+        "provider": account.provider,
+        "host": account.server.host,
+        "port": account.server.port,
+        "security": str(account.server.security),
+        "auth": str(account.auth),
+        "username": account.username,
+        "secret": account.secret.as_table(),
+        "ca_file": account.ca_file,
+        "tls_fingerprint": account.tls_fingerprint,
+        "verified": account.verified,
+        "oauth2": _oauth2_table(account.oauth2) if account.oauth2 else None,
+    }
+    return {key: value for key, value in table.items() if value not in (None, "")}
+
+
+def _oauth2_table(client: TokenClient) -> dict[str, Any]:
+    table = {"client_id": client.client_id, "token_endpoint": client.token_endpoint, "scope": " ".join(client.scopes)}
+    return table | {key: value for key in (*_SIGN_IN_TEXTS, "unused_days") if (value := getattr(client, key))}

@@ -1,0 +1,246 @@
+"""A TOML file as text: one table or value changed, every other byte kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+import tomllib
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.state import private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    StrPath = str | os.PathLike[str]
+
+
+_LOCK_SECONDS = 10.0
+_LOCK_POLL_SECONDS = 0.05
+
+
+class _Statement(NamedTuple):
+    """One header, key with its value, or comment, as it is written; `table` is the path of the table it stands in, a header's own path."""
+
+    text: str
+    table: tuple[str, ...]
+    is_header: bool
+    value: dict[str, Any]
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    """The statements of a TOML text, in order: lines are joined until `tomllib` accepts them, so that no second TOML grammar is needed."""
+    table: tuple[str, ...] = ()
+    part = ""
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        part += line
+        try:
+            value = tomllib.loads(part)
+        except ValueError:
+            continue
+        is_header = part.lstrip().startswith("[")
+        if is_header:
+            table = _path(value)
+        yield _Statement(part, table, is_header, value)
+        part = ""
+    if part:
+        raise ValueError(part)
+
+
+def _path(value: dict[str, Any]) -> tuple[str, ...]:
+    path: tuple[str, ...] = ()
+    inner: Any = value
+    while isinstance(inner, dict) and inner:
+        key, inner = next(iter(inner.items()))
+        path = (*path, key)
+        if isinstance(inner, list):
+            inner = inner[0]
+    return path
+
+
+def with_table(text: str, path: tuple[str, ...], values: dict[str, Any], owned: Collection[str]) -> str:
+    """`text` with the `owned` keys of the table at `path` holding exactly `values`; all else stays as it is written. Raises SmtpsetupError."""
+    left = dict(values)
+    kept: list[str] = []
+    insert_at: int | None = None
+    for statement in _statements(text):
+        if statement.table[: len(path)] != path:
+            kept.append(statement.text)
+        elif statement.table == path:
+            kept += _rewritten(statement, values, left, owned, text)
+            insert_at = len(kept) if statement.value else insert_at
+        elif statement.table[len(path)] not in owned:
+            kept.append(statement.text)
+    if insert_at is not None:
+        kept.insert(insert_at, _in_line_ends_of(text, _dumped(left)))
+    else:
+        end = "" if not kept or kept[-1].endswith("\n") else "\n"
+        kept.append(_in_line_ends_of(text, end + ("\n" if kept else "") + _header(path) + _dumped(values)))
+    return _checked("".join(kept), text, path, values, owned)
+
+
+def _rewritten(statement: _Statement, values: dict[str, Any], left: dict[str, Any], owned: Collection[str], text: str) -> list[str]:
+    """What a statement of the changed table becomes; takes from `left` what has found its place."""
+    whole = statement.text if statement.text.endswith("\n") else statement.text + "\n"
+    if statement.is_header or not statement.value:
+        return [whole]
+    key, value = next(iter(statement.value.items()))
+    if key not in owned:
+        return [whole]
+    if key not in left:
+        return []
+    del left[key]
+    return [whole] if value == values[key] else [_in_line_ends_of(text, _dumped({key: values[key]}))]
+
+
+def without_table(text: str, path: tuple[str, ...]) -> str:
+    """`text` without the table at `path` and the tables inside it. Raises SmtpsetupError."""
+    kept = [statement.text for statement in _statements(text) if statement.table[: len(path)] != path]
+    return _checked("".join(kept), text, path, None)
+
+
+def with_root_value(text: str, key: str, value: str | None) -> str:
+    """`text` with a value at the top, before any table, or without it for None. Raises SmtpsetupError."""
+    line = _in_line_ends_of(text, _dumped({key: value})) if value is not None else ""
+    kept: list[str] = []
+    placed = False
+    for statement in _statements(text):
+        if not statement.table and key in statement.value:
+            kept.append(line)
+            placed = True
+        else:
+            kept.append(statement.text)
+    if not placed and line:
+        kept.insert(0, line + _in_line_ends_of(text, "\n" if kept else ""))
+    return _checked("".join(kept), text, (key,), value)
+
+
+def _header(path: tuple[str, ...]) -> str:
+    """`[a."b.c"]` with the quoting that TOML needs."""
+    import tomli_w  # only a change to the configuration needs it
+
+    table: dict[str, Any] = {}
+    for key in reversed(path):
+        table = {key: table}
+    return tomli_w.dumps(table)
+
+
+def _dumped(values: dict[str, Any]) -> str:
+    """One line a key; a table as an inline table, the form in which the contract shows `secret`."""
+    import tomli_w
+
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines.append(f"{key} = {{ {', '.join(tomli_w.dumps(value).splitlines())} }}\n")
+        else:
+            lines.append(tomli_w.dumps({key: value}))
+    return "".join(lines)
+
+
+def _in_line_ends_of(text: str, added: str) -> str:
+    return added.replace("\n", "\r\n") if "\r\n" in text else added
+
+
+def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: Collection[str] = ()) -> str:  # noqa: ANN401  any TOML value
+    """`after`, once it is sure that it differs from `before` in nothing but `path`."""
+    wanted = tomllib.loads(before)
+    parent = wanted
+    for key in path[:-1]:
+        parent = parent.setdefault(key, {})
+    if value is None:
+        parent.pop(path[-1], None)
+    elif isinstance(value, dict):
+        foreign = {key: kept for key, kept in parent.get(path[-1], {}).items() if key not in owned}
+        parent[path[-1]] = {**foreign, **value}
+    else:
+        parent[path[-1]] = value
+    try:
+        is_right = _without_empty(tomllib.loads(after)) == _without_empty(wanted)
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The configuration writes {key} in a form that smtpsetup cannot change.").format(key=".".join(path)),
+            hints=(_('Write every account as a table of its own, such as [accounts."info@mittforetag.se"]. Nothing was changed.'),),
+        )
+    return after
+
+
+def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value != {}}
+
+
+@contextmanager
+def locked(path: StrPath) -> Iterator[None]:
+    """Keep other smtpsetups from changing the file at the same time; the directory is made where it is missing. Raises OSError."""
+    parent = os.path.dirname(path) or "."
+    private_dir.become_owner_of(parent)
+    private_dir.make(parent)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl  # POSIX only
+
+    directory = os.open(parent, os.O_RDONLY)
+    try:
+        _wait_for_lock(lambda: fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _wait_for_lock(take: Callable[[], None], path: StrPath) -> None:
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return take()
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), os.fspath(path)) from error
+            time.sleep(_LOCK_POLL_SECONDS)
+
+
+def write_atomically(path: StrPath, text: str) -> None:
+    """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
+    import tempfile  # 4 ms that only a change pays
+
+    target = os.path.realpath(path)
+    private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def replace(new: str, path: str) -> None:
+    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how. Raises OSError; then it has not."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            os.replace(new, path)
+            break
+        except PermissionError:
+            if os.name == "posix" or time.monotonic() > end:
+                raise
+            time.sleep(_LOCK_POLL_SECONDS)  # Windows replaces no file that somebody is reading
+    if os.name == "posix":
+        with suppress(OSError):  # some file systems have no such thing for a directory, and some directories may not be read
+            directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)

@@ -1,0 +1,1 @@
+"""Types, errors and language: what everything may use."""

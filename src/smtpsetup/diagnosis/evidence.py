@@ -1,0 +1,87 @@
+"""What a second look adds to a failure's explanation: a sharper code, causes that were seen rather than supposed, and a place that works. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from smtpsetup.core.failure import Evidence, Failure
+
+_CLOCK_SECONDS = 3600.0  # of difference that a certificate can notice
+_MANY_NAMES = 4
+SEEN_IS_ALL = ("tls.untrusted",)  # codes whose causes, once seen, leave no room for those that are merely possible
+
+
+def sharpened(code: str, failure: Failure, evidence: Evidence) -> str:
+    """The error code in the light of the evidence."""
+    other_port_answers = evidence.alternative is not None and evidence.alternative.host == failure.server.host
+    if code == "connect.timeout" and (evidence.web_is_reachable or other_port_answers):
+        return "connect.port-blocked"
+    if code == "tls.hostname-mismatch" and evidence.is_impostor:
+        return "connect.intercepted"
+    return code
+
+
+def seen_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[str, ...]:
+    """Causes that the evidence shows, to stand before those that are merely possible."""
+    found: list[str] = []
+    if code in ("tls.hostname-mismatch", "connect.intercepted"):
+        found += _names(evidence)
+    if code == "tls.certificate-expired":
+        found += _dates(evidence)
+    if code == "tls.untrusted":
+        found += _issuer(failure, evidence)
+    if code == "connect.timeout" and evidence.web_is_reachable is False:
+        found.append(_("Nothing else could be reached from here either: this machine may be offline."))
+    return tuple(found)
+
+
+def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> tuple[str, ...]:
+    """How to use the place that works, or nothing."""
+    server = evidence.alternative
+    if server is None:
+        return ()
+    options = f"--host {server.host} --port {server.port} --security {server.security}"
+    if is_saved:
+        return (_("{server} works from here: `{configure} {options}`.").format(server=server, configure=configure, options=options),)
+    return (_("{server} works from here: run the command again with `{options}`.").format(server=server, options=options),)
+
+
+def _names(evidence: Evidence) -> list[str]:
+    found = []
+    if evidence.certificate and evidence.certificate.names:
+        names = ", ".join(evidence.certificate.names[:_MANY_NAMES])
+        found.append(_("The certificate is made out to {names}.").format(names=names))
+    if evidence.greeting:
+        found.append(_("What answers there greets with: {greeting}").format(greeting=evidence.greeting.splitlines()[0]))
+    return found
+
+
+def _dates(evidence: Evidence) -> list[str]:
+    found = []
+    ahead = evidence.clock_is_ahead
+    if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
+        text = _("This machine's clock is about {n} hours fast.") if ahead > 0 else _("This machine's clock is about {n} hours slow.")
+        found.append(text.format(n=round(abs(ahead) / 3600)))
+    certificate = evidence.certificate
+    if certificate and certificate.not_before > datetime.datetime.now(datetime.UTC):
+        found.append(_("The certificate is not valid before {day}.").format(day=certificate.not_before.date().isoformat()))
+    elif certificate:
+        found.append(_("The certificate expired on {day}.").format(day=certificate.not_after.date().isoformat()))
+    return found
+
+
+def _issuer(failure: Failure, evidence: Evidence) -> list[str]:
+    certificate = evidence.certificate
+    if certificate is None:
+        return []
+    if certificate.is_self_signed:
+        return [_("The server signed its certificate itself, as a NAS, a company server or Proton Bridge does.")]
+    if "in certificate chain" in failure.detail:
+        text = _("It was signed by {issuer}: an antivirus program or a company proxy that looks into connections, or a company's own authority.")
+    else:
+        text = _("It was signed by {issuer}: the server leaves out the certificate that leads on to a known authority, or this machine knows none.")
+    return [text.format(issuer=certificate.issuer or "?")]

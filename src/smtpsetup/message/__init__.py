@@ -1,0 +1,1 @@
+"""Building mail, and repairing what other programs wrote."""

@@ -1,0 +1,271 @@
+"""A message as another program wrote it: its header read, and made right for a provider (RFC 5322, RFC 6409 section 8)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.address.address_list import Entry, entries
+from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.message.compose import Mailbox, date, encoded_words, new_message_id, written
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Iterable, Iterator
+
+LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
+_LINE_MOST = 2_000_000  # bytes; a longer line is none of a header
+_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
+_NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}
+_SENDERS = {"sender", "resent-from", "resent-sender"}
+_ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender", "resent-reply-to"}
+_ONCE = {"from", "sender", "reply-to", "date", "message-id", "subject", "in-reply-to", "references", "mime-version", "content-type"}
+_JOINED = {"to", "cc"}  # once, too; a second one adds to the first
+
+
+class Field(NamedTuple):
+    """A header field; `value` is unfolded text."""
+
+    name: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """The name to compare by."""
+        return self.name.lower()
+
+
+def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
+    """The header's fields and the rest, from chunks with CRLF line ends. A message whose first line is no field has no header.
+
+    Raises EndlessFieldError for a field that is longer than any is.
+    """
+    source = _Lines(iter(chunks))
+    found: list[tuple[str, list[str]]] = []
+    is_first = True
+    while (line := source.next()) is not None:
+        if source.is_cut and (_FIELD.match(line) or (line.startswith((b" ", b"\t")) and found)):
+            raise EndlessFieldError(_fields(found), source.rest(line))
+        if is_first and not source.is_cut and line.startswith((b"From ", b">From ")):  # what mail programs write in front of a mail in a file
+            is_first = False
+            continue
+        is_first = False
+        if not line:
+            break
+        if line.startswith((b" ", b"\t")) and found:
+            found[-1][1].append(_text(line).strip())
+        elif match := _FIELD.match(line):
+            found.append((match[1].decode("ascii"), [_text(line[match.end() :]).strip()]))
+        else:
+            source.take_back(line)
+            break
+    return _fields(found), source.rest()
+
+
+def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
+    return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found)
+
+
+class EndlessFieldError(SmtpsetupError):
+    """A field of the header has no end. `fields` are those before it, `rest` is it and everything behind."""
+
+    def __init__(self, fields: tuple[Field, ...], rest: Iterator[bytes]) -> None:
+        message = _("A field of the mail's header is longer than {n} million bytes.").format(n=_LINE_MOST // 1_000_000)
+        super().__init__("config.invalid", message, exit_code=EX_DATAERR)
+        self.fields = fields
+        self.rest = rest
+
+
+class _Lines:
+    """Lines from chunks, as far as they are asked for. `is_cut` is whether the last one is the beginning of one that is too long to be read whole."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._data = b""
+        self._start = 0
+        self.is_cut = False
+
+    def next(self) -> bytes | None:
+        """The next line without its end; None when there is none."""
+        while (end := self._data.find(b"\r\n", self._start)) < 0:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                line, self._data, self._start = self._data[self._start :], b"", 0
+                return line or None
+            self._data, self._start = self._data[self._start :] + chunk, 0
+            if len(self._data) > _LINE_MOST and b"\r\n" not in self._data:
+                line, self._data, self.is_cut = self._data, b"", True
+                return line
+        line = self._data[self._start : end]
+        self._start = end + 2
+        return line
+
+    def take_back(self, line: bytes) -> None:
+        """Give back the line that was read last."""
+        self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
+
+    def rest(self, line: bytes = b"") -> Iterator[bytes]:
+        """What has not been read, behind a `line` that has."""
+        if line:
+            yield line
+        if self._start < len(self._data):
+            yield self._data[self._start :]
+        yield from self._chunks
+
+
+def _text(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    return _without_controls(text)
+
+
+def _without_controls(text: str) -> str:
+    return "".join(" " if char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" else char for char in text)
+
+
+def values(fields: Iterable[Field], *keys: str) -> list[str]:
+    """The values of the fields of these names."""
+    return [field.value for field in fields if field.key in keys]
+
+
+def decoded(name: str) -> str:
+    """A display name as people read it, its encoded words (RFC 2047) decoded."""
+    if "=?" not in name:
+        return name
+    from email.errors import HeaderParseError
+    from email.header import decode_header, make_header
+
+    try:
+        return " ".join(_without_controls(str(make_header(decode_header(name)))).split())
+    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+        return ""
+
+
+def recipients_in(fields: tuple[Field, ...]) -> list[str]:
+    """Whom the header names: the newest block of Resent- fields where there is one, else To, Cc and Bcc (RFC 5322 section 3.6.6).
+
+    Raises SmtpsetupError for an address that cannot be understood.
+    """
+    resent: list[Field] = []
+    for field in fields:
+        is_resent = field.key.startswith("resent-")
+        begins_anew = field.key in ("resent-from", "resent-date") and any(field.key == earlier.key for earlier in resent)
+        if resent and (not is_resent or begins_anew):
+            break  # what follows is an older block, or the message
+        resent += [field] if is_resent else []
+    found = values(resent, "resent-to", "resent-cc", "resent-bcc") or values(fields, "to", "cc", "bcc")
+    return [entry.address for value in found for entry in entries(value)]
+
+
+class Sender(NamedTuple):
+    """Who the message is from: what stands in From, and where answers go if that is another address."""
+
+    mailbox: Mailbox
+    reply_to: Mailbox | None = None
+
+
+def completed(
+    fields: tuple[Field, ...], sender: Sender, *, now: datetime.datetime, message_id: str, is_own: Callable[[str], bool] = lambda _address: True
+) -> tuple[Field, ...]:
+    """The fields that go on the wire: From as it is allowed, each once that may stand once, what is missing added, Bcc gone.
+
+    `is_own` is asked whether the account may use an address; Sender and the like name no other.
+    """
+    kept = _single([field for field in fields if field.key not in _NEVER_SENT and field.key != "from" and _may_stand(field, is_own)])
+    keys = {field.key for field in kept}
+    done = [Field("From", _unfolded(sender.mailbox)), *kept]
+    if sender.reply_to and "reply-to" not in keys:
+        done.append(Field("Reply-To", _unfolded(sender.reply_to)))
+    if "date" not in keys:
+        done.append(Field("Date", date(now)))
+    if "message-id" not in keys:
+        done.append(Field("Message-ID", message_id))
+    if not keys & {"to", "cc", "resent-to", "resent-cc"}:
+        done.append(Field("To", "undisclosed-recipients:;"))
+    if any(field.key.startswith("resent-") for field in fields):
+        own = (
+            ("Resent-From", _unfolded(sender.mailbox)),
+            ("Resent-Date", date(now)),
+            ("Resent-Message-ID", new_message_id(sender.mailbox.address.domain)),
+        )
+        done += [Field(name, value) for name, value in own if name.lower() not in keys]
+    return tuple(done)
+
+
+def _may_stand(field: Field, is_own: Callable[[str], bool]) -> bool:
+    """Whether a field that says who has sent the mail says what the account may say; those that have been Resent- fields before are history."""
+    if field.key not in _SENDERS:
+        return True
+    try:
+        return all(is_own(entry.address) for entry in entries(field.value))
+    except SmtpsetupError:
+        return False
+
+
+def _unfolded(mailbox: Mailbox) -> str:
+    return written(mailbox).replace("\r\n ", " ")
+
+
+def _single(fields: list[Field]) -> list[Field]:
+    """The fields, empty ones and seconds left out of those that may stand once; a second To or Cc adds to the first."""
+    kept: list[Field] = []
+    places: dict[str, int] = {}
+    for field in fields:
+        if field.key not in _ONCE | _JOINED:
+            kept.append(field)
+        elif not field.value and field.key != "subject":
+            continue
+        elif field.key not in places:
+            places[field.key] = len(kept)
+            kept.append(field)
+        elif field.key in _JOINED:
+            first = kept[places[field.key]]
+            kept[places[field.key]] = Field(first.name, f"{first.value}, {field.value}")
+        elif not kept[places[field.key]].value:
+            kept[places[field.key]] = field
+    return kept
+
+
+def as_bytes(fields: Iterable[Field]) -> bytes:
+    """The header with its empty line: 7-bit but for addresses that need more, folded, no line too long."""
+    return ("".join(f"{field.name}: {_value(field)}\r\n" for field in fields) + "\r\n").encode("utf-8")
+
+
+def _value(field: Field) -> str:
+    if field.key in _ADDRESS_FIELDS and not (field.value.isascii() and len(field.value) < LINE_LIMIT - 250):
+        try:
+            return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
+        except SmtpsetupError:
+            return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)  # nobody reads an address from it any more
+    if field.value.isascii():
+        return _folded(field.name, field.value)
+    return encoded_words(field.name, field.value)
+
+
+def _entry(entry: Entry) -> str:
+    name = decoded(entry.name)
+    try:
+        return written(Mailbox(name, parse_address(entry.address)))
+    except SmtpsetupError:
+        return encoded_words("To", f"{name} {entry.address}".strip(), is_encoded=True)
+
+
+def _folded(name: str, value: str) -> str:
+    """A value in lines of at most 78 characters where it has blanks to break at, and never more than the limit."""
+    lines: list[str] = []
+    line = ""
+    room = 76 - len(name)
+    for word in value.split(" "):
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line)
+            line, room = word, 76
+        else:
+            line = f"{line} {word}" if line or not lines else word
+    lines.append(line)
+    most = LINE_LIMIT - 250  # a name has at most 200 characters
+    cut = (line[start : start + most] for line in lines for start in range(0, max(1, len(line)), most))
+    return "\r\n ".join(part for part in cut if part.strip()).strip()

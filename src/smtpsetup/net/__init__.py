@@ -1,0 +1,1 @@
+"""Sockets, TLS, HTTPS and DNS, each with a deadline."""

@@ -1,0 +1,208 @@
+"""Signing in with OAuth2: which program signs in, how, and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth
+from smtpsetup.core.oauth_types import TokenClient
+from smtpsetup.diagnosis.diagnose import facts_of
+from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.responsibility import mender
+from smtpsetup.oauth import browser, device, registration
+from smtpsetup.oauth.request import OAuthError
+from smtpsetup.oauth.token_endpoint import explained, web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.oauth_types import Endpoints, Tokens
+    from smtpsetup.oauth.device import DeviceCode
+    from smtpsetup.providers.table import Provider
+
+
+class Person(Protocol):
+    """Who signs in: what they are shown and how they answer."""
+
+    def type_code(self, code: DeviceCode) -> None:
+        """Show a code and where it is typed."""
+
+    def open_page(self, url: str) -> None:
+        """Show an address and open it in a browser, where there is one."""
+
+    def wrong_paste(self, reason: str) -> None:
+        """Say what is wrong with an address that was pasted."""
+
+
+class SignedIn(NamedTuple):
+    """A sign-in that worked: what the account needs for new tokens, and the first ones."""
+
+    client: TokenClient
+    tokens: Tokens
+
+
+class NamedClient(NamedTuple):
+    """A program as it is registered at a provider; `secret` is `""` for a public one."""
+
+    id: str
+    secret: str = ""
+
+
+def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
+    """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None where there is none."""
+    variable = _variable(endpoints)
+    row = configured.get(endpoints.client, {})
+    in_environment, in_config = os.environ.get(f"{variable}_ID", ""), row.get("client_id", "")
+    found = option or in_environment or in_config
+    if not found:
+        return None
+    secret = os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""  # another program's secret is none of this one's
+    return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
+
+
+def client_before(client: TokenClient | None, endpoints: Endpoints) -> NamedClient | None:
+    """The program that an account signs in with, for signing in with it at the same provider; no other one is shown its secret."""
+    if client is None:
+        return None
+    is_same = client.token_endpoint == endpoints.token_endpoint
+    if not (client.issuer or endpoints.issuer):  # a provider of the table knows a program in all its organisations; a host may have many issuers
+        is_same = _host(client.token_endpoint) == _host(endpoints.token_endpoint)
+    return NamedClient(client.client_id, client.client_secret) if is_same else None
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.split("/")[2]
+
+
+def _variable(endpoints: Endpoints) -> str:
+    """How the environment variables of a provider's client begin."""
+    return f"SMTPSETUP_{re.sub('[^A-Z0-9]', '_', endpoints.client.upper())}_CLIENT"
+
+
+def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
+    """The endpoints that a sign-in server publishes (RFC 8414). Raises SmtpsetupError."""
+    try:
+        return registration.endpoints_of(web(), issuer, scopes)
+    except OAuthError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.words.rstrip(".")),
+            hints=(_("Check the address: its settings are read from /.well-known/oauth-authorization-server there (RFC 8414)."),),
+            exit_code=EX_TEMPFAIL if error.is_temporary else None,
+        ) from error
+
+
+def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
+    """A client id that the provider gives to whoever asks (RFC 7591); None where it does not. Raises SmtpsetupError."""
+    if not endpoints.registration_endpoint:
+        return None
+    try:
+        return NamedClient(registration.register(web(), endpoints))
+    except OAuthError as error:
+        if error.is_temporary:
+            raise explained(error, account, is_saved=False) from error
+        raise SmtpsetupError(
+            "auth.oauth2-required",
+            _("The sign-in server of {server} registers no program: {reason}.").format(server=account.server.host, reason=error.words.rstrip(".")),
+            hints=(_("Name the client id of a program that is registered there: `--client-id ID`."),),
+        ) from error
+
+
+def sign_in(  # noqa: PLR0913  what a sign-in depends on
+    endpoints: Endpoints, client: NamedClient, account: Account, person: Person, *, is_saved: bool, by_browser: bool, may_paste: bool
+) -> SignedIn:
+    """Let a person sign in: by a code on any device where the provider has that, else in a browser. Raises SmtpsetupError."""
+    kept = TokenClient(
+        client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days, endpoints.tenant, endpoints.issuer
+    )
+    if not (endpoints.device_authorization_endpoint or endpoints.authorization_endpoint):
+        raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
+    by_device_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
+    try:
+        tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.username, person, may_paste=may_paste)
+    except OAuthError as error:
+        raise explained(error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code) from error
+    if not tokens.refresh_token:
+        raise SmtpsetupError(
+            "auth.consent-required",
+            _("The provider gave a token for an hour, and none to get new ones with."),
+            hints=(_("Give the program access for longer where it is registered (offline access), then sign in again."),),
+        )
+    return SignedIn(kept, tokens)
+
+
+def _by_code(endpoints: Endpoints, client: TokenClient, person: Person) -> Tokens:
+    code = device.begin(web(), endpoints, client)
+    person.type_code(code)
+    return device.wait(web(), client, code)
+
+
+def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool) -> Tokens:
+    with closing(browser.listener()) as server:
+        attempt = browser.begin(endpoints, client, address, server.getsockname()[1])
+        person.open_page(attempt.url)
+        code = browser.wait(attempt, server, person.wrong_paste if may_paste else None)
+    return browser.finish(web(), client, attempt, code)
+
+
+def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> SmtpsetupError:
+    """What has to be there before anybody can sign in, in three lines, and what is simpler where there is something."""
+    simpler = _simpler(provider)
+    name = provider.name if provider else endpoints.client
+    if endpoints.is_closed:
+        message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)
+        return SmtpsetupError("auth.oauth2-required", message, hints=simpler)
+    if endpoints.register_url:
+        register = _("Register a program of your own at {provider}; docs/oauth2.md says how, step by step: {url}")
+    else:
+        register = _("Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says what it needs.")
+    hints = [register.format(provider=name, url=endpoints.register_url)]
+    hints += [
+        _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=f"{_variable(endpoints)}_ID"),
+        _("Or let a program that signs in already print the access token: `--token-command CMD`."),
+    ]
+    return SmtpsetupError(
+        "auth.oauth2-required",
+        _("To sign in at {provider}, a client id is needed: smtpsetup has none of its own.").format(provider=name),
+        hints=(*simpler, *hints) if provider and Auth.APP_PASSWORD in provider.auth else (*hints, *simpler),
+    )
+
+
+def _simpler(provider: Provider | None) -> tuple[str, ...]:
+    if provider is None:
+        return ()
+    if Auth.APP_PASSWORD in provider.auth:
+        return (_("Simpler: an app password. Run the command again with `--auth app-password`."),)
+    if Auth.PASSWORD in provider.auth:
+        return (_("Or, as long as the provider still takes one, with the password: `--auth password`."),)
+    return ()
+
+
+def lasts(unused_days: int) -> str:
+    """For how long a sign-in works without a person."""
+    if unused_days:
+        text = _("A sign-in works unattended as long as it is used at least once in {n} days, until the password is changed or access is taken back.")
+        return text.format(n=unused_days)
+    return _("A sign-in works unattended until the password is changed or access is taken back.")
+
+
+def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool) -> SmtpsetupError:
+    """The refusal of a token that is fresh from its sign-in: likeliest somebody else signed in than the address says."""
+    code = "auth.wrong-user"
+    facts = facts_of(account, is_saved=is_saved)
+    return SmtpsetupError(
+        code,
+        _(EXPLANATIONS[code].message).format(**facts),
+        causes=tuple(_(cause).format(**facts) for cause in EXPLANATIONS[code].causes),
+        hints=tuple(_(hint).format(**facts) for hint in EXPLANATIONS[code].hints),
+        exit_code=error.exit_code,
+        failure=error.failure,
+        result=error.result,
+        mender=_(mender(code)),
+    )

@@ -1,0 +1,72 @@
+"""What becomes of a mail that was not sent, and when it is tried again: one decision for the first attempt and for every later one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.errors import EX_TEMPFAIL
+from smtpsetup.core.model import Stage
+
+if TYPE_CHECKING:
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.outbox import Mail, State
+
+LOST = "data.lost-before-reply"
+"""The code of a mail that the server may have: all of it was sent, and the answer did not come."""
+
+
+def state_after(error: SmtpsetupError) -> State:
+    """What a mail is at after it was not sent for this reason."""
+    from smtpsetup.outbox import State  # SQLite costs 4 ms, and most mail is sent at once
+
+    return State.UNKNOWN if error.code == LOST else State.WAITING if waits(error) else State.FAILED
+
+
+def next_attempt(state: State, error: SmtpsetupError, *, attempts: int, is_held: bool, now: float) -> float | None:
+    """When it is tried again, in seconds since 1970; None for never by itself. `attempts` failed, this one included.
+
+    One that may have arrived is sent once more, unless `is_held`.
+    """
+    from smtpsetup.outbox import State  # as above
+
+    if state is State.FAILED or (state is State.UNKNOWN and is_held):
+        return None
+    return now + seconds_until_next(attempts, error)
+
+
+def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
+    """The pause after so many failed attempts, and what the server said."""
+    from smtpsetup.outbox import retry  # as above
+
+    return retry.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
+
+
+def waits(error: SmtpsetupError) -> bool:
+    """Whether a mail that is kept is tried again by itself: after what passes, and after what is wrong with the account and not with the mail."""
+    return error.exit_code == EX_TEMPFAIL or concerns_account(error)
+
+
+def concerns_account(error: SmtpsetupError) -> bool:
+    """Whether it would have stopped every mail of the account: a password, a certificate, a setting."""
+    if error.failure:
+        return error.failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA)
+    return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
+
+
+def is_server_unreachable(error: SmtpsetupError) -> bool:
+    """Whether what stopped every mail of the account was the way to the server, or the server: then each of them has been tried."""
+    return error.failure is not None and concerns_account(error) and error.exit_code == EX_TEMPFAIL
+
+
+def is_given_up(mail: Mail, now: float) -> bool:
+    """Whether a mail has been tried for long enough. One that waited in a machine that was off, or behind others, has not been tried."""
+    from smtpsetup.outbox import retry  # as above
+
+    return now - mail.queued_at > retry.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= retry.LEAST_ATTEMPTS
+
+
+def said(error: SmtpsetupError | None) -> str:
+    """The server's own words, else the error's: what the outbox shows as the last reply."""
+    if error is None:
+        return ""
+    return str(error.failure.reply) if error.failure and error.failure.reply else error.message

@@ -1,0 +1,1 @@
+"""From a row of the table of providers to settings."""

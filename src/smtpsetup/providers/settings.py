@@ -1,0 +1,53 @@
+"""From an address, a provider and what the person typed to the settings to use. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Security, Server
+
+if TYPE_CHECKING:
+    from smtpsetup.address.address import Address
+    from smtpsetup.providers.table import Provider
+
+DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
+
+
+def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:
+    """The provider's servers, best first, with the address's domain filled in."""
+    fill = {"{domain}": address.domain, "{domain-with-dashes}": address.domain.replace(".", "-")}
+
+    def filled(host: str) -> str:
+        for mark, value in fill.items():
+            host = host.replace(mark, value)
+        return host
+
+    return tuple(Server(filled(server.host), server.port, server.security) for server in provider.servers)
+
+
+def username_for(address: Address, provider: Provider | None) -> tuple[str | None, str]:
+    """The login name for an address and a sentence about it; None where only the person knows it."""
+    form = provider.username.form if provider else "address"
+    fixed = provider.username.value if provider else ""
+    label = provider.username.label if provider else ""
+    mailbox = address.mailbox
+    has_tag = mailbox != address.local
+    known: dict[str, tuple[str | None, str]] = {
+        "address": (
+            f"{mailbox}@{address.unicode_domain}",
+            _("Your login is the address without what follows the +.") if has_tag else _("Your login is the whole address."),
+        ),
+        "local-part": (mailbox, _("Your login is the part before the @.")),
+        "local-part.domain": (f"{mailbox}.{address.domain}", _("Your login is the address with a dot in place of the @.")),
+        "fixed": (fixed, _("The login is always the word {value}.").format(value=fixed)),
+        "own": (None, _("Your login is not the address but: {label}.").format(label=label)),
+        "none": ("", ""),
+    }
+    name, note = known[form]
+    return name, (provider.username.note if provider and provider.username.note else note)
+
+
+def usual_security(port: int | None) -> Security:
+    """Implicit TLS on 465 and where no port is given, otherwise the required upgrade; never plaintext unless asked for."""
+    return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

@@ -1,0 +1,1 @@
+"""Getting mail out: one, many, what waits in the outbox."""

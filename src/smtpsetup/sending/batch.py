@@ -1,0 +1,220 @@
+"""Sending many mails so that a run can be stopped and continued: nothing lost, nothing sent twice that the server accepted."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from typing import TYPE_CHECKING
+
+from smtpsetup.config import paths
+from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Log, Queue
+from smtpsetup.message.compose import header_of
+from smtpsetup.message.message import Envelope
+from smtpsetup.outbox.disposition import LOST, concerns_account, is_server_unreachable
+from smtpsetup.sending.batch_input import Item, LineError
+from smtpsetup.sending.drafts import delivery_of, draft_of
+from smtpsetup.sending.send_many import Run, deliver
+from smtpsetup.sending.send_one import SendResult
+from smtpsetup.sending.send_or_queue import Policy, keep, kept_if_due, note, unsent
+from smtpsetup.state import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.smtp.transaction import Delivery
+    from smtpsetup.state.batch_journal import Journal
+
+_BROKE = "connection.lost"
+_TOLD = 10  # wrong lines that are listed
+
+
+class Totals:
+    """How it went. `before` counts what an earlier run had sent, `left` what was not tried."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.sent = self.queued = self.failed = self.unknown = self.before = 0
+        self.error: SmtpsetupError | None = None
+
+    @property
+    def left(self) -> int:
+        """Mails without a result."""
+        return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
+
+
+def checked(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
+    """Look at every mail's files and compose its header. Raises SmtpsetupError that tells which lines cannot be used."""
+    good: list[Item] = []
+    now = datetime.datetime.now(datetime.UTC)
+    wrong: list[LineError] = []
+    for item in items:
+        fault = item if isinstance(item, LineError) else _fault(account, item, now)
+        if fault:
+            wrong.append(fault)
+        elif isinstance(item, Item):
+            good.append(item)
+        if len(wrong) >= _TOLD:
+            break
+    if wrong:
+        raise _wrong_lines(wrong)
+    return good
+
+
+def _fault(account: Account, item: Item, now: datetime.datetime) -> LineError | None:
+    try:
+        header_of(draft_of(account, item.parts), now=now, message_id="<checked>")
+    except SmtpsetupError as error:
+        return LineError(item.line, error.message, cause=error)
+    return None
+
+
+def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
+    """One error for all of them; the first one has the exit code and what to do."""
+    first = wrong[0]
+    hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
+    if len(wrong) == 1:
+        first.hints = hints
+        return first
+    told = tuple(error.message for error in wrong)
+    message = _("Some lines cannot be used.") if len(wrong) < _TOLD else _("Many lines cannot be used; these are the first.")
+    return SmtpsetupError("config.invalid", message, causes=told, hints=hints, exit_code=first.exit_code)
+
+
+class Batch:
+    """One run over many mails."""
+
+    def __init__(  # noqa: PLR0913  what a run depends on
+        self, account: Account, journal: Journal, policy: Policy, *, total: int, log: Log, on_result: Callable[[Item, SendResult], None]
+    ) -> None:
+        self.totals = Totals(total)
+        self._account = account
+        self._directory = paths.state_dir()
+        self._journal = journal
+        self._policy = policy
+        self._log = log
+        self._on_result = on_result
+        self._begun: dict[str, Delivery] = {}  # by its item's key, until it comes to something
+
+    def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
+        """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
+        deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))  # in nobody's way
+        if self._policy.queue is Queue.ALWAYS:
+            for delivery in deliveries:
+                self._journal.mark_dotted(_item(delivery).key)
+                number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None, once=True)
+                self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
+        else:
+            stopped_by = stopped_by or deliver(run, deliveries)
+            if stopped_by and not concerns_account(stopped_by):
+                self._mark_broken(run.suspects)
+            self.totals.error = self._kept(stopped_by, deliveries)
+        if self.totals.left == 0:
+            self._journal.mark_ended()
+        return self.totals
+
+    def _mark_broken(self, suspects: Iterable[Delivery]) -> None:
+        for delivery in suspects:
+            if _item(delivery).key in self._begun:
+                self._journal.mark_broken(_item(delivery).key)
+
+    def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
+        """What stopped the run, unless it passes: then what is left waits in the outbox. A provider's limit would only be reached again there."""
+        if error is None or error.exit_code != EX_TEMPFAIL or error.code.startswith("limit.") or self._policy.queue is Queue.NEVER:
+            return error
+        is_tried = is_server_unreachable(error)
+        for delivery in (*self._begun.values(), *deliveries):
+            self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error), is_tried=is_tried)
+        return None
+
+    def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
+        for item in items:
+            if self._journal.is_done(item.key):
+                self.totals.before += 1
+                continue
+            delivery = self._delivery(item)
+            if delivery is None:
+                continue
+            if self._policy.hold_unknown and self._journal.is_unknown(item.key):
+                self._told(item, SendResult(self._account.name, delivery.message_id, (), (), None, _unknown()))
+                continue
+            self._begun[item.key] = delivery
+            yield delivery
+
+    def _delivery(self, item: Item) -> Delivery | None:
+        """The mail, ready to be sent; None for one whose files are gone since they were looked at, which is told."""
+        try:
+            draft = draft_of(self._account, item.parts)
+            message_id = self._journal.message_id(item.key, draft.sender.address.domain)
+            delivery = delivery_of(draft, message_id=message_id, key=item)
+        except SmtpsetupError as error:
+            self._told(item, SendResult(self._account.name, "", (), (), None, error))
+            return None
+        left = self._journal.left(item.key)
+        if left:
+            delivery = delivery._replace(envelope=Envelope(delivery.envelope.sender, left))
+        return delivery._replace(
+            before_dot=functools.partial(self._journal.mark_dotted, item.key, _several(delivery)),
+            accepted=functools.partial(self._journal.mark_done, item.key),
+            not_accepted=functools.partial(self._journal.mark_not_sent, item.key),
+            accepted_without=functools.partial(self._journal.mark_partly_done, item.key),
+        )
+
+    def _told(self, item: Item, result: SendResult) -> None:
+        self._begun.pop(item.key, None)
+        self._count(result)
+        self._on_result(item, result)
+
+    def finish(self, delivery: Delivery, result: SendResult, *, is_tried: bool = True) -> None:
+        """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
+        item, error = _item(delivery), result.error
+        if error is not None and not (self._policy.hold_unknown and error.code == LOST):
+            result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True, is_tried=is_tried)
+        self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
+        if result.accepted:
+            usage.record(self._directory, self._account.name, len(result.accepted))
+        note(self._log, self._directory, self._account, delivery, result, error)
+        self._told(item, result)
+
+    def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:
+        """Note in the journal what is not there yet: `accepted` and its like have noted what the server said, the moment it did."""
+        if result.outbox_id is not None or (result.accepted and not is_partly_done):
+            if not self._journal.is_done(item.key):
+                self._journal.mark_done(item.key)
+        elif is_partly_done or result.error is None or result.error.code == LOST:
+            return
+        elif result.error.code == _BROKE:
+            self._journal.mark_broken(item.key)
+        else:
+            self._journal.mark_not_sent(item.key)
+
+    def _count(self, result: SendResult) -> None:
+        if result.error and result.error.code == LOST:
+            self.totals.unknown += 1
+        elif result.error:
+            self.totals.failed += 1
+        elif result.outbox_id is not None:
+            self.totals.queued += 1
+        else:
+            self.totals.sent += 1
+
+
+def _several(delivery: Delivery) -> tuple[str, ...]:
+    """The recipients, where some can get a mail and others not."""
+    return delivery.envelope.recipients if len(delivery.envelope.recipients) > 1 else ()
+
+
+def _item(delivery: Delivery) -> Item:
+    item: Item = delivery.key  # type: ignore[assignment]  # `_deliveries` has put it there
+    return item
+
+
+def _unknown() -> SmtpsetupError:
+    return SmtpsetupError(
+        LOST,
+        _("It may have arrived in an earlier run, whose answer was lost."),
+        hints=(_("Ask the recipient. To send it again: `--on-unknown resend`."),),
+        exit_code=EX_TEMPFAIL,
+    )

@@ -1,0 +1,38 @@
+"""The report on a mail that will not arrive."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id
+from smtpsetup.message.message import Envelope
+from smtpsetup.outbox import Mail, NewMail
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.errors import SmtpsetupError
+
+
+def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: SmtpsetupError) -> NewMail:
+    """A mail to the account's own address that says which mail was not delivered, to whom and why."""
+    own = Mailbox(account.from_name, parse_address(account.address))
+    subject = _("Not delivered: {subject}").format(subject=mail.subject)
+    text = _(
+        "A mail could not be delivered.\n\nTo: {recipients}\nSubject: {subject}\nMessage-ID: {message_id}\n\n{reason}\n\n{reply}\n\n"
+        "It is kept in the outbox: `smtpsetup outbox show {number}`, `retry {number}` or `drop {number}`.\n"
+    ).format(
+        recipients=", ".join(recipients),
+        subject=mail.subject,
+        message_id=mail.message_id,
+        reason=error.message,
+        reply=error.failure.reply if error.failure and error.failure.reply else "",
+        number=mail.id,
+    )
+    # so that no machine answers it (RFC 3834 section 5)
+    draft = Draft(own, to=(own,), subject=subject, text=text, headers=(("Auto-Submitted", "auto-replied"),))
+    message_id = new_message_id(own.address.domain)
+    message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)
+    return NewMail(account.name, Envelope(own.address.wire, (own.address.wire,)), message, message_id, subject, is_report=True, config=mail.config)

@@ -1,0 +1,318 @@
+"""Many messages to one account's server: few connections, each used for as long as it lasts, and begun again where the server ends one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.model import Stage
+from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.sending.send_one import SendResult, failed, result_of
+from smtpsetup.sending.smtp_login import logged_in
+from smtpsetup.smtp.transaction import AFTER_THE_DOT, UnreadableMessageError
+from smtpsetup.state import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.smtp.session import Session
+    from smtpsetup.smtp.transaction import Delivery, Outcome
+
+_LOGIN_SECONDS = 90.0
+_LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
+_LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
+_DEAD_CONNECTIONS = 3  # one after the other that ended before anything was agreed on, before a run gives up
+_BREAKERS = 25  # messages one after the other that ended a connection each: then it is the server, and logging in on and on would lock the account
+_CLOSING = 421
+_MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+
+
+class Run:
+    """What a run depends on and shares between its connections.
+
+    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart. `suspects` are deliveries
+    that were in hand when a connection ended which had got nothing through: the server may have meant them, or nothing of the kind.
+    """
+
+    def __init__(  # noqa: PLR0913  what a run depends on
+        self,
+        account: Account,
+        secret: Secret | None,
+        on_result: Callable[[Delivery, SendResult], None],
+        find_provider: Callable[[], Provider | None],
+        *,
+        connections: int = 1,
+        seconds_between: float = 0.0,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        self.account = account
+        self.secret = secret
+        self.on_result = on_result
+        self.find_provider = find_provider
+        self.connections = connections
+        self.seconds_between = seconds_between
+        self.trace = trace
+        self.suspects: list[Delivery] = []
+        self.stop = threading.Event()
+
+    def renewed(self, secret: Secret) -> None:
+        """Begin every other connection with this access token: the server has refused the one before."""
+        self.secret = secret
+
+
+def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
+    """Send messages until there are no more; what stopped it before that, or None. A delivery without a result has not been sent.
+
+    Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
+    """
+    source = _Source(run, deliveries)
+    with signals.deferrable() if run.account.oauth2 else nullcontext():  # a token may have to be renewed
+        _work(run, source, run.connections)
+        while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
+            _work(run, source, 1)
+    if source.broken is not None:
+        raise source.broken
+    return source.error
+
+
+def _work(run: Run, source: _Source, connections: int) -> None:
+    """Let so many connections work, each in a thread, so that a Ctrl-C here finds them able to wait for the reply to a message that is sent."""
+    source.working = connections
+    ends: list[threading.Event] = []
+    try:
+        for _number in range(connections):
+            ends.append(threading.Event())
+            threading.Thread(target=_Connection(run, source).work, args=(ends[-1],), daemon=True).start()
+        for end in ends:
+            while not end.wait(_LOOK_UP_SECONDS):
+                pass
+    except BaseException:
+        run.stop.set()
+        last = time.monotonic() + _LAST_SECONDS
+        for end in ends:
+            end.wait(max(0.0, last - time.monotonic()))
+        raise
+
+
+class _Source:
+    """Where the connections get their messages from, and where what became of them goes."""
+
+    def __init__(self, run: Run, deliveries: Iterator[Delivery]) -> None:
+        self.error: SmtpsetupError | None = None
+        self.broken: BaseException | None = None
+        self.working = 0  # connections that are not through
+        self._run = run
+        self._deliveries = deliveries
+        self._given_back: deque[Delivery] = deque()
+        self._put_last: deque[Delivery] = deque()
+        self._taking = threading.RLock()
+        self._telling = threading.RLock()
+        self._next_start = 0.0
+
+    @property
+    def has_left(self) -> bool:
+        """Whether there is something that a connection gave back."""
+        return bool(self._given_back or self._put_last)
+
+    def take(self) -> Delivery | None:
+        """The next message, once its time has come; None when there is nothing more to do."""
+        if self._run.seconds_between:
+            with self._taking:
+                start = max(time.monotonic(), self._next_start)
+                self._next_start = start + self._run.seconds_between
+            self._run.stop.wait(max(0.0, start - time.monotonic()))
+        with self._taking:
+            if self._run.stop.is_set():
+                return None
+            if self._given_back:
+                return self._given_back.popleft()
+            delivery = next(self._deliveries, None)
+            return self._put_last.popleft() if delivery is None and self._put_last else delivery
+
+    def give_back(self, deliveries: list[Delivery]) -> None:
+        """Let others send what this connection has taken."""
+        with self._taking:
+            self._given_back.extendleft(reversed(deliveries))
+
+    def put_last(self, delivery: Delivery) -> None:
+        """Let a message be sent behind all others: it may have been what ended a connection."""
+        with self._taking:
+            self._run.suspects.append(delivery)
+            self._put_last.append(delivery)
+
+    def finish(self, delivery: Delivery, result: SendResult) -> None:
+        """Tell what became of a message. A provider that asks for a pause gets one: nothing more is sent in this run."""
+        with self._telling:
+            self._run.on_result(delivery, result)
+        if result.error and result.error.code.startswith("limit.") and not result.accepted:
+            self.give_up(result.error)
+
+    def leave(self) -> None:
+        """A connection is through."""
+        with self._telling:
+            self.working -= 1
+
+    def break_off(self, error: BaseException) -> None:
+        """Something went wrong that is no mail's fault: stop, and raise it where the run was started."""
+        with self._telling:
+            self.broken = self.broken or error
+            self._run.stop.set()
+
+    def give_up(self, error: SmtpsetupError) -> None:
+        """Stop all connections; the first reason counts."""
+        with self._telling:
+            self.error = self.error or error
+            self._run.stop.set()
+
+
+class _Connection:
+    """One connection after the other, one at a time."""
+
+    def __init__(self, run: Run, source: _Source) -> None:
+        self._run = run
+        self._source = source
+        self._taken: deque[Delivery] = deque()
+        self._late: deque[tuple[Delivery, SendResult]] = deque()
+        self._through = 0  # messages that this connection had an answer for
+        self._dead = 0  # connections without a message through, one after the other
+        self._was_closed = False  # the connection before was ended with 421
+        self._is_surplus = False
+
+    def work(self, end: threading.Event) -> None:
+        """Send until there is nothing more to do or nothing more can be done."""
+        try:
+            while not (self._run.stop.is_set() or self._is_surplus) and (first := self._source.take()) is not None:
+                self._taken.append(first)
+                self._connect_and_send()
+        except BaseException as error:  # noqa: BLE001  raised again by the thread that waits
+            self._source.break_off(error)
+        finally:
+            self._source.leave()
+            end.set()
+
+    def _connect_and_send(self) -> None:
+        self._through = 0
+        reached = False
+        try:
+            run = self._run
+            with logged_in(run.account, run.secret, seconds=_LOGIN_SECONDS, trace=run.trace, on_renewed=run.renewed) as session:
+                reached = True
+                if self._run.stop.is_set():
+                    self._source.give_back(list(self._taken))
+                    return
+                self._send(session)
+        except UnreadableMessageError as error:
+            first = self._taken.popleft()
+            self._source.give_back(list(self._taken))
+            self._taken.clear()
+            self._source.finish(first, SendResult(self._run.account.name, first.message_id, (), (), None, error))
+        except TransportError as error:
+            self._lost(error, reached=reached)
+        except SmtpsetupError as error:
+            if reached:
+                raise
+            self._source.give_back(list(self._taken))  # nobody can log in, since there is no token or the account is not as it should be
+            self._taken.clear()
+            self._source.give_up(error)
+
+    def _send(self, session: Session) -> None:
+        lockstep = bool(self._run.seconds_between)
+        try:
+            for outcome in session.send_all(self._feed(), lockstep=lockstep):
+                delivery = self._taken.popleft()
+                self._through += 1
+                self._dead = 0
+                result = self._result(delivery, outcome)
+                self._late.append((delivery, result))
+                if result.error:
+                    self._finish()
+                if self._run.stop.is_set():  # nothing more is begun, also not what the server has agreed to
+                    self._source.give_back(list(self._taken))
+                    self._taken.clear()
+                    session.close()
+                    return
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Tell what became of messages. For those that everybody got it is put off until the server is busy with the next one."""
+        while self._late:
+            self._source.finish(*self._late.popleft())
+
+    def _feed(self) -> Iterator[Delivery]:
+        """What this connection sends: what it has taken, then more."""
+        yield from list(self._taken)
+        while True:
+            self._finish()
+            delivery = self._source.take()
+            if delivery is None:
+                return
+            self._taken.append(delivery)
+            yield delivery
+
+    def _result(self, delivery: Delivery, outcome: Outcome | TransportError) -> SendResult:
+        if isinstance(outcome, TransportError):
+            return failed(self._run.account, delivery, outcome, self._run.find_provider())
+        return result_of(self._run.account, delivery, outcome, self._run.find_provider)
+
+    def _lost(self, error: TransportError, *, reached: bool) -> None:
+        """The connection is gone. What was behind the message in hand has not been tried, and goes over a new one."""
+        taken, self._taken = list(self._taken), deque()
+        if not taken:
+            return
+        first, others = taken[0], taken[1:]
+        self._dead = 0 if self._through else self._dead + 1
+        if not (reached and error.failure.stage in _MESSAGE_STAGES):
+            self._source.give_back(taken)
+            if not reached and self._source.working > 1:  # perhaps the server takes the other connections, and no more; the last one tells
+                self._is_surplus = True
+                return
+            self._give_up(error)
+            return
+        was_closed, self._was_closed = self._was_closed, _is_closing(error)
+        if not self._through and _is_closing(error) and self._explained(error).code.startswith("limit."):
+            self._source.give_back(taken)  # the provider asks for a pause, before it has seen anything
+            self._give_up(error)
+            return
+        if self._is_to_blame(first, error, was_closed=was_closed):
+            self._source.give_back(others)
+            self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
+            if self._dead >= _BREAKERS:
+                self._give_up(error)
+            return
+        if self._through:
+            self._source.give_back(taken)  # the server ends connections after so many messages
+        else:
+            self._source.give_back(others)
+            self._source.put_last(first)
+        if self._dead >= _DEAD_CONNECTIONS:
+            self._give_up(error)
+
+    def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
+        """Whether it was the message in hand that ended the connection: it alone has that result, and is not tried again in this run."""
+        reply = error.failure.reply
+        if error.failure.detail == AFTER_THE_DOT or (reply is not None and reply.code != _CLOSING):
+            return True
+        if any(first is suspect for suspect in self._run.suspects):
+            return True
+        if error.failure.stage is Stage.MAIL:
+            return False  # a server that takes no sender knows nothing of the message
+        return reply is None or (was_closed and not self._through)  # 421 twice, and nothing through between them
+
+    def _give_up(self, error: TransportError) -> None:
+        self._source.give_up(self._explained(error))
+
+    def _explained(self, error: TransportError) -> SmtpsetupError:
+        return diagnose(error.failure, self._run.account, self._run.find_provider())
+
+
+def _is_closing(error: TransportError) -> bool:
+    return error.failure.reply is not None and error.failure.reply.code == _CLOSING

@@ -1,0 +1,101 @@
+"""One mail from a script to its recipients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.core.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.sending.smtp_login import logged_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.failure import Refused, Reply
+    from smtpsetup.core.model import Secret
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.smtp.transaction import Delivery, Outcome
+
+_OPENING_SECONDS = 120.0  # for everything before the message
+
+
+class RefusedRecipient(NamedTuple):
+    """A recipient that was not accepted and why."""
+
+    address: str
+    error: SmtpsetupError
+
+
+class SendResult(NamedTuple):
+    """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there.
+
+    `postponed_by` is why it is in the outbox.
+    """
+
+    account: str
+    message_id: str
+    accepted: tuple[str, ...]
+    refused: tuple[RefusedRecipient, ...]
+    reply: Reply | None
+    error: SmtpsetupError | None
+    outbox_id: int | None = None
+    postponed_by: SmtpsetupError | None = None
+
+
+def send(
+    account: Account,
+    secret: Secret | None,
+    delivery: Delivery,
+    *,
+    find_provider: Callable[[], Provider | None],
+    trace: Callable[[str], None] | None = None,
+) -> SendResult:
+    """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
+    try:
+        with logged_in(account, secret, seconds=_OPENING_SECONDS, trace=trace) as session:
+            outcome = session.deliver(delivery)
+    except TransportError as error:
+        return failed(account, delivery, error, find_provider())
+    return result_of(account, delivery, outcome, find_provider)
+
+
+def failed(account: Account, delivery: Delivery, failure: TransportError, provider: Provider | None) -> SendResult:
+    """The result for a message that nobody got."""
+    from smtpsetup.diagnosis.diagnose import diagnose  # only what fails is explained
+
+    error = diagnose(failure.failure, account, provider)
+    refused = _explained(failure.refused, account, provider)
+    if len(refused) == len(delivery.envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
+        error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
+    return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
+
+
+def result_of(account: Account, delivery: Delivery, outcome: Outcome, find_provider: Callable[[], Provider | None]) -> SendResult:
+    """The result for a message that at least one recipient got."""
+    refused = _explained(outcome.refused, account, find_provider()) if outcome.refused else ()
+    partly = _partly_refused(refused) if refused else None
+    return SendResult(account.name, delivery.message_id, outcome.accepted, refused, outcome.reply, partly)
+
+
+def _explained(refused: tuple[Refused, ...], account: Account, provider: Provider | None) -> tuple[RefusedRecipient, ...]:
+    from smtpsetup.diagnosis.diagnose import diagnose  # as above
+
+    return tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refused)
+
+
+def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:
+    """Some got it and some did not: 67 where one of them never will (CONTRACT section 4), else 75."""
+    for_good = [entry for entry in refused if entry.error.exit_code != EX_TEMPFAIL]
+    first = (for_good or list(refused))[0].error
+    names = ", ".join(entry.address for entry in refused)
+    return SmtpsetupError(
+        first.code,
+        _("The message was sent, but not to {names}.").format(names=names),
+        causes=(first.message, *first.causes),
+        hints=(*first.hints, _("Send it again to those recipients only; the others have it.")),
+        url=first.url,
+        exit_code=EX_NOUSER if for_good else EX_TEMPFAIL,
+        failure=first.failure,
+    )

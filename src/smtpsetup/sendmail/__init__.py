@@ -1,0 +1,1 @@
+"""The `/usr/sbin/sendmail` program."""

@@ -1,0 +1,293 @@
+"""`smtpsetup-sendmail`: what scripts call as /usr/sbin/sendmail. Without click and rich, so that it starts in the time of a small script."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.providers.table import Provider
+
+_EX_USAGE = 64
+_EX_SOFTWARE = 70
+_EX_INTERRUPTED = 130
+# what other sendmails know too: d e h L m n O p G U I A E X are taken and have no effect here
+_FLAGS = "a:b:A:B:C:d:e:f:F:h:iL:mnN:o:O:p:r:R:tvV:X:GIUE"
+
+
+_TEXTS = {"-b": "mode", "-a": "account", "-C": "config", "-f": "sender", "-r": "sender", "-F": "full_name"}
+_SWITCHES = {"-t": "from_header", "-i": "ignores_dots", "-v": "is_verbose"}
+
+
+class Options:
+    """What was asked for. `mode` is sendmail's -b letter."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.account: str | None = None
+        self.config: str | None = None
+        self.sender: str | None = None
+        self.full_name = ""
+        self.from_header = False
+        self.ignores_dots = False
+        self.is_verbose = False
+        self.recipients: tuple[str, ...] = ()
+
+
+def main() -> None:
+    """The console script."""
+    from smtpsetup.state.process import forbid_core_dumps
+    from smtpsetup.terminal.streams import open_closed
+
+    open_closed()
+    forbid_core_dumps()
+    try:
+        sys.exit(run(sys.argv[1:], os.path.basename(sys.argv[0])))
+    except KeyboardInterrupt:
+        sys.exit(_EX_INTERRUPTED)
+
+
+def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
+    """Do what sendmail would be asked for; the exit code (sysexits)."""
+    from smtpsetup.core.errors import SmtpsetupError, reason_of
+
+    if arguments == ["--help"]:
+        sys.stdout.write(f"{_usage()}\n")
+        return 0
+    try:
+        options = parse(arguments, name)
+    except ValueError as error:
+        _say(f"smtpsetup-sendmail: {error}")
+        return _EX_USAGE
+    try:
+        return _done(options)
+    except SmtpsetupError as error:
+        _tell(error)
+        return error.exit_code
+    except OSError as error:
+        _say(f"smtpsetup-sendmail: {error.filename or ''} {reason_of(error)}")
+        return 74
+    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
+        _say(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}")
+        if options.is_verbose:
+            import traceback
+
+            traceback.print_tb(error.__traceback__)
+        return _EX_SOFTWARE
+
+
+def _usage() -> str:
+    from smtpsetup.core.i18n import gettext as _
+
+    return _(
+        "smtpsetup-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-a ACCOUNT] [-C FILE]\n"
+        "                   [-v] [--] [RECIPIENT]...\n"
+        "smtpsetup-sendmail -bp | -q\n\n"
+        "Sends the message on standard input, as /usr/sbin/sendmail does.\n"
+        "-t takes the recipients from its header, -i lets a line with a single dot be\n"
+        "part of it, -bp lists the outbox, -q sends what waits there.\n"
+        "Set an account up with `smtpsetup configure`."
+    )
+
+
+def _done(options: Options) -> int:
+    if options.mode == "i":
+        return 0
+    return _smtpsetup(options, {"p": "list", "q": "flush"}[options.mode]) if options.mode in ("p", "q") else _send(options)
+
+
+def _say(line: str) -> None:
+    """A line on standard error, without what a terminal would obey; that nobody can read it is no reason to stop."""
+    from smtpsetup.core.model import plain_text
+
+    try:
+        sys.stderr.write(f"{plain_text(line)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        from smtpsetup.terminal.streams import silence
+
+        silence(sys.stderr)
+
+
+def parse(arguments: list[str], name: str) -> Options:
+    """The options of a command line. Raises ValueError with a text for people."""
+    import getopt
+
+    from smtpsetup.core.i18n import gettext as _
+
+    options = Options({"mailq": "p", "newaliases": "i"}.get(name, "m"))
+    known, flushes = _without_queue_flags(arguments)
+    try:
+        flags, recipients = getopt.gnu_getopt(known, _FLAGS)
+    except getopt.GetoptError as error:
+        raise ValueError(_("{error}. Known are: -t -i -f -F -a -C -v -bp -q; others of sendmail's have no effect.").format(error=error)) from error
+    for flag, value in flags:
+        if flag in _TEXTS:
+            setattr(options, _TEXTS[flag], value)
+        elif flag in _SWITCHES or (flag, value) == ("-o", "i"):
+            setattr(options, _SWITCHES.get(flag, "ignores_dots"), True)
+        elif flag == "-I":
+            options.mode = "i"
+    if flushes and not recipients and not options.from_header:
+        options.mode = "q"
+    if options.mode not in ("m", "p", "q", "i"):
+        raise ValueError(_("-b{mode} is not possible: this sendmail only hands mail over.").format(mode=options.mode))
+    options.recipients = tuple(recipients)
+    return options
+
+
+def _without_queue_flags(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without -q, whose value may be missing, which getopt does not know; and whether it was there. Values and what follows -- stay."""
+    known: list[str] = []
+    flushes = False
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return known + arguments[place:], flushes
+        is_value = bool(known) and len(known[-1]) == len("-f") and known[-1].startswith("-") and f"{known[-1][1]}:" in _FLAGS
+        if not is_value and argument.startswith("-q"):
+            flushes = True
+        else:
+            known.append(argument)
+    return known, flushes
+
+
+def _smtpsetup(options: Options, command: str) -> int:
+    """What the outbox commands do better."""
+    from smtpsetup.cli.main import run as run_smtpsetup
+
+    named = _named_config(options) if options.config else ""
+    config = ["--config", named] if named else []
+    verbose = ["-v"] if options.is_verbose else []
+    return run_smtpsetup([*config, "outbox", command, *verbose, "--no-input"])
+
+
+def _send(options: Options) -> int:
+    # everything that is needed is loaded before the mail has come: from its end on, the time until it is safe counts
+    from smtpsetup.core.i18n import gettext as _
+    from smtpsetup.message import raw_header, spool
+    from smtpsetup.sending.send_spooled import KeptError
+    from smtpsetup.submission import submission
+
+    lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
+    fault: SmtpsetupError | None = None
+    try:
+        fields, rest = raw_header.split(lines if options.ignores_dots else spool.up_to_dot(lines))
+    except raw_header.EndlessFieldError as error:
+        fields, rest, fault = error.fields, error.rest, error
+    body = spool.Spool(rest)
+    request = submission.Request(
+        options.recipients, options.account, options.sender, options.full_name, from_header=options.from_header, user=_user(), host=_host()
+    )
+    try:
+        _raise(fault)
+        named = _named_config(options)
+        done = submission.hand_over(
+            _config(named), request._replace(config=named), fields, body, find_provider=_provider, trace=_say if options.is_verbose else None
+        )
+    except KeptError as kept:
+        if not kept.is_sent:
+            _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
+        raise
+    except Exception as unsent:
+        from smtpsetup.sendmail import rescue  # only what went wrong
+
+        for hint in rescue.saved(unsent, request, fields, body):
+            _say(f"smtpsetup-sendmail: {hint}")
+        raise
+    finally:
+        body.close()
+    for refused in done.errors:
+        _tell(refused)
+    if not done.is_noted:
+        _say("smtpsetup-sendmail: " + _("The mail was sent, but that could not be noted in the outbox: the mail may be sent once more."))
+    if done.is_waiting:
+        _tell_if_nobody_flushes()
+    return done.errors[0].exit_code if done.errors else 0
+
+
+def _raise(error: SmtpsetupError | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _tell_if_nobody_flushes() -> None:
+    """Say so where nothing would ever send what waits: once a day, since a job can send a mail a minute."""
+    from smtpsetup.core.i18n import gettext as _
+    from smtpsetup.setup import schedule  # only for what was not sent
+
+    if schedule.is_due_to_be_told() and schedule.is_installed() is None:
+        _say("smtpsetup-sendmail: " + _("Mail waits in the outbox, and nothing on this machine sends it."))
+        _say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
+
+
+def _config(named: str) -> Config:
+    from smtpsetup.config import accounts, paths
+
+    if named:
+        return accounts.load_chosen(named)
+    system = paths.system_config_file()
+    return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
+
+
+def _named_config(options: Options) -> str:
+    """The path of the configuration that was named, `""` for the usual one. Raises SmtpsetupError for one that -C may not name."""
+    from smtpsetup.config import paths
+
+    if not options.config:
+        named = os.environ.get("SMTPSETUP_CONFIG")
+        return os.path.abspath(os.path.expanduser(named)) if named else ""
+    # programs hand on what strangers typed (PHP's fifth parameter of mail), and a configuration names commands that are run
+    own = paths.own_config_file()
+    for known in (paths.system_config_file(), *([own] if own else [])):
+        if os.path.realpath(options.config) == os.path.realpath(known):
+            return known
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.core.i18n import gettext as _
+
+    hint = _("In a script of your own, name it in the variable SMTPSETUP_CONFIG instead.")
+    message = _("-C may name only this machine's configuration or your own, not {path}.").format(path=options.config)
+    raise SmtpsetupError("config.permissions", message, hints=(hint,))
+
+
+def _host() -> str:
+    """This machine's name."""
+    return os.uname().nodename if hasattr(os, "uname") else ""
+
+
+def _user() -> str:
+    """The caller's login name."""
+    try:
+        import pwd  # POSIX only
+
+        return pwd.getpwuid(os.getuid()).pw_name.lower()
+    except (ImportError, KeyError):
+        return os.environ.get("LOGNAME", os.environ.get("USER", "")).lower()
+
+
+def _provider(account: Account) -> Provider | None:
+    """Who runs the account's server, for a better explanation; None where that cannot be found out."""
+    import datetime
+
+    from smtpsetup.config import paths
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.providers.table import Table
+
+    try:
+        table = Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
+        return table.by_id(account.provider) if account.provider else table.by_server_host(account.server.host, account.address.rpartition("@")[2])
+    except SmtpsetupError:
+        return None
+
+
+def _tell(error: SmtpsetupError) -> None:
+    """The error on standard error, for a person or a log: what happened, the server's words, why, what to do."""
+    reply = error.failure.reply if error.failure else None
+    lines = [f"smtpsetup-sendmail: {error.message} ({error.code})", *([str(reply)] if reply else []), *error.causes]
+    for number, line in enumerate("\n".join(lines).splitlines()):
+        _say(f"  {line}" if number else line)
+    for hint in error.hints:
+        _say(f"  -> {hint}")

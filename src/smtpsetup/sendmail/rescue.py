@@ -1,0 +1,48 @@
+"""A mail that another program handed in and that nothing could be done with: it is saved, since the caller throws it away."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from smtpsetup.config import paths
+from smtpsetup.core.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Log
+from smtpsetup.message import raw_header
+from smtpsetup.message.message import Envelope, Message
+from smtpsetup.sending.rescue import saved as saved_in_file
+from smtpsetup.state import mail_log
+
+if TYPE_CHECKING:
+    from smtpsetup.message.raw_header import Field
+    from smtpsetup.message.spool import Spool
+    from smtpsetup.submission.submission import Request
+
+_EX_USAGE = 64
+
+
+def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
+    """Save the mail as it came; what to tell of it. Nothing for a mail without recipients, and for one that is in a file already."""
+    if isinstance(error, SmtpsetupError) and error.exit_code in (_EX_USAGE, EX_IOERR):
+        return ()
+    recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
+    header = raw_header.as_bytes(fields)
+    if isinstance(error, raw_header.EndlessFieldError):
+        header = header.removesuffix(b"\r\n")  # the header goes on in what could not be read
+    path = saved_in_file(Message(header, body.chunks, body.size, body.is_ascii), Envelope("", recipients))
+    code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
+    mail_log.note(Log.FILE, paths.state_dir(), {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"})
+    if path is None:
+        return (_("The mail was not sent, and there is no room to save it."),)
+    return (
+        _("The mail was not sent; it is saved in {path}.").format(path=path),
+        _("Send it from there once that is mended: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)),
+    )
+
+
+def _in_header(fields: tuple[Field, ...]) -> list[str]:
+    try:
+        return raw_header.recipients_in(fields)
+    except SmtpsetupError:
+        return []

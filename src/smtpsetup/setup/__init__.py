@@ -1,0 +1,1 @@
+"""Preparing an account and looking after it."""

@@ -1,0 +1,182 @@
+"""Who runs an address's mail, and what it takes to send through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Status
+from smtpsetup.providers import settings
+
+if TYPE_CHECKING:
+    import datetime
+
+    from smtpsetup.address.address import Address
+    from smtpsetup.core.model import Auth, Server
+    from smtpsetup.discovery.findings import Candidate
+    from smtpsetup.discovery.look_up import Discovery
+    from smtpsetup.providers.table import Provider, Table
+
+_CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What is known about an address. `username` is None where only the person knows it.
+
+    `best` is the candidate that won and `discovery` all that was found, both None where the table knew the domain. `vouched_hosts` are those
+    outside the address's own domain that may get a password without being confirmed. `remarks` are for people.
+    """
+
+    address: Address
+    provider: Provider | None
+    source: str
+    confidence: str
+    servers: tuple[Server, ...]
+    username: str | None
+    username_note: str
+    auth: tuple[Auth, ...]
+    last_checked: datetime.date
+    vouched_hosts: frozenset[str]
+    remarks: tuple[str, ...] = ()
+    best: Candidate | None = None
+    discovery: Discovery | None = None
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether the person should say yes before a password goes to the first server."""
+        return bool(self.servers) and self.is_unconfirmed(self.servers[0].host)
+
+    def is_unconfirmed(self, host: str) -> bool:
+        """Whether only unsigned DNS, a third party or a guess names this host, and it lies outside the address's own domain."""
+        if host in self.vouched_hosts:
+            return False
+        from smtpsetup.discovery.suffixes import same_owner  # the table vouches for its own
+
+        return not same_owner(host, self.address.domain)
+
+
+class UnknownDomainError(SmtpsetupError):
+    """Nothing is known about a domain; `suggestion` is the address that was perhaps meant, or None."""
+
+    def __init__(  # noqa: PLR0913  the parts of an error that differ with what was learned
+        self,
+        address: Address,
+        suggestion: str | None,
+        *,
+        code: str = "config.no-settings-found",
+        message: str = "",
+        causes: tuple[str, ...] = (),
+        hints: tuple[str, ...] = (),
+        discovery: Discovery | None = None,
+    ) -> None:
+        if suggestion:
+            hints = (_("Did you mean {address}?").format(address=suggestion), *hints)
+        super().__init__(
+            code,
+            message or _("The provider table does not know who runs the mail of {domain}.").format(domain=addresses_shown(address)),
+            causes=causes,
+            hints=hints if code == "dns.not-found" else (*hints, *_by_hand(address)),
+        )
+        self.suggestion = suggestion
+        self.discovery = discovery
+
+
+def _by_hand(address: Address) -> tuple[str, ...]:
+    return (
+        _("If you know who runs it, name them: `smtpsetup configure {address} --provider one-com`.").format(address=address),
+        _("Or look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
+        _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(address=address),
+    )
+
+
+def addresses_shown(address: Address) -> str:
+    """The domain of an address for people, an international one in both its forms."""
+    if address.domain == address.unicode_domain:
+        return address.domain
+    return f"{address.unicode_domain} ({address.domain})"
+
+
+def identify(text: str, table: Table) -> Identification:
+    """What the table knows about an address. Raises MalformedAddressError, UnknownDomainError."""
+    address = parse_address(text)
+    provider = table.by_domain(address.domain)
+    if provider is None:
+        if "." not in address.domain:
+            cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(domain=address.unicode_domain)
+        else:
+            cause = _("It is a domain of one's own or of a small provider.")
+        raise UnknownDomainError(address, suggestion(address, table), causes=(cause,))
+    return from_row(address, provider)
+
+
+def from_row(address: Address, provider: Provider) -> Identification:
+    """What the table's row says about an address."""
+    username, note = settings.username_for(address, provider)
+    servers = settings.servers_for(address, provider)
+    hosts = frozenset(server.host for server in servers)
+    return Identification(
+        address, provider, "table", provider.confidence, servers, username, note, provider.auth, provider.last_checked, vouched_hosts=hosts
+    )
+
+
+def without_smtp(found: Identification) -> SmtpsetupError | None:
+    """The error that says so when the provider gives its customers no SMTP."""
+    provider = found.provider
+    if provider is None or provider.status is not Status.UNAVAILABLE:
+        return None
+    return SmtpsetupError(
+        "config.provider-without-smtp",
+        _("{provider} has no SMTP server, so no other program can send from {address}.").format(provider=provider.name, address=found.address),
+        causes=provider.notes,
+        hints=(
+            *provider.enable_steps,
+            _("Send from an address at another provider, or through a relay service with a domain of your own."),
+        ),
+        url=provider.docs_url or None,
+    )
+
+
+def said_by(found: Identification) -> str:
+    """Who says so, as one sentence; `""` where it is the table."""
+    best = found.best
+    if best is None:
+        return ""
+    from smtpsetup.discovery.findings import Rank  # an answer from the table needs no sources
+
+    names = {"domain": addresses_shown(found.address), "provider": found.provider.name if found.provider else "", "origin": best.origin}
+    by_provider = {
+        Rank.TABLE: _("{domain} is run by {provider}."),
+        Rank.PACC: _("{domain} is run by {provider} (its own settings say so)."),
+        Rank.MX: _("{domain} is run by {provider} (its MX points there)."),
+        Rank.MAILBOX_BEHIND_FILTER: _("{domain} is run by {provider} (its DNS shows it: {origin})."),
+        Rank.AUTOCONFIG: _("{domain} is run by {provider} (its own settings say so)."),
+        Rank.WELL_KNOWN: _("{domain} is run by {provider} (its own settings say so)."),
+        Rank.ISPDB: _("{domain} is run by {provider} (Thunderbird's database says so)."),
+        Rank.SRV: _("{domain} is run by {provider} (its SRV records point there)."),
+        Rank.SIGNS: _("{domain} is most likely run by {provider} (its DNS shows it: {origin})."),
+    }
+    by_rank = {
+        Rank.PACC: _("{domain} publishes its own settings (PACC)."),
+        Rank.AUTOCONFIG: _("{domain} publishes its own settings (autoconfig)."),
+        Rank.WELL_KNOWN: _("{domain} publishes its own settings (autoconfig)."),
+        Rank.ISPDB: _("Thunderbird's database has settings for {domain}."),
+        Rank.SRV: _("The DNS of {domain} names this server (SRV)."),
+        Rank.REDIRECTED: _("{domain} refers to settings that someone else publishes ({origin})."),
+        Rank.MX_AUTOCONFIG: _("Whoever takes the mail for {domain} publishes these settings ({origin})."),
+        Rank.MX_ISPDB: _("Thunderbird's database has settings for whoever takes the mail for {domain}."),
+        Rank.PROBE: _("A server with a usual name, {origin}, takes mail from customers; that it is for {domain} is a guess."),
+    }
+    text = by_provider.get(best.rank) if found.provider else None
+    return (text or by_rank[best.rank]).format(**names)
+
+
+def suggestion(address: Address, table: Table) -> str | None:
+    """The address at a large provider that was perhaps meant: its domain looks like this one with a slip of the keyboard."""
+    import difflib  # only unknown domains come here
+
+    close = difflib.get_close_matches(address.domain, table.often_mistyped(), n=1, cutoff=_CLOSE)
+    return f"{address.local}@{close[0]}" if close else None

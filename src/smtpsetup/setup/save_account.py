@@ -1,0 +1,134 @@
+"""Saving a proven account and its secret, both or neither; and forgetting them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup import credentials
+from smtpsetup.config import accounts, paths
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Auth
+from smtpsetup.oauth.access_token import first_kept, forget_tokens, without_renewal
+from smtpsetup.state import signals
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.toml_edit import StrPath
+    from smtpsetup.core.model import Secret
+    from smtpsetup.core.oauth_types import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What saving came to. `left_behind` is where an earlier secret of the account is still, `""` where nothing is: it could not be deleted there."""
+
+    is_default: bool
+    left_behind: str
+
+
+def save(  # noqa: PLR0913  what there is to save
+    path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool = False, tokens: Tokens | None = None
+) -> Saved:
+    """Save the account, and the secret (None where there is none to keep) in the place that the account names; `tokens` are those of a sign-in.
+
+    With `may_prompt` a keyring may ask the person to unlock it.
+
+    Raises SmtpsetupError or OSError; then the configuration and the keyring are as they were.
+    """
+    config = accounts.load(path)
+    earlier = config.accounts.get(account.name)
+    make_default = make_default or not config.default
+    with _undisturbed(account, earlier):
+        with first_kept(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
+            _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
+        left_behind = _forget_earlier(earlier, account) if earlier else ""
+    return Saved(make_default or config.default == account.name, left_behind)
+
+
+def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> tuple[Account, str]:
+    """The account with its secret in another place that is kept here, and what is left behind as `Saved` has it. Raises as `save`."""
+    moved = account._replace(secret=place)
+    with _undisturbed(account):
+        secret = credentials.read(account, may_prompt=may_prompt)
+        _save_both(path, moved, secret, make_default=False, may_prompt=may_prompt)
+        return moved, _forget_earlier(account, moved)
+
+
+def _forget_earlier(earlier: Account, account: Account) -> str:
+    """Forget what an account does not use any more; where that could not be deleted, `""` where it was."""
+    left = []
+    if earlier.auth is not Auth.NONE and (earlier.secret != account.secret or account.auth is Auth.NONE):
+        try:
+            credentials.forget(earlier)
+        except (SmtpsetupError, OSError):
+            left.append(earlier.secret.described())
+    if earlier.oauth2 and not account.oauth2:
+        try:
+            forget_tokens(account.name)
+        except SmtpsetupError:
+            left.append(SecretSource(Store.FILE, os.path.join(paths.state_dir() or "", "tokens")).described())
+    return "; ".join(left)
+
+
+def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
+    signed_in = next((account for account in accounts if account and account.oauth2), None)
+    return without_renewal(signed_in) if signed_in else nullcontext()
+
+
+def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool) -> None:
+    with signals.held_back() as hold_signals:
+        hold_signals()  # between the two, the account would have the secret of another kind
+        before = credentials.store(account, secret, may_prompt=may_prompt) if secret is not None else None
+        try:
+            accounts.save(path, account, make_default=make_default)
+        except BaseException:
+            if secret is not None:
+                _restore(account, before)
+            raise
+
+
+def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
+    """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed. Raises as `save`."""
+    with _undisturbed(account):
+        secret = None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        forgotten = not keep_secret and credentials.forget(account)
+        try:
+            accounts.remove(path, account.name)
+        except BaseException:
+            if secret is not None:
+                credentials.store(account, secret)
+            raise
+        if not keep_secret:
+            forget_tokens(account.name)
+    return forgotten
+
+
+def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
+    """The secret, to be put back if need be; None where there is none, or a file that nobody can use and that is deleted all the same."""
+    try:
+        return credentials.read(account, may_prompt=may_prompt)
+    except SmtpsetupError as error:
+        if error.code != "secret.missing" and account.secret.store is Store.KEYRING:
+            raise
+        return None
+
+
+def forget_secret(account: Account, *, may_prompt: bool) -> bool:
+    """Forget what logs an account in, where that is kept here; whether there was anything. Raises SmtpsetupError or OSError."""
+    with _undisturbed(account):
+        forgotten = credentials.forget(account, may_prompt=may_prompt)
+        forget_tokens(account.name)
+    return forgotten
+
+
+def _restore(account: Account, before: Secret | None) -> None:
+    if before is not None:
+        credentials.store(account, before)
+    else:
+        credentials.forget(account)

@@ -1,0 +1,200 @@
+"""Having the outbox flushed again and again: by a systemd user timer, or by cron."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from smtpsetup.config import paths
+from smtpsetup.core.errors import EX_UNAVAILABLE, SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+from smtpsetup.state import private_dir
+
+_UNIT = "smtpsetup-outbox"
+_TOLD = "flush-looked-for-"  # and the day
+_SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be set up: `files` with their contents for systemd, or a `crontab` line; `by_hand` is the command that makes it count."""
+
+    scheduler: str
+    files: tuple[tuple[str, str], ...]
+    crontab: str
+    by_hand: str
+
+
+def program() -> str:
+    """The path of `smtpsetup` itself: cron's PATH does not have it."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "smtpsetup")
+    if os.path.basename(sys.argv[0]) == "smtpsetup" and os.access(beside, os.X_OK):
+        return shlex.quote(beside)
+    found = shutil.which("smtpsetup")
+    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m smtpsetup"
+
+
+def environment() -> dict[str, str]:
+    """What must be set for a scheduled run to find the same files as this one."""
+    names = ("SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SMTPSETUP_NAMESERVER", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSL_CERT_FILE")
+    paths = {"SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SSL_CERT_FILE"}
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    return {name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()}
+
+
+def _refuse_control_characters(text: str) -> None:
+    """Raise SmtpsetupError for what would begin a line of its own in a crontab or a unit."""
+    if not text.isprintable():
+        raise SmtpsetupError(
+            "config.invalid", _("A path with a line break cannot stand in a crontab or a unit: {path}").format(path=plain_text(text))
+        )
+
+
+def exec_start(command: str) -> str:
+    """A command as a unit's ExecStart, which replaces percent and dollar signs also inside quotes. Raises SmtpsetupError."""
+    _refuse_control_characters(command)
+    return f"ExecStart={command.replace('%', '%%').replace('$', '$$')}\n"
+
+
+def unit_environment(variables: dict[str, str]) -> str:
+    """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7))."""
+    for value in variables.values():
+        _refuse_control_characters(value)
+    quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for name, value in variables.items()}
+    return "".join(f'Environment="{name}={value}"\n' for name, value in quoted.items())
+
+
+def crontab_command(variables: dict[str, str], command: str) -> str:
+    """A command as a crontab has it: cron makes line breaks of plain percent signs."""
+    line = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items()) + command
+    _refuse_control_characters(line)
+    return line.replace("%", "\\%")
+
+
+def plan(scheduler: str | None, *, config: str | None) -> Plan:
+    """What to set up, with the scheduler that this machine has. Raises SmtpsetupError where it has none."""
+    variables = environment() | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
+    command = f"{program()} outbox flush"
+    chosen = scheduler or ("systemd" if _has_systemd() else "cron" if shutil.which("crontab") else None)
+    if chosen is None:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("This machine has neither a systemd of yours nor cron."),
+            hints=(_("Let whatever starts your scripts run this every minute: `{command}`.").format(command=command),),
+            exit_code=EX_UNAVAILABLE,
+        )
+    if chosen == "cron":
+        return Plan(chosen, (), f"* * * * * {crontab_command(variables, command)} # {_UNIT}", "crontab -e")
+    directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
+    head = "[Unit]\nDescription=Send what waits in smtpsetup's outbox\n\n[Service]\nType=oneshot\n"
+    service = f"{head}{unit_environment(variables)}{exec_start(command)}"
+    timer = (
+        "[Unit]\nDescription=Flush smtpsetup's outbox every minute\n\n"
+        "[Timer]\nOnStartupSec=1min\nOnUnitInactiveSec=1min\n\n[Install]\nWantedBy=timers.target\n"
+    )
+    files = ((os.path.join(directory, f"{_UNIT}.service"), service), (os.path.join(directory, f"{_UNIT}.timer"), timer))
+    return Plan(chosen, files, "", f"systemctl --user daemon-reload && systemctl --user enable --now {_UNIT}.timer")
+
+
+def install(planned: Plan) -> None:
+    """Set it up, once, however often this is called. Raises SmtpsetupError or OSError."""
+    if planned.scheduler == "cron":
+        before = _crontab()
+        kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
+        _run(["crontab", "-"], "\n".join([*kept, planned.crontab]) + "\n")
+        return
+    there = [path for path, _content in planned.files if os.path.exists(path)]
+    for path, content in planned.files:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+    try:
+        _run(["systemctl", "--user", "daemon-reload"])
+        _run(["systemctl", "--user", "enable", "--now", f"{_UNIT}.timer"])
+    except SmtpsetupError:
+        for path, _content in planned.files:
+            if path not in there:
+                os.unlink(path)  # what does not count is not left behind
+        raise
+
+
+def _crontab() -> str:
+    """The user's crontab, empty where there is none. Raises SmtpsetupError where it cannot be read: what cannot be read is not overwritten."""
+    try:
+        return _run(["crontab", "-l"])
+    except SmtpsetupError as error:
+        if "no crontab for" in error.message:
+            return ""
+        raise
+
+
+def is_due_to_be_told() -> bool:
+    """Whether nobody has looked today if something flushes the outbox; whoever is told yes is the one who looks."""
+    directory = paths.state_dir()
+    if directory is None:
+        return False
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    try:
+        os.close(private_dir.open_file(os.path.join(directory, f"{_TOLD}{day}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        for name in os.listdir(directory):
+            if name.startswith(_TOLD) and name != f"{_TOLD}{day}":
+                os.unlink(os.path.join(directory, name))
+    except OSError:
+        return False
+    return True
+
+
+def is_installed() -> str | None:
+    """The scheduler that flushes the outbox, or None."""
+    if shutil.which("systemctl") and "enabled" in _run(["systemctl", "--user", "is-enabled", f"{_UNIT}.timer"], may_fail=True).split():
+        return "systemd"
+    if shutil.which("crontab") and any(
+        "outbox flush" in line and not line.startswith("#") for line in _run(["crontab", "-l"], may_fail=True).splitlines()
+    ):
+        return "cron"
+    return None
+
+
+def warnings(planned: Plan) -> list[str]:
+    """What else a person should know about what was set up."""
+    if planned.scheduler != "systemd":
+        return []
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+    lingering = "yes" in _run(["loginctl", "show-user", user, "--property=Linger"], may_fail=True)
+    return [] if lingering else [_("It runs while you are logged in. So that it runs always: `loginctl enable-linger`.")]
+
+
+def _has_systemd() -> bool:
+    return bool(shutil.which("systemctl")) and os.path.exists(f"{os.environ.get('XDG_RUNTIME_DIR', '')}/systemd/private")
+
+
+def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
+    """What a command of the system prints. Raises SmtpsetupError when it fails and may not."""
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_SECONDS, check=False)  # noqa: S603  fixed commands of the system
+    except (OSError, subprocess.TimeoutExpired) as error:
+        if may_fail:
+            return ""
+        raise _failed(argv, reason_of(error) if isinstance(error, OSError) else str(error)) from error
+    if done.returncode and not may_fail:
+        raise _failed(argv, done.stderr)
+    return done.stdout
+
+
+def _failed(argv: list[str], reason: str) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.invalid",
+        _("`{command}` failed: {reason}").format(command=" ".join(argv), reason=plain_text(reason.strip())),
+        hints=(
+            _("Set it up by hand: `smtpsetup outbox schedule --with {name}` prints what is needed.").format(
+                name="cron" if argv[0] == "crontab" else "systemd"
+            ),
+        ),
+        exit_code=EX_UNAVAILABLE,
+    )

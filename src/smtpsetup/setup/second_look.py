@@ -1,0 +1,130 @@
+"""After a failure: what else can be seen, before it is explained. No login is tried, and nothing secret is sent."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.address.hosts import is_loopback
+from smtpsetup.core.failure import Evidence, Failure, Kind
+from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.discovery.suffixes import registrable
+from smtpsetup.net import dial
+from smtpsetup.net.dial import Deadline
+from smtpsetup.net.name_server import look_up_from_environment
+from smtpsetup.net.parallel import side_by_side
+from smtpsetup.providers import settings
+from smtpsetup.sending.smtp_login import policy_for
+from smtpsetup.smtp.probe import Probed, Shown, probe, shown_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.net.dial import LookUp
+    from smtpsetup.providers.table import Provider
+
+SECONDS = 8.0
+_USUAL = ((465, Security.TLS), (587, Security.STARTTLS), (2525, Security.STARTTLS), (2465, Security.TLS), (2587, Security.STARTTLS))
+_ELSEWHERE = (Kind.REFUSED, Kind.UNREACHABLE, Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED, Kind.NOT_SMTP, Kind.NAME_NOT_FOUND)
+_CERTIFICATE = (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID, Kind.CERTIFICATE_UNTRUSTED, Kind.HOSTNAME_MISMATCH)
+_WRONG_SECURITY = (Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED)
+_BEFORE_LOGIN = (Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.STARTTLS)
+_WEB_PORT = 443
+
+
+def second_look(failure: Failure, account: Account, provider: Provider | None) -> Evidence | None:
+    """What can be found out about a failure within SECONDS; None where nothing more would tell."""
+    is_certificate = failure.kind in _CERTIFICATE
+    is_connection = (
+        failure.kind in _ELSEWHERE
+        or failure.stage is Stage.STARTTLS
+        or (failure.stage in _BEFORE_LOGIN and failure.kind in (Kind.TIMEOUT, Kind.CLOSED))
+    )
+    if not (is_certificate or is_connection):
+        return None
+    deadline = Deadline(SECONDS)
+    address = parse_address(account.address)
+    look_up = look_up_from_environment()
+    questions: dict[str, Callable[[], object]] = {"alternative": lambda: _alternative(failure, account, provider, deadline, look_up)}
+    if is_certificate:
+        questions["shown"] = lambda: shown_by(account.server, address.domain, deadline, look_up)
+    if failure.stage is Stage.CONNECT and not is_loopback(account.server.host):
+        questions["web"] = lambda: _reaches_the_web(account, provider, deadline, look_up)
+    answers = side_by_side(questions, deadline)
+    shown = answers.get("shown")
+    alternative, web = answers.get("alternative"), answers.get("web")
+    return Evidence(
+        alternative=alternative if isinstance(alternative, Server) else None,
+        web_is_reachable=web if isinstance(web, bool) else None,
+        certificate=shown.certificate if isinstance(shown, Shown) else None,
+        greeting=shown.greeting if isinstance(shown, Shown) else "",
+        is_impostor=isinstance(shown, Shown) and failure.kind is Kind.HOSTNAME_MISMATCH and _is_impostor(shown, account, provider),
+        clock_is_ahead=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
+    )
+
+
+def _alternative(failure: Failure, account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None) -> Server | None:
+    """Another place of the same provider that greets, proves its name and takes logins; the likeliest that works."""
+    address = parse_address(account.address)
+    places = list(settings.servers_for(address, provider)) if provider else []
+    if failure.kind not in (Kind.NAME_NOT_FOUND, *_CERTIFICATE):  # a host shows the same certificate on all its ports
+        same_port = ((account.server.port, _other(account.server.security)),) if failure.kind in _WRONG_SECURITY else ()
+        places += [Server(account.server.host, port, security) for port, security in (*same_port, *_USUAL)]
+    tried = [place for place in dict.fromkeys(places) if place != account.server]
+    policy = policy_for(account)
+
+    def question(server: Server) -> Callable[[], Probed]:
+        return lambda: probe(server, address.domain, policy, deadline, look_up)
+
+    probed = side_by_side({server: question(server) for server in tried}, deadline, is_enough=lambda one: one.works)
+    return next((server for server in tried if server in probed and probed[server].works), None)
+
+
+def _other(security: Security) -> Security:
+    return Security.STARTTLS if security is Security.TLS else Security.TLS
+
+
+def _reaches_the_web(account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None) -> bool:
+    """Whether the web port of the host, or of the provider's site, can be reached where the mail port cannot."""
+    site = urlsplit(provider.docs_url or provider.enable_url).hostname if provider else None
+
+    def question(host: str) -> Callable[[], bool]:
+        return lambda: _answers(host, deadline, look_up)
+
+    hosts = dict.fromkeys(host for host in (account.server.host, site) if host)
+    return any(side_by_side({host: question(host) for host in hosts}, deadline, is_enough=bool).values())
+
+
+def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:
+    try:
+        dial.race(dial.resolve(host, _WEB_PORT, deadline, look_up), deadline).close()
+    except (OSError, UnicodeError) as error:
+        return isinstance(error, ConnectionRefusedError)  # an answer all the same
+    return True
+
+
+def _is_impostor(shown: Shown, account: Account, provider: Provider | None) -> bool:
+    """Whether the certificate is made out to somebody else than the provider: then something answers in the host's place."""
+    if provider is None or shown.certificate is None:
+        return False
+    address = parse_address(account.address)
+    own = {registrable(server.host) for server in settings.servers_for(address, provider)} | {registrable(account.server.host)}
+    theirs = {registrable(name.removeprefix("*.")) for name in shown.certificate.names}
+    return bool(theirs - {None}) and not theirs & own
+
+
+def clock_is_ahead(greeting: str) -> float | None:
+    """By how many seconds this machine's clock runs before the server's, which many servers tell in their greeting."""
+    match = re.search(r"[A-Z][a-z]{2}, ?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", greeting)
+    if not match:
+        return None
+    try:
+        told = email.utils.parsedate_to_datetime(match[0])
+    except (TypeError, ValueError):
+        return None
+    return (datetime.datetime.now(datetime.UTC) - told).total_seconds()

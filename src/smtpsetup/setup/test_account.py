@@ -1,0 +1,143 @@
+"""The `test` command: a login and a real test mail, stage by stage."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security, Stage, StageStatus
+from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_mailboxes
+from smtpsetup.message.message import Envelope
+from smtpsetup.sending.smtp_login import prove, session_for
+from smtpsetup.setup.second_look import second_look
+from smtpsetup.smtp.session import Session, StageResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.core.model import Secret, Server
+    from smtpsetup.net.tls import TlsFacts
+    from smtpsetup.providers.table import Provider
+
+DEADLINE_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """How each stage went and what was learned. `error` is None when everything asked for worked.
+
+    `alternative` is another place of the same provider that a second look after a failure found working.
+    """
+
+    account: Account
+    stages: tuple[StageResult, ...]
+    capabilities: tuple[str, ...]
+    tls: TlsFacts | None
+    message_id: str | None
+    to: str | None
+    error: SmtpsetupError | None
+    alternative: Server | None = None
+
+
+def planned_stages(account: Account, *, login_only: bool) -> tuple[Stage, ...]:
+    """The stages that a check goes through, in order."""
+    order = {
+        Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
+        Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
+        Security.NONE: (Stage.GREETING, Stage.EHLO),
+    }
+    login = () if account.auth is Auth.NONE else (Stage.AUTH,)
+    mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
+    return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
+
+
+def check(  # noqa: PLR0913  what a check depends on, all keywords
+    account: Account,
+    secret: Secret | None,
+    *,
+    provider: Provider | None = None,
+    to: str | None = None,
+    login_only: bool = False,
+    is_saved: bool = True,
+    on_stage: Callable[[StageResult], None] | None = None,
+    trace: Callable[[str], None] | None = None,
+    on_second_look: Callable[[], None] | None = None,
+) -> CheckReport:
+    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only.
+
+    A failure is looked at a second time before it is explained; `on_second_look` is called when that begins.
+    """
+    stages: list[StageResult] = []
+    recipient = None if login_only else parse_mailboxes(to or account.address)[0]
+    session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=functools.partial(_keep, stages, on_stage), trace=trace)
+    message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
+    error, evidence = None, None
+    try:
+        with session:
+            session.hide(secret)
+            session.open()
+            prove(session, account, secret)
+            if recipient is not None and message_id is not None:
+                _send_test_mail(session, account, recipient, message_id)
+    except TransportError as failed:
+        if on_second_look:
+            on_second_look()
+        evidence = second_look(failed.failure, account, provider)
+        error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
+    capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
+    shown_to = recipient.address.wire if recipient else None
+    was_handed_over = any(result.stage is Stage.DATA for result in stages)
+    return CheckReport(
+        account,
+        _in_order(stages, planned_stages(account, login_only=login_only)),
+        capabilities,
+        session.tls_facts,
+        message_id if was_handed_over else None,
+        shown_to,
+        error,
+        evidence.alternative if evidence else None,
+    )
+
+
+def _keep(stages: list[StageResult], on_stage: Callable[[StageResult], None] | None, result: StageResult) -> None:
+    if result.stage in (Stage.EHLO, Stage.TLS):  # after STARTTLS the server is greeted a second time; the last answer counts
+        stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
+    stages.append(result)
+    if on_stage:
+        on_stage(result)
+
+
+def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[StageResult, ...]:
+    """What happened as it was planned, stages that were not reached as skipped."""
+    reached = {result.stage for result in stages}
+    skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
+    return tuple(sorted((*stages, *skipped), key=lambda result: planned.index(result.stage)))
+
+
+def _sender(account: Account) -> Mailbox:
+    return Mailbox(account.from_name, parse_mailboxes(account.address)[0].address)
+
+
+def _send_test_mail(session: Session, account: Account, recipient: Mailbox, message_id: str) -> None:
+    sender = _sender(account)
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+    text = _(
+        "This mail was sent by `smtpsetup test`. That it is here proves that the settings work.\n\n"
+        "Server: {server}\nUser name: {username}\nTime: {time}\n"
+    )
+    draft = Draft(
+        sender,
+        to=(recipient,),
+        subject=_("Test mail from smtpsetup: sending works"),
+        text=text.format(server=account.server, username=account.username, time=now.isoformat(sep=" ", timespec="seconds")),
+        headers=(("Auto-Submitted", "auto-generated"),),
+    )
+    message = compose(draft, now=now, message_id=message_id)
+    session.send(Envelope(sender.address.wire, draft.recipients), message, lockstep=True)  # so that each stage has its own time

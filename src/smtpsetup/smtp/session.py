@@ -1,0 +1,361 @@
+"""One SMTP session, stage by stage. Everything that can go wrong becomes a `Failure`."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from smtpsetup.core.errors import reason_of
+from smtpsetup.core.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.core.model import Security, Server, Stage, StageStatus
+from smtpsetup.net import dial, tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.smtp import sasl
+from smtpsetup.smtp.transaction import Delivery, Outcome, seconds_for, submit
+from smtpsetup.smtp.wire import Wire, WireError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.core.model import Secret
+    from smtpsetup.message.message import Envelope, Message
+    from smtpsetup.net.dial import LookUp
+    from smtpsetup.net.tls import TlsFacts, TlsPolicy
+
+_CONNECT_SECONDS = 20.0
+_SILENCE_SECONDS = 4.0  # of silence before a port that should speak first is asked whether it waits for TLS
+_GREETING_SECONDS = 30.0
+_QUIT_SECONDS = 3.0
+_READY = 220
+_OK = 250
+_LOGGED_IN = 235
+_MECHANISM_UNKNOWN = 504  # RFC 4954 section 4
+_TLS_RECORD = (b"\x15\x03", b"\x16\x03")
+
+
+class StageResult(NamedTuple):
+    """How one stage went. `ms` is its duration in milliseconds."""
+
+    stage: Stage
+    status: StageStatus
+    ms: float
+    detail: str = ""
+    reply: Reply | None = None
+
+
+class Session:
+    """A connection to one server. Use it as a context manager: it is closed at the end, after QUIT where that is still possible."""
+
+    def __init__(  # noqa: PLR0913  a session's circumstances, all of them keywords
+        self,
+        server: Server,
+        *,
+        ehlo_name: str,
+        deadline: Deadline,
+        policy: TlsPolicy,
+        on_stage: Callable[[StageResult], None] | None = None,
+        trace: Callable[[str], None] | None = None,
+        look_up: LookUp | None = None,
+    ) -> None:
+        self.server = server
+        self._tls_facts: TlsFacts | None = None
+        self.greeting: Reply | None = None
+        self._ehlo_name = ehlo_name
+        self._deadline = deadline
+        self._policy = policy
+        self._hidden: list[str] = []
+        self._is_watched = on_stage is not None
+        self._is_secured = False
+        self._on_stage = on_stage or (lambda _result: None)
+        self._trace = trace
+        self._look_up = look_up
+        self._wire: Wire | None = None
+        self._sock: socket.socket | None = None
+        self._note = ""
+        self._reply: Reply | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        refused = isinstance(error, TransportError) and error.failure.kind is Kind.REPLY
+        if error is None or refused:  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
+            self.quit()
+        self.close()
+
+    def hide(self, secret: Secret | None) -> None:
+        """Show `***` where the secret stands, from the first line on: a server may remember it from an earlier session."""
+        if secret is not None:
+            self._hidden.append(secret.reveal())
+
+    @property
+    def wire(self) -> Wire:
+        """The lines below the session; there is none before `open`."""
+        if self._wire is None:
+            raise RuntimeError("the session is not open")
+        return self._wire
+
+    @property
+    def tls_facts(self) -> TlsFacts | None:
+        """What the connection's TLS rests on, for a session whose stages somebody watches."""
+        return self._tls_facts
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has been reached, so that there is something to know about it."""
+        return self._wire is not None
+
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """What the server said it can do, by EHLO keyword in upper case."""
+        return dict(self.wire.extensions)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The server's certificate (DER), verified or not."""
+        import ssl  # transport.tls has it in memory
+
+        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that the server offers, by names that can be ones (RFC 4422 section 3.1)."""
+        offered = self.wire.extensions.get("AUTH", "").upper().split()
+        return tuple(dict.fromkeys(name for name in offered if re.fullmatch("[A-Z0-9_-]{1,20}", name)))
+
+    def open(self) -> None:
+        """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
+        with self._stage(Stage.DNS):
+            addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up)
+            self._note = ", ".join(str(where[0]) for _family, where in addresses)
+        with self._stage(Stage.CONNECT):
+            self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
+            self._note = str(self._sock.getpeername()[0])
+        if self.server.security is Security.TLS:
+            self._secure()
+        self._wire = Wire(self._sock, self._deadline, self._trace)
+        for secret in self._hidden:
+            self._wire.mask(secret)
+        with self._stage(Stage.GREETING):
+            self.greeting = self._reply = self._greeting()
+            if self._reply.code != _READY:
+                raise self._refused(Stage.GREETING, self._reply)
+        self._ehlo()
+        if self.server.security is Security.STARTTLS:
+            self._starttls()
+
+    def log_in(self, username: str, secret: Secret, *, with_token: bool = False) -> None:
+        """Prove who is sending, once (RFC 4954), by a password or an access token. Raises TransportError.
+
+        Nothing secret is sent on a connection that is not safe.
+        """
+        if not self._policy.proves_the_name:
+            raise RuntimeError("a session that believes every certificate does not log in")
+        with self._stage(Stage.AUTH):
+            if not self._is_secured and not self._is_local():
+                raise self._failed(Stage.AUTH, Kind.UNPROTECTED)
+            offered = self.mechanisms
+            if not offered:
+                raise self._failed(Stage.AUTH, Kind.NOT_OFFERED)
+            mechanism = sasl.best_mechanism(offered, with_token=with_token)
+            if mechanism is None:
+                raise self._failed(Stage.AUTH, Kind.NO_COMMON_MECHANISM, offered=offered)
+            self._note = mechanism
+            if with_token:
+                self._reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
+            else:
+                self._reply = sasl.log_in(self.wire, mechanism, username, secret)
+                if self._reply.code == _MECHANISM_UNKNOWN and mechanism == "PLAIN" and "LOGIN" in offered:
+                    self._note = "LOGIN"  # the server has not looked at the password: it does not know what it offers
+                    self._reply = sasl.log_in(self.wire, "LOGIN", username, secret)
+            if self._reply.code != _LOGGED_IN:
+                raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
+
+    def send(self, envelope: Envelope, message: Message, *, lockstep: bool = False) -> Outcome:
+        """Hand over one message, as `deliver`."""
+        return self.deliver(Delivery(envelope, message), lockstep=lockstep)
+
+    def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
+        """Hand over one message; who was accepted and who was refused. In `lockstep` every command waits for its reply.
+
+        Raises TransportError when nobody was accepted, SmtpsetupError when the message cannot be read.
+        """
+
+        def deadline_for(message: Message) -> Deadline:
+            return self._deadline if lockstep else Deadline(seconds_for(message))
+
+        outcome = next(submit(self.wire, self.server, iter((delivery,)), self._report, deadline_for=deadline_for, lockstep=lockstep))
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return outcome
+
+    def send_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
+        """Hand over messages as they come, each with a deadline of its own; see `submit`."""
+        return submit(
+            self.wire, self.server, deliveries, self._report, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
+        )
+
+    def quit(self) -> None:
+        """Say goodbye. The mail is accepted by now, so a fault here is a warning, never a failure."""
+        if self._wire is None or self._wire.sock is None:
+            return
+        started = time.monotonic()
+        status, reply, detail = StageStatus.OK, None, ""
+        try:
+            self._wire.deadline = Deadline(_QUIT_SECONDS)
+            reply = self._wire.command("QUIT")
+        except (OSError, WireError) as error:
+            status, detail = StageStatus.WARNING, type(error).__name__
+        self._on_stage(StageResult(Stage.QUIT, status, _ms(started), detail, reply))
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._sock is not None:
+            self._sock.close()
+        if self._wire is not None:
+            self._wire.sock = None
+
+    def _secure(self) -> None:
+        sock = self._sock
+        if sock is None:
+            raise RuntimeError("the session is not open")
+        with self._stage(Stage.TLS):
+            sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
+            secured: ssl.SSLSocket = tls.secure(sock, self.server.host, self._policy)
+            self._sock = secured
+            self._is_secured = True
+            cipher = secured.cipher()
+            self._note = f"{secured.version()}, {cipher[0] if cipher else ''}"
+            if self._is_watched:
+                self._tls_facts = tls.facts(secured)
+
+    def _greeting(self) -> Reply:
+        wire = self.wire
+        may_want_tls = self.server.security is not Security.TLS
+        wire.deadline = self._deadline.at_most(_SILENCE_SECONDS if may_want_tls else _GREETING_SECONDS)
+        try:
+            try:
+                return wire.reply()
+            except TimeoutError:
+                if not may_want_tls:
+                    raise
+                if self._wants_tls():
+                    raise self._failed(Stage.GREETING, Kind.TLS_EXPECTED) from None
+                wire.deadline = self._deadline.at_most(_GREETING_SECONDS - _SILENCE_SECONDS)
+                return wire.reply()
+        except WireError as error:
+            if wire.unread.startswith(_TLS_RECORD):
+                raise self._failed(Stage.GREETING, Kind.TLS_EXPECTED) from error
+            if error.kind is Kind.PROTOCOL_ERROR or (error.kind is Kind.CLOSED and error.detail):
+                raise self._failed(Stage.GREETING, Kind.NOT_SMTP, error.detail) from error
+            raise
+        finally:
+            wire.deadline = self._deadline
+
+    def _wants_tls(self) -> bool:
+        """Whether a ClientHello on a fresh connection is answered: the port then waits for TLS, not for a greeting."""
+        try:
+            deadline = self._deadline.at_most(_SILENCE_SECONDS)
+            sock = dial.race(dial.resolve(self.server.host, self.server.port, deadline, self._look_up), deadline)
+            sock.settimeout(deadline.remaining())
+        except OSError:
+            return False
+        with sock:
+            return tls.answers_client_hello(sock, self.server.host)
+
+    def _ehlo(self) -> None:
+        with self._stage(Stage.EHLO):
+            self._reply = self.wire.ehlo(self._ehlo_name)
+            if self._reply.code != _OK:
+                raise self._refused(Stage.EHLO, self._reply)
+            self._note = ", ".join(sorted(self.capabilities))
+
+    def _starttls(self) -> None:
+        """Upgrade to TLS or stop: there is no way on without it (RFC 8314 section 3.3)."""
+        with self._stage(Stage.STARTTLS):
+            if "STARTTLS" not in self.capabilities:
+                raise self._failed(Stage.STARTTLS, Kind.NOT_OFFERED)
+            self._reply = self.wire.command("STARTTLS")
+            if self._reply.code != _READY:
+                raise self._refused(Stage.STARTTLS, self._reply)
+            if self.wire.unread:
+                raise self._failed(Stage.STARTTLS, Kind.INJECTION)
+        self._secure()
+        if self._sock is not None:
+            self.wire.upgrade(self._sock)
+        self._ehlo()
+
+    def _is_local(self) -> bool:
+        import ipaddress  # only connections without TLS ask
+
+        sock = self._sock
+        return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback
+
+    def _report(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
+        self._on_stage(StageResult(stage, status, _ms(started), detail, reply))
+
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage, tell how it went, and turn what is raised inside into a Failure."""
+        started = time.monotonic()
+        self._note, self._reply = "", None
+        try:
+            yield
+        except TransportError as error:
+            failure = error.failure
+        except (OSError, WireError) as error:
+            failure = failure_from(error, stage, self.server)
+        except UnicodeError as error:
+            if stage is not Stage.DNS:
+                raise
+            failure = failure_from(error, stage, self.server)
+        else:
+            self._on_stage(StageResult(stage, StageStatus.OK, _ms(started), self._note, self._reply))
+            return
+        self._on_stage(StageResult(stage, StageStatus.FAILED, _ms(started), failure.detail, failure.reply))
+        raise TransportError(failure)
+
+    def _refused(self, stage: Stage, reply: Reply) -> TransportError:
+        return TransportError(Failure(stage, Kind.REPLY, self.server, reply, offered=self.mechanisms))
+
+    def _failed(self, stage: Stage, kind: Kind, detail: str = "", *, offered: tuple[str, ...] = ()) -> TransportError:
+        return TransportError(Failure(stage, kind, self.server, detail=detail, offered=offered))
+
+
+def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server: Server) -> Failure:
+    """The fact behind an exception of the socket, the resolver or the wire."""
+    if isinstance(error, WireError):
+        return Failure(stage, error.kind, server, detail=error.detail)
+    kind, detail = Kind.CLOSED, type(error).__name__
+    if stage is Stage.DNS:
+        gone = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
+        kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, reason_of(error)
+    elif stage is Stage.TLS and isinstance(error, OSError):
+        kind, detail = tls.kind_of(error), _tls_detail(error)
+        if kind is Kind.TLS_NOT_SPOKEN and server.security is Security.STARTTLS:
+            kind = Kind.TLS_FAILED  # it said that it would, and then did not
+    elif isinstance(error, TimeoutError):
+        kind, detail = Kind.TIMEOUT, ""
+    elif isinstance(error, ConnectionRefusedError):
+        kind, detail = Kind.REFUSED, ""
+    elif stage is Stage.CONNECT:
+        kind, detail = Kind.UNREACHABLE, reason_of(error)
+    return Failure(stage, kind, server, detail=detail)
+
+
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+
+
+def _tls_detail(error: Exception) -> str:
+    if isinstance(error, tls.FingerprintMismatchError):
+        return error.found
+    return str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
+
+
+def _ms(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

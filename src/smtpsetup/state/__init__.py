@@ -1,0 +1,1 @@
+"""Files that last between runs; locks, and what puts off the end of the process."""

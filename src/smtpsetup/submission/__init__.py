@@ -1,0 +1,1 @@
+"""Taking over a mail that another program wrote."""

@@ -1,0 +1,204 @@
+"""A mail that another program hands in, as to sendmail: whose it is, to whom it goes, and what becomes of it."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.address_list import Entry, entries
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import AllowedFrom
+from smtpsetup.message import raw_body, raw_header
+from smtpsetup.message.compose import Mailbox, new_message_id
+from smtpsetup.message.message import Envelope
+from smtpsetup.oauth.access_token import secret_for
+from smtpsetup.outbox.disposition import waits
+from smtpsetup.sending.send_or_queue import Policy
+from smtpsetup.sending.send_spooled import Sending, submit
+from smtpsetup.smtp.transaction import Delivery
+from smtpsetup.submission.aliases import Aliases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.address.address import Address
+    from smtpsetup.config.account import Account
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.message.raw_header import Field
+    from smtpsetup.message.spool import Spool
+    from smtpsetup.providers.table import Provider
+
+_EX_USAGE = 64
+
+
+class Request(NamedTuple):
+    """What the caller asked for: `sender` is -f (`""` for nobody), `user` and `host` are who and where it is.
+
+    `config` is the path of the configuration that was named, `""` for the usual one.
+    """
+
+    recipients: tuple[str, ...]
+    account: str | None
+    sender: str | None
+    full_name: str
+    from_header: bool
+    user: str
+    host: str
+    config: str = ""
+
+
+class HandedIn(NamedTuple):
+    """What went wrong for good, the worst first. `is_waiting` and `is_noted` are those of `Submitted`."""
+
+    errors: list[SmtpsetupError]
+    is_waiting: bool
+    is_noted: bool
+
+
+def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
+    config: Config,
+    request: Request,
+    fields: tuple[Field, ...],
+    body: Spool,
+    *,
+    find_provider: Callable[[Account], Provider | None],
+    trace: Callable[[str], None] | None = None,
+) -> HandedIn:
+    """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it, KeptError."""
+    account = _account(config, request, fields)
+    aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
+    good, bad = _recipients(request, aliases, fields)
+    delivery = _delivery(account, request, aliases, fields, body)._replace(
+        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good)
+    )
+    subject = next((field.value for field in fields if field.key == "subject"), "")
+    policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
+    sending = Sending(account, policy, lambda: secret_for(account, may_prompt=False), lambda: find_provider(account), trace, config.log)
+    done = submit(sending, delivery, subject, bad)
+    errors = [_told_of_keeping(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
+    errors += done.not_kept
+    errors += [_told_of_keeping(bad[recipient], number) for recipient, number in done.unreachable.items()]
+    return HandedIn(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
+
+
+def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
+    """The error, with where the mail is now."""
+    if number is not None and waits(error):
+        hint = _("The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox list`.")
+        error.hints = (*error.hints, hint.format(number=number))
+    elif number is not None:
+        hint = _("The mail is kept in the outbox as number {number}. To send it again: `smtpsetup outbox retry {number}`.")
+        error.hints = (*error.hints, hint.format(number=number))
+    return error
+
+
+def _account(config: Config, request: Request, fields: tuple[Field, ...]) -> Account:
+    """The account that was named, else the one whose address sends, else the default one. Raises SmtpsetupError (`config.no-account`)."""
+    if request.account:
+        return config.account(request.account)
+    for sender in (_bare(request.sender), *(entry.address for entry in _from(fields))):
+        for account in config.accounts.values():
+            if sender and sender.lower() == account.address.lower():
+                return account
+    return config.account(None)
+
+
+def _bare(sender: str | None) -> str:
+    return (sender or "").strip().removeprefix("<").removesuffix(">")
+
+
+def _from(fields: tuple[Field, ...]) -> list[Entry]:
+    """Who stands in From; nobody where that cannot be understood, since it is written anew."""
+    try:
+        return [entry for value in raw_header.values(fields, "from") for entry in entries(value)]
+    except SmtpsetupError:
+        return []
+
+
+def _recipients(request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
+    """Who gets the mail, and who cannot, each with the reason: one that cannot be reached keeps the mail from nobody else. Raises SmtpsetupError."""
+    named = [entry.address for recipient in request.recipients for entry in entries(recipient)]
+    named += raw_header.recipients_in(fields) if request.from_header else []
+    good: dict[str, None] = {}
+    bad: dict[str, SmtpsetupError] = {}
+    for recipient in named:
+        try:
+            good.update(dict.fromkeys(aliases.resolved(recipient)))
+        except SmtpsetupError as error:
+            if error.code.startswith("config.invalid"):
+                raise
+            bad[recipient] = error
+    if not good and not bad:
+        hint = (
+            _("Name them in To, Cc or Bcc.") if request.from_header else _("Name them on the command line, or let them be read from the message: -t.")
+        )
+        raise SmtpsetupError("config.invalid", _("The mail has no recipient."), hints=(hint,), exit_code=_EX_USAGE)
+    return tuple(good), bad
+
+
+def _delivery(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...], body: Spool) -> Delivery:
+    """The message, made right. Raises OSError."""
+    sender = _sender(account, request, aliases, fields)
+    given = (value for value in raw_header.values(fields, "message-id") if value.isascii())
+    message_id = next((value for value in given if value), "") or new_message_id(sender.mailbox.address.domain)
+    kept = tuple(field for field in fields if field.key != "message-id" or field.value.isascii())
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+
+    def is_own(address: str) -> bool:
+        return _is_allowed(account, address)
+
+    message = raw_body.made_right(raw_header.completed(kept, sender, now=now, message_id=message_id, is_own=is_own), body)
+    return Delivery(Envelope("", ()), message, message_id)
+
+
+def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> raw_header.Sender:
+    """What From says. An address that the account may not use becomes its own, with answers to the original."""
+    own = parse_address(account.address)
+    given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
+    name = raw_header.decoded(given.name) or request.full_name or account.from_name
+    original = _parsed(given.address, aliases)
+    if original is None or _is_same(original, own):
+        return raw_header.Sender(Mailbox(name, own))
+    if _may_use(account, original, own):
+        return raw_header.Sender(Mailbox(name, original))
+    return raw_header.Sender(Mailbox(name, own), Mailbox(name, original))
+
+
+def _envelope_sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> str:
+    """Whom the server is told: -f where the account may use it, else who stands in From."""
+    own = parse_address(account.address)
+    if request.sender is not None and not _bare(request.sender) and account.allowed_from is AllowedFrom.ANY:
+        return ""
+    wanted = _parsed(_bare(request.sender), aliases)
+    if wanted is not None:
+        return (wanted if _may_use(account, wanted, own) else own).wire
+    return _sender(account, request, aliases, fields).mailbox.address.wire
+
+
+def _parsed(address: str, aliases: Aliases) -> Address | None:
+    """An address on the net, None for whatever else was given."""
+    if not address or aliases.is_local(address):
+        return None
+    try:
+        return parse_address(address)
+    except MalformedAddressError:
+        return None
+
+
+def _is_same(one: Address, other: Address) -> bool:
+    return one.wire.lower() == other.wire.lower()
+
+
+def _is_allowed(account: Account, address: str) -> bool:
+    try:
+        return _may_use(account, parse_address(address), parse_address(account.address))
+    except MalformedAddressError:
+        return False
+
+
+def _may_use(account: Account, address: Address, own: Address) -> bool:
+    if account.allowed_from is AllowedFrom.ANY or _is_same(address, own):
+        return True
+    return account.allowed_from is AllowedFrom.DOMAIN and address.domain == own.domain

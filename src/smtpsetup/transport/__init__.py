@@ -1,1 +1,0 @@
-"""Talking SMTP in stages."""

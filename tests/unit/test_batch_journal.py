@@ -1,0 +1,60 @@
+"""A journal has one holder, and forgets nothing that it was told."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from smtpsetup.state.batch_journal import BusyError, Journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_journal_is_held_by_one(tmp_path: Path) -> None:
+    with Journal(str(tmp_path), "a"), Journal(str(tmp_path), "b"), pytest.raises(BusyError):
+        Journal(str(tmp_path), "a")
+    with Journal(str(tmp_path), "a") as journal:
+        assert not journal.is_resumed
+
+
+def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
+    with Journal(str(tmp_path), "a") as journal:
+        journal.mark_dotted("1")
+        journal.mark_dotted("2")
+        journal.mark_done("2")
+        journal.mark_dotted("3")
+        journal.mark_not_sent("3")
+        ids = [journal.message_id(key, "example.com") for key in "123"]
+    with Journal(str(tmp_path), "a") as journal:
+        assert journal.is_resumed
+        assert [journal.is_unknown(key) for key in "123"] == [True, False, False]
+        assert [journal.is_done(key) for key in "123"] == [False, True, False]
+        assert [journal.message_id(key, "example.com") for key in "123"] == ids
+
+
+def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that it opened is gone from the directory by the time it has the lock: a third run must not find the place free."""
+    first = Journal(str(tmp_path), "a")
+    real = os.open
+
+    def slow(path: Any, *rest: Any) -> int:
+        handle = real(path, *rest)
+        monkeypatch.setattr(os, "open", real)
+        os.unlink(first.path)
+        first.__exit__()
+        return handle
+
+    monkeypatch.setattr(os, "open", slow)
+    with Journal(str(tmp_path), "a") as second:
+        assert os.path.exists(second.path)
+        with pytest.raises(BusyError):
+            Journal(str(tmp_path), "a")
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    with Journal(str(tmp_path / "state"), "a") as journal:
+        assert os.stat(journal.path).st_mode & 0o077 == 0
+        assert os.stat(os.path.dirname(journal.path)).st_mode & 0o077 == 0

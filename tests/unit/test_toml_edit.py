@@ -1,0 +1,32 @@
+"""A file that is written takes the place of the one before, or it does not; nothing in between is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.config import toml_edit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES])
+def test_a_directory_that_cannot_be_made_certain_of_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The file is in its place by then; told as a failure, it would be taken for one that is not."""
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, "x")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "file"
+    toml_edit.write_atomically(path, "text")
+    assert path.read_text() == "text"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
