@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+# most tests wait for a server or a timer most of the time
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test check bench translations docs clean
+.PHONY: help demo test test-all check bench translations docs clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
-	@echo "make test          set up and run the tests"
+	@echo "make test          set up and run the tests that a change needs, in two minutes"
+	@echo "make test-all      run every test, and measure what they cover"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
 	@echo "make translations  take new texts into the Swedish catalogue"
@@ -31,7 +34,10 @@ demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/ready-for-development
-	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow" $(TESTS)
+
+test-all: $(VENV)/ready-for-development
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --skip-empty
 
 check: $(VENV)/ready-for-development

@@ -30,6 +30,17 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pytest_plugins = ("tests.servers", "tests.oauth_servers", "tests.person", "tests.machine", "tests.dovecot", "tests.signing_in")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of each matrix, all cases but the first are slow."""
+    seen: set[str] = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("matrix") and function in seen:
+            item.add_marker("slow")
+        seen.add(function)
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished command."""
@@ -68,14 +79,13 @@ class Home:
         """Run smtpsetup with these arguments, nobody at the terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         start = (sys.executable, "-m", "smtpsetup")
-        done = self.execute(warm.Command("smtpsetup", start, arguments, self.changed(env), str(self.path), data, 100, self.disk_is_full))
+        done = self.execute(warm.Command("smtpsetup", start, arguments, self.changed(env), str(self.path), data, 100, self.disk_is_full, self.prefix))
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def execute(self, command: warm.Command) -> subprocess.CompletedProcess[bytes]:
         """Run a program of ours: forked from a warm process where that comes to the same."""
-        done = None if self.prefix else warm.run(command)
-        return done or subprocess.run(
-            [*self.prefix, *command.argv],
+        return warm.run(command) or subprocess.run(
+            command.argv,
             env=command.env,
             cwd=command.cwd,
             input=command.stdin,

@@ -49,7 +49,7 @@ def configured(home: Home, facts: SandboxFacts, *, top: str = "", rows: str = ""
 def sendmail(home: Home, *arguments: str | bytes, stdin: str | bytes = b"", program: str = PROGRAM, seconds: float = 60, **env: str) -> Run:
     """Run it with these arguments and this message. Whatever happens, there is no traceback, no warning of Python's and no bug."""
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = home.execute(Command("smtpsetup-sendmail", (program,), arguments, home.changed(env), str(home.path), data, seconds))
+    done = home.execute(Command("smtpsetup-sendmail", (program,), arguments, home.changed(env), str(home.path), data, seconds, prefix=home.prefix))
     return checked(done.returncode, done.stdout, done.stderr)
 
 

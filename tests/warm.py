@@ -28,7 +28,10 @@ BASE = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}  # what the interpreter it
 
 @dataclass(frozen=True)
 class Command:
-    """A run of ours: `program` is `smtpsetup` or `smtpsetup-sendmail`, `start` what starts it from nothing, `timeout` in seconds."""
+    """A run of ours: `program` is `smtpsetup` or `smtpsetup-sendmail`, `start` what starts it from nothing, `timeout` in seconds.
+
+    `prefix` is what it is run by, such as nsenter.
+    """
 
     program: str
     start: tuple[str, ...]
@@ -38,11 +41,12 @@ class Command:
     stdin: bytes | None
     timeout: float
     disk_is_full: bool = False
+    prefix: tuple[str, ...] = ()
 
     @property
     def argv(self) -> list[str | bytes]:
         """The whole command line."""
-        return [*self.start, *self.arguments]
+        return [*self.prefix, *self.start, *self.arguments]
 
 
 def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
@@ -59,7 +63,7 @@ def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
     status_read, status_write = os.pipe()
     files = [in_read, out_write, err_write, status_write]
     try:
-        socket.send_fds(_server(is_measured(command.env)), [data], files)
+        socket.send_fds(_server(command.prefix, is_measured(command.env)), [data], files)
     finally:
         for file in files:
             os.close(file)
@@ -110,16 +114,17 @@ def _can_be_forked(command: Command) -> bool:
     """Whether it asks for nothing that only an interpreter's own start can do."""
     of_interpreter = {name: value for name, value in command.env.items() if name.startswith(("PYTHON", "LC_", "LD_", "OPENSSL_"))}
     is_usual = of_interpreter == {"PYTHONWARNINGS": BASE["PYTHONWARNINGS"]} and "UTF-8" in command.env.get("LANG", "")
-    return sys.platform == "linux" and is_usual and not any(isinstance(argument, bytes) for argument in command.arguments)
+    is_here = command.prefix[:1] in ((), ("nsenter",))  # any other makes a new place for each command
+    return sys.platform == "linux" and is_here and is_usual and not any(isinstance(argument, bytes) for argument in command.arguments)
 
 
 @cache
-def _server(is_measured: bool) -> socket.socket:  # noqa: FBT001  a key of the cache
-    """The socket of this worker's warm process, which ends with the worker."""
+def _server(prefix: tuple[str, ...], is_measured: bool) -> socket.socket:  # noqa: FBT001  a key of the cache
+    """The socket of this worker's warm process in a place, which ends with the worker."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     script = str(Path(__file__).with_name("warm_server.py"))
     process = subprocess.Popen(
-        [sys.executable, script, str(theirs.fileno()), *(["measured"] if is_measured else [])],
+        [*prefix, sys.executable, script, str(theirs.fileno()), *(["measured"] if is_measured else [])],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **BASE},
         stdin=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],

@@ -69,6 +69,7 @@ MAILTO={mailto}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(100)
 def test_what_cron_jobs_print_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
     needs("cron", packages="cron")

@@ -97,6 +97,7 @@ def endless() -> Iterator[bytes]:
         yield b"x" * 70 + b"\r\n" * 5000
 
 
+@pytest.mark.slow
 def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent() -> None:
     """A server that hangs up after its last message has answered that one."""
     gone = threading.Event()
@@ -130,6 +131,7 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent
     assert sent.told == ["ok"]
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -> None:
     script = (READY, None, EHLO, None, None, None, AGREED, "message")
     with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:

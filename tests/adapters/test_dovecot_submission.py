@@ -22,6 +22,7 @@ def at_dovecot(home: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> Home:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dovecot", "mechanism"), [("oauthbearer xoauth2", "OAUTHBEARER"), ("oauthbearer", "OAUTHBEARER"), ("xoauth2", "XOAUTH2")], indirect=["dovecot"]
 )
@@ -38,6 +39,7 @@ def test_a_code_on_another_device_leads_to_a_mail_that_dovecot_relays(
     assert oauth_server.count("refresh_token") == 0
 
 
+@pytest.mark.slow
 def test_a_browser_leads_to_a_mail_that_dovecot_relays(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot, chromium: Chromium) -> None:
     done = signing_in(at_dovecot, *signing_up(at_dovecot, "--browser"), act=lambda url: chromium.sign_in(url, USER), pattern=ADDRESS)
     assert done.code == 0, done.err
@@ -45,6 +47,7 @@ def test_a_browser_leads_to_a_mail_that_dovecot_relays(at_dovecot: Home, oauth_s
     assert [mail.recipients for mail in dovecot.mails] == [["kund@example.org"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token_bits", [6_000, 36_000])  # 1,000 characters, which is too many for its AUTH command, and 6,000
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_a_long_token_goes_through(home: Home, oauth_server: OAuthServer, dovecot: Dovecot, security: str, token_bits: int) -> None:
@@ -56,6 +59,7 @@ def test_a_long_token_goes_through(home: Home, oauth_server: OAuthServer, doveco
     assert len(dovecot.mails) == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dovecot", ["oauthbearer", "xoauth2"], indirect=True)
 def test_a_token_that_was_taken_back_is_refused_and_replaced_once(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
     signed_in(at_dovecot, oauth_server)
@@ -86,6 +90,7 @@ def test_a_token_at_its_end_is_replaced_before_dovecot_sees_it(at_dovecot: Home,
     assert len(oauth_server.requests("introspection")) == 1  # no login was refused on the way
 
 
+@pytest.mark.slow
 def test_a_token_of_another_user_is_refused(home: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
     knows(home, oauth_server, dovecot.tls_port)
     done = signing_in(home, *signing_up(home, "--json"), act=lambda code: oauth_server.approve_device(code, "asa@example.test"), pattern=DEVICE)

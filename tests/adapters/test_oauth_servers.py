@@ -210,6 +210,7 @@ def test_the_submission_server_gives_the_reply_it_is_told(oauth_server: OAuthSer
         assert smtp.docmd("AUTH", f"XOAUTH2 {message}") == (454, b"4.7.0 Try later")
 
 
+@pytest.mark.slow
 def test_a_lifetime_is_what_was_set(oauth_server: OAuthServer) -> None:
     oauth_server.settings(access_token_seconds=1)
     answer = tokens(oauth_server)

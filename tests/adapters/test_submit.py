@@ -266,6 +266,7 @@ def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
         assert send(server.port, mail("a")).told == ["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")])
 def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_connection(early: bytes, told: str) -> None:
     """A server that is a reply ahead would have the next refusal taken for the answer to something else."""

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pexpect
+import pytest
 
 from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer, Turn
@@ -29,6 +30,7 @@ def slow(turn: Turn) -> bytes | None:
     return b"550 5.1.1 unknown\r\n" if turn.line == "RCPT TO:<m3@example.com>" else None
 
 
+@pytest.mark.slow
 def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person) -> None:
     written(person.home, 12)
     with MailServer(slow) as server:
@@ -42,6 +44,7 @@ def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person)
     assert "1 could not be sent" in shown
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person: Person) -> None:
     written(person.home, 30)
     with MailServer(lambda turn: None if turn.line == "RCPT TO:<m3@example.com>" else slow(turn)) as server:

@@ -74,6 +74,7 @@ def _plain() -> bytes:
     return base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks into /proc, which only Linux has")
 def test_the_password_is_in_no_output_no_argument_no_environment_and_no_file(home: Home, facts: SandboxFacts, keyring: Keyring) -> None:
     stop, found = threading.Event(), list[str]()

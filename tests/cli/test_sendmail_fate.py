@@ -147,6 +147,7 @@ def test_with_queue_always_no_server_is_asked(home: Home) -> None:
     assert len(log_lines(home)) == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("lines", [0, 1, 12, 16])
 def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(lines: int, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)

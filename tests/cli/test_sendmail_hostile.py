@@ -25,6 +25,7 @@ HEAD = b"To: asa@example.com\nSubject: x\n"
 VALUES = ("x\nBcc: evil@example.com", "x\r\n\r\nevil", "x\rBcc: evil@example.com\r", "<evil@example.com>\x1b[31m", b"\xc5sa\xff\n")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("flag", ["-F", "-f", "-r", "-a", "-C", "-B", "-N", "-R", "-V", "-o", "-h"])
 def test_an_arguments_value_brings_no_header_and_no_recipient(flag: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, rows='allowed_from = "any"')
@@ -53,6 +54,7 @@ NAMES = (
 )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_a_field_brings_no_header_and_no_recipient(name: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
@@ -85,6 +87,7 @@ def test_a_recipient_may_look_like_a_flag_or_a_shell_command(recipient: str, san
     assert sent(home, sandbox, "-i", "--", TO, recipient, stdin=HEAD + b"\nx\n").recipients == (TO, recipient)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("flags", [("-t", "-i"), ("-t",)])
 @pytest.mark.parametrize("size", [900, 70_000, 200_000])
 @pytest.mark.parametrize("word", [b"x", b"x ", b"\xc3\xa5"])
@@ -134,6 +137,7 @@ STRANGE = (
 )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("message", "body"), [row[1:] for row in STRANGE], ids=[row[0] for row in STRANGE])
 def test_a_message_of_any_form_arrives_as_it_was_meant(message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
@@ -199,6 +203,7 @@ def test_a_content_type_with_8_bits_in_a_parameter_stays_one(sandbox: Sandbox, f
     assert sent(home, sandbox, "-i", TO, stdin=message).message.get_content_type() == "text/html"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("n", [997, 998, 999, 1000, 1996, 100_000])
 @pytest.mark.parametrize("encoding", ["", "7bit", "quoted-printable", "base64"])
 def test_a_line_of_any_length_arrives(n: int, encoding: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
@@ -263,6 +268,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_large_message_takes_no_more_memory_than_a_small_one(kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)

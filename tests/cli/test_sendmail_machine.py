@@ -87,6 +87,7 @@ def test_a_named_configuration_stands_alone(facts: SandboxFacts, machine: Machin
     assert sendmail(on, "-t", "-C", str(on.file("empty.toml", "")), stdin=MESSAGE).code == 78
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
 def test_a_machines_configuration_that_others_may_change_is_refused(mode: int, facts: SandboxFacts, machine: Machine, on: Home) -> None:
     system_wide(machine, facts, mode=mode)
@@ -137,6 +138,7 @@ def test_without_a_message_on_standard_input_an_empty_one_or_an_error_is_what_co
     assert len(sandbox.mails) == (done.code == 0)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
 def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
@@ -192,6 +194,7 @@ def test_a_saved_mail_is_sent_as_the_error_says(sandbox: Sandbox, facts: Sandbox
     assert b"hemlig" not in mail.content
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("language", ["C", "POSIX", "sv_SE.UTF-8", "sv_SE.ISO-8859-1"])
 def test_mail_does_not_depend_on_the_locale(language: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)

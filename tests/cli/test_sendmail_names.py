@@ -37,6 +37,7 @@ HEADERS = (
 )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("value", "wanted"), HEADERS, ids=[row[0].encode("ascii", "replace").decode() for row in HEADERS])
 def test_a_field_names_exactly_those_who_are_in_it(value: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)

@@ -116,6 +116,7 @@ def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(perso
     assert "Saved in" in saved(terminal)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stop", ["Your mail address", "Mail provider", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])
 def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(person: Person, facts: SandboxFacts, stop: str) -> None:
     answers = [
@@ -182,6 +183,7 @@ def test_questions_are_asked_in_swedish_too(person: Person) -> None:
     assert "Interrupted" not in shown
 
 
+@pytest.mark.slow
 def test_yes_and_no_are_answered_in_the_persons_language(person: Person) -> None:
     for answer, code in (("j", 0), ("JA", 0), ("y", 0), ("", 0), ("nej", 68)):
         terminal = person.types("identify", "namn@gmial.com", SMTPSETUP_LANG="sv")

@@ -87,6 +87,7 @@ def test_what_a_server_does_is_told_by_its_code(situation: dict[str, Any], tmp_p
         assert_helpful(report.error, situation)
 
 
+@pytest.mark.matrix
 @those("command")
 def test_a_command_is_told_by_its_code(situation: dict[str, Any], home: Home) -> None:
     if situation["id"] == "config-perm-open":

@@ -27,6 +27,7 @@ def sources(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [one for one in result["sources"] if one["source"] == name]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("domain", "reason"), UNUSABLE, ids=[domain.name for domain, _reason in UNUSABLE])
 def test_a_file_that_must_not_be_used_is_not_and_the_reason_is_told(domain: Domain, reason: str, inside: Home) -> None:
     run = inside.run("identify", f"info@{domain.name}", "--all", "--json")
@@ -157,6 +158,7 @@ def test_a_proxy_of_the_environment_is_used_and_gets_its_login(world: World, ins
     assert "Proxy-Authorization: Basic YW5uYTpwQHNz" in asked[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "word"), [("dns-vagrar.se", "refused"), ("dns-trasig.se", "failure"), ("dns-tyst.se", "in time"), ("servfail.se", "failure")]
 )
@@ -169,6 +171,7 @@ def test_a_name_server_that_does_not_tell_is_a_temporary_failure_with_its_reason
     assert word in error["causes"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "code"), [("127.0.0.2", 0), ("127.0.0.2:53", 0), ("127.0.0.9:5353", 75), ("127.0.0.2:port", 78), (":53", 78), ("[::1", 75)]
 )
@@ -177,6 +180,7 @@ def test_another_name_server_can_be_named(value: str, code: int, inside: Home) -
     assert run.code == code, run.out
 
 
+@pytest.mark.slow
 def test_a_dripping_server_cannot_stretch_the_deadline(inside: Home) -> None:
     started = time.monotonic()
     run = inside.run("identify", "info@droppande.se", "--timeout", "2", "--json")
@@ -208,6 +212,7 @@ def test_a_dead_database_does_not_hold_up_a_domain_that_speaks_for_itself(world_
     assert time.monotonic() - started < 3  # the database's own deadline is 5 s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("domain", "source"), [("tyst.se", "autoconfig"), ("tyst-men-mx.se", "mx")])
 def test_a_source_in_a_black_hole_does_not_hold_up_a_better_answer(domain: str, source: str, inside: Home) -> None:
     started = time.monotonic()
@@ -258,6 +263,7 @@ def test_a_host_below_another_public_suffix_is_somebody_elses(inside: Home) -> N
     assert inside.run("identify", "info@wiardweb.com", "--json").json["result"]["needs_confirmation"] is True
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("domain", ["fragment.se", "ankare.se", "pacc-escape.se", "escape.se", "langt-fel.se", "manga-fel.se", "konstiga-namn.se"])
 @pytest.mark.parametrize("option", ["--all", "--json", "--no-input"])
 def test_nothing_of_theirs_reaches_the_terminal_unescaped_or_unbounded(domain: str, option: str, inside: Home) -> None:
@@ -297,6 +303,7 @@ def test_a_flood_of_records_is_cut_short(inside: Home) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["tecken-tyst.se", "srv-tyst.se"])
 def test_a_name_server_that_drops_some_questions_is_a_temporary_failure(domain: str, inside: Home) -> None:
     run = inside.run("identify", f"info@{domain}", "--json", **FRONT)
@@ -357,6 +364,7 @@ def test_a_configuration_that_cannot_be_read_may_hold_a_no(world: World, inside:
     assert not [line for line in world.log()[before:] if "thunderbird" in line]
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_messages_that_is_gone_is_told_by_the_exit_code(inside: Home) -> None:
     command = [
         *inside.prefix,
@@ -395,6 +403,7 @@ def test_a_domain_that_does_not_exist_does_not_wait_for_a_dead_database(world_wi
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["droppande.se", "tyst.se"])
 def test_each_source_has_a_deadline_of_its_own(domain: str, inside: Home) -> None:
     started = time.monotonic()
@@ -404,6 +413,7 @@ def test_each_source_has_a_deadline_of_its_own(domain: str, inside: Home) -> Non
     assert [one["detail"] for one in late] == ["no answer in time"]
 
 
+@pytest.mark.slow
 def test_a_look_up_does_not_outlast_the_whole_deadline(inside: Home) -> None:
     started = time.monotonic()
     assert inside.run("identify", "info@dns-tyst.se", "--timeout", "1", "--json", **FRONT).json["error"]["code"] == "dns.temporary"

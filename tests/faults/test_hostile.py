@@ -311,6 +311,7 @@ def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(hom
     assert list(away.path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_warning_that_cannot_be_written_stops_no_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')

@@ -99,6 +99,7 @@ def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
         assert len({arrival.message_id for arrival in arrivals}) == 1, (SEED, subject)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
@@ -123,6 +124,7 @@ def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_kille
     assert all(len(arrivals) == 1 for arrivals in found.values()), SEED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int) -> None:
     count = 0
@@ -149,6 +151,7 @@ def fill(home: Home, first: int) -> None:
             box.add(new_mail(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int, connections: str) -> None:
@@ -165,6 +168,7 @@ def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_wha
     assert_only_what_was_in_flight_came_twice(server)
 
 
+@pytest.mark.slow
 def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_there_once(home: Home) -> None:
     plain_account(home, 1)
     killer = Killer(home, 25, "queue")
@@ -226,6 +230,7 @@ Outbox(sys.argv[1]).mails()
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home) -> None:
     plain_account(home, 1)
     home = home.unmeasured  # which takes half the time

@@ -201,6 +201,7 @@ FIRST = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("umask", ["0", "077", "0777"])
 def test_8_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(home: Home, server: RecordingServer, first: str, umask: str) -> None:
@@ -223,6 +224,7 @@ def loosened(path: Path, how: str) -> None:
     path.symlink_to(moved)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("place", "how"),
     [(".local/state/smtpsetup", "writable"), (".local/state/smtpsetup", "link"), (".local/state", "writable"), (".local", "writable")],
@@ -347,6 +349,7 @@ def test_9_root_bounds_a_merge_too(home: Home, server: RecordingServer) -> None:
 CELLS = ["a@x.se>, <evil@y.se", "a@x.se, evil@y.se", "a@x.se> <evil@y.se", "<evil@y.se", "a@x.se,evil@y.se", '"a" <a@x.se>, evil@y.se']
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("option", ["--to", "--cc", "--bcc", "--reply-to"])
 @pytest.mark.parametrize("template", ["$namn <$epost>", "Kund <$epost>", "$epost"])

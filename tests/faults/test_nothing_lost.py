@@ -133,6 +133,7 @@ def test_1_what_was_not_tried_has_no_attempt_counted_and_goes_with_the_next_flus
     assert [mail.recipients[0] for mail in server.mails] == ["good@example.com"]
 
 
+@pytest.mark.slow
 def test_1_mails_that_break_are_given_up_after_days_and_no_other_with_them(home: Home) -> None:
     names = ("b0", "b1", "b2")
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate(names)))
@@ -216,6 +217,7 @@ def silent_at(verb: str) -> Iterator[tuple[MailServer, list[str]]]:
 ENDINGS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", ENDINGS)
 @pytest.mark.parametrize(("verb", "state"), [("CONNECT", State.WAITING), ("EHLO", State.WAITING), ("RCPT", State.WAITING), (".", State.UNKNOWN)])
 def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(home: Home, number: signal.Signals, verb: str, state: State) -> None:
@@ -263,6 +265,7 @@ def test_2_what_is_refused_for_nobody_at_home_is_kept_in_the_same_step_as_the_re
     assert [(mail["recipients"], mail["state"]) for mail in listed] == [(["asa@example.com"], "waiting"), (["nobody-of-that-name"], "failed")]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("verb", "state"), [("CONNECT", "waiting"), ("RCPT", "waiting"), (".", "unknown")])
 def test_2_a_send_that_is_ended_keeps_the_mail_and_says_so(home: Home, number: signal.Signals, verb: str, state: str) -> None:
@@ -349,6 +352,7 @@ test "$("$1" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outb
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("megabytes", [3, 20])
 def test_3_a_flush_drains_the_outbox_of_a_disk_with_no_byte_left(home: Home, megabytes: int) -> None:
     state = home.path / "state"
@@ -376,6 +380,7 @@ def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_w
     assert "may have arrived" not in done.stderr
 
 
+@pytest.mark.slow
 def test_3_three_moments_have_three_texts() -> None:
     from smtpsetup.core.errors import SmtpsetupError  # as below
     from smtpsetup.smtp.transaction import Delivery
@@ -490,6 +495,7 @@ def flush_and_repair(home: Home, server: RecordingServer) -> list[Run]:
     return [home.run("outbox", *command) for command in (("list", "--json"), ("flush",), ("repair", "--json"), ("flush",), ("list", "--json"))]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(6))
 def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_it_saved(home: Home, as_killed: Path, part: int) -> None:
     source = random.Random(f"{SEED} {part}")
@@ -507,6 +513,7 @@ def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_
     assert arrived + (result["lost"] or 0) + len(left.json["result"]) >= 24
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("offset", range(0, 100, 3))
 def test_4_a_wrong_byte_in_the_header_is_no_dead_end(home: Home, at_rest: Path, offset: int) -> None:
     directory = copied(home, at_rest)
@@ -518,6 +525,7 @@ def test_4_a_wrong_byte_in_the_header_is_no_dead_end(home: Home, at_rest: Path, 
     assert runs[4].json["result"] == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(12))
 def test_4_no_mail_that_was_changed_is_sent(home: Home, at_rest: Path, part: int) -> None:
     source = random.Random(f"{SEED} {part}")
@@ -582,6 +590,7 @@ def test_4_an_outbox_of_the_version_before_is_read_and_sent(home: Home, at_rest:
     assert len(server.arrivals) == 40
 
 
+@pytest.mark.slow
 def test_4_an_outbox_of_the_version_before_is_brought_up_to_date_when_nobody_uses_it(home: Home, at_rest: Path) -> None:
     """A process of that version knows no checksums: what it wrote afterwards would be taken for damage."""
     directory = copied(home, at_rest)
@@ -653,7 +662,7 @@ def test_5_the_log_and_the_count_of_a_day_are_the_owners_too(home: Home) -> None
 def test_5_root_whose_smtpsetup_the_owner_may_not_read_is_told_whom_to_run_it_as(home: Home) -> None:
     home = replace(of_nobody(home), prefix=())
     hidden = home.path.parent / "hidden"
-    shutil.copytree(Path(private_dir.__file__).parent, hidden / "smtpsetup")
+    shutil.copytree(Path(private_dir.__file__).parents[1], hidden / "smtpsetup")
     hidden.chmod(0o700)
     run = home.run("outbox", "list", PYTHONPATH=str(hidden))
     assert run.code == 74

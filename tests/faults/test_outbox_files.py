@@ -106,6 +106,7 @@ def assert_repairable(home: Home, *, at_most_lost: int = MAILS, is_rest_counted:
     return len(numbers)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(1, 12))
 def test_a_truncated_outbox_is_told_and_repaired(home: Home, at_rest: Path, part: int) -> None:
     size = (at_rest / "outbox.db").stat().st_size
@@ -114,12 +115,14 @@ def test_a_truncated_outbox_is_told_and_repaired(home: Home, at_rest: Path, part
     assert_repairable(home, is_rest_counted=False)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [1, 15, 16, 40, 60, 99, 100, 101, 511, 512, 1024, 4095, 4096])
 def test_an_outbox_of_which_hardly_anything_is_left_is_told(home: Home, at_rest: Path, offset: int) -> None:
     damaged(home, at_rest, lambda path: os.truncate(path, offset))
     assert_repairable(home, is_rest_counted=False)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("length", [16, 100, PAGE])
 def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(home: Home, at_rest: Path, length: int, filling: bytes) -> None:
@@ -127,6 +130,7 @@ def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(home: 
     assert_repairable(home)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("page", range(1, 10))
 def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(home: Home, at_rest: Path, page: int, filling: bytes) -> None:
@@ -134,6 +138,7 @@ def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(home: Home, at
     assert_repairable(home)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("attempt", range(12))
 def test_flipped_bytes_are_never_a_bug(home: Home, at_rest: Path, attempt: int) -> None:
     source = random.Random(f"{SEED} {attempt}")
@@ -182,12 +187,14 @@ def assert_wal_told(home: Home) -> None:
     assert len(home.run("outbox", "list", "--json").json["result"]) >= MAILS // 2
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 1, 31, 32, 33, 55, 56, 57, 2000, 4152, 4153, 50_000, 90_001])
 def test_a_wal_that_is_cut_costs_only_what_was_behind_the_cut(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: os.truncate(f"{path}-wal", offset))
     assert_wal_told(home)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 16, 32, 40, 48, 56, 300, 4152, 20_000])
 def test_a_wal_with_a_wrong_byte_costs_only_what_was_behind_it(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: overwrite(Path(f"{path}-wal"), offset, NOISE))
@@ -278,6 +285,7 @@ def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_th
     assert_whole(arrival.content)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kilobytes", [8, 40, 100, 132])
 def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(home: Home, tmp_path: Path, kilobytes: int) -> None:
     if not shutil.which("unshare") or subprocess.run(["unshare", "-Um", "true"], check=False, capture_output=True).returncode:

@@ -50,6 +50,7 @@ def own_mount(home: Home, directory: Path, options: str) -> Home:
     return replace(home, prefix=("unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} none {directory} && exec "$@"', "sh"))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("statements", [0, 1, 8, 16, 40, 100, 150])
 def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -> None:
     plain_account(home, 1)
@@ -78,6 +79,7 @@ with Outbox(sys.argv[1]) as box:
 """
 
 
+@pytest.mark.slow
 def test_a_mail_that_is_queued_while_the_outbox_is_repaired_is_refused_or_kept(home: Home) -> None:
     plain_account(home, 1)
     directory = state_dir(home)
@@ -157,6 +159,7 @@ def test_a_state_directory_that_may_not_be_written_is_told(home: Home, command: 
 MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for number in range(200)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("arguments", "header", "recipients"),
     [

@@ -96,6 +96,7 @@ def test_a_goodbye_that_fails_after_acceptance_is_a_success(end: tuple[bytes | s
     assert report.message_id
 
 
+@pytest.mark.slow
 def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> None:
     lines: list[str] = []
     with ScriptedServer((*TO_LOGIN, b"535 your password hemligt-l\xc3\xb6senord is wrong \x1b[31m\x07\r\n", None)) as server:
@@ -110,6 +111,7 @@ def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> N
     assert "> AUTH PLAIN ***" in lines
 
 
+@pytest.mark.slow
 def test_a_dripping_server_cannot_stretch_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 3.0)
     drip: list[bytes | float | str | None] = [READY, None]
@@ -122,6 +124,7 @@ def test_a_dripping_server_cannot_stretch_the_deadline(monkeypatch: pytest.Monke
     assert time.monotonic() - started < 6
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_after_a_starttls_that_is_missing_refused_or_poisoned() -> None:
     offered = b"250-x\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
     for script, code in (
@@ -139,6 +142,7 @@ def test_nothing_is_sent_after_a_starttls_that_is_missing_refused_or_poisoned() 
         assert b"MAIL" not in received
 
 
+@pytest.mark.slow
 def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -150,6 +154,7 @@ def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
     assert "--security tls" in report.error.hints[0]
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 6.0)
     monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 1.0)
@@ -158,12 +163,14 @@ def test_a_silent_server_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert (report.error.code, report.error.exit_code) == ("greeting.timeout", 75)
 
 
+@pytest.mark.slow
 def test_a_server_that_greets_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 0.5)
     report = checked((1.5, *TO_DOT, b"250 ok\r\n", None, b"221 bye\r\n"))
     assert report.error is None
 
 
+@pytest.mark.slow
 def test_a_port_that_speaks_plaintext_is_told_from_one_that_speaks_tls() -> None:
     with ScriptedServer((READY, 1.0)) as server:
         report = check(account_at(server.port, Security.TLS), Secret(SECRET))

@@ -44,6 +44,7 @@ PAGES = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", PAGES.values(), ids=PAGES)
 def test_11_a_page_that_was_made_to_take_long_is_read_once(piece: str) -> None:
@@ -69,6 +70,7 @@ def test_11_the_text_of_a_page_is_what_it_shows(page: str, text: str) -> None:
     assert text_of(page) == text
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("option", ["--attach", "--body-file", "--html", "--batch", "--merge"])
 def test_11_a_pipe_that_nobody_writes_to_is_an_error_after_a_second(home: Home, option: str) -> None:
     plain_account(home, 1)
@@ -88,6 +90,7 @@ def test_11_an_aliases_file_that_is_such_a_pipe_keeps_no_mail_for_ever(home: Hom
     assert "it is a named pipe, and no program writes to it" in " ".join(done.err.split())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("command", ["printf text", "sleep 1.5; printf text", "printf t; sleep 1.5; printf ext"])
 def test_11_a_pipe_with_a_writer_is_waited_for(home: Home, command: str) -> None:
     with RecordingServer() as server:

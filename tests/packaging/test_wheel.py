@@ -30,6 +30,7 @@ def test_the_wheel_holds_the_table_the_catalogue_and_the_licence(wheel: Path) ->
     assert table == (ROOT / "providers.toml").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_identifies_sends_and_speaks_swedish(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"

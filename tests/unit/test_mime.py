@@ -144,6 +144,7 @@ def test_no_two_boundaries_are_the_same_and_none_stands_in_a_part() -> None:
     assert all(raw.count(f"--{boundary}--") == 1 for boundary in boundaries)
 
 
+@pytest.mark.slow
 def test_a_large_file_never_stands_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     with path.open("wb") as file:

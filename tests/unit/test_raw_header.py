@@ -10,6 +10,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +171,7 @@ def test_a_subject_says_the_same_after_its_way(subject: str) -> None:
     assert re.sub(r"\s", "", shown) == re.sub(r"\s", "", subject) or "=?" in subject
 
 
+@pytest.mark.slow
 @MANY
 @given(
     st.lists(st.from_regex(r"[a-z0-9]{1,30}@[a-z]{1,20}\.[a-z]{2,5}", fullmatch=True), min_size=1, max_size=60, unique=True),
@@ -182,6 +184,7 @@ def test_recipients_are_read_and_written_whole(names: list[str], between: str) -
     assert [entry.addr_spec for entry in parsed(made(message))["To"].addresses] == names
 
 
+@pytest.mark.slow
 @MANY
 @given(ANY, st.integers(1, 50), st.booleans())
 @example(b"Subject: " + b"x" * 200 + b"\nBcc: hemlig@example.com\n\nx\n", 50, False)  # noqa: FBT003

@@ -59,12 +59,14 @@ def test_a_step_that_nobody_disturbs_leaves_everything_as_it_was(where: str) -> 
     assert run(where, "hold", None) == (0, ["kept", "through", *AS_BEFORE])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_ctrl_c_waits_for_the_step_and_arrives_once(where: str, times: int) -> None:
     assert run(where, "hold", signal.SIGINT, times) == (0, ["kept", "interrupted", *AS_BEFORE])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_the_program_waits_for_the_step(where: str, number: signal.Signals) -> None:

@@ -44,6 +44,7 @@ def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, 
     assert len(server.mails()) == 1
 
 
+@pytest.mark.slow
 def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
     home, _server = oauth
     arguments = signing_up(home, "--browser")
@@ -57,6 +58,7 @@ def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium
     assert "Go back to the terminal" in shown[0]
 
 
+@pytest.mark.slow
 def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     signed_in(home, server)
@@ -90,6 +92,7 @@ def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth:
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
 def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
     home, server = oauth
@@ -116,6 +119,7 @@ def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Ho
     assert (home.path / "token").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json", address="other@example.test")
@@ -128,6 +132,7 @@ def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthSer
     assert home.run("accounts", "list", "--json").json["result"] == []
 
 
+@pytest.mark.slow
 def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json")
@@ -136,6 +141,7 @@ def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
     assert not (home.path / "token").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_asked_too_often_is_asked_less(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.slow_down()
@@ -167,6 +173,7 @@ def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
     assert len(server.mails()) == 1
 
 
+@pytest.mark.slow
 def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     knows(home, server, token_endpoint=f"{server.token_endpoint}?organisation={{tenant}}")
@@ -190,6 +197,7 @@ def test_logout_and_remove_leave_no_token(oauth: tuple[Home, OAuthServer]) -> No
     assert list((home.path / ".local/state/smtpsetup/tokens").glob("*.json")) == []
 
 
+@pytest.mark.slow
 def test_no_token_is_shown_anywhere(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     first = configured(home, server, "-v", "--json")

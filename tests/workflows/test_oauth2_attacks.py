@@ -72,6 +72,7 @@ def code_of(done: Run) -> tuple[int, str]:
 # the token endpoint
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_redirect_to_another_host_gets_no_token_there(oauth: tuple[Home, OAuthServer], scheme: str, status: int) -> None:
@@ -94,6 +95,7 @@ def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthSer
     assert has_nothing(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["redirect", "page"])
 def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
     """A hotel's network that wants to be logged in to, say."""
@@ -136,6 +138,7 @@ HTML = {"status": 200, "headers": {"Content-Type": "text/html"}, "body": "<!DOCT
 ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -168,6 +171,7 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
     assert sent(home).code == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
 def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(oauth: tuple[Home, OAuthServer], lifetime: object) -> None:
     home, server = oauth
@@ -270,6 +274,7 @@ def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(polling: t
     assert pauses == [1.0, 6.0, 11.0, 30.0]
 
 
+@pytest.mark.slow
 def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
@@ -303,6 +308,7 @@ def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
 # the wire
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"])
 def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
     home, server = oauth

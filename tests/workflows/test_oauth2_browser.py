@@ -62,6 +62,7 @@ def redirect_target(url: str) -> str:
     return "/?" + urlsplit(url).query
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("state", ["", "&state=", "&state=another", "&state=%00", "&state=" + "x" * 15_000])
 def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobodys_way(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, state: str
@@ -99,6 +100,7 @@ def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Atte
     assert has_nothing(home)
 
 
+@pytest.mark.slow
 def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
     _home, server = oauth
     port, state = port_and_state(browsing.shown)
@@ -275,6 +277,7 @@ def test_over_ssh_the_address_is_pasted(oauth: tuple[Home, OAuthServer], person:
     assert len(server.mails()) == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "slip",
     [

@@ -54,6 +54,7 @@ def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServe
     assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
 
 
+@pytest.mark.slow
 def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
@@ -89,6 +90,7 @@ def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home
     assert b"AUTH" not in b"".join(server.received)
 
 
+@pytest.mark.slow
 def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = home.file("password", "hemligt")
@@ -183,8 +185,8 @@ def held(home: Home) -> subprocess.Popen[bytes]:
     """A process that renews the token of the account, and takes its time; kill it to let go."""
     state = home.path / ".local/state/smtpsetup"
     program = (
-        "import sys, time\nfrom smtpsetup import tokens\n"
-        "with tokens.locked(sys.argv[1], sys.argv[2], 1):\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys, time\nfrom smtpsetup.oauth import token_cache\n"
+        "with token_cache.locked(sys.argv[1], sys.argv[2], 1):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(state), USER], stdout=subprocess.PIPE)
     assert process.stdout
@@ -192,6 +194,7 @@ def held(home: Home) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")])
 def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
     """Else the new refresh token would be written after the account is gone, or over another sign-in."""
@@ -218,10 +221,12 @@ def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_anew(tmp_path: Path) -> None:
     with token_cache.locked(str(tmp_path), "a", 1):
         program = (
-            "import sys\nfrom smtpsetup import tokens\nwith tokens.locked(sys.argv[1], 'a', 20):\n    print('held', flush=True)\n    sys.stdin.read()"
+            "import sys\nfrom smtpsetup.oauth import token_cache\n"
+            "with token_cache.locked(sys.argv[1], 'a', 20):\n    print('held', flush=True)\n    sys.stdin.read()"
         )
         command = [sys.executable, "-c", program, str(tmp_path)]
         waiting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

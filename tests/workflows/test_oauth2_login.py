@@ -40,6 +40,7 @@ def test_the_standards_mechanism_is_preferred(oauth: tuple[Home, OAuthServer], o
     assert [login.mechanism for login in server.logins()] == [used]
 
 
+@pytest.mark.slow
 def test_a_token_is_never_given_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(mechanisms=["PLAIN", "LOGIN"])
@@ -49,6 +50,7 @@ def test_a_token_is_never_given_as_a_password(oauth: tuple[Home, OAuthServer]) -
     assert has_nothing(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_a_token_of_more_than_twelve_kilobytes_logs_in(home: Home, oauth_server: OAuthServer, mechanism: str, security: str) -> None:
@@ -65,6 +67,7 @@ def test_a_token_of_more_than_twelve_kilobytes_logs_in(home: Home, oauth_server:
     assert not any(piece in done.err + mail.err for piece in (token[:100], token[-100:], encoded))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_name_arrives_as_it_is(oauth: tuple[Home, OAuthServer], name: str, mechanism: str) -> None:
@@ -152,6 +155,7 @@ def refused(home: Home, server: OAuthServer) -> Run:
     return configured(home, server, "--json")
 
 
+@pytest.mark.slow
 def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     done = refused(home, server)
@@ -160,6 +164,7 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
     assert has_nothing(home)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("mechanism", "status"), [("OAUTHBEARER", "insufficient_scope"), ("XOAUTH2", "403")])
 def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth

@@ -30,6 +30,7 @@ def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home,
     return home, server
 
 
+@pytest.mark.slow
 def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(in_keyring: tuple[Home, OAuthServer], person: Person) -> None:
     """What renews it is moved, and not the access token that has just proved itself."""
     home, server = in_keyring
@@ -48,6 +49,7 @@ def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(in_keyring: tuple[
     assert not moved.exists()
 
 
+@pytest.mark.slow
 def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_command_alone(ready: tuple[Home, OAuthServer], person: Person) -> None:
     home, _server = ready
     home.file("bin/my-token", f"#!/bin/sh\necho {kept(home)['access_token']}\n", 0o700)
@@ -65,6 +67,7 @@ def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_com
     assert not (home.path / ".config/smtpsetup/passwords").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verify", [(), ("--no-verify",)])
 def test_naming_the_provider_again_signs_in_anew(ready: tuple[Home, OAuthServer], verify: tuple[str, ...]) -> None:
     home, server = ready
@@ -78,6 +81,7 @@ def test_naming_the_provider_again_signs_in_anew(ready: tuple[Home, OAuthServer]
     assert sent(home).code == 0
 
 
+@pytest.mark.slow
 def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(login_reply="454 4.7.0 Temporary authentication failure")
@@ -88,6 +92,7 @@ def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home
     assert home.run("test", USER, "--login-only").code == 0
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "options",
     [
@@ -131,6 +136,7 @@ def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[
     assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
 
 
+@pytest.mark.slow
 def test_an_account_that_needs_no_login_any_more_leaves_no_sign_in_behind(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, _server = in_keyring
     with ScriptedServer([b"220 ready\r\n", None, b"250 localhost\r\n", None, b"221 bye\r\n"]) as other:
@@ -149,6 +155,7 @@ def test_from_a_command_to_a_sign_in_in_the_keyring(in_keyring: tuple[Home, OAut
     assert (done.code, done.json["result"]["secret_store"]) == (0, "keyring"), done.err
 
 
+@pytest.mark.slow
 def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.config.write_text(home.config.read_text().replace(str(home.path / "token"), "~/token"))
@@ -216,6 +223,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(oauth: t
     assert server.requests("device") == []
 
 
+@pytest.mark.slow
 def test_smtpsetups_own_directory_for_passwords_is_made_where_it_is_named(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     place = home.path / ".config/smtpsetup/passwords" / USER
@@ -233,6 +241,7 @@ def test_an_account_whose_secret_cannot_be_deleted_is_still_there(ready: tuple[H
     assert home.run("accounts", "remove", USER, "--keep-secret").code == 0
 
 
+@pytest.mark.slow
 def test_where_the_new_sign_in_cannot_be_saved_the_old_one_is_as_it_was(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home))
@@ -260,6 +269,7 @@ def test_a_secret_of_the_program_that_was_corrected_is_taken_up(ready: tuple[Hom
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 
 
+@pytest.mark.slow
 def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same_program(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"

@@ -51,6 +51,7 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAu
     assert [mail.user for mail in server.mails()] == [USER, USER]
 
 
+@pytest.mark.slow
 def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
@@ -58,6 +59,7 @@ def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home,
     assert sent(home).code == 0
 
 
+@pytest.mark.slow
 def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     done = signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE)
@@ -164,6 +166,7 @@ def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, 
     assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
 
 
+@pytest.mark.slow
 def test_the_hint_of_a_sign_in_that_has_ended_can_be_followed(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     assert signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE).code == 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.oauth_servers import OAuthServer
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("change_of_answer", [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}])
 def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]) -> None:
     """The server takes back every refresh token that was used, and all of them where one is used twice."""
@@ -53,6 +54,7 @@ def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], t
     assert refresh_token_in(answer) == token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
     """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
@@ -174,6 +176,7 @@ def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("how", ["batch", "flush"])
 def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
@@ -193,6 +196,7 @@ def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
 def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
     """It is made by a process in a session of its own, which no Ctrl-C reaches."""
@@ -208,6 +212,7 @@ def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Hom
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file("b.jsonl", "".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) + "\n" for n in range(40)))
@@ -300,6 +305,7 @@ def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Hom
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.slow
 def test_a_look_does_not_make_others_wait(ready: tuple[Home, OAuthServer]) -> None:
     """While `doctor` asks in vain, everybody else sends with the token that there is."""
     home, server = ready

@@ -32,6 +32,7 @@ DAY = 86_400
 # the clock
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("is_still_good", [True, False])
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
 def test_a_clock_that_jumped_since_costs_one_request_at_most(ready: tuple[Home, OAuthServer], days: float, is_still_good: bool) -> None:  # noqa: FBT001 a parameter
@@ -110,6 +111,7 @@ def test_a_command_whose_token_is_refused_is_asked_once_more_and_not_for_ever(re
 # the file
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "content",
     [
@@ -125,6 +127,7 @@ def test_a_damaged_file_costs_one_request(ready: tuple[Home, OAuthServer], conte
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "values",
     [
@@ -145,6 +148,7 @@ def test_values_of_another_kind_cost_one_request(ready: tuple[Home, OAuthServer]
     assert server.count("refresh_token") == 1
 
 
+@pytest.mark.slow
 def test_the_token_of_another_account_sends_nothing_in_its_name(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     other = signing_up(home, "--password-file", str(home.path / "other"), address="asa@example.test")
@@ -234,6 +238,7 @@ def killed(home: Home, step: int, after: str = "") -> bool:
     return done.code == -9
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAuthServer]) -> None:
     """The server leaves the old refresh token good, as Microsoft does; else the instant before the new one is on the disk would be deadly."""
     home, server = ready
@@ -249,6 +254,7 @@ def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAut
     assert len(server.mails()) >= steps + 1
 
 
+@pytest.mark.slow
 def test_once_the_new_refresh_token_is_on_the_disk_no_kill_is_deadly(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     steps = 0
@@ -291,6 +297,7 @@ def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuth
     assert kept(home)["access_token"] not in done.out + done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--browser",)])
 def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(oauth: tuple[Home, OAuthServer], options: tuple[str, ...]) -> None:
     home, server = oauth

@@ -43,6 +43,7 @@ def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home,
     return home, server, keyring
 
 
+@pytest.mark.slow
 def test_every_new_refresh_token_takes_the_place_of_the_one_before(
     in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_every_new_refresh_token_takes_the_place_of_the_one_before(
     assert len(server.mails()) == 2
 
 
+@pytest.mark.slow
 def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign_in_afterwards(
     in_keyring: tuple[Home, OAuthServer, Keyring],
 ) -> None:
@@ -82,6 +84,7 @@ def test_logout_takes_the_refresh_token_out_of_the_keyring(in_keyring: tuple[Hom
 # places that smtpsetup only reads
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
 def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(oauth: tuple[Home, OAuthServer], place: str) -> None:
     home, server = oauth

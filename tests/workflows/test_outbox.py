@@ -75,6 +75,7 @@ def sent(home: Home, *arguments: str) -> Run:
 # when it is tried again
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
 def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(home: Home, server: RecordingServer, beginning: str) -> None:
     plain_account(home, server.port)
@@ -267,6 +268,7 @@ def test_of_several_recipients_each_has_what_the_server_said_of_it(home: Home, s
     assert len(set(server.message_ids)) == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("end", [LATER, b"554 5.7.1 no\r\n", b""], ids=["later", "never", "lost"])
 @pytest.mark.parametrize("beginning", ["DATA", "."])
 @pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])

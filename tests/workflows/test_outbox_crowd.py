@@ -46,6 +46,7 @@ def two_accounts(home: Home, port: int, other_port: int) -> None:
     home.config.write_text(home.config.read_text() + home.config.read_text().replace("accounts.a", "accounts.b").replace(f"{port}", f"{other_port}"))
 
 
+@pytest.mark.slow
 def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home: Home) -> None:
     with closed_port() as nobody, RecordingServer(pause=0.005) as server:
         two_accounts(home, server.port, nobody)
@@ -70,6 +71,7 @@ def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home
         assert box.mails() == []
 
 
+@pytest.mark.slow
 def test_ten_that_flush_the_same_mails_send_each_once(home: Home) -> None:
     with RecordingServer(pause=0.002) as server:
         plain_account(home, server.port)
@@ -90,6 +92,7 @@ Outbox(sys.argv[1]).add(new_mail(int(sys.argv[2])))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(6))
 def test_an_outbox_may_have_many_who_make_it_at_once(home: Home, tmp_path: Path, attempt: int) -> None:
     processes = [

@@ -93,7 +93,7 @@ def test_everyone_gets_it_and_nobody_sees_the_blind_copies(postfix: Postfix, hom
     for user in ("asa", "info", "bo"):
         raw = postfix.mails(user)[0]
         headers = raw.partition(b"\n\n")[0].lower()
-        assert b"bcc" not in headers
+        assert b"\nbcc:" not in headers  # a Message-ID may have those letters
         if user != "bo":
             assert b"bo@example.test" not in headers
 
@@ -129,6 +129,7 @@ def test_an_international_domain_goes_as_a_labels_and_a_local_part_as_smtputf8(p
     assert done.json["result"]["accepted"] == ["asa@xn--mindomn-bxa.example"]
 
 
+@pytest.mark.slow
 def test_a_mail_over_the_servers_limit_is_refused_before_it_is_sent(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     home.file("big.bin", os.urandom(30_000_000))

@@ -73,6 +73,7 @@ def message_ids(server: MailServer) -> dict[str, bytes]:
     return {mail.subject: mail.content.partition(b"Message-ID: ")[2].partition(b"\r\n")[0] for mail in server.mails}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "8"])
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(home: Home, connections: str, policy: str) -> None:
@@ -96,6 +97,7 @@ def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(home: Ho
     assert totals(done)["sent"] + totals(done)["sent_before"] == COUNT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines(3))
@@ -118,6 +120,7 @@ def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, conn
     assert sorted(server.subjects) == ["m00", "m01", "m02"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "8"])
 def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_message_id(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -184,6 +187,7 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
     assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -218,6 +222,7 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
     assert other.subjects == ["m00", "m01"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -270,6 +275,7 @@ def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
     assert len(json.loads(home.run("outbox", "list", "--json").out)["result"]) == 3
 
 
+@pytest.mark.slow
 def test_the_same_mails_are_sent_by_one_run_at_a_time(home: Home) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:

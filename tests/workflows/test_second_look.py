@@ -45,6 +45,7 @@ def looked_at(fault: Fault, directory: Path, security: Security = Security.TLS) 
         return check(account_at(port, security, ca_file=facts.ca_file), Secret("lösen"))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("act", "code"), [(Act.REFUSE_CONNECTIONS, "connect.refused"), (Act.CLOG, "connect.port-blocked"), (Act.BREAK_HANDSHAKE, "tls.handshake-failed")]
 )
@@ -82,6 +83,7 @@ def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, w
     assert words in report.error.causes[0]
 
 
+@pytest.mark.slow
 def test_a_login_is_never_tried_twice() -> None:
     script = (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 no\r\n", None)
     with ScriptedServer(script) as server:
@@ -90,6 +92,7 @@ def test_a_login_is_never_tried_twice() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.slow
 def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()

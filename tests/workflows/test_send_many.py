@@ -168,6 +168,7 @@ def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
     assert len(server.mails) == 3
 
 
+@pytest.mark.slow
 @SIDE_BY_SIDE
 def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     with MailServer() as server:
@@ -178,6 +179,7 @@ def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     assert not any(len(group) > 1 for groups in server.groups for group in groups)
 
 
+@pytest.mark.slow
 def test_what_became_of_a_message_is_told_at_once_also_while_another_waits_for_its_time() -> None:
     """Until it is told it is not in the journal: a kill meanwhile would send it again."""
     with MailServer() as server:

@@ -90,6 +90,7 @@ def test_a_person_is_offered_the_places_that_work_from_cron(person: Person, sand
     assert len(sandbox.mails) == 1
 
 
+@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxFacts) -> None:
     person.columns = 40
@@ -102,6 +103,7 @@ def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxF
     ended(terminal, 78)
 
 
+@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
     person.home.file("password", PASSWORD + "\n")
@@ -118,6 +120,7 @@ def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_ch
     assert person.home.run("accounts", "show", "--json").json["result"]["secret_store"] == "command"
 
 
+@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_a_credential_comes_with_its_unit_and_the_command_that_proves_it(person: Person, facts: SandboxFacts) -> None:
     terminal = to_the_question(person, facts)
@@ -148,6 +151,7 @@ def test_doctor_finds_all_well_with_a_file(home: Home, facts: SandboxFacts) -> N
     assert PASSWORD not in done.out
 
 
+@pytest.mark.slow
 def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     (home.path / "password").chmod(0o644)
@@ -158,6 +162,7 @@ def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts
     assert "1 thing is wrong" in done.out
 
 
+@pytest.mark.slow
 def test_doctor_without_an_account_looks_at_the_machine(home: Home) -> None:
     done = home.run("doctor", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.no-account")
@@ -176,6 +181,7 @@ def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Ho
     assert statuses(done.json)["ipv4"] == "warning"
 
 
+@pytest.mark.slow
 def test_what_is_well_is_said_in_words_that_say_so(home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.configure(facts)
     messages = {check["check"]: check["message"] for check in home.run("doctor", "--json").json["result"]["checks"]}
@@ -195,6 +201,7 @@ def test_what_is_well_is_said_in_words_that_say_so(home: Home, facts: SandboxFac
     assert doctor._sendmail().message.startswith(f"{link} is {program}: ")
 
 
+@pytest.mark.slow
 def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     database = home.path / ".local" / "state" / "smtpsetup" / "outbox.db"
@@ -206,6 +213,7 @@ def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damag
     assert statuses(done.json)["outbox"] == "wrong"
 
 
+@pytest.mark.slow
 def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     empty = home.file("empty.pem", "")
@@ -213,6 +221,7 @@ def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFact
     assert statuses(found.json)["trust"] == "wrong"
 
 
+@pytest.mark.slow
 def test_doctor_knows_the_machines_sendmail_for_its_own(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     message = next(check["message"] for check in home.run("doctor", "--json").json["result"]["checks"] if check["check"] == "sendmail")
