@@ -33,7 +33,8 @@ from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, SPOOLING, TO, ready_mad
 from smtpsetup.config import accounts
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.oauth import token_cache
-from smtpsetup.outbox import NewMail, Outbox
+from smtpsetup.outbox.mail import NewMail
+from smtpsetup.outbox.store import Outbox
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import pytest
 
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource, Store
-from smtpsetup.core.model import Auth, Security, Server
+from smtpsetup.core.model import Auth, Secret, Security, Server
 from smtpsetup.sandbox.server import Sandbox, SandboxFacts
+from smtpsetup.sending.context import Context
 from tests import warm
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ def sandbox(_sandbox: tuple[Sandbox, SandboxFacts]) -> Sandbox:
 def facts(_sandbox: tuple[Sandbox, SandboxFacts]) -> SandboxFacts:
     """Where the running sandbox listens."""
     return _sandbox[1]
+
+
+def context_of(account: Account, **changes: Any) -> Context:
+    """How an account sends whose secret is given where it is needed."""
+    return Context(account, lambda: Secret(PASSWORD), **changes)
 
 
 def account_at(port: int, security: Security = Security.TLS, **changes: Any) -> Account:

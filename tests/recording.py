@@ -12,7 +12,7 @@ from email import message_from_bytes
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from smtpsetup.message.message import Envelope, from_bytes
-from smtpsetup.outbox import NewMail
+from smtpsetup.outbox.mail import NewMail
 
 if TYPE_CHECKING:
     from tests.conftest import Home

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smtpsetup.outbox import Mail, Outbox
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import private_dir
 from tests.conftest import PASSWORD, Home, Run
 from tests.warm import Command
@@ -15,6 +15,7 @@ from tests.warm import Command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.sandbox.server import CaughtMail, Sandbox, SandboxFacts
 
 PROGRAM = str(Path(sys.executable).with_name("smtpsetup-sendmail"))

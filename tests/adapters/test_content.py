@@ -15,6 +15,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Security, Server
 from smtpsetup.message.attachments import from_file
 from smtpsetup.message.compose import Draft, Mailbox, parse_mailboxes
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, Message
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
@@ -36,7 +37,7 @@ LARGE = 400_000  # bytes: several pieces
 def opened(server: MailServer) -> Iterator[Session]:
     place = Server("127.0.0.1", server.port, Security.NONE)
     with Session(place, ehlo_name="example.com", deadline=Deadline(60), policy=tls.policy()) as session:
-        session.open()
+        session.connect()
         yield session
 
 
@@ -49,7 +50,7 @@ def line() -> Iterator[tuple[MailServer, Session]]:
 
 def arrived(line: tuple[MailServer, Session], chunks: list[bytes]) -> bytes:
     server, session = line
-    session.send(ENVELOPE, Message(HEADER, lambda: iter(chunks), sum(map(len, chunks))))
+    session.deliver(Delivery(ENVELOPE, Message(HEADER, lambda: iter(chunks), sum(map(len, chunks)))))
     return server.mails[-1].content.removeprefix(HEADER)
 
 
@@ -129,7 +130,7 @@ def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(tmp_path: P
     change(path)
     with MailServer(offers=("SIZE 10000000",)) as server:
         with pytest.raises(SmtpsetupError) as caught, opened(server) as session:
-            session.send(delivery.envelope, delivery.message)
+            session.deliver(delivery)
         wait_for(lambda: server.torn)
     assert caught.value.exit_code in (66, 74)
     assert "bilaga.bin" in caught.value.message
@@ -151,7 +152,7 @@ def test_a_file_that_shrinks_while_it_is_on_the_wire_is_not_sent_torn(tmp_path: 
     message = Message(composed.message.header, body, composed.message.body_size)
     with MailServer(offers=("PIPELINING",)) as server:
         with pytest.raises(SmtpsetupError), opened(server) as session:
-            session.send(composed.envelope, message)
+            session.deliver(composed._replace(message=message))
         wait_for(lambda: server.torn)
     assert server.mails == []
     assert server.torn[0].startswith(b"From:")

@@ -13,11 +13,11 @@ import pytest
 from smtpsetup.core.errors import InterruptedAfterTheDotError
 from smtpsetup.core.failure import Kind, TransportError
 from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.message.delivery import Delivery, Outcome
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp.session import Session
-from smtpsetup.smtp.transaction import Delivery, Outcome
 from tests.mail_server import PIPELINING, MailServer, Turn
 from tests.servers import ScriptedServer
 
@@ -52,7 +52,7 @@ class Sent:
 def opened(port: int, trace: Callable[[str], None] | None = None) -> Iterator[Session]:
     server = Server("127.0.0.1", port, Security.NONE)
     with Session(server, ehlo_name="example.com", deadline=Deadline(30), policy=tls.policy(), trace=trace) as session:
-        session.open()
+        session.connect()
         yield session
 
 
@@ -60,7 +60,7 @@ def send(port: int, *deliveries: Delivery, lockstep: bool = False, trace: Callab
     sent = Sent()
     try:
         with opened(port, trace) as session:
-            for outcome in session.send_all(iter(deliveries), lockstep=lockstep):
+            for outcome in session.deliver_all(iter(deliveries), lockstep=lockstep):
                 sent.outcomes.append(outcome)
     except TransportError as error:
         sent.lost = error
@@ -137,7 +137,7 @@ def test_in_lockstep_the_next_message_is_not_asked_for_before_its_time(offers: t
             yield mail(name)
 
     with MailServer(offers=offers) as server, opened(server.port) as session:
-        events.extend("outcome" for _outcome in session.send_all(deliveries(), lockstep=True))
+        events.extend("outcome" for _outcome in session.deliver_all(deliveries(), lockstep=True))
     assert events == ["take a", "outcome", "take b", "outcome"]
 
 
@@ -316,5 +316,5 @@ def test_a_note_that_cannot_be_written_is_no_lost_connection() -> None:
 
     delivery = Delivery(mail("a").envelope, mail("a").message, before_dot=full)
     with MailServer() as server, pytest.raises(Exception, match="No space left"), opened(server.port) as session:
-        list(session.send_all(iter([delivery, mail("b")]), lockstep=False))
+        list(session.deliver_all(iter([delivery, mail("b")]), lockstep=False))
     assert server.mails == []

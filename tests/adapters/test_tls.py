@@ -12,7 +12,7 @@ import trustme
 
 from smtpsetup.core.model import Secret, Security
 from smtpsetup.setup.test_account import check
-from tests.conftest import account_at
+from tests.conftest import account_at, context_of
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ AUTHORITY = trustme.CA(organization_name="A good authority")
 def logged_in(context: ssl.SSLContext, **account: Any) -> tuple[CheckReport, bytes]:
     """A login at a server with this certificate, and what the server heard."""
     with ScriptedServer(SCRIPT, context) as server:
-        report = check(account_at(server.port, **account), Secret("hemligt"), login_only=True)
+        report = check(context_of(account_at(server.port, **account)), Secret("hemligt"), login_only=True)
         return report, b"".join(server.received)
 
 
@@ -119,8 +119,8 @@ def test_starttls_verifies_the_same_way(ca_file: str, tmp_path: Path) -> None:
     from smtpsetup.sandbox.server import Sandbox
 
     with Sandbox(tmp_path) as facts:
-        report = check(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file), Secret(facts.password), login_only=True)
+        report = check(context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file)), Secret(facts.password), login_only=True)
         assert report.error
         assert report.error.code == "tls.untrusted"
-        report = check(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file), Secret(facts.password), login_only=True)
+        report = check(context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file)), Secret(facts.password), login_only=True)
         assert report.error is None

@@ -59,7 +59,7 @@ def test_wrong_use_is_told_within_the_terminals_width(person: Person) -> None:
 
 def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(person: Person) -> None:
     plain_account(person.home, 1)
-    from smtpsetup.outbox import Outbox
+    from smtpsetup.outbox.store import Outbox
 
     with Outbox(state_dir(person.home)) as box:
         box.add(new_mail(1))

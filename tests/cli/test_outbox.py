@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.message.message import Message, from_bytes
-from smtpsetup.outbox import Mail, Outbox, State
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import locks
 from tests.person import Person, ended
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -23,7 +24,7 @@ from tests.servers import closed_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpsetup.outbox import NewMail
+    from smtpsetup.outbox.mail import Mail, NewMail
     from tests.conftest import Home
 
 KEYS = {"outbox_id", "account", "message_id", "recipients", "subject", "state", "attempts", "next_attempt", "last_reply", "queued_at"}
@@ -203,7 +204,7 @@ def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int])
 def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int]) -> None:
     with Outbox(state_dir(home)) as box:
         box.take("a", "", "lease-of-the-dead", time.time() + 1, 2)
-        box.mark_dotted(1)
+        box.mark_possibly_delivered(1)
     assert numbers(home) == waiting
     assert [mail(home, number).state for number in waiting] == [State.UNKNOWN, State.WAITING, State.WAITING]
 

@@ -16,7 +16,7 @@ from tests.servers import ScriptedServer, closed_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.outbox import Mail
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.conftest import Home, Run
 

@@ -16,12 +16,13 @@ from smtpsetup.core.error_codes import ERROR_CODES
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Security, Server
 from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.setup.test_account import check
 from smtpsetup.smtp.session import Session
-from tests.conftest import account_at
+from tests.conftest import account_at, context_of
 from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
 from tests.servers import ScriptedServer
 
@@ -69,7 +70,7 @@ def test_any_fault_at_any_stage_ends_soon_with_an_answer(stage: str, fault: str,
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
     with ScriptedServer((*STAGES[stage], *FAULTS[fault], "drop")) as server:
         started = time.monotonic()
-        report = check(account_at(server.port, Security.NONE), Secret(SECRET))
+        report = check(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
         assert time.monotonic() - started < 10
     assert report.error
     assert_sound(report.error)
@@ -127,8 +128,8 @@ def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data:
         session = Session(server, ehlo_name="example.com", deadline=Deadline(5), policy=tls.policy())
         try:
             with session:
-                session.open()
+                session.connect()
                 session.log_in("info@example.com", Secret(SECRET))
-                session.send(Envelope("info@example.com", ("info@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n"))
+                session.deliver(Delivery(Envelope("info@example.com", ("info@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n")))
         except TransportError as failed:
             assert_sound(diagnose(failed.failure, account_at(port, Security.NONE)))

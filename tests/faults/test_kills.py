@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import Outbox, State
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
 
@@ -214,7 +215,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
 
 KILLED_BEFORE_STATEMENT = """
 import os, signal, sqlite3, sys
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 left, connect = int(sys.argv[2]), sqlite3.connect
 def count(_statement):
     global left

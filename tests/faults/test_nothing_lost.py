@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smtpsetup.message.message import Envelope, from_bytes
-from smtpsetup.outbox import Mail, NewMail, Outbox, State, database
+from smtpsetup.outbox import database
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.mail import Mail, NewMail
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import private_dir
 from tests.faults.test_outbox_trouble import own_mount
 from tests.mail_server import MailServer, Turn
@@ -383,7 +386,7 @@ def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_w
 @pytest.mark.slow
 def test_3_three_moments_have_three_texts() -> None:
     from smtpsetup.core.errors import SmtpsetupError  # as below
-    from smtpsetup.smtp.transaction import Delivery
+    from smtpsetup.message.delivery import Delivery
     from tests.adapters.test_submit import opened
 
     def full() -> None:
@@ -396,7 +399,7 @@ def test_3_three_moments_have_three_texts() -> None:
             changed: dict[str, Any] = {place: full}
             delivery = plain._replace(**changed)
             with pytest.raises(SmtpsetupError) as caught:
-                list(session.send_all(iter([delivery]), lockstep=False))
+                list(session.deliver_all(iter([delivery]), lockstep=False))
             told.append(caught.value.causes[0])
             assert (caught.value.exit_code, len(server.mails)) == (74, int(place == "accepted"))
     assert "was not sent" in told[0]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port, missing
 
@@ -70,7 +70,7 @@ def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -
 
 ADDED_DURING_REPAIR = """
 import os, sys
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 from tests.recording import new_mail
 with Outbox(sys.argv[1]) as box:
     print("open", flush=True)

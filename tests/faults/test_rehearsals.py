@@ -15,7 +15,7 @@ from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS, Act
 from smtpsetup.setup.test_account import check
-from tests.conftest import account_at
+from tests.conftest import account_at, context_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def rehearsed(code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, **cha
         import datetime
 
         provider = Table(datetime.date(2026, 11, 24)).by_id(account.provider) if account.provider else None
-        return check(account, Secret("lösen"), provider=provider, to=typed.get("--to"), **changes)
+        return check(context_of(account), Secret("lösen"), provider=provider, to=typed.get("--to"), **changes)
 
 
 def test_every_error_code_can_be_rehearsed() -> None:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.message.html_to_text import text_of
-from smtpsetup.outbox import NewMail, Outbox, State
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.repair import repair
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup import doctor
 from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started
 from tests.mail_server import MailServer, Turn
@@ -95,19 +97,19 @@ def test_a_mail_that_is_kept_in_any_case_is_not_said_to_be_lost_by_a_signal(home
     assert len(kept(home)) == 1
 
 
-def held(home: Home, *, is_dotted: bool) -> None:
+def held(home: Home, *, is_possible: bool) -> None:
     with Outbox(state_dir(home)) as box:
         mail = new_mail(1)
         number = box.add(NewMail(*mail[:5], State.SENDING, holds=True, lease="dead"))
-        box.mark_dotted(number, is_dotted=is_dotted)
+        box.mark_possibly_delivered(number, is_possible=is_possible)
 
 
-@pytest.mark.parametrize("is_dotted", [True, False])
-def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Home, *, is_dotted: bool) -> None:
-    held(home, is_dotted=is_dotted)
+@pytest.mark.parametrize("is_possible", [True, False])
+def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Home, *, is_possible: bool) -> None:
+    held(home, is_possible=is_possible)
     repair(state_dir(home))
     (mail,) = kept(home)
-    expected = (State.UNKNOWN, True) if is_dotted else (State.WAITING, False)
+    expected = (State.UNKNOWN, True) if is_possible else (State.WAITING, False)
     assert (mail.state, mail.next_attempt is None) == expected
 
 

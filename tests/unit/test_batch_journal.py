@@ -22,10 +22,10 @@ def test_a_journal_is_held_by_one(tmp_path: Path) -> None:
 
 def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
     with Journal(str(tmp_path), "a") as journal:
-        journal.mark_dotted("1")
-        journal.mark_dotted("2")
+        journal.mark_possibly_delivered("1")
+        journal.mark_possibly_delivered("2")
         journal.mark_done("2")
-        journal.mark_dotted("3")
+        journal.mark_possibly_delivered("3")
         journal.mark_not_sent("3")
         ids = [journal.message_id(key, "example.com") for key in "123"]
     with Journal(str(tmp_path), "a") as journal:

@@ -10,7 +10,8 @@ import pytest
 
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Security
-from smtpsetup.sending import smtp_login
+from smtpsetup.sending.transport import Conditions
+from smtpsetup.sending.transports.smtp import SmtpTransport
 from tests.conftest import account_at
 from tests.oauth_servers import SCOPE, SMTP_SCOPE, USER, OAuthServer
 from tests.servers import ScriptedServer
@@ -90,8 +91,8 @@ def logged_in(
     greeting = [b"220 x ESMTP\r\n", None, f"250-x\r\n250 AUTH {mechanism}\r\n".encode(), None]
     with ScriptedServer([*greeting, *script, None, b"221 2.0.0 bye\r\n"]) as server:
         account = account_at(server.port, Security.NONE)
-        with smtp_login.session_for(account, seconds=5) as session:
-            session.open()
+        with SmtpTransport().session(account, Conditions(5)) as session:
+            session.connect()
             try:
                 session.log_in(name, Secret(token), with_token=True)
             except TransportError as error:

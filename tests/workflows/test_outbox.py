@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import Mail, Outbox, State
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.store import Outbox
 from tests.conftest import PASSWORD
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
@@ -18,6 +19,7 @@ from tests.servers import closed_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpsetup.outbox.mail import Mail
     from tests.conftest import Home, Run
     from tests.servers import Keyring
 

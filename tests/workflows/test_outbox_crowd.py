@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port, wait_for
 
@@ -84,7 +84,7 @@ def test_ten_that_flush_the_same_mails_send_each_once(home: Home) -> None:
 
 OPENED_TOGETHER = """
 import os, sys, time
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 from tests.recording import new_mail
 print("ready", flush=True)
 sys.stdin.readline()

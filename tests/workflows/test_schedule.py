@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import Outbox
+from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_the_line_for_cron_flushes_this_very_outbox(home: Home, tools: str, name
         plain_account(home, server.port)
         home.config.rename(home.path / config)
         with Outbox(str(home.path / state)) as box:
-            box.add(new_mail(1))
+            box.add(new_mail(1)._replace(config=str(home.path / config)))
         env = {"SMTPSETUP_CONFIG": str(home.path / config), "SMTPSETUP_STATE_DIR": str(home.path / state)}
         run_as_cron(home, schedule(home, tools, "--with", "cron", **env))
     assert server.message_ids == ["<1@test.example>"]
@@ -78,7 +78,7 @@ def test_files_that_were_named_from_here_are_found_from_anywhere(home: Home, too
         plain_account(home, server.port)
         home.config.rename(here / "own.toml")
         with Outbox(str(here / "state")) as box:
-            box.add(new_mail(1))
+            box.add(new_mail(1)._replace(config=str(here / "own.toml")))
         named = ["--config", "own.toml"] if how == "option" else []
         env = {"SMTPSETUP_STATE_DIR": "state", **({} if named else {"SMTPSETUP_CONFIG": "own.toml"})}
         done = subprocess.run(

@@ -15,7 +15,7 @@ from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS, Act, Certificate, Fault
 from smtpsetup.setup.second_look import clock_is_ahead
 from smtpsetup.setup.test_account import check
-from tests.conftest import PASSWORD, account_at
+from tests.conftest import PASSWORD, account_at, context_of
 from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
 
@@ -42,7 +42,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def looked_at(fault: Fault, directory: Path, security: Security = Security.TLS) -> CheckReport:
     with FaultServer(directory, fault, ports=PORTS) as facts:
         port = facts.tls_port if security is Security.TLS else facts.starttls_port
-        return check(account_at(port, security, ca_file=facts.ca_file), Secret("lösen"))
+        return check(context_of(account_at(port, security, ca_file=facts.ca_file)), Secret("lösen"))
 
 
 @pytest.mark.matrix
@@ -87,7 +87,7 @@ def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, w
 def test_a_login_is_never_tried_twice() -> None:
     script = (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 no\r\n", None)
     with ScriptedServer(script) as server:
-        report = check(account_at(server.port, Security.NONE), Secret("lösen"))
+        report = check(context_of(account_at(server.port, Security.NONE)), Secret("lösen"))
         assert report.error
         assert server.connections == 1
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smtpsetup.core.model import Secret, Security
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sending.send_many import Run, deliver
-from smtpsetup.smtp.transaction import Delivery
-from tests.conftest import account_at
+from tests.conftest import account_at, context_of
 from tests.mail_server import MailServer, Turn
 from tests.servers import wait_for
 
@@ -70,7 +70,7 @@ def run(server: MailServer, deliveries: list[Delivery], report: Report | None = 
             yield delivery
 
     account = account_at(server.port, Security.NONE)
-    report.error = deliver(Run(account, Secret("x"), on_result, lambda: None, **options), source())
+    report.error = deliver(Run(context_of(account), Secret("x"), on_result, **options), source())
     return report
 
 
@@ -304,4 +304,4 @@ def test_what_the_caller_raises_ends_the_run(connections: int) -> None:
         raise LookupError("no more")
 
     with MailServer() as server, pytest.raises(LookupError):
-        deliver(Run(account_at(server.port, Security.NONE), Secret("x"), lambda *_: None, lambda: None, connections=connections), deliveries())
+        deliver(Run(context_of(account_at(server.port, Security.NONE)), Secret("x"), lambda *_: None, connections=connections), deliveries())

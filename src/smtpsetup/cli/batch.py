@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import sys
@@ -16,8 +17,7 @@ from smtpsetup.cli.state import State, tell
 from smtpsetup.config import paths
 from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Queue
-from smtpsetup.oauth.access_token import secret_for
+from smtpsetup.core.model import Queue
 from smtpsetup.sending.batch import Batch, Totals, checked
 from smtpsetup.sending.batch_input import Item, LineError, json_lines
 from smtpsetup.sending.drafts import Parts, delivery_of, draft_of, read_failed
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.providers.table import Provider
+    from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.sending.send_or_queue import Policy
 
@@ -62,13 +63,14 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     if many.dry_run:
         _show_first(state, account, items)
         return
-    provider = _provider(state, account)
+    context = state.context(account)
+    provider = context.find_provider()
     limits = provider.limits if provider else {}
     _warn_of_daily_limit(provider, total)
     directory = paths.state_dir() or ""
     if not directory:
         raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
-    secret, stopped_by = _secret(state, account, policy)
+    secret, stopped_by = _secret(context, policy)
     started = time.monotonic()
     try:
         with Journal(directory, f"{identity} {account.name}") as journal, ExitStack() as stack:
@@ -80,15 +82,13 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 tell(told.format(n=before, total=total))
             bar = stack.enter_context(_bar(state, total, before))
             failures: list[SmtpsetupError] = []
-            batch = Batch(account, journal, policy, total=total, log=state.config().log, on_result=_told(state, bar, failures))
+            batch = Batch(context, journal, policy, total=total, on_result=_told(state, bar, failures))
             run = Run(
-                account,
+                dataclasses.replace(context, find_provider=lambda: provider),  # looked for once
                 secret,
                 batch.finish,
-                lambda: provider,
                 connections=_allowed(many.connections, limits.get("connections")),
                 seconds_between=_pause(many.seconds_between, limits.get("messages_per_minute"), total),
-                trace=state.trace(),
             )
             try:
                 totals = batch.send(run, items, stopped_by)
@@ -100,12 +100,12 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     _finish(state, totals, failures, time.monotonic() - started)
 
 
-def _secret(state: State, account: Account, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
+def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
     """The secret, or why it is not to be had now, for mails that can wait. Raises SmtpsetupError for others, and for what does not pass."""
-    if account.auth is Auth.NONE or policy.queue is Queue.ALWAYS:
+    if policy.queue is Queue.ALWAYS:
         return None, None
     try:
-        return secret_for(account, may_prompt=state.may_ask), None
+        return context.secret(), None
     except SmtpsetupError as error:
         if error.exit_code != EX_TEMPFAIL or policy.queue is Queue.NEVER:
             raise
@@ -187,13 +187,6 @@ def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], second
     error.hints = (*error.hints, again)
     error.result = view
     raise error
-
-
-def _provider(state: State, account: Account) -> Provider | None:
-    try:
-        return state.provider(account)
-    except SmtpsetupError:
-        return None
 
 
 def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:

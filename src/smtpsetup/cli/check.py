@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,13 +17,14 @@ from smtpsetup.core.failure import TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.message.compose import parse_mailboxes
-from smtpsetup.oauth.access_token import newest, renewed, secret_for
-from smtpsetup.sending.smtp_login import is_refused_token
-from smtpsetup.setup.test_account import check, planned_stages
+from smtpsetup.oauth.access_token import newest, renewed
+from smtpsetup.sending.login import is_refused_token
+from smtpsetup.setup.test_account import Watch, check
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
+    from smtpsetup.sending.context import Context
     from smtpsetup.setup.test_account import CheckReport
 
 
@@ -30,26 +32,33 @@ if TYPE_CHECKING:
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @click.option("--to", metavar=_("ADDRESS"), help=_("Send the test mail there."))
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
+@click.option(
+    "--transport",
+    type=click.Choice(["smtp", "smtplib"]),
+    default="smtp",
+    help=_("smtplib makes the test with Python's own library, to see whether it fails there, too. It is one more login."),
+)
 @click.option("--renew-token", "renew", is_flag=True, hidden=True)
 @common_options
 @click.pass_obj
-def check_command(
+def check_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     account: str | None,
     to: str | None,
-    login_only: bool,  # noqa: FBT001  click passes flags by name
+    login_only: bool,  # noqa: FBT001  as above
+    transport: str,
     renew: bool,  # noqa: FBT001  as above
 ) -> None:
     """Parse, check, render."""
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
-    get_secret = newest if renew else secret_for
-    secret = None if chosen.auth is Auth.NONE else get_secret(chosen, may_prompt=state.may_ask)
-    report = _run(state, chosen, secret, to=to, login_only=login_only)
+    context = _with_transport(state.context(chosen), transport)
+    secret = newest(chosen, may_prompt=state.may_ask) if renew and chosen.auth is not Auth.NONE else context.secret()
+    report = _run(context, state, secret, to=to, login_only=login_only)
     if report.error and secret and report.error.failure and is_refused_token(chosen, TransportError(report.error.failure)):
         fresh = renewed(chosen, secret, may_prompt=state.may_ask)
-        report = _run(state, chosen, fresh, to=to, login_only=login_only) if fresh else report
+        report = _run(context, state, fresh, to=to, login_only=login_only) if fresh else report
     if report.error is None and not chosen.verified:
         _remember(state, chosen)
     if state.json:
@@ -63,6 +72,14 @@ def check_command(
             _offer(state, chosen, report)
         raise report.error
     views.human.checked(report)
+
+
+def _with_transport(context: Context, transport: str) -> Context:
+    if transport == "smtp":
+        return context
+    from smtpsetup.sending.transports.python_smtplib import SmtplibTransport  # 20 ms, for who asks for it
+
+    return replace(context, transport=SmtplibTransport())
 
 
 def _offer(state: State, account: Account, report: CheckReport) -> None:
@@ -84,21 +101,13 @@ def _remember(state: State, account: Account) -> None:
         tell(_("The test went well, but that could not be saved: {reason}.").format(reason=reason_of(error)))
 
 
-def _run(state: State, account: Account, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
-    provider = state.provider(account)
+def _run(context: Context, state: State, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
+    provider = state.provider(context.account)
     if state.json:
-        return check(account, secret, provider=provider, to=to, login_only=login_only, trace=state.trace())
-    with views.stages.StageTable(planned_stages(account, login_only=login_only), live=not state.verbose) as table:
-        return check(
-            account,
-            secret,
-            provider=provider,
-            to=to,
-            login_only=login_only,
-            on_stage=table.update,
-            on_second_look=table.look_again,
-            trace=state.trace(),
-        )
+        return check(context, secret, provider=provider, to=to, login_only=login_only)
+    planned = context.transport.planned_stages(context.account, login_only=login_only)
+    with views.stages.StageTable(planned, live=not state.verbose) as table:
+        return check(context, secret, provider=provider, to=to, login_only=login_only, watch=Watch(table.update, table.look_again))
 
 
 test_command = check_command

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.send import provider_of
 from smtpsetup.cli.state import State, common_options
+from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.setup.doctor import Finding, Status, examine
@@ -33,7 +33,7 @@ def doctor_command(state: State, account: str | None) -> None:
         findings.append(Finding("config", Status.OK, _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file)))
     if not state.json:
         views.doctor.finding(findings[0])
-    for finding in examine(chosen, config=state.config_option, provider=provider_of(state, chosen) if chosen else None):
+    for finding in examine(chosen, config=state.config_option, provider=known_provider(chosen) if chosen else None):
         findings.append(finding)
         if not state.json:
             views.doctor.finding(finding)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import outbox
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -17,15 +16,19 @@ from smtpsetup.config import accounts, paths
 from smtpsetup.core.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
-from smtpsetup.oauth.access_token import secret_for
-from smtpsetup.outbox import Mail, Outbox, OutboxDamagedError, reserve, snapshot
-from smtpsetup.sending.flush import Flushed, Sources, flush
+from smtpsetup.outbox import reserve, snapshot
+from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.disposition import State as MailState
+from smtpsetup.outbox.store import Outbox
+from smtpsetup.sending.context import context_for
+from smtpsetup.sending.flush import Flushed, flush
 from smtpsetup.state import private_dir, termination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpsetup.config.account import Account
+    from smtpsetup.outbox.mail import Mail
+    from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_one import SendResult
 
 
@@ -162,14 +165,16 @@ def _mail(opened: Outbox, number: int) -> Mail:
 def flush_command(state: State) -> None:
     """Send, render. Mail that still waits is no failure: that is what an outbox is for."""
     termination.raise_when_terminated()
-    config = state.config()
+    log = state.config().log
+    configs: dict[str, accounts.Config] = {}
 
-    def account_in(name: str, path: str) -> Account:
-        return (config if path == state.named_config else accounts.load_chosen(path)).account(name) if path else config.account(name)
+    def open_context(name: str, path: str) -> Context:
+        """Mail goes out through the configuration that it was put into the outbox with, whatever is named now."""
+        config = configs[path] if path in configs else configs.setdefault(path, accounts.load_named(path))
+        return context_for(config, config.account(name), may_prompt=state.may_ask, trace=state.trace())
 
-    sources = Sources(account_in, lambda account: secret_for(account, may_prompt=state.may_ask), state.provider, config.log)
     with _opened(is_durable=False, is_for_sending=True) as opened:
-        done = flush(opened, sources, on_result=_tell_of_refusal, trace=state.trace())
+        done = flush(opened, open_context, log=log, on_result=_tell_of_refusal)
         left = opened.mails() if sys.stdout.isatty() and not state.json else []  # cron need not know
     _show_flushed(state, done, left)
 
@@ -264,7 +269,7 @@ def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list
         raise click.UsageError(_("Give the numbers of the mails, or --all."))
     opened.revive(time.time())
     mails = opened.mails() if take_all else [_mail(opened, number) for number in dict.fromkeys(numbers)]
-    sending = [str(mail.id) for mail in mails if mail.state is outbox.State.SENDING]
+    sending = [str(mail.id) for mail in mails if mail.state is MailState.SENDING]
     if sending and not take_all:
         raise SmtpsetupError(
             "config.invalid",
@@ -272,7 +277,7 @@ def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list
             hints=(_("Wait, then look again: `smtpsetup outbox list`."),),
             exit_code=EX_TEMPFAIL,
         )
-    return [mail for mail in mails if mail.state is not outbox.State.SENDING]
+    return [mail for mail in mails if mail.state is not MailState.SENDING]
 
 
 @outbox_command.command("repair", help=_("Save what can be read of a damaged outbox."), short_help=_("Save what can be read of a damaged outbox."))

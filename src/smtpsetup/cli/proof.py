@@ -11,7 +11,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.test_account import check, planned_stages
+from smtpsetup.setup.test_account import Watch, check
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
@@ -57,8 +57,9 @@ def prove(  # noqa: PLR0913  what a proof depends on
 
 
 def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
-    look = functools.partial(check, account, secret, provider=provider, login_only=True, is_saved=is_saved, trace=state.trace())
+    context = state.context(account)
+    look = functools.partial(check, context, secret, provider=provider, login_only=True, is_saved=is_saved)
     if not state.may_ask:
         return look()
-    with views.stages.StageTable(planned_stages(account, login_only=True), stderr=True, live=not state.verbose) as table:
-        return look(on_stage=table.update, on_second_look=table.look_again)
+    with views.stages.StageTable(context.transport.planned_stages(account, login_only=True), stderr=True, live=not state.verbose) as table:
+        return look(watch=Watch(table.update, table.look_again))

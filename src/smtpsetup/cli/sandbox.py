@@ -63,7 +63,7 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
         sandbox = Sandbox(directory, keep=keep is not None, ports=(tls_port or 0, starttls_port or 0), on_mail=caught.put)
         facts = stack.enter_context(_listening(sandbox))
-        signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))  # so that it cleans up after either
+        _end_when_asked()
         _show_ready(state, facts)
         with suppress(KeyboardInterrupt):  # the way to stop it
             seen = 0
@@ -96,13 +96,19 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
         facts = stack.enter_context(_listening(FaultServer(directory, fault, ports=(tls_port, starttls_port))))
-        signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+        _end_when_asked()
         if state.json:
             state.write_json({**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None})
         else:
             views.sandbox.failing(facts, code, fault)
         with suppress(KeyboardInterrupt):  # the way to stop it
             threading.Event().wait()
+
+
+def _end_when_asked() -> None:
+    """Clean up after SIGTERM as after Ctrl-C, which a shell's job in the background has ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager

@@ -12,20 +12,18 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
-from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.errors import reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
-from smtpsetup.oauth.access_token import secret_for
 from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text_in
-from smtpsetup.sending.send_or_queue import Policy, post
+from smtpsetup.sending.send_or_queue import Policy, send_or_queue
 from smtpsetup.state import termination, usage
 from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.message.delivery import Delivery
     from smtpsetup.sending.send_one import SendResult
-    from smtpsetup.smtp.transaction import Delivery
 
 
 _MANY_RECIPIENTS = 10  # no provider allows fewer
@@ -147,16 +145,8 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
     if dry_run:
         print_message(state, account, delivery)
         return
-    _warn_of_limits(state, account, delivery)
-    result = post(
-        account,
-        delivery,
-        subject=parts.subject,
-        policy=policy,
-        read_secret=lambda: secret_for(account, may_prompt=state.may_ask),
-        find_provider=lambda: provider_of(state, account),
-        trace=state.trace(),
-    )
+    _warn_of_limits(account, delivery)
+    result = send_or_queue(state.context(account), delivery, policy)
     if state.json:
         view = views.json.send_result(result)
         if result.error is None:
@@ -204,13 +194,15 @@ def _tell_who_flushes() -> None:
         tell(_("Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule --install`, or `smtpsetup outbox flush`."))
 
 
-def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:
+def _warn_of_limits(account: Account, delivery: Delivery) -> None:
     """Say so before the provider does, when a message breaks one of its limits; what is far below every limit need not be looked up."""
     messages, recipients = usage.last_day(paths.state_dir(), account.name)
     here, size = len(delivery.envelope.recipients), delivery.message.size
     if here < _MANY_RECIPIENTS and size < _LARGE and recipients < _MANY_A_DAY:
         return
-    row = provider_of(state, account)
+    from smtpsetup.config.known_providers import known_provider  # a small mail to few needs no table
+
+    row = known_provider(account)
     if row is None:
         return
     for key, n, text in (
@@ -222,14 +214,6 @@ def _warn_of_limits(state: State, account: Account, delivery: Delivery) -> None:
         limit = row.limits.get(key)
         if isinstance(limit, int) and n > limit:
             tell(text.format(n=n, provider=row.name, limit=limit))
-
-
-def provider_of(state: State, account: Account) -> Provider | None:
-    """Who runs the account's server, for a better explanation. A broken table of the person's own must not hide what became of the mail."""
-    try:
-        return state.provider(account)
-    except SmtpsetupError:
-        return None
 
 
 def _parts(options: _Options) -> Parts:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import views
 from smtpsetup.config import paths
 from smtpsetup.core.i18n import gettext as _
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.accounts import Config
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.sending.context import Context
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -56,22 +55,27 @@ class State:
         """The configuration, loaded."""
         from smtpsetup.config import accounts  # identify needs no accounts
 
-        if self.config_option or os.environ.get("SMTPSETUP_CONFIG"):
-            return accounts.load(self.config_file)
+        if self.named_config:
+            return accounts.load_named(self.named_config)
         return accounts.load_with_system(self.config_file, paths.system_config_file())
 
     def table(self) -> Table:
         """The provider table as it is true today."""
-        from smtpsetup.providers.table import Table  # a send that works needs no table
+        from smtpsetup.config.known_providers import table_of_today  # a send that works needs no table
 
-        return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
+        return table_of_today()
 
     def provider(self, account: Account) -> Provider | None:
-        """The provider of an account: by its id, else by its server."""
-        host = account.server.host
-        if account.provider:
-            return self.table().by_id(account.provider)
-        return None if is_loopback(host) else self.table().by_server_host(host, account.address.rpartition("@")[2])
+        """Who runs the account's server. Raises SmtpsetupError where a table of the person's own cannot be used."""
+        from smtpsetup.config.known_providers import provider_of  # as above
+
+        return provider_of(account)
+
+    def context(self, account: Account) -> Context:
+        """How the account sends."""
+        from smtpsetup.sending.context import context_for  # identify sends nothing
+
+        return context_for(self.config(), account, may_prompt=self.may_ask, trace=self.trace())
 
     def trace(self) -> Callable[[str], None] | None:
         """Where the SMTP conversation goes: standard error with -v, nowhere without."""

@@ -101,10 +101,12 @@ def _can_be_looked_at(path: StrPath) -> bool:
     return True
 
 
-def load_chosen(path: StrPath) -> Config:
-    """The one configuration that was named, which may be the machine's. Raises as `load`."""
+def load_named(path: str) -> Config:
+    """The one configuration that was named, which may be the machine's; the usual one for `""`. Raises as `load`."""
     system = paths.system_config_file()
-    return load_with_system(None, system) if os.fspath(path) == system else load(path)
+    if path in ("", system):
+        return load_with_system(None if path else paths.own_config_file(), system)
+    return load(path)
 
 
 def load(path: StrPath) -> Config:

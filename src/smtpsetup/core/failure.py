@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import datetime
 
-    from smtpsetup.core.model import Server, Stage
+    from smtpsetup.core.model import Server, Stage, StageStatus
 
 
 class Kind(StrEnum):
@@ -67,7 +67,10 @@ class Reply(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What went wrong in talking to a server. `detail` is technical and short; `offered` lists what the server offered instead."""
+    """What went wrong in talking to a server. `detail` is technical and short; `offered` lists what the server offered instead.
+
+    `is_unknown` is set where the whole message had been sent and the answer to it is missing: it may have been accepted.
+    """
 
     stage: Stage
     kind: Kind
@@ -75,6 +78,17 @@ class Failure(NamedTuple):
     reply: Reply | None = None
     detail: str = ""
     offered: tuple[str, ...] = ()
+    is_unknown: bool = False
+
+
+class StageResult(NamedTuple):
+    """How one stage went. `ms` is its duration in milliseconds."""
+
+    stage: Stage
+    status: StageStatus
+    ms: float
+    detail: str = ""
+    reply: Reply | None = None
 
 
 class CertificateFacts(NamedTuple):

@@ -17,7 +17,7 @@ class Rule:
     """Fits a failure when everything that is given fits.
 
     `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes, `ports` the server's; beside the SASL
-    mechanisms in `only_offered` the server offers none.
+    mechanisms in `only_offered` the server offers none. `is_unknown` asks for a failure after which nobody knows whether the message was accepted.
     """
 
     error: str
@@ -26,13 +26,13 @@ class Rule:
     codes: tuple[int, ...] = ()
     enhanced: str = ""
     phrase: str = ""
-    detail: str = ""
+    is_unknown: bool = False
     ports: tuple[int, ...] = ()
     only_offered: tuple[str, ...] = ()
 
     def fits(self, failure: Failure) -> bool:
         """Whether this rule speaks of that failure."""
-        if self.kind is not failure.kind or (self.stages and failure.stage not in self.stages) or (self.detail and self.detail != failure.detail):
+        if self.kind is not failure.kind or (self.stages and failure.stage not in self.stages) or self.is_unknown > failure.is_unknown:
             return False
         if (self.ports and failure.server.port not in self.ports) or (self.only_offered and not set(failure.offered) <= set(self.only_offered)):
             return False
@@ -257,7 +257,7 @@ RULES: tuple[Rule, ...] = (
     Rule("data.line-too-long", (Stage.DATA,), codes=(5,), phrase=r"lines? (is |are )?(too long|longer)|line length"),
     Rule("server.refused", (Stage.DATA,), codes=(5,), enhanced=r"5\.[345]\.\d+"),
     Rule("data.content-rejected", (Stage.DATA,), codes=(550, 552, 554)),
-    Rule("data.lost-before-reply", (Stage.DATA,), Kind.CLOSED, detail="after the final dot"),
+    Rule("data.lost-before-reply", (Stage.DATA,), Kind.CLOSED, is_unknown=True),
     # whatever the stage
     Rule("limit.rate", codes=(421,), phrase=_TOO_MANY),
     Rule("server.shutting-down", codes=(421,)),

@@ -118,14 +118,20 @@ def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
     """`sock` in TLS 1.2 or newer, its certificate verified. Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake."""
     # as bytes, since a str would be taken for IDNA of 2003, whose import costs 2 ms and whose mapping is another
     secured = policy.context.wrap_socket(sock, server_hostname=host.encode())
-    if policy.fingerprint:
-        import hashlib  # only a pinned certificate needs it
-
-        found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
-        if found != policy.fingerprint:
-            secured.close()
-            raise FingerprintMismatchError(found)
+    check_fingerprint(secured, policy)
     return secured
+
+
+def check_fingerprint(secured: ssl.SSLSocket, policy: TlsPolicy) -> None:
+    """Close a connection whose certificate is not the pinned one. Raises FingerprintMismatchError."""
+    if policy.fingerprint is None:
+        return
+    import hashlib  # only a pinned certificate needs it
+
+    found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
+    if found != policy.fingerprint:
+        secured.close()
+        raise FingerprintMismatchError(found)
 
 
 def facts(sock: ssl.SSLSocket) -> TlsFacts:

@@ -115,8 +115,7 @@ def _check_as_read(account: Account) -> None:
     """Raise SmtpsetupError where the account was changed since it was read: its secret may be another one now, for somebody else."""
     if not account.config_file:
         return
-    system = paths.system_config_file()
-    config = accounts.load_with_system(None, system) if account.config_file == system else accounts.load(account.config_file)
+    config = accounts.load_named(account.config_file)
     now = config.accounts.get(account.name)
     if now is None or (now.auth, now.oauth2, now.secret) != (account.auth, account.oauth2, account.secret):
         message = _("The settings of {account} have just been changed.").format(account=account.name)

@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.errors import EX_TEMPFAIL
 from smtpsetup.core.model import Stage
+from smtpsetup.outbox import retry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.outbox import Mail, State
+    from smtpsetup.outbox.mail import Mail
 
 LOST = "data.lost-before-reply"
 """The code of a mail that the server may have: all of it was sent, and the answer did not come."""
 
 
+class State(StrEnum):
+    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class Disposition(NamedTuple):
+    """What becomes of a mail that was not sent to some of its recipients, and why.
+
+    `next_attempt` is in seconds since 1970, None for never by itself.
+    """
+
+    recipients: tuple[str, ...]
+    error: SmtpsetupError
+    state: State
+    next_attempt: float | None
+
+
+def dispositions(unsent: Mapping[str, SmtpsetupError], *, attempts: int, is_held: bool, now: float, is_over: bool = False) -> list[Disposition]:
+    """What becomes of a mail for those who have not got it, by their addresses: one entry for each state that a part of it comes to.
+
+    `attempts` failed, this one included. One that may have arrived is sent once more, unless `is_held`. `is_over` says that what has been waiting
+    has waited for long enough.
+    """
+    shares: dict[State, dict[str, SmtpsetupError]] = {State.UNKNOWN: {}, State.WAITING: {}, State.FAILED: {}}
+    for address, error in unsent.items():
+        state = state_after(error)
+        shares[State.FAILED if is_over and state is State.WAITING else state][address] = error
+    return [
+        Disposition(tuple(share), error := next(iter(share.values())), state, _next_attempt(state, error, attempts, is_held=is_held, now=now))
+        for state, share in shares.items()
+        if share
+    ]
+
+
 def state_after(error: SmtpsetupError) -> State:
     """What a mail is at after it was not sent for this reason."""
-    from smtpsetup.outbox import State  # SQLite costs 4 ms, and most mail is sent at once
-
     return State.UNKNOWN if error.code == LOST else State.WAITING if waits(error) else State.FAILED
 
 
-def next_attempt(state: State, error: SmtpsetupError, *, attempts: int, is_held: bool, now: float) -> float | None:
-    """When it is tried again, in seconds since 1970; None for never by itself. `attempts` failed, this one included.
-
-    One that may have arrived is sent once more, unless `is_held`.
-    """
-    from smtpsetup.outbox import State  # as above
-
+def _next_attempt(state: State, error: SmtpsetupError, attempts: int, *, is_held: bool, now: float) -> float | None:
     if state is State.FAILED or (state is State.UNKNOWN and is_held):
         return None
     return now + seconds_until_next(attempts, error)
 
 
 def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
-    """The pause after so many failed attempts, and what the server said."""
-    from smtpsetup.outbox import retry  # as above
-
+    """The pause in seconds after so many failed attempts, and what the server said."""
     return retry.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
 
 
@@ -60,8 +92,6 @@ def is_server_unreachable(error: SmtpsetupError) -> bool:
 
 def is_given_up(mail: Mail, now: float) -> bool:
     """Whether a mail has been tried for long enough. One that waited in a machine that was off, or behind others, has not been tried."""
-    from smtpsetup.outbox import retry  # as above
-
     return now - mail.queued_at > retry.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= retry.LEAST_ATTEMPTS
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.outbox.database import IS_SOUND
+from smtpsetup.outbox.disposition import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from smtpsetup.message.message import Envelope, Message
-
-
-class State(StrEnum):
-    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    FAILED = "failed"
 
 
 class Mail(NamedTuple):

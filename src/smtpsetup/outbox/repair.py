@@ -23,7 +23,8 @@ from smtpsetup.outbox.database import (
     read_made,
     with_checksums,
 )
-from smtpsetup.outbox.mail import COLUMNS, STORED, State, read_mail
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.mail import COLUMNS, STORED, read_mail
 from smtpsetup.outbox.store import Outbox
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
         message = Message(bytes(content[0]), lambda: iter((body,)), len(body), bool(row[-1]))
     except (sqlite3.DatabaseError, TypeError, ValueError):
         return None, None
-    has_its_checksum, checksum, text_checksum, is_dotted = row[-5:-1]
+    has_its_checksum, checksum, text_checksum, is_possible = row[-5:-1]
     is_of_version_1 = checksum == text_checksum == 0  # read with a first page of this version: nothing vouches for it, as before
     if not (has_its_checksum or is_of_version_1):
         return None, None  # nobody knows to whom it was to go
@@ -141,7 +142,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     if not (has_its_text and (mail.is_sound or is_of_version_1)):
         last_reply = _("its content is damaged: it is not what was put into the outbox")
         return mail._replace(state=State.FAILED, next_attempt=None, last_reply=last_reply, last_code=CHANGED), message
-    if mail.state is State.SENDING and not is_dotted:
+    if mail.state is State.SENDING and not is_possible:
         mail = mail._replace(state=State.WAITING)
     return mail, message
 

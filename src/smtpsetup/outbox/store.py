@@ -27,7 +27,8 @@ from smtpsetup.outbox.database import (
     lock,
     note_highest,
 )
-from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, State, shown_mail
+from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
 from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
@@ -195,12 +196,12 @@ class Outbox:
             taken = (self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
             return [shown_mail(row) for row in taken]
 
-    def mark_dotted(self, number: int, *, is_dotted: bool = True) -> None:
+    def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
         """Note that the server can have a mail from now on, or that it has said that it has not."""
 
         def mark() -> None:
             with self._change():
-                self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_dotted, number))
+                self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_possible, number))
 
         self._with_reserve(mark)
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.core.failure import Reply
+    from smtpsetup.core.failure import Reply, StageResult
     from smtpsetup.core.model import Server
     from smtpsetup.discovery.look_up import Discovery
     from smtpsetup.oauth.access_token import SignInAge
-    from smtpsetup.outbox import Mail
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.providers.table import Provider
     from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from smtpsetup.setup.doctor import Finding
     from smtpsetup.setup.identify import Identification
     from smtpsetup.setup.test_account import CheckReport
-    from smtpsetup.smtp.session import StageResult
 
 SCHEMA = 1
 

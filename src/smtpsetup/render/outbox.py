@@ -15,14 +15,14 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
-from smtpsetup.outbox import State
+from smtpsetup.outbox.disposition import State
 from smtpsetup.render.human import console, fields, note, say, show
 from smtpsetup.render.prose import Prose, print_lines, prose
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.outbox import Mail
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.sending.flush import Flushed
     from smtpsetup.sending.send_one import SendResult
 

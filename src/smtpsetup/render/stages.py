@@ -16,7 +16,7 @@ from smtpsetup.render.human import console, show
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from smtpsetup.smtp.session import StageResult
+    from smtpsetup.core.failure import StageResult
 
 _STYLES = {StageStatus.OK: "green", StageStatus.WARNING: "yellow", StageStatus.FAILED: "bold red", StageStatus.SKIPPED: "dim"}
 

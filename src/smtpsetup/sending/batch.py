@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.config import paths
 from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Log, Queue
+from smtpsetup.core.model import Queue
 from smtpsetup.message.compose import header_of
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.disposition import LOST, concerns_account, is_server_unreachable
@@ -17,14 +17,15 @@ from smtpsetup.sending.batch_input import Item, LineError
 from smtpsetup.sending.drafts import delivery_of, draft_of
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
-from smtpsetup.sending.send_or_queue import Policy, keep, kept_if_due, note, unsent
+from smtpsetup.sending.send_or_queue import Policy, keep, kept_if_due, log_result, unsent
 from smtpsetup.state import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from smtpsetup.config.account import Account
-    from smtpsetup.smtp.transaction import Delivery
+    from smtpsetup.message.delivery import Delivery
+    from smtpsetup.sending.context import Context
     from smtpsetup.state.batch_journal import Journal
 
 _BROKE = "connection.lost"
@@ -86,15 +87,13 @@ def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
 class Batch:
     """One run over many mails."""
 
-    def __init__(  # noqa: PLR0913  what a run depends on
-        self, account: Account, journal: Journal, policy: Policy, *, total: int, log: Log, on_result: Callable[[Item, SendResult], None]
-    ) -> None:
+    def __init__(self, context: Context, journal: Journal, policy: Policy, *, total: int, on_result: Callable[[Item, SendResult], None]) -> None:
         self.totals = Totals(total)
-        self._account = account
+        self._context = context
+        self._account = context.account
         self._directory = paths.state_dir()
         self._journal = journal
         self._policy = policy
-        self._log = log
         self._on_result = on_result
         self._begun: dict[str, Delivery] = {}  # by its item's key, until it comes to something
 
@@ -103,8 +102,8 @@ class Batch:
         deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))  # in nobody's way
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
-                self._journal.mark_dotted(_item(delivery).key)
-                number = keep(self._account.name, delivery, subject=_item(delivery).parts.subject, policy=self._policy, error=None, once=True)
+                self._journal.mark_possibly_delivered(_item(delivery).key)
+                number = keep(self._account.name, delivery, self._policy, None, once=True)
                 self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
         else:
             stopped_by = stopped_by or deliver(run, deliveries)
@@ -156,7 +155,7 @@ class Batch:
         if left:
             delivery = delivery._replace(envelope=Envelope(delivery.envelope.sender, left))
         return delivery._replace(
-            before_dot=functools.partial(self._journal.mark_dotted, item.key, _several(delivery)),
+            before_dot=functools.partial(self._journal.mark_possibly_delivered, item.key, _several(delivery)),
             accepted=functools.partial(self._journal.mark_done, item.key),
             not_accepted=functools.partial(self._journal.mark_not_sent, item.key),
             accepted_without=functools.partial(self._journal.mark_partly_done, item.key),
@@ -171,11 +170,11 @@ class Batch:
         """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == LOST):
-            result = kept_if_due(result, delivery, item.parts.subject, self._policy, once=True, is_tried=is_tried)
+            result = kept_if_due(result, delivery, self._policy, once=True, is_tried=is_tried)
         self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
         if result.accepted:
             usage.record(self._directory, self._account.name, len(result.accepted))
-        note(self._log, self._directory, self._account, delivery, result, error)
+        log_result(self._context, self._directory, delivery, result, error)
         self._told(item, result)
 
     def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:

@@ -12,8 +12,8 @@ from smtpsetup.core.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupErr
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
-from smtpsetup.smtp.transaction import Delivery
 from smtpsetup.state import input_file
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def delivery_of(draft: Draft, *, message_id: str | None = None, key: object = No
     """The draft, composed and addressed. Raises SmtpsetupError."""
     identity = message_id or new_message_id(draft.sender.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=identity)
-    return Delivery(Envelope(draft.sender.address.wire, draft.recipients), message, identity, key)
+    return Delivery(Envelope(draft.sender.address.wire, draft.recipients), message, identity, draft.subject, key)
 
 
 def _mailboxes(texts: tuple[str, ...]) -> tuple[Mailbox, ...]:

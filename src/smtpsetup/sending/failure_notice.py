@@ -9,7 +9,7 @@ from smtpsetup.address.address import parse_address
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id
 from smtpsetup.message.message import Envelope
-from smtpsetup.outbox import Mail, NewMail
+from smtpsetup.outbox.mail import Mail, NewMail
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account

@@ -12,19 +12,18 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Stage
 from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.message.delivery import UnreadableMessageError
+from smtpsetup.sending.login import logged_in
 from smtpsetup.sending.send_one import SendResult, failed, result_of
-from smtpsetup.sending.smtp_login import logged_in
-from smtpsetup.smtp.transaction import AFTER_THE_DOT, UnreadableMessageError
 from smtpsetup.state import signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
-    from smtpsetup.providers.table import Provider
-    from smtpsetup.smtp.session import Session
-    from smtpsetup.smtp.transaction import Delivery, Outcome
+    from smtpsetup.message.delivery import Delivery, Outcome
+    from smtpsetup.sending.context import Context
+    from smtpsetup.sending.transport import Session
 
 _LOGIN_SECONDS = 90.0
 _LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
@@ -42,24 +41,20 @@ class Run:
     that were in hand when a connection ended which had got nothing through: the server may have meant them, or nothing of the kind.
     """
 
-    def __init__(  # noqa: PLR0913  what a run depends on
+    def __init__(
         self,
-        account: Account,
+        context: Context,
         secret: Secret | None,
         on_result: Callable[[Delivery, SendResult], None],
-        find_provider: Callable[[], Provider | None],
         *,
         connections: int = 1,
         seconds_between: float = 0.0,
-        trace: Callable[[str], None] | None = None,
     ) -> None:
-        self.account = account
+        self.context = context
         self.secret = secret
         self.on_result = on_result
-        self.find_provider = find_provider
         self.connections = connections
         self.seconds_between = seconds_between
-        self.trace = trace
         self.suspects: list[Delivery] = []
         self.stop = threading.Event()
 
@@ -74,7 +69,7 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
     Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
     """
     source = _Source(run, deliveries)
-    with signals.deferrable() if run.account.oauth2 else nullcontext():  # a token may have to be renewed
+    with signals.deferrable() if run.context.account.oauth2 else nullcontext():  # a token may have to be renewed
         _work(run, source, run.connections)
         while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
             _work(run, source, 1)
@@ -203,7 +198,7 @@ class _Connection:
         reached = False
         try:
             run = self._run
-            with logged_in(run.account, run.secret, seconds=_LOGIN_SECONDS, trace=run.trace, on_renewed=run.renewed) as session:
+            with logged_in(run.context, run.secret, seconds=_LOGIN_SECONDS, on_new_token=run.renewed) as session:
                 reached = True
                 if self._run.stop.is_set():
                     self._source.give_back(list(self._taken))
@@ -213,7 +208,7 @@ class _Connection:
             first = self._taken.popleft()
             self._source.give_back(list(self._taken))
             self._taken.clear()
-            self._source.finish(first, SendResult(self._run.account.name, first.message_id, (), (), None, error))
+            self._source.finish(first, SendResult(self._run.context.account.name, first.message_id, (), (), None, error))
         except TransportError as error:
             self._lost(error, reached=reached)
         except SmtpsetupError as error:
@@ -226,7 +221,7 @@ class _Connection:
     def _send(self, session: Session) -> None:
         lockstep = bool(self._run.seconds_between)
         try:
-            for outcome in session.send_all(self._feed(), lockstep=lockstep):
+            for outcome in session.deliver_all(self._feed(), lockstep=lockstep):
                 delivery = self._taken.popleft()
                 self._through += 1
                 self._dead = 0
@@ -260,8 +255,8 @@ class _Connection:
 
     def _result(self, delivery: Delivery, outcome: Outcome | TransportError) -> SendResult:
         if isinstance(outcome, TransportError):
-            return failed(self._run.account, delivery, outcome, self._run.find_provider())
-        return result_of(self._run.account, delivery, outcome, self._run.find_provider)
+            return failed(self._run.context, delivery, outcome)
+        return result_of(self._run.context, delivery, outcome)
 
     def _lost(self, error: TransportError, *, reached: bool) -> None:
         """The connection is gone. What was behind the message in hand has not been tried, and goes over a new one."""
@@ -284,7 +279,7 @@ class _Connection:
             return
         if self._is_to_blame(first, error, was_closed=was_closed):
             self._source.give_back(others)
-            self._source.finish(first, failed(self._run.account, first, error, self._run.find_provider()))
+            self._source.finish(first, failed(self._run.context, first, error))
             if self._dead >= _BREAKERS:
                 self._give_up(error)
             return
@@ -299,7 +294,7 @@ class _Connection:
     def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
         """Whether it was the message in hand that ended the connection: it alone has that result, and is not tried again in this run."""
         reply = error.failure.reply
-        if error.failure.detail == AFTER_THE_DOT or (reply is not None and reply.code != _CLOSING):
+        if error.failure.is_unknown or (reply is not None and reply.code != _CLOSING):
             return True
         if any(first is suspect for suspect in self._run.suspects):
             return True
@@ -311,7 +306,7 @@ class _Connection:
         self._source.give_up(self._explained(error))
 
     def _explained(self, error: TransportError) -> SmtpsetupError:
-        return diagnose(error.failure, self._run.account, self._run.find_provider())
+        return diagnose(error.failure, self._run.context.account, self._run.context.find_provider())
 
 
 def _is_closing(error: TransportError) -> bool:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from smtpsetup.core.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.sending.smtp_login import logged_in
+from smtpsetup.sending.login import logged_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from smtpsetup.config.account import Account
     from smtpsetup.core.failure import Refused, Reply
     from smtpsetup.core.model import Secret
+    from smtpsetup.message.delivery import Delivery, Outcome
     from smtpsetup.providers.table import Provider
-    from smtpsetup.smtp.transaction import Delivery, Outcome
+    from smtpsetup.sending.context import Context
 
 _OPENING_SECONDS = 120.0  # for everything before the message
 
@@ -44,27 +43,21 @@ class SendResult(NamedTuple):
     postponed_by: SmtpsetupError | None = None
 
 
-def send(
-    account: Account,
-    secret: Secret | None,
-    delivery: Delivery,
-    *,
-    find_provider: Callable[[], Provider | None],
-    trace: Callable[[str], None] | None = None,
-) -> SendResult:
-    """Hand one message to the account's server. `find_provider` is asked only when something fails, so that success pays nothing for it."""
+def send(context: Context, secret: Secret | None, delivery: Delivery) -> SendResult:
+    """Hand one message to the account's server. Raises SmtpsetupError where there is no session to be had, or the message cannot be read."""
     try:
-        with logged_in(account, secret, seconds=_OPENING_SECONDS, trace=trace) as session:
+        with logged_in(context, secret, seconds=_OPENING_SECONDS) as session:
             outcome = session.deliver(delivery)
     except TransportError as error:
-        return failed(account, delivery, error, find_provider())
-    return result_of(account, delivery, outcome, find_provider)
+        return failed(context, delivery, error)
+    return result_of(context, delivery, outcome)
 
 
-def failed(account: Account, delivery: Delivery, failure: TransportError, provider: Provider | None) -> SendResult:
+def failed(context: Context, delivery: Delivery, failure: TransportError) -> SendResult:
     """The result for a message that nobody got."""
     from smtpsetup.diagnosis.diagnose import diagnose  # only what fails is explained
 
+    account, provider = context.account, context.find_provider()
     error = diagnose(failure.failure, account, provider)
     refused = _explained(failure.refused, account, provider)
     if len(refused) == len(delivery.envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
@@ -72,9 +65,10 @@ def failed(account: Account, delivery: Delivery, failure: TransportError, provid
     return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
 
 
-def result_of(account: Account, delivery: Delivery, outcome: Outcome, find_provider: Callable[[], Provider | None]) -> SendResult:
+def result_of(context: Context, delivery: Delivery, outcome: Outcome) -> SendResult:
     """The result for a message that at least one recipient got."""
-    refused = _explained(outcome.refused, account, find_provider()) if outcome.refused else ()
+    account = context.account
+    refused = _explained(outcome.refused, account, context.find_provider()) if outcome.refused else ()
     partly = _partly_refused(refused) if refused else None
     return SendResult(account.name, delivery.message_id, outcome.accepted, refused, outcome.reply, partly)
 
@@ -86,7 +80,7 @@ def _explained(refused: tuple[Refused, ...], account: Account, provider: Provide
 
 
 def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:
-    """Some got it and some did not: 67 where one of them never will (CONTRACT section 4), else 75."""
+    """Some got it and some did not: 67 where one of them never will, else 75."""
     for_good = [entry for entry in refused if entry.error.exit_code != EX_TEMPFAIL]
     first = (for_good or list(refused))[0].error
     names = ", ".join(entry.address for entry in refused)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from smtpsetup.config import paths
 from smtpsetup.core.errors import EX_TEMPFAIL, EX_TERMINATED, SmtpsetupError, is_termination, reason_of
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Log, Queue
+from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import LOST, said
@@ -17,12 +17,10 @@ from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.state import mail_log, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from smtpsetup.config.account import Account
-    from smtpsetup.core.model import Secret
-    from smtpsetup.providers.table import Provider
-    from smtpsetup.smtp.transaction import Delivery
+    from smtpsetup.message.delivery import Delivery
+    from smtpsetup.outbox.disposition import Disposition
+    from smtpsetup.outbox.mail import NewMail
+    from smtpsetup.sending.context import Context
 
 
 class Policy(NamedTuple):
@@ -38,63 +36,46 @@ class Policy(NamedTuple):
     config: str = ""
 
 
-def post(  # noqa: PLR0913  what sending depends on, all keywords
-    account: Account,
-    delivery: Delivery,
-    *,
-    subject: str,
-    policy: Policy,
-    read_secret: Callable[[], Secret],
-    find_provider: Callable[[], Provider | None],
-    trace: Callable[[str], None] | None = None,
-    log: Log = Log.FILE,
-) -> SendResult:
+def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendResult:
     """Send a mail, or keep it; a line in the log either way.
 
     Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
     """
+    account, directory = context.account, paths.state_dir()
     if policy.queue is Queue.ALWAYS:
         from smtpsetup.state import termination  # as below
 
         termination.ignore_termination()  # it is safe in a moment, and whoever asked to end it would not know that
-        queued = keep(account.name, delivery, subject=subject, policy=policy, error=None)
-        result = SendResult(account.name, delivery.message_id, (), (), None, None, queued)
-        note(log, paths.state_dir(), account, delivery, result)
+        result = SendResult(account.name, delivery.message_id, (), (), None, None, keep(account.name, delivery, policy, None))
+        log_result(context, directory, delivery, result)
         return result
-    result, is_terminated = _tried(account, delivery, read_secret, find_provider, trace)
-    directory = paths.state_dir()
+    result, is_terminated = _tried(context, delivery)
     if result.accepted:
         usage.record(directory, account.name, len(result.accepted))
     try:
-        kept = kept_if_due(result, delivery, subject, policy)
+        kept = kept_if_due(result, delivery, policy)
     except SmtpsetupError as not_kept_either:
-        note(log, directory, account, delivery, result._replace(error=not_kept_either))
+        log_result(context, directory, delivery, result._replace(error=not_kept_either))
         raise
-    note(log, directory, account, delivery, kept, result.error)
+    log_result(context, directory, delivery, kept, result.error)
     return kept._replace(error=_terminated(kept)) if is_terminated else kept
 
 
-def _tried(
-    account: Account,
-    delivery: Delivery,
-    read_secret: Callable[[], Secret],
-    find_provider: Callable[[], Provider | None],
-    trace: Callable[[str], None] | None,
-) -> tuple[SendResult, bool]:
+def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
     """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it. Nothing ends the process once it is over: what is left is quick."""
     from smtpsetup.state import termination  # smtpsetup-sendmail has its own way
 
-    told: list[str] = []
+    account = context.account
+    noted: list[str] = []
     refused: list[str] = []
     watched = delivery._replace(
-        before_dot=lambda: told.append("dot"),
-        accepted=lambda: told.append("accepted"),
-        not_accepted=lambda: told.append("refused"),
+        before_dot=lambda: noted.append("dot"),
+        accepted=lambda: noted.append("accepted"),
+        not_accepted=lambda: noted.append("refused"),
         accepted_without=refused.extend,
     )
     try:
-        secret = None if account.auth is Auth.NONE else read_secret()
-        result = send(account, secret, watched, find_provider=find_provider, trace=trace)
+        result = send(context, context.secret(), watched)
         termination.ignore_termination()
     except SmtpsetupError as error:
         termination.ignore_termination()
@@ -102,20 +83,23 @@ def _tried(
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
             raise
-        is_taken = bool(refused) or told[-1:] == ["accepted"]
+        is_taken = bool(refused) or noted[-1:] == ["accepted"]
         accepted = tuple(one for one in delivery.envelope.recipients if is_taken and one not in refused)
-        if is_taken and not refused:
-            return SendResult(account.name, delivery.message_id, accepted, (), None, None), True
-        code = LOST if told[-1:] == ["dot"] and not refused else "connection.lost"
-        after_the_dot = _(
+        early = None if is_taken and not refused else _ended_early(is_unknown=noted[-1:] == ["dot"] and not refused)
+        return SendResult(account.name, delivery.message_id, accepted, (), None, early), True
+    return result, False
+
+
+def _ended_early(*, is_unknown: bool) -> SmtpsetupError:
+    """Why a mail was not sent whose sending was ended from outside; `is_unknown` where it may have arrived all the same."""
+    if is_unknown:
+        text = _(
             "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered:"
             " the mail may have arrived."
         )
-        before_it = _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
-        text = after_the_dot if code == LOST else before_it
-        ended_early = SmtpsetupError(code, text, exit_code=EX_TEMPFAIL)
-        return SendResult(account.name, delivery.message_id, accepted, (), None, ended_early), True
-    return result, False
+        return SmtpsetupError(LOST, text, exit_code=EX_TEMPFAIL)
+    text = _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
+    return SmtpsetupError("connection.lost", text, exit_code=EX_TEMPFAIL)
 
 
 def _terminated(kept: SendResult) -> SmtpsetupError:
@@ -132,13 +116,12 @@ def _terminated(kept: SendResult) -> SmtpsetupError:
     return SmtpsetupError(code, text, exit_code=EX_TERMINATED)
 
 
-def note(  # noqa: PLR0913, PLR0917  what a line of the log says
-    log: Log, directory: str | None, account: Account, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None
-) -> None:
+def log_result(context: Context, directory: str | None, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None) -> None:
     """One line on what became of a mail in the log.
 
     `error` is why it is not sent, where the result has none because it is kept.
     """
+    account = context.account
     error = result.error or error
     facts = {
         "account": account.name,
@@ -152,30 +135,20 @@ def note(  # noqa: PLR0913, PLR0917  what a line of the log says
         "outbox": result.outbox_id or "",
         "exitcode": result.error.exit_code if result.error else 0,
     }
-    mail_log.note(log, directory, {name: value for name, value in facts.items() if value != ""})
+    mail_log.note(context.log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(  # noqa: PLR0913  as `keep`
-    result: SendResult, delivery: Delivery, subject: str, policy: Policy, *, once: bool = False, is_tried: bool = True
-) -> SendResult:
+def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, once: bool = False, is_tried: bool = True) -> SendResult:
     """The result, once whatever of the mail should be kept is in the outbox. `once` and `is_tried` are those of `keep`."""
     if result.error is None:
         return result
     left = unsent(result, delivery.envelope.recipients)
-    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
-    for_good = {address: error for address, error in left.items() if address not in later}
-    kept: list[int] = []
-    if policy.queue is not Queue.NEVER:
-        for is_lost in (True, False):  # who may have got it, and who has not
-            share = {address: error for address, error in later.items() if (error.code == LOST) == is_lost}
-            if share:
-                kept.append(_keep_share(result.account, delivery, subject, policy, share, once=once, is_tried=is_tried))
-    if policy.keep_refused and for_good:
-        kept.append(_keep_share(result.account, delivery, subject, policy, for_good, once=once, is_tried=is_tried))
-    error: SmtpsetupError | None = result.error
-    if later and policy.queue is not Queue.NEVER:
-        error = refusal(result.error, for_good)
-    return result._replace(outbox_id=kept[0] if kept else None, error=error, postponed_by=result.error if kept else None)
+    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL and policy.queue is not Queue.NEVER}
+    for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
+    fates = disposition.dispositions({**later, **(for_good if policy.keep_refused else {})}, attempts=1, is_held=policy.hold_unknown, now=time.time())
+    kept = [keep(result.account, delivery, policy, fate, once=once, is_tried=is_tried) for fate in fates]
+    told = refusal(result.error, for_good) if later else result.error
+    return result._replace(outbox_id=kept[0] if kept else None, error=told, postponed_by=result.error if kept else None)
 
 
 def refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:
@@ -193,48 +166,22 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
     return {address: own.get(address, result.error) for address in recipients if address not in result.accepted}
 
 
-def _keep_share(  # noqa: PLR0913  as `keep`
-    account: str, delivery: Delivery, subject: str, policy: Policy, share: dict[str, SmtpsetupError], *, once: bool, is_tried: bool
+def keep(  # noqa: PLR0913  two keywords of its own
+    account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, once: bool = False, is_tried: bool = True
 ) -> int:
-    error = next(iter(share.values()))
-    return keep(account, delivery, subject=subject, policy=policy, error=error, recipients=tuple(share), once=once, is_tried=is_tried)
+    """Put a mail into the outbox, on the disk when this returns; its number there. `fate` is None for one that is to be sent as soon as may be.
 
-
-def keep(  # noqa: PLR0913  what the outbox notes of a mail
-    account: str,
-    delivery: Delivery,
-    *,
-    subject: str,
-    policy: Policy,
-    error: SmtpsetupError | None,
-    recipients: tuple[str, ...] = (),
-    once: bool = False,
-    is_tried: bool = True,
-) -> int:
-    """Put a mail into the outbox, on the disk when this returns; its number there. `error` is why it is not sent.
-
-    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn.
+    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn; with `once`, a mail that is there already is not
+    put there again.
 
     Raises SmtpsetupError (exit code 74) where that cannot be done; then the mail is in a file that the error names.
     """
-    from smtpsetup.outbox import NewMail, Outbox, OutboxDamagedError, State  # SQLite costs 4 ms, and most mail is sent at once
+    from smtpsetup.outbox.database import OutboxDamagedError  # SQLite costs 4 ms, and most mail is sent at once
+    from smtpsetup.outbox.store import Outbox
 
-    state = State.WAITING if error is None else disposition.state_after(error)
-    next_attempt = 0.0 if error is None else disposition.next_attempt(state, error, attempts=1, is_held=policy.hold_unknown, now=time.time())
-    mail = NewMail(
-        account,
-        Envelope(delivery.envelope.sender, recipients or delivery.envelope.recipients),
-        delivery.message,
-        delivery.message_id,
-        subject,
-        state,
-        int(error is not None and is_tried),
-        next_attempt,
-        last_reply=said(error),
-        last_code=error.code if error else "",
-        holds=policy.hold_unknown,
-        config=policy.config,
-    )
+    mail = new_mail(account, delivery, policy, fate)
+    mail = mail if is_tried else mail._replace(attempts=0)
+    error = fate.error if fate else None
     directory = paths.state_dir()
     if directory is None:
         raise not_kept(mail.message, mail.envelope, _("it is not known where your files are: HOME is not set"), error)
@@ -247,3 +194,21 @@ def keep(  # noqa: PLR0913  what the outbox notes of a mail
         raise not_kept(mail.message, mail.envelope, reason, error, hints, "outbox.damaged") from damaged
     except OSError as failed:
         raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error) from failed
+
+
+def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None) -> NewMail:
+    """A mail as the outbox takes it, after its first attempt, or before it where `fate` is None."""
+    from smtpsetup.outbox.mail import NewMail  # as above
+
+    envelope = delivery.envelope
+    mail = NewMail(account, envelope, delivery.message, delivery.message_id, delivery.subject, holds=policy.hold_unknown, config=policy.config)
+    if fate is None:
+        return mail
+    return mail._replace(
+        envelope=Envelope(envelope.sender, fate.recipients),
+        state=fate.state,
+        attempts=1,
+        next_attempt=fate.next_attempt,
+        last_reply=said(fate.error),
+        last_code=fate.error.code,
+    )

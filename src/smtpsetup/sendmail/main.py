@@ -7,10 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smtpsetup.config.account import Account
-    from smtpsetup.config.accounts import Config
     from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.providers.table import Provider
 
 _EX_USAGE = 64
 _EX_SOFTWARE = 70
@@ -167,6 +164,7 @@ def _smtpsetup(options: Options, command: str) -> int:
 
 def _send(options: Options) -> int:
     # everything that is needed is loaded before the mail has come: from its end on, the time until it is safe counts
+    from smtpsetup.config import accounts
     from smtpsetup.core.i18n import gettext as _
     from smtpsetup.message import raw_header, spool
     from smtpsetup.sending.send_spooled import KeptError
@@ -185,9 +183,8 @@ def _send(options: Options) -> int:
     try:
         _raise(fault)
         named = _named_config(options)
-        done = submission.hand_over(
-            _config(named), request._replace(config=named), fields, body, find_provider=_provider, trace=_say if options.is_verbose else None
-        )
+        trace = _say if options.is_verbose else None
+        done = submission.submit_raw(accounts.load_named(named), request._replace(config=named), fields, body, trace=trace)
     except KeptError as kept:
         if not kept.is_sent:
             _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
@@ -224,15 +221,6 @@ def _tell_if_nobody_flushes() -> None:
         _say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
 
 
-def _config(named: str) -> Config:
-    from smtpsetup.config import accounts, paths
-
-    if named:
-        return accounts.load_chosen(named)
-    system = paths.system_config_file()
-    return accounts.load_with_system(paths.config_file() if paths.has_home() else None, system)
-
-
 def _named_config(options: Options) -> str:
     """The path of the configuration that was named, `""` for the usual one. Raises SmtpsetupError for one that -C may not name."""
     from smtpsetup.config import paths
@@ -266,21 +254,6 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name.lower()
     except (ImportError, KeyError):
         return os.environ.get("LOGNAME", os.environ.get("USER", "")).lower()
-
-
-def _provider(account: Account) -> Provider | None:
-    """Who runs the account's server, for a better explanation; None where that cannot be found out."""
-    import datetime
-
-    from smtpsetup.config import paths
-    from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.providers.table import Table
-
-    try:
-        table = Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
-        return table.by_id(account.provider) if account.provider else table.by_server_host(account.server.host, account.address.rpartition("@")[2])
-    except SmtpsetupError:
-        return None
 
 
 def _tell(error: SmtpsetupError) -> None:

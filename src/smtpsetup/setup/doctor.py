@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup import outbox
 from smtpsetup.config import paths
 from smtpsetup.core.errors import EX_CONFIG, SmtpsetupError, reason_of
 from smtpsetup.core.i18n import decimal, ngettext
@@ -24,6 +23,8 @@ from smtpsetup.core.model import Auth, Queue
 from smtpsetup.net import dial
 from smtpsetup.net.name_server import look_up_from_environment
 from smtpsetup.oauth.access_token import days_ago, sign_in_age
+from smtpsetup.outbox.database import OutboxDamagedError, file_in
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup import schedule, unattended
 from smtpsetup.setup.second_look import clock_is_ahead
 from smtpsetup.state import private_dir
@@ -139,17 +140,17 @@ def _state() -> Finding:
 
 def _outbox(account: Account | None) -> Iterator[Finding]:
     directory = paths.state_dir()
-    is_used = directory is not None and os.path.exists(outbox.file_in(directory))
+    is_used = directory is not None and os.path.exists(file_in(directory))
     waiting = 0
     if is_used and directory is not None:
         try:
-            with outbox.Outbox(directory) as opened:
+            with Outbox(directory) as opened:
                 fault = opened.fault()
                 mails = [] if fault else opened.mails()
-        except outbox.OutboxDamagedError as error:
+        except OutboxDamagedError as error:
             fault, mails = error.path, []
         except OSError as error:
-            message = _("The outbox {path} cannot be used: {reason}.").format(path=outbox.file_in(directory), reason=reason_of(error))
+            message = _("The outbox {path} cannot be used: {reason}.").format(path=file_in(directory), reason=reason_of(error))
             hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
             yield _wrong("outbox", SmtpsetupError("outbox.unavailable", message, hints=(hint,)))
             return

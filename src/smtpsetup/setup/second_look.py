@@ -18,7 +18,7 @@ from smtpsetup.net.dial import Deadline
 from smtpsetup.net.name_server import look_up_from_environment
 from smtpsetup.net.parallel import side_by_side
 from smtpsetup.providers import settings
-from smtpsetup.sending.smtp_login import policy_for
+from smtpsetup.sending.transports.smtp import policy_for
 from smtpsetup.smtp.probe import Probed, Shown, probe, shown_by
 
 if TYPE_CHECKING:

@@ -7,15 +7,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.failure import TransportError
+from smtpsetup.core.failure import StageResult, TransportError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security, Stage, StageStatus
+from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.diagnosis.diagnose import diagnose
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_mailboxes
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
-from smtpsetup.sending.smtp_login import prove, session_for
 from smtpsetup.setup.second_look import second_look
-from smtpsetup.smtp.session import Session, StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Secret, Server
     from smtpsetup.net.tls import TlsFacts
     from smtpsetup.providers.table import Provider
+    from smtpsetup.sending.context import Context
+    from smtpsetup.sending.transport import Session
 
 DEADLINE_SECONDS = 90.0
 
@@ -46,58 +47,51 @@ class CheckReport:
     alternative: Server | None = None
 
 
-def planned_stages(account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-    """The stages that a check goes through, in order."""
-    order = {
-        Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
-        Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
-        Security.NONE: (Stage.GREETING, Stage.EHLO),
-    }
-    login = () if account.auth is Auth.NONE else (Stage.AUTH,)
-    mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
-    return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told while a test goes on: how each stage went, and that a second look at a failure begins."""
+
+    on_stage: Callable[[StageResult], None] | None = None
+    on_second_look: Callable[[], None] | None = None
 
 
-def check(  # noqa: PLR0913  what a check depends on, all keywords
-    account: Account,
+def check(  # noqa: PLR0913  what a test depends on, all keywords
+    context: Context,
     secret: Secret | None,
     *,
     provider: Provider | None = None,
     to: str | None = None,
     login_only: bool = False,
     is_saved: bool = True,
-    on_stage: Callable[[StageResult], None] | None = None,
-    trace: Callable[[str], None] | None = None,
-    on_second_look: Callable[[], None] | None = None,
+    watch: Watch = Watch(),
 ) -> CheckReport:
     """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only.
 
-    A failure is looked at a second time before it is explained; `on_second_look` is called when that begins.
+    A failure is looked at a second time before it is explained. `is_saved` is whether the account is in the configuration.
     """
+    account = context.account
+    planned = context.transport.planned_stages(account, login_only=login_only)
     stages: list[StageResult] = []
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
-    session = session_for(account, seconds=DEADLINE_SECONDS, on_stage=functools.partial(_keep, stages, on_stage), trace=trace)
+    session = context.session(DEADLINE_SECONDS, functools.partial(_keep, stages, watch.on_stage))
     message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
     error, evidence = None, None
     try:
         with session:
-            session.hide(secret)
-            session.open()
-            prove(session, account, secret)
+            session.open(secret)
             if recipient is not None and message_id is not None:
                 _send_test_mail(session, account, recipient, message_id)
     except TransportError as failed:
-        if on_second_look:
-            on_second_look()
+        if watch.on_second_look:
+            watch.on_second_look()
         evidence = second_look(failed.failure, account, provider)
         error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
-    capabilities = tuple(sorted(session.capabilities)) if session.is_open else ()
     shown_to = recipient.address.wire if recipient else None
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return CheckReport(
         account,
-        _in_order(stages, planned_stages(account, login_only=login_only)),
-        capabilities,
+        _in_order(stages, planned),
+        tuple(sorted(session.capabilities)),
         session.tls_facts,
         message_id if was_handed_over else None,
         shown_to,
@@ -118,7 +112,7 @@ def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[St
     """What happened as it was planned, stages that were not reached as skipped."""
     reached = {result.stage for result in stages}
     skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
-    return tuple(sorted((*stages, *skipped), key=lambda result: planned.index(result.stage)))
+    return tuple(sorted((*stages, *skipped), key=lambda result: planned.index(result.stage) if result.stage in planned else -1))
 
 
 def _sender(account: Account) -> Mailbox:
@@ -140,4 +134,4 @@ def _send_test_mail(session: Session, account: Account, recipient: Mailbox, mess
         headers=(("Auto-Submitted", "auto-generated"),),
     )
     message = compose(draft, now=now, message_id=message_id)
-    session.send(Envelope(sender.address.wire, draft.recipients), message, lockstep=True)  # so that each stage has its own time
+    session.deliver(Delivery(Envelope(sender.address.wire, draft.recipients), message, message_id), lockstep=True)

@@ -6,11 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.failure import TransportError
+from smtpsetup.core.failure import StageResult, TransportError
 from smtpsetup.core.model import Auth, Stage
 from smtpsetup.net import tls
 from smtpsetup.smtp.sasl import best_mechanism
-from smtpsetup.smtp.session import Session, StageResult
+from smtpsetup.smtp.session import Session
 
 if TYPE_CHECKING:
     from smtpsetup.core.failure import CertificateFacts, Failure
@@ -56,7 +56,7 @@ def probe(server: Server, ehlo_name: str, policy: TlsPolicy, deadline: Deadline,
     session = Session(server, ehlo_name=ehlo_name, deadline=deadline, policy=policy, on_stage=note, look_up=look_up)
     try:
         with session:
-            session.open()
+            session.connect()
             return Probed(server, session.mechanisms, addresses[-1])
     except TransportError as error:
         return Probed(server, address=addresses[-1] if addresses else "", failure=error.failure)
@@ -75,5 +75,5 @@ def shown_by(server: Server, ehlo_name: str, deadline: Deadline, look_up: LookUp
     session = Session(server, ehlo_name=ehlo_name, deadline=deadline, policy=tls.unverified(), look_up=look_up)
     with session:
         with contextlib.suppress(TransportError):  # what was seen before it failed is still worth telling
-            session.open()
+            session.connect()
         return Shown(session.greeting.text if session.greeting else "", tls.certificate_facts(session.certificate))

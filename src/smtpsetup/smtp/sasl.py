@@ -31,14 +31,9 @@ def best_mechanism(offered: tuple[str, ...], *, with_token: bool = False) -> str
 
 def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, server: Server) -> Reply:
     """Log in once with an access token; the server's final reply, whatever it is. Raises what Wire raises."""
-    bearer = f"auth=Bearer {token.reveal()}\x01\x01"
     wire.mask(token.reveal())
-    if mechanism == "OAUTHBEARER":
-        name = username.replace("=", "=3D").replace(",", "=2C")
-        response, goodbye = f"n,a={name},\x01host={server.host}\x01port={server.port}\x01{bearer}", _encoded(b"\x01")
-    else:
-        response, goodbye = f"user={username}\x01{bearer}", ""
-    encoded = _encoded(response.encode())
+    encoded = _encoded(token_response(mechanism, username, token, server).encode())
+    goodbye = _encoded(b"\x01") if mechanism == "OAUTHBEARER" else ""
     if len(encoded) > _INITIAL_LIMIT:
         reply = wire.command(f"AUTH {mechanism}")
         if reply.code != _CONTINUE:
@@ -58,6 +53,15 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
             raise
         refusal = reply._replace(lines=())  # it hung up, but has said why
     return refusal._replace(lines=(*refusal.lines, why)) if why else refusal
+
+
+def token_response(mechanism: str, username: str, token: Secret, server: Server) -> str:
+    """What a client says to log in with an access token (RFC 7628 section 3.1, and Google's XOAUTH2), not encoded."""
+    bearer = f"auth=Bearer {token.reveal()}\x01\x01"
+    if mechanism != "OAUTHBEARER":
+        return f"user={username}\x01{bearer}"
+    name = username.replace("=", "=3D").replace(",", "=2C")
+    return f"n,a={name},\x01host={server.host}\x01port={server.port}\x01{bearer}"
 
 
 def _status(wire: Wire, challenge: str) -> str:

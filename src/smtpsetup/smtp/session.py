@@ -6,15 +6,15 @@ import re
 import socket
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from smtpsetup.core.errors import reason_of
-from smtpsetup.core.failure import Failure, Kind, Reply, TransportError
+from smtpsetup.core.failure import Failure, Kind, Reply, StageResult, TransportError
 from smtpsetup.core.model import Security, Server, Stage, StageStatus
 from smtpsetup.net import dial, tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp import sasl
-from smtpsetup.smtp.transaction import Delivery, Outcome, seconds_for, submit
+from smtpsetup.smtp.transaction import seconds_for, submit
 from smtpsetup.smtp.wire import Wire, WireError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.core.model import Secret
-    from smtpsetup.message.message import Envelope, Message
+    from smtpsetup.message.delivery import Delivery, Outcome
+    from smtpsetup.message.message import Message
     from smtpsetup.net.dial import LookUp
     from smtpsetup.net.tls import TlsFacts, TlsPolicy
 
@@ -35,16 +36,6 @@ _OK = 250
 _LOGGED_IN = 235
 _MECHANISM_UNKNOWN = 504  # RFC 4954 section 4
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
-
-
-class StageResult(NamedTuple):
-    """How one stage went. `ms` is its duration in milliseconds."""
-
-    stage: Stage
-    status: StageStatus
-    ms: float
-    detail: str = ""
-    reply: Reply | None = None
 
 
 class Session:
@@ -94,7 +85,7 @@ class Session:
 
     @property
     def wire(self) -> Wire:
-        """The lines below the session; there is none before `open`."""
+        """The lines below the session; there is none before `connect`."""
         if self._wire is None:
             raise RuntimeError("the session is not open")
         return self._wire
@@ -105,14 +96,9 @@ class Session:
         return self._tls_facts
 
     @property
-    def is_open(self) -> bool:
-        """Whether the server has been reached, so that there is something to know about it."""
-        return self._wire is not None
-
-    @property
     def capabilities(self) -> dict[str, str]:
-        """What the server said it can do, by EHLO keyword in upper case."""
-        return dict(self.wire.extensions)
+        """What the server said it can do, by EHLO keyword in upper case; nothing before it has been reached."""
+        return dict(self._wire.extensions) if self._wire else {}
 
     @property
     def certificate(self) -> bytes | None:
@@ -127,7 +113,7 @@ class Session:
         offered = self.wire.extensions.get("AUTH", "").upper().split()
         return tuple(dict.fromkeys(name for name in offered if re.fullmatch("[A-Z0-9_-]{1,20}", name)))
 
-    def open(self) -> None:
+    def connect(self) -> None:
         """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
         with self._stage(Stage.DNS):
             addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up)
@@ -175,10 +161,6 @@ class Session:
             if self._reply.code != _LOGGED_IN:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 
-    def send(self, envelope: Envelope, message: Message, *, lockstep: bool = False) -> Outcome:
-        """Hand over one message, as `deliver`."""
-        return self.deliver(Delivery(envelope, message), lockstep=lockstep)
-
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
         """Hand over one message; who was accepted and who was refused. In `lockstep` every command waits for its reply.
 
@@ -193,7 +175,7 @@ class Session:
             raise outcome
         return outcome
 
-    def send_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
+    def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
         """Hand over messages as they come, each with a deadline of its own; see `submit`."""
         return submit(
             self.wire, self.server, deliveries, self._report, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep

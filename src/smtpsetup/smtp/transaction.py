@@ -10,12 +10,13 @@ import functools
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError, reason_of
 from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Stage, StageStatus
+from smtpsetup.message.delivery import Delivery, Outcome, readable
 from smtpsetup.smtp.wire import WireError
 
 if TYPE_CHECKING:
@@ -39,32 +40,6 @@ _COMMAND_SECONDS = 300.0  # RFC 5321 section 4.5.3.2.2 for a command; here for a
 _REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
 _BLOCK_SECONDS = 180.0  # RFC 5321 section 4.5.3.2.5, for a piece of the message: a path that swallows large packets is not waited for longer
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
-AFTER_THE_DOT = "after the final dot"
-
-
-class Delivery(NamedTuple):
-    """A message on its way; `key` is whatever the caller knows it by.
-
-    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for everybody, `accepted_without` when
-    it did for all but those recipients, or `not_accepted` when it has said that it did not.
-    """
-
-    envelope: Envelope
-    message: Message
-    message_id: str = ""
-    key: object = None
-    before_dot: Callable[[], object] = bool
-    accepted: Callable[[], object] = bool
-    not_accepted: Callable[[], object] = bool
-    accepted_without: Callable[[tuple[str, ...]], object] = bool
-
-
-class Outcome(NamedTuple):
-    """Who was accepted, who was refused, and the server's reply to the message."""
-
-    accepted: tuple[str, ...]
-    refused: tuple[Refused, ...]
-    reply: Reply
 
 
 def seconds_for(message: Message) -> float:
@@ -300,7 +275,7 @@ class _Exchange:
         except KeyboardInterrupt as error:
             raise InterruptedAfterTheDotError from error
         except (OSError, WireError) as error:
-            raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail=AFTER_THE_DOT)) from error
+            raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail="after the final dot", is_unknown=True)) from error
 
     def _send_piece(self, piece: bytes) -> None:
         whole, self._wire.deadline = self._wire.deadline, self._wire.deadline.at_most(_BLOCK_SECONDS)
@@ -367,30 +342,10 @@ def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: Me
 def _stuffed(message: Message) -> Iterator[bytes]:
     """The message with a second dot before each line that starts with one (RFC 5321 section 4.5.2)."""
     is_line_start = True
-    for chunk in _readable(message.chunks()):
+    for chunk in readable(message.chunks()):
         piece = chunk.replace(b"\n.", b"\n..")
         yield b"." + piece if is_line_start and piece.startswith(b".") else piece
         is_line_start = chunk.endswith(b"\n") if chunk else is_line_start
-
-
-class UnreadableMessageError(SmtpsetupError):
-    """A file of the message could not be read while it was sent: the message was not sent, and the connection is of no more use."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(
-            "config.invalid",
-            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=reason_of(error)),
-            hints=(_("The mail was not sent. Send it again."),),
-            exit_code=EX_IOERR,
-        )
-
-
-def _readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; a file behind them that cannot be read is told apart from a connection that is lost."""
-    try:
-        yield from chunks
-    except OSError as error:
-        raise UnreadableMessageError(error) from error
 
 
 def _may_pass(entry: Refused) -> bool:

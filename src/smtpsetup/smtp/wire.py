@@ -121,15 +121,7 @@ class Wire:
 
     def as_reply(self, code: int, lines: list[bytes]) -> Reply:
         """A reply's raw lines, masked and cleaned."""
-        enhanced, words = "", []
-        for raw in lines:
-            line = plain_text(self._masks.applied(raw.decode("utf-8", "replace"))).strip()
-            match = _ENHANCED.match(line)
-            if match:
-                enhanced = enhanced or match[1]
-                line = line[match.end() :]
-            words.append(line.strip())
-        return Reply(code, enhanced, tuple(words))
+        return clean_reply(code, lines, self._masks)
 
     def _tell(self, mark: str, line: str | bytes) -> None:
         """Show a line to whoever watches, secrets masked."""
@@ -166,3 +158,16 @@ class Wire:
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")
+
+
+def clean_reply(code: int, lines: list[bytes], masks: Masks) -> Reply:
+    """A reply from its raw lines without their codes: secrets masked, nothing in it that a terminal would obey."""
+    enhanced, words = "", []
+    for raw in lines:
+        line = plain_text(masks.applied(raw.decode("utf-8", "replace"))).strip()
+        match = _ENHANCED.match(line)
+        if match:
+            enhanced = enhanced or match[1]
+            line = line[match.end() :]
+        words.append(line.strip())
+    return Reply(code, enhanced, tuple(words))

@@ -86,7 +86,7 @@ class Journal:
         """The Message-ID of a mail, the same in every run."""
         return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
 
-    def mark_dotted(self, key: str, recipients: tuple[str, ...] = ()) -> None:
+    def mark_possibly_delivered(self, key: str, recipients: tuple[str, ...] = ()) -> None:
         """Note that the server can have a mail from now on, with room for noting that it has it for only some of the recipients."""
         with self._lock:
             if not self._end[1]:

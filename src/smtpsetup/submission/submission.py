@@ -12,12 +12,12 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import AllowedFrom
 from smtpsetup.message import raw_body, raw_header
 from smtpsetup.message.compose import Mailbox, new_message_id
+from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
-from smtpsetup.oauth.access_token import secret_for
 from smtpsetup.outbox.disposition import waits
+from smtpsetup.sending.context import context_for
 from smtpsetup.sending.send_or_queue import Policy
-from smtpsetup.sending.send_spooled import Sending, submit
-from smtpsetup.smtp.transaction import Delivery
+from smtpsetup.sending.send_spooled import submit
 from smtpsetup.submission.aliases import Aliases
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from smtpsetup.config.accounts import Config
     from smtpsetup.message.raw_header import Field
     from smtpsetup.message.spool import Spool
-    from smtpsetup.providers.table import Provider
 
 _EX_USAGE = 64
 
@@ -57,26 +56,17 @@ class HandedIn(NamedTuple):
     is_noted: bool
 
 
-def hand_over(  # noqa: PLR0913  what a mail that is handed in depends on
-    config: Config,
-    request: Request,
-    fields: tuple[Field, ...],
-    body: Spool,
-    *,
-    find_provider: Callable[[Account], Provider | None],
-    trace: Callable[[str], None] | None = None,
-) -> HandedIn:
+def submit_raw(config: Config, request: Request, fields: tuple[Field, ...], body: Spool, *, trace: Callable[[str], None] | None = None) -> HandedIn:
     """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it, KeptError."""
     account = _account(config, request, fields)
     aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
     good, bad = _recipients(request, aliases, fields)
     delivery = _delivery(account, request, aliases, fields, body)._replace(
-        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good)
+        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good),
+        subject=next((field.value for field in fields if field.key == "subject"), ""),
     )
-    subject = next((field.value for field in fields if field.key == "subject"), "")
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
-    sending = Sending(account, policy, lambda: secret_for(account, may_prompt=False), lambda: find_provider(account), trace, config.log)
-    done = submit(sending, delivery, subject, bad)
+    done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
     errors = [_told_of_keeping(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
     errors += done.not_kept
     errors += [_told_of_keeping(bad[recipient], number) for recipient, number in done.unreachable.items()]

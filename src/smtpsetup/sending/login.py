@@ -1,0 +1,66 @@
+"""From an account to a session that knows who is sending, whatever the transport."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.failure import TransportError
+from smtpsetup.core.model import Auth, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.sending.context import Context
+    from smtpsetup.sending.transport import Session
+
+
+@contextmanager
+def logged_in(context: Context, secret: Secret | None, *, seconds: float, on_new_token: Callable[[Secret], None] | None = None) -> Iterator[Session]:
+    """A session that is logged in, within `seconds`. Raises TransportError; SmtpsetupError where the account's settings cannot be used.
+
+    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock is wrong. `on_new_token` gets
+    the other one, so that nothing more is begun with the first.
+    """
+    with context.session(seconds) as session:
+        try:
+            session.open(secret)
+        except TransportError as error:
+            if secret is None or not is_refused_token(context.account, error):
+                raise
+            refused = error
+        else:
+            yield session
+            return
+    from smtpsetup.oauth.access_token import renewed  # only a token that was refused comes here
+
+    new_token = renewed(context.account, secret)
+    if new_token is None:
+        raise refused
+    if on_new_token:
+        on_new_token(new_token)
+    with context.session(seconds) as session:
+        session.open(new_token)
+        yield session
+
+
+def is_refused_token(account: Account, error: TransportError) -> bool:
+    """Whether a server has refused an access token for good, and for nothing that it says of something else, so that a fresh one may help."""
+    reply = error.failure.reply
+    if account.auth is not Auth.OAUTH2 or error.failure.stage is not Stage.AUTH or reply is None or reply.is_temporary:
+        return False
+    from smtpsetup.diagnosis.diagnose import error_code  # only a login that was refused comes here
+
+    return error_code(error.failure) not in _NOT_THE_TOKEN
+
+
+_NOT_THE_TOKEN = {
+    "auth.disabled-by-admin",
+    "auth.too-many-attempts",
+    "limit.account-blocked",
+    "limit.quota",
+    "server.client-blocked",
+    "starttls.required",
+}

@@ -1,0 +1,79 @@
+"""SMTP submission (RFC 6409) in our own words: pipelined, in constant memory, every stage told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security, Stage
+from smtpsetup.net import tls
+from smtpsetup.net.dial import Deadline
+from smtpsetup.net.name_server import look_up_from_environment
+from smtpsetup.smtp import session as smtp
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
+    from smtpsetup.net.tls import TlsPolicy
+    from smtpsetup.sending.transport import Conditions
+
+
+class SmtpTransport:
+    """The account's server over SMTP."""
+
+    has_envelope = True
+
+    def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
+        """The stages that sending goes through, in order."""
+        order = {
+            Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
+            Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
+            Security.NONE: (Stage.GREETING, Stage.EHLO),
+        }
+        login = () if account.auth is Auth.NONE else (Stage.AUTH,)
+        mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
+        return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
+
+    def session(self, account: Account, conditions: Conditions) -> SmtpSession:
+        """A session that is not open yet. Raises as `policy_for`."""
+        return SmtpSession(account, conditions)
+
+
+class SmtpSession(smtp.Session):
+    """A session with an account's server. It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1)."""
+
+    def __init__(self, account: Account, conditions: Conditions) -> None:
+        super().__init__(
+            account.server,
+            ehlo_name=parse_address(account.address).domain,
+            deadline=Deadline(conditions.seconds),
+            policy=policy_for(account),
+            on_stage=conditions.on_stage,
+            trace=conditions.trace,
+            look_up=look_up_from_environment(),
+        )
+        self._account = account
+
+    def open(self, secret: Secret | None) -> None:
+        """Reach the server and log in, where the account asks for it. Raises TransportError."""
+        self.hide(secret)
+        self.connect()
+        if self._account.auth is not Auth.NONE and secret is not None:
+            self.log_in(self._account.username, secret, with_token=self._account.auth is Auth.OAUTH2)
+
+
+def policy_for(account: Account) -> TlsPolicy:
+    """Whom an account believes. Raises SmtpsetupError (`config.invalid`) where its `ca_file` cannot be used."""
+    try:
+        return tls.policy(account.ca_file, account.tls_fingerprint)
+    except OSError as error:
+        import ssl  # the transport has it loaded
+
+        reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else reason_of(error)
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),
+            hints=(_("It is the `ca_file` of the account {account}.").format(account=account.name),),
+        ) from error
