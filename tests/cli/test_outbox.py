@@ -16,7 +16,7 @@ import pytest
 from smtpsetup.message.message import Message, from_bytes
 from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.store import Outbox
-from smtpsetup.state import locks
+from smtpsetup.state import leases
 from tests.person import Person, ended
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
@@ -191,7 +191,7 @@ def test_retry_makes_a_mail_due_whatever_became_of_it(home: Home, waiting: list[
 
 
 def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int]) -> None:
-    with Outbox(state_dir(home)) as box, locks.held(box.directory) as lease:
+    with Outbox(state_dir(home)) as box, leases.held(box.directory) as lease:
         box.take("a", "", lease, time.time() + 1, 1)
         for command in ("drop", "retry"):
             assert home.run("outbox", command, "1").code == 75

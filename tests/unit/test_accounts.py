@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_file_and_no_rubbish(path: Path, monkeypat
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("smtpsetup.config.toml_edit.os.fsync", full)
+    monkeypatch.setattr("smtpsetup.state.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         accounts.save(path, ACCOUNT, make_default=True)
     assert path.read_text() == TEXT.replace("\r", "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.config import toml_edit
+from smtpsetup.state import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,6 @@ def test_a_directory_that_cannot_be_made_certain_of_is_no_failure(tmp_path: Path
 
     monkeypatch.setattr(os, "fsync", fsync)
     path = tmp_path / "file"
-    toml_edit.write_atomically(path, "text")
+    files.write_atomically(path, "text")
     assert path.read_text() == "text"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

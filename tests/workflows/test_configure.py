@@ -59,7 +59,7 @@ def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, mo
     if before:
         save(path, ACCOUNT, Secret(before), make_default=True)
     text = path.read_text() if before else None
-    monkeypatch.setattr("smtpsetup.config.toml_edit.os.replace", fails)
+    monkeypatch.setattr("smtpsetup.state.files.os.replace", fails)
     with pytest.raises(OSError, match="No space"):
         save(path, ACCOUNT._replace(from_name="other"), Secret("two"), make_default=True)
     assert in_keyring() == before
@@ -68,7 +68,7 @@ def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, mo
 
 def test_when_the_account_cannot_be_removed_its_secret_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, ACCOUNT, Secret("one"), make_default=True)
-    monkeypatch.setattr("smtpsetup.config.toml_edit.os.replace", fails)
+    monkeypatch.setattr("smtpsetup.state.files.os.replace", fails)
     with pytest.raises(OSError, match="No space"):
         remove(path, ACCOUNT, keep_secret=False)
     assert in_keyring() == "one"

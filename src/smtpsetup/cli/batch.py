@@ -65,7 +65,6 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
         return
     context = state.context(account)
     provider = context.find_provider()
-    limits = provider.limits if provider else {}
     _warn_of_daily_limit(provider, total)
     directory = paths.state_dir() or ""
     if not directory:
@@ -87,8 +86,8 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 dataclasses.replace(context, find_provider=lambda: provider),  # looked for once
                 secret,
                 batch.finish,
-                connections=_allowed(many.connections, limits.get("connections")),
-                seconds_between=_pause(many.seconds_between, limits.get("messages_per_minute"), total),
+                connections=_allowed(many.connections, provider.limit("connections") if provider else None),
+                seconds_between=_pause(many.seconds_between, provider.limit("messages_per_minute") if provider else None, total),
             )
             try:
                 totals = batch.send(run, items, stopped_by)
@@ -190,19 +189,19 @@ def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], second
 
 
 def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:
-    limit = provider.limits.get("messages_per_day") if provider else None
-    if provider and isinstance(limit, int) and total > limit:
+    limit = provider.limit("messages_per_day") if provider else None
+    if provider and limit is not None and total > limit:
         tell(_("Warning: these are {n} mails, but {provider} allows {limit} in 24 hours.").format(n=total, provider=provider.name, limit=limit))
 
 
-def _allowed(wanted: int, limit: object) -> int:
-    if isinstance(limit, int) and wanted > limit:
+def _allowed(wanted: int, limit: int | None) -> int:
+    if limit is not None and wanted > limit:
         tell(_("The provider allows {n} connections at a time: no more than that are used.").format(n=limit))
         return limit
     return wanted
 
 
-def _pause(wanted: float | None, per_minute: object, total: int) -> float:
+def _pause(wanted: float | None, per_minute: int | None, total: int) -> float:
     """Seconds between two mails: as was asked, but never less than the provider wants of so many."""
-    least = 60.0 / per_minute if isinstance(per_minute, int) and total > per_minute else 0.0
+    least = 60.0 / per_minute if per_minute is not None and total > per_minute else 0.0
     return max(wanted or 0.0, least)

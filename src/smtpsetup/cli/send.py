@@ -211,8 +211,8 @@ def _warn_of_limits(account: Account, delivery: Delivery) -> None:
         ("messages_per_day", messages + 1, _("Warning: this is message {n} in 24 hours, but {provider} allows {limit}.")),
         ("recipients_per_day", recipients + here, _("Warning: these are {n} recipients in 24 hours, but {provider} allows {limit}.")),
     ):
-        limit = row.limits.get(key)
-        if isinstance(limit, int) and n > limit:
+        limit = row.limit(key)
+        if limit is not None and n > limit:
             tell(text.format(n=n, provider=row.name, limit=limit))
 
 

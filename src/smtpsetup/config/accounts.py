@@ -17,13 +17,13 @@ from smtpsetup.config.secret_source import SecretSource
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import AllowedFrom, Auth, Log, Queue, Security, Server
-from smtpsetup.state import private_dir
+from smtpsetup.state import files, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from smtpsetup.config.toml_edit import StrPath
     from smtpsetup.core.oauth_types import TokenClient
+    from smtpsetup.state.files import StrPath
 
 _KNOWN_VERSION = 1
 _HIGHEST_PORT = 65535
@@ -167,13 +167,13 @@ def remove(path: StrPath, name: str) -> None:
 
 
 def _change(path: StrPath, change: Callable[[str], str]) -> None:
-    with toml_edit.locked(path):
+    with files.locked(path):
         before = _read(path)
         _config(before, path)
         after = change(before)
         _config(after, path)
         if after != before:
-            toml_edit.write_atomically(path, after)
+            files.write_atomically(path, after)
 
 
 def _read(path: StrPath, *, is_shared: bool = False) -> str:

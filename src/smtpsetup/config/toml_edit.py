@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import time
 import tomllib
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    StrPath = str | os.PathLike[str]
-
-
-_LOCK_SECONDS = 10.0
-_LOCK_POLL_SECONDS = 0.05
+    from collections.abc import Collection, Iterator
 
 
 class _Statement(NamedTuple):
@@ -175,72 +164,3 @@ def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: 
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value != {}}
-
-
-@contextmanager
-def locked(path: StrPath) -> Iterator[None]:
-    """Keep other smtpsetups from changing the file at the same time; the directory is made where it is missing. Raises OSError."""
-    parent = os.path.dirname(path) or "."
-    private_dir.become_owner_of(parent)
-    private_dir.make(parent)
-    if os.name != "posix":
-        yield
-        return
-    import fcntl  # POSIX only
-
-    directory = os.open(parent, os.O_RDONLY)
-    try:
-        _wait_for_lock(lambda: fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
-        yield
-    finally:
-        os.close(directory)
-
-
-def _wait_for_lock(take: Callable[[], None], path: StrPath) -> None:
-    end = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            return take()
-        except BlockingIOError as error:
-            if time.monotonic() > end:
-                raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), os.fspath(path)) from error
-            time.sleep(_LOCK_POLL_SECONDS)
-
-
-def write_atomically(path: StrPath, text: str) -> None:
-    """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
-    import tempfile  # 4 ms that only a change pays
-
-    target = os.path.realpath(path)
-    private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def replace(new: str, path: str) -> None:
-    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how. Raises OSError; then it has not."""
-    end = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            os.replace(new, path)
-            break
-        except PermissionError:
-            if os.name == "posix" or time.monotonic() > end:
-                raise
-            time.sleep(_LOCK_POLL_SECONDS)  # Windows replaces no file that somebody is reading
-    if os.name == "posix":
-        with suppress(OSError):  # some file systems have no such thing for a directory, and some directories may not be read
-            directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)

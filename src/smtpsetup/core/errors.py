@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smtpsetup.core.failure import Failure
 
-EX_USAGE = 2
+EX_USAGE = 64
 EX_BUG = 1
 EX_DATAERR = 65
 EX_NOINPUT = 66

@@ -8,6 +8,7 @@ import stat
 
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.state import files
 
 _LIMIT = 65536  # bytes
 
@@ -66,6 +67,4 @@ def _check(info: os.stat_result, path: str) -> None:
 
 def write(reference: str, value: str) -> None:
     """Replace the file's content, mode 0600. Raises OSError."""
-    from smtpsetup.config import toml_edit  # reading has no use for it
-
-    toml_edit.write_atomically(os.path.expanduser(reference), value + "\n")
+    files.write_atomically(os.path.expanduser(reference), value + "\n")

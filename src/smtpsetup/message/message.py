@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LINE_LIMIT = 998
+"""Bytes of a line without its CRLF (RFC 5322 section 2.1.1, RFC 5321 section 4.5.3.1.6)."""
+
 
 class Message(NamedTuple):
     """A message ready for the wire (RFC 5322): lines end in CRLF and have at most 998 bytes before it.

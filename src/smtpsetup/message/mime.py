@@ -7,13 +7,14 @@ import os
 import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from smtpsetup.message.message import LINE_LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
 _MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter than quoted-printable
 _BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
-_BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
+BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._+,@-](?:[A-Za-z0-9 ._+,@-]{0,58}[A-Za-z0-9._+,@-])?")
 
@@ -39,15 +40,14 @@ def text(subtype: str, words: str) -> Entity:
 
 def _encoded(words: str) -> tuple[str, bytes]:
     data = words.encode()
-    if words.isascii() and not _CONTROLS.search(words) and all(len(line) <= _LINE_LIMIT for line in words.split("\n")):
+    if words.isascii() and not _CONTROLS.search(words) and all(len(line) <= LINE_LIMIT for line in words.split("\n")):
         return "7bit", data.replace(b"\n", b"\r\n")
     beyond_ascii = len(words) - len(words.encode("ascii", "ignore"))
     if beyond_ascii * _MOST_BEYOND_ASCII < len(words) and b"\r" not in data:
         # a line break in quoted-printable text is one (RFC 2045 section 6.7, rule 4)
         lines = (binascii.b2a_qp(line, istext=True).replace(b"=\n", b"=\r\n") for line in data.split(b"\n"))
         return "quoted-printable", b"\r\n".join(lines)
-    encoded = binascii.b2a_base64(data.replace(b"\n", b"\r\n"), newline=False)
-    return "base64", _in_lines(encoded)
+    return "base64", base64_lines(data.replace(b"\n", b"\r\n"))
 
 
 def file(content_type: str, name: str, open_file: Callable[[], BinaryIO], size: int, *, charset: str = "", content_id: str = "") -> Entity:  # noqa: PLR0913  what a part says of its file
@@ -74,16 +74,18 @@ def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator
     left = size
     with open_file() as opened:
         while left > 0:
-            data = opened.read(min(_BASE64_CHUNK, left))
+            data = opened.read(min(BASE64_CHUNK, left))
             left -= len(data)
-            if left > 0 and len(data) < _BASE64_CHUNK:
+            if left > 0 and len(data) < BASE64_CHUNK:
                 raise OSError(0, "it became shorter while it was sent", name)
-            yield _in_lines(binascii.b2a_base64(data, newline=False))
+            yield base64_lines(data)
         if opened.read(1):
             raise OSError(0, "it became longer while it was sent", name)
 
 
-def _in_lines(encoded: bytes) -> bytes:
+def base64_lines(data: bytes) -> bytes:
+    """Data in base64, in lines (RFC 2045 section 6.8). In several pieces, all but the last are a multiple of BASE64_CHUNK long."""
+    encoded = binascii.b2a_base64(data, newline=False)
     return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
 
 

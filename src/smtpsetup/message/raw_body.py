@@ -6,8 +6,9 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from smtpsetup.message.message import Message
-from smtpsetup.message.raw_header import LINE_LIMIT, Field, as_bytes, values
+from smtpsetup.message.message import LINE_LIMIT, Message
+from smtpsetup.message.mime import BASE64_CHUNK, base64_lines
+from smtpsetup.message.raw_header import Field, as_bytes, values
 from smtpsetup.message.spool import Spool
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _PLAIN = {"", "7bit", "8bit", "binary"}
 _TEXT_FIELDS = ("mime-version", "content-type", "content-transfer-encoding")
 _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
-_BASE64_LINE = 57 * 1024  # bytes
 
 
 def made_right(fields: tuple[Field, ...], body: Spool) -> Message:
@@ -83,15 +83,10 @@ def _base64(body: Spool) -> Iterator[bytes]:
     rest = b""
     for chunk in body.chunks():
         rest += chunk
-        whole = len(rest) // _BASE64_LINE * _BASE64_LINE
-        yield _in_lines(rest[:whole])
+        whole = len(rest) // BASE64_CHUNK * BASE64_CHUNK
+        yield base64_lines(rest[:whole])
         rest = rest[whole:]
-    yield _in_lines(rest)
-
-
-def _in_lines(data: bytes) -> bytes:
-    encoded = binascii.b2a_base64(data, newline=False)
-    return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
+    yield base64_lines(rest)
 
 
 def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:

@@ -10,12 +10,12 @@ from smtpsetup.address.address_list import Entry, entries
 from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.compose import Mailbox, date, encoded_words, new_message_id, written
+from smtpsetup.message.message import LINE_LIMIT
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterable, Iterator
 
-LINE_LIMIT = 998  # bytes without CRLF, RFC 5322 section 2.1.1
 _LINE_MOST = 2_000_000  # bytes; a longer line is none of a header
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}

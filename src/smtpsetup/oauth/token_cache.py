@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smtpsetup.config import paths
-from smtpsetup.state import private_dir
+from smtpsetup.state import files, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,11 +115,9 @@ def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
 def _put(file: BinaryIO, path: str, kept: Kept) -> None:
     import json  # as in `reserved`
 
-    from smtpsetup.config import toml_edit  # as in `reserved`
-
     _write(file, json.dumps({"format": _FORMAT, "kept": kept._asdict()}).encode())
     file.close()  # Windows moves no file that is open
-    toml_edit.replace(f"{path}.new", path)
+    files.replace(f"{path}.new", path)
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
@@ -162,7 +160,7 @@ def _taken(path: str, end: float) -> int:
     while True:
         handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            locks.take(handle)
+            locks.try_lock(handle)
             if _is_still(handle, path):
                 return handle
         except BlockingIOError as error:

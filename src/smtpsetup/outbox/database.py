@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.state import private_dir
+from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -270,25 +269,12 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
     Raises OSError, also where others have it for longer than so many seconds.
     """
     handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
-    if os.name != "posix":
-        return handle
-    import fcntl
-
-    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
-    if seconds is None:
-        fcntl.flock(handle, kind)
-        return handle
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > end:
-                os.close(handle)
-                raise OSError(0, "database is locked", path) from error
-            time.sleep(0.05)
-        else:
-            return handle
+    try:
+        locks.lock(handle, seconds=seconds, is_shared=is_shared)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OSError(0, "database is locked", path) from error
+    return handle
 
 
 @contextmanager
@@ -299,10 +285,7 @@ def _alone(path: str) -> Iterator[int]:
     """
     handle = private_dir.open_file(_made_file(path), os.O_RDWR | os.O_CREAT)
     try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        locks.lock(handle)
         yield handle
     finally:
         os.close(handle)

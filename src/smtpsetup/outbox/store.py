@@ -29,7 +29,7 @@ from smtpsetup.outbox.database import (
 )
 from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
-from smtpsetup.state import locks, private_dir
+from smtpsetup.state import leases, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -306,7 +306,7 @@ class Outbox:
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
-        dead = [name for name in held if not locks.is_alive(self.directory, name)]
+        dead = [name for name in held if not leases.is_alive(self.directory, name)]
         revived = 0
         for name in dead:
             with self._change():

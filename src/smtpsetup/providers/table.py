@@ -92,6 +92,11 @@ class Provider:
     file: str
     oauth2: Endpoints | None = None
 
+    def limit(self, key: str) -> int | None:
+        """How many the provider allows of something; None where that is not known."""
+        limit = self.limits.get(key)
+        return limit if isinstance(limit, int) else None
+
 
 class Table:
     """The shipped rows and those of other files, which add to and replace them. Shipped rows are parsed when they are asked for.

@@ -25,7 +25,7 @@ from smtpsetup.outbox.mail import Mail, NewMail
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
-from smtpsetup.state import locks, mail_log, usage
+from smtpsetup.state import leases, mail_log, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +76,7 @@ def flush(outbox: Outbox, open_context: OpenContext, *, log: Log = Log.NONE, on_
     outbox.revive(time.time())
     for mail in outbox.damaged_due(time.time()):
         _set_aside(outbox, mail, done)
-    with locks.held(outbox.directory) as lease:
+    with leases.held(outbox.directory) as lease:
         for name, config in outbox.accounts_due(time.time()):
             _AccountFlush(outbox, name, config, lease, done).run(open_context, log)
     if done.sent:
@@ -117,12 +117,12 @@ class _AccountFlush:
         self._note_stop(error, log)
 
     def _send(self, context: Context, secret: Secret | None, provider: Provider | None) -> None:
-        per_minute = provider.limits.get("messages_per_minute") if provider else None
+        per_minute = provider.limit("messages_per_minute") if provider else None
         run = Run(
             context,
             secret,
             functools.partial(self._finished, context),
-            seconds_between=60.0 / per_minute if isinstance(per_minute, int) else 0.0,
+            seconds_between=60.0 / per_minute if per_minute else 0.0,
         )
         stopped_by = deliver(run, self._deliveries())
         if stopped_by is not None:
@@ -244,8 +244,8 @@ def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None
     """Raise SmtpsetupError where the provider's daily limit is reached already: asking it would only make it angry."""
     messages, recipients = usage.last_day(outbox.directory, account)
     for key, n in (("messages_per_day", messages), ("recipients_per_day", recipients)):
-        limit = provider.limits.get(key) if provider else None
-        if isinstance(limit, int) and n >= limit and provider:
+        limit = provider.limit(key) if provider else None
+        if provider and limit is not None and n >= limit:
             raise SmtpsetupError(
                 "limit.quota",
                 _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(provider=provider.name, limit=limit, n=n),

@@ -23,7 +23,7 @@ from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.sending.send_or_queue import keep, log_result, new_mail, refusal, send_or_queue, unsent
-from smtpsetup.state import locks, usage
+from smtpsetup.state import leases, usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def submit(context: Context, delivery: Delivery, policy: Policy, unreachable: Ma
     with ExitStack() as stack:
         try:
             outbox = stack.enter_context(Outbox(directory))
-            lease = stack.enter_context(locks.held(directory))
+            lease = stack.enter_context(leases.held(directory))
             spooled = _Spooled(outbox, context, delivery, policy)
             numbers = spooled.commit(lease, unreachable)
         except (OSError, OutboxDamagedError):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
 
-_EX_USAGE = 64
 _EX_SOFTWARE = 70
 _EX_INTERRUPTED = 130
 # what other sendmails know too: d e h L m n O p G U I A E X are taken and have no effect here
@@ -50,7 +49,7 @@ def main() -> None:
 
 def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     """Do what sendmail would be asked for; the exit code (sysexits)."""
-    from smtpsetup.core.errors import SmtpsetupError, reason_of
+    from smtpsetup.core.errors import EX_IOERR, EX_USAGE, SmtpsetupError, reason_of
 
     if arguments == ["--help"]:
         sys.stdout.write(f"{_usage()}\n")
@@ -59,7 +58,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
         options = parse(arguments, name)
     except ValueError as error:
         _say(f"smtpsetup-sendmail: {error}")
-        return _EX_USAGE
+        return EX_USAGE
     try:
         return _done(options)
     except SmtpsetupError as error:
@@ -67,7 +66,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
         return error.exit_code
     except OSError as error:
         _say(f"smtpsetup-sendmail: {error.filename or ''} {reason_of(error)}")
-        return 74
+        return EX_IOERR
     except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
         _say(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}")
         if options.is_verbose:

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.core.errors import EX_IOERR, EX_USAGE, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
 from smtpsetup.message import raw_header
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     from smtpsetup.message.spool import Spool
     from smtpsetup.submission.submission import Request
 
-_EX_USAGE = 64
-
 
 def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
     """Save the mail as it came; what to tell of it. Nothing for a mail without recipients, and for one that is in a file already."""
-    if isinstance(error, SmtpsetupError) and error.exit_code in (_EX_USAGE, EX_IOERR):
+    if isinstance(error, SmtpsetupError) and error.exit_code in (EX_USAGE, EX_IOERR):
         return ()
     recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
     header = raw_header.as_bytes(fields)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from smtpsetup.config.account import Account
-    from smtpsetup.config.toml_edit import StrPath
     from smtpsetup.core.model import Secret
     from smtpsetup.core.oauth_types import Tokens
+    from smtpsetup.state.files import StrPath
 
 
 @dataclass(frozen=True, slots=True)

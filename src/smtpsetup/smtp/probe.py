@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.failure import StageResult, TransportError
 from smtpsetup.core.model import Auth, Stage
 from smtpsetup.net import tls
-from smtpsetup.smtp.sasl import best_mechanism
+from smtpsetup.smtp.sasl import TOKEN_MECHANISMS, best_mechanism
 from smtpsetup.smtp.session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from smtpsetup.net.dial import Deadline, LookUp
     from smtpsetup.net.tls import TlsPolicy
 
-_TOKEN_MECHANISMS = {"XOAUTH2", "OAUTHBEARER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Probed:
     def auth(self) -> tuple[Auth, ...]:
         """The proofs that it takes."""
         found = [Auth.PASSWORD] if best_mechanism(self.mechanisms) else []
-        return (*found, *([Auth.OAUTH2] if _TOKEN_MECHANISMS & set(self.mechanisms) else []))
+        return (*found, *([Auth.OAUTH2] if set(TOKEN_MECHANISMS) & set(self.mechanisms) else []))
 
     @property
     def works(self) -> bool:

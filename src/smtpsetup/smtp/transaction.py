@@ -17,6 +17,7 @@ from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.message.delivery import Delivery, Outcome, readable
+from smtpsetup.message.message import LINE_LIMIT
 from smtpsetup.smtp.wire import WireError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _ACCEPTED = 2  # the first digit decides (RFC 5321 section 4.3.2)
 _GO_AHEAD = 354
 _CLOSING = 421
 _LAST_WORDS_SECONDS = 2.0
-_LINE_LIMIT = 998  # bytes without CRLF, RFC 5321 section 4.5.3.1.6
 _CHUNK = 65_536  # bytes
 _WINDOW = 50  # commands without a reply between them, so that neither side's buffers fill up (RFC 2920 section 3.1)
 _COMMAND_SECONDS = 300.0  # RFC 5321 section 4.5.3.2.2 for a command; here for an envelope
@@ -177,7 +177,7 @@ class _Exchange:
 
     def _envelope(self) -> list[str]:
         envelope, message = self.delivery.envelope, self.delivery.message
-        if any(len(line) > _LINE_LIMIT for line in message.header.split(b"\r\n")):
+        if any(len(line) > LINE_LIMIT for line in message.header.split(b"\r\n")):
             raise TransportError(Failure(Stage.DATA, Kind.LINE_TOO_LONG, self._server))
         parameters = _mail_parameters(self._wire, self._server, envelope, message)
         recipients = (f"RCPT TO:<{recipient}>" for recipient in envelope.recipients)

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
-from smtpsetup.state import private_dir
+from smtpsetup.state import locks, private_dir
 
 _SYNC_SECONDS = 1.0  # at most so much work is unknown after a power cut; after a kill nothing is
 _ENDED_SECONDS = 12 * 3600.0
@@ -218,11 +218,7 @@ def _prune(directory: str) -> None:
 
 
 def _hold(handle: int) -> None:
-    if os.name != "posix":
-        return
-    import fcntl
-
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.try_lock(handle)
     except BlockingIOError as error:
         raise BusyError from error

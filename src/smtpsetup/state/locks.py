@@ -1,62 +1,24 @@
-"""Signs of life: a process that works on something holds a lock, which the kernel takes away the moment it dies."""
+"""Locks on open files, which the kernel takes away the moment their process dies. Nothing else in smtpsetup locks."""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
-from smtpsetup.state import private_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_A_DAY = 86_400.0  # seconds
+_POLL_SECONDS = 0.05
 
 
-@contextmanager
-def held(directory: str) -> Iterator[str]:
-    """The name of a lease that is alive until the end of the block or of the process. Raises OSError."""
-    name = f"lease-{os.getpid()}-{os.urandom(8).hex()}"
-    path = os.path.join(directory, name)
-    handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        take(handle)
-        yield name
-    finally:
-        with suppress(OSError):  # whoever finds it dead removes it, too
-            os.unlink(path)
-        os.close(handle)
+def try_lock(handle: int, *, is_shared: bool = False) -> None:
+    """Lock an open file, or on POSIX a directory, until it is closed. Raises BlockingIOError where another process has it.
 
-
-def is_alive(directory: str, name: str) -> bool:
-    """Whether the process that holds a lease still lives. What a dead one left behind is removed."""
-    path = os.path.join(directory, name)
-    try:
-        handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        return False
-    except PermissionError:  # root's, of a version that worked as root here
-        return time.time() - os.lstat(path).st_mtime < _A_DAY
-    try:
-        take(handle)
-    except BlockingIOError:
-        return True
-    else:
-        with suppress(FileNotFoundError):  # another one has just found it
-            os.unlink(path)
-        return False
-    finally:
-        os.close(handle)
-
-
-def take(handle: int) -> None:
-    """Lock an open file for this process, until it is closed. Raises BlockingIOError where another process holds it."""
+    Many may have a shared lock at the same time. Windows knows none: there nothing is locked then.
+    """
     if os.name == "posix":
-        import fcntl
+        import fcntl  # POSIX only
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        return
+    if is_shared:
         return
     import errno
     import msvcrt
@@ -65,3 +27,20 @@ def take(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
     except OSError as error:
         raise BlockingIOError(errno.EAGAIN, "locked") from error
+
+
+def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
+    """As `try_lock`, once others have let go of it: for ever without `seconds`. Raises BlockingIOError when they have it for longer."""
+    if seconds is None and os.name == "posix":
+        import fcntl  # POSIX only
+
+        fcntl.flock(handle, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        return None
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        try:
+            return try_lock(handle, is_shared=is_shared)
+        except BlockingIOError:
+            if end is not None and time.monotonic() > end:
+                raise
+            time.sleep(_POLL_SECONDS)

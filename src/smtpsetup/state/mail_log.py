@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.model import Log, plain_text
-from smtpsetup.state import private_dir
+from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +54,8 @@ def _locked(path: str) -> int:
     """A handle to the log that no other process writes to: two that moved it away at once would write over the older one."""
     while True:
         handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        if os.name != "posix":
-            return handle
-        import fcntl
-
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            locks.lock(handle)
             if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
                 return handle  # and not one that was moved away while it was waited for
         except BaseException:

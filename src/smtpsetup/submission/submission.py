@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.address_list import Entry, entries
-from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.errors import EX_USAGE, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import AllowedFrom
 from smtpsetup.message import raw_body, raw_header
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from smtpsetup.config.accounts import Config
     from smtpsetup.message.raw_header import Field
     from smtpsetup.message.spool import Spool
-
-_EX_USAGE = 64
 
 
 class Request(NamedTuple):
@@ -124,7 +122,7 @@ def _recipients(request: Request, aliases: Aliases, fields: tuple[Field, ...]) -
         hint = (
             _("Name them in To, Cc or Bcc.") if request.from_header else _("Name them on the command line, or let them be read from the message: -t.")
         )
-        raise SmtpsetupError("config.invalid", _("The mail has no recipient."), hints=(hint,), exit_code=_EX_USAGE)
+        raise SmtpsetupError("config.invalid", _("The mail has no recipient."), hints=(hint,), exit_code=EX_USAGE)
     return tuple(good), bad
 
 
