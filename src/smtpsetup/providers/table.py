@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
@@ -23,8 +22,7 @@ _ROW_HEADER = "[[provider]]\n"
 _SUFFIX_LABELS = 8  # of a host's name that a suffix can have
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """How one of a provider's own replies is to be understood. `phrase` is lower case, `""` where any text fits.
 
     `causes` are for a reply that has several, the likeliest on the day first; `note` is for one that has one.
@@ -38,8 +36,7 @@ class Refusal:
     causes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(NamedTuple):
     """A DNS record of a provider's customers: `type` (CNAME or TXT) at `name` below the domain, `""` for the domain itself.
 
     `value` is where a CNAME points, or a word of the text.
@@ -55,8 +52,7 @@ class Sign:
         return not self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Username:
+class Username(NamedTuple):
     """The form of a provider's login name; `label` is the provider's word for one that only the customer knows."""
 
     form: str
@@ -65,8 +61,7 @@ class Username:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """One row of the table, its texts in the person's language and only those that are true on the day of the look-up."""
 
     id: str
