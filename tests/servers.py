@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import shutil
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Self
 import dns.message
 import pytest
 import trustme
+
+from smtpsetup.core.model import Security
 
 if TYPE_CHECKING:
     import ssl
@@ -271,11 +272,11 @@ def keyring(bus: Keyring) -> Keyring:
 
 
 @pytest.fixture
-def usual_ports() -> Iterator[tuple[int, int]]:
-    """Two of the ports that a second look tries, for one test at a time on this machine."""
-    with open(os.path.join(tempfile.gettempdir(), "smtpsetup-tests-usual-ports.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield 2465, 2587
+def usual_ports(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Two free ports, with TLS and with STARTTLS, which a second look in this process takes for those that servers usually have."""
+    ports = free_port(), free_port()
+    monkeypatch.setattr("smtpsetup.setup.second_look.USUAL_PORTS", ((ports[0], Security.TLS), (ports[1], Security.STARTTLS)))
+    return ports
 
 
 @pytest.fixture(scope="session")

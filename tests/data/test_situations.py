@@ -70,9 +70,10 @@ def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) 
 
 
 @those("fault")
-@pytest.mark.usefixtures("usual_ports")
-def test_a_fault_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_helpful(rehearsed(situation["fault"], tmp_path, monkeypatch).error, situation)
+def test_a_fault_is_told_by_its_code(
+    situation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_ports: tuple[int, int]
+) -> None:
+    assert_helpful(rehearsed(situation["fault"], tmp_path, monkeypatch, usual_ports).error, situation)
 
 
 @those("act")

@@ -23,14 +23,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from smtpsetup.sandbox.server import SandboxFacts
     from smtpsetup.setup.test_account import CheckReport
     from tests.conftest import Home
     from tests.servers import Keyring
 
-PORTS = (2465, 2587)
+ROW = """
+[[provider]]
+id = "testmail"
+name = "Testmail"
+domains = ["example.com"]
+mx_suffixes = []
+status = "ok"
+auth = ["password"]
+docs_url = "https://example.com/help"
+last_checked = 2026-11-24
+confidence = "high"
+sources = ["https://example.com/help"]
+username = {{ form = "address" }}
+
+[[provider.servers]]
+host = "localhost"
+port = {facts.tls_port}
+security = "tls"
+
+[[provider.servers]]
+host = "localhost"
+port = {facts.starttls_port}
+security = "starttls"
+"""
+TLS_PORT_REFUSES = Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True)
 
 
-pytestmark = pytest.mark.usefixtures("usual_ports")
+def options_at(home: Home, facts: SandboxFacts) -> tuple[str, ...]:
+    """The arguments of `configure` for an account of a provider that has both ports of this server."""
+    home.file(".config/smtpsetup/providers.toml", ROW.format(facts=facts))
+    password = home.file("password", PASSWORD)
+    return ("configure", "info@example.com", "--ca-file", facts.ca_file, "--password-file", str(password), "--from-name", "")
 
 
 @pytest.fixture(autouse=True)
@@ -39,31 +68,30 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
 
 
-def looked_at(fault: Fault, directory: Path, security: Security = Security.TLS) -> CheckReport:
-    with FaultServer(directory, fault, ports=PORTS) as facts:
-        port = facts.tls_port if security is Security.TLS else facts.starttls_port
-        return check(context_of(account_at(port, security, ca_file=facts.ca_file)), Secret("lösen"))
+def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> CheckReport:
+    with FaultServer(directory, fault, ports=ports) as facts:
+        return check(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     ("act", "code"), [(Act.REFUSE_CONNECTIONS, "connect.refused"), (Act.CLOG, "connect.port-blocked"), (Act.BREAK_HANDSHAKE, "tls.handshake-failed")]
 )
-def test_another_port_that_works_is_found_and_offered_with_its_command(act: Act, code: str, tmp_path: Path) -> None:
-    report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path)
+def test_another_port_that_works_is_found_and_offered_with_its_command(act: Act, code: str, tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+    report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
     assert report.error
     assert report.error.code == code
-    assert report.alternative == Server("localhost", PORTS[1], Security.STARTTLS)
-    assert f"--host localhost --port {PORTS[1]} --security starttls" in report.error.hints[0]
+    assert report.alternative == Server("localhost", usual_ports[1], Security.STARTTLS)
+    assert f"--host localhost --port {usual_ports[1]} --security starttls" in report.error.hints[0]
 
 
-def test_a_port_that_speaks_in_the_clear_is_offered_with_starttls(tmp_path: Path) -> None:
-    report = looked_at(FAULTS["tls.not-spoken"], tmp_path)
-    assert report.alternative == Server("localhost", PORTS[0], Security.STARTTLS)
+def test_a_port_that_speaks_in_the_clear_is_offered_with_starttls(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+    report = looked_at(FAULTS["tls.not-spoken"], tmp_path, usual_ports)
+    assert report.alternative == Server("localhost", usual_ports[0], Security.STARTTLS)
 
 
-def test_nothing_is_offered_where_nothing_works(tmp_path: Path) -> None:
-    report = looked_at(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path)
+def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+    report = looked_at(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path, usual_ports)
     assert report.alternative is None
 
 
@@ -77,8 +105,8 @@ def test_nothing_is_offered_where_nothing_works(tmp_path: Path) -> None:
         (Certificate.EXPIRED, "The certificate expired on"),
     ],
 )
-def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, words: str, tmp_path: Path) -> None:
-    report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path)
+def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, words: str, tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+    report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
     assert report.error
     assert words in report.error.causes[0]
 
@@ -93,10 +121,10 @@ def test_a_login_is_never_tried_twice() -> None:
 
 
 @pytest.mark.slow
-def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, usual_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()
-    report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path)
+    report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
     assert time.monotonic() - started < 5
     assert report.error
 
@@ -133,38 +161,33 @@ def person(home: Home, keyring: Keyring) -> Iterator[Person]:
     sitting.leave()
 
 
-@pytest.mark.parametrize(("answer", "port"), [("y", PORTS[1]), ("n", PORTS[0])])
-def test_one_yes_moves_the_account_to_the_place_that_works(answer: str, port: int, person: Person, tmp_path: Path) -> None:
-    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_one_yes_moves_the_account_to_the_place_that_works(answer: str, person: Person, tmp_path: Path) -> None:
+    with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
         home = person.home
-        password = home.file("password", PASSWORD)
-        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
-        assert home.run("configure", "info@example.com", *where, "--password-file", str(password), "--no-verify").code == 0
+        assert home.run(*options_at(home, facts), "--no-verify").code == 0
         terminal = person.types("test")
-        terminal.expect("Use localhost:2587 from now on")
+        terminal.expect(f"Use localhost:{facts.starttls_port} from now on")
         terminal.sendline(answer)
         ended(terminal, 75)
+        port = facts.starttls_port if answer == "y" else facts.tls_port
         assert home.run("accounts", "show", "--json").json["result"]["port"] == port
         if answer == "y":
             assert home.run("test", "--json").code == 0
 
 
 def test_a_script_gets_the_working_place_as_data(home: Home, tmp_path: Path) -> None:
-    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
-        password = home.file("password", PASSWORD)
-        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
-        assert home.run("configure", "info@example.com", *where, "--password-file", str(password), "--no-verify").code == 0
+    with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
+        assert home.run(*options_at(home, facts), "--no-verify").code == 0
         run = home.run("test", "--json")
     assert run.code == 75
-    assert run.json["result"]["working_alternative"] == {"host": "localhost", "port": PORTS[1], "security": "starttls"}
+    assert run.json["result"]["working_alternative"] == {"host": "localhost", "port": facts.starttls_port, "security": "starttls"}
 
 
 def test_while_setting_up_a_yes_goes_on_with_the_place_that_works(person: Person, tmp_path: Path) -> None:
-    with FaultServer(tmp_path, Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS, only_tls_port=True), ports=PORTS) as facts:
-        password = person.home.file("password", PASSWORD)
-        where = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--from-name", "")
-        terminal = person.types("configure", "info@example.com", *where, "--password-file", str(password))
-        terminal.expect("Go on with localhost:2587")
+    with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
+        terminal = person.types(*options_at(person.home, facts))
+        terminal.expect(f"Go on with localhost:{facts.starttls_port}")
         terminal.sendline("")
         assert "Saved" in saved(terminal)
-    assert person.home.run("accounts", "show", "--json").json["result"]["port"] == PORTS[1]
+        assert person.home.run("accounts", "show", "--json").json["result"]["port"] == facts.starttls_port

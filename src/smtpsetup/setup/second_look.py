@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Provider
 
 SECONDS = 8.0
-_USUAL = ((465, Security.TLS), (587, Security.STARTTLS), (2525, Security.STARTTLS), (2465, Security.TLS), (2587, Security.STARTTLS))
+USUAL_PORTS = ((465, Security.TLS), (587, Security.STARTTLS), (2525, Security.STARTTLS), (2465, Security.TLS), (2587, Security.STARTTLS))
 _ELSEWHERE = (Kind.REFUSED, Kind.UNREACHABLE, Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED, Kind.NOT_SMTP, Kind.NAME_NOT_FOUND)
 _CERTIFICATE = (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID, Kind.CERTIFICATE_UNTRUSTED, Kind.HOSTNAME_MISMATCH)
 _WRONG_SECURITY = (Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED)
@@ -74,7 +74,7 @@ def _alternative(failure: Failure, account: Account, provider: Provider | None, 
     places = list(settings.servers_for(address, provider)) if provider else []
     if failure.kind not in (Kind.NAME_NOT_FOUND, *_CERTIFICATE):  # a host shows the same certificate on all its ports
         same_port = ((account.server.port, _other(account.server.security)),) if failure.kind in _WRONG_SECURITY else ()
-        places += [Server(account.server.host, port, security) for port, security in (*same_port, *_USUAL)]
+        places += [Server(account.server.host, port, security) for port, security in (*same_port, *USUAL_PORTS)]
     tried = [place for place in dict.fromkeys(places) if place != account.server]
     policy = policy_for(account)
 
