@@ -1,7 +1,9 @@
-"""How long discovery takes beside the longest chain of questions that its answer needs, in the small internet of the tests.
+"""How long discovery takes beside the longest chain of questions that its answer needs.
 
-Every answer of the DNS and of a web server comes 50 ms late. The chain's own questions, asked one after the other by the same functions in the
-same process, are the floor. Needs root and NSD, as tests/discovery does.
+It runs in the small internet of the tests.
+
+Every answer of the DNS and of a web server comes 50 ms late. The chain's own questions, asked one after the other by
+the same functions in the same process, are the floor. Needs root and NSD, as tests/discovery does.
 """
 
 from __future__ import annotations
@@ -80,7 +82,11 @@ def inside() -> None:
         floor()
         pairs = [(seconds(look_up), seconds(floor)) for _ in range(RUNS)]
         own, other = (statistics.median(pair[side] for pair in pairs) * 1000 for side in (0, 1))
-        print(f"  {domain:<24} {own:6.1f} ms   chain {other:6.1f} ms   {statistics.median(a / b for a, b in pairs):5.2f} x", flush=True)
+        print(
+            f"  {domain:<24} {own:6.1f} ms   chain {other:6.1f} ms   "
+            f"{statistics.median(a / b for a, b in pairs):5.2f} x",
+            flush=True,
+        )
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -96,7 +102,12 @@ def main() -> None:
     from tests.discovery.conftest import World, running
 
     def measured(world: World, *arguments: str) -> list[str]:
-        env = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(world.directory / "ca.pem"), "LANG": "C.UTF-8", "HOME": str(world.directory)}
+        env = {
+            "PATH": os.environ["PATH"],
+            "SSL_CERT_FILE": str(world.directory / "ca.pem"),
+            "LANG": "C.UTF-8",
+            "HOME": str(world.directory),
+        }
         return [
             "env",
             "-i",
@@ -110,15 +121,28 @@ def main() -> None:
         ]
 
     changes: dict[str, Any] = {"delay": DELAY, "nameserver": "127.0.0.2"}
-    print(f"against the longest chain that is needed, {DELAY * 1000:.0f} ms added to every answer, {RUNS} pairs, bound {BOUND} x", flush=True)
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory), domains.world(domains.DOMAINS, **changes)) as world:
+    print(
+        f"against the longest chain that is needed, {DELAY * 1000:.0f} ms added to every answer, {RUNS} pairs, bound "
+        f"{BOUND} x",
+        flush=True,
+    )
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(Path(directory), domains.world(domains.DOMAINS, **changes)) as world,
+    ):
         subprocess.run(measured(world, sys.executable, __file__, "--inside"), check=True)
-        command = measured(world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json")
+        command = measured(
+            world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json"
+        )
         whole = [seconds(lambda: run(command)) for _ in range(RUNS)]
-    dead = domains.zone(domains.DOMAINS, tuple(record.replace(domains.WEB, domains.SILENT) for record in domains.ELSEWHERE))
+    dead = domains.zone(
+        domains.DOMAINS, tuple(record.replace(domains.WEB, domains.SILENT) for record in domains.ELSEWHERE)
+    )
     plan = {**domains.world(domains.DOMAINS, **changes), "zone": dead}
     with tempfile.TemporaryDirectory() as directory, running(Path(directory), plan) as world:
-        command = measured(world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json")
+        command = measured(
+            world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json"
+        )
         black = [seconds(lambda: run(command)) for _ in range(RUNS)]
     print(f"whole process, its own autoconfig answering: {statistics.median(whole) * 1000:.0f} ms")
     print(f"the same, the public database in a black hole: {statistics.median(black) * 1000:.0f} ms")

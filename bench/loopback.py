@@ -1,8 +1,11 @@
-"""What stands between a program and its server in the benches: a longer way, and a server that takes everything. Each is a process of its own.
+"""What stands between a program and its server in the benches: a longer way, and a server that takes everything.
 
-`python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as many as come: the way is
-longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink PORT [CERTIFICATE]` accepts every login and every mail, in
-plain text or in TLS, and throws it away, but for mail to an address that begins with "broken": it hangs up in the midst of that.
+Each is a process of its own.
+
+`python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as
+many as come: the way is longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink
+PORT [CERTIFICATE]` accepts every login and every mail, in plain text or in TLS, and throws it away, but for mail to an
+address that begins with "broken": it hangs up in the midst of that.
 """
 
 from __future__ import annotations

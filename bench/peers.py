@@ -1,7 +1,9 @@
-"""What msmtp, swaks, curl, bare smtplib and smtpsetup tell their user of the same failures, and how they exit; the table in docs/peers.md.
+"""What msmtp, swaks, curl, bare smtplib and smtpsetup tell their user of the same failures, and how they exit.
 
-Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl.
-`python bench/peers.py > docs/peers.md` writes the page anew.
+The table in docs/peers.md.
+
+Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl. `python bench/peers.py >
+docs/peers.md` writes the page anew.
 """
 
 from __future__ import annotations
@@ -67,7 +69,14 @@ server.sendmail("info@example.com", ["to@example.com"], sys.stdin.read())
 def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[str, list[str]]:
     """How each program is asked for the same mail."""
     tls = security == "tls"
-    common = ["--host=localhost", f"--port={port}", "--auth=on", "--user=info@example.com", "--passwordeval=echo sandbox", "--from=info@example.com"]
+    common = [
+        "--host=localhost",
+        f"--port={port}",
+        "--auth=on",
+        "--user=info@example.com",
+        "--passwordeval=echo sandbox",
+        "--from=info@example.com",
+    ]
     msmtp = [
         "msmtp",
         *common,
@@ -90,7 +99,14 @@ def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[
         "--auth-password",
         "sandbox",
     ]
-    swaks += ["--from", "info@example.com", "--to", "to@example.com", "--tls-on-connect" if tls else "--tls", "--tls-verify"]
+    swaks += [
+        "--from",
+        "info@example.com",
+        "--to",
+        "to@example.com",
+        "--tls-on-connect" if tls else "--tls",
+        "--tls-verify",
+    ]
     swaks += ["--tls-ca-path", facts.ca_file, "--tls-verify-target", "localhost", "--timeout", "15"]
     curl = [
         "curl",
@@ -102,7 +118,16 @@ def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[
         "--user",
         "info@example.com:sandbox",
     ]
-    curl += ["--mail-from", "info@example.com", "--mail-rcpt", "to@example.com", "--upload-file", "-", "--max-time", "15"]
+    curl += [
+        "--mail-from",
+        "info@example.com",
+        "--mail-rcpt",
+        "to@example.com",
+        "--upload-file",
+        "-",
+        "--max-time",
+        "15",
+    ]
     return {
         "msmtp": msmtp,
         "swaks": swaks,
@@ -123,7 +148,16 @@ def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[
 def told(command: list[str], env: dict[str, str]) -> tuple[str, str]:
     """What a program told on standard error (or output), in one line, and its exit code."""
     try:
-        done = subprocess.run(command, env=env, input=MAIL, capture_output=True, text=True, timeout=SECONDS * 2, check=False, errors="replace")
+        done = subprocess.run(
+            command,
+            env=env,
+            input=MAIL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS * 2,
+            check=False,
+            errors="replace",
+        )
     except subprocess.TimeoutExpired:
         return "(nothing, for a whole minute)", "-"
     text = done.stderr.strip() or done.stdout.strip()
@@ -131,7 +165,9 @@ def told(command: list[str], env: dict[str, str]) -> tuple[str, str]:
     if command[0] == "swaks":
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("*** ", "<**", "<~*"))]
     if command[0].endswith("smtpsetup"):
-        lines = [line for line in lines if line.startswith("Error: ")] + [line for line in lines if re.match(r"1\. ", line)]
+        lines = [line for line in lines if line.startswith("Error: ")] + [
+            line for line in lines if re.match(r"1\. ", line)
+        ]
     elif "-c" in command:
         lines = lines[-1:]
     shown = " ".join(lines)
@@ -145,9 +181,13 @@ def main() -> None:
         sys.exit(f"apt-get install {' '.join(missing)} libnet-ssleay-perl")
     print("# The same failures, told by five programs\n")
     print(
-        "Made by `python bench/peers.py` against the servers of `smtpsetup sandbox --fault CODE`. Each program was given the right password and was"
+        "Made by `python bench/peers.py` against the servers of `smtpsetup sandbox --fault CODE`. Each program was "
+        "given the right password and was"
     )
-    print("told to verify TLS. For smtpsetup, the sentence and the first step are shown; `smtpsetup sandbox --fault CODE` shows the whole answer.\n")
+    print(
+        "told to verify TLS. For smtpsetup, the sentence and the first step are shown; `smtpsetup sandbox --fault "
+        "CODE` shows the whole answer.\n"
+    )
     for code in CODES:
         print(f"## `{code}`\n\n| program | exit | what it told |\n| --- | --- | --- |")
         for program, (text, exit_code) in compared(code).items():

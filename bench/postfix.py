@@ -1,8 +1,8 @@
 """A Postfix for the benches: TLS from the first byte, a login, no limits. Mail is received whole, then thrown away.
 
-Nothing is queued, so that no run pays for delivering the mail of the run before it, and in_flow_delay, which waits for deliveries, is off; the
-server's own share is as small as can be, and what the program costs shows as much as can be. Needs root and Debian's postfix, sasl2-bin and
-libsasl2-modules.
+Nothing is queued, so that no run pays for delivering the mail of the run before it, and in_flow_delay, which waits for
+deliveries, is off; the server's own share is as small as can be, and what the program costs shows as much as can be.
+Needs root and Debian's postfix, sasl2-bin and libsasl2-modules.
 """
 
 from __future__ import annotations
@@ -102,13 +102,19 @@ def postfix(base: Path) -> Iterator[Postfix]:
     (base / "etc" / "main.cf").write_text(_MAIN_CF.format(base=base))
     (base / "etc" / "master.cf").write_text(_MASTER_CF.format(port=port))
     database = base / "sasl" / "sasldb2"
-    (base / "sasl" / "smtpd.conf").write_text(f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN\n")
+    (base / "sasl" / "smtpd.conf").write_text(
+        f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN\n"
+    )
     user, domain = ADDRESS.split("@")
-    subprocess.run(["saslpasswd2", "-c", "-p", "-f", str(database), "-u", domain, user], input=PASSWORD.encode(), check=True)
+    subprocess.run(
+        ["saslpasswd2", "-c", "-p", "-f", str(database), "-u", domain, user], input=PASSWORD.encode(), check=True
+    )
     shutil.chown(database, "postfix", "postfix")
     command = ["postfix", "-c", str(base / "etc")]
     with (base / "log").open("wb") as log:
-        server = subprocess.Popen([*command, "start-fg"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            [*command, "start-fg"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         wait_for(lambda: _answers(port), 60)
         yield Postfix(port, str(base / "ca.pem"))

@@ -1,8 +1,9 @@
-"""What sending costs: whole processes beside what people use instead, paired and in turns in the same run, against a real Postfix on loopback.
+"""What sending costs: whole processes beside what people use instead, paired, against a real Postfix on loopback.
 
-The ratio is the median over the pairs. Bytecode is cached, as it is for everyone after the first run. Programs run in cron's environment: HOME,
-LOGNAME, PATH, nothing else, no terminal. The script with smtplib does the least that sends a mail: it writes neither Date nor Message-ID.
-Needs root and Debian's postfix, sasl2-bin, libsasl2-modules, msmtp, swaks, libnet-ssleay-perl, gnome-keyring, dbus and libsecret-tools.
+The ratio is the median over the pairs. Bytecode is cached, as it is for everyone after the first run. Programs run in
+cron's environment: HOME, LOGNAME, PATH, nothing else, no terminal. The script with smtplib does the least that sends a
+mail: it writes neither Date nor Message-ID. Needs root and Debian's postfix, sasl2-bin, libsasl2-modules, msmtp, swaks,
+libnet-ssleay-perl, gnome-keyring, dbus and libsecret-tools.
 
 `PAIRS=20 python bench/sending.py [ROW...]`; rows that take long are measured in a quarter of the pairs.
 """
@@ -81,11 +82,15 @@ class Program:
             done = subprocess.run(self.argv, env=self.env, stdin=stdin, capture_output=True, check=False)
             taken = time.perf_counter() - started
         if done.returncode or (done.stdout and self.argv[0] in (SMTPSETUP, SENDMAIL)):
-            sys.exit(f"{self.argv}: exit {done.returncode}\n{done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-2000:]}")
+            sys.exit(
+                f"{self.argv}: exit {done.returncode}\n{done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-2000:]}"
+            )
         return taken
 
 
-def paired(own: Callable[[], float], other: Callable[[], float], pairs: int, *, warm_up: bool = True) -> tuple[float, float, float]:
+def paired(
+    own: Callable[[], float], other: Callable[[], float], pairs: int, *, warm_up: bool = True
+) -> tuple[float, float, float]:
     """The medians of both, and of their ratio. Who goes first changes from pair to pair."""
     if warm_up:
         own(), other()
@@ -96,13 +101,24 @@ def paired(own: Callable[[], float], other: Callable[[], float], pairs: int, *, 
         else:
             ours, theirs = own(), other()
         found.append((ours, theirs))
-    return statistics.median(pair[0] for pair in found), statistics.median(pair[1] for pair in found), statistics.median(a / b for a, b in found)
+    return (
+        statistics.median(pair[0] for pair in found),
+        statistics.median(pair[1] for pair in found),
+        statistics.median(a / b for a, b in found),
+    )
 
 
 def timed(work: str, own: Program, other: Program, bound: float, pairs: int = PAIRS) -> Row:
     """A row of two times and their ratio."""
     ours, theirs, ratio = paired(own.run, other.run, pairs)
-    return Row(f"{work} ({pairs})", f"{ours * 1000:.0f} ms", f"{theirs * 1000:.0f} ms", f"{ratio:.2f} x", f"{bound:.2f} x", ratio <= bound)
+    return Row(
+        f"{work} ({pairs})",
+        f"{ours * 1000:.0f} ms",
+        f"{theirs * 1000:.0f} ms",
+        f"{ratio:.2f} x",
+        f"{bound:.2f} x",
+        ratio <= bound,
+    )
 
 
 class Site:
@@ -169,14 +185,19 @@ class Site:
 
     def by_msmtp(self, port: int, mail: Path, count: int = 1) -> Program:
         """The program msmtp, its password in its own configuration; several times in a loop of the shell."""
-        lines = f"port {port}\nuser {ADDRESS}\npassword {PASSWORD}\nfrom {ADDRESS}\ntls_trust_file {self.server.ca_file}\n"
+        lines = (
+            f"port {port}\nuser {ADDRESS}\npassword {PASSWORD}\nfrom {ADDRESS}\ntls_trust_file {self.server.ca_file}\n"
+        )
         settings = self.file(f"msmtprc-{port}", f"defaults\naccount default\n{MSMTP_ACCOUNT}{lines}", 0o600)
         loop = f'n=0; while [ $n -lt {count} ]; do msmtp -C "$0" {TO} < "$1" || exit 1; n=$((n+1)); done'
         return Program(["sh", "-c", loop, str(settings), str(mail)], self.env)
 
     def by_batch(self, env: dict[str, str], count: int, *options: str) -> Program:
         """`smtpsetup send --batch`, its counters of mail sent earlier cleared before each run."""
-        rows = ({"to": f"kund{n}@example.test", "subject": f"Faktura {n}", "body": f"Faktura {n} för denna månad.\n" * 20} for n in range(count))
+        rows = (
+            {"to": f"kund{n}@example.test", "subject": f"Faktura {n}", "body": f"Faktura {n} för denna månad.\n" * 20}
+            for n in range(count)
+        )
         lines = self.file(f"batch-{count}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         argv = [SMTPSETUP, "send", "--batch", str(lines), *options]
         return Program(argv, env, prepare=lambda: shutil.rmtree(state_dir(env), ignore_errors=True))
@@ -235,7 +256,20 @@ def sendmail_swaks(site: Site) -> Row:
         "--tls-ca-path",
         site.server.ca_file,
     ]
-    argv += ["--auth", "PLAIN", "--auth-user", ADDRESS, "--auth-password", PASSWORD, "--from", ADDRESS, "--to", TO, "--data", "-"]
+    argv += [
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        ADDRESS,
+        "--auth-password",
+        PASSWORD,
+        "--from",
+        ADDRESS,
+        "--to",
+        TO,
+        "--data",
+        "-",
+    ]
     swaks = Program([*argv, "--tls-verify-target", "localhost"], site.env, site.cron_mail)
     return timed("one mail from cron, `smtpsetup-sendmail` : swaks", site.by_sendmail(), swaks, 1.0)
 
@@ -243,7 +277,15 @@ def sendmail_swaks(site: Site) -> Row:
 def keyring_env(site: Site) -> dict[str, str]:
     """A home whose password is in an open keyring."""
     ring = site.stack.enter_context(keyring(site.base / "session"))
-    options = ["--port", str(site.server.port), "--security", "tls", "--ca-file", site.server.ca_file, "--password-stdin"]
+    options = [
+        "--port",
+        str(site.server.port),
+        "--security",
+        "tls",
+        "--ca-file",
+        site.server.ca_file,
+        "--password-stdin",
+    ]
     return site.home("keyring", options, PASSWORD + "\n", DBUS_SESSION_BUS_ADDRESS=ring.address)
 
 
@@ -262,7 +304,16 @@ def with_token(site: Site) -> Row:
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     port = free_port()
     site.stack.enter_context(running("sink", port, certificate))
-    options = ["--port", str(port), "--security", "tls", "--ca-file", str(site.base / "token-ca.pem"), "--password-file", str(site.password)]
+    options = [
+        "--port",
+        str(port),
+        "--security",
+        "tls",
+        "--ca-file",
+        str(site.base / "token-ca.pem"),
+        "--password-file",
+        str(site.password),
+    ]
     password, token = site.home("token-password", options), site.home("token", options)
     config = Path(token["HOME"], ".config", "smtpsetup", "config.toml")
     row = 'oauth2 = { client_id = "bench", token_endpoint = "https://localhost:1/", scope = "mail" }\n'
@@ -270,9 +321,16 @@ def with_token(site: Site) -> Row:
     now = time.time()
     account = accounts.load(str(config)).account(ADDRESS)
     assert account.oauth2
-    kept = token_cache.Kept(secrets.token_urlsafe(1125), now + 86_400, token_cache.owner_of(account, account.oauth2), now)
+    kept = token_cache.Kept(
+        secrets.token_urlsafe(1125), now + 86_400, token_cache.owner_of(account, account.oauth2), now
+    )
     token_cache.save(str(state_dir(token)), ADDRESS, kept)
-    return timed("one mail from cron with an access token : with a password from a file", site.by_send(token), site.by_send(password), 1.1)
+    return timed(
+        "one mail from cron with an access token : with a password from a file",
+        site.by_send(token),
+        site.by_send(password),
+        1.1,
+    )
 
 
 def batch_round_trips(site: Site) -> Row:
@@ -301,7 +359,13 @@ def batch_smtplib(site: Site) -> Row:
     mails = [ready_made(f"kund{n}@example.test", f"Faktura {n} för denna månad.\n" * 20) for n in range(LONG_BATCH)]
     argv = [sys.executable, str(site.loop), str(site.server.port), site.server.ca_file, ADDRESS, str(site.password)]
     other = Program([*argv, str(site.file("mails", b"\0".join(mails)))], site.env)
-    return timed(f"{LONG_BATCH} mails `--batch` : smtplib, messages ready", site.by_batch(site.env, LONG_BATCH), other, 1.0, FEW_PAIRS)
+    return timed(
+        f"{LONG_BATCH} mails `--batch` : smtplib, messages ready",
+        site.by_batch(site.env, LONG_BATCH),
+        other,
+        1.0,
+        FEW_PAIRS,
+    )
 
 
 def attach_memory(site: Site) -> Row:
@@ -311,7 +375,13 @@ def attach_memory(site: Site) -> Row:
     def peak(path: Path) -> float:
         program = site.by_send(None, "--attach", str(path))
         with program.stdin.open("rb") as stdin:
-            done = subprocess.run([sys.executable, "-c", PEAK, *program.argv], env=program.env, stdin=stdin, capture_output=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", PEAK, *program.argv],
+                env=program.env,
+                stdin=stdin,
+                capture_output=True,
+                check=True,
+            )
         return int(done.stdout) * 1024 / MEGABYTE
 
     ours, least, _ratio = paired(lambda: peak(large), lambda: peak(small), FEW_PAIRS)
@@ -398,7 +468,12 @@ ROWS: dict[str, Callable[[Site], Row]] = {
 }
 
 
-PEERS = {"swaks": "swaks libnet-ssleay-perl libauthen-sasl-perl", "msmtp": "msmtp", "secret-tool": "libsecret-tools", "postfix": "postfix sasl2-bin"}
+PEERS = {
+    "swaks": "swaks libnet-ssleay-perl libauthen-sasl-perl",
+    "msmtp": "msmtp",
+    "secret-tool": "libsecret-tools",
+    "postfix": "postfix sasl2-bin",
+}
 
 
 def main() -> None:
@@ -420,7 +495,10 @@ def main() -> None:
                 row = ROWS[name](Site(base, server, stack))
             shutil.rmtree(base)
             print(f"{name}: {row.work}")
-            print(f"  {row.ours} | {row.peer} | {row.figure} | {row.bound}{'' if row.is_kept else '   NOT KEPT'}", flush=True)
+            print(
+                f"  {row.ours} | {row.peer} | {row.figure} | {row.bound}{'' if row.is_kept else '   NOT KEPT'}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -22,13 +22,25 @@ COMMANDS = {
     "identify namn@live.se --json": [SMTPSETUP, "identify", "namn@live.se", "--json"],
     "--help": [SMTPSETUP, "--help"],
 }
-IMPORTS = ("click", "rich.console", "keyring.backends.SecretService", "secretstorage", "idna", "platformdirs", "tomli_w", "aiosmtpd.smtp", "trustme")
+IMPORTS = (
+    "click",
+    "rich.console",
+    "keyring.backends.SecretService",
+    "secretstorage",
+    "idna",
+    "platformdirs",
+    "tomli_w",
+    "aiosmtpd.smtp",
+    "trustme",
+)
 
 
 def seconds(command: list[str], env: dict[str, str]) -> float:
     """How long one run of a command takes, start to end."""
     started = time.perf_counter()
-    subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
     return time.perf_counter() - started
 
 

@@ -1,4 +1,7 @@
-"""What the size of the provider table costs: `identify` with the whole table against `identify` with one of ten rows, in the same run."""
+"""What the size of the provider table costs.
+
+`identify` with the whole table against `identify` with one of ten rows, in the same run.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def run(path: str, *arguments: str) -> tuple[float, int]:
     """Seconds and peak memory (KiB) of one process."""
     env = {"PATH": os.environ["PATH"], "HOME": path, "LANG": "C.UTF-8", "PYTHONPATH": path}
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "smtpsetup", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smtpsetup", *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
@@ -51,9 +56,18 @@ def main() -> None:
         pairs = [(run(whole, *identify), run(ten, *identify)) for _ in range(PAIRS)]
         seconds = statistics.median(a[0] / b[0] for a, b in pairs)
         memory = statistics.median(a[1] / b[1] for a, b in pairs)
-        print(f"identify, whole table against ten rows, {PAIRS} pairs: time {seconds:.2f} x, peak memory {memory:.2f} x (bound {BOUND} x)")
-        listing = [(run(whole, "providers", "list", "--json")[0] - run(whole, "providers", "--help")[0]) * 1000 for _ in range(PAIRS // 2)]
-        print(f"providers list, the whole table parsed: {statistics.median(listing):.0f} ms more than start-up (bound {LIST_BOUND} ms)")
+        print(
+            f"identify, whole table against ten rows, {PAIRS} pairs: time {seconds:.2f} x, peak memory {memory:.2f} x "
+            f"(bound {BOUND} x)"
+        )
+        listing = [
+            (run(whole, "providers", "list", "--json")[0] - run(whole, "providers", "--help")[0]) * 1000
+            for _ in range(PAIRS // 2)
+        ]
+        print(
+            f"providers list, the whole table parsed: {statistics.median(listing):.0f} ms more than start-up (bound "
+            f"{LIST_BOUND} ms)"
+        )
 
 
 if __name__ == "__main__":

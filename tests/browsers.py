@@ -69,7 +69,9 @@ class PlainBrowser:
         self._user = user
         self._allow = allow
         trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
-        self._opener = urllib.request.build_opener(trust, urllib.request.HTTPCookieProcessor(), urllib.request.ProxyHandler({}), _NoRedirects)
+        self._opener = urllib.request.build_opener(
+            trust, urllib.request.HTTPCookieProcessor(), urllib.request.ProxyHandler({}), _NoRedirects
+        )
 
     def submit_code(self, url: str, code: str) -> Page:
         """Type a code into the form at a URL and go on to the end."""
@@ -118,7 +120,9 @@ class PlainBrowser:
         return form
 
     def _fetch(self, url: str, data: dict[str, str] | None = None) -> tuple[Page, Message]:
-        request = urllib.request.Request(url, None if data is None else urllib.parse.urlencode(data).encode(), {"Accept": "text/html"})
+        request = urllib.request.Request(
+            url, None if data is None else urllib.parse.urlencode(data).encode(), {"Accept": "text/html"}
+        )
         try:
             with self._opener.open(request, timeout=30) as response:
                 return Page(url, response.status, response.read().decode()), response.headers
@@ -127,7 +131,10 @@ class PlainBrowser:
                 return Page(url, answer.code, answer.read().decode()), answer.headers
 
 
-_LOOK = "JSON.stringify([location.href, document.readyState, document.body ? document.body.innerText : '', !!document.querySelector('form')])"
+_LOOK = (
+    "JSON.stringify([location.href, document.readyState, document.body ? document.body.innerText : '', "
+    "!!document.querySelector('form')])"
+)
 _PRESS = """
 (user => {
   const login = document.querySelector('input[name=login]');
@@ -148,9 +155,25 @@ class Chromium:
         # it reads commands on descriptor 3 and writes answers to 4
         script = f'exec "$@" 3<&{commands} 4>&{answers}'
         bash = shutil.which("bash") or "bash"
-        arguments = ("--headless", "--remote-debugging-pipe", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+        arguments = (
+            "--headless",
+            "--remote-debugging-pipe",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        )
         self._process = subprocess.Popen(
-            [bash, "-c", script, "bash", "chromium", *arguments, f"--user-data-dir={directory / 'profile'}", *options, "about:blank"],
+            [
+                bash,
+                "-c",
+                script,
+                "bash",
+                "chromium",
+                *arguments,
+                f"--user-data-dir={directory / 'profile'}",
+                *options,
+                "about:blank",
+            ],
             env={"PATH": os.environ["PATH"], "HOME": str(directory)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -190,7 +213,10 @@ class Chromium:
         return Page(url, 0, text)
 
     def sign_in(self, url: str, user: str | None = None, seconds: float = 30.0) -> Page:
-        """Open a URL, sign in and press the first button of every form until there is none; gives the last page. User None takes the login_hint."""
+        """Open a URL, sign in and press the first button of every form until there is none; gives the last page.
+
+        User None takes the login_hint.
+        """
         self.open(url)
         end = time.monotonic() + seconds
         while True:
@@ -212,7 +238,10 @@ class Chromium:
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._last += 1
         session = {} if self._session is None else {"sessionId": self._session}
-        os.write(self._commands, json.dumps({"id": self._last, "method": method, "params": parameters, **session}).encode() + b"\0")
+        os.write(
+            self._commands,
+            json.dumps({"id": self._last, "method": method, "params": parameters, **session}).encode() + b"\0",
+        )
         while True:
             message = self._message()
             if message.get("id") == self._last:

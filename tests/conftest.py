@@ -25,10 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
-# a shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP ignored, and what ignores a signal hands that on to its children
+# a shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP ignored, and what ignores a signal hands that on
+# to its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-pytest_plugins = ("tests.servers", "tests.oauth_servers", "tests.person", "tests.machine", "tests.dovecot", "tests.signing_in")
+pytest_plugins = (
+    "tests.servers",
+    "tests.oauth_servers",
+    "tests.person",
+    "tests.machine",
+    "tests.dovecot",
+    "tests.signing_in",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
@@ -69,7 +77,10 @@ class Home:
 
     @property
     def unmeasured(self) -> Home:
-        """The same home for programs in which coverage would be in the way: another user's, or one that looks at itself."""
+        """The same home for programs in which coverage would be in the way.
+
+        Another user's, or one that looks at itself.
+        """
         return replace(self, env={name: value for name, value in self.env.items() if not name.startswith("COV")})
 
     @property
@@ -80,7 +91,19 @@ class Home:
         """Run smtpsetup with these arguments, nobody at the terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         start = (sys.executable, "-m", "smtpsetup")
-        done = self.execute(warm.Command("smtpsetup", start, arguments, self.changed(env), str(self.path), data, 100, self.disk_is_full, self.prefix))
+        done = self.execute(
+            warm.Command(
+                "smtpsetup",
+                start,
+                arguments,
+                self.changed(env),
+                str(self.path),
+                data,
+                100,
+                self.disk_is_full,
+                self.prefix,
+            )
+        )
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def execute(self, command: warm.Command) -> subprocess.CompletedProcess[bytes]:
@@ -98,7 +121,10 @@ class Home:
         )
 
     def changed(self, changes: dict[str, str]) -> dict[str, str]:
-        """The environment of a run with these changes; without coverage, which writes a file, where the disk is full."""
+        """The environment of a run with these changes.
+
+        Without coverage, which writes a file, where the disk is full.
+        """
         measured = {} if not self.disk_is_full else {name: "" for name in self.env if name.startswith("COV")}
         return {**self.env, **changes, **measured}
 
@@ -110,7 +136,9 @@ class Home:
         path.chmod(mode)
         return path
 
-    def configure(self, facts: SandboxFacts, *extra: str, address: str = "info@example.com", password: str = PASSWORD) -> Run:
+    def configure(
+        self, facts: SandboxFacts, *extra: str, address: str = "info@example.com", password: str = PASSWORD
+    ) -> Run:
         """Set up an account at the sandbox, its password in a file."""
         file = self.file("password", password + "\n")
         return self.run(
@@ -132,7 +160,13 @@ def home(tmp_path: Path, name_server: str) -> Home:
     path = tmp_path / "home"
     path.mkdir()
     passed_on = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_"))}
-    env = {"HOME": str(path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONWARNINGS": "error", "SMTPSETUP_NAMESERVER": name_server}
+    env = {
+        "HOME": str(path),
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "PYTHONWARNINGS": "error",
+        "SMTPSETUP_NAMESERVER": name_server,
+    }
     env |= passed_on
     return Home(path, env)
 

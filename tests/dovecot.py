@@ -1,4 +1,7 @@
-"""A real Dovecot submission server that asks the authorization server about every token (RFC 7662) and relays to a server that keeps the mail."""
+"""A real Dovecot submission server that relays to a server which keeps the mail.
+
+It asks the authorization server about every token (RFC 7662).
+"""
 
 from __future__ import annotations
 
@@ -115,7 +118,11 @@ class Dovecot:
 
 
 def _greets(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock, sock.makefile("rwb") as file:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+        sock.makefile("rwb") as file,
+    ):
         if file.readline().startswith(b"220"):
             file.write(b"QUIT\r\n")
             file.flush()
@@ -139,7 +146,9 @@ def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterat
     """Dovecot in a directory of its own; with indirect parametrization it offers only those mechanisms."""
     if not shutil.which("dovecot") or not Path("/usr/lib/dovecot/submission").exists() or os.getuid() != 0:
         missing("needs root and Dovecot 2.4: apt-get install dovecot-core dovecot-submissiond")
-    base = Path(tempfile.mkdtemp(prefix="smtpsetup-dovecot-"))  # not below pytest's own, which is closed to Dovecot's users
+    base = Path(
+        tempfile.mkdtemp(prefix="smtpsetup-dovecot-")
+    )  # not below pytest's own, which is closed to Dovecot's users
     base.chmod(0o755)
     (base / "mailbox").mkdir()
     shutil.chown(base / "mailbox", "nobody", "nogroup")

@@ -1,4 +1,7 @@
-"""A machine on which ours is the sendmail: its own /etc, /run, spool and /usr/sbin/sendmail in a mount namespace, private to it."""
+"""A machine on which ours is the sendmail.
+
+Its own /etc, /run, spool and /usr/sbin/sendmail in a mount namespace, private to it.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,15 @@ if TYPE_CHECKING:
 
 # the mounts are private to the namespace; everything in it ends with the first process
 _MOUNTS = """
-mount --bind "$1/etc" /etc && mount --bind "$1/cron" /var/spool/cron && mount -t tmpfs tmpfs /run && mount --bind "$2" /usr/sbin/sendmail || exit 99
+mount --bind "$1/etc" /etc && mount --bind "$1/cron" /var/spool/cron && mount -t tmpfs tmpfs /run || exit 99
+mount --bind "$2" /usr/sbin/sendmail || exit 99
 shift 2
 exec "$@"
 """
 _AS_NOBODY = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-    # pytest's directories and root's Python are closed to others; what smtpsetup checks goes by owner and mode, and writing stays forbidden
+    # pytest's directories and root's Python are closed to others; what smtpsetup checks goes by owner and mode, and
+    # writing stays forbidden
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
 
@@ -42,7 +47,16 @@ class Machine:
     def prefix(self, *, as_nobody: bool = False) -> tuple[str, ...]:
         """What makes a command run on it."""
         namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-        return (*namespaces, "sh", "-c", _MOUNTS, "sh", str(self.directory), PROGRAM, *(_AS_NOBODY if as_nobody else ()))
+        return (
+            *namespaces,
+            "sh",
+            "-c",
+            _MOUNTS,
+            "sh",
+            str(self.directory),
+            PROGRAM,
+            *(_AS_NOBODY if as_nobody else ()),
+        )
 
     def file(self, name: str, text: str, mode: int = 0o644) -> Path:
         """A file in its /etc."""

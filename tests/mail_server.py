@@ -19,7 +19,10 @@ OPEN, OK, GO_ON = b"220 mail.example.com ESMTP\r\n", b"250 2.0.0 ok\r\n", b"354 
 
 @dataclass(frozen=True)
 class Turn:
-    """What reached the server: `verb` is the command's first word, CONNECT for a new connection, "." for the end of a message."""
+    """What reached the server: `verb` is the first word of the command.
+
+    CONNECT stands for a new connection, "." for the end of a message.
+    """
 
     connection: int
     verb: str
@@ -53,10 +56,14 @@ class _State:
 
 
 class MailServer:
-    """A server without TLS. `answer` is asked first: bytes are said instead of the usual (a 421 closes), b"" drops the connection, None leaves it be.
+    """A server without TLS.
 
-    `mails` is what it accepted, `torn` what had no end, `groups` the commands of each connection as they came together, `lines` every command.
-    It takes `at_once` connections at the same time, and hangs up after the `last` message of each.
+    `answer` is asked first: bytes are said instead of the usual (a 421 closes), b"" drops the connection, None leaves
+    it be.
+
+    `mails` is what it accepted, `torn` what had no end, `groups` the commands of each connection as they came together,
+    `lines` every command. It takes `at_once` connections at the same time, and hangs up after the `last` message of
+    each.
     """
 
     def __init__(
@@ -180,7 +187,9 @@ class MailServer:
         content = b"".join(state.content or ())
         if is_accepted and state.recipients:
             state.accepted += 1
-            self.mails.append(Caught(state.number, state.sender or "", tuple(state.recipients), content, time.monotonic()))
+            self.mails.append(
+                Caught(state.number, state.sender or "", tuple(state.recipients), content, time.monotonic())
+            )
         state.sender, state.recipients, state.content = None, [], None
 
     def _usual(self, state: _State, verb: str, line: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A real OAuth authorization server (oidc-provider), and a submission server that takes its tokens (smtp-server), on Node."""
+"""A real OAuth authorization server (oidc-provider) and a submission server (smtp-server), on Node."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ class OAuthServer:
     def requests(self, endpoint: str = "token", grant_type: str | None = None) -> list[OAuthRequest]:
         """The requests so far."""
         seen = [OAuthRequest(**request) for request in self._control("state")["requests"]]
-        return [request for request in seen if request.endpoint == endpoint and grant_type in (None, request.grant_type)]
+        return [
+            request for request in seen if request.endpoint == endpoint and grant_type in (None, request.grant_type)
+        ]
 
     def count(self, grant_type: str) -> int:
         """How many token requests there were of a grant type."""
@@ -114,7 +116,10 @@ class OAuthServer:
 
     def mails(self) -> list[SubmittedMail]:
         """The mails taken so far."""
-        return [SubmittedMail(**{**mail, "message": base64.b64decode(mail["message"])}) for mail in self._control("state")["mails"]]
+        return [
+            SubmittedMail(**{**mail, "message": base64.b64decode(mail["message"])})
+            for mail in self._control("state")["mails"]
+        ]
 
     def logins(self) -> list[Login]:
         """The AUTHs so far."""
@@ -124,7 +129,9 @@ class OAuthServer:
 
     def tokens(self, user: str = USER) -> dict[str, Any]:
         """A token answer as it comes at the end of a sign-in, without one."""
-        answer: dict[str, Any] = self._control("sign-in", {"user": user, "client_id": self.client_id, "scope": self.scope})
+        answer: dict[str, Any] = self._control(
+            "sign-in", {"user": user, "client_id": self.client_id, "scope": self.scope}
+        )
         return answer
 
     def settings(self, **values: Any) -> None:
@@ -152,15 +159,22 @@ class OAuthServer:
     def rule(self, count: int = 1, *, endpoint: str = "token", grant_type: str | None = None, **rule: Any) -> None:
         """Answer the next requests otherwise; rules are used up in the order of their making.
 
-        `status`, `headers` and `body` (text or a JSON object) are the whole answer. `drop` cuts the connection. `delay` waits first, in seconds.
-        `after` does what was asked, so that the token is used up, and gives its answer instead. `set` and `remove` change a good answer.
+        `status`, `headers` and `body` (text or a JSON object) are the whole answer. `drop` cuts the connection. `delay`
+        waits first, in seconds. `after` does what was asked, so that the token is used up, and gives its answer
+        instead. `set` and `remove` change a good answer.
         """
         self._control("rules", {"endpoint": endpoint, "grant_type": grant_type, "count": count, **rule})
 
     def unavailable(self, count: int = 1, *, status: int = 503, retry_after: str | None = None, **rule: Any) -> None:
         """Answer as an overloaded server does, with a page for people."""
         headers = {"Content-Type": "text/html", **({} if retry_after is None else {"Retry-After": retry_after})}
-        self.rule(count, status=status, headers=headers, body="<!DOCTYPE html><html><body><h1>Try again later</h1></body></html>", **rule)
+        self.rule(
+            count,
+            status=status,
+            headers=headers,
+            body="<!DOCTYPE html><html><body><h1>Try again later</h1></body></html>",
+            **rule,
+        )
 
     def page(self, count: int = 1, *, status: int = 200, **rule: Any) -> None:
         """Answer with a page for people where JSON is expected, as captive portals do."""
@@ -178,16 +192,26 @@ class OAuthServer:
         """Cut the connection, before or after having done what was asked."""
         self.rule(count, drop=True, after=after, **rule)
 
-    def error(self, error: str, count: int = 1, *, status: int = 400, description: str | None = None, **rule: Any) -> None:
+    def error(
+        self, error: str, count: int = 1, *, status: int = 400, description: str | None = None, **rule: Any
+    ) -> None:
         """Answer with an OAuth error (RFC 6749 section 5.2)."""
-        self.rule(count, status=status, body={"error": error, **({} if description is None else {"error_description": description})}, **rule)
+        self.rule(
+            count,
+            status=status,
+            body={"error": error, **({} if description is None else {"error_description": description})},
+            **rule,
+        )
 
     def slow_down(self, count: int = 1) -> None:
         """Answer slow_down to polling for a device code (RFC 8628 section 3.5)."""
         self.error("slow_down", count, grant_type=DEVICE_GRANT)
 
     def without_refresh_token(self, count: int = 1, **rule: Any) -> None:
-        """Leave the refresh token out of the answer (the one used is used up all the same, unless `rotate` is set to False)."""
+        """Leave the refresh token out of the answer.
+
+        The one used is used up all the same, unless `rotate` is set to False.
+        """
         self.rule(count, remove=["refresh_token"], **rule)
 
     def wrong_token_type(self, token_type: str = "mac", count: int = 1, **rule: Any) -> None:
@@ -217,7 +241,10 @@ class OAuthServer:
         return page
 
     def sign_in(self, url: str, user: str | None = USER, *, allow: bool = True) -> str:
-        """Sign in at an authorization URL and agree, or not; gives the redirect to the client, not fetched. User None takes the login_hint."""
+        """Sign in at an authorization URL and agree, or not; gives the redirect to the client, not fetched.
+
+        User None takes the login_hint.
+        """
         return self._browser(user, allow=allow).until_redirect(url)
 
     def browse(self, url: str, user: str | None = USER, *, allow: bool = True) -> Page:
@@ -248,7 +275,15 @@ def node_modules() -> Path:
                 for name in ("package.json", "package-lock.json"):
                     shutil.copy(SOURCES / name, directory)
                 command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-                done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False)
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=100,
+                    check=False,
+                )
                 if done.returncode:
                     missing(f"needs the packages of tests/oauth/package-lock.json, but npm ci failed: {done.stderr}")
                 Path(directory, "installed").mkdir()
@@ -273,7 +308,10 @@ def oauth_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthS
     public_key = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).public_key()
     public_key_hash = hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     command = ["node", "server.mjs", "key.pem", "server.pem"]
-    with (base / "log").open("wb") as log, subprocess.Popen(command, cwd=base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as server:
+    with (
+        (base / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as server,
+    ):
         assert server.stdin
         assert server.stdout
         line = server.stdout.readline()
@@ -313,5 +351,7 @@ def chromium(oauth_processes: OAuthServer, tmp_path: Path) -> Iterator[Chromium]
     if not shutil.which("chromium"):
         missing("needs a browser: apt-get install --no-install-recommends chromium")
     root = ("--no-sandbox",) if os.getuid() == 0 else ()
-    with Chromium(tmp_path / "chromium", *root, f"--ignore-certificate-errors-spki-list={oauth_processes.public_key_hash}") as browser:
+    with Chromium(
+        tmp_path / "chromium", *root, f"--ignore-certificate-errors-spki-list={oauth_processes.public_key_hash}"
+    ) as browser:
         yield browser

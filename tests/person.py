@@ -71,6 +71,9 @@ def saved(terminal: pexpect.spawn[str]) -> str:
 
 
 def interrupt(terminal: pexpect.spawn[str]) -> None:
-    """Press Ctrl-C as fast as a person can: Python loses one that comes in the instant between printing a prompt and waiting for the answer."""
+    """Press Ctrl-C as fast as a person can.
+
+    Python loses one that comes in the instant between printing a prompt and waiting for the answer.
+    """
     time.sleep(0.3)
     terminal.sendintr()

@@ -46,9 +46,12 @@ class Arrival:
 
 
 class RecordingServer:
-    """Accepts everything, but for what `replies` has: the beginning of a command, or "." for the message, and the answer.
+    """Accepts everything, but for what `replies` has.
 
-    An answer `b""` hangs up; after the dot the message counts as accepted then. `pause` is how long the answer to a message takes.
+    The beginning of a command, or "." for the message, and the answer.
+
+    An answer `b""` hangs up; after the dot the message counts as accepted then. `pause` is how long the answer to a
+    message takes.
     """
 
     def __init__(self, *, port: int = 0, pause: float = 0.0) -> None:
@@ -93,7 +96,11 @@ class RecordingServer:
                 if not reply or command == "QUIT":
                     self.said_goodbye |= {number} if reply else set()
                     return
-                if command == "DATA" and reply.startswith(b"354") and not self._message(client, lines, agreed.recipients, number):
+                if (
+                    command == "DATA"
+                    and reply.startswith(b"354")
+                    and not self._message(client, lines, agreed.recipients, number)
+                ):
                     return
 
     def _answer(self, command: str, agreed: _Transaction) -> bytes:
@@ -127,8 +134,17 @@ class RecordingServer:
 
 def plain_account(home: Home, port: int, **changes: str) -> None:
     """The account `a` at a server on this machine that wants neither TLS nor a login; the values are TOML."""
-    row = {"address": '"info@example.com"', "host": '"127.0.0.1"', "port": str(port), "security": '"none"', "auth": '"none"', **changes}
-    home.file(".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items()))
+    row = {
+        "address": '"info@example.com"',
+        "host": '"127.0.0.1"',
+        "port": str(port),
+        "security": '"none"',
+        "auth": '"none"',
+        **changes,
+    }
+    home.file(
+        ".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items())
+    )
 
 
 def new_mail(number: int, recipients: tuple[str, ...] = ("kund@example.com",)) -> NewMail:

@@ -44,13 +44,36 @@ def config_text(  # noqa: PLR0913  what an account is made of
 def configured(home: Home, facts: SandboxFacts, *, top: str = "", rows: str = "", password: str = PASSWORD) -> None:
     """An account at the sandbox."""
     file = home.file("password", password + "\n")
-    home.file(str(home.config.relative_to(home.path)), config_text(facts.tls_port, facts.ca_file, file, top=top, rows=rows))
+    home.file(
+        str(home.config.relative_to(home.path)), config_text(facts.tls_port, facts.ca_file, file, top=top, rows=rows)
+    )
 
 
-def sendmail(home: Home, *arguments: str | bytes, stdin: str | bytes = b"", program: str = PROGRAM, seconds: float = 60, **env: str) -> Run:
-    """Run it with these arguments and this message. Whatever happens, there is no traceback, no warning of Python's and no bug."""
+def sendmail(
+    home: Home,
+    *arguments: str | bytes,
+    stdin: str | bytes = b"",
+    program: str = PROGRAM,
+    seconds: float = 60,
+    **env: str,
+) -> Run:
+    """Run it with these arguments and this message.
+
+    Whatever happens, there is no traceback, no warning of Python's and no bug.
+    """
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = home.execute(Command("smtpsetup-sendmail", (program,), arguments, home.changed(env), str(home.path), data, seconds, prefix=home.prefix))
+    done = home.execute(
+        Command(
+            "smtpsetup-sendmail",
+            (program,),
+            arguments,
+            home.changed(env),
+            str(home.path),
+            data,
+            seconds,
+            prefix=home.prefix,
+        )
+    )
     return checked(done.returncode, done.stdout, done.stderr)
 
 

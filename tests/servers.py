@@ -1,4 +1,4 @@
-"""Real servers: Postfix with Cyrus SASL, a keyring on a bus of its own, and servers that follow a script to the byte."""
+"""Real servers: Postfix, a keyring on a bus of its own, and servers that follow a script to the byte."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def closed_port() -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that the system gives to who asks for any: another test would get it before it is used."""
+    """A port that nobody listens on, below those that the system gives to who asks for any.
+
+    Another test would get it before it is used.
+    """
     while True:
         with contextlib.suppress(OSError), socket.socket() as sock:
             sock.bind(("127.0.0.1", random.randint(12_000, 32_000)))
@@ -116,7 +119,8 @@ smtpd_sender_login_maps = inline:{{ {{ info@example.test = info@example.test }} 
 smtpd_recipient_restrictions = reject_unlisted_recipient, permit_sasl_authenticated, reject
 virtual_mailbox_domains = example.test
 virtual_mailbox_base = {base}/mail
-virtual_mailbox_maps = inline:{{ {{ info@example.test = info/ }}, {{ asa@example.test = asa/ }}, {{ bo@example.test = bo/ }} }}
+virtual_mailbox_maps =
+  inline:{{ {{ info@example.test = info/ }}, {{ asa@example.test = asa/ }}, {{ bo@example.test = bo/ }} }}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{uid}
 virtual_minimum_uid = 100
@@ -148,7 +152,9 @@ def postfix_server() -> Iterator[Postfix]:
     """Postfix with Cyrus SASL over 465- and 587-like ports, delivering to maildirs."""
     if not (shutil.which("postfix") and shutil.which("saslpasswd2")) or os.getuid() != 0:
         missing("needs root and Postfix: apt-get install postfix sasl2-bin libsasl2-modules")
-    base = Path(tempfile.mkdtemp(prefix="smtpsetup-postfix-"))  # not below pytest's own, which the start of any other pytest closes to Postfix's user
+    base = Path(
+        tempfile.mkdtemp(prefix="smtpsetup-postfix-")
+    )  # not below pytest's own, which the start of any other pytest closes to Postfix's user
     base.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "sasl"):
         (base / name).mkdir(mode=0o755)
@@ -164,17 +170,27 @@ def postfix_server() -> Iterator[Postfix]:
     (base / "sasl" / "smtpd.conf").write_text(
         f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN CRAM-MD5\n"
     )
-    subprocess.run(["saslpasswd2", "-c", "-p", "-f", str(database), "-u", "example.test", "info"], input=POSTFIX_PASSWORD.encode(), check=True)
+    subprocess.run(
+        ["saslpasswd2", "-c", "-p", "-f", str(database), "-u", "example.test", "info"],
+        input=POSTFIX_PASSWORD.encode(),
+        check=True,
+    )
     shutil.chown(database, "postfix", "postfix")
     with (base / "log").open("wb") as log:
         server = subprocess.Popen(
-            ["postfix", "-c", str(base / "etc"), "start-fg"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            ["postfix", "-c", str(base / "etc"), "start-fg"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: _answers(tls_port) and _answers(starttls_port), 60)
         yield Postfix(tls_port, starttls_port, str(base / "ca.pem"), base / "mail")
     finally:
-        subprocess.run(["postfix", "-c", str(base / "etc"), "stop"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(
+            ["postfix", "-c", str(base / "etc"), "stop"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
         server.wait(60)
         shutil.rmtree(base, ignore_errors=True)
 
@@ -216,12 +232,24 @@ class Keyring:
         daemon.stdin.write(KEYRING_PASSWORD.encode())
         daemon.stdin.close()
         self.processes.append(daemon)
-        wait_for(lambda: b"true" in self._call("org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets"))
+        wait_for(
+            lambda: (
+                b"true"
+                in self._call(
+                    "org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets"
+                )
+            )
+        )
 
     def lock(self) -> None:
         """Lock the ring, as the screen lock or a restart does."""
         collection = "/org/freedesktop/secrets/collection/login"
-        self._call("org.freedesktop.secrets", "/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock", f"array:objpath:{collection}")
+        self._call(
+            "org.freedesktop.secrets",
+            "/org/freedesktop/secrets",
+            "org.freedesktop.Secret.Service.Lock",
+            f"array:objpath:{collection}",
+        )
 
     def _call(self, destination: str, path: str, method: str, argument: str) -> bytes:
         done = subprocess.run(
@@ -252,11 +280,15 @@ def bus(tmp_path: Path) -> Iterator[Keyring]:
     config.write_text(
         "<busconfig><type>session</type>"
         f"<listen>unix:path={directory}/run/bus</listen><auth>EXTERNAL</auth>"
-        '<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>'
+        '<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow '
+        'own="*"/></policy></busconfig>'
     )
     keyring = Keyring(directory, f"unix:path={directory}/run/bus")
     daemon = subprocess.Popen(
-        ["dbus-daemon", f"--config-file={config}", "--nofork"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["dbus-daemon", f"--config-file={config}", "--nofork"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     keyring.processes.append(daemon)
     wait_for((directory / "run" / "bus").exists)
@@ -273,9 +305,14 @@ def keyring(bus: Keyring) -> Keyring:
 
 @pytest.fixture
 def usual_ports(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """Two free ports, with TLS and with STARTTLS, which a second look in this process takes for those that servers usually have."""
+    """Two free ports, with TLS and with STARTTLS.
+
+    A second look in this process takes them for those that servers usually have.
+    """
     ports = free_port(), free_port()
-    monkeypatch.setattr("smtpsetup.setup.second_look.USUAL_PORTS", ((ports[0], Security.TLS), (ports[1], Security.STARTTLS)))
+    monkeypatch.setattr(
+        "smtpsetup.setup.second_look.USUAL_PORTS", ((ports[0], Security.TLS), (ports[1], Security.STARTTLS))
+    )
     return ports
 
 
@@ -296,7 +333,9 @@ def name_server() -> Iterator[str]:
 
 
 class ScriptedServer:
-    """A server that says what its script says: bytes are sent, None waits for a line from the client, "drop" closes at once.
+    """A server that says what its script says.
+
+    Bytes are sent, None waits for a line from the client, "drop" closes at once.
 
     What the client sent is in `received`.
     """
@@ -326,7 +365,11 @@ class ScriptedServer:
                 threading.Thread(target=self._talk, args=(client,), daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, self._context.wrap_socket(client, server_side=True) if self._context else client as peer:
+        with (
+            contextlib.suppress(OSError),
+            client,
+            self._context.wrap_socket(client, server_side=True) if self._context else client as peer,
+        ):
             lines = peer.makefile("rb")
             for step in self._script:
                 if isinstance(step, bytes):

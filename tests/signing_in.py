@@ -57,9 +57,16 @@ DEVICE = r"^ +([A-Z0-9]{4,}-[A-Z0-9]{4,})\s*$"
 ADDRESS = r"^(https://localhost:\S+)$"
 
 
-def knows(home: Home, server: OAuthServer, port: int | None = None, security: str = "tls", token_endpoint: str | None = None) -> None:
+def knows(
+    home: Home, server: OAuthServer, port: int | None = None, security: str = "tls", token_endpoint: str | None = None
+) -> None:
     """Put the servers into the home's own table of providers; `port` is where mail is submitted."""
-    row = ROW.format(server=server, port=port or server.tls_port, security=security, token_endpoint=token_endpoint or server.token_endpoint)
+    row = ROW.format(
+        server=server,
+        port=port or server.tls_port,
+        security=security,
+        token_endpoint=token_endpoint or server.token_endpoint,
+    )
     home.file(".config/smtpsetup/providers.toml", row)
     home.env.update(server.env, SMTPSETUP_TESTMAIL_CLIENT_ID=CLIENT_ID)
 
@@ -73,7 +80,17 @@ def oauth(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
 
 def signing_up(home: Home, *options: str, address: str = USER) -> tuple[str, ...]:
     """The arguments of `configure` for an account whose refresh token is in a file."""
-    return ("configure", address, "--auth", "oauth2", "--password-file", str(home.path / "token"), "--from-name", "", *options)
+    return (
+        "configure",
+        address,
+        "--auth",
+        "oauth2",
+        "--password-file",
+        str(home.path / "token"),
+        "--from-name",
+        "",
+        *options,
+    )
 
 
 @dataclass
@@ -95,7 +112,13 @@ def attempt(home: Home, *arguments: str, pattern: str, **env: str) -> Iterator[A
     """Run a command up to where it shows what a person needs to sign in."""
     command = [*home.prefix, sys.executable, "-m", "smtpsetup", *arguments]
     with subprocess.Popen(
-        command, env={**home.env, **env}, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env={**home.env, **env},
+        cwd=home.path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr
         waiting = Attempt(process, "", "")
@@ -127,16 +150,27 @@ def signed_in(home: Home, server: OAuthServer) -> None:
     """What `configured` leaves behind, without its run: the account at the home's own provider, with new tokens."""
     row = tomllib.loads((home.path / ".config/smtpsetup/providers.toml").read_text())["provider"][0]
     place, endpoints = row["servers"][0], row["oauth2"]
-    client = TokenClient(CLIENT_ID, endpoints["token_endpoint"], tuple(endpoints["scopes"]), unused_days=endpoints["unused_days"])
+    client = TokenClient(
+        CLIENT_ID, endpoints["token_endpoint"], tuple(endpoints["scopes"]), unused_days=endpoints["unused_days"]
+    )
     token = home.file("token", "")
-    account = account_at(place["port"], Security(place["security"]), name=USER, address=USER, from_name="", provider=row["id"])
+    account = account_at(
+        place["port"], Security(place["security"]), name=USER, address=USER, from_name="", provider=row["id"]
+    )
     account = account._replace(
-        auth=Auth.OAUTH2, username=USER, secret=SecretSource(Store.FILE, str(token)), oauth2=client, ca_file=None, verified=True
+        auth=Auth.OAUTH2,
+        username=USER,
+        secret=SecretSource(Store.FILE, str(token)),
+        oauth2=client,
+        ca_file=None,
+        verified=True,
     )
     accounts.save(str(home.config), account, make_default=True)
     answer, now = server.tokens(), time.time()
     token.write_text(f"{answer['refresh_token']}\n")
-    known = token_cache.Kept(answer["access_token"], now + answer["expires_in"], token_cache.owner_of(account, client), now, now)
+    known = token_cache.Kept(
+        answer["access_token"], now + answer["expires_in"], token_cache.owner_of(account, client), now, now
+    )
     token_cache.save(str(home.path / ".local/state/smtpsetup"), USER, known)
 
 

@@ -28,7 +28,9 @@ BASE = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}  # what the interpreter it
 
 @dataclass(frozen=True)
 class Command:
-    """A run of ours: `program` is `smtpsetup` or `smtpsetup-sendmail`, `start` what starts it from nothing, `timeout` in seconds.
+    """A run of ours: `program` is `smtpsetup` or `smtpsetup-sendmail`, `timeout` is in seconds.
+
+    `start` is what starts it from nothing.
 
     `prefix` is what it is run by, such as nsenter.
     """
@@ -50,10 +52,17 @@ class Command:
 
 
 def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
-    """Run a command in a forked child; None where only a start from nothing will do. Raises subprocess.TimeoutExpired."""
+    """Run a command in a forked child; None where only a start from nothing will do.
+
+    Raises subprocess.TimeoutExpired.
+    """
     if not _can_be_forked(command):
         return None
-    request = dataclasses.asdict(command) | {"argv": [command.start[0], *command.arguments], "env": dict(command.env), "stdin": None}
+    request = dataclasses.asdict(command) | {
+        "argv": [command.start[0], *command.arguments],
+        "env": dict(command.env),
+        "stdin": None,
+    }
     data = json.dumps(request).encode()
     if len(data) > LARGEST_REQUEST:
         return None
@@ -83,7 +92,10 @@ def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
 
 
 def _exit_code(status: int, end: float) -> int | None:
-    """The exit code, the negative number of a signal that ended it, None for a command that was killed since its time was over."""
+    """The exit code, or the negative number of the signal that ended it.
+
+    None for a command that was killed since its time was over.
+    """
     told = b""
     with os.fdopen(status, "rb", buffering=0) as file:
         while told.count(b"\n") < len(("pid", "exit code")):
@@ -112,10 +124,17 @@ def _write(number: int, data: bytes) -> None:
 
 def _can_be_forked(command: Command) -> bool:
     """Whether it asks for nothing that only an interpreter's own start can do."""
-    of_interpreter = {name: value for name, value in command.env.items() if name.startswith(("PYTHON", "LC_", "LD_", "OPENSSL_"))}
+    of_interpreter = {
+        name: value for name, value in command.env.items() if name.startswith(("PYTHON", "LC_", "LD_", "OPENSSL_"))
+    }
     is_usual = of_interpreter == {"PYTHONWARNINGS": BASE["PYTHONWARNINGS"]} and "UTF-8" in command.env.get("LANG", "")
     is_here = command.prefix[:1] in ((), ("nsenter",))  # any other makes a new place for each command
-    return sys.platform == "linux" and is_here and is_usual and not any(isinstance(argument, bytes) for argument in command.arguments)
+    return (
+        sys.platform == "linux"
+        and is_here
+        and is_usual
+        and not any(isinstance(argument, bytes) for argument in command.arguments)
+    )
 
 
 @cache

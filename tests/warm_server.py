@@ -127,7 +127,10 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End as the interpreter does, but for taking every library apart, which takes longer than most commands. Nothing where it cannot."""
+    """End as the interpreter does, but for taking every library apart, which takes longer than most commands.
+
+    Nothing where it cannot.
+    """
     threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls first
     atexit._run_exitfuncs()
     gc.collect()  # what was not closed is told

@@ -1,4 +1,6 @@
-"""Keep the Swedish catalogue in step with the code: `update` takes new texts in, `check` fails when anything is missing.
+"""Keep the Swedish catalogue in step with the code.
+
+`update` takes new texts in, `check` fails when anything is missing.
 
 Click's own texts (usage, prompts, errors) are taken in, too, so that a Swedish reader meets no English.
 """
@@ -51,9 +53,13 @@ def loaded() -> Catalog:
 def as_po(catalogue: Catalog) -> bytes:
     """The catalogue as text, without what changes when nothing does."""
     buffer = io.BytesIO()
-    write_po(buffer, catalogue, width=140, sort_output=True, ignore_obsolete=True, include_lineno=False, omit_header=True)
+    write_po(
+        buffer, catalogue, width=140, sort_output=True, ignore_obsolete=True, include_lineno=False, omit_header=True
+    )
     header = 'msgid ""\nmsgstr ""\n"Language: sv\\n"\n"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n'
-    return (header + '"Content-Type: text/plain; charset=utf-8\\n"\n"Content-Transfer-Encoding: 8bit\\n"\n\n').encode() + buffer.getvalue()
+    return (
+        header + '"Content-Type: text/plain; charset=utf-8\\n"\n"Content-Transfer-Encoding: 8bit\\n"\n\n'
+    ).encode() + buffer.getvalue()
 
 
 def as_mo(catalogue: Catalog) -> bytes:
@@ -101,7 +107,11 @@ def main() -> None:
     elif as_mo(loaded()) != mo_file.read_bytes():
         wrong.append("smtpsetup.mo is not what smtpsetup.po says")
     if wrong:
-        sys.exit("\n".join([*wrong, "Run `make translations`, then fill in src/smtpsetup/locale/sv/LC_MESSAGES/smtpsetup.po."]))
+        sys.exit(
+            "\n".join(
+                [*wrong, "Run `make translations`, then fill in src/smtpsetup/locale/sv/LC_MESSAGES/smtpsetup.po."]
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Walk the main job against the sandbox in a throw-away home: identify, configure, test, send, and the mail that arrived."""
+"""Walk the main job against the sandbox in a throw-away home.
+
+Identify, configure, test, send, and the mail that arrived.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def run(home: Path, *arguments: str, stdin: str = "", expected: int = 0) -> None
     """Show a command, run it, and stop where it does not end as it should."""
     shown = " ".join(f"'{argument}'" if " " in argument else argument for argument in arguments)
     print(f"\n{BOLD}$ {f'echo {stdin!r} | ' if stdin else ''}smtpsetup {shown}{PLAIN}", flush=True)
-    done = subprocess.run([SMTPSETUP, *arguments], env=environment(home), cwd=home, input=stdin or None, text=True, check=False)
+    done = subprocess.run(
+        [SMTPSETUP, *arguments], env=environment(home), cwd=home, input=stdin or None, text=True, check=False
+    )
     if done.returncode != expected:
         sys.exit(f"smtpsetup ended with {done.returncode} instead of {expected}.")
 
@@ -62,18 +67,40 @@ def main() -> None:
         password.write_text("sandbox\n", encoding="utf-8")
         (home / "faktura.txt").write_text("4711\n", encoding="utf-8")
         mails = home / "mails.txt"
-        command = [SMTPSETUP, "sandbox", "--keep", "mails", "--tls-port", str(tls_port), "--starttls-port", str(starttls_port), "--count", "2"]
+        command = [
+            SMTPSETUP,
+            "sandbox",
+            "--keep",
+            "mails",
+            "--tls-port",
+            str(tls_port),
+            "--starttls-port",
+            str(starttls_port),
+            "--count",
+            "2",
+        ]
         with mails.open("wb") as out:
             server = subprocess.Popen(command, env=environment(home), cwd=home, stdin=subprocess.DEVNULL, stdout=out)
         try:
             wait_for(tls_port)
             run(home, "identify", "namn@live.se")
-            run(home, "identify", "info@mittforetag.se", "--offline", expected=68)  # what the demo shows does not depend on a network
+            run(
+                home, "identify", "info@mittforetag.se", "--offline", expected=68
+            )  # what the demo shows does not depend on a network
             trusted = ("--ca-file", "mails/ca.pem", "--password-file", "password")
             where = ("--host", "localhost", "--port", str(tls_port), "--security", "tls")
             run(home, "configure", "info@mittforetag.se", *where, *trusted, "--from-name", "Mitt Företag AB")
             run(home, "test")
-            run(home, "send", "kund@example.com", "-s", "Faktura 4711", "--attach", "faktura.txt", stdin="Hej! Här kommer fakturan.")
+            run(
+                home,
+                "send",
+                "kund@example.com",
+                "-s",
+                "Faktura 4711",
+                "--attach",
+                "faktura.txt",
+                stdin="Hej! Här kommer fakturan.",
+            )
             server.wait(20)
         finally:
             server.kill()

@@ -1,4 +1,7 @@
-"""Keep the generated parts of the documentation true: `update` writes them again, `check` fails when they have drifted."""
+"""Keep the generated parts of the documentation true.
+
+`update` writes them again, `check` fails when they have drifted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the documentation takes from the code: the help pages, the error codes, the providers, the dependencies' cost."""
+"""What the documentation takes from the code.
+
+The help pages, the error codes, the providers, the dependencies' cost.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def command_pages() -> str:
         parts.append(f"## smtpsetup {name}\n\n{help_page(name)}")
         command = cli.get_command(click.Context(cli), name)
         if isinstance(command, click.Group):
-            parts += [f"### smtpsetup {name} {inner}\n\n{help_page(name, inner)}" for inner in command.list_commands(click.Context(command))]
+            parts += [
+                f"### smtpsetup {name} {inner}\n\n{help_page(name, inner)}"
+                for inner in command.list_commands(click.Context(command))
+            ]
     return "\n".join(parts)
 
 
@@ -40,25 +46,36 @@ def command_pages() -> str:
 _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.no-account": (
         "No account of that name is configured, or several are and none is the default. The message names them.",
-        "Det finns inget konto med det namnet, eller så finns det flera och inget av dem är standardkonto. Felmeddelandet räknar upp dem.",
+        (
+            "Det finns inget konto med det namnet, eller så finns det flera och inget av dem är standardkonto. "
+            "Felmeddelandet räknar upp dem."
+        ),
     ),
     "config.invalid": (
         (
-            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code 2 for "
-            "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file that is missing, 74 where "
+            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit "
+            "code 2 for "
+            "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file "
+            "that is missing, 74 where "
             "reading or writing failed."
         ),
         (
-            "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller nyckel. Slutkod 2 när "
-            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en indatafil saknas, 74 när det "
+            "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller "
+            "nyckel. Slutkod 2 när "
+            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en indatafil "
+            "saknas, 74 när det "
             "inte gick att läsa "
             "eller skriva."
         ),
     ),
     "config.permissions": (
-        "The configuration or the provider table belongs to someone else, or others may change it. The message has the command that mends it.",
         (
-            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så kan andra ändra den. Felmeddelandet anger "
+            "The configuration or the provider table belongs to someone else, or others may change it. The message has "
+            "the command that mends it."
+        ),
+        (
+            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så kan andra ändra den. "
+            "Felmeddelandet anger "
             "kommandot som rättar till det."
         ),
     ),
@@ -68,11 +85,13 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "config.no-settings-found": (
         (
-            "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider (`--provider "
+            "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider "
+            "(`--provider "
             "one-com`) or the server (`--host`)."
         ),
         (
-            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. Ange "
+            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. "
+            "Ange "
             "leverantören (`--provider one-com`) "
             "eller servern (`--host`)."
         ),
@@ -82,53 +101,81 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         "Leverantören låter inga andra program skicka. Använd en adress hos en annan leverantör eller en relätjänst.",
     ),
     "secret.missing": (
-        "There is no password in the place that the account names, or what is there cannot be one. Save it again: `smtpsetup login ACCOUNT`.",
         (
-            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett lösenord. Spara det igen: "
+            "There is no password in the place that the account names, or what is there cannot be one. Save it again: "
+            "`smtpsetup login ACCOUNT`."
+        ),
+        (
+            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett "
+            "lösenord. Spara det igen: "
             "`smtpsetup login KONTO`."
         ),
     ),
     "secret.keyring-unavailable": (
         (
-            "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password elsewhere: "
+            "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password "
+            "elsewhere: "
             "`smtpsetup login ACCOUNT --password-file FILE`."
         ),
         (
-            "Det finns ingen nyckelring här: servrar, containrar, ssh och cron har ingen skrivbordssession. Förvara lösenordet någon annanstans: "
+            "Det finns ingen nyckelring här: servrar, containrar, ssh och cron har ingen skrivbordssession. Förvara "
+            "lösenordet någon annanstans: "
             "`smtpsetup login KONTO --password-file FIL`."
         ),
     ),
     "secret.keyring-locked": (
         "The keyring is closed until you log in with your password. Unlock it, or keep the password elsewhere.",
-        "Nyckelringen är låst tills du loggar in med ditt lösenord. Lås upp den eller förvara lösenordet någon annanstans.",
+        (
+            "Nyckelringen är låst tills du loggar in med ditt lösenord. Lås upp den eller förvara lösenordet någon "
+            "annanstans."
+        ),
     ),
     "secret.command-failed": (
-        "The command that prints the password failed; its own complaint stands in the message. It runs in the home directory, without a shell.",
-        "Kommandot som skriver ut lösenordet misslyckades; vad det själv skrev står i felmeddelandet. Det körs i hemkatalogen, utan skal.",
+        (
+            "The command that prints the password failed; its own complaint stands in the message. It runs in the home "
+            "directory, without a shell."
+        ),
+        (
+            "Kommandot som skriver ut lösenordet misslyckades; vad det själv skrev står i felmeddelandet. Det körs i "
+            "hemkatalogen, utan skal."
+        ),
     ),
     "secret.file-permissions": (
         "Others may read the password file. The message has the command that mends it.",
         "Andra kan läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
     ),
     "outbox.unavailable": (
-        "The outbox cannot be read or written: no room, no permission, or no place for it. The message has the reason and the directory.",
-        "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. Felmeddelandet anger orsaken och katalogen.",
+        (
+            "The outbox cannot be read or written: no room, no permission, or no place for it. "
+            "The message has the reason and the directory."
+        ),
+        (
+            "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. "
+            "Felmeddelandet anger orsaken och katalogen."
+        ),
     ),
     "outbox.damaged": (
         (
-            "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox repair`. It tells what it could "
-            "not save, and which mails have changed. Look at those with `smtpsetup outbox show NUMBER` before you let them be sent: "
+            "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox "
+            "repair`. It tells what it could "
+            "not save, and which mails have changed. Look at those with `smtpsetup outbox show NUMBER` before you let "
+            "them be sent: "
             "`smtpsetup outbox retry NUMBER`."
         ),
         (
-            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: `smtpsetup outbox repair`. "
-            "Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem med `smtpsetup outbox show NUMMER` "
+            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: "
+            "`smtpsetup outbox repair`. "
+            "Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem med `smtpsetup "
+            "outbox show NUMMER` "
             "innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
         ),
     ),
     "internal.bug": (
         "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
-        "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det hände.",
+        (
+            "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det "
+            "hände."
+        ),
     ),
 }
 _WORDS = {
@@ -139,7 +186,9 @@ _WORDS = {
 
 def error_pages(language: str) -> str:
     """Every code that can be met, with its exit code, explanation, way out, and how to see it, in a language."""
-    catalogue = gettext.translation("smtpsetup", str(Path(smtpsetup.__file__).with_name("locale")), [language], fallback=language == "en")
+    catalogue = gettext.translation(
+        "smtpsetup", str(Path(smtpsetup.__file__).with_name("locale")), [language], fallback=language == "en"
+    )
     exit_code, who, see = _WORDS[language]
     parts = []
     for code in sorted(ERROR_CODES):
@@ -150,7 +199,11 @@ def error_pages(language: str) -> str:
         else:
             parts.append(f"{catalogue.gettext(explanation.message)}\n")
             parts += [f"- {catalogue.gettext(cause)}" for cause in explanation.causes]
-            parts += ["", *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)), ""]
+            parts += [
+                "",
+                *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)),
+                "",
+            ]
         if mender(code):
             parts.append(f"{who.format(who=catalogue.gettext(mender(code)))}\n")
         if code in FAULTS or code in REHEARSALS:

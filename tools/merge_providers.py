@@ -1,10 +1,12 @@
 """Merge a newer set of facts into providers.toml: `merge_providers.py FACTS.jsonl [--mx MX.jsonl] [--write]`.
 
-A line of facts is one mail domain: `domain`, `provider` (a name), `host`, `port`, `security`, `username` (`address`, `localpart`,
-`localpart.domain`), `auth`, `confidence`, `docs_url`, `sources`, and `alternatives` as [host, port, security].
+A line of facts is one mail domain: `domain`, `provider` (a name), `host`, `port`, `security`, `username` (`address`,
+`localpart`, `localpart.domain`), `auth`, `confidence`, `docs_url`, `sources`, and `alternatives` as [host, port,
+security].
 
-Rows that are there are edited by hand and stay as they are, but for new domains at the end of their `domains`. A domain joins the row whose server it
-uses, or gets a new row with the others of that server. Nothing is written without --write; what changed, conflicts, is left out or is old is printed.
+Rows that are there are edited by hand and stay as they are, but for new domains at the end of their `domains`. A domain
+joins the row whose server it uses, or gets a new row with the others of that server. Nothing is written without
+--write; what changed, conflicts, is left out or is old is printed.
 """
 
 from __future__ import annotations
@@ -94,7 +96,9 @@ def new_row(facts: list[Fact], taken: set[str]) -> str:
     taken.add(row_id)
     auth = [kind for kind in best.get("auth", ()) if kind in {"password", "app-password", "oauth2"}] or ["password"]
     domains = json.dumps(sorted(fact["domain"] for fact in facts), ensure_ascii=False)
-    wrapped = textwrap.fill(f"domains = {domains}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    wrapped = textwrap.fill(
+        f"domains = {domains}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
     lines = [
         "[[provider]]",
         f'id = "{row_id}"',
@@ -128,7 +132,9 @@ def with_more(text: str, row_id: str, key: str, added: list[str]) -> str:
     begin = text.index(f"\n{key} = [", start) + 1
     end = text.index("]", begin) + 1
     entries = json.dumps([*tomllib.loads(text[begin:end])[key], *sorted(added)], ensure_ascii=False)
-    wrapped = textwrap.fill(f"{key} = {entries}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    wrapped = textwrap.fill(
+        f"{key} = {entries}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
     return text[:begin] + wrapped + text[end:]
 
 
@@ -145,7 +151,8 @@ def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
             known = {server["host"] for server in row["servers"]}
             if hosts and not hosts & known:
                 report.append(
-                    f"conflict: {fact['domain']} is at {', '.join(sorted(known)) or 'no server'} in the table, {', '.join(hosts)} in the facts"
+                    f"conflict: {fact['domain']} is at {', '.join(sorted(known)) or 'no server'} in the table, "
+                    f"{', '.join(hosts)} in the facts"
                 )
             continue
         if is_covered(fact["domain"], rows):
@@ -164,14 +171,19 @@ def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
     for group in starting.values():
         row_text = new_row(group, taken)
         text = f"{text.rstrip()}\n\n{row_text}"
-        report.append(f"new: {tomllib.loads(row_text)['provider'][0]['id']}: {', '.join(fact['domain'] for fact in group)}")
+        report.append(
+            f"new: {tomllib.loads(row_text)['provider'][0]['id']}: {', '.join(fact['domain'] for fact in group)}"
+        )
     old = [row["id"] for row in rows if (TODAY - row["last_checked"]).days > 365]  # noqa: PLR2004  a year
     report += [f"old: {row_id} was last checked more than a year ago" for row_id in old]
     return text, report
 
 
 def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
-    """The table with MX suffixes taken in: each goes to the row whose first server is the one that it is known to use."""
+    """The table with MX suffixes taken in.
+
+    Each goes to the row whose first server is the one that it is known to use.
+    """
     rows = tomllib.loads(text)["provider"]
     known = {suffix for row in rows for suffix in row["mx_suffixes"]}
     joining: dict[str, list[str]] = defaultdict(list)
@@ -188,14 +200,24 @@ def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
         elif safe_servers(server):
             # a host whose customers have domains of their own only: known by its MX, by no domain
             starting[safe_servers(server)[0]].append(
-                {**server, "domain": fact["suffix"], "provider": fact["provider"], "confidence": "medium", "sources": [fact["source"]]}
+                {
+                    **server,
+                    "domain": fact["suffix"],
+                    "provider": fact["provider"],
+                    "confidence": "medium",
+                    "sources": [fact["source"]],
+                }
             )
         else:
             report.append(f"left out: no safe server is known for the MX suffix {fact['suffix']}")
     taken = {row["id"] for row in rows}
     for group in starting.values():
         suffix_list = json.dumps(sorted(fact["domain"] for fact in group))
-        row_text = re.sub(r"(?s)\ndomains = \[.*?\]\nmx_suffixes = \[\]", f"\ndomains = []\nmx_suffixes = {suffix_list}", new_row(group, taken))
+        row_text = re.sub(
+            r"(?s)\ndomains = \[.*?\]\nmx_suffixes = \[\]",
+            f"\ndomains = []\nmx_suffixes = {suffix_list}",
+            new_row(group, taken),
+        )
         text = f"{text.rstrip()}\n\n{row_text}"
         report.append(f"new: {tomllib.loads(row_text)['provider'][0]['id']}: MX {suffix_list}")
     for row_id, added in joining.items():

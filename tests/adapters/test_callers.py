@@ -1,4 +1,7 @@
-"""The programs that call sendmail on a Debian machine: what they hand over lands in Postfix's mailboxes as they meant it."""
+"""The programs that call sendmail on a Debian machine.
+
+What they hand over lands in Postfix's mailboxes as they meant it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,13 @@ def configured(home: Home, postfix: Postfix, *, rows: str = "") -> None:
 def call(home: Home, *command: str, stdin: str = "", **env: str) -> str:
     """Run a caller that succeeds; what it printed."""
     done = subprocess.run(
-        [*home.prefix, *command], env={**home.env, **env}, cwd=home.path, input=stdin.encode(), capture_output=True, timeout=60, check=False
+        [*home.prefix, *command],
+        env={**home.env, **env},
+        cwd=home.path,
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert b"Traceback" not in done.stderr
@@ -51,7 +60,13 @@ def delivered(postfix: Postfix, user: str) -> EmailMessage:
     assert b"\nbcc:" not in header.lower()
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert message.defects == []
-    assert [len(message.get_all(name, [])) for name in ("From", "Date", "Message-ID", "Subject", "To")] == [1, 1, 1, 1, 1]
+    assert [len(message.get_all(name, [])) for name in ("From", "Date", "Message-ID", "Subject", "To")] == [
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]
     return message
 
 
@@ -74,11 +89,24 @@ MAILTO={mailto}
 def test_what_cron_jobs_print_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
     needs("cron", packages="cron")
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
-    machine.file("pam.d/cron", "account required pam_permit.so\nsession required pam_permit.so\nauth required pam_permit.so\n")
-    machine.file("crontab", CRONTAB.format(home=home.path, mailto="root", job="printf 'Säkerhetskopian är klar\\n.\\nslut\\n'; echo fel >&2"))
+    machine.file(
+        "pam.d/cron", "account required pam_permit.so\nsession required pam_permit.so\nauth required pam_permit.so\n"
+    )
+    machine.file(
+        "crontab",
+        CRONTAB.format(
+            home=home.path, mailto="root", job="printf 'Säkerhetskopian är klar\\n.\\nslut\\n'; echo fel >&2"
+        ),
+    )
     machine.file("cron.d/second", CRONTAB.format(home=home.path, mailto="bo@example.test", job="echo andra"))
     with (machine.directory / "log").open("wb") as log:
-        cron = subprocess.Popen([*machine.prefix(), "cron", "-f", "-L", "15"], env=home.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        cron = subprocess.Popen(
+            [*machine.prefix(), "cron", "-f", "-L", "15"],
+            env=home.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
     try:
         # cron starts a job when the minute does, so that the first mail may be a minute away
         assert postfix.mails("asa", seconds=80)
@@ -94,7 +122,11 @@ def test_what_cron_jobs_print_is_mailed(postfix: Postfix, home: Home, machine: M
     assert text_of(delivered(postfix, "bo")) == "andra\n"
 
 
-AUTHOR = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Åsa Öberg"), ("EMAIL", "asa@example.net"))}
+AUTHOR = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Åsa Öberg"), ("EMAIL", "asa@example.net"))
+}
 
 
 def git(home: Home, *arguments: str) -> None:
@@ -107,14 +139,25 @@ def patch_of(home: Home) -> str:
     where = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True).stdout.strip()
     needs(f"{where}/git-send-email", packages="git-email")
     home.file("repository/räkning.txt", "åäö €\n.\nFrom me\n")
-    for arguments in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "Räkningen är åäö"), ("format-patch", "-q", "--root", "-o", "..")):
+    for arguments in (
+        ("init", "-q"),
+        ("add", "."),
+        ("commit", "-q", "-m", "Räkningen är åäö"),
+        ("format-patch", "-q", "--root", "-o", ".."),
+    ):
         git(home, "-C", "repository", *arguments)
     (patch,) = home.path.glob("*.patch")
     return str(patch)
 
 
 def git_send_email(home: Home, patch: str, *arguments: str) -> None:
-    common = ("--from=Åsa Öberg <asa@example.net>", f"--smtp-server={PROGRAM}", "--confirm=never", "--suppress-cc=all", "--quiet")
+    common = (
+        "--from=Åsa Öberg <asa@example.net>",
+        f"--smtp-server={PROGRAM}",
+        "--confirm=never",
+        "--suppress-cc=all",
+        "--quiet",
+    )
     git(home, "send-email", *common, *arguments, patch)
 
 
@@ -155,7 +198,10 @@ def test_php_mail_arrives_with_its_html_and_its_blind_copy(postfix: Postfix, hom
     )
     message = delivered(postfix, "asa")
     assert message["Subject"] == "Räkning åäö"
-    assert (str(message["From"]), str(message["Reply-To"])) == (f"Webbplatsen <{OWN}>", "Webbplatsen <webb@example.net>")
+    assert (str(message["From"]), str(message["Reply-To"])) == (
+        f"Webbplatsen <{OWN}>",
+        "Webbplatsen <webb@example.net>",
+    )
     assert message.get_content_type() == "text/html"
     assert text_of(message).strip() == "<p>åäö €</p>" * 500
     assert delivered(postfix, "bo")["Message-ID"] == message["Message-ID"]
@@ -189,7 +235,19 @@ def test_mail_sends_with_copies_and_a_file(postfix: Postfix, home: Home) -> None
     configured(home, postfix)
     data = os.urandom(100_000)
     file = home.file("bilaga.bin", data)
-    s_nail(home, "-s", "Räkning åäö", "-b", "bo@example.test", "-c", OWN, "-a", str(file), "asa@example.test", stdin="Hej åäö\n.\nslut\n")
+    s_nail(
+        home,
+        "-s",
+        "Räkning åäö",
+        "-b",
+        "bo@example.test",
+        "-c",
+        OWN,
+        "-a",
+        str(file),
+        "asa@example.test",
+        stdin="Hej åäö\n.\nslut\n",
+    )
     message = delivered(postfix, "asa")
     assert message["Subject"] == "Räkning åäö"
     body = message.get_body(("plain",))
@@ -207,6 +265,10 @@ def test_mail_to_root_goes_where_the_aliases_say(postfix: Postfix, home: Home) -
 
 def test_a_script_finds_sendmail_where_it_always_was(postfix: Postfix, home: Home, machine: Machine) -> None:
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
-    command: Sequence[str] = ("sh", "-c", "printf 'To: root\\nSubject: x\\n\\ny\\n' | /usr/sbin/sendmail -t && /usr/sbin/sendmail -bp")
+    command: Sequence[str] = (
+        "sh",
+        "-c",
+        "printf 'To: root\\nSubject: x\\n\\ny\\n' | /usr/sbin/sendmail -t && /usr/sbin/sendmail -bp",
+    )
     call(Home(home.path, home.env, prefix=machine.prefix()), *command)
     assert text_of(delivered(postfix, "asa")) == "y\n"

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 def test_a_server_is_told_goodbye_however_long_the_messages_took() -> None:
     """Each message has time of its own: that of the login is over by then."""
-    with MailServer(lambda turn: time.sleep(0.4) if turn.verb == "." else None) as server:  # longer than the login may take
+    with MailServer(
+        lambda turn: time.sleep(0.4) if turn.verb == "." else None
+    ) as server:  # longer than the login may take
         place = Server("127.0.0.1", server.port, Security.NONE)
         with Session(place, ehlo_name="example.com", deadline=Deadline(0.3), policy=tls.policy()) as session:
             session.connect()
@@ -53,7 +55,21 @@ def test_a_server_that_closes_says_why_and_which_message_it_was(offers: tuple[st
 @pytest.mark.parametrize("wait", [0.0, 0.2])
 def test_a_421_between_two_messages_is_heard(wait: float) -> None:
     """It stands in the place of the reply to MAIL."""
-    script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 one\r\n", wait, b"421 4.3.2 Going down\r\n", 0.2, "drop")
+    script = (
+        READY,
+        None,
+        EHLO,
+        None,
+        None,
+        None,
+        AGREED,
+        "message",
+        b"250 one\r\n",
+        wait,
+        b"421 4.3.2 Going down\r\n",
+        0.2,
+        "drop",
+    )
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"))
     assert sent.told == ["ok"]
@@ -86,7 +102,11 @@ def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
     """What came behind it would be taken for the rest of that message."""
     script = (READY, None, EHLO, None, None, None, AGREED, b"552 5.3.4 too much\r\n", 0.2, "drop")
     with ScriptedServer(script) as server:
-        sent = send(server.port, Delivery(Envelope("i@x.se", ("a@x.se",)), Message(b"A: b\r\n\r\n", endless, 900_000)), mail("b"))
+        sent = send(
+            server.port,
+            Delivery(Envelope("i@x.se", ("a@x.se",)), Message(b"A: b\r\n\r\n", endless, 900_000)),
+            mail("b"),
+        )
     told = [one for one in (*sent.outcomes, sent.lost) if isinstance(one, TransportError)]
     assert str(told[0].failure.reply) == "552 5.3.4 too much" or told[0].failure.kind is Kind.CLOSED
     assert not any(line.startswith(b"MAIL") for line in server.received[4:])
@@ -136,5 +156,13 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent
 def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -> None:
     script = (READY, None, EHLO, None, None, None, AGREED, "message")
     with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
-        list(submit(session.wire, session.server, iter([mail("a"), mail("b")]), lambda *_: None, deadline_for=lambda _message: Deadline(0.3)))
+        list(
+            submit(
+                session.wire,
+                session.server,
+                iter([mail("a"), mail("b")]),
+                lambda *_: None,
+                deadline_for=lambda _message: Deadline(0.3),
+            )
+        )
     assert caught.value.failure.is_unknown

@@ -54,12 +54,16 @@ def arrived(line: tuple[MailServer, Session], chunks: list[bytes]) -> bytes:
     return server.mails[-1].content.removeprefix(HEADER)
 
 
-LINES = st.lists(st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b"-.", b". ", b"QUIT", b"\xc3\xa5."]), max_size=8)
+LINES = st.lists(
+    st.sampled_from([b"", b".", b"..", b".x", b"x.", b"x", b"-.", b". ", b"QUIT", b"\xc3\xa5."]), max_size=8
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES, cuts=st.lists(st.integers(0, 30), max_size=8))
-def test_any_text_in_any_pieces_arrives_as_it_was(line: tuple[MailServer, Session], lines: list[bytes], cuts: list[int]) -> None:
+def test_any_text_in_any_pieces_arrives_as_it_was(
+    line: tuple[MailServer, Session], lines: list[bytes], cuts: list[int]
+) -> None:
     body = b"".join(one + b"\r\n" for one in lines)
     ends = [0, *sorted(cuts), len(body)]
     chunks = [body[start:end] for start, end in itertools.pairwise(ends)]
@@ -68,7 +72,9 @@ def test_any_text_in_any_pieces_arrives_as_it_was(line: tuple[MailServer, Sessio
 
 @pytest.mark.parametrize("filler", [70, 65_400, 65_500, 65_536, 131_072])
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 5])
-def test_a_piece_that_ends_at_a_dot_or_inside_a_line_break_arrives_as_it_was(line: tuple[MailServer, Session], filler: int, cut: int) -> None:
+def test_a_piece_that_ends_at_a_dot_or_inside_a_line_break_arrives_as_it_was(
+    line: tuple[MailServer, Session], filler: int, cut: int
+) -> None:
     ending = b"\r\n.\r\n..\r\n"
     first = (b"y" * 70 + b"\r\n") * (filler // 72) + b"y" * (filler % 72)
     assert arrived(line, [first + ending[:cut], ending[cut:]]) == first + ending
@@ -122,11 +128,15 @@ CHANGES = (_cut, _empty, _one_byte_less, _grow, _vanish, _hide)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     path = tmp_path / "bilaga.bin"
     path.write_bytes(os.urandom(LARGE))
     sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
-    delivery = delivery_of(Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),)))
+    delivery = delivery_of(
+        Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),))
+    )
     change(path)
     with MailServer(offers=("SIZE 10000000",)) as server:
         with pytest.raises(SmtpsetupError) as caught, opened(server) as session:
@@ -141,7 +151,9 @@ def test_a_file_that_shrinks_while_it_is_on_the_wire_is_not_sent_torn(tmp_path: 
     path = tmp_path / "stor.bin"
     path.write_bytes(os.urandom(LARGE * 10))
     sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
-    composed = delivery_of(Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),)))
+    composed = delivery_of(
+        Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),))
+    )
 
     def body() -> Iterator[bytes]:
         for number, chunk in enumerate(composed.message.body()):

@@ -89,7 +89,8 @@ def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "secret"), [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")]
+    ("value", "secret"),
+    [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")],
 )
 def test_only_the_line_end_is_taken_off(value: str, secret: str) -> None:
     assert credentials.checked(value).reveal() == secret
@@ -164,7 +165,9 @@ def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Ke
     import sys
 
     credentials.store(ACCOUNT, Secret(SECRET))
-    shown = subprocess.run([sys.executable, "-m", "keyring", "get", "smtpsetup", ACCOUNT.name], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "keyring", "get", "smtpsetup", ACCOUNT.name], capture_output=True, text=True, check=True
+    )
     assert shown.stdout.strip() == SECRET
 
 
@@ -185,7 +188,9 @@ def test_a_bus_without_a_keyring_is_told(bus: Keyring, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("address", [None, "unix:path=/nonexistent/bus", "autolaunch:", "nonsense"])
-def test_no_bus_is_told_and_no_other_place_is_taken_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+def test_no_bus_is_told_and_no_other_place_is_taken_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -204,7 +209,9 @@ def test_the_bus_is_found_where_cron_does_not_name_it(login_session: Keyring, mo
     assert read(Store.KEYRING) == SECRET
 
 
-def test_neither_a_variable_nor_a_file_chooses_another_backend(login_session: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_a_variable_nor_a_file_chooses_another_backend(
+    login_session: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "evil_backend.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
     config = tmp_path / "python_keyring" / "keyringrc.cfg"
     config.parent.mkdir()
@@ -223,8 +230,10 @@ def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypa
 
     # a service that takes the keyring's name and then answers nothing
     silent = (
-        "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import message_bus\n"
-        "c = open_dbus_connection(bus=sys.argv[1])\nc.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\n"
+        "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import "
+        "message_bus\n"
+        "c = open_dbus_connection(bus=sys.argv[1])\n"
+        "c.send_and_get_reply(message_bus.RequestName('org.freedesktop.secrets'))\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)"
     )

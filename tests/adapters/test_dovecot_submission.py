@@ -1,4 +1,4 @@
-"""Dovecot's submission server, which asks the authorization server about every token, takes what smtpsetup signs in for and sends."""
+"""Dovecot's submission server, which asks the authorization server, takes the tokens that smtpsetup gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oauth_servers import USER, OAuthServer
-from tests.signing_in import ADDRESS, DEVICE, configured, expire, has_nothing, kept, knows, sent, signed_in, signing_in, signing_up
+from tests.signing_in import (
+    ADDRESS,
+    DEVICE,
+    configured,
+    expire,
+    has_nothing,
+    kept,
+    knows,
+    sent,
+    signed_in,
+    signing_in,
+    signing_up,
+)
 
 if TYPE_CHECKING:
     from tests.browsers import Chromium
@@ -24,7 +36,9 @@ def at_dovecot(home: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> Home:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dovecot", "mechanism"), [("oauthbearer xoauth2", "OAUTHBEARER"), ("oauthbearer", "OAUTHBEARER"), ("xoauth2", "XOAUTH2")], indirect=["dovecot"]
+    ("dovecot", "mechanism"),
+    [("oauthbearer xoauth2", "OAUTHBEARER"), ("oauthbearer", "OAUTHBEARER"), ("xoauth2", "XOAUTH2")],
+    indirect=["dovecot"],
 )
 def test_a_code_on_another_device_leads_to_a_mail_that_dovecot_relays(
     at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot, mechanism: str
@@ -40,17 +54,25 @@ def test_a_code_on_another_device_leads_to_a_mail_that_dovecot_relays(
 
 
 @pytest.mark.slow
-def test_a_browser_leads_to_a_mail_that_dovecot_relays(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot, chromium: Chromium) -> None:
-    done = signing_in(at_dovecot, *signing_up(at_dovecot, "--browser"), act=lambda url: chromium.sign_in(url, USER), pattern=ADDRESS)
+def test_a_browser_leads_to_a_mail_that_dovecot_relays(
+    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot, chromium: Chromium
+) -> None:
+    done = signing_in(
+        at_dovecot, *signing_up(at_dovecot, "--browser"), act=lambda url: chromium.sign_in(url, USER), pattern=ADDRESS
+    )
     assert done.code == 0, done.err
     assert sent(at_dovecot).code == 0
     assert [mail.recipients for mail in dovecot.mails] == [["kund@example.org"]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("token_bits", [6_000, 36_000])  # 1,000 characters, which is too many for its AUTH command, and 6,000
+@pytest.mark.parametrize(
+    "token_bits", [6_000, 36_000]
+)  # 1,000 characters, which is too many for its AUTH command, and 6,000
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_a_long_token_goes_through(home: Home, oauth_server: OAuthServer, dovecot: Dovecot, security: str, token_bits: int) -> None:
+def test_a_long_token_goes_through(
+    home: Home, oauth_server: OAuthServer, dovecot: Dovecot, security: str, token_bits: int
+) -> None:
     oauth_server.settings(access_token_bits=token_bits)
     knows(home, oauth_server, dovecot.tls_port if security == "tls" else dovecot.starttls_port, security)
     done = configured(home, oauth_server)
@@ -61,7 +83,9 @@ def test_a_long_token_goes_through(home: Home, oauth_server: OAuthServer, doveco
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("dovecot", ["oauthbearer", "xoauth2"], indirect=True)
-def test_a_token_that_was_taken_back_is_refused_and_replaced_once(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
+def test_a_token_that_was_taken_back_is_refused_and_replaced_once(
+    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
+) -> None:
     signed_in(at_dovecot, oauth_server)
     refused = kept(at_dovecot)["access_token"]
     oauth_server.expire_access_tokens()
@@ -73,7 +97,9 @@ def test_a_token_that_was_taken_back_is_refused_and_replaced_once(at_dovecot: Ho
     assert kept(at_dovecot)["access_token"] != refused
 
 
-def test_when_everything_was_taken_back_one_request_says_so(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
+def test_when_everything_was_taken_back_one_request_says_so(
+    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
+) -> None:
     signed_in(at_dovecot, oauth_server)
     oauth_server.revoke()
     done = sent(at_dovecot, "--json")
@@ -82,7 +108,9 @@ def test_when_everything_was_taken_back_one_request_says_so(at_dovecot: Home, oa
     assert dovecot.mails == []
 
 
-def test_a_token_at_its_end_is_replaced_before_dovecot_sees_it(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
+def test_a_token_at_its_end_is_replaced_before_dovecot_sees_it(
+    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
+) -> None:
     signed_in(at_dovecot, oauth_server)
     expire(at_dovecot, oauth_server)
     assert sent(at_dovecot).code == 0
@@ -93,12 +121,19 @@ def test_a_token_at_its_end_is_replaced_before_dovecot_sees_it(at_dovecot: Home,
 @pytest.mark.slow
 def test_a_token_of_another_user_is_refused(home: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
     knows(home, oauth_server, dovecot.tls_port)
-    done = signing_in(home, *signing_up(home, "--json"), act=lambda code: oauth_server.approve_device(code, "asa@example.test"), pattern=DEVICE)
+    done = signing_in(
+        home,
+        *signing_up(home, "--json"),
+        act=lambda code: oauth_server.approve_device(code, "asa@example.test"),
+        pattern=DEVICE,
+    )
     assert (done.code, done.json["error"]["code"]) == (77, "auth.wrong-user")
     assert has_nothing(home)
 
 
-def test_dovecot_that_cannot_ask_is_temporary_trouble(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
+def test_dovecot_that_cannot_ask_is_temporary_trouble(
+    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
+) -> None:
     signed_in(at_dovecot, oauth_server)
     oauth_server.rule(2, endpoint="introspection", status=503, body="")
     done = sent(at_dovecot, "--json")

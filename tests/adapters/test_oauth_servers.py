@@ -29,7 +29,9 @@ MAIL = b"From: info@example.test\r\nTo: bo@example.test\r\nSubject: Hej\r\n\r\nH
 
 def post(server: OAuthServer, url: str, **form: str) -> tuple[int, http.client.HTTPMessage, bytes]:
     split = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPSConnection(split.netloc, context=ssl.create_default_context(cafile=server.ca_file), timeout=20)
+    connection = http.client.HTTPSConnection(
+        split.netloc, context=ssl.create_default_context(cafile=server.ca_file), timeout=20
+    )
     try:
         body = urllib.parse.urlencode({"client_id": server.client_id, **form})
         connection.request("POST", split.path, body, {"Content-Type": "application/x-www-form-urlencoded"})
@@ -69,7 +71,15 @@ def authorization(server: OAuthServer, redirect: str, **more: str) -> tuple[str,
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     pkce = {"code_challenge": challenge, "code_challenge_method": "S256"}
-    query = {"client_id": server.client_id, "response_type": "code", "redirect_uri": redirect, "scope": server.scope, "state": "s", **pkce, **more}
+    query = {
+        "client_id": server.client_id,
+        "response_type": "code",
+        "redirect_uri": redirect,
+        "scope": server.scope,
+        "state": "s",
+        **pkce,
+        **more,
+    }
     return f"{server.authorization_endpoint}?{urllib.parse.urlencode(query)}", verifier
 
 
@@ -77,11 +87,17 @@ def parameters(url: str) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
 
 
-def submit(server: OAuthServer, mechanism: str, access_token: str, user: str = USER, *, starttls: bool = False) -> list[bytes]:
+def submit(
+    server: OAuthServer, mechanism: str, access_token: str, user: str = USER, *, starttls: bool = False
+) -> list[bytes]:
     """Send a mail; gives the challenges."""
     challenges = []
     bearer = f"auth=Bearer {access_token}\1\1"
-    first, dummy = (f"user={user}\1{bearer}", "") if mechanism == "XOAUTH2" else (f"n,a={user},\1host=localhost\1port=465\1{bearer}", "\1")
+    first, dummy = (
+        (f"user={user}\1{bearer}", "")
+        if mechanism == "XOAUTH2"
+        else (f"n,a={user},\1host=localhost\1port=465\1{bearer}", "\1")
+    )
 
     def respond(challenge: bytes | None = None) -> str:
         if challenge is None:
@@ -90,7 +106,11 @@ def submit(server: OAuthServer, mechanism: str, access_token: str, user: str = U
         return dummy
 
     context = ssl.create_default_context(cafile=server.ca_file)
-    with smtplib.SMTP("localhost", server.starttls_port) if starttls else smtplib.SMTP_SSL("localhost", server.tls_port, context=context) as smtp:
+    with (
+        smtplib.SMTP("localhost", server.starttls_port)
+        if starttls
+        else smtplib.SMTP_SSL("localhost", server.tls_port, context=context) as smtp
+    ):
         if starttls:
             smtp.starttls(context=context)
         smtp.ehlo()
@@ -108,7 +128,10 @@ def test_a_device_waits_until_its_user_agrees(oauth_server: OAuthServer) -> None
     asked = device(oauth_server)
     assert asked["interval"] == 1
     assert asked["verification_uri"] == f"{oauth_server.issuer}/device"
-    assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=asked["device_code"])[1]["error"] == "authorization_pending"
+    assert (
+        token(oauth_server, grant_type=DEVICE_GRANT, device_code=asked["device_code"])[1]["error"]
+        == "authorization_pending"
+    )
     oauth_server.approve_device(asked["user_code"])
     status, answer = token(oauth_server, grant_type=DEVICE_GRANT, device_code=asked["device_code"])
     assert (status, answer["token_type"], answer["expires_in"], set(answer["scope"].split())) == (
@@ -130,18 +153,25 @@ def test_the_complete_verification_address_leads_to_the_same_end(oauth_server: O
 def test_a_device_hears_of_a_refusal_an_end_and_too_much_haste(oauth_server: OAuthServer) -> None:
     refused, late = device(oauth_server), device(oauth_server)
     oauth_server.deny_device(refused["user_code"])
-    assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=refused["device_code"])[1]["error"] == "access_denied"
+    assert (
+        token(oauth_server, grant_type=DEVICE_GRANT, device_code=refused["device_code"])[1]["error"] == "access_denied"
+    )
     oauth_server.slow_down()
     assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=late["device_code"])[1]["error"] == "slow_down"
     oauth_server.settings(enforce_interval=True)
-    assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=late["device_code"])[1]["error"] == "authorization_pending"
+    assert (
+        token(oauth_server, grant_type=DEVICE_GRANT, device_code=late["device_code"])[1]["error"]
+        == "authorization_pending"
+    )
     assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=late["device_code"])[1]["error"] == "slow_down"
     oauth_server.settings(enforce_interval=False)
     oauth_server.expire_device_codes()
     assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=late["device_code"])[1]["error"] == "expired_token"
 
 
-@pytest.mark.parametrize("redirect", ["http://127.0.0.1:12345/", "http://localhost:23456/", "http://127.0.0.1:12345/callback"])
+@pytest.mark.parametrize(
+    "redirect", ["http://127.0.0.1:12345/", "http://localhost:23456/", "http://127.0.0.1:12345/callback"]
+)
 def test_a_code_is_changed_into_tokens_once_with_its_verifier(oauth_server: OAuthServer, redirect: str) -> None:
     url, verifier = authorization(oauth_server, redirect)
     back = oauth_server.sign_in(url, "asa@example.test")
@@ -203,7 +233,9 @@ def test_a_token_serves_its_user_alone_and_needs_the_scope(oauth_server: OAuthSe
 
 def test_the_submission_server_gives_the_reply_it_is_told(oauth_server: OAuthServer) -> None:
     oauth_server.settings(login_reply="454 4.7.0 Try later", mechanisms=["XOAUTH2"])
-    with smtplib.SMTP_SSL("localhost", oauth_server.tls_port, context=ssl.create_default_context(cafile=oauth_server.ca_file)) as smtp:
+    with smtplib.SMTP_SSL(
+        "localhost", oauth_server.tls_port, context=ssl.create_default_context(cafile=oauth_server.ca_file)
+    ) as smtp:
         smtp.ehlo()
         assert smtp.esmtp_features["auth"].split() == ["XOAUTH2"]
         message = base64.b64encode(b"user=a\1auth=Bearer b\1\1").decode()

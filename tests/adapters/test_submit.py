@@ -1,4 +1,7 @@
-"""Messages over one connection: one round trip each, every one of them whole, and an answer for each whatever the server does."""
+"""Messages over one connection.
+
+One round trip each, every one of them whole, and an answer for each whatever the server does.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ OFFERS = pytest.mark.parametrize("offers", [PIPELINING, PIPELINING[1:]], ids=["p
 
 def mail(subject: str, *recipients: str, body: bytes = b"hej\r\n") -> Delivery:
     envelope = Envelope("info@example.com", recipients or (f"{subject}@example.com",))
-    return Delivery(envelope, from_bytes(f"Subject: {subject}\r\n\r\n".encode() + body), f"<{subject}@example.com>", subject)
+    return Delivery(
+        envelope, from_bytes(f"Subject: {subject}\r\n\r\n".encode() + body), f"<{subject}@example.com>", subject
+    )
 
 
 @dataclass
@@ -45,7 +50,10 @@ class Sent:
     @property
     def told(self) -> list[str]:
         """The kind of each outcome in short."""
-        return ["ok" if isinstance(one, Outcome) else str(one.failure.reply.code if one.failure.reply else one.failure.kind) for one in self.outcomes]
+        return [
+            "ok" if isinstance(one, Outcome) else str(one.failure.reply.code if one.failure.reply else one.failure.kind)
+            for one in self.outcomes
+        ]
 
 
 @contextlib.contextmanager
@@ -99,7 +107,11 @@ def test_a_message_costs_one_round_trip_where_the_server_pipelines() -> None:
     )
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
-    assert [str(outcome.reply) for outcome in sent.outcomes if isinstance(outcome, Outcome)] == ["250 one", "250 two", "250 three"]
+    assert [str(outcome.reply) for outcome in sent.outcomes if isinstance(outcome, Outcome)] == [
+        "250 one",
+        "250 two",
+        "250 three",
+    ]
     assert sent.lost is None
 
 
@@ -149,7 +161,11 @@ def test_in_lockstep_the_next_message_is_not_asked_for_before_its_time(offers: t
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_a_refused_sender_concerns_one_message(offers: tuple[str, ...], code: str, lockstep: bool) -> None:  # noqa: FBT001  a parameter
     with MailServer(nth("MAIL", None, f"{code} 5.7.1 not you\r\n".encode()), offers=offers) as server:
-        assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).told == ["ok", code, "ok"]
+        assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).told == [
+            "ok",
+            code,
+            "ok",
+        ]
     assert server.subjects == ["a", "c"]
     assert server.lines.count("RSET") <= 1
 
@@ -162,16 +178,28 @@ def test_some_recipients_refused_the_others_get_it(offers: tuple[str, ...]) -> N
     outcome = sent.outcomes[0]
     assert isinstance(outcome, Outcome)
     assert outcome.accepted == ("a@x.se", "b@x.se")
-    assert [(entry.address, entry.failure.reply and entry.failure.reply.code) for entry in outcome.refused] == [("bad@x.se", 550), ("full@x.se", 452)]
+    assert [(entry.address, entry.failure.reply and entry.failure.reply.code) for entry in outcome.refused] == [
+        ("bad@x.se", 550),
+        ("full@x.se", 452),
+    ]
     assert server.mails[0].recipients == ("a@x.se", "b@x.se")
     assert "RSET" not in server.lines
 
 
 @OFFERS
-@pytest.mark.parametrize(("codes", "told"), [(("550", "550"), 550), (("450", "450"), 450), (("550", "450"), 450), (("450", "550"), 450)], ids=str)
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [(("550", "550"), 550), (("450", "450"), 450), (("550", "450"), 450), (("450", "550"), 450)],
+    ids=str,
+)
 @pytest.mark.parametrize("data", [None, b"354 go on\r\n", b"451 later\r\n"], ids=["503", "354", "451"])
-def test_all_recipients_refused_concerns_one_message(offers: tuple[str, ...], codes: tuple[str, str], told: int, data: bytes | None) -> None:
-    """Mixed, the one that may pass is told: then trying again is right. A server that wants the content all the same gets none."""
+def test_all_recipients_refused_concerns_one_message(
+    offers: tuple[str, ...], codes: tuple[str, str], told: int, data: bytes | None
+) -> None:
+    """Mixed, the one that may pass is told: then trying again is right.
+
+    A server that wants the content all the same gets none.
+    """
 
     replies = {f"RCPT TO:<bad{number}@x.se>": f"{code} 5.1.1 no\r\n".encode() for number, code in enumerate(codes)}
 
@@ -213,7 +241,10 @@ def test_a_refused_content_concerns_one_message(offers: tuple[str, ...]) -> None
 def test_what_the_server_cannot_take_is_not_offered_to_it(offers: tuple[str, ...]) -> None:
     large = mail("large", body=b"x\r\n" * 400_000)
     local = mail("local", "åsa@example.com")
-    long = Delivery(Envelope("info@example.com", ("l@example.com",)), from_bytes(b"Subject: long\r\nX: " + b"x" * 1000 + b"\r\n\r\n"))
+    long = Delivery(
+        Envelope("info@example.com", ("l@example.com",)),
+        from_bytes(b"Subject: long\r\nX: " + b"x" * 1000 + b"\r\n\r\n"),
+    )
     with MailServer(offers=offers) as server:
         sent = send(server.port, large, mail("a"), local, mail("b"), long, large, mail("c"), local)
     kinds = [str(kind) for kind in (Kind.TOO_LARGE, Kind.SMTPUTF8_NOT_OFFERED, Kind.LINE_TOO_LONG)]
@@ -225,11 +256,18 @@ def test_what_the_server_cannot_take_is_not_offered_to_it(offers: tuple[str, ...
 def test_parameters_stand_only_where_they_are_needed_and_offered() -> None:
     with MailServer(offers=("PIPELINING", "SMTPUTF8", "8BITMIME", "SIZE")) as server:
         sent = send(
-            server.port, mail("a"), mail("b", "åsa@example.com"), Delivery(Envelope("i@x.se", ("c@x.se",)), from_bytes("A: b\r\n\r\nå\r\n".encode()))
+            server.port,
+            mail("a"),
+            mail("b", "åsa@example.com"),
+            Delivery(Envelope("i@x.se", ("c@x.se",)), from_bytes("A: b\r\n\r\nå\r\n".encode())),
         )
     assert sent.told == ["ok"] * 3
     parameters = [line.partition("> ")[2].split() for line in server.lines if line.startswith("MAIL")]
-    assert [[word for word in words if not word.startswith("SIZE=")] for words in parameters] == [[], ["SMTPUTF8"], ["BODY=8BITMIME"]]
+    assert [[word for word in words if not word.startswith("SIZE=")] for words in parameters] == [
+        [],
+        ["SMTPUTF8"],
+        ["BODY=8BITMIME"],
+    ]
 
 
 # replies that come early, late, or in pieces
@@ -261,16 +299,34 @@ def test_replies_may_come_all_at_once_or_byte_by_byte() -> None:
 
 
 def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
-    script = (READY, None, EHLO, None, b"250 s\r\n250 r\r\n354 go\r\n", None, None, "message", b"250 one\r\n", None, b"221 x\r\n")
+    script = (
+        READY,
+        None,
+        EHLO,
+        None,
+        b"250 s\r\n250 r\r\n354 go\r\n",
+        None,
+        None,
+        "message",
+        b"250 one\r\n",
+        None,
+        b"221 x\r\n",
+    )
     with ScriptedServer(script) as server:
         assert send(server.port, mail("a")).told == ["ok"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")])
-def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_connection(early: bytes, told: str) -> None:
+@pytest.mark.parametrize(
+    ("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")]
+)
+def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_connection(
+    early: bytes, told: str
+) -> None:
     """A server that is a reply ahead would have the next refusal taken for the answer to something else."""
-    with ScriptedServer((READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")) as server:
+    with ScriptedServer(
+        (READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")
+    ) as server:
         sent = send(server.port, mail("a"), mail("b"))
     assert sent.outcomes == []
     assert sent.lost
@@ -302,7 +358,10 @@ def test_ctrl_c_while_the_answer_to_the_message_is_awaited_is_told_as_that() -> 
 
 def test_what_is_noted_before_the_dot_is_noted_before_the_server_can_accept() -> None:
     seen: list[int] = []
-    deliveries = [Delivery(one.envelope, one.message, before_dot=lambda: seen.append(len(server.mails))) for one in (mail("a"), mail("b"))]
+    deliveries = [
+        Delivery(one.envelope, one.message, before_dot=lambda: seen.append(len(server.mails)))
+        for one in (mail("a"), mail("b"))
+    ]
     with MailServer() as server:
         assert send(server.port, *deliveries).told == ["ok", "ok"]
     assert seen == [0, 1]

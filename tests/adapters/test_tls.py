@@ -63,23 +63,39 @@ def test_a_certificate_of_a_known_authority_is_believed(ca_file: str) -> None:
     ("certificate", "code"),
     [
         (AUTHORITY.issue_cert("other.example.com"), "tls.hostname-mismatch"),
-        (AUTHORITY.issue_cert("localhost", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)), "tls.certificate-expired"),
-        (AUTHORITY.issue_cert("localhost", not_before=datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)), "tls.certificate-expired"),
+        (
+            AUTHORITY.issue_cert("localhost", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)),
+            "tls.certificate-expired",
+        ),
+        (
+            AUTHORITY.issue_cert("localhost", not_before=datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)),
+            "tls.certificate-expired",
+        ),
         (trustme.CA().issue_cert("localhost"), "tls.untrusted"),
     ],
 )
-def test_a_certificate_that_does_not_hold_stops_everything(ca_file: str, certificate: trustme.LeafCert, code: str) -> None:
+def test_a_certificate_that_does_not_hold_stops_everything(
+    ca_file: str, certificate: trustme.LeafCert, code: str
+) -> None:
     report, heard = logged_in(context_for(certificate), ca_file=ca_file)
     assert report.error
     assert (report.error.code, report.error.exit_code) == (code, 69)
-    assert set(heard.split(b"\r\n")) <= {b"EHLO example.com", b"QUIT", b""}  # the second look, which tells nobody anything
+    assert set(heard.split(b"\r\n")) <= {
+        b"EHLO example.com",
+        b"QUIT",
+        b"",
+    }  # the second look, which tells nobody anything
 
 
 def test_without_a_ca_file_only_the_systems_authorities_count() -> None:
     report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
     assert report.error
     assert report.error.code == "tls.untrusted"
-    assert set(heard.split(b"\r\n")) <= {b"EHLO example.com", b"QUIT", b""}  # the second look, which tells nobody anything
+    assert set(heard.split(b"\r\n")) <= {
+        b"EHLO example.com",
+        b"QUIT",
+        b"",
+    }  # the second look, which tells nobody anything
 
 
 def test_ssl_cert_file_names_the_systems_authorities(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,8 +135,16 @@ def test_starttls_verifies_the_same_way(ca_file: str, tmp_path: Path) -> None:
     from smtpsetup.sandbox.server import Sandbox
 
     with Sandbox(tmp_path) as facts:
-        report = check(context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file)), Secret(facts.password), login_only=True)
+        report = check(
+            context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file)),
+            Secret(facts.password),
+            login_only=True,
+        )
         assert report.error
         assert report.error.code == "tls.untrusted"
-        report = check(context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file)), Secret(facts.password), login_only=True)
+        report = check(
+            context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file)),
+            Secret(facts.password),
+            login_only=True,
+        )
         assert report.error is None

@@ -42,12 +42,16 @@ def _sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, SandboxFacts]]:
 
 def mail(subject: str, *recipients: str) -> Delivery:
     content = f"Subject: {subject}\r\n\r\n.a line with a dot\r\n".encode()
-    return Delivery(Envelope("info@example.com", recipients or ("kund@example.com",)), from_bytes(content), subject=subject)
+    return Delivery(
+        Envelope("info@example.com", recipients or ("kund@example.com",)), from_bytes(content), subject=subject
+    )
 
 
 @BOTH
 @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
-def test_a_test_mail_arrives_and_its_stages_are_told(facts: SandboxFacts, sandbox: Sandbox, transport: Transport, security: Security) -> None:
+def test_a_test_mail_arrives_and_its_stages_are_told(
+    facts: SandboxFacts, sandbox: Sandbox, transport: Transport, security: Security
+) -> None:
     port = facts.tls_port if security is Security.TLS else facts.starttls_port
     account = account_at(port, security, ca_file=facts.ca_file)
     report = check(context_of(account, transport=transport), Secret(PASSWORD))
@@ -108,7 +112,9 @@ def test_many_go_over_one_session_and_one_refusal_stops_no_other(transport: Tran
 
 
 @BOTH
-def test_a_password_goes_over_no_connection_that_is_not_safe(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_goes_over_no_connection_that_is_not_safe(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("socket.socket.getpeername", lambda _self: ("192.0.2.1", 25))
     with MailServer() as server:
         report = check(context_of(account_at(server.port, Security.NONE), transport=transport), Secret(PASSWORD))
@@ -123,13 +129,23 @@ def test_smtplib_logs_in_once_whatever_the_server_offers() -> None:
         assert len([line for line in server.lines if line.startswith("AUTH")]) == 1
 
 
-def test_the_command_line_makes_the_test_with_smtplib_only_where_it_is_asked_for(home: Home, facts: SandboxFacts, sandbox: Sandbox) -> None:
+def test_the_command_line_makes_the_test_with_smtplib_only_where_it_is_asked_for(
+    home: Home, facts: SandboxFacts, sandbox: Sandbox
+) -> None:
     assert home.configure(facts, password=PASSWORD).code == 0
     shown = home.run("test", "--transport", "smtplib")
     assert shown.code == 0, shown.err
     assert "connect" in shown.out.lower()
     document = home.run("test", "--transport", "smtplib", "--json").json
-    assert [stage["stage"] for stage in document["result"]["stages"]] == ["connect", "ehlo", "auth", "mail", "rcpt", "data", "quit"]
+    assert [stage["stage"] for stage in document["result"]["stages"]] == [
+        "connect",
+        "ehlo",
+        "auth",
+        "mail",
+        "rcpt",
+        "data",
+        "quit",
+    ]
     assert len(sandbox.mails) == 2
     told = home.run("test", "--transport", "smtplib", "-v").err
     assert "> ehlo" in told

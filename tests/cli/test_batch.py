@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LINE_KEYS = {"account", "message_id", "accepted", "refused", "queued", "outbox_id", "reply", "line", "ok", "error"}
 TOTAL_KEYS = {"total", "sent", "queued", "failed", "unknown", "sent_before", "not_tried", "seconds"}
-REFUSALS = {"RCPT TO:<gone@example.com>": b"550 5.1.1 unknown\r\n", "RCPT TO:<later@example.com>": b"451 4.3.0 later\r\n"}
+REFUSALS = {
+    "RCPT TO:<gone@example.com>": b"550 5.1.1 unknown\r\n",
+    "RCPT TO:<later@example.com>": b"451 4.3.0 later\r\n",
+}
 
 
 @pytest.fixture
@@ -86,7 +89,9 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("line", "told"), FAULTS, ids=[line[:50] for line, _told in FAULTS])
-def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(home: Home, server: MailServer, line: str, told: str) -> None:
+def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(
+    home: Home, server: MailServer, line: str, told: str
+) -> None:
     done = batch(home, mail("a"), "", line, mail("b"))
     error = views(done)[-1]["error"]
     assert (done.code, error["code"]) == (65, "config.invalid")
@@ -116,7 +121,10 @@ def test_bytes_that_are_no_text_are_told_by_their_line(home: Home, server: MailS
 def test_many_wrong_lines_are_told_at_once(home: Home, server: MailServer) -> None:
     done = batch(home, *(mail("a", to="no address") for _number in range(30)))
     error = views(done)[-1]["error"]
-    assert all(any(f"Line {number}:" in cause and "no address" in cause for cause in error["causes"]) for number in range(1, 11))
+    assert all(
+        any(f"Line {number}:" in cause and "no address" in cause for cause in error["causes"])
+        for number in range(1, 11)
+    )
     assert len(error["causes"]) < 15
 
 
@@ -159,7 +167,9 @@ def test_a_batch_without_mails_sends_none(home: Home, server: MailServer, conten
     ],
     ids=" ".join,
 )
-def test_what_a_batch_has_in_its_file_cannot_be_given_beside_it(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
+def test_what_a_batch_has_in_its_file_cannot_be_given_beside_it(
+    home: Home, server: MailServer, options: tuple[str, ...]
+) -> None:
     assert batch(home, mail("a"), options=(*options, "--json")).code == 2
     assert server.connections == 0
 
@@ -186,8 +196,15 @@ def test_each_mail_has_a_line_and_the_totals_are_the_last(home: Home, server: Ma
     ]
     assert set(lines[-1]) == {"schema", "command", "ok", "result"}
     assert set(lines[-1]["result"]) == TOTAL_KEYS
-    assert {key: lines[-1]["result"][key] for key in ("total", "sent", "failed", "not_tried")} == {"total": 3, "sent": 3, "failed": 0, "not_tried": 0}
-    assert [line["message_id"].encode() in caught.content for line, caught in zip(lines, server.mails, strict=False)] == [True] * 3
+    assert {key: lines[-1]["result"][key] for key in ("total", "sent", "failed", "not_tried")} == {
+        "total": 3,
+        "sent": 3,
+        "failed": 0,
+        "not_tried": 0,
+    }
+    assert [
+        line["message_id"].encode() in caught.content for line, caught in zip(lines, server.mails, strict=False)
+    ] == [True] * 3
 
 
 def test_every_key_means_what_the_option_does(home: Home, server: MailServer) -> None:
@@ -206,8 +223,17 @@ def test_every_key_means_what_the_option_does(home: Home, server: MailServer) ->
     }
     assert batch(home, row).code == 0
     (caught,) = server.mails
-    assert (caught.sender, caught.recipients) == ("annan@example.com", tuple(f"{name}@example.com" for name in ("a", "b", "c", "hemlig")))
-    for text in (b"X-Order: 4711\r\n", b"Reply-To: svar@example.com\r\n", b"<p>html</p>", b'filename="a.txt"', b"Cc: c@example.com\r\n"):
+    assert (caught.sender, caught.recipients) == (
+        "annan@example.com",
+        tuple(f"{name}@example.com" for name in ("a", "b", "c", "hemlig")),
+    )
+    for text in (
+        b"X-Order: 4711\r\n",
+        b"Reply-To: svar@example.com\r\n",
+        b"<p>html</p>",
+        b'filename="a.txt"',
+        b"Cc: c@example.com\r\n",
+    ):
         assert text in caught.content
     assert b"hemlig" not in caught.content
 
@@ -233,7 +259,9 @@ def test_standard_input_is_a_batch_too(home: Home, server: MailServer) -> None:
     [(("a", "gone"), 67), (("gone", "a"), 67), (("later", "a"), 75), (("later", "gone"), 67), (("a",), 0)],
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else str(value),
 )
-def test_the_exit_code_is_that_of_the_worst_refusal(home: Home, server: MailServer, names: tuple[str, ...], code: int) -> None:
+def test_the_exit_code_is_that_of_the_worst_refusal(
+    home: Home, server: MailServer, names: tuple[str, ...], code: int
+) -> None:
     done = batch(home, *(mail(name) for name in names), options=("--json", "--queue", "never"))
     assert done.code == code
     assert views(done)[-1]["ok"] is (code == 0)
@@ -261,7 +289,11 @@ def test_after_failures_the_same_command_sends_what_is_missing(home: Home, serve
     assert batch(home, *rows).code == 67
     again = batch(home, *rows)
     assert again.code == 67
-    assert {key: views(again)[-1]["result"][key] for key in ("sent", "sent_before", "failed")} == {"sent": 0, "sent_before": 2, "failed": 1}
+    assert {key: views(again)[-1]["result"][key] for key in ("sent", "sent_before", "failed")} == {
+        "sent": 0,
+        "sent_before": 2,
+        "failed": 1,
+    }
     assert sorted(server.subjects) == ["a", "b"]
 
 
@@ -286,7 +318,9 @@ def test_equal_lines_are_two_mails(home: Home, server: MailServer) -> None:
     assert server.subjects == ["a"] * 4
 
 
-def test_a_batch_that_is_through_is_sent_again_on_demand_or_when_half_a_day_is_over(home: Home, server: MailServer) -> None:
+def test_a_batch_that_is_through_is_sent_again_on_demand_or_when_half_a_day_is_over(
+    home: Home, server: MailServer
+) -> None:
     first, second = batch(home, mail("a")), batch(home, mail("a"))
     assert server.subjects == ["a"]
     assert "--restart" in second.err

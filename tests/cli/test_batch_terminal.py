@@ -1,4 +1,7 @@
-"""Many mails as a person at a terminal sees them: a bar while it goes on, one line for what went wrong, a summary at the end."""
+"""Many mails as a person at a terminal sees them.
+
+A bar while it goes on, one line for what went wrong, a summary at the end.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +75,22 @@ def test_results_go_where_standard_output_goes_while_the_bar_is_on_the_screen(pe
     written(person.home, 2)
     with MailServer() as server:
         plain_account(person.home, server.port)
-        person.home.file("sh", f"#!/bin/sh\n{sys.executable} -m smtpsetup send --batch mails.jsonl --json > results\n", mode=0o700)
+        person.home.file(
+            "sh", f"#!/bin/sh\n{sys.executable} -m smtpsetup send --batch mails.jsonl --json > results\n", mode=0o700
+        )
         terminal = pexpect.spawn(
-            str(person.home.path / "sh"), env={**person.home.env, "TERM": "xterm"}, cwd=str(person.home.path), encoding="utf-8", timeout=30
+            str(person.home.path / "sh"),
+            env={**person.home.env, "TERM": "xterm"},
+            cwd=str(person.home.path),
+            encoding="utf-8",
+            timeout=30,
         )
         ended(terminal, 0)
-    assert [json.loads(line).get("line") for line in (person.home.path / "results").read_text().splitlines()] == [1, 2, None]
+    assert [json.loads(line).get("line") for line in (person.home.path / "results").read_text().splitlines()] == [
+        1,
+        2,
+        None,
+    ]
 
 
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:

@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 ACCOUNT_KEYS = {
-    *("account", "address", "from_name", "provider", "host", "port", "security", "auth", "username", "secret_store", "default", "verified"),
+    *(
+        "account",
+        "address",
+        "from_name",
+        "provider",
+        "host",
+        "port",
+        "security",
+        "auth",
+        "username",
+        "secret_store",
+        "default",
+        "verified",
+    ),
 }
 TEST_KEYS = {"account", "server", "stages", "capabilities", "tls", "message_id", "to", "working_alternative"}
 SEND_KEYS = {"account", "message_id", "accepted", "refused", "queued", "outbox_id", "reply"}
@@ -33,7 +46,11 @@ def test_the_main_job_from_an_address_to_a_mail(home: Home, sandbox: Sandbox, fa
     done = home.configure(facts, "--from-name", "Mitt Företag AB", "--json")
     assert done.code == 0, done.err
     assert set(done.json["result"]) == ACCOUNT_KEYS
-    assert (done.json["result"]["verified"], done.json["result"]["default"], done.json["result"]["secret_store"]) == (True, True, "file")
+    assert (done.json["result"]["verified"], done.json["result"]["default"], done.json["result"]["secret_store"]) == (
+        True,
+        True,
+        "file",
+    )
     assert home.config.stat().st_mode & 0o777 == 0o600
 
     done = home.run("test", "--json")
@@ -65,7 +82,9 @@ def test_a_change_that_fails_leaves_the_account_as_it_was(home: Home, facts: San
     done = home.run("configure", "info@example.com", "--port", str(facts.starttls_port), "--security", "tls", "--json")
     assert (done.code, done.json["error"]["code"]) == (69, "tls.not-spoken")
     assert home.config.read_bytes() == before
-    done = home.run("configure", "info@example.com", "--port", str(facts.starttls_port), "--security", "starttls", "--json")
+    done = home.run(
+        "configure", "info@example.com", "--port", str(facts.starttls_port), "--security", "starttls", "--json"
+    )
     assert done.code == 0
     assert done.json["result"]["port"] == facts.starttls_port
     assert done.json["result"]["secret_store"] == "file"
@@ -112,7 +131,18 @@ def test_a_slip_in_a_commands_name_gets_the_one_that_is_meant(home: Home) -> Non
 
 
 def test_a_systemd_credential_can_be_set_up_outside_its_unit_and_works_inside(home: Home, facts: SandboxFacts) -> None:
-    arguments = ("configure", "a@example.com", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+    arguments = (
+        "configure",
+        "a@example.com",
+        "--host",
+        "localhost",
+        "--port",
+        str(facts.tls_port),
+        "--security",
+        "tls",
+        "--ca-file",
+        facts.ca_file,
+    )
     done = home.run(*arguments, "--systemd-credential", "mail", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
     assert any("--no-verify" in hint for hint in done.json["error"]["hints"])
@@ -155,7 +185,10 @@ def test_without_a_password_and_nobody_to_ask_configure_says_what_to_do(home: Ho
     ],
 )
 def test_wrong_use_is_exit_2_with_a_sentence_and_no_traceback(home: Home, arguments: tuple[str, ...]) -> None:
-    home.file(".config/smtpsetup/config.toml", '[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\n')
+    home.file(
+        ".config/smtpsetup/config.toml",
+        '[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\n',
+    )
     done = home.run(*arguments)
     assert done.code == 2, done.err
     assert "Error:" in done.err
@@ -169,7 +202,12 @@ def test_wrong_use_is_exit_2_with_a_sentence_and_no_traceback(home: Home, argume
 @pytest.mark.parametrize("content", ["[accounts", "version = 9\n", "accounts = 3\n"])
 def test_a_broken_configuration_is_78_and_stays_as_it_is(home: Home, content: str) -> None:
     path = home.file(".config/smtpsetup/config.toml", content)
-    for arguments in (("accounts", "list"), ("test",), ("send", "a@x.se", "--body", "x"), ("configure", "a@one.com", "--password-env", "HOME")):
+    for arguments in (
+        ("accounts", "list"),
+        ("test",),
+        ("send", "a@x.se", "--body", "x"),
+        ("configure", "a@one.com", "--password-env", "HOME"),
+    ):
         done = home.run(*arguments, "--json")
         assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
     assert path.read_text() == content
@@ -198,7 +236,10 @@ def test_another_configuration_can_be_named(home: Home, facts: SandboxFacts) -> 
     )
     assert home.run("--config", str(other), "configure", "info@example.com", *arguments).code == 0
     assert tomllib.loads(other.read_text())["default"] == "info@example.com"
-    assert home.run("accounts", "list", "--json", SMTPSETUP_CONFIG=str(other)).json["result"][0]["account"] == "info@example.com"
+    assert (
+        home.run("accounts", "list", "--json", SMTPSETUP_CONFIG=str(other)).json["result"][0]["account"]
+        == "info@example.com"
+    )
     assert home.run("accounts", "list", "--json").json["result"] == []
 
 
@@ -206,7 +247,11 @@ def test_a_disk_that_is_full_loses_nothing(home: Home, facts: SandboxFacts) -> N
     home.configure(facts)
     home.configure(facts, "--account", "second")
     before = home.config.read_bytes()
-    for arguments in (("accounts", "default", "second"), ("accounts", "remove", "second"), ("configure", "info@example.com", "--from-name", "X")):
+    for arguments in (
+        ("accounts", "default", "second"),
+        ("accounts", "remove", "second"),
+        ("configure", "info@example.com", "--from-name", "X"),
+    ):
         done = replace(home, disk_is_full=True).run(*arguments, "--json")
         assert done.code == 74, done.err
         assert home.config.read_bytes() == before
@@ -225,7 +270,10 @@ def test_a_configuration_that_is_no_file_is_refused(home: Home, path: str) -> No
 def test_accounts_are_listed_shown_made_default_and_removed(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.configure(facts, "--account", "second")
-    assert [row["account"] for row in home.run("accounts", "list", "--json").json["result"]] == ["info@example.com", "second"]
+    assert [row["account"] for row in home.run("accounts", "list", "--json").json["result"]] == [
+        "info@example.com",
+        "second",
+    ]
     assert home.run("accounts", "show", "second", "--json").json["result"]["default"] is False
     assert home.run("accounts", "default", "second", "--json").json["result"]["default"] is True
     assert home.run("accounts", "show", "--json").json["result"]["account"] == "second"
@@ -267,7 +315,13 @@ def test_every_command_has_help(home: Home, command: str, flag: str) -> None:
 
 def test_commands_end_at_once_when_nobody_can_be_asked(home: Home) -> None:
     started = time.monotonic()
-    for arguments in (("configure",), ("configure", "info@mittforetag.example"), ("identify", "a@gmial.com"), ("login",), ("test",)):
+    for arguments in (
+        ("configure",),
+        ("configure", "info@mittforetag.example"),
+        ("identify", "a@gmial.com"),
+        ("login",),
+        ("test",),
+    ):
         assert home.run(*arguments).code in {2, 68, 78}
     assert time.monotonic() - started < 20
 
@@ -305,8 +359,20 @@ def test_the_sandbox_prints_what_it_caught_and_stops_after_as_many(home: Home) -
     assert process.stdout
     ready: dict[str, Any] = json.loads(process.stdout.readline())["result"]
     password = home.file("password", ready["password"])
-    arguments = ("--host", "localhost", "--port", str(ready["starttls_port"]), "--ca-file", str(home.path / ready["ca_file"]))
-    assert home.run("configure", "a@example.com", *arguments, "--security", "starttls", "--password-file", str(password)).code == 0
+    arguments = (
+        "--host",
+        "localhost",
+        "--port",
+        str(ready["starttls_port"]),
+        "--ca-file",
+        str(home.path / ready["ca_file"]),
+    )
+    assert (
+        home.run(
+            "configure", "a@example.com", *arguments, "--security", "starttls", "--password-file", str(password)
+        ).code
+        == 0
+    )
     assert home.run("send", "b@example.com", "-s", "Hej", "--body", "åäö").code == 0
     caught = json.loads(process.stdout.readline())["result"]
     assert process.wait(20) == 0
@@ -329,7 +395,9 @@ def test_the_sandboxs_own_words_are_not_masked_when_its_usual_password_is_used(h
 
 
 def test_a_name_that_is_not_found_is_told_in_words_in_the_table_of_stages(home: Home) -> None:
-    done = home.run("configure", "a@example.com", "--host", "nowhere.invalid", "--no-verify", "--auth", "none", "--from-name", "x")
+    done = home.run(
+        "configure", "a@example.com", "--host", "nowhere.invalid", "--no-verify", "--auth", "none", "--from-name", "x"
+    )
     assert done.code == 0, done.err
     done = home.run("test")
     assert done.code == 68
@@ -337,7 +405,10 @@ def test_a_name_that_is_not_found_is_told_in_words_in_the_table_of_stages(home: 
     assert "Errno" not in done.out
 
 
-@pytest.mark.parametrize("arguments", [("outbox", "show", "x"), ("send", "--connections", "x", "a@example.com"), ("configure", "--port", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("outbox", "show", "x"), ("send", "--connections", "x", "a@example.com"), ("configure", "--port", "x")],
+)
 def test_what_is_no_number_is_told_in_words(home: Home, arguments: tuple[str, ...]) -> None:
     done = home.run(*arguments)
     assert done.code == 2

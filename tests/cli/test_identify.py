@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 IDENTIFY_KEYS = {
-    *("address", "domain", "provider", "source", "confidence", "servers", "username", "username_note", "auth", "status", "enable"),
+    *(
+        "address",
+        "domain",
+        "provider",
+        "source",
+        "confidence",
+        "servers",
+        "username",
+        "username_note",
+        "auth",
+        "status",
+        "enable",
+    ),
     *("limits", "notes", "docs_url", "last_checked", "needs_confirmation"),
 }
 
@@ -45,7 +57,9 @@ def test_a_provider_without_smtp_is_an_error_with_its_result(home: Home) -> None
     assert done.json["result"]["status"] == "unavailable"
 
 
-@pytest.mark.parametrize(("address", "meant"), [("namn@gmial.com", "namn@gmail.com"), ("namn@hotnail.com", "namn@hotmail.com")])
+@pytest.mark.parametrize(
+    ("address", "meant"), [("namn@gmial.com", "namn@gmail.com"), ("namn@hotnail.com", "namn@hotmail.com")]
+)
 def test_a_slip_of_the_keyboard_is_pointed_out_and_nothing_is_asked(home: Home, address: str, meant: str) -> None:
     done = home.run("identify", address, "--json")
     assert done.code == 68
@@ -84,7 +98,12 @@ def test_a_broken_own_table_is_an_error_that_names_file_and_key(home: Home) -> N
 
 
 @pytest.mark.parametrize(
-    ("env", "word"), [({"SMTPSETUP_LANG": "sv"}, "Leverantör"), ({"LANG": "sv_SE.UTF-8"}, "Leverantör"), ({"LC_ALL": "de_DE"}, "Provider")]
+    ("env", "word"),
+    [
+        ({"SMTPSETUP_LANG": "sv"}, "Leverantör"),
+        ({"LANG": "sv_SE.UTF-8"}, "Leverantör"),
+        ({"LC_ALL": "de_DE"}, "Provider"),
+    ],
 )
 def test_people_are_spoken_to_in_their_language(home: Home, env: dict[str, str], word: str) -> None:
     assert word in home.run("identify", "namn@live.se", **env).out

@@ -1,4 +1,7 @@
-"""send --merge: a mail for each row of a table, as office programs write tables; nothing in a cell breaks out of its place."""
+"""send --merge: a mail for each row of a table, as office programs write tables.
+
+Nothing in a cell breaks out of its place.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def texts(server: MailServer) -> list[str]:
     import email.policy
 
     parsed = (email.message_from_bytes(caught.content, policy=email.policy.default) for caught in server.mails)
-    return [part.get_content().replace("\r\n", "\n").strip() for message in parsed if (part := message.get_body(("plain",)))]
+    return [
+        part.get_content().replace("\r\n", "\n").strip() for message in parsed if (part := message.get_body(("plain",)))
+    ]
 
 
 # tables
@@ -52,7 +57,9 @@ def texts(server: MailServer) -> list[str]:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"], ids=["semicolon", "comma", "tab", "bar"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-def test_encoding_and_delimiter_are_found_out(home: Home, server: MailServer, encoding: str, delimiter: str, newline: str) -> None:
+def test_encoding_and_delimiter_are_found_out(
+    home: Home, server: MailServer, encoding: str, delimiter: str, newline: str
+) -> None:
     done = merge(home, TABLE.replace(";", delimiter).replace("\n", newline).encode(encoding))
     assert done.code == 0
     assert texts(server) == ["Hej Åsa", "Hej Bo"]
@@ -112,7 +119,10 @@ def test_a_table_without_rows_sends_nothing(home: Home, server: MailServer) -> N
     assert (done.code, server.connections) == (0, 0)
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\r\x01", b'a;"' + b"x" * 200_000, bytes(range(256)) * 20, b"x" * 200_000])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\r\x01", b'a;"' + b"x" * 200_000, bytes(range(256)) * 20, b"x" * 200_000],
+)
 def test_what_is_no_table_is_bad_data_and_no_bug(home: Home, server: MailServer, content: bytes) -> None:
     done = merge(home, content)
     assert (done.code, error(done)["code"]) == (65, "config.invalid")
@@ -129,7 +139,17 @@ def test_bytes_that_are_no_text_are_not_guessed_at(home: Home, server: MailServe
 
 
 def test_columns_of_any_name_are_filled_in(home: Home, server: MailServer) -> None:
-    done = merge(home, TABLE, "-s", "Belopp: $$$belopp", "--to", "$namn <${e-post}>", "-H", "X-Namn: $namn", body="${namn}s kostnad är $belopp kr")
+    done = merge(
+        home,
+        TABLE,
+        "-s",
+        "Belopp: $$$belopp",
+        "--to",
+        "$namn <${e-post}>",
+        "-H",
+        "X-Namn: $namn",
+        body="${namn}s kostnad är $belopp kr",
+    )
     assert done.code == 0
     assert texts(server) == ["Åsas kostnad är 100 kr", "Bos kostnad är 200 kr"]
     assert server.subjects == ["Belopp: $100", "Belopp: $200"]
@@ -231,7 +251,11 @@ def test_after_a_failure_the_same_command_sends_what_is_missing(home: Home, serv
     table = TABLE + "gone@example.com;G;1\n"
     assert merge(home, table, "-s", "Hej").code == 67
     assert merge(home, table.replace("gone", "found"), "-s", "Hej").code == 0
-    assert [caught.recipients[0] for caught in server.mails] == ["asa@example.com", "bo@example.com", "found@example.com"]
+    assert [caught.recipients[0] for caught in server.mails] == [
+        "asa@example.com",
+        "bo@example.com",
+        "found@example.com",
+    ]
 
 
 def test_a_dry_run_shows_the_first_and_sends_nothing(home: Home, server: MailServer) -> None:

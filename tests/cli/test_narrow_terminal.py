@@ -1,4 +1,4 @@
-"""On a narrow terminal no word is cut, a command stays whole, and what is said after Ctrl-C begins on a line of its own."""
+"""On a narrow terminal no word is cut and a command stays whole; after Ctrl-C a new line begins."""
 
 from __future__ import annotations
 

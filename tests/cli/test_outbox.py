@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail, NewMail
     from tests.conftest import Home
 
-KEYS = {"outbox_id", "account", "message_id", "recipients", "subject", "state", "attempts", "next_attempt", "last_reply", "queued_at"}
+KEYS = {
+    "outbox_id",
+    "account",
+    "message_id",
+    "recipients",
+    "subject",
+    "state",
+    "attempts",
+    "next_attempt",
+    "last_reply",
+    "queued_at",
+}
 
 
 @pytest.fixture
@@ -54,7 +65,11 @@ def test_list_has_exactly_the_keys_of_the_contract(home: Home, waiting: list[int
     assert [set(entry) for entry in listed] == [KEYS] * 3
     first = listed[0]
     assert (first["outbox_id"], first["account"], first["state"], first["attempts"]) == (waiting[0], "a", "waiting", 0)
-    assert (first["recipients"], first["subject"], first["message_id"]) == (["kund@example.com"], "1", "<1@test.example>")
+    assert (first["recipients"], first["subject"], first["message_id"]) == (
+        ["kund@example.com"],
+        "1",
+        "<1@test.example>",
+    )
     assert first["last_reply"] is None
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["queued_at"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["next_attempt"])
@@ -69,10 +84,14 @@ def test_show_tells_why_a_mail_waits(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         server.replies = {"RCPT": b"450 4.2.2 the mailbox is full\r\n"}
-        number = home.run("send", "kund@example.com", "-s", "Räkning", "--body", "x", "--json").json["result"]["outbox_id"]
+        number = home.run("send", "kund@example.com", "-s", "Räkning", "--body", "x", "--json").json["result"][
+            "outbox_id"
+        ]
     shown = home.run("outbox", "show", str(number))
     assert shown.code == 0
-    assert all(word in shown.out for word in ("450 4.2.2 the mailbox is full", "Räkning", "kund@example.com", "Message-ID"))
+    assert all(
+        word in shown.out for word in ("450 4.2.2 the mailbox is full", "Räkning", "kund@example.com", "Message-ID")
+    )
     result = home.run("outbox", "show", str(number), "--json").json["result"]
     assert set(result) > KEYS
     assert (result["last_reply"], result["attempts"]) == ("450 4.2.2 the mailbox is full", 1)
@@ -168,7 +187,9 @@ def test_flush_tells_a_person_when_the_next_mail_is_due_and_how_many_wait(person
         with closing(sqlite3.connect(f"{state_dir(person.home)}/outbox.db")) as db, db:
             db.execute("UPDATE mail SET next_attempt = ?", (due := time.time() + 3000,))
         shown = ended(person.types("outbox", "flush", TZ="Europe/Stockholm"), 0)
-        local = datetime.datetime.fromtimestamp(due, zoneinfo.ZoneInfo("Europe/Stockholm")).strftime("%Y-%m-%d %H:%M:%S")
+        local = datetime.datetime.fromtimestamp(due, zoneinfo.ZoneInfo("Europe/Stockholm")).strftime(
+            "%Y-%m-%d %H:%M:%S"
+        )
         assert f"Nothing is due now. 2 mails wait, the next one until {local}." in shown
 
 

@@ -16,16 +16,32 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 LINE_KEYS = {"id", "name", "domains", "servers", "auth", "status", "confidence", "last_checked", "file"}
-ROW_KEYS = LINE_KEYS | {"mx_suffixes", "username", "enable", "limits", "from_policy", "notes", "refusals", "docs_url", "sources"}
+ROW_KEYS = LINE_KEYS | {
+    "mx_suffixes",
+    "username",
+    "enable",
+    "limits",
+    "from_policy",
+    "notes",
+    "refusals",
+    "docs_url",
+    "sources",
+}
 
 
 def test_the_list_holds_every_row_and_can_be_narrowed(home: Home) -> None:
     everything = home.run("providers", "list", "--json").json["result"]
     assert len(everything) == len(Table(TODAY).all())
     assert {frozenset(row) for row in everything} == {frozenset(LINE_KEYS)}
-    assert {row["id"] for row in home.run("providers", "list", "live.se", "--json").json["result"]} == {"microsoft-personal"}
-    assert {row["status"] for row in home.run("providers", "list", "--status", "unavailable", "--json").json["result"]} == {"unavailable"}
-    assert all("oauth2" in row["auth"] for row in home.run("providers", "list", "--auth", "oauth2", "--json").json["result"])
+    assert {row["id"] for row in home.run("providers", "list", "live.se", "--json").json["result"]} == {
+        "microsoft-personal"
+    }
+    assert {
+        row["status"] for row in home.run("providers", "list", "--status", "unavailable", "--json").json["result"]
+    } == {"unavailable"}
+    assert all(
+        "oauth2" in row["auth"] for row in home.run("providers", "list", "--auth", "oauth2", "--json").json["result"]
+    )
     assert "mailcluster.loopia.se:465 TLS" in home.run("providers", "list", "loopia").out
 
 
@@ -42,11 +58,19 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("age", "confidence", "said"),
-    [(400, "high", "more than a year ago"), (1, "high", "Checked"), (1, "medium", "sources were few"), (1, "low", "one old source only")],
+    [
+        (400, "high", "more than a year ago"),
+        (1, "high", "Checked"),
+        (1, "medium", "sources were few"),
+        (1, "low", "one old source only"),
+    ],
 )
 def test_how_old_and_how_sure_a_row_is_is_said(home: Home, age: int, confidence: str, said: str) -> None:
     day = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=age)
-    home.file(".config/smtpsetup/providers.toml", ROW.replace("2026-11-24", day.isoformat()).replace('"high"', f'"{confidence}"'))
+    home.file(
+        ".config/smtpsetup/providers.toml",
+        ROW.replace("2026-11-24", day.isoformat()).replace('"high"', f'"{confidence}"'),
+    )
     shown = home.run("identify", "a@example.com").out
     assert said in shown
     assert day.strftime("%Y-%m") in shown
@@ -80,15 +104,19 @@ def test_the_users_row_wins_over_the_systems(tmp_path: Path) -> None:
 
 
 def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) -> None:
-    faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace('confidence = "high"', 'confidence = "none"') + ROW.replace(
-        'name = "My Host"\n', ""
-    )
+    faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace(
+        'confidence = "high"', 'confidence = "none"'
+    ) + ROW.replace('name = "My Host"\n', "")
     path = home.file(".config/smtpsetup/providers.toml", faulty)
     done = home.run("providers", "validate", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
     faults = done.json["result"]["files"][0]["faults"]
     assert len(faults) == 3
-    assert {word for word in ("prt", "confidence", "name") if any(word in fault for fault in faults)} == {"prt", "confidence", "name"}
+    assert {word for word in ("prt", "confidence", "name") if any(word in fault for fault in faults)} == {
+        "prt",
+        "confidence",
+        "name",
+    }
     assert path.read_text() == faulty
     assert home.run("providers", "validate", shipped_table(), "--json").json["result"]["files"][0]["faults"] == []
     assert home.run("providers", "validate", "missing.toml").code == 78

@@ -51,12 +51,31 @@ def run_all(home: Home, facts: SandboxFacts, keyring: Keyring) -> list[Run]:
     env = keyring.env
     arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
     with ScriptedServer(
-        (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 Wrong: " + PASSWORD.encode() + b" (" + _plain() + b")\r\n", None)
+        (
+            b"220 x\r\n",
+            None,
+            b"250-x\r\n250 AUTH PLAIN\r\n",
+            None,
+            b"535 5.7.8 Wrong: " + PASSWORD.encode() + b" (" + _plain() + b")\r\n",
+            None,
+        )
     ) as echo:
-        bad = ("--host", "localhost", "--port", str(echo.port), "--security", "none", "--account", "echo", "--password-stdin")
+        bad = (
+            "--host",
+            "localhost",
+            "--port",
+            str(echo.port),
+            "--security",
+            "none",
+            "--account",
+            "echo",
+            "--password-stdin",
+        )
         return [
             home.run("configure", USERNAME, *arguments, "--password-stdin", stdin=PASSWORD + "\n", **env),
-            home.run("configure", USERNAME, *arguments, "--password-stdin", "--json", "-v", stdin=PASSWORD + "\n", **env),
+            home.run(
+                "configure", USERNAME, *arguments, "--password-stdin", "--json", "-v", stdin=PASSWORD + "\n", **env
+            ),
             home.run("test", "-v", **env),
             home.run("test", "-v", "--json", **env),
             home.run("send", "a@example.com", "--body", "x", "-v", **env),
@@ -76,7 +95,9 @@ def _plain() -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks into /proc, which only Linux has")
-def test_the_password_is_in_no_output_no_argument_no_environment_and_no_file(home: Home, facts: SandboxFacts, keyring: Keyring) -> None:
+def test_the_password_is_in_no_output_no_argument_no_environment_and_no_file(
+    home: Home, facts: SandboxFacts, keyring: Keyring
+) -> None:
     stop, found = threading.Event(), list[str]()
     watcher = threading.Thread(target=command_lines, args=(stop, found, FORMS))
     watcher.start()

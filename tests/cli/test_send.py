@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 
-def test_send_takes_its_text_from_argument_file_or_standard_input(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_send_takes_its_text_from_argument_file_or_standard_input(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     home.configure(facts)
     home.file("text.txt", "från fil\n")
     home.file("page.html", "<p>från html</p>")
@@ -23,7 +25,14 @@ def test_send_takes_its_text_from_argument_file_or_standard_input(home: Home, sa
     assert home.run("send", "a@example.com", "--body-file", "-", stdin="från -").code == 0
     assert home.run("send", "a@example.com", "--html", "page.html").code == 0
     assert home.run("send", "a@example.com").code == 0
-    assert [mail.text for mail in sandbox.mails] == ["från argument", "från fil", "från standard in", "från -", "från html", ""]
+    assert [mail.text for mail in sandbox.mails] == [
+        "från argument",
+        "från fil",
+        "från standard in",
+        "från -",
+        "från html",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,9 @@ def test_send_takes_its_text_from_argument_file_or_standard_input(home: Home, sa
         (("--body", "x", "--body-file", "y"), 2),
     ],
 )
-def test_bad_input_sends_nothing(home: Home, sandbox: Sandbox, facts: SandboxFacts, arguments: tuple[str, ...], code: int) -> None:
+def test_bad_input_sends_nothing(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts, arguments: tuple[str, ...], code: int
+) -> None:
     home.configure(facts)
     home.file("latin1.txt", "å".encode("latin-1"))
     done = home.run("send", "a@example.com", *arguments)
@@ -61,11 +72,16 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
     assert "hej\n" in done.out
     assert "hemlig" not in done.out
     assert "hemlig@example.com" in done.err
-    assert home.run("send", "a@example.com", "--body", "x", "--dry-run", "--json").json["result"]["account"] == "info@example.com"
+    assert (
+        home.run("send", "a@example.com", "--body", "x", "--dry-run", "--json").json["result"]["account"]
+        == "info@example.com"
+    )
     assert sandbox.mails == []
 
 
-def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     few = [f"a{number}@example.com" for number in range(20)]

@@ -1,4 +1,4 @@
-"""smtpsetup-sendmail understands what sendmail's callers say, and what it hands over is a mail that a provider takes."""
+"""smtpsetup-sendmail understands sendmail's callers and hands over a mail that a provider takes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,49 @@ def test_what_configure_saved_is_enough(sandbox: Sandbox, facts: SandboxFacts, h
 
 
 FLAGS = (
-    *(("-i",), ("-oi",), ("-oem",), ("-odi",), ("-o7",), ("-oQ/var/spool",), ("-o", "i"), ("-O", "DeliveryMode=b"), ("-B8BITMIME",), ("-B", "7BIT")),
-    *(("-N", "never"), ("-Nsuccess,delay",), ("-R", "hdrs"), ("-V", "id1"), ("-bm",), ("-m",), ("-n",), ("-U",), ("-G",), ("-em",), ("-h", "3")),
-    *(("-L", "tag"), ("-p", "smtp"), ("-X", "/dev/null"), ("-d0.1",), ("-Am",), ("-Ac",), ("-fbo@example.com",), ("-r", "bo@example.com")),
-    *(("-FCronDaemon", "-i", "-B8BITMIME", "-oem"), ("-t", "-i"), ("-ti",), ("-it", "-f", "www-data"), ("--",), ("-i", "--")),
+    *(
+        ("-i",),
+        ("-oi",),
+        ("-oem",),
+        ("-odi",),
+        ("-o7",),
+        ("-oQ/var/spool",),
+        ("-o", "i"),
+        ("-O", "DeliveryMode=b"),
+        ("-B8BITMIME",),
+        ("-B", "7BIT"),
+    ),
+    *(
+        ("-N", "never"),
+        ("-Nsuccess,delay",),
+        ("-R", "hdrs"),
+        ("-V", "id1"),
+        ("-bm",),
+        ("-m",),
+        ("-n",),
+        ("-U",),
+        ("-G",),
+        ("-em",),
+        ("-h", "3"),
+    ),
+    *(
+        ("-L", "tag"),
+        ("-p", "smtp"),
+        ("-X", "/dev/null"),
+        ("-d0.1",),
+        ("-Am",),
+        ("-Ac",),
+        ("-fbo@example.com",),
+        ("-r", "bo@example.com"),
+    ),
+    *(
+        ("-FCronDaemon", "-i", "-B8BITMIME", "-oem"),
+        ("-t", "-i"),
+        ("-ti",),
+        ("-it", "-f", "www-data"),
+        ("--",),
+        ("-i", "--"),
+    ),
 )
 
 
@@ -68,24 +107,36 @@ def test_flags_may_stand_behind_recipients(sandbox: Sandbox, facts: SandboxFacts
 
 def test_a_mail_without_recipients_is_a_usage_error(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    for flags, message in ((("-t",), "Subject: x\n\nx\n"), ((), MESSAGE), (("-t",), ""), (("-t",), "To: undisclosed-recipients:;\n\nx\n")):
+    for flags, message in (
+        (("-t",), "Subject: x\n\nx\n"),
+        ((), MESSAGE),
+        (("-t",), ""),
+        (("-t",), "To: undisclosed-recipients:;\n\nx\n"),
+    ):
         done = sendmail(home, *flags, stdin=message)
         assert (done.code, done.out) == (64, "")
         assert "no recipient" in done.err
     assert sandbox.mails == []
 
 
-def test_t_reads_to_cc_and_bcc_and_nobody_sees_the_blind_copies(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_t_reads_to_cc_and_bcc_and_nobody_sees_the_blind_copies(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     message = (
-        "To: Åsa <asa@example.com>,\n bo@example.com\nbCC : hemlig@example.com,\n\themlig2@example.com\nCc: cecilia@example.com\nSubject: x\n\nx\n"
+        "To: Åsa <asa@example.com>,\n bo@example.com\nbCC : hemlig@example.com,\n\themlig2@example.com\nCc: "
+        "cecilia@example.com\nSubject: x\n\nx\n"
     )
     mail = sent(home, sandbox, "-t", "dora@example.com", stdin=message)
-    assert set(mail.recipients) == {f"{name}@example.com" for name in ("asa", "bo", "hemlig", "hemlig2", "cecilia", "dora")}
+    assert set(mail.recipients) == {
+        f"{name}@example.com" for name in ("asa", "bo", "hemlig", "hemlig2", "cecilia", "dora")
+    }
     assert b"hemlig" not in mail.content
 
 
-def test_without_t_the_header_names_nobody_and_bcc_is_gone_all_the_same(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_without_t_the_header_names_nobody_and_bcc_is_gone_all_the_same(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "bo@example.com", stdin="To: asa@example.com\nBcc: hemlig@example.com\n\nx\n")
     assert mail.recipients == ("bo@example.com",)
@@ -110,10 +161,16 @@ def test_what_is_missing_is_added_and_what_is_there_is_kept(sandbox: Sandbox, fa
     given = f"Date: Tue, 24 Nov 2026 03:00:00 +0100\nMessage-ID: <1@x.example>\nX-Order: 4711\n{MESSAGE}"
     assert sendmail(home, "-t", stdin=given).code == 0
     message = sandbox.mails[1].message
-    assert (message["Date"], message["Message-ID"], message["X-Order"]) == ("Tue, 24 Nov 2026 03:00:00 +0100", "<1@x.example>", "4711")
+    assert (message["Date"], message["Message-ID"], message["X-Order"]) == (
+        "Tue, 24 Nov 2026 03:00:00 +0100",
+        "<1@x.example>",
+        "4711",
+    )
 
 
-def test_empty_fields_that_must_not_be_empty_are_written_anew(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_empty_fields_that_must_not_be_empty_are_written_anew(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-t", stdin=f"Date:\nMessage-ID:  \nFrom:\nCc:\nReply-To: \n{MESSAGE}")
     assert email.utils.parsedate_to_datetime(mail.message["Date"]).tzinfo
@@ -151,7 +208,11 @@ def test_from_is_what_the_account_may_use_and_answers_go_to_who_wrote(  # noqa: 
     mail = sent(home, sandbox, "-t", stdin=f"From: {given}\n{MESSAGE}")
     assert str(mail.message["From"]).lower() == f"åsa <{wanted}>"
     assert mail.sender.lower() == wanted
-    assert [entry.addr_spec for entry in mail.message["Reply-To"].addresses] == [answers] if answers else "reply-to" not in field_names(mail)
+    assert (
+        [entry.addr_spec for entry in mail.message["Reply-To"].addresses] == [answers]
+        if answers
+        else "reply-to" not in field_names(mail)
+    )
 
 
 def test_a_reply_to_that_is_there_stays_the_only_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
@@ -163,7 +224,11 @@ def test_a_reply_to_that_is_there_stays_the_only_one(sandbox: Sandbox, facts: Sa
 @pytest.mark.parametrize(
     ("allowed", "given", "wanted"),
     [
-        *(("address", "bo@example.com", OWN), ("domain", "bo@example.com", "bo@example.com"), ("any", "bo@example.net", "bo@example.net")),
+        *(
+            ("address", "bo@example.com", OWN),
+            ("domain", "bo@example.com", "bo@example.com"),
+            ("any", "bo@example.net", "bo@example.net"),
+        ),
         *(
             ("any", "", ""),
             ("any", "<>", ""),
@@ -189,7 +254,9 @@ def test_the_name_of_f_is_for_mail_without_a_name_in_from(sandbox: Sandbox, fact
 
 
 @pytest.mark.parametrize("how", ["-F", "From", "from_name"])
-def test_a_long_name_with_umlauts_does_not_end_the_header(how: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_long_name_with_umlauts_does_not_end_the_header(
+    how: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     name = "Föreningen för bevarande av gamla ångbåtar i Stockholms skärgård och åländska vatten"
     configured(home, facts, rows=f'from_name = "{name}"' if how == "from_name" else "")
     given = f"From: {name} <asa@example.net>\n" if how == "From" else ""
@@ -203,7 +270,8 @@ def test_a_long_name_with_umlauts_does_not_end_the_header(how: str, sandbox: San
 
 def two_accounts(home: Home, facts: SandboxFacts) -> None:
     second = (
-        f'[accounts.bo]\naddress = "bo@example.com"\nhost = "localhost"\nport = {facts.tls_port}\nsecurity = "tls"\nca_file = "{facts.ca_file}"\n'
+        f'[accounts.bo]\naddress = "bo@example.com"\nhost = "localhost"\nport = {facts.tls_port}\nsecurity = '
+        f'"tls"\nca_file = "{facts.ca_file}"\n'
     )
     configured(home, facts, rows=f'{second}secret = {{ store = "file", path = "{home.path / "password"}" }}')
 
@@ -243,19 +311,25 @@ def test_without_a_configuration_nothing_is_sent(home: Home) -> None:
     assert "config.no-account" in done.err
 
 
-def test_the_environment_names_the_configuration_and_c_only_a_usual_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_the_environment_names_the_configuration_and_c_only_a_usual_one(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     elsewhere = home.config.rename(home.path / "elsewhere.toml")
     assert sendmail(home, "-t", stdin=MESSAGE).code == 78
     assert sendmail(home, "-t", "-C", str(elsewhere), stdin=MESSAGE).code == 78
     assert sendmail(home, "-t", stdin=MESSAGE, SMTPSETUP_CONFIG=str(elsewhere)).code == 0
-    assert sendmail(home, "-t", "-C", str(home.path / "none"), stdin=MESSAGE, SMTPSETUP_CONFIG=str(elsewhere)).code == 78
+    assert (
+        sendmail(home, "-t", "-C", str(home.path / "none"), stdin=MESSAGE, SMTPSETUP_CONFIG=str(elsewhere)).code == 78
+    )
     elsewhere.rename(home.config)
     assert sendmail(home, "-t", "-C", str(home.config), stdin=MESSAGE).code == 0
     assert len(sandbox.mails) == 2
 
 
-def test_a_wrong_password_is_told_and_the_mail_waits_until_it_is_mended(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_wrong_password_is_told_and_the_mail_waits_until_it_is_mended(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts, password="fel")
     done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out) == (77, "")
@@ -276,7 +350,9 @@ def test_a_wrong_password_is_told_and_the_mail_waits_until_it_is_mended(sandbox:
     assert f"outbox={mail.id}" in log_lines(home)[-1]
 
 
-def test_while_the_server_is_down_mail_waits_and_flush_delivers_it(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_while_the_server_is_down_mail_waits_and_flush_delivers_it(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     text = home.config.read_text()
     with closed_port() as port:
@@ -338,7 +414,10 @@ def test_the_log_can_be_turned_off(sandbox: Sandbox, facts: SandboxFacts, home: 
 
 def test_click_rich_and_keyring_are_not_loaded_for_a_mail(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    program = "import sys; from smtpsetup.sendmail.main import run; print(run(sys.argv[1:]), {'click', 'rich', 'keyring'} & set(sys.modules))"
+    program = (
+        "import sys; from smtpsetup.sendmail.main import run; print(run(sys.argv[1:]), {'click', 'rich', "
+        "'keyring'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, "-t", "-i"],
         env=home.unmeasured.env,

@@ -1,4 +1,7 @@
-"""What becomes of a mail that a server does not take at once: it is sent once, or kept, or told; and each time there is one line in the log."""
+"""What becomes of a mail that a server does not take at once: it is sent once, or kept, or told.
+
+And each time there is one line in the log.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,11 @@ def test_what_may_pass_is_kept_without_a_word(case: str, home: Home) -> None:
     assert (done.code, done.out, done.err) == (0, "", "")
     (mail,) = kept(home)
     assert str(mail.state) == ("unknown" if case == "lost after the dot" else "waiting")
-    assert (mail.recipients, mail.subject, mail.next_attempt is None) == (("asa@example.com",), "Nattens rapport", False)
+    assert (mail.recipients, mail.subject, mail.next_attempt is None) == (
+        ("asa@example.com",),
+        "Nattens rapport",
+        False,
+    )
     assert len(log_lines(home)) == 1
 
 
@@ -96,7 +103,9 @@ def test_what_is_wrong_with_the_account_is_told_and_the_mail_waits_until_it_is_m
 
 
 @pytest.mark.parametrize("spoilt", ["config", "alias", "no account"])
-def test_a_configuration_that_cannot_be_used_costs_nobody_their_mail(spoilt: str, facts: SandboxFacts, sandbox: Sandbox, home: Home) -> None:
+def test_a_configuration_that_cannot_be_used_costs_nobody_their_mail(
+    spoilt: str, facts: SandboxFacts, sandbox: Sandbox, home: Home
+) -> None:
     configured(home, facts)
     text = home.config.read_text()
     broken = {"config": text + "[[[", "alias": text + '\n[aliases]\nroot = "nobody"\n', "no account": ""}
@@ -149,9 +158,13 @@ def test_with_queue_always_no_server_is_asked(home: Home) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("lines", [0, 1, 12, 16])
-def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(lines: int, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(
+    lines: int, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
-    process = subprocess.Popen([PROGRAM, "-v", "-t"], env=home.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [PROGRAM, "-v", "-t"], env=home.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     assert process.stdin
     assert process.stderr
     if lines == 0:
@@ -182,7 +195,10 @@ def test_a_damaged_outbox_is_told_the_mail_is_saved_and_the_log_says_so(home: Ho
 def test_many_at_once_are_all_kept(home: Home) -> None:
     with closed_port() as port:
         at(home, port)
-        running = [subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(12)]
+        running = [
+            subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(12)
+        ]
         for process in running:
             _out, err = process.communicate(MESSAGE.encode(), timeout=60)
             assert (process.returncode, err) == (0, b"")
@@ -194,7 +210,12 @@ def test_a_full_disk_is_told(home: Home) -> None:
         at(home, port)
         script = 'ulimit -f 0; exec "$0" "$@"'
         done = subprocess.run(
-            ["sh", "-c", script, PROGRAM, "-t"], env=home.unmeasured.env, input=MESSAGE.encode(), capture_output=True, timeout=60, check=False
+            ["sh", "-c", script, PROGRAM, "-t"],
+            env=home.unmeasured.env,
+            input=MESSAGE.encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
     assert done.returncode == 74
     assert b"Traceback" not in done.stderr
@@ -210,7 +231,9 @@ def test_a_password_that_cannot_be_read_keeps_the_mail(secret: str, facts: Sandb
     elif secret == "empty":
         path.write_bytes(b"")
     else:
-        text = home.config.read_text().replace(f'store = "file", path = "{path}"', 'store = "command", command = "false"')
+        text = home.config.read_text().replace(
+            f'store = "file", path = "{path}"', 'store = "command", command = "false"'
+        )
         home.config.write_text(text)
     done = sendmail(home, "-t", stdin=MESSAGE)
     assert done.code == 78

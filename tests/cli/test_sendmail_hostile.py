@@ -22,12 +22,20 @@ TO = "asa@example.com"
 HEAD = b"To: asa@example.com\nSubject: x\n"
 
 
-VALUES = ("x\nBcc: evil@example.com", "x\r\n\r\nevil", "x\rBcc: evil@example.com\r", "<evil@example.com>\x1b[31m", b"\xc5sa\xff\n")
+VALUES = (
+    "x\nBcc: evil@example.com",
+    "x\r\n\r\nevil",
+    "x\rBcc: evil@example.com\r",
+    "<evil@example.com>\x1b[31m",
+    b"\xc5sa\xff\n",
+)
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("flag", ["-F", "-f", "-r", "-a", "-C", "-B", "-N", "-R", "-V", "-o", "-h"])
-def test_an_arguments_value_brings_no_header_and_no_recipient(flag: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_an_arguments_value_brings_no_header_and_no_recipient(
+    flag: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts, rows='allowed_from = "any"')
     for value in VALUES:
         done = sendmail(home, flag, value, TO, stdin=HEAD + b"\nx\n")
@@ -56,7 +64,9 @@ NAMES = (
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_in_a_field_brings_no_header_and_no_recipient(name: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_name_in_a_field_brings_no_header_and_no_recipient(
+    name: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     for field in ("From", "To", "Cc", "Reply-To", "Subject"):
         done = sendmail(home, "-i", TO, stdin=field.encode() + b": " + name + b" <bo@example.net>\nX-Last: yes\n\nx\n")
@@ -69,7 +79,16 @@ def test_a_name_in_a_field_brings_no_header_and_no_recipient(name: bytes, sandbo
 
 
 @pytest.mark.parametrize(
-    "recipient", ["a b@example.com", "x\r\nDATA", "x@example.com\r\nRCPT TO:<evil@example.com>", "$(id)@example.com", "`id`", "x@", "\x1b[31mroot"]
+    "recipient",
+    [
+        "a b@example.com",
+        "x\r\nDATA",
+        "x@example.com\r\nRCPT TO:<evil@example.com>",
+        "$(id)@example.com",
+        "`id`",
+        "x@",
+        "\x1b[31mroot",
+    ],
 )
 def test_a_recipient_that_is_no_address_is_an_error_and_nobody_else_is_asked(
     recipient: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
@@ -81,8 +100,13 @@ def test_a_recipient_that_is_no_address_is_an_error_and_nobody_else_is_asked(
     assert {address for mail in sandbox.mails for address in mail.recipients} <= {recipient}
 
 
-@pytest.mark.parametrize("recipient", ["-oProxy@example.com", "-queen@example.com", "-bd@example.com", "-Ac@example.com", "o'brien|x@example.com"])
-def test_a_recipient_may_look_like_a_flag_or_a_shell_command(recipient: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+@pytest.mark.parametrize(
+    "recipient",
+    ["-oProxy@example.com", "-queen@example.com", "-bd@example.com", "-Ac@example.com", "o'brien|x@example.com"],
+)
+def test_a_recipient_may_look_like_a_flag_or_a_shell_command(
+    recipient: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     assert sent(home, sandbox, "-i", "--", TO, recipient, stdin=HEAD + b"\nx\n").recipients == (TO, recipient)
 
@@ -96,7 +120,12 @@ def test_a_long_header_line_is_folded_and_ends_no_header(  # noqa: PLR0913, PLR0
 ) -> None:
     configured(home, facts)
     value = word * (size // len(word))
-    mail = sent(home, sandbox, *flags, stdin=b"Subject: " + value + b"\nBcc: hemlig@example.com\nTo: asa@example.com\nX-Last: yes\n\nx\n")
+    mail = sent(
+        home,
+        sandbox,
+        *flags,
+        stdin=b"Subject: " + value + b"\nBcc: hemlig@example.com\nTo: asa@example.com\nX-Last: yes\n\nx\n",
+    )
     assert set(mail.recipients) == {TO, "hemlig@example.com"}
     assert b"hemlig" not in mail.content
     assert mail.message["X-Last"] == "yes"
@@ -105,7 +134,9 @@ def test_a_long_header_line_is_folded_and_ends_no_header(  # noqa: PLR0913, PLR0
     assert body_of(mail) == b"x\r\n"
 
 
-def test_many_recipients_without_blanks_are_folded_between_them(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_many_recipients_without_blanks_are_folded_between_them(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     names = [f"recipient-number-{n}@example.com" for n in range(100)]
     mail = sent(home, sandbox, "-t", "-i", stdin=f"To: {','.join(names)}\nSubject: x\n\nx\n")
@@ -139,7 +170,9 @@ STRANGE = (
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("message", "body"), [row[1:] for row in STRANGE], ids=[row[0] for row in STRANGE])
-def test_a_message_of_any_form_arrives_as_it_was_meant(message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_message_of_any_form_arrives_as_it_was_meant(
+    message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-i", TO, stdin=message)
     assert body_of(mail).removesuffix(b"\r\n") == body.removesuffix(b"\r\n")
@@ -148,14 +181,25 @@ def test_a_message_of_any_form_arrives_as_it_was_meant(message: bytes, body: byt
 
 @pytest.mark.parametrize(
     ("message", "body"),
-    [(b"\na\n.\nb\n", b"a\r\n"), (b"\na\r\n.\r\nb", b"a\r\n"), (b"\n.\nb\n", b""), (b"\n.", b""), (b".\n", b""), (b"\n.a\n..\n", b".a\r\n..\r\n")],
+    [
+        (b"\na\n.\nb\n", b"a\r\n"),
+        (b"\na\r\n.\r\nb", b"a\r\n"),
+        (b"\n.\nb\n", b""),
+        (b"\n.", b""),
+        (b".\n", b""),
+        (b"\n.a\n..\n", b".a\r\n..\r\n"),
+    ],
 )
-def test_without_i_a_dot_alone_ends_the_message(message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_without_i_a_dot_alone_ends_the_message(
+    message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     assert body_of(sent(home, sandbox, TO, stdin=message)) == body
 
 
-def test_without_i_a_dot_ends_the_message_while_the_pipe_is_open(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_without_i_a_dot_ends_the_message_while_the_pipe_is_open(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     reading, writing = os.pipe()
     os.write(writing, b"Subject: x\n\na\n.\n")
@@ -168,7 +212,14 @@ def test_without_i_a_dot_ends_the_message_while_the_pipe_is_open(sandbox: Sandbo
     assert body_of(sandbox.mails[0]) == b"a\r\n"
 
 
-TEXTS = ("åäö € 日本語 𝄞\n", "Ångström\n" * 3000, "x" * 5000 + "å\n", " \t\ntrailing \n.\n", "=41\nåäö=\n", "nul \0 å\n")
+TEXTS = (
+    "åäö € 日本語 𝄞\n",
+    "Ångström\n" * 3000,
+    "x" * 5000 + "å\n",
+    " \t\ntrailing \n.\n",
+    "=41\nåäö=\n",
+    "nul \0 å\n",
+)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -182,15 +233,27 @@ def test_text_arrives_in_7_bits_and_is_the_same(text: str, sandbox: Sandbox, fac
 
 def test_latin_1_in_header_and_body_is_read_as_such(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
-    mail = sent(home, sandbox, "-i", TO, stdin="Subject: åäö\nFrom: Åsa <root>\nTo: Åsa <asa@example.com>\n\nåäö\n".encode("latin-1"))
+    mail = sent(
+        home,
+        sandbox,
+        "-i",
+        TO,
+        stdin="Subject: åäö\nFrom: Åsa <root>\nTo: Åsa <asa@example.com>\n\nåäö\n".encode("latin-1"),
+    )
     message = mail.message
-    assert (message["Subject"], str(message["From"]), str(message["To"])) == ("åäö", f"Åsa <{OWN}>", "Åsa <asa@example.com>")
+    assert (message["Subject"], str(message["From"]), str(message["To"])) == (
+        "åäö",
+        f"Åsa <{OWN}>",
+        "Åsa <asa@example.com>",
+    )
     assert message.get_content().strip() == "åäö"
     assert message.get_content_charset() == "windows-1252"  # the name that IANA has; mail programs do not know Python's
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain; format=flowed", "text/plain; charset=us-ascii"])
-def test_text_of_a_kind_without_a_charset_gets_the_one_it_is_in(kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_text_of_a_kind_without_a_charset_gets_the_one_it_is_in(
+    kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-i", TO, stdin=f"Content-Type: {kind}\nMIME-Version: 1.0\n\n<p>åäö €</p>\n")
     assert mail.message.get_content_type() == kind.partition(";")[0]
@@ -234,9 +297,17 @@ def test_no_nul_goes_on_the_wire(sandbox: Sandbox, facts: SandboxFacts, home: Ho
     assert b"\0" not in mail.content  # RFC 5322 section 4.1; some servers refuse it
 
 
-def test_an_encoded_name_beside_one_in_8_bits_is_encoded_once(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_an_encoded_name_beside_one_in_8_bits_is_encoded_once(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
-    mail = sent(home, sandbox, "-t", "-i", stdin="To: =?utf-8?q?=C3=85sa?= <asa@example.com>, Bö <bo@example.com>\nSubject: x\n\nx\n")
+    mail = sent(
+        home,
+        sandbox,
+        "-t",
+        "-i",
+        stdin="To: =?utf-8?q?=C3=85sa?= <asa@example.com>, Bö <bo@example.com>\nSubject: x\n\nx\n",
+    )
     assert str(mail.message["To"]) == "Åsa <asa@example.com>, Bö <bo@example.com>"
 
 
@@ -270,7 +341,9 @@ KINDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_large_message_takes_no_more_memory_than_a_small_one(kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_large_message_takes_no_more_memory_than_a_small_one(
+    kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     small = peak(home, home.file("small", HEAD + b"\n" + b"x" * 999 + b"\n"))
     large = peak(home, home.file("large", HEAD + b"\n" + KINDS[kind] * (LARGE // len(KINDS[kind])) + b"\n"))

@@ -1,4 +1,7 @@
-"""smtpsetup-sendmail under the conditions that daemons run it in: other users, no home, closed streams, a configuration for the whole machine."""
+"""smtpsetup-sendmail under the conditions that daemons run it in.
+
+Other users, no home, closed streams, a configuration for the whole machine.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ def system_wide(machine: Machine, facts: SandboxFacts, *, mode: int = 0o644, top
     """A configuration for the whole machine whose password every user of it may read, by way of a command."""
     machine.file("smtpsetup/password", PASSWORD + "\n")
     text = config_text(facts.tls_port, facts.ca_file, Path("/etc/smtpsetup/password"), top=top, rows=rows)
-    text = text.replace('store = "file", path = "/etc/smtpsetup/password"', 'store = "command", command = "cat /etc/smtpsetup/password"')
+    text = text.replace(
+        'store = "file", path = "/etc/smtpsetup/password"', 'store = "command", command = "cat /etc/smtpsetup/password"'
+    )
     return machine.file("smtpsetup/config.toml", text, mode)
 
 
@@ -42,12 +47,16 @@ def as_nobody(machine: Machine, home: Home) -> Home:
     return replace(home, env={**home.unmeasured.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
 
 
-def test_the_machines_configuration_is_for_users_without_one(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_the_machines_configuration_is_for_users_without_one(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
     assert sent(on, sandbox, "root", stdin=MESSAGE).recipients == ("asa@example.com",)
 
 
-def test_another_user_sends_with_the_machines_configuration(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home) -> None:
+def test_another_user_sends_with_the_machines_configuration(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
+) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
     mail = sent(as_nobody, sandbox, "-t", "root", "nobody", stdin="From: www-data\n" + MESSAGE)
     assert set(mail.recipients) == {"asa@example.com", OWN}
@@ -71,10 +80,18 @@ def test_a_user_that_no_file_knows_sends_with_the_machines_configuration(
     sent(replace(as_nobody, env=without, prefix=prefix), sandbox, "-t", stdin=MESSAGE)
 
 
-def test_ones_own_configuration_goes_before_the_machines(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_ones_own_configuration_goes_before_the_machines(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"\ndrift = "drift@example.com"')
     on.file("password", PASSWORD)
-    own = config_text(facts.tls_port, facts.ca_file, on.path / "password", top='[aliases]\nroot = "bo@example.com"', address="bo@example.com")
+    own = config_text(
+        facts.tls_port,
+        facts.ca_file,
+        on.path / "password",
+        top='[aliases]\nroot = "bo@example.com"',
+        address="bo@example.com",
+    )
     on.file(str(on.config.relative_to(on.path)), own)
     mail = sent(on, sandbox, "root", "drift", stdin=MESSAGE)
     assert (mail.username, mail.recipients) == ("bo@example.com", ("bo@example.com", "drift@example.com"))
@@ -89,7 +106,9 @@ def test_a_named_configuration_stands_alone(facts: SandboxFacts, machine: Machin
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
-def test_a_machines_configuration_that_others_may_change_is_refused(mode: int, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_a_machines_configuration_that_others_may_change_is_refused(
+    mode: int, facts: SandboxFacts, machine: Machine, on: Home
+) -> None:
     system_wide(machine, facts, mode=mode)
     done = sendmail(on, "-t", stdin=MESSAGE)
     assert done.code == 78
@@ -103,7 +122,9 @@ def test_a_machines_configuration_that_is_not_roots_is_refused(facts: SandboxFac
     assert "config.permissions" in done.err
 
 
-def test_mail_of_the_machines_account_waits_and_is_flushed_too(sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_mail_of_the_machines_account_waits_and_is_flushed_too(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+) -> None:
     path = system_wide(machine, facts)
     text = path.read_text()
     with closed_port() as port:
@@ -122,7 +143,13 @@ def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) ->
     """A run whose streams a shell arranges."""
     script = f'exec "$0" "$@" {streams}'
     done = subprocess.run(
-        ["sh", "-c", script, PROGRAM, *flags], env=home.env, cwd=home.path, input=message.encode(), capture_output=True, timeout=60, check=False
+        ["sh", "-c", script, PROGRAM, *flags],
+        env=home.env,
+        cwd=home.path,
+        input=message.encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     return checked(done.returncode, done.stdout, done.stderr)
 
@@ -140,7 +167,9 @@ def test_without_a_message_on_standard_input_an_empty_one_or_an_error_is_what_co
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
-def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(
+    streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     assert redirected(home, streams, MESSAGE, "-t").code == 0
     assert redirected(home, streams, MESSAGE, "-t", "-v").code == 0
@@ -153,25 +182,36 @@ def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(streams
 def test_standard_input_that_is_a_directory_is_an_error(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     with (home.path / "closed").open("wb") as file:  # open for writing alone
-        done = subprocess.run([PROGRAM, "asa@example.com"], env=home.env, stdin=file, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [PROGRAM, "asa@example.com"], env=home.env, stdin=file, capture_output=True, timeout=60, check=False
+        )
     assert checked(done.returncode, done.stdout, done.stderr).code in (66, 74)
 
 
 def read_only(machine: Machine, home: Home) -> Home:
     """That home, nothing in it to be written."""
-    return replace(home, prefix=(*machine.prefix(), "sh", "-c", f'mount --bind -o ro "{home.path}" "{home.path}" && exec "$@"', "sh"))
+    return replace(
+        home,
+        prefix=(*machine.prefix(), "sh", "-c", f'mount --bind -o ro "{home.path}" "{home.path}" && exec "$@"', "sh"),
+    )
 
 
-def test_mail_goes_from_a_home_that_cannot_be_written(sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine) -> None:
+def test_mail_goes_from_a_home_that_cannot_be_written(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine
+) -> None:
     configured(home, facts)
     sent(read_only(machine, home), sandbox, "-t", stdin=MESSAGE)
 
 
-def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path) -> None:
+def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(
+    facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path
+) -> None:
     configured(home, facts)
     with closed_port() as port:
         home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
-        done = sendmail(read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path))
+        done = sendmail(
+            read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path)
+        )
     assert done.code == 74
     (saved,) = tmp_path.glob("smtpsetup-unsent-*.eml")
     assert str(saved) in done.err
@@ -181,12 +221,19 @@ def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(facts: Sandbox
     assert "asa@example.com" in header
 
 
-def test_a_saved_mail_is_sent_as_the_error_says(sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path) -> None:
+def test_a_saved_mail_is_sent_as_the_error_says(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path
+) -> None:
     configured(home, facts)
     text = home.config.read_text()
     with closed_port() as port:
         home.config.write_text(text.replace(f"port = {facts.tls_port}", f"port = {port}"))
-        assert sendmail(read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path)).code == 74
+        assert (
+            sendmail(
+                read_only(machine, home), "-t", stdin="Bcc: hemlig@example.com\n" + MESSAGE, TMPDIR=str(tmp_path)
+            ).code
+            == 74
+        )
     home.config.write_text(text)
     (saved,) = tmp_path.glob("smtpsetup-unsent-*.eml")
     mail = sent(home, sandbox, "-t", stdin=saved.read_bytes())

@@ -1,4 +1,7 @@
-"""Recipients as callers write them, and names without a domain through the aliases: everybody who is meant, nobody else."""
+"""Recipients as callers write them, and names without a domain through the aliases.
+
+Everybody who is meant, nobody else.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,12 @@ HEADERS = (
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(("value", "wanted"), HEADERS, ids=[row[0].encode("ascii", "replace").decode() for row in HEADERS])
-def test_a_field_names_exactly_those_who_are_in_it(value: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+@pytest.mark.parametrize(
+    ("value", "wanted"), HEADERS, ids=[row[0].encode("ascii", "replace").decode() for row in HEADERS]
+)
+def test_a_field_names_exactly_those_who_are_in_it(
+    value: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-t", "-i", stdin=f"To: {value}\n{X}")
     assert mail.recipients == tuple(f"{name}@example.com" for name in wanted.split())
@@ -79,7 +86,9 @@ def test_arguments_name_recipients_as_a_field_does(
     arguments: tuple[str, ...], wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
-    assert sent(home, sandbox, *arguments, stdin=X).recipients == tuple(f"{name}@example.com" for name in wanted.split())
+    assert sent(home, sandbox, *arguments, stdin=X).recipients == tuple(
+        f"{name}@example.com" for name in wanted.split()
+    )
 
 
 def test_a_quoted_local_part_may_hold_a_comma(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
@@ -145,7 +154,19 @@ def test_names_without_a_domain_are_who_the_aliases_say(sandbox: Sandbox, facts:
 
 
 @pytest.mark.parametrize(
-    "name", ["piped", "pipedtoo", "filed", "included", "loop1", "empty", "nobody-at-all", "../../etc/passwd", "|/bin/sh", ":include:/etc/passwd"]
+    "name",
+    [
+        "piped",
+        "pipedtoo",
+        "filed",
+        "included",
+        "loop1",
+        "empty",
+        "nobody-at-all",
+        "../../etc/passwd",
+        "|/bin/sh",
+        ":include:/etc/passwd",
+    ],
 )
 def test_a_name_that_leads_to_nobody_is_an_error(name: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     with_aliases(home, facts)
@@ -192,7 +213,9 @@ def test_an_aliases_file_of_any_bytes_is_no_bug(bytes_: bytes, facts: SandboxFac
     assert sendmail(home, "anna", stdin=X).code == 67
 
 
-def test_a_good_recipient_gets_the_mail_though_another_leads_to_nobody(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_good_recipient_gets_the_mail_though_another_leads_to_nobody(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     done = sendmail(home, "asa@example.com", "nobody-at-all", stdin=X)
     assert done.code == 67
@@ -210,7 +233,9 @@ def test_the_accounts_own_domain_is_on_the_net_though_the_machine_is_called_so(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine
 ) -> None:
     configured(home, facts)
-    named = replace(home, prefix=(*machine.prefix(), "unshare", "--uts", "sh", "-c", 'hostname example.com && exec "$@"', "sh"))
+    named = replace(
+        home, prefix=(*machine.prefix(), "unshare", "--uts", "sh", "-c", 'hostname example.com && exec "$@"', "sh")
+    )
     assert sent(named, sandbox, "asa@example.com", stdin=X).recipients == ("asa@example.com",)
 
 

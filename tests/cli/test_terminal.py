@@ -38,7 +38,9 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
     return terminal
 
 
-def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyring(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyring(
+    person: Person, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     terminal = to_the_password(person, facts)
     terminal.sendline(PASSWORD)
     shown = saved(terminal)
@@ -117,8 +119,12 @@ def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(perso
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("stop", ["Your mail address", "Mail provider", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "])
-def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(person: Person, facts: SandboxFacts, stop: str) -> None:
+@pytest.mark.parametrize(
+    "stop", ["Your mail address", "Mail provider", r"\(host\)", r"\[tls\]", r"Port \[465\]", "Sender name", "Password "]
+)
+def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(
+    person: Person, facts: SandboxFacts, stop: str
+) -> None:
     answers = [
         ("Your mail address", "info@mittforetag.example"),
         ("Mail provider", ""),
@@ -145,7 +151,16 @@ def test_ctrl_c_while_the_server_is_silent_ends_with_130(person: Person) -> None
     with ScriptedServer((60.0,)) as server:
         password = person.home.file("password", "x")
         terminal = person.types(
-            *("configure", "a@example.com", "--host", "localhost", "--port", str(server.port), "--security", "starttls"),
+            *(
+                "configure",
+                "a@example.com",
+                "--host",
+                "localhost",
+                "--port",
+                str(server.port),
+                "--security",
+                "starttls",
+            ),
             *("--password-file", str(password), "--from-name", "x"),
         )
         terminal.expect("Connection.*ok")
@@ -209,7 +224,9 @@ def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
     assert "Give the address" in ended(person.types("configure", "--no-input"), 2)
 
 
-def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(person: Person, facts: SandboxFacts) -> None:
+def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
+    person: Person, facts: SandboxFacts
+) -> None:
     terminal = person.types(
         *("configure", "a@mittforetag.example"),
         DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
@@ -221,8 +238,21 @@ def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
     assert "--password-file" in shown
 
 
-def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_account(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
-    server = ("--host", "127.0.0.1", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--from-name", "x")
+def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_account(
+    person: Person, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
+    server = (
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(facts.tls_port),
+        "--security",
+        "tls",
+        "--ca-file",
+        facts.ca_file,
+        "--from-name",
+        "x",
+    )
     terminal = person.types("configure", "info@example.com", *server, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
     terminal.expect("Keep it there")
     terminal.sendline("")
@@ -232,16 +262,24 @@ def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_acco
     terminal.sendline("y")
     assert "crontab" in ended(terminal, 0)
     path = person.home.config.parent / "passwords" / "info@example.com"
-    assert (path.read_text(), path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (f"{facts.password}\n", 0o600, 0o700)
+    assert (path.read_text(), path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (
+        f"{facts.password}\n",
+        0o600,
+        0o700,
+    )
     assert person.home.run("send", "asa@example.com", "-s", "x", "--body", "x").code == 0
     assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",)]
     assert person.home.run("accounts", "remove", "info@example.com").code == 0
     assert not path.exists()
 
 
-def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another_server(person: Person, facts: SandboxFacts) -> None:
+def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another_server(
+    person: Person, facts: SandboxFacts
+) -> None:
     assert person.home.configure(facts).code == 0
-    terminal = person.types("configure", "info@example.com", "--host", "127.0.0.1", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    terminal = person.types(
+        "configure", "info@example.com", "--host", "127.0.0.1", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent"
+    )
     terminal.expect("Change it")
     terminal.sendline("y")
     assert "secret.keyring-unavailable" in ended(terminal, 78)
@@ -279,7 +317,17 @@ def test_an_existing_account_is_changed_only_after_a_yes(person: Person, facts: 
 
 def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
-    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-stdin")
+    arguments = (
+        "--host",
+        "localhost",
+        "--port",
+        str(facts.tls_port),
+        "--security",
+        "tls",
+        "--ca-file",
+        facts.ca_file,
+        "--password-stdin",
+    )
     assert person.home.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env).code == 0
     assert person.home.run("test", "--login-only", **env).code == 0
     assert person.home.run("logout", "--json", **env).json["result"]["secret_removed"] is True
@@ -297,7 +345,17 @@ def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: S
 
 def test_when_the_configuration_cannot_be_written_the_keyring_is_as_before(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
-    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-stdin")
+    arguments = (
+        "--host",
+        "localhost",
+        "--port",
+        str(facts.tls_port),
+        "--security",
+        "tls",
+        "--ca-file",
+        facts.ca_file,
+        "--password-stdin",
+    )
     full = replace(person.home, disk_is_full=True)
     done = full.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env)
     assert done.code == 74

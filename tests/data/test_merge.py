@@ -1,4 +1,7 @@
-"""The merge takes new facts in, leaves alone what was edited by hand, and tells what it did; the documentation's example is what it does."""
+"""The merge takes new facts in, leaves alone what was edited by hand, and tells what it did.
+
+The documentation's example is what it does.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,20 @@ FACT = {
 }
 
 
-def merge(tmp_path: Path, table: str, *facts: dict[str, Any], mx: list[dict[str, Any]] | None = None, write: bool = True) -> tuple[str, str]:
+def merge(
+    tmp_path: Path, table: str, *facts: dict[str, Any], mx: list[dict[str, Any]] | None = None, write: bool = True
+) -> tuple[str, str]:
     """The table after a merge, and the report."""
     (tmp_path / "table.toml").write_text(table)
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(fact) + "\n" for fact in facts))
     (tmp_path / "mx.jsonl").write_text("".join(json.dumps(fact) + "\n" for fact in mx or []))
-    command = [sys.executable, "tools/merge_providers.py", str(tmp_path / "facts.jsonl"), "--table", str(tmp_path / "table.toml")]
+    command = [
+        sys.executable,
+        "tools/merge_providers.py",
+        str(tmp_path / "facts.jsonl"),
+        "--table",
+        str(tmp_path / "table.toml"),
+    ]
     command += ["--mx", str(tmp_path / "mx.jsonl"), *(["--write"] if write else [])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -56,7 +67,9 @@ def test_a_new_server_gets_a_row_and_what_was_there_stays_to_the_byte(tmp_path: 
 
 
 def test_a_domain_joins_the_row_of_its_server(tmp_path: Path) -> None:
-    own = ROW.replace("smtp.{domain}", "smtp.my-host.example").replace('name = "My Host"', 'name = "My Host"  # by hand')
+    own = ROW.replace("smtp.{domain}", "smtp.my-host.example").replace(
+        'name = "My Host"', 'name = "My Host"  # by hand'
+    )
     table, report = merge(tmp_path, own, {**FACT, "host": "smtp.my-host.example"})
     assert tomllib.loads(table)["provider"][0]["domains"] == ["example.com", "new.example"]
     assert "# by hand" in table
@@ -69,7 +82,9 @@ def test_what_disagrees_is_told_and_the_table_wins(tmp_path: Path) -> None:
     assert "conflict: example.com" in report
 
 
-@pytest.mark.parametrize("change", [{"security": "none"}, {"port": 465, "security": "starttls"}, {"host": "not a host"}, {"host": None}])
+@pytest.mark.parametrize(
+    "change", [{"security": "none"}, {"port": 465, "security": "starttls"}, {"host": "not a host"}, {"host": None}]
+)
 def test_a_server_that_is_not_safe_is_left_out_and_told(tmp_path: Path, change: dict[str, Any]) -> None:
     table, report = merge(tmp_path, ROW, {**FACT, **change})
     assert table == ROW
@@ -77,15 +92,29 @@ def test_a_server_that_is_not_safe_is_left_out_and_told(tmp_path: Path, change: 
 
 
 def test_a_safe_alternative_is_taken_instead(tmp_path: Path) -> None:
-    table, _report = merge(tmp_path, ROW, {**FACT, "security": "none", "port": 25, "alternatives": [["smtp.new.example", 587, "starttls"]]})
-    assert tomllib.loads(table)["provider"][1]["servers"] == [{"host": "smtp.new.example", "port": 587, "security": "starttls"}]
+    table, _report = merge(
+        tmp_path, ROW, {**FACT, "security": "none", "port": 25, "alternatives": [["smtp.new.example", 587, "starttls"]]}
+    )
+    assert tomllib.loads(table)["provider"][1]["servers"] == [
+        {"host": "smtp.new.example", "port": 587, "security": "starttls"}
+    ]
 
 
 def test_an_mx_suffix_joins_the_row_of_its_server(tmp_path: Path) -> None:
     own = ROW.replace("smtp.{domain}", "smtp.my-host.example")
     server = {"port": 465, "security": "tls"}
-    known = {"suffix": "mx.my-host.example", "provider": "My Host", "smtp": {"host": "smtp.my-host.example", **server}, "source": "ispdb"}
-    other = {"suffix": "mx.other.example", "provider": "Other", "smtp": {"host": "smtp.other.example", **server}, "source": "ispdb"}
+    known = {
+        "suffix": "mx.my-host.example",
+        "provider": "My Host",
+        "smtp": {"host": "smtp.my-host.example", **server},
+        "source": "ispdb",
+    }
+    other = {
+        "suffix": "mx.other.example",
+        "provider": "Other",
+        "smtp": {"host": "smtp.other.example", **server},
+        "source": "ispdb",
+    }
     plain = {
         "suffix": "mx.plain.example",
         "provider": "Plain",

@@ -1,7 +1,9 @@
-"""The situations that people were found in, replayed: each is told by its own code, with a way out and the right exit code.
+"""The situations that people were found in, replayed.
 
-`situations.jsonl` has one a line. `how` says how it is replayed: `reply` (the server's words at a stage), `fault` and `act` (what the server does),
-`command` (no server has a part in it), `test` (the test that replays it).
+Each is told by its own code, with a way out and the right exit code.
+
+`situations.jsonl` has one a line. `how` says how it is replayed: `reply` (the server's words at a stage), `fault` and
+`act` (what the server does), `command` (no server has a part in it), `test` (the test that replays it).
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def those(how: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("situation", [one for one in SITUATIONS if one["how"] == how], ids=lambda one: one["id"])
+    return pytest.mark.parametrize(
+        "situation", [one for one in SITUATIONS if one["how"] == how], ids=lambda one: one["id"]
+    )
 
 
 def test_all_of_them_are_here() -> None:
@@ -60,7 +64,9 @@ def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) 
     with FaultServer(tmp_path, fault) as facts:
         port = facts.starttls_port if security is Security.STARTTLS else facts.tls_port
         report = check(
-            context_of(account_at(port, security, ca_file=facts.ca_file, provider=situation["provider"])), Secret("lösen"), provider=provider
+            context_of(account_at(port, security, ca_file=facts.ca_file, provider=situation["provider"])),
+            Secret("lösen"),
+            provider=provider,
         )
     assert_helpful(report.error, situation)
     assert report.error
@@ -136,7 +142,9 @@ def test_every_refusal_of_a_row_is_reached_by_its_own_words(row: Any, refusal: A
 WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_text(encoding="utf-8").splitlines()[1:]]
 
 
-@pytest.mark.parametrize(("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)])
+@pytest.mark.parametrize(
+    ("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)]
+)
 def test_a_wording_lands_in_the_right_class(stage: str, code: str, provider: str, reply: str) -> None:
     from smtpsetup.core.failure import Failure, Kind
     from smtpsetup.core.model import Server

@@ -42,7 +42,9 @@ def test_the_quick_look_up_and_the_whole_table_agree_on_what_is_not_there() -> N
         assert table.by_domain(domain) is None
 
 
-KNOWN = [line.split("\t") for line in (Path(__file__).parent / "known_domains.tsv").read_text(encoding="utf-8").splitlines()]
+KNOWN = [
+    line.split("\t") for line in (Path(__file__).parent / "known_domains.tsv").read_text(encoding="utf-8").splitlines()
+]
 # where the table knows better than the list of domains, with the reason; docs/providers.md says so, too
 KNOWN_BETTER = {
     "smtp.1und1.de": "1&1 mail is called IONOS now: smtp.ionos.de",
@@ -70,14 +72,23 @@ def test_a_family_is_known_in_every_country(domain: str) -> None:
     assert row.id == ("yahoo" if domain.startswith("yahoo") else "microsoft-personal")
 
 
-@pytest.mark.parametrize("domain", ["live.foretag.se", "hotmail.abc.se", "mylive.se", "yahoo.example.com", "live", "outlook.mittforetag.co.uk"])
+@pytest.mark.parametrize(
+    "domain",
+    ["live.foretag.se", "hotmail.abc.se", "mylive.se", "yahoo.example.com", "live", "outlook.mittforetag.co.uk"],
+)
 def test_a_family_takes_in_nobody_elses_domain(domain: str) -> None:
     assert Table(TODAY).by_domain(domain) is None
 
 
 @pytest.mark.parametrize(
     ("slip", "meant"),
-    [("gmial.com", "gmail.com"), ("hotnail.com", "hotmail.com"), ("outlok.com", "outlook.com"), ("iclod.com", "icloud.com"), ("yaho.se", "yahoo.se")],
+    [
+        ("gmial.com", "gmail.com"),
+        ("hotnail.com", "hotmail.com"),
+        ("outlok.com", "outlook.com"),
+        ("iclod.com", "icloud.com"),
+        ("yaho.se", "yahoo.se"),
+    ],
 )
 def test_a_slip_of_a_large_providers_domain_is_pointed_out(slip: str, meant: str) -> None:
     with pytest.raises(UnknownDomainError) as caught:
@@ -147,7 +158,9 @@ GUIDE = [
 
 
 @pytest.mark.parametrize(("address", "host", "port", "security", "auth"), GUIDE)
-def test_every_address_of_the_2018_guide_gets_what_holds_today(address: str, host: str, port: int, security: str, auth: Auth) -> None:
+def test_every_address_of_the_2018_guide_gets_what_holds_today(
+    address: str, host: str, port: int, security: str, auth: Auth
+) -> None:
     parsed = parse_address(address)
     row = Table(TODAY).by_domain(parsed.domain)
     assert row
@@ -158,7 +171,14 @@ def test_every_address_of_the_2018_guide_gets_what_holds_today(address: str, hos
 
 @pytest.mark.parametrize(
     ("domain", "row_id"),
-    [("yahoo.co.jp", "yahoo-japan"), ("gmx.de", "gmx-de"), ("gmx.com", "gmx-com"), ("tuta.com", "tuta"), ("hey.com", "hey"), ("cox.net", "cox")],
+    [
+        ("yahoo.co.jp", "yahoo-japan"),
+        ("gmx.de", "gmx-de"),
+        ("gmx.com", "gmx-com"),
+        ("tuta.com", "tuta"),
+        ("hey.com", "hey"),
+        ("cox.net", "cox"),
+    ],
 )
 def test_families_that_are_easily_confused_are_kept_apart(domain: str, row_id: str) -> None:
     row = Table(TODAY).by_domain(domain)

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.discovery.domains import GOOD, JSON, REFUSING, SILENT, WEB, WELL_KNOWN, XML, Domain, Server, autoconfig, digest, mx, pacc, page
+from tests.discovery.domains import (
+    GOOD,
+    JSON,
+    REFUSING,
+    SILENT,
+    WEB,
+    WELL_KNOWN,
+    XML,
+    Domain,
+    Server,
+    autoconfig,
+    digest,
+    mx,
+    pacc,
+    page,
+)
 
 BOMB = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
@@ -50,11 +65,18 @@ UNUSABLE: tuple[tuple[Domain, str], ...] = (
     (naming("mellanslag.se", Server("smtp .mellanslag.se", 465, "SSL")), "not a host"),
     (naming("anvandare-i-namn.se", Server("smtp.bra.se@ond.test", 465, "SSL")), "not a host"),
     (naming("adress-i-namn.se", Server("%EMAILADDRESS%.ond.test", 465, "SSL")), "not a host"),
-    (naming("radbrytning.se", Server("smtp.radbrytning.se", 465, "SSL", username="info&#13;&#10;RCPT TO:x")), "login name"),
+    (
+        naming("radbrytning.se", Server("smtp.radbrytning.se", 465, "SSL", username="info&#13;&#10;RCPT TO:x")),
+        "login name",
+    ),
     (naming("styrtecken.se", Server("smtp.styrtecken.se", 465, "SSL", username="info&#x202e;moc")), "login name"),
     (naming("kerberos.se", Server("smtp.kerberos.se", 465, "SSL", auth="GSSAPI")), "does not know"),
     (
-        with_file("dtd.se", '<?xml version="1.0"?><!DOCTYPE clientConfig SYSTEM "https://ond.test/x.dtd">' + good_file("dtd.se").partition("?>")[2]),
+        with_file(
+            "dtd.se",
+            '<?xml version="1.0"?><!DOCTYPE clientConfig SYSTEM "https://ond.test/x.dtd">'
+            + good_file("dtd.se").partition("?>")[2],
+        ),
         "document type",
     ),
     (with_file("bomb.se", BOMB + "<clientConfig>&b;</clientConfig>"), "document type"),
@@ -62,17 +84,30 @@ UNUSABLE: tuple[tuple[Domain, str], ...] = (
     (with_file("stor.se", good_file("stor.se"), padding=70_000), "larger"),
     (with_file("enorm.se", good_file("enorm.se"), padding=10_000_000), "larger"),
     (
-        with_file("portal.se", "<!DOCTYPE html><html><body>Log in to the hotel's network</body></html>", headers={"Content-Type": "text/html"}),
+        with_file(
+            "portal.se",
+            "<!DOCTYPE html><html><body>Log in to the hotel's network</body></html>",
+            headers={"Content-Type": "text/html"},
+        ),
         "document type",
     ),
     (with_file("portal2.se", "<html><body>Welcome</body></html>"), "not a settings file"),
     (with_file("skrap.se", "\x00\xff\xfe"), "not a settings file"),
-    (with_file("nedgraderad.se", "", status=302, headers={"Location": "http://autoconfig.nedgraderad.se/mail.xml"}), "not HTTPS"),
+    (
+        with_file("nedgraderad.se", "", status=302, headers={"Location": "http://autoconfig.nedgraderad.se/mail.xml"}),
+        "not HTTPS",
+    ),
     (with_file("till-fil.se", "", status=302, headers={"Location": "file:///etc/passwd"}), "not HTTPS"),
     (with_file("till-ip.se", "", status=302, headers={"Location": f"https://{WEB}/x"}), "not followed"),
     (with_file("till-lokalt.se", "", status=302, headers={"Location": "https://localhost/x"}), "not followed"),
-    (with_file("till-port.se", "", status=302, headers={"Location": "https://autoconfig.till-port.se:8443/x"}), "not followed"),
-    (with_file("till-login.se", "", status=302, headers={"Location": "https://a:b@autoconfig.till-login.se/x"}), "not followed"),
+    (
+        with_file("till-port.se", "", status=302, headers={"Location": "https://autoconfig.till-port.se:8443/x"}),
+        "not followed",
+    ),
+    (
+        with_file("till-login.se", "", status=302, headers={"Location": "https://a:b@autoconfig.till-login.se/x"}),
+        "not followed",
+    ),
     (with_file("runt.se", "", status=302, headers={"Location": f"https://autoconfig.runt.se{XML}"}), "redirects"),
 )
 UNUSABLE += tuple(
@@ -91,8 +126,16 @@ BAD_CERTIFICATES = tuple(
 )
 OTHERS = (
     with_file("typlos.se", good_file("typlos.se"), headers={"Content-Type": "application/octet-stream"}),
-    Domain("droppande.se", (*mx("mx.droppande.se"), f"autoconfig A {WEB}"), pages={"autoconfig": {XML: page(good_file("droppande.se"), drip=True)}}),
-    Domain("tyst.se", (*mx("mx.tyst.se"), f"autoconfig A {SILENT}", f"@ A {WEB}"), pages={"": {WELL_KNOWN: page(good_file("tyst.se"))}}),
+    Domain(
+        "droppande.se",
+        (*mx("mx.droppande.se"), f"autoconfig A {WEB}"),
+        pages={"autoconfig": {XML: page(good_file("droppande.se"), drip=True)}},
+    ),
+    Domain(
+        "tyst.se",
+        (*mx("mx.tyst.se"), f"autoconfig A {SILENT}", f"@ A {WEB}"),
+        pages={"": {WELL_KNOWN: page(good_file("tyst.se"))}},
+    ),
     Domain("tyst-men-mx.se", (*mx("mailcluster.loopia.se"), f"autoconfig A {SILENT}")),
     with_file("frammande.se", "", status=302, headers={"Location": "https://filer.ond.test/frammande.xml"}),
     Domain(
@@ -107,19 +150,43 @@ OTHERS = (
         },
     ),
     Domain("ond-mx.se", mx("mx.ond-hotell.test")),
-    Domain("ond-hotell.test", (f"autoconfig A {WEB}",), pages={"autoconfig": {XML: page(autoconfig(Server("smtp.ond-hotell.test", 465, "SSL")))}}),
+    Domain(
+        "ond-hotell.test",
+        (f"autoconfig A {WEB}",),
+        pages={"autoconfig": {XML: page(autoconfig(Server("smtp.ond-hotell.test", 465, "SSL")))}},
+    ),
     Domain("ond-srv.se", (*mx("mx.ond-srv.se"), "_submissions._tcp SRV 0 1 465 smtp.ond.test.")),
-    Domain("srv-fel.se", (*mx("mx.srv-fel.se"), "_submissions._tcp SRV 0 1 0 smtp.srv-fel.se.", "_submission._tcp SRV 0 1 25 smtp.srv-fel.se.")),
-    Domain("konstiga-namn.se", ("@ MX 5 bad\\032name.se.", "@ MX 10 mailcluster.loopia.se.", "_submissions._tcp SRV 0 1 465 a\\007b.se.")),
+    Domain(
+        "srv-fel.se",
+        (
+            *mx("mx.srv-fel.se"),
+            "_submissions._tcp SRV 0 1 0 smtp.srv-fel.se.",
+            "_submission._tcp SRV 0 1 25 smtp.srv-fel.se.",
+        ),
+    ),
+    Domain(
+        "konstiga-namn.se",
+        ("@ MX 5 bad\\032name.se.", "@ MX 10 mailcluster.loopia.se.", "_submissions._tcp SRV 0 1 465 a\\007b.se."),
+    ),
     Domain(
         "pacc-fel.se",
-        (*mx("mailcluster.loopia.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-fel.se"))}"'),
+        (
+            *mx("mailcluster.loopia.se"),
+            f"ua-auto-config A {WEB}",
+            f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-fel.se"))}"',
+        ),
         pages={"ua-auto-config": {JSON: page(pacc("smtp.ond.test"))}},
     ),
     Domain(
         "pacc-omledd.se",
-        (*mx("mailcluster.loopia.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(pacc("smtp.ond.test"))}"'),
-        pages={"ua-auto-config": {JSON: page("", status=302, headers={"Location": "https://filer.ond.test/pacc.json"})}},
+        (
+            *mx("mailcluster.loopia.se"),
+            f"ua-auto-config A {WEB}",
+            f'_ua-auto-config TXT "{digest(pacc("smtp.ond.test"))}"',
+        ),
+        pages={
+            "ua-auto-config": {JSON: page("", status=302, headers={"Location": "https://filer.ond.test/pacc.json"})}
+        },
     ),
     # names of other owners, below which nothing may be asked
     Domain(
@@ -141,24 +208,46 @@ OTHERS = (
     Domain(
         "avvisad.se",
         (*mx("mx.avvisad.se"), f"autoconfig A {WEB}", f"smtp A {REFUSING}", f"mail A {GOOD}"),
-        pages={"autoconfig": {XML: page(autoconfig(Server("smtp.avvisad.se", 465, "SSL"), Server("mail.avvisad.se", 465, "SSL")))}},
+        pages={
+            "autoconfig": {
+                XML: page(autoconfig(Server("smtp.avvisad.se", 465, "SSL"), Server("mail.avvisad.se", 465, "SSL")))
+            }
+        },
     ),
     Domain(
-        "bra-egen.se", (*mx("mx.bra-egen.se"), f"autoconfig A {WEB}", f"smtp A {GOOD}"), pages={"autoconfig": {XML: page(good_file("bra-egen.se"))}}
+        "bra-egen.se",
+        (*mx("mx.bra-egen.se"), f"autoconfig A {WEB}", f"smtp A {GOOD}"),
+        pages={"autoconfig": {XML: page(good_file("bra-egen.se"))}},
     ),
-    Domain("dns-sen.se", (*mx("mx.dns-sen.se"), f"autoconfig A {WEB}"), pages={"autoconfig": {XML: page(good_file("dns-sen.se"))}}),
+    Domain(
+        "dns-sen.se",
+        (*mx("mx.dns-sen.se"), f"autoconfig A {WEB}"),
+        pages={"autoconfig": {XML: page(good_file("dns-sen.se"))}},
+    ),
     # another public suffix lies between these hosts and the domain
     Domain("wiardweb.com", (*mx("mx.wiardweb.com"), "_submissions._tcp SRV 0 1 465 smtp.ond.pages.wiardweb.com.")),
     # names with something for the terminal in them
     Domain(
         "fragment.se",
         (*mx("mx.fragment.se"), f"autoconfig A {WEB}"),
-        pages={"autoconfig": {XML: page("", status=302, headers={"Location": "https://filer.ond.test/frammande.xml#\x1b]0;PWNED\x07\x1b[31m"})}},
+        pages={
+            "autoconfig": {
+                XML: page(
+                    "",
+                    status=302,
+                    headers={"Location": "https://filer.ond.test/frammande.xml#\x1b]0;PWNED\x07\x1b[31m"},
+                )
+            }
+        },
     ),
     Domain(
         "ankare.se",
         (*mx("mx.ankare.se"), f"autoconfig A {WEB}"),
-        pages={"autoconfig": {XML: page("", status=302, headers={"Location": "https://filer.ond.test/frammande.xml#ett-ankare"})}},
+        pages={
+            "autoconfig": {
+                XML: page("", status=302, headers={"Location": "https://filer.ond.test/frammande.xml#ett-ankare"})
+            }
+        },
     ),
     Domain(
         "pacc-escape.se",
@@ -188,7 +277,12 @@ OTHERS = (
     # a file that names a known provider's host and somebody else's
     with_file("blandat.se", autoconfig(Server("smtp.migadu.com", 465, "SSL"), Server("smtp.ond.test", 465, "SSL"))),
     Domain(
-        "tva-varder.se", (*mx("mx.okant.net"), "_submissions._tcp SRV 0 1 465 smtp.ond.test.", "_submissions._tcp SRV 1 1 465 smtp.hotellet.net.")
+        "tva-varder.se",
+        (
+            *mx("mx.okant.net"),
+            "_submissions._tcp SRV 0 1 465 smtp.ond.test.",
+            "_submissions._tcp SRV 1 1 465 smtp.hotellet.net.",
+        ),
     ),
     Domain("dns-vagrar.se", mx("mailcluster.loopia.se")),
     Domain("dns-tyst.se", mx("mailcluster.loopia.se")),

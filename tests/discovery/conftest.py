@@ -75,7 +75,9 @@ def whole_plan(**changes: Any) -> dict[str, Any]:
     database = {**domains.ELSEWHERE_PAGES["autoconfig.thunderbird.net"], **finer.DATABASE_PAGES}
     pages = {**finer.ELSEWHERE_PAGES, "autoconfig.thunderbird.net": database}
     elsewhere = changes.pop("elsewhere", domains.ELSEWHERE)
-    return domains.world(everyone, (*elsewhere, *finer.ELSEWHERE), pages, **{"dns_behaviour": attacks.DNS_BEHAVIOUR, **changes})
+    return domains.world(
+        everyone, (*elsewhere, *finer.ELSEWHERE), pages, **{"dns_behaviour": attacks.DNS_BEHAVIOUR, **changes}
+    )
 
 
 @pytest.fixture

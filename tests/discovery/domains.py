@@ -43,19 +43,30 @@ class Server:
 def autoconfig(*servers: Server) -> str:
     """A settings file of the autoconfig format."""
     inner = "".join(
-        f'<outgoingServer type="smtp"><hostname>{one.host}</hostname><port>{one.port}</port><socketType>{one.security}</socketType>'
+        f"<outgoingServer "
+        f'type="smtp"><hostname>{one.host}</hostname><port>{one.port}</port><socketType>{one.security}</socketType>'
         f"<username>{one.username}</username><authentication>{one.auth}</authentication></outgoingServer>"
         for one in servers
     )
-    incoming = '<incomingServer type="imap"><hostname>imap.example.net</hostname><port>993</port><socketType>SSL</socketType></incomingServer>'
+    incoming = (
+        "<incomingServer "
+        'type="imap"><hostname>imap.example.net</hostname><port>993</port><socketType>SSL</socketType></incomingServer>'
+    )
     return (
-        f'<?xml version="1.0"?><clientConfig version="1.1"><emailProvider id="x"><domain>x</domain>{incoming}{inner}</emailProvider></clientConfig>'
+        f'<?xml version="1.0"?><clientConfig version="1.1"><emailProvider '
+        f'id="x"><domain>x</domain>{incoming}{inner}</emailProvider></clientConfig>'
     )
 
 
 def pacc(host: str, **more: Any) -> str:
     """A PACC document."""
-    return json.dumps({"protocols": {"submit": {"host": host}}, "authentication": {"password": True, **more}, "info": {"provider": {"name": "X"}}})
+    return json.dumps(
+        {
+            "protocols": {"submit": {"host": host}},
+            "authentication": {"password": True, **more},
+            "info": {"provider": {"name": "X"}},
+        }
+    )
 
 
 def digest(body: str) -> str:
@@ -80,7 +91,9 @@ class Domain:
     why: str = ""
 
 
-def found(source: str, server: str, *, provider: str | None = None, confirm: bool = False, **more: Any) -> dict[str, Any]:
+def found(
+    source: str, server: str, *, provider: str | None = None, confirm: bool = False, **more: Any
+) -> dict[str, Any]:
     """The right answer, `server` as host:port."""
     return {"exit": 0, "source": source, "server": server, "provider": provider, "confirm": confirm, **more}
 
@@ -105,7 +118,9 @@ def at_provider(name: str, host: str, provider: str, server: str, *extra: str, *
     return Domain(name, (*mx(host), f"@ A {WEB}", *extra), found("mx", server, provider=provider, confirm=True, **more))
 
 
-def own_file(name: str, *servers: Server, host: str = "autoconfig", path: str = XML) -> dict[str, dict[str, dict[str, Any]]]:
+def own_file(
+    name: str, *servers: Server, host: str = "autoconfig", path: str = XML
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Pages with a domain's own settings file."""
     return {host: {path: page(autoconfig(*servers))}}
 
@@ -116,7 +131,13 @@ MIGADU = Server("smtp.migadu.com", 465, "SSL")
 
 DOMAINS = (
     # at a provider of the table, by MX
-    at_provider("verkstan.se", "aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465", '@ TXT "v=spf1 include:_spf.google.com ~all"'),
+    at_provider(
+        "verkstan.se",
+        "aspmx.l.google.com",
+        "google-workspace",
+        "smtp.gmail.com:465",
+        '@ TXT "v=spf1 include:_spf.google.com ~all"',
+    ),
     at_provider("nystartat.se", "smtp.google.com", "google-workspace", "smtp.gmail.com:465"),
     at_provider("reservordning.se", "alt3.aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465"),
     at_provider("kommunen.se", "kommunen-se.mail.protection.outlook.com", "microsoft365", "smtp.office365.com:587"),
@@ -146,7 +167,9 @@ DOMAINS = (
         why="a row whose server is below the customer's own domain needs no confirmation",
     ),
     Domain("tutakund.se", mx("mail.tutanota.de"), failed(69, "config.provider-without-smtp")),
-    at_provider("xn--mindomn-bxa.se", "mailcluster.loopia.se", "loopia", "mailcluster.loopia.se:465", address="namn@mindomän.se"),
+    at_provider(
+        "xn--mindomn-bxa.se", "mailcluster.loopia.se", "loopia", "mailcluster.loopia.se:465", address="namn@mindomän.se"
+    ),
     at_provider("avdelning.storforetaget.se", "aspmx.l.google.com", "google-workspace", "smtp.gmail.com:465"),
     at_provider("firma.co.uk", "mx1.pub.mailpod1-cph3.one.com", "one-com", "send.one.com:465"),
     Domain(
@@ -160,7 +183,9 @@ DOMAINS = (
         "egenserver.se",
         (*mx("mx.egenserver.se"), f"mx A {GOOD}", f"autoconfig A {WEB}"),
         found("autoconfig", "mail.egenserver.se:465", confidence="high"),
-        own_file("egenserver.se", Server("mail.egenserver.se", 587, "STARTTLS"), Server("mail.egenserver.se", 465, "SSL")),
+        own_file(
+            "egenserver.se", Server("mail.egenserver.se", 587, "STARTTLS"), Server("mail.egenserver.se", 465, "SSL")
+        ),
     ),
     Domain(
         "valkand.se",
@@ -232,7 +257,10 @@ DOMAINS = (
         (
             *mx("mx.pacc-delad.se"),
             f"ua-auto-config A {WEB}",
-            f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-delad.se"))[:20]}" "{digest(pacc("smtp.pacc-delad.se"))[20:]}"',
+            (
+                f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-delad.se"))[:20]}" '
+                f'"{digest(pacc("smtp.pacc-delad.se"))[20:]}"'
+            ),
         ),
         found("pacc", "smtp.pacc-delad.se:465"),
         {"ua-auto-config": {JSON: page(pacc("smtp.pacc-delad.se"))}},
@@ -246,7 +274,11 @@ DOMAINS = (
     ),
     Domain(
         "pacc-fore-mx.se",
-        (*mx("aspmx.l.google.com"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(pacc("smtp.migadu.com"))}"'),
+        (
+            *mx("aspmx.l.google.com"),
+            f"ua-auto-config A {WEB}",
+            f'_ua-auto-config TXT "{digest(pacc("smtp.migadu.com"))}"',
+        ),
         found("pacc", "smtp.migadu.com:465", provider="migadu"),
         {"ua-auto-config": {JSON: page(pacc("smtp.migadu.com"))}},
         why="what the owner bound to the domain twice outranks the MX",
@@ -264,7 +296,9 @@ DOMAINS = (
         found("srv", "mail.cpanelkund.se:465"),
     ),
     Domain(
-        "srv587.se", (*mx("mx.srv587.se"), "_submission._tcp SRV 0 1 587 smtp.srv587.se."), found("srv", "smtp.srv587.se:587", confidence="medium")
+        "srv587.se",
+        (*mx("mx.srv587.se"), "_submission._tcp SRV 0 1 587 smtp.srv587.se."),
+        found("srv", "smtp.srv587.se:587", confidence="medium"),
     ),
     Domain(
         "srv-utanfor.se",
@@ -301,8 +335,14 @@ DOMAINS = (
     Domain("databasen.se", mx("mx.utlandet.net"), found("ispdb", "smtp.utlandet.net:465", confirm=True)),
     # whoever runs the MX
     Domain("smahotell.se", mx("mx1.lillahotellet.net"), found("ispdb", "smtp.lillahotellet.net:465", confirm=True)),
-    Domain("storhotell.se", mx("mx1.kluster.storahotellet.net"), found("autoconfig", "smtp.storahotellet.net:465", confirm=True)),
-    Domain("bashotell.se", mx("mx1.nod7.bashotellet.net"), found("autoconfig", "smtp.bashotellet.net:587", confirm=True)),
+    Domain(
+        "storhotell.se",
+        mx("mx1.kluster.storahotellet.net"),
+        found("autoconfig", "smtp.storahotellet.net:465", confirm=True),
+    ),
+    Domain(
+        "bashotell.se", mx("mx1.nod7.bashotellet.net"), found("autoconfig", "smtp.bashotellet.net:587", confirm=True)
+    ),
     # filters in front
     Domain(
         "bakom-proofpoint.com",
@@ -330,7 +370,10 @@ DOMAINS = (
     ),
     Domain(
         "bakom-dkim.se",
-        (*mx("mx.eu.iphmx.com"), "selector1._domainkey CNAME selector1-bakom-dkim-se._domainkey.bakomdkim.onmicrosoft.com."),
+        (
+            *mx("mx.eu.iphmx.com"),
+            "selector1._domainkey CNAME selector1-bakom-dkim-se._domainkey.bakomdkim.onmicrosoft.com.",
+        ),
         found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True),
     ),
     Domain(
@@ -340,7 +383,11 @@ DOMAINS = (
     ),
     Domain(
         "bakom-egen.se",
-        (*mx("mx01.hornetsecurity.com"), '@ TXT "v=spf1 include:spf.protection.outlook.com -all"', f"autoconfig A {WEB}"),
+        (
+            *mx("mx01.hornetsecurity.com"),
+            '@ TXT "v=spf1 include:spf.protection.outlook.com -all"',
+            f"autoconfig A {WEB}",
+        ),
         found("autoconfig", "smtp.bakom-egen.se:465", confidence="high"),
         own_file("bakom-egen.se", Server("smtp.bakom-egen.se", 465, "SSL")),
         why="the domain's own file says more than SPF",
@@ -350,11 +397,23 @@ DOMAINS = (
         mx("mx1.mailspamprotection.com", "aspmx.l.google.com"),
         found("mx", "smtp.gmail.com:465", provider="google-workspace", confirm=True),
     ),
-    Domain("vidarebefordrad.se", mx("route1.mx.cloudflare.net", "route2.mx.cloudflare.net"), failed(68, "config.no-settings-found")),
+    Domain(
+        "vidarebefordrad.se",
+        mx("route1.mx.cloudflare.net", "route2.mx.cloudflare.net"),
+        failed(68, "config.no-settings-found"),
+    ),
     # found by trying
-    Domain("gissad.se", (*mx("mx.gissad.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"), found("probe", "smtp.gissad.se:465", confidence="low")),
+    Domain(
+        "gissad.se",
+        (*mx("mx.gissad.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),
+        found("probe", "smtp.gissad.se:465", confidence="low"),
+    ),
     Domain("gissad587.se", (*mx("mx.gissad587.se"), f"mail A {ONLY_587}"), found("probe", "mail.gissad587.se:587")),
-    Domain("gissad-mailout.se", (*mx("mx.gissad-mailout.se"), f"mailout A {GOOD}"), found("probe", "mailout.gissad-mailout.se:465")),
+    Domain(
+        "gissad-mailout.se",
+        (*mx("mx.gissad-mailout.se"), f"mailout A {GOOD}"),
+        found("probe", "mailout.gissad-mailout.se:465"),
+    ),
     Domain("gissad-mx.se", (*mx("post.annanstans.net"),), found("probe", "post.annanstans.net:465", confirm=True)),
     Domain(
         "gissad-polletter.se",
@@ -362,7 +421,10 @@ DOMAINS = (
         found("probe", "smtp.gissad-polletter.se:465", auth=["oauth2"]),
     ),
     Domain(
-        "utan-mx.se", (f"@ A {GOOD}",), found("probe", "utan-mx.se:465"), why="without MX the domain itself takes its mail (RFC 5321 section 5.1)"
+        "utan-mx.se",
+        (f"@ A {GOOD}",),
+        found("probe", "utan-mx.se:465"),
+        why="without MX the domain itself takes its mail (RFC 5321 section 5.1)",
     ),
     Domain(
         "battre-senare.se",
@@ -373,7 +435,11 @@ DOMAINS = (
     # nothing to send from
     Domain("nullmx.se", ("@ MX 0 .", f"@ A {WEB}"), failed(68, "config.no-settings-found")),
     Domain("parkerad.se", (f"@ A {WEB}", f"* A {WEB}", '@ TXT "v=spf1 -all"'), failed(68, "config.no-settings-found")),
-    Domain("jokertecken.se", (f"* A {WEB}", f"@ A {WEB}", "* MX 10 mx.jokertecken.se."), failed(68, "config.no-settings-found")),
+    Domain(
+        "jokertecken.se",
+        (f"* A {WEB}", f"@ A {WEB}", "* MX 10 mx.jokertecken.se."),
+        failed(68, "config.no-settings-found"),
+    ),
     Domain("tom.se", ('@ TXT "nothing here"',), failed(68, "config.no-settings-found")),
     Domain("finns-inte.se", (), failed(68, "dns.not-found")),
     Domain("rundgang.se", ("@ CNAME rundgang2.se.",), failed(75, "dns.temporary")),
@@ -450,7 +516,10 @@ def zone(domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE) ->
 
 
 def world(
-    domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE, more_pages: dict[str, Any] | None = None, **changes: Any
+    domains: tuple[Domain, ...],
+    elsewhere: tuple[str, ...] = ELSEWHERE,
+    more_pages: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """What `world.py` is to build."""
     pages: dict[str, Any] = {**ELSEWHERE_PAGES, **(more_pages or {})}

@@ -44,7 +44,11 @@ LONG = ".".join(["a" * 60] * 3 + ["b" * 55, "se"])
 
 DOMAINS = (
     # whose host is whose
-    Domain("bra.se", (*mx("mx.bra.se"), "_submissions._tcp SRV 0 1 465 smtp.ondbra.se."), found("srv", "smtp.ondbra.se:465", confirm=True)),
+    Domain(
+        "bra.se",
+        (*mx("mx.bra.se"), "_submissions._tcp SRV 0 1 465 smtp.ondbra.se."),
+        found("srv", "smtp.ondbra.se:465", confirm=True),
+    ),
     Domain("org.uk", mx("mail12.oderland.com"), found("mx", "mail.org.uk:465", provider="oderland", confirm=True)),
     Domain(
         "omledd-men-srv.se",
@@ -72,9 +76,13 @@ DOMAINS = (
             "autoconfig": {
                 XML: page(
                     autoconfig(
-                        Server("smtp.blandade-servrar.se", 25, "STARTTLS"), Server("smtp.blandade-servrar.se", 465, "SSL", auth="password-encrypted")
+                        Server("smtp.blandade-servrar.se", 25, "STARTTLS"),
+                        Server("smtp.blandade-servrar.se", 465, "SSL", auth="password-encrypted"),
                     ).replace(
-                        "<outgoingServer", '<outgoingServer type="exchange"><hostname>exchange.se</hostname></outgoingServer><outgoingServer', 1
+                        "<outgoingServer",
+                        "<outgoingServer "
+                        'type="exchange"><hostname>exchange.se</hostname></outgoingServer><outgoingServer',
+                        1,
                     )
                 )
             }
@@ -87,19 +95,38 @@ DOMAINS = (
         file_of("xn--hlsn-loai.se"),
     ),
     # PACC
-    with_pacc("pacc-version.se", pacc("smtp.pacc-version.se"), digest(pacc("smtp.pacc-version.se")).replace("UAAC1", "UAAC9"), answer=NOTHING),
-    with_pacc("pacc-md5.se", pacc("smtp.pacc-md5.se"), digest(pacc("smtp.pacc-md5.se")).replace("sha256", "md5"), answer=NOTHING),
     with_pacc(
-        "pacc-sist.se", PACC_NEW, digest("an older one"), "v=UAAC1; a=sha256; d=%%%", digest(PACC_NEW), answer=found("pacc", "smtp.pacc-sist.se:465")
+        "pacc-version.se",
+        pacc("smtp.pacc-version.se"),
+        digest(pacc("smtp.pacc-version.se")).replace("UAAC1", "UAAC9"),
+        answer=NOTHING,
+    ),
+    with_pacc(
+        "pacc-md5.se",
+        pacc("smtp.pacc-md5.se"),
+        digest(pacc("smtp.pacc-md5.se")).replace("sha256", "md5"),
+        answer=NOTHING,
+    ),
+    with_pacc(
+        "pacc-sist.se",
+        PACC_NEW,
+        digest("an older one"),
+        "v=UAAC1; a=sha256; d=%%%",
+        digest(PACC_NEW),
+        answer=found("pacc", "smtp.pacc-sist.se:465"),
     ),
     with_pacc("pacc-gammal.se", PACC_PLAIN, digest(PACC_PLAIN), answer=found("pacc", "smtp.pacc-gammal.se:465")),
     *(
         with_pacc(f"pacc-skrap{number}.se", body, digest(body), answer=NOTHING)
-        for number, body in enumerate(("[" * 60_000, "not json", "[]", '{"protocols": {"submit": {"host": 5}}}', '{"protocols": []}'))
+        for number, body in enumerate(
+            ("[" * 60_000, "not json", "[]", '{"protocols": {"submit": {"host": 5}}}', '{"protocols": []}')
+        )
     ),
     # the MX
     Domain(
-        "mx-ordning.se", ("@ MX 20 mailcluster.loopia.se.", "@ MX 10 mx.mx-ordning.se.", f"smtp A {GOOD}"), found("probe", "smtp.mx-ordning.se:465")
+        "mx-ordning.se",
+        ("@ MX 20 mailcluster.loopia.se.", "@ MX 10 mx.mx-ordning.se.", f"smtp A {GOOD}"),
+        found("probe", "smtp.mx-ordning.se:465"),
     ),
     Domain("bara-skrap.se", ("@ MX 5 bad\\032name.se.",), NOTHING),
     Domain("nullmx-med-server.se", ("@ MX 0 .", f"smtp A {GOOD}"), NOTHING),
@@ -112,7 +139,9 @@ DOMAINS = (
     Domain("filter-doman.se", (*mx("mx.filtret.mimecast.com"),), NOTHING),
     Domain("cname-slut.se", (*mx(FILTER), "autodiscover CNAME autodiscover.outlook.com.ond.test."), NOTHING),
     Domain("spf-slut.se", (*mx(FILTER), '@ TXT "v=spf1 include:spf.protection.outlook.com.ond.test -all"'), NOTHING),
-    Domain("spf-utan-filter.se", (*mx("mx.spf-utan-filter.se"), '@ TXT "v=spf1 include:_spf.google.com -all"'), NOTHING),
+    Domain(
+        "spf-utan-filter.se", (*mx("mx.spf-utan-filter.se"), '@ TXT "v=spf1 include:_spf.google.com -all"'), NOTHING
+    ),
     Domain(
         "dkim-tatt.se",
         (*mx(FILTER), 'google._domainkey TXT "v=DKIM1;k=rsa;p=MIIB"'),
@@ -146,7 +175,10 @@ DOMAINS = (
         "tva-filer.se",
         (*mx("mx.tva-filer.se"), f"autoconfig A {WEB}", f"@ A {WEB}"),
         found("autoconfig", "ett.tva-filer.se:465", confidence="high"),
-        {**file_of("tva-filer.se", "ett.tva-filer.se"), "": {WELL_KNOWN: page(autoconfig(Server("tva.annat.net", 465, "SSL")))}},
+        {
+            **file_of("tva-filer.se", "ett.tva-filer.se"),
+            "": {WELL_KNOWN: page(autoconfig(Server("tva.annat.net", 465, "SSL")))},
+        },
     ),
     Domain(
         "valkand-fore-ispdb.se",
@@ -170,16 +202,40 @@ DOMAINS = (
         (*mx("mx1.bashotellet.net"), SIGN),
         found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True, confidence="medium"),
     ),
-    Domain("hotellfil-fore-ispdb.se", mx("mx1.baahotellet.net"), found("autoconfig", "ett.baahotellet.net:465", confirm=True)),
-    Domain("ispdb-fore-prov.se", (*mx("mx1.lillahotellet.net"), f"smtp A {GOOD}"), found("ispdb", "smtp.lillahotellet.net:465", confirm=True)),
+    Domain(
+        "hotellfil-fore-ispdb.se",
+        mx("mx1.baahotellet.net"),
+        found("autoconfig", "ett.baahotellet.net:465", confirm=True),
+    ),
+    Domain(
+        "ispdb-fore-prov.se",
+        (*mx("mx1.lillahotellet.net"), f"smtp A {GOOD}"),
+        found("ispdb", "smtp.lillahotellet.net:465", confirm=True),
+    ),
     Domain(
         "srv-vikt.se",
-        (*mx("mx.srv-vikt.se"), "_submissions._tcp SRV 10 10 465 alfa.srv-vikt.se.", "_submissions._tcp SRV 10 90 465 zeta.srv-vikt.se."),
+        (
+            *mx("mx.srv-vikt.se"),
+            "_submissions._tcp SRV 10 10 465 alfa.srv-vikt.se.",
+            "_submissions._tcp SRV 10 90 465 zeta.srv-vikt.se.",
+        ),
         found("srv", "zeta.srv-vikt.se:465"),
     ),
-    Domain("prov-ordning.se", (*mx("mx.prov-ordning.se"), f"mx A {GOOD}", f"smtp A {GOOD}"), found("probe", "smtp.prov-ordning.se:465")),
-    Domain("prov-stum.se", (*mx("mx.prov-stum.se"), f"smtp A {GOOD}", f"mail A {MUTE}"), found("probe", "smtp.prov-stum.se:465")),
-    Domain("gissa-tidigt.se", (*mx("mx.gissa-tidigt.se"), f"autoconfig A {SILENT}", f"smtp A {GOOD}"), found("probe", "smtp.gissa-tidigt.se:465")),
+    Domain(
+        "prov-ordning.se",
+        (*mx("mx.prov-ordning.se"), f"mx A {GOOD}", f"smtp A {GOOD}"),
+        found("probe", "smtp.prov-ordning.se:465"),
+    ),
+    Domain(
+        "prov-stum.se",
+        (*mx("mx.prov-stum.se"), f"smtp A {GOOD}", f"mail A {MUTE}"),
+        found("probe", "smtp.prov-stum.se:465"),
+    ),
+    Domain(
+        "gissa-tidigt.se",
+        (*mx("mx.gissa-tidigt.se"), f"autoconfig A {SILENT}", f"smtp A {GOOD}"),
+        found("probe", "smtp.gissa-tidigt.se:465"),
+    ),
     # agreement
     Domain(
         "mx-och-srv.se",
@@ -197,7 +253,9 @@ DOMAINS = (
         mx("mailcluster.loopia.se"),
         found("mx", "mailcluster.loopia.se:465", provider="loopia", confirm=True, remark="Did you mean info@gmail.com"),
     ),
-    Domain(LONG, mx("mailcluster.loopia.se"), found("mx", "mailcluster.loopia.se:465", provider="loopia", confirm=True)),
+    Domain(
+        LONG, mx("mailcluster.loopia.se"), found("mx", "mailcluster.loopia.se:465", provider="loopia", confirm=True)
+    ),
 )
 ELSEWHERE = (
     f"autoconfig.baahotellet.net. A {WEB}",
@@ -209,7 +267,9 @@ ELSEWHERE = (
 )
 ELSEWHERE_PAGES = {
     "autoconfig.baahotellet.net": {XML: page(autoconfig(Server("ett.baahotellet.net", 465, "SSL")))},
-    "autoconfig.envist-hotell.net": {XML: page(autoconfig(Server("ett.envist-hotell.net", 465, "SSL")), needs_address=True)},
+    "autoconfig.envist-hotell.net": {
+        XML: page(autoconfig(Server("ett.envist-hotell.net", 465, "SSL")), needs_address=True)
+    },
     "autoconfig.filtret.mimecast.com": {XML: page(autoconfig(Server("ett.mimecast.com", 465, "SSL")))},
 }
 DATABASE_PAGES = {

@@ -1,4 +1,7 @@
-"""A person looks for the server of a domain of their own: what they see meanwhile, and what they are asked before a password is."""
+"""A person looks for the server of a domain of their own.
+
+What they see meanwhile, and what they are asked before a password is.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,9 @@ def test_a_yes_leads_to_the_password_and_a_saved_account(someone: Person) -> Non
 
 
 def test_who_says_the_host_beforehand_is_not_asked(someone: Person) -> None:
-    terminal = someone.types("configure", "info@srv-utanfor.se", "--accept-host", "smtp.hotellet.net", "--from-name", "")
+    terminal = someone.types(
+        "configure", "info@srv-utanfor.se", "--accept-host", "smtp.hotellet.net", "--from-name", ""
+    )
     terminal.expect("Password for info@srv-utanfor.se")
     interrupt(terminal)
     ended(terminal, 130)

@@ -1,4 +1,7 @@
-"""What the other side says is not believed further than something vouches for it. Each test fails without the defence that it is about."""
+"""What the other side says is not believed further than something vouches for it.
+
+Each test fails without the defence that it is about.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def test_a_file_that_must_not_be_used_is_not_and_the_reason_is_told(domain: Doma
     run = inside.run("identify", f"info@{domain.name}", "--all", "--json")
     assert run.code == 68
     assert run.json["error"]["code"] == "config.no-settings-found"
-    (report,) = [one for one in sources(run.json["result"], "autoconfig") if one["origin"].startswith("https://autoconfig.")]
+    (report,) = [
+        one for one in sources(run.json["result"], "autoconfig") if one["origin"].startswith("https://autoconfig.")
+    ]
     assert report["outcome"] == "refused"
     assert reason in report["detail"]
     assert any(reason in cause for cause in run.json["error"]["causes"])
@@ -125,7 +130,9 @@ def test_a_look_alike_is_shown_with_its_real_name(inside: Home) -> None:
 def test_the_address_is_sent_only_to_who_insists_and_well_quoted(world: World, inside: Home) -> None:
     assert inside.run("identify", "a&b#c@envis-med-tecken.se", "--json").json["result"]["source"] == "autoconfig"
     asked = [line for line in world.log() if "emailaddress" in line and "envis-med" in line]
-    assert asked == ["https autoconfig.envis-med-tecken.se/mail/config-v1.1.xml?emailaddress=a%26b%23c%40envis-med-tecken.se"]
+    assert asked == [
+        "https autoconfig.envis-med-tecken.se/mail/config-v1.1.xml?emailaddress=a%26b%23c%40envis-med-tecken.se"
+    ]
 
 
 def test_a_sub_address_does_not_get_into_the_login_name(inside: Home) -> None:
@@ -160,9 +167,17 @@ def test_a_proxy_of_the_environment_is_used_and_gets_its_login(world: World, ins
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("domain", "word"), [("dns-vagrar.se", "refused"), ("dns-trasig.se", "failure"), ("dns-tyst.se", "in time"), ("servfail.se", "failure")]
+    ("domain", "word"),
+    [
+        ("dns-vagrar.se", "refused"),
+        ("dns-trasig.se", "failure"),
+        ("dns-tyst.se", "in time"),
+        ("servfail.se", "failure"),
+    ],
 )
-def test_a_name_server_that_does_not_tell_is_a_temporary_failure_with_its_reason(domain: str, word: str, inside: Home) -> None:
+def test_a_name_server_that_does_not_tell_is_a_temporary_failure_with_its_reason(
+    domain: str, word: str, inside: Home
+) -> None:
     run = inside.run("identify", f"info@{domain}", "--json", **FRONT)
     assert run.code == 75
     error = run.json["error"]
@@ -173,7 +188,8 @@ def test_a_name_server_that_does_not_tell_is_a_temporary_failure_with_its_reason
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("value", "code"), [("127.0.0.2", 0), ("127.0.0.2:53", 0), ("127.0.0.9:5353", 75), ("127.0.0.2:port", 78), (":53", 78), ("[::1", 75)]
+    ("value", "code"),
+    [("127.0.0.2", 0), ("127.0.0.2:53", 0), ("127.0.0.9:5353", 75), ("127.0.0.2:port", 78), (":53", 78), ("[::1", 75)],
 )
 def test_another_name_server_can_be_named(value: str, code: int, inside: Home) -> None:
     run = inside.run("identify", "info@mittforetag.se", "--json", "--timeout", "3", SMTPSETUP_NAMESERVER=value)
@@ -199,13 +215,18 @@ def test_the_whole_look_up_ends_at_its_timeout_and_says_so(inside: Home) -> None
 @pytest.fixture(scope="module")
 def world_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The same world, Thunderbird's database in a black hole."""
-    elsewhere = tuple(record.replace(WEB, SILENT) if record.startswith(("autoconfig.thunderbird", "v1.ispdb")) else record for record in ELSEWHERE)
+    elsewhere = tuple(
+        record.replace(WEB, SILENT) if record.startswith(("autoconfig.thunderbird", "v1.ispdb")) else record
+        for record in ELSEWHERE
+    )
     plan = whole_plan(elsewhere=elsewhere)
     with running(tmp_path_factory.mktemp("silent"), plan) as made:
         yield made
 
 
-def test_a_dead_database_does_not_hold_up_a_domain_that_speaks_for_itself(world_without_database: World, home: Home) -> None:
+def test_a_dead_database_does_not_hold_up_a_domain_that_speaks_for_itself(
+    world_without_database: World, home: Home
+) -> None:
     inside = world_without_database.home(home)
     started = time.monotonic()
     assert inside.run("identify", "info@egenserver.se", "--json").json["result"]["source"] == "autoconfig"
@@ -235,13 +256,23 @@ def test_no_password_goes_to_a_host_that_nobody_vouches_for(world: World, inside
 @pytest.mark.parametrize("accepted", ["smtp.annanstans.net", "hotellet.net"])
 def test_the_yes_is_for_one_host(accepted: str, world: World, inside: Home) -> None:
     before = len(world.log())
-    run = inside.run("configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--accept-host", accepted)
+    run = inside.run(
+        "configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--accept-host", accepted
+    )
     assert run.code == 78
     assert not [line for line in world.log()[before:] if line.startswith("smtp")]
 
 
 def test_a_host_that_was_agreed_to_is_used(inside: Home) -> None:
-    run = inside.run("configure", "info@srv-utanfor.se", "--password-file", password_file(inside), "--accept-host", "smtp.hotellet.net", "--json")
+    run = inside.run(
+        "configure",
+        "info@srv-utanfor.se",
+        "--password-file",
+        password_file(inside),
+        "--accept-host",
+        "smtp.hotellet.net",
+        "--json",
+    )
     assert run.code == 0, run.err
     assert run.json["result"]["host"] == "smtp.hotellet.net"
 
@@ -264,7 +295,10 @@ def test_a_host_below_another_public_suffix_is_somebody_elses(inside: Home) -> N
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("domain", ["fragment.se", "ankare.se", "pacc-escape.se", "escape.se", "langt-fel.se", "manga-fel.se", "konstiga-namn.se"])
+@pytest.mark.parametrize(
+    "domain",
+    ["fragment.se", "ankare.se", "pacc-escape.se", "escape.se", "langt-fel.se", "manga-fel.se", "konstiga-namn.se"],
+)
 @pytest.mark.parametrize("option", ["--all", "--json", "--no-input"])
 def test_nothing_of_theirs_reaches_the_terminal_unescaped_or_unbounded(domain: str, option: str, inside: Home) -> None:
     run = inside.run("identify", f"info@{domain}", option)
@@ -288,7 +322,10 @@ def test_a_null_mx_counts_only_alone(inside: Home) -> None:
 
 
 def test_an_mx_host_with_an_underscore_still_tells_its_owner(inside: Home) -> None:
-    assert inside.run("identify", "info@understreck.se", "--json").json["result"]["servers"][0]["host"] == "smtp.lillahotellet.net"
+    assert (
+        inside.run("identify", "info@understreck.se", "--json").json["result"]["servers"][0]["host"]
+        == "smtp.lillahotellet.net"
+    )
 
 
 def test_an_mx_that_is_no_host_on_the_internet_is_not_connected_to(world: World, inside: Home) -> None:
@@ -321,12 +358,23 @@ def test_a_stranger_beside_a_known_host_does_not_get_the_providers_good_name(ins
 
 
 def test_a_yes_for_the_second_server_leads_there(inside: Home) -> None:
-    run = inside.run("configure", "info@tva-varder.se", "--password-file", password_file(inside), "--accept-host", "smtp.hotellet.net", "--json")
+    run = inside.run(
+        "configure",
+        "info@tva-varder.se",
+        "--password-file",
+        password_file(inside),
+        "--accept-host",
+        "smtp.hotellet.net",
+        "--json",
+    )
     assert run.code == 0, run.err
     assert run.json["result"]["host"] == "smtp.hotellet.net"
 
 
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://nobody.nowhere.se:3128", "http://", "socks5://127.0.0.1:1080", "http://x:99999"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://127.0.0.1:1", "http://nobody.nowhere.se:3128", "http://", "socks5://127.0.0.1:1080", "http://x:99999"],
+)
 def test_a_proxy_that_cannot_be_used_is_named_and_not_taken_for_the_domains_silence(proxy: str, inside: Home) -> None:
     run = inside.run("identify", "info@delnamn.se", "--json", HTTPS_PROXY=proxy)
     assert (run.code, run.json["error"]["code"]) == (75, "connect.unreachable")
@@ -334,7 +382,12 @@ def test_a_proxy_that_cannot_be_used_is_named_and_not_taken_for_the_domains_sile
 
 
 @pytest.mark.parametrize(
-    "lines", ["nameserver foo\nnameserver 127.0.0.1\n", "nameserver 127.0.0.1#53\nnameserver 127.0.0.1\n", "# \xe5\nnameserver 127.0.0.1\n"]
+    "lines",
+    [
+        "nameserver foo\nnameserver 127.0.0.1\n",
+        "nameserver 127.0.0.1#53\nnameserver 127.0.0.1\n",
+        "# \xe5\nnameserver 127.0.0.1\n",
+    ],
 )
 def test_a_line_of_resolv_conf_that_cannot_be_read_does_not_matter(lines: str, inside: Home) -> None:
     file = inside.file("resolv.conf", lines.encode("latin-1"), 0o644)
@@ -345,7 +398,9 @@ def test_a_line_of_resolv_conf_that_cannot_be_read_does_not_matter(lines: str, i
 
 def test_a_name_servers_own_name_does_not_stretch_the_deadline(inside: Home) -> None:
     started = time.monotonic()
-    run = inside.run("identify", "info@mittforetag.se", "--timeout", "1", "--json", SMTPSETUP_NAMESERVER="\x1b[31mns.nowhere.se")
+    run = inside.run(
+        "identify", "info@mittforetag.se", "--timeout", "1", "--json", SMTPSETUP_NAMESERVER="\x1b[31mns.nowhere.se"
+    )
     assert time.monotonic() - started < 4
     assert run.code in (75, 78)
     assert "\x1b" not in run.out + run.err
@@ -383,21 +438,29 @@ def test_the_address_is_told_to_nobody_who_can_do_without(domain: str, world: Wo
     assert not [line for line in world.log()[before:] if "emailaddress" in line]
 
 
-def test_what_has_no_digest_is_not_believed_and_what_was_found_at_the_database_is_not_asked_for_twice(world: World, inside: Home) -> None:
+def test_what_has_no_digest_is_not_believed_and_what_was_found_at_the_database_is_not_asked_for_twice(
+    world: World, inside: Home
+) -> None:
     before = len(world.log())
     inside.run("identify", "info@tom.se", "--all")
     assert not [line for line in world.log()[before:] if "v1.ispdb.net" in line]
 
 
-def test_a_database_that_moved_is_found_at_its_other_place(tmp_path_factory: pytest.TempPathFactory, home: Home) -> None:
-    elsewhere = tuple(record.replace(WEB, EMPTY) if record.startswith("autoconfig.thunderbird") else record for record in ELSEWHERE)
+def test_a_database_that_moved_is_found_at_its_other_place(
+    tmp_path_factory: pytest.TempPathFactory, home: Home
+) -> None:
+    elsewhere = tuple(
+        record.replace(WEB, EMPTY) if record.startswith("autoconfig.thunderbird") else record for record in ELSEWHERE
+    )
     plan = whole_plan(elsewhere=elsewhere)
     plan["pages"]["v1.ispdb.net"] = {"/gammalkund.se": page(autoconfig(Server("mail.gammalkund.se", 465, "SSL")))}
     with running(tmp_path_factory.mktemp("moved"), plan) as made:
         assert made.home(home).run("identify", "info@gammalkund.se", "--json").json["result"]["source"] == "ispdb"
 
 
-def test_a_domain_that_does_not_exist_does_not_wait_for_a_dead_database(world_without_database: World, home: Home) -> None:
+def test_a_domain_that_does_not_exist_does_not_wait_for_a_dead_database(
+    world_without_database: World, home: Home
+) -> None:
     started = time.monotonic()
     assert world_without_database.home(home).run("identify", "info@finns-inte.se").code == 68
     assert time.monotonic() - started < 3
@@ -416,7 +479,10 @@ def test_each_source_has_a_deadline_of_its_own(domain: str, inside: Home) -> Non
 @pytest.mark.slow
 def test_a_look_up_does_not_outlast_the_whole_deadline(inside: Home) -> None:
     started = time.monotonic()
-    assert inside.run("identify", "info@dns-tyst.se", "--timeout", "1", "--json", **FRONT).json["error"]["code"] == "dns.temporary"
+    assert (
+        inside.run("identify", "info@dns-tyst.se", "--timeout", "1", "--json", **FRONT).json["error"]["code"]
+        == "dns.temporary"
+    )
     assert time.monotonic() - started < 8  # and not the 10 s that a search may take otherwise
 
 
@@ -429,7 +495,12 @@ def test_a_proxy_has_several_names(variables: dict[str, str], world: World, insi
 
 def test_a_domain_that_needs_no_proxy_goes_without(world: World, inside: Home) -> None:
     before = len(world.log())
-    assert inside.run("identify", "info@egenserver.se", HTTPS_PROXY=f"http://{WEB}:3128", NO_PROXY=".egenserver.se,egenserver.se").code == 0
+    assert (
+        inside.run(
+            "identify", "info@egenserver.se", HTTPS_PROXY=f"http://{WEB}:3128", NO_PROXY=".egenserver.se,egenserver.se"
+        ).code
+        == 0
+    )
     assert not [line for line in world.log()[before:] if line.startswith("proxy CONNECT autoconfig.egenserver.se")]
 
 

@@ -1,6 +1,9 @@
-"""A small internet in a network namespace: NSD with a root zone, web servers and submission servers that behave as they are told.
+"""A small internet in a network namespace.
 
-Run inside `unshare --net --mount`; it reads one JSON document (see `World` in conftest.py) and serves until its standard input ends.
+NSD with a root zone, web servers and submission servers that behave as they are told.
+
+Run inside `unshare --net --mount`; it reads one JSON document (see `World` in conftest.py) and serves until its
+standard input ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Whatever a server says, at whatever stage: there is an answer, in bounded time, and nothing of it reaches the terminal unescaped."""
+"""Whatever a server says, at whatever stage.
+
+There is an answer, in bounded time, and nothing of it reaches the terminal unescaped.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,9 @@ def assert_sound(error: SmtpsetupError) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_any_fault_at_any_stage_ends_soon_with_an_answer(stage: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_fault_at_any_stage_ends_soon_with_an_answer(
+    stage: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
     with ScriptedServer((*STAGES[stage], *FAULTS[fault], "drop")) as server:
         started = time.monotonic()
@@ -114,7 +119,11 @@ REPLIES = st.one_of(
         st.integers(0, 999),
         st.text(st.characters(exclude_categories=["Cs"]), max_size=120),
     ),
-    st.lists(st.from_regex(rb"[2-5][0-9][0-9][ -][245]\.[0-9]\.[0-9]{1,3} [ -~]{0,60}\r\n", fullmatch=True), min_size=1, max_size=4).map(b"".join),
+    st.lists(
+        st.from_regex(rb"[2-5][0-9][0-9][ -][245]\.[0-9]\.[0-9]{1,3} [ -~]{0,60}\r\n", fullmatch=True),
+        min_size=1,
+        max_size=4,
+    ).map(b"".join),
 )
 
 
@@ -130,6 +139,10 @@ def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data:
             with session:
                 session.connect()
                 session.log_in("info@example.com", Secret(SECRET))
-                session.deliver(Delivery(Envelope("info@example.com", ("info@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n")))
+                session.deliver(
+                    Delivery(
+                        Envelope("info@example.com", ("info@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n")
+                    )
+                )
         except TransportError as failed:
             assert_sound(diagnose(failed.failure, account_at(port, Security.NONE)))

@@ -33,15 +33,26 @@ if TYPE_CHECKING:
 def plain_account(home: Home, port: int, **changes: str) -> None:
     """An account at a server on this machine without TLS, its password in a file."""
     home.file("password", PASSWORD)
-    row = {"address": '"info@example.com"', "host": '"localhost"', "port": str(port), "security": '"none"', "verified": "true", **changes}
+    row = {
+        "address": '"info@example.com"',
+        "host": '"localhost"',
+        "port": str(port),
+        "security": '"none"',
+        "verified": "true",
+        **changes,
+    }
     row.setdefault("secret", f'{{ store = "file", path = "{home.path}/password" }}')
-    home.file(".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items()))
+    home.file(
+        ".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items())
+    )
 
 
 # what a server says
 
 
-@pytest.mark.parametrize("ehlo", [b"250-x\r\n250 AUTH \x1b]0;x\x07\x1b[31mX \x9b31m\r\n", b"250-x\r\n250-SIZE \xb2\r\n250 AUTH X\x1b\r\n"])
+@pytest.mark.parametrize(
+    "ehlo", [b"250-x\r\n250 AUTH \x1b]0;x\x07\x1b[31mX \x9b31m\r\n", b"250-x\r\n250-SIZE \xb2\r\n250 AUTH X\x1b\r\n"]
+)
 def test_escapes_in_what_a_server_offers_reach_nobody(home: Home, ehlo: bytes) -> None:
     with ScriptedServer((READY, None, ehlo, None)) as server:
         plain_account(home, server.port)
@@ -105,7 +116,10 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None
         plain_account(home, server.port)
         home.file("big.bin", os.urandom(700_000))
         done = home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin", "--json")
-    assert done.json["error"]["code"] in {"data.too-large", "connection.lost"}  # the second where the reset overtook the reply
+    assert done.json["error"]["code"] in {
+        "data.too-large",
+        "connection.lost",
+    }  # the second where the reset overtook the reply
 
 
 def test_recipients_refused_before_the_message_was_are_told() -> None:
@@ -178,7 +192,9 @@ def test_output_that_cannot_be_written_is_told_and_stops_no_mail(
 ) -> None:
     home.configure(facts)
     command = f"{sys.executable} -m smtpsetup send a@example.com --body x --json -v {redirected}"
-    done = subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, text=True, check=False
+    )
     assert code in (None, done.returncode)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
@@ -187,11 +203,24 @@ def test_output_that_cannot_be_written_is_told_and_stops_no_mail(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("send", "a@b.se", "--body", b"caf\xe9"), ("configure", b"\xe9@one.com"), ("accounts", "show", b"caf\xe9"), ("test", b"\xe9")],
+    [
+        ("send", "a@b.se", "--body", b"caf\xe9"),
+        ("configure", b"\xe9@one.com"),
+        ("accounts", "show", b"caf\xe9"),
+        ("test", b"\xe9"),
+    ],
 )
 def test_arguments_that_are_no_text_are_bad_data(home: Home, arguments: tuple[str | bytes, ...]) -> None:
-    command = [sys.executable.encode(), b"-m", b"smtpsetup", *(a if isinstance(a, bytes) else a.encode() for a in arguments), b"--json"]
-    done = subprocess.run(command, env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    command = [
+        sys.executable.encode(),
+        b"-m",
+        b"smtpsetup",
+        *(a if isinstance(a, bytes) else a.encode() for a in arguments),
+        b"--json",
+    ]
+    done = subprocess.run(
+        command, env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     assert done.returncode == 65
     assert b'"config.invalid"' in done.stdout
     assert b"\xe9" not in done.stdout + done.stderr
@@ -202,12 +231,25 @@ def test_a_password_that_is_no_text_is_told_as_that(home: Home, facts: SandboxFa
     home.file("password", b"caf\xe9")
     assert home.run("test", "--json").json["error"]["code"] == "secret.missing"
     script = f"MAIL=$(printf 'caf\\351') exec {sys.executable} -m smtpsetup login --password-env MAIL --json"
-    done = subprocess.run(["sh", "-c", script], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", script], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     assert done.returncode == 78
 
 
 def test_a_broken_table_of_ones_own_does_not_hide_what_became_of_a_mail(home: Home) -> None:
-    script = (*TO_RCPT, b"250 ok\r\n", None, b"550 5.1.1 unknown\r\n", None, b"354 go\r\n", "message", b"250 ok\r\n", None, b"221 bye\r\n")
+    script = (
+        *TO_RCPT,
+        b"250 ok\r\n",
+        None,
+        b"550 5.1.1 unknown\r\n",
+        None,
+        b"354 go\r\n",
+        "message",
+        b"250 ok\r\n",
+        None,
+        b"221 bye\r\n",
+    )
     with ScriptedServer(script) as server:
         plain_account(home, server.port)
         home.file(".config/smtpsetup/providers.toml", "[[provider]]\nid = 3\n")
@@ -233,7 +275,17 @@ def test_a_test_undoes_no_change_that_was_made_meanwhile(home: Home, facts: Sand
 def test_a_saved_password_goes_to_no_other_server_without_being_named_again(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     with ScriptedServer(TO_LOGIN) as other:
-        done = home.run("configure", "info@example.com", "--host", "127.0.0.1", "--port", str(other.port), "--security", "none", "--json")
+        done = home.run(
+            "configure",
+            "info@example.com",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(other.port),
+            "--security",
+            "none",
+            "--json",
+        )
         assert other.connections == 0
     assert done.json["error"]["code"] == "secret.missing"
 
@@ -280,7 +332,10 @@ def test_any_fault_in_a_table_of_ones_own_is_an_error_not_a_bug(home: Home, text
     )
     name, _equals, value = text.partition(" = ")
     keys[name] = value
-    home.file(".config/smtpsetup/providers.toml", "[[provider]]\n" + "\n".join(f"{key} = {entry}" for key, entry in keys.items()))
+    home.file(
+        ".config/smtpsetup/providers.toml",
+        "[[provider]]\n" + "\n".join(f"{key} = {entry}" for key, entry in keys.items()),
+    )
     done = home.run("identify", "namn@live.se", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
     assert name.split("_")[0] in done.json["error"]["message"]
@@ -302,7 +357,9 @@ def test_deep_nesting_pipes_and_missing_homes_are_errors_not_bugs(home: Home, tm
     assert home.run("identify", "namn@live.se", "--json", HOME="relative").json["error"]["code"] == "config.invalid"
 
 
-def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     home.configure(facts)
     (home.path / "here").mkdir()
     away = replace(home, path=home.path / "here")

@@ -91,7 +91,7 @@ def by_subject(server: RecordingServer) -> dict[str, list[Arrival]]:
 
 
 def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
-    """Whatever came again had been the last message on a connection that was cut, and came under the same Message-ID."""
+    """Whatever came again had been the last message on a cut connection, and has the same Message-ID."""
     last = {arrival.connection: arrival for arrival in server.arrivals}
     for subject, arrivals in by_subject(server).items():
         for earlier in arrivals[:-1]:
@@ -103,7 +103,9 @@ def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
+def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(
+    home: Home, chunk: int, how: str
+) -> None:
     accepted: set[str] = set()
     count = 0
     killer = Killer(home, 13, (chunk, how))
@@ -155,7 +157,9 @@ def fill(home: Home, first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int, connections: str) -> None:
+def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(
+    home: Home, chunk: int, connections: str
+) -> None:
     count = 0
     killer = Killer(home, 13, (chunk, connections))
     with RecordingServer(pause=PAUSE) as server:
@@ -179,7 +183,9 @@ def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_the
         count += 1
     with Outbox(state_dir(home)) as box:
         queued = box.mails()
-    assert {mail.subject for mail in queued} == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
+    assert {mail.subject for mail in queued} == {
+        f"{number}-{line}" for number in range(count) for line in range(LINES)
+    }, SEED
     assert len({mail.message_id for mail in queued}) == len(queued), SEED
 
 
@@ -199,7 +205,11 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
         plain_account(home, server.port)
         command = batch(batch_file(home, 0), "1")
         sender = subprocess.Popen(
-            [sys.executable, "-m", "smtpsetup", *command, "--json"], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            [sys.executable, "-m", "smtpsetup", *command, "--json"],
+            env=home.env,
+            cwd=home.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
         with sender:
             assert sender.stdout

@@ -1,4 +1,7 @@
-"""Who must not get in: callers who choose sendmail's arguments, users of the same machine, tables and lines of strangers, servers that pretend."""
+"""Who must not get in.
+
+Callers who choose sendmail's arguments, users of the same machine, strangers' tables, servers that pretend.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ def planted(home: Home, port: int, name: str = "upload.toml") -> tuple[Path, Pat
 
 
 @pytest.mark.parametrize("mode", [("-t",), ("-q",), ("-bp",), ("-t", "-v"), ("-q", "-v")])
-def test_6_a_configuration_of_the_callers_own_is_not_obeyed(home: Home, server: RecordingServer, mode: tuple[str, ...]) -> None:
+def test_6_a_configuration_of_the_callers_own_is_not_obeyed(
+    home: Home, server: RecordingServer, mode: tuple[str, ...]
+) -> None:
     plain_account(home, server.port)
     path, made = planted(home, server.port)
     for written in (str(path), os.path.relpath(path, home.path), f"{path.parent}/./{path.name}"):
@@ -70,11 +75,17 @@ def test_6_a_configuration_of_the_callers_own_is_not_obeyed(home: Home, server: 
 
 
 @pytest.mark.parametrize("how", ["link to it", "itself", "dots"])
-def test_6_the_users_own_configuration_may_be_named_by_any_path_that_leads_to_it(home: Home, server: RecordingServer, how: str) -> None:
+def test_6_the_users_own_configuration_may_be_named_by_any_path_that_leads_to_it(
+    home: Home, server: RecordingServer, how: str
+) -> None:
     plain_account(home, server.port)
     link = home.path / "link.toml"
     link.symlink_to(home.config)
-    path = {"link to it": str(link), "itself": str(home.config), "dots": f"{home.config.parent}/../smtpsetup/config.toml"}[how]
+    path = {
+        "link to it": str(link),
+        "itself": str(home.config),
+        "dots": f"{home.config.parent}/../smtpsetup/config.toml",
+    }[how]
     assert sendmail(home, "-t", "-C", path, stdin=MESSAGE).code == 0
     assert len(server.arrivals) == 1
 
@@ -107,7 +118,10 @@ def test_6_a_link_that_is_turned_round_while_it_is_compared_leads_nowhere(home: 
 def test_6_the_machines_configuration_may_be_named(home: Home, server: RecordingServer, machine: Machine) -> None:
     row = f'address = "info@example.com"\nhost = "127.0.0.1"\nport = {server.port}\nsecurity = "none"\nauth = "none"\n'
     machine.file("smtpsetup/config.toml", f"[accounts.machine]\n{row}")
-    assert sendmail(replace(home, prefix=machine.prefix()), "-t", "-C", "/etc/smtpsetup/config.toml", stdin=MESSAGE).code == 0
+    assert (
+        sendmail(replace(home, prefix=machine.prefix()), "-t", "-C", "/etc/smtpsetup/config.toml", stdin=MESSAGE).code
+        == 0
+    )
     assert len(server.arrivals) == 1
 
 
@@ -129,7 +143,9 @@ def test_6_the_machines_configuration_may_be_named(home: Home, server: Recording
         ("-D", "{target}"),
     ],
 )
-def test_6_flags_that_made_other_sendmails_write_files_write_none(home: Home, server: RecordingServer, flags: tuple[str, ...]) -> None:
+def test_6_flags_that_made_other_sendmails_write_files_write_none(
+    home: Home, server: RecordingServer, flags: tuple[str, ...]
+) -> None:
     plain_account(home, server.port)
     target = home.path / "public" / "shell.php"
     target.parent.mkdir()
@@ -149,7 +165,9 @@ def test_6_the_variable_is_the_scripts_own_word(home: Home, server: RecordingSer
 # 7: what root is told to run
 
 
-def test_7_root_is_told_to_link_only_what_nobody_else_can_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_7_root_is_told_to_link_only_what_nobody_else_can_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.getuid() != 0:
         missing("needs root")
     own = tmp_path / "bin" / "smtpsetup-sendmail"
@@ -166,7 +184,9 @@ def test_7_root_is_told_to_link_only_what_nobody_else_can_change(tmp_path: Path,
 
 
 @pytest.mark.parametrize("spoil", ["file", "directory", "writable"])
-def test_7_every_part_of_the_path_must_be_roots_and_writable_by_root_alone(spoil: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_7_every_part_of_the_path_must_be_roots_and_writable_by_root_alone(
+    spoil: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.getuid() != 0:
         missing("needs root")
     base = Path("/usr/local/lib/smtpsetup-test")  # below directories that are root's
@@ -204,11 +224,20 @@ FIRST = {
 @pytest.mark.matrix
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("umask", ["0", "077", "0777"])
-def test_8_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(home: Home, server: RecordingServer, first: str, umask: str) -> None:
+def test_8_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
+    home: Home, server: RecordingServer, first: str, umask: str
+) -> None:
     plain_account(home, server.port)
     home.file("mails.jsonl", '{"to": "kund@example.com", "body": "x"}\n')
     script = f'umask {umask}; exec "$0" -m smtpsetup "$@"'
-    subprocess.run(["sh", "-c", script, sys.executable, *FIRST[first]], env=home.env, cwd=home.path, capture_output=True, timeout=100, check=False)
+    subprocess.run(
+        ["sh", "-c", script, sys.executable, *FIRST[first]],
+        env=home.env,
+        cwd=home.path,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
     state = Path(state_dir(home))
     for directory in (state, state.parent, state.parent.parent, *(path for path in state.rglob("*") if path.is_dir())):
         assert directory.stat().st_mode & 0o7777 == 0o700, directory
@@ -227,7 +256,12 @@ def loosened(path: Path, how: str) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     ("place", "how"),
-    [(".local/state/smtpsetup", "writable"), (".local/state/smtpsetup", "link"), (".local/state", "writable"), (".local", "writable")],
+    [
+        (".local/state/smtpsetup", "writable"),
+        (".local/state/smtpsetup", "link"),
+        (".local/state", "writable"),
+        (".local", "writable"),
+    ],
 )
 def test_8_a_state_directory_that_others_could_change_is_refused_and_the_doctor_sees_it(
     home: Home, server: RecordingServer, how: str, place: str
@@ -295,7 +329,9 @@ def batch(home: Home, *rows: dict[str, object], options: tuple[str, ...] = ()) -
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "./secret", "secret.html", "../home/secret", "pages/index.HTM"])
-def test_9_html_that_looks_like_a_path_is_told_and_no_file_is_read(home: Home, server: RecordingServer, path: str) -> None:
+def test_9_html_that_looks_like_a_path_is_told_and_no_file_is_read(
+    home: Home, server: RecordingServer, path: str
+) -> None:
     plain_account(home, server.port)
     home.file("secret", "the secret")
     run = batch(home, {"html": path})
@@ -313,7 +349,9 @@ def test_9_html_is_text_and_html_file_a_path(home: Home, server: RecordingServer
 
 
 @pytest.mark.parametrize("key", ["attach", "html_file"])
-@pytest.mark.parametrize("path", ["/etc/hostname", "../outside.txt", "link", "sub/../../outside.txt", "linked/outside.txt"])
+@pytest.mark.parametrize(
+    "path", ["/etc/hostname", "../outside.txt", "link", "sub/../../outside.txt", "linked/outside.txt"]
+)
 def test_9_root_bounds_what_a_line_may_take(home: Home, server: RecordingServer, key: str, path: str) -> None:
     plain_account(home, server.port)
     home.file("outside.txt", "outside")
@@ -346,14 +384,23 @@ def test_9_root_bounds_a_merge_too(home: Home, server: RecordingServer) -> None:
     assert len(server.arrivals) == 1
 
 
-CELLS = ["a@x.se>, <evil@y.se", "a@x.se, evil@y.se", "a@x.se> <evil@y.se", "<evil@y.se", "a@x.se,evil@y.se", '"a" <a@x.se>, evil@y.se']
+CELLS = [
+    "a@x.se>, <evil@y.se",
+    "a@x.se, evil@y.se",
+    "a@x.se> <evil@y.se",
+    "<evil@y.se",
+    "a@x.se,evil@y.se",
+    '"a" <a@x.se>, evil@y.se',
+]
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("option", ["--to", "--cc", "--bcc", "--reply-to"])
 @pytest.mark.parametrize("template", ["$namn <$epost>", "Kund <$epost>", "$epost"])
-def test_9_a_cell_never_adds_a_recipient(home: Home, server: RecordingServer, cell: str, option: str, template: str) -> None:
+def test_9_a_cell_never_adds_a_recipient(
+    home: Home, server: RecordingServer, cell: str, option: str, template: str
+) -> None:
     plain_account(home, server.port)
     quoted = cell.replace('"', '""')
     table = home.file("kunder.csv", f'namn;epost\nBo;bo@example.com\nEva;"{quoted}"\n')
@@ -388,7 +435,9 @@ def test_10_no_core_is_dumped_while_a_secret_is_held(home: Home) -> None:
             plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{password}" }}')
             reached.clear()
             shell = ["sh", "-c", 'ulimit -c unlimited 2>/dev/null; exec "$@"', "sh", *program]
-            with subprocess.Popen(shell, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            with subprocess.Popen(
+                shell, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process:
                 assert process.stdin
                 process.stdin.write(MESSAGE.encode())
                 process.stdin.close()
@@ -400,7 +449,9 @@ def test_10_no_core_is_dumped_while_a_secret_is_held(home: Home) -> None:
 
 
 @pytest.mark.parametrize("field", ["Sender", "Resent-From", "Resent-Sender"])
-def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(home: Home, server: RecordingServer, field: str) -> None:
+def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(
+    home: Home, server: RecordingServer, field: str
+) -> None:
     plain_account(home, server.port)
     assert sendmail(home, "asa@example.com", stdin=f"{field}: vd@bank.example\nSubject: x\n\nx\n").code == 0
     assert sendmail(home, "asa@example.com", stdin=f"{field}: Info <info@example.com>\nSubject: x\n\nx\n").code == 0
@@ -419,9 +470,21 @@ def test_10_what_the_account_may_say_stays(home: Home, server: RecordingServer, 
 @pytest.mark.parametrize(
     ("arguments", "header", "recipients"),
     [
-        (("-t",), "Resent-To: new@example.com\nResent-From: info@example.com\nTo: older@example.com\n", {"new@example.com"}),
-        (("new@example.com",), "Resent-To: old@example.com\nResent-Bcc: evil@example.com\nTo: older@example.com\n", {"new@example.com"}),
-        (("-t", "b@example.com"), "To: a@example.com\nBcc: hidden@example.com\n", {"a@example.com", "b@example.com", "hidden@example.com"}),
+        (
+            ("-t",),
+            "Resent-To: new@example.com\nResent-From: info@example.com\nTo: older@example.com\n",
+            {"new@example.com"},
+        ),
+        (
+            ("new@example.com",),
+            "Resent-To: old@example.com\nResent-Bcc: evil@example.com\nTo: older@example.com\n",
+            {"new@example.com"},
+        ),
+        (
+            ("-t", "b@example.com"),
+            "To: a@example.com\nBcc: hidden@example.com\n",
+            {"a@example.com", "b@example.com", "hidden@example.com"},
+        ),
     ],
 )
 def test_10_a_saved_mail_that_is_sent_again_goes_to_nobody_but_those_it_was_saved_for(
@@ -443,7 +506,9 @@ def certificate_with_a_common_name_only(path: Path) -> Path:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+        now + datetime.timedelta(days=1)
+    )
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     certificate = builder.sign(key, hashes.SHA256())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

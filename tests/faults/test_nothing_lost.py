@@ -1,4 +1,7 @@
-"""Mail that was lost or starved: one bad mail stops no other, what was handed in outlives whatever ends the program, and damage is seen."""
+"""Mail that was lost or starved.
+
+One bad mail stops no other, what was handed in outlives whatever ends the program, and damage is seen.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +82,12 @@ class BodyBreaker:
 
 
 def large_mail(number: int) -> NewMail:
-    message = from_bytes(f"Message-ID: <large{number}@x>\r\nSubject: large\r\n\r\n".encode() + (b"x" * 70 + b"\r\n") * 57_000)
-    return NewMail("a", Envelope("info@example.com", (f"large{number}@example.com",)), message, f"<large{number}@x>", "large")
+    message = from_bytes(
+        f"Message-ID: <large{number}@x>\r\nSubject: large\r\n\r\n".encode() + (b"x" * 70 + b"\r\n") * 57_000
+    )
+    return NewMail(
+        "a", Envelope("info@example.com", (f"large{number}@example.com",)), message, f"<large{number}@x>", "large"
+    )
 
 
 def fill(home: Home, *mails: NewMail) -> None:
@@ -144,7 +151,10 @@ def test_1_mails_that_break_are_given_up_after_days_and_no_other_with_them(home:
         plain_account(home, server.port)
         for hours in range(0, 144, 6):
             with contextlib.closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
-                db.execute("UPDATE mail SET next_attempt = 0, queued_at = ? WHERE next_attempt IS NOT NULL", (time.time() - hours * 3600,))
+                db.execute(
+                    "UPDATE mail SET next_attempt = 0, queued_at = ? WHERE next_attempt IS NOT NULL",
+                    (time.time() - hours * 3600,),
+                )
             fill(home, new_mail(100 + hours, (f"good{hours}@example.com",)))
             assert home.run("outbox", "flush").code == 0
     assert len(server.mails) == 24
@@ -157,7 +167,9 @@ def batch(home: Home, *names: str) -> str:
 
 
 @pytest.mark.parametrize("connections", ["1", "3"])
-def test_1_a_batch_that_keeps_nothing_sends_all_good_lines_behind_three_that_break(home: Home, connections: str) -> None:
+def test_1_a_batch_that_keeps_nothing_sends_all_good_lines_behind_three_that_break(
+    home: Home, connections: str
+) -> None:
     good = tuple(f"good{number}" for number in range(10))
     path = batch(home, "b0", "b1", "b2", *good)
     with MailServer(breaks("b0", "b1", "b2")) as server:
@@ -176,7 +188,9 @@ def test_1_a_batch_that_was_stopped_by_many_that_break_begins_with_the_others_wh
     assert server.subjects == ["good0", "good1"]
 
 
-@pytest.mark.parametrize("reply", [b"450 4.7.1 Rate limit exceeded, slow down\r\n", b"550 5.4.5 Daily user sending quota exceeded\r\n"])
+@pytest.mark.parametrize(
+    "reply", [b"450 4.7.1 Rate limit exceeded, slow down\r\n", b"550 5.4.5 Daily user sending quota exceeded\r\n"]
+)
 def test_1_mail_behind_a_providers_limit_is_not_counted_as_tried(home: Home, reply: bytes) -> None:
     fill(home, *(new_mail(number, (f"m{number}@example.com",)) for number in range(5)))
     with MailServer(lambda turn: reply if turn.verb == "RCPT" else None) as server:
@@ -193,7 +207,13 @@ def test_1_mail_behind_a_providers_limit_is_not_counted_as_tried(home: Home, rep
 def started(home: Home, *arguments: str, program: str = PROGRAM, message: str = MESSAGE) -> subprocess.Popen[bytes]:
     argv = [program, *arguments] if program == PROGRAM else [sys.executable, "-m", "smtpsetup", *arguments]
     process = subprocess.Popen(
-        argv, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        argv,
+        env=home.unmeasured.env,
+        cwd=home.path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdin
     process.stdin.write(message.encode())
@@ -222,8 +242,13 @@ ENDINGS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", ENDINGS)
-@pytest.mark.parametrize(("verb", "state"), [("CONNECT", State.WAITING), ("EHLO", State.WAITING), ("RCPT", State.WAITING), (".", State.UNKNOWN)])
-def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(home: Home, number: signal.Signals, verb: str, state: State) -> None:
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("CONNECT", State.WAITING), ("EHLO", State.WAITING), ("RCPT", State.WAITING), (".", State.UNKNOWN)],
+)
+def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(
+    home: Home, number: signal.Signals, verb: str, state: State
+) -> None:
     with silent_at(verb) as (server, reached):
         plain_account(home, server.port)
         process = started(home, "-t")
@@ -232,14 +257,18 @@ def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(home: Home, num
         process.communicate(timeout=20)
     assert process.returncode != 0
     listed = home.run("outbox", "list", "--json").json["result"]
-    assert [(mail["state"], mail["recipients"], mail["subject"]) for mail in listed] == [(str(state), ["asa@example.com"], "Nattens rapport")]
+    assert [(mail["state"], mail["recipients"], mail["subject"]) for mail in listed] == [
+        (str(state), ["asa@example.com"], "Nattens rapport")
+    ]
     with RecordingServer() as other:
         plain_account(home, other.port)
         assert home.run("outbox", "flush").code == 0
     assert [arrival.recipients for arrival in other.arrivals] == [("asa@example.com",)]
 
 
-def test_2_the_mail_is_on_the_disk_before_the_first_connect_and_soon_after_the_end_of_input(home: Home, tmp_path: Path) -> None:
+def test_2_the_mail_is_on_the_disk_before_the_first_connect_and_soon_after_the_end_of_input(
+    home: Home, tmp_path: Path
+) -> None:
     if not shutil.which("strace"):
         missing("needs strace: apt-get install strace")
     trace = tmp_path / "trace"
@@ -252,7 +281,9 @@ def test_2_the_mail_is_on_the_disk_before_the_first_connect_and_soon_after_the_e
     names = [(float(when), call) for when, call in calls]
     connected = next(when for when, call in names if call.startswith("connect(") and f"htons({server.port})" in call)
     end_of_input = max(when for when, call in names if call.startswith("read(0,") and call.endswith("= 0"))
-    synced = [when for when, call in names if call.startswith(("fsync(", "fdatasync(")) and end_of_input < when < connected]
+    synced = [
+        when for when, call in names if call.startswith(("fsync(", "fdatasync(")) and end_of_input < when < connected
+    ]
     assert synced
     assert server.arrivals
 
@@ -265,13 +296,18 @@ def test_2_what_is_refused_for_nobody_at_home_is_kept_in_the_same_step_as_the_re
         process.kill()
         process.communicate(timeout=20)
     listed = home.run("outbox", "list", "--json").json["result"]
-    assert [(mail["recipients"], mail["state"]) for mail in listed] == [(["asa@example.com"], "waiting"), (["nobody-of-that-name"], "failed")]
+    assert [(mail["recipients"], mail["state"]) for mail in listed] == [
+        (["asa@example.com"], "waiting"),
+        (["nobody-of-that-name"], "failed"),
+    ]
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("verb", "state"), [("CONNECT", "waiting"), ("RCPT", "waiting"), (".", "unknown")])
-def test_2_a_send_that_is_ended_keeps_the_mail_and_says_so(home: Home, number: signal.Signals, verb: str, state: str) -> None:
+def test_2_a_send_that_is_ended_keeps_the_mail_and_says_so(
+    home: Home, number: signal.Signals, verb: str, state: str
+) -> None:
     with silent_at(verb) as (server, reached):
         plain_account(home, server.port)
         process = started(home, "send", "asa@example.com", "-s", "x", program="smtpsetup")
@@ -363,7 +399,14 @@ def test_3_a_flush_drains_the_outbox_of_a_disk_with_no_byte_left(home: Home, meg
         plain_account(home, server.port)
         mounted = own_mount(home.unmeasured, state, f"size={megabytes}m")
         argv = [*mounted.prefix, "sh", "-c", DRAINED, str(state), sys.executable]
-        done = subprocess.run(argv, env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)}, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            argv,
+            env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     assert len(server.arrivals) == 8
 
@@ -375,9 +418,19 @@ def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_w
     with RecordingServer() as server:
         plain_account(home, server.port)
         mounted = own_mount(home.unmeasured, state, "size=12k")
-        script = f'"$0" -m smtpsetup send --batch {path} --queue never; "$0" -m smtpsetup send --batch {path} --queue never --on-unknown hold'
+        script = (
+            f'"$0" -m smtpsetup send --batch {path} --queue never; "$0" -m smtpsetup send --batch {path} --queue '
+            f"never --on-unknown hold"
+        )
         argv = [*mounted.prefix, "sh", "-c", script, sys.executable]
-        done = subprocess.run(argv, env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)}, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            argv,
+            env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
     assert done.returncode in (0, 74), done.stderr
     assert len(set(server.message_ids)) == len(server.message_ids)
     assert "may have arrived" not in done.stderr
@@ -394,7 +447,11 @@ def test_3_three_moments_have_three_texts() -> None:
 
     told = []
     for place, reply in (("before_dot", None), ("accepted", None), ("not_accepted", b"554 5.7.1 spam\r\n")):
-        with MailServer(lambda turn, reply=reply: reply if turn.verb == "." else None) as server, opened(server.port) as session:  # type: ignore[misc]
+
+        def answer(turn: Turn, reply: bytes | None = reply) -> bytes | None:
+            return reply if turn.verb == "." else None
+
+        with MailServer(answer) as server, opened(server.port) as session:
             plain = Delivery(Envelope("i@example.com", ("a@example.com",)), from_bytes(b"Subject: x\r\n\r\nx\r\n"))
             changed: dict[str, Any] = {place: full}
             delivery = plain._replace(**changed)
@@ -412,7 +469,9 @@ def test_3_a_mail_that_is_sent_or_kept_is_0_though_its_result_cannot_be_written(
     with RecordingServer() as server:
         plain_account(home, server.port)
         command = f'exec "$0" -m smtpsetup send kund@example.com --body x --json --queue {queue} > /dev/full'
-        done = subprocess.run(["sh", "-c", command, sys.executable], env=home.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable], env=home.env, capture_output=True, text=True, timeout=60, check=False
+        )
     assert done.returncode == 0, done.stderr
     assert "could not be written to standard output" in " ".join(done.stderr.split())
     assert len(server.arrivals) == (queue == "on-failure")
@@ -447,7 +506,9 @@ def test_3_a_small_tmpdir_costs_no_mail(home: Home) -> None:
     small = home.path / "small"
     with RecordingServer() as server:
         plain_account(home, server.port)
-        done = sendmail(own_mount(home.unmeasured, small, "size=64k"), "-t", stdin=MESSAGE + "line\n" * 1_000_000, TMPDIR=str(small))
+        done = sendmail(
+            own_mount(home.unmeasured, small, "size=64k"), "-t", stdin=MESSAGE + "line\n" * 1_000_000, TMPDIR=str(small)
+        )
     assert done.code == 0, done.err
     assert server.arrivals[0].body.count(b"line\r\n") == 1_000_000
 
@@ -495,12 +556,17 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
 def flush_and_repair(home: Home, server: RecordingServer) -> list[Run]:
     """What a person does who has damage: flush, repair as they are told, flush."""
     plain_account(home, server.port)
-    return [home.run("outbox", *command) for command in (("list", "--json"), ("flush",), ("repair", "--json"), ("flush",), ("list", "--json"))]
+    return [
+        home.run("outbox", *command)
+        for command in (("list", "--json"), ("flush",), ("repair", "--json"), ("flush",), ("list", "--json"))
+    ]
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("part", range(6))
-def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_it_saved(home: Home, as_killed: Path, part: int) -> None:
+def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_it_saved(
+    home: Home, as_killed: Path, part: int
+) -> None:
     source = random.Random(f"{SEED} {part}")
     directory = copied(home, as_killed)
     log = directory / "outbox.db-wal"
@@ -539,7 +605,10 @@ def test_4_no_mail_that_was_changed_is_sent(home: Home, at_rest: Path, part: int
             whole = bytearray(header + body)
             place = source.randrange(len(whole))
             whole[place] ^= 1 << source.randrange(8)
-            db.execute("UPDATE content SET header = ?, body = ? WHERE id = ?", (whole[: len(header)], whole[len(header) :], number))
+            db.execute(
+                "UPDATE content SET header = ?, body = ? WHERE id = ?",
+                (whole[: len(header)], whole[len(header) :], number),
+            )
     with RecordingServer() as server:
         plain_account(home, server.port)
         home.run("outbox", "flush")
@@ -559,7 +628,9 @@ def test_4_no_mail_that_was_changed_is_sent(home: Home, at_rest: Path, part: int
         assert len(server.arrivals) > 35
 
 
-@pytest.mark.parametrize("column", ["sender", "recipients", "account", "config", "is_ascii", "subject", "message_id", "holds"])
+@pytest.mark.parametrize(
+    "column", ["sender", "recipients", "account", "config", "is_ascii", "subject", "message_id", "holds"]
+)
 def test_4_a_changed_state_is_seen_before_anything_is_sent(home: Home, at_rest: Path, column: str) -> None:
     directory = copied(home, at_rest)
     with contextlib.closing(sqlite3.connect(directory / "outbox.db")) as db, db:
@@ -600,7 +671,10 @@ def test_4_an_outbox_of_the_version_before_is_brought_up_to_date_when_nobody_use
     as_version_1(directory)
     handle = database.lock(str(directory / "outbox.db"), is_shared=True)  # as a flush of the older version holds it
     listing = subprocess.Popen(
-        [sys.executable, "-m", "smtpsetup", "outbox", "list", "--json"], env=home.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "smtpsetup", "outbox", "list", "--json"],
+        env=home.env,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
     )
     with pytest.raises(subprocess.TimeoutExpired):
         listing.communicate(timeout=2)
@@ -616,7 +690,8 @@ def test_4_an_outbox_of_the_version_before_is_brought_up_to_date_when_nobody_use
 # 5: root in somebody's directory
 
 
-# root without its right to write everywhere, which Python's and pytest's directories may be read with whoever one has become
+# root without its right to write everywhere, which Python's and pytest's directories may be read with whoever one has
+# become
 AS_ROOT = ("setpriv", "--bounding-set=-all,+dac_read_search,+setuid,+setgid", "--securebits=+no_setuid_fixup")
 
 
@@ -637,7 +712,12 @@ def test_5_root_in_somebodys_directory_leaves_nothing_that_locks_the_owner_out(h
     with closed_port() as port:
         plain_account(home, port)
         home = of_nobody(home)
-        for command in (("outbox", "list"), ("send", "kund@example.com", "--body", "x"), ("outbox", "flush"), ("outbox", "repair")):
+        for command in (
+            ("outbox", "list"),
+            ("send", "kund@example.com", "--body", "x"),
+            ("outbox", "flush"),
+            ("outbox", "repair"),
+        ):
             run = home.run(*command)
             assert run.code == 0, run.err
     assert owners(home) == {65534}

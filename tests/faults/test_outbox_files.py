@@ -1,4 +1,7 @@
-"""A damaged outbox says so and is saved as far as it can be read; a mail that cannot be kept there is in a file that is named."""
+"""A damaged outbox says so and is saved as far as it can be read.
+
+A mail that cannot be kept there is in a file that is named.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,9 @@ def test_an_outbox_of_which_hardly_anything_is_left_is_told(home: Home, at_rest:
 @pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("length", [16, 100, PAGE])
-def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(home: Home, at_rest: Path, length: int, filling: bytes) -> None:
+def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(
+    home: Home, at_rest: Path, length: int, filling: bytes
+) -> None:
     damaged(home, at_rest, lambda path: overwrite(path, 0, filling * length))
     assert_repairable(home)
 
@@ -133,7 +138,9 @@ def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(home: 
 @pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("page", range(1, 10))
-def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(home: Home, at_rest: Path, page: int, filling: bytes) -> None:
+def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(
+    home: Home, at_rest: Path, page: int, filling: bytes
+) -> None:
     damaged(home, at_rest, lambda path: overwrite(path, page * PAGE, filling * PAGE))
     assert_repairable(home)
 
@@ -207,9 +214,13 @@ def test_an_outbox_that_a_killed_process_left_has_everything(home: Home, sound: 
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda path: path.write_bytes(b"no database" * 1000), lambda path: os.truncate(path, 3 * PAGE + 7)], ids=["overwritten", "cut"]
+    "spoil",
+    [lambda path: path.write_bytes(b"no database" * 1000), lambda path: os.truncate(path, 3 * PAGE + 7)],
+    ids=["overwritten", "cut"],
 )
-def test_commands_on_a_damaged_outbox_tell_that_it_can_be_repaired(home: Home, at_rest: Path, spoil: Callable[[Path], object]) -> None:
+def test_commands_on_a_damaged_outbox_tell_that_it_can_be_repaired(
+    home: Home, at_rest: Path, spoil: Callable[[Path], object]
+) -> None:
     damaged(home, at_rest, spoil)
     plain_account(home, 1)
     for command in (("list",), ("flush",), ("show", "1"), ("retry", "--all"), ("drop", "--all")):
@@ -256,14 +267,23 @@ def sent_from_file(home: Home, run: Run) -> Arrival:
     with RecordingServer() as server, Path(hint[2]).open("rb") as file:
         plain_account(home, server.port)
         code = "import sys; from smtpsetup.sendmail.main import main; main()"
-        subprocess.run([sys.executable, "-c", code, *hint[1].split()], env=home.env, cwd=home.path, stdin=file, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", code, *hint[1].split()],
+            env=home.env,
+            cwd=home.path,
+            stdin=file,
+            check=True,
+            timeout=60,
+        )
     assert len(server.arrivals) == 1
     return server.arrivals[0]
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 @pytest.mark.parametrize("obstacle", ["damaged", "a file"])
-def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_the_same_people(home: Home, obstacle: str, queue: str) -> None:
+def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_the_same_people(
+    home: Home, obstacle: str, queue: str
+) -> None:
     directory = Path(state_dir(home))
     directory.parent.mkdir(parents=True)
     if obstacle == "damaged":
@@ -287,8 +307,13 @@ def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_th
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("kilobytes", [8, 40, 100, 132])
-def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(home: Home, tmp_path: Path, kilobytes: int) -> None:
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-Um", "true"], check=False, capture_output=True).returncode:
+def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(
+    home: Home, tmp_path: Path, kilobytes: int
+) -> None:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(["unshare", "-Um", "true"], check=False, capture_output=True).returncode
+    ):
         missing("needs user and mount namespaces: apt-get install util-linux")
     full = tmp_path / "full"
     full.mkdir()
@@ -296,7 +321,10 @@ def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(home:
     with closed_port() as nobody:
         plain_account(home, nobody)
         run = send_what_cannot_be_kept(
-            replace(home, prefix=("unshare", "-Urm", "sh", "-c", mounted, "sh")), "--queue", "always", SMTPSETUP_STATE_DIR=str(full)
+            replace(home, prefix=("unshare", "-Urm", "sh", "-c", mounted, "sh")),
+            "--queue",
+            "always",
+            SMTPSETUP_STATE_DIR=str(full),
         )
     path = saved_file(run)
     assert not path.is_relative_to(full)

@@ -1,4 +1,7 @@
-"""Trouble in the midst of it: a repair that is killed, a disk that fills up during a run, a state directory that may not be written."""
+"""Trouble in the midst of it.
+
+A repair that is killed, a disk that fills up during a run, a state directory that may not be written.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,15 @@ repair(sys.argv[1])
 
 def own_mount(home: Home, directory: Path, options: str) -> Home:
     """A home whose commands find a small file system of their own in a directory."""
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode
+    ):
         missing("needs user and mount namespaces: apt-get install util-linux")
     directory.mkdir()
-    return replace(home, prefix=("unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} none {directory} && exec "$@"', "sh"))
+    return replace(
+        home, prefix=("unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o {options} none {directory} && exec "$@"', "sh")
+    )
 
 
 @pytest.mark.matrix
@@ -60,7 +68,12 @@ def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -
             box.add(new_mail(number))
     with Path(directory, "outbox.db").open("r+b") as file:
         file.truncate(os.path.getsize(file.name) - 100)  # the last page is torn: a little is lost at most
-    killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_STATEMENT, directory, str(statements)], env=home.env, timeout=60, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_STATEMENT, directory, str(statements)],
+        env=home.env,
+        timeout=60,
+        check=False,
+    )
     assert killed.returncode == -9
     assert home.run("outbox", "repair").code == 0
     left = home.run("outbox", "list", "--json")
@@ -90,10 +103,14 @@ def test_a_mail_that_is_queued_while_the_outbox_is_repaired_is_refused_or_kept(h
         file.seek(os.path.getsize(file.name) // 2 // PAGE * PAGE)
         file.write(b"\0" * PAGE)  # in the middle: who only adds does not meet it
     adder = [sys.executable, "-c", ADDED_DURING_REPAIR, directory]
-    with subprocess.Popen(adder, env=home.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        adder, env=home.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"open\n"
-        with subprocess.Popen([sys.executable, "-m", "smtpsetup", "outbox", "repair"], env=home.env, stdout=subprocess.DEVNULL) as repair:
+        with subprocess.Popen(
+            [sys.executable, "-m", "smtpsetup", "outbox", "repair"], env=home.env, stdout=subprocess.DEVNULL
+        ) as repair:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it may wait for whoever has the outbox open
                 repair.wait(3)
             process.communicate(b"\n", timeout=60)
@@ -118,7 +135,9 @@ def test_a_batch_whose_journal_has_no_more_room_stops_and_says_so(home: Home, ki
     state = home.path / "state"
     with RecordingServer() as server:
         plain_account(home, server.port)
-        run = own_mount(home, state, f"size={kilobytes}k").run("send", "--batch", str(batch), SMTPSETUP_STATE_DIR=str(state))
+        run = own_mount(home, state, f"size={kilobytes}k").run(
+            "send", "--batch", str(batch), SMTPSETUP_STATE_DIR=str(state)
+        )
     assert run.code == 74, run.err
     told = " ".join(run.err.split())
     assert re.search("no space|disk is full", told), run.err
@@ -131,7 +150,9 @@ def test_a_mail_for_a_state_directory_that_may_not_be_written_is_saved_elsewhere
     state = home.path / "state"
     with closed_port() as nobody:
         plain_account(home, nobody)
-        run = own_mount(home, state, "ro").run("send", "kund@example.com", "--body", "x", "--queue", queue, SMTPSETUP_STATE_DIR=str(state))
+        run = own_mount(home, state, "ro").run(
+            "send", "kund@example.com", "--body", "x", "--queue", queue, SMTPSETUP_STATE_DIR=str(state)
+        )
     assert run.code == 74
     saved = re.search(r"< *(\S+\.eml)", " ".join(run.err.split()))
     assert saved, run.err
@@ -142,7 +163,9 @@ def test_a_state_directory_that_may_not_be_written_does_not_keep_mail_from_being
     state = home.path / "state"
     with RecordingServer() as server:
         plain_account(home, server.port)
-        run = own_mount(home, state, "ro").run("send", "kund@example.com", "--body", "x", SMTPSETUP_STATE_DIR=str(state))
+        run = own_mount(home, state, "ro").run(
+            "send", "kund@example.com", "--body", "x", SMTPSETUP_STATE_DIR=str(state)
+        )
     assert (run.code, run.err) == (0, "")
     assert len(server.arrivals) == 1
 
@@ -164,19 +187,33 @@ MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for num
     ("arguments", "header", "recipients"),
     [
         (["new@example.com"], "Resent-To: old@example.com\nTo: older@example.com\n", ["new@example.com"]),
-        (["-t"], "Resent-To: new@example.com\nResent-To: old@example.com\nTo: older@example.com\n", ["new@example.com", "old@example.com"]),
+        (
+            ["-t"],
+            "Resent-To: new@example.com\nResent-To: old@example.com\nTo: older@example.com\n",
+            ["new@example.com", "old@example.com"],
+        ),
         (["new@example.com"], "To: older@example.com\nBcc: hidden@example.com\n", ["new@example.com"]),
         (MANY, "To: everyone@example.com\n", MANY),
     ],
     ids=["resent", "resent twice", "other recipients", "many"],
 )
-def test_a_saved_mail_goes_to_those_it_was_for_and_to_nobody_else(home: Home, arguments: list[str], header: str, recipients: list[str]) -> None:
+def test_a_saved_mail_goes_to_those_it_was_for_and_to_nobody_else(
+    home: Home, arguments: list[str], header: str, recipients: list[str]
+) -> None:
     sendmail = [sys.executable, "-c", "from smtpsetup.sendmail.main import main; main()"]
     home.file(".local/state/smtpsetup/outbox.db", b"no database" * 1000)
     with closed_port() as nobody:
         plain_account(home, nobody)
         message = f"From: info@example.com\nSubject: x\n{header}\nThe text.\n"
-        failed = subprocess.run([*sendmail, *arguments], env=home.env, cwd=home.path, input=message, capture_output=True, text=True, check=False)
+        failed = subprocess.run(
+            [*sendmail, *arguments],
+            env=home.env,
+            cwd=home.path,
+            input=message,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert failed.returncode == 74, failed.stderr
     hint = re.search(r"`smtpsetup-sendmail ([^`<]*)< *([^`]+?)`", failed.stderr)
     assert hint, failed.stderr

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "outbox.damaged"}
 
 
-def rehearsed(code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, ports: tuple[int, int], **changes: Any) -> CheckReport:
+def rehearsed(
+    code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, ports: tuple[int, int], **changes: Any
+) -> CheckReport:
     """A check of an account that runs into the fault; `ports` are those that the second look tries."""
     fault = FAULTS[code]
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
@@ -55,7 +57,9 @@ def test_every_error_code_can_be_rehearsed() -> None:
 
 
 @pytest.mark.parametrize("code", FAULTS)
-def test_a_rehearsed_fault_is_told_by_its_own_code(code: str, usual_ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsed_fault_is_told_by_its_own_code(
+    code: str, usual_ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = rehearsed(code, tmp_path, monkeypatch, usual_ports)
     assert report.error
     assert report.error.code == code

@@ -78,7 +78,12 @@ def test_who_has_a_mail_does_not_get_it_again_because_the_program_was_ended_at_q
     recipients = ("good@example.com", "later@example.com")
     with MailServer(partly) as server:
         plain_account(home, server.port)
-        process = started(home, *(("send",) if program == "send" else ()), *recipients, program="smtpsetup" if program == "send" else PROGRAM)
+        process = started(
+            home,
+            *(("send",) if program == "send" else ()),
+            *recipients,
+            program="smtpsetup" if program == "send" else PROGRAM,
+        )
         wait_for(lambda: "QUIT" in server.lines)
         process.send_signal(signal.SIGTERM if program == "send" else signal.SIGKILL)
         process.communicate(timeout=20)
@@ -222,7 +227,8 @@ def test_a_comma_in_the_name_of_a_column_is_none_between_recipients(home: Home) 
 def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
     state = home.path / "full"
     script = (
-        'cd "$0" && "$1" -m smtpsetup send kund@example.com --body x --queue always 2>/dev/null; cat /dev/zero > fill 2>/dev/null;'
+        'cd "$0" && "$1" -m smtpsetup send kund@example.com --body x --queue always 2>/dev/null; cat /dev/zero > fill '
+        "2>/dev/null;"
         ' rm -f outbox.reserve; cat /dev/zero > more 2>/dev/null; "$1" -m smtpsetup outbox list --json'
     )
     plain_account(home, 1)
@@ -237,9 +243,14 @@ def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
 def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
-        code = "import smtpsetup.sending.send_spooled as s; s.send = None; from smtpsetup.sendmail.main import main; main()"
+        code = (
+            "import smtpsetup.sending.send_spooled as s; s.send = None; from smtpsetup.sendmail.main import main; "
+            "main()"
+        )
         argv = [sys.executable, "-c", code, "-t"]
-        done = subprocess.run(argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False
+        )
     assert (done.returncode, "The mail is in the outbox" in done.stderr) == (70, True)
     assert not list(home.path.rglob("smtpsetup-unsent-*.eml"))
     assert len(kept(home)) == 1
@@ -263,7 +274,9 @@ def test_where_there_is_room_for_one_file_only_the_mail_is_in_it(home: Home) -> 
         plain_account(home, port)
         home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
         argv = [sys.executable, "-c", ROOM_FOR_ONE, "-t"]
-        done = subprocess.run(argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False
+        )
     (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
     assert (done.returncode, str(saved) in done.stderr) == (74, True)
     assert "asa@example.com" in saved.read_text()

@@ -1,4 +1,7 @@
-"""2: smtpsetup-sendmail killed a thousand times at random moments: what was on the disk is never lost, and doubles only where the reply was out."""
+"""2: smtpsetup-sendmail killed a thousand times at random moments.
+
+What was on the disk is never lost, and doubles only where the reply was out.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +67,17 @@ def test_2_no_mail_is_lost_by_a_sendmail_that_is_killed_after_it_was_on_the_disk
 def run(home: Home, subject: str, seconds: float | None) -> int | None:
     """The exit code, None where it was killed after so many seconds."""
     process = subprocess.Popen(
-        [PROGRAM, "-t"], env=home.unmeasured.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [PROGRAM, "-t"],
+        env=home.unmeasured.env,
+        cwd=home.path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
-        _out, err = process.communicate(f"To: kund@example.com\nSubject: {subject}\n\nx\n".encode(), timeout=seconds or 60)
+        _out, err = process.communicate(
+            f"To: kund@example.com\nSubject: {subject}\n\nx\n".encode(), timeout=seconds or 60
+        )
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -102,7 +112,9 @@ def test_2_the_commit_is_the_moment_from_which_on_nothing_loses_the_mail(home: H
         plain_account(home, server.port)
         argv = [sys.executable, "-c", BEFORE_THE_COMMIT, moment, "-t"]
         message = b"To: kund@example.com\nSubject: 1\n\nx\n"
-        done = subprocess.run(argv, env=home.unmeasured.env, cwd=home.path, input=message, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            argv, env=home.unmeasured.env, cwd=home.path, input=message, capture_output=True, timeout=60, check=False
+        )
         assert done.returncode == -9
         assert not server.commands
     assert [mail.subject for mail in kept(home)] == ([] if moment == "before" else ["1"])

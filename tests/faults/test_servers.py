@@ -1,4 +1,4 @@
-"""Servers that misbehave: each ends in its own code, in bounded time, with nothing of theirs on the terminal unescaped."""
+"""Servers that misbehave: each ends in its own code, in bounded time, its words escaped."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ def checked(script: tuple[bytes | float | str | None, ...], security: Security =
         ((*TO_LOGIN, b"334 \r\n"), "server.protocol-error", 76),
         ((*TO_LOGIN, b"nonsense\r\n"), "server.protocol-error", 76),
         ((*TO_LOGIN, "drop"), "connection.lost", 75),
-        ((READY, None, b"250-x\r\n250 AUTH LOGIN\r\n", None, b"334 VXNlcm5hbWU6\r\n", None, b"535 no such user\r\n"), "auth.bad-credentials", 77),
+        (
+            (READY, None, b"250-x\r\n250 AUTH LOGIN\r\n", None, b"334 VXNlcm5hbWU6\r\n", None, b"535 no such user\r\n"),
+            "auth.bad-credentials",
+            77,
+        ),
         ((READY, None, b"250-x\r\n250 AUTH CRAM-MD5\r\n", None, b"334 not base64!\r\n"), "server.protocol-error", 76),
         ((*TO_MAIL, b"550 5.7.60 not allowed to send as this sender\r\n"), "mail.sender-not-allowed", 77),
         ((*TO_MAIL, b"451 4.3.0 later\r\n"), "server.temporary", 75),
@@ -83,7 +87,9 @@ def checked(script: tuple[bytes | float | str | None, ...], security: Security =
         ((*TO_DOT, b"25"), "data.lost-before-reply", 75),
     ],
 )
-def test_a_fault_ends_in_its_own_code(script: tuple[bytes | float | str | None, ...], code: str, exit_code: int) -> None:
+def test_a_fault_ends_in_its_own_code(
+    script: tuple[bytes | float | str | None, ...], code: str, exit_code: int
+) -> None:
     report = checked((*script, "drop"))
     assert report.error
     assert (report.error.code, report.error.exit_code) == (code, exit_code)
@@ -99,7 +105,9 @@ def test_a_goodbye_that_fails_after_acceptance_is_a_success(end: tuple[bytes | s
 @pytest.mark.slow
 def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> None:
     lines: list[str] = []
-    with ScriptedServer((*TO_LOGIN, b"535 your password hemligt-l\xc3\xb6senord is wrong \x1b[31m\x07\r\n", None)) as server:
+    with ScriptedServer(
+        (*TO_LOGIN, b"535 your password hemligt-l\xc3\xb6senord is wrong \x1b[31m\x07\r\n", None)
+    ) as server:
         report = check(context_of(account_at(server.port, Security.NONE), trace=lines.append), Secret(SECRET))
         sent = [line for line in server.received if line.startswith(b"AUTH")]
     assert len(sent) == 1
@@ -190,7 +198,9 @@ def test_a_host_that_does_not_exist_is_told() -> None:
     account = account_at(465)
     from smtpsetup.core.model import Server
 
-    report = check(context_of(account._replace(server=Server("no-such-host.invalid", 465, Security.TLS))), Secret(SECRET))
+    report = check(
+        context_of(account._replace(server=Server("no-such-host.invalid", 465, Security.TLS))), Secret(SECRET)
+    )
     assert report.error
     assert report.error.code in {"dns.not-found", "dns.temporary"}  # a machine without any network cannot know
 

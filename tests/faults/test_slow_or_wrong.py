@@ -1,4 +1,7 @@
-"""11: what made smtpsetup slow, or wrong, when somebody meant it to be: pages without end, pipes without writers, numbers without bounds."""
+"""11: what made smtpsetup slow, or wrong, when somebody meant it to be.
+
+Pages without end, pipes without writers, numbers without bounds.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,9 @@ def test_11_a_pipe_with_a_writer_is_waited_for(home: Home, command: str) -> None
     assert server.arrivals[0].body == b"text\r\n"
 
 
-@pytest.mark.parametrize("value", ["9" * 4301, "1979-05-27T07:32:00+24:00", "2020-01-01T00:00:00-24:00", "0x" + "f" * 4301])
+@pytest.mark.parametrize(
+    "value", ["9" * 4301, "1979-05-27T07:32:00+24:00", "2020-01-01T00:00:00-24:00", "0x" + "f" * 4301]
+)
 @pytest.mark.parametrize("file", ["config.toml", "providers.toml"])
 def test_11_numbers_and_times_that_nobody_can_hold_are_bad_input_and_no_bug(home: Home, value: str, file: str) -> None:
     home.file(f".config/smtpsetup/{file}", f"number = {value}\n")
@@ -126,11 +131,16 @@ def test_11_plain_that_is_answered_by_504_is_tried_as_login_once(home: Home, is_
         plain_account(home, server.port, auth='"password"', username='"info@example.com"', secret=secret)
         run = home.run("send", "kund@example.com", "--body", "x", "--queue", "never")
     assert (run.code == 0) == is_offered
-    assert [line.split(" ")[1] for line in server.lines if line.startswith("AUTH")] == (["PLAIN", "LOGIN"] if is_offered else ["PLAIN"])
+    assert [line.split(" ")[1] for line in server.lines if line.startswith("AUTH")] == (
+        ["PLAIN", "LOGIN"] if is_offered else ["PLAIN"]
+    )
 
 
 def test_11_rotation_loses_no_line_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many processes write while it is moved away again and again; each line is in one of the files that there ever were."""
+    """Many processes write while it is moved away again and again.
+
+    Each line is in one of the files that there ever were.
+    """
     directory = tmp_path / "state"
     monkeypatch.setattr(mail_log, "_LARGEST", 3000)
     found: set[str] = set()
@@ -177,7 +187,9 @@ def test_11_an_outbox_that_was_never_made_is_an_empty_list_there(home: Home) -> 
     assert (listed.code, listed.json["result"]) == (0, [])
 
 
-def test_11_what_cannot_be_kept_goes_to_var_tmp_before_tmp_and_never_to_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_11_what_cannot_be_kept_goes_to_var_tmp_before_tmp_and_never_to_the_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HOME", "/")
     monkeypatch.setenv("SMTPSETUP_STATE_DIR", "/nowhere/state")
     monkeypatch.delenv("TMPDIR", raising=False)

@@ -48,7 +48,9 @@ def test_a_mail_goes_through_the_configuration_that_it_was_queued_with(home: Hom
 def test_a_sandbox_in_the_background_of_a_script_can_be_ended(home: Home, number: signal.Signals) -> None:
     """A shell without job control starts what is behind & with SIGINT ignored."""
     script = '"$0" -m smtpsetup sandbox --json & echo $!; wait $!; echo "ended $?"'
-    with subprocess.Popen(["sh", "-c", script, sys.executable], env=home.env, cwd=home.path, stdout=subprocess.PIPE, text=True) as shell:
+    with subprocess.Popen(
+        ["sh", "-c", script, sys.executable], env=home.env, cwd=home.path, stdout=subprocess.PIPE, text=True
+    ) as shell:
         assert shell.stdout
         pid = int(shell.stdout.readline())
         assert "tls_port" in shell.stdout.readline()

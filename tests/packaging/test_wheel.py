@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(ROOT)], check=True, timeout=100)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(ROOT)],
+        check=True,
+        timeout=100,
+    )
     (built,) = directory.glob("*.whl")
     return built
 
@@ -35,19 +39,38 @@ def test_the_installed_wheel_identifies_sends_and_speaks_swedish(wheel: Path, tm
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(ROOT / "constraints.txt"), str(wheel)],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--constraint",
+            str(ROOT / "constraints.txt"),
+            str(wheel),
+        ],
         check=True,
         timeout=110,
     )
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     smtpsetup = str(tmp_path / "venv" / "bin" / "smtpsetup")
     identified = subprocess.run(
-        [smtpsetup, "identify", "namn@live.se"], env={**env, "SMTPSETUP_LANG": "sv"}, capture_output=True, text=True, check=True
+        [smtpsetup, "identify", "namn@live.se"],
+        env={**env, "SMTPSETUP_LANG": "sv"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "smtp-mail.outlook.com:587" in identified.stdout
     assert "Leverantör" in identified.stdout
     started = subprocess.Popen(
-        [smtpsetup, "sandbox", "--count", "1", "--json"], env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        [smtpsetup, "sandbox", "--count", "1", "--json"],
+        env=env,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert started.stdout
     assert '"tls_port"' in started.stdout.readline()

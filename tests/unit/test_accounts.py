@@ -84,7 +84,9 @@ def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
 
 def test_the_file_has_the_contracts_form(path: Path) -> None:
     accounts.save(path, ACCOUNT, make_default=True)
-    assert path.read_text().startswith('default = "info@example.com"\n\n[accounts."info@example.com"]\naddress = "info@example.com"\n')
+    assert path.read_text().startswith(
+        'default = "info@example.com"\n\n[accounts."info@example.com"]\naddress = "info@example.com"\n'
+    )
     assert 'secret = { store = "keyring" }\n' in path.read_text()
 
 
@@ -250,15 +252,20 @@ def test_the_only_account_needs_no_name_and_several_need_one(path: Path) -> None
 
 
 _KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)
-_VALUES = st.one_of(st.text(max_size=20), st.integers(-(2**31), 2**31), st.booleans(), st.lists(st.text(max_size=5), max_size=3))
+_VALUES = st.one_of(
+    st.text(max_size=20), st.integers(-(2**31), 2**31), st.booleans(), st.lists(st.text(max_size=5), max_size=3)
+)
 
 
 @given(st.dictionaries(_KEYS, _VALUES, max_size=4), _KEYS)
-def test_whatever_stands_in_the_file_stays_when_an_account_is_saved_and_removed(other: dict[str, Any], name: str) -> None:
+def test_whatever_stands_in_the_file_stays_when_an_account_is_saved_and_removed(
+    other: dict[str, Any], name: str
+) -> None:
     import tomli_w
 
     text = tomli_w.dumps(
-        {**{key: value for key, value in other.items() if key not in ("accounts", "default")}, "z": {"a": 1}}, multiline_strings=True
+        {**{key: value for key, value in other.items() if key not in ("accounts", "default")}, "z": {"a": 1}},
+        multiline_strings=True,
     )
     values = {"host": "x.se", "secret": {"store": "keyring"}}
     added = toml_edit.with_table(text, ("accounts", name), values, ("host", "secret"))

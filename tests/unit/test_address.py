@@ -111,6 +111,8 @@ def test_letter_case_of_the_domain_says_nothing(text: str) -> None:
     assert parse_address(f"{local}@{domain.upper()}").domain == wanted
 
 
-@pytest.mark.parametrize(("text", "mailbox"), [("a+b@x.se", "a"), ("a@x.se", "a"), ("+a@x.se", "+a"), ('"a+b"@x.se', '"a+b"')])
+@pytest.mark.parametrize(
+    ("text", "mailbox"), [("a+b@x.se", "a"), ("a@x.se", "a"), ("+a@x.se", "+a"), ('"a+b"@x.se', '"a+b"')]
+)
 def test_the_mailbox_of_a_sub_address_is_what_stands_before_the_plus(text: str, mailbox: str) -> None:
     assert parse_address(text).mailbox == mailbox

@@ -35,8 +35,13 @@ def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
         assert [journal.message_id(key, "example.com") for key in "123"] == ids
 
 
-def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file that it opened is gone from the directory by the time it has the lock: a third run must not find the place free."""
+def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that it opened is gone from the directory by the time it has the lock.
+
+    A third run must not find the place free.
+    """
     first = Journal(str(tmp_path), "a")
     real = os.open
 

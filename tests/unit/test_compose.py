@@ -35,14 +35,22 @@ def shown(part: MIMEPart) -> str:
 
 
 def sender_name(raw: bytes) -> str:
-    """The name in From, by the standard library's other parser: the newer one puts blanks between two encoded words, against RFC 2047 section 6.2."""
+    """The name in From, by the standard library's other parser.
+
+    The newer one puts blanks between two encoded words, against RFC 2047 section 6.2.
+    """
     value = email.message_from_bytes(raw)["From"]
     name, _address = email.utils.parseaddr(value)
     return str(email.header.make_header(email.header.decode_header(name)))
 
 
 def test_headers_say_who_when_and_what() -> None:
-    raw, message = composed(subject="Fråga om åäö €", text="Hej!", cc=parse_mailboxes("bo@example.com"), reply_to=parse_mailboxes("svar@example.com"))
+    raw, message = composed(
+        subject="Fråga om åäö €",
+        text="Hej!",
+        cc=parse_mailboxes("bo@example.com"),
+        reply_to=parse_mailboxes("svar@example.com"),
+    )
     assert raw.isascii()
     assert b"\n" not in raw.replace(b"\r\n", b"")
     assert str(message["From"]) == "Mitt Företag AB <info@xn--mindomn-bxa.se>"
@@ -69,10 +77,17 @@ def test_a_recipient_named_twice_is_told_to_the_server_once() -> None:
 
 def test_an_attachment_keeps_its_name_its_type_and_every_byte() -> None:
     data = bytes(range(256)) * 10
-    raw, message = composed(text="x", attachments=(attachment("in/a/folder/Räkning 1 åäö €.pdf", data), attachment("a.csv", b"a;b\r\n1;2\n.\n")))
+    raw, message = composed(
+        text="x",
+        attachments=(attachment("in/a/folder/Räkning 1 åäö €.pdf", data), attachment("a.csv", b"a;b\r\n1;2\n.\n")),
+    )
     assert b"filename*=utf-8''" in raw  # RFC 2231
     first, second = message.iter_attachments()
-    assert (first.get_filename(), first.get_content_type(), first.get_content()) == ("Räkning 1 åäö €.pdf", "application/pdf", data)
+    assert (first.get_filename(), first.get_content_type(), first.get_content()) == (
+        "Räkning 1 åäö €.pdf",
+        "application/pdf",
+        data,
+    )
     assert second.get_content_type() == "text/csv"
     assert second.get_payload(decode=True) == b"a;b\r\n1;2\n.\n"
 
@@ -83,8 +98,13 @@ def test_a_file_whose_type_is_not_plain_goes_as_bytes(name: str) -> None:
 
 
 def test_html_gets_a_text_part_and_its_pictures() -> None:
-    html = '<head><title>t</title><style>p{}</style></head><body><p>Hej &aring;!</p><a href="https://x.se">Länk</a><img src="cid:logo"></body>'
-    _raw, message = composed(html=html, attachments=(attachment("logo.png", b"\x89PNG", content_id="logo"), attachment("a.pdf", b"%PDF")))
+    html = (
+        "<head><title>t</title><style>p{}</style></head><body><p>Hej &aring;!</p><a "
+        'href="https://x.se">Länk</a><img src="cid:logo"></body>'
+    )
+    _raw, message = composed(
+        html=html, attachments=(attachment("logo.png", b"\x89PNG", content_id="logo"), attachment("a.pdf", b"%PDF"))
+    )
     plain = message.get_body(("plain",))
     assert plain
     assert shown(plain) == "Hej å!\n\nLänk <https://x.se>\n"
@@ -109,7 +129,10 @@ def test_an_address_with_letters_beyond_ascii_before_the_at_sign_goes_as_utf8() 
     assert str(message["To"]) == "åsa@example.com"
 
 
-@pytest.mark.parametrize("text", ["a\nBcc: x@y.se", "a\r\nX: y", "a\rX: y", "a\0", "a\u2028X: y", "a\x0cX: y", "a\x1b[31m", "a\x9b31m", "a\udcf6"])
+@pytest.mark.parametrize(
+    "text",
+    ["a\nBcc: x@y.se", "a\r\nX: y", "a\rX: y", "a\0", "a\u2028X: y", "a\x0cX: y", "a\x1b[31m", "a\x9b31m", "a\udcf6"],
+)
 def test_a_line_break_cannot_add_a_header(text: str) -> None:
     for make in (
         lambda: composed(subject=text),
@@ -147,7 +170,9 @@ def test_a_header_that_is_malformed_or_ours_is_refused(text: str) -> None:
 
 
 def test_other_headers_go_along() -> None:
-    _raw, message = composed(text="x", headers=(parse_header("X-Order: 4711 åäö"), parse_header("Auto-Submitted:auto-generated")))
+    _raw, message = composed(
+        text="x", headers=(parse_header("X-Order: 4711 åäö"), parse_header("Auto-Submitted:auto-generated"))
+    )
     assert message["X-Order"] == "4711 åäö"
     assert message["Auto-Submitted"] == "auto-generated"
 
@@ -167,7 +192,10 @@ def test_mailboxes_are_read_as_people_write_them(text: str, names: list[tuple[st
     assert [(mailbox.name, mailbox.address.wire) for mailbox in parse_mailboxes(text)] == names
 
 
-@pytest.mark.parametrize("text", ["", "a@x.se,", "Åsa <>", "Åsa <a@@x.se>", "a@x.se b@x.se", "Åsa <a@x.se> b@x.se", ",", "<", "a@x.se, nobody"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a@x.se,", "Åsa <>", "Åsa <a@@x.se>", "a@x.se b@x.se", "Åsa <a@x.se> b@x.se", ",", "<", "a@x.se, nobody"],
+)
 def test_a_list_with_something_that_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(SmtpsetupError):
         parse_mailboxes(text)
@@ -178,7 +206,9 @@ FIELDS = ["From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Conten
 
 
 def test_a_text_that_looks_like_an_encoded_word_is_sent_as_that_text() -> None:
-    raw, message = composed(subject=ENCODED, text="x", sender=Mailbox(ENCODED, SENDER.address), headers=(("X-A", ENCODED),))
+    raw, message = composed(
+        subject=ENCODED, text="x", sender=Mailbox(ENCODED, SENDER.address), headers=(("X-A", ENCODED),)
+    )
     assert sorted(message.keys()) == sorted([*FIELDS, "X-A"])
     assert (str(message["Subject"]), str(message["X-A"])) == (ENCODED, ENCODED)
     assert sender_name(raw) == ENCODED
@@ -211,7 +241,9 @@ def test_a_header_that_may_stand_once_is_refused_twice() -> None:
 
 
 def test_text_files_say_that_they_are_utf8_and_others_do_not() -> None:
-    _raw, message = composed(text="x", attachments=(attachment("a.txt", "å".encode()), attachment("b.txt", "å".encode("latin-1"))))
+    _raw, message = composed(
+        text="x", attachments=(attachment("a.txt", "å".encode()), attachment("b.txt", "å".encode("latin-1")))
+    )
     assert [part.get_content_charset() for part in message.iter_attachments()] == ["utf-8", None]
 
 

@@ -38,7 +38,12 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.GREETING, "554 IP address is block listed", "server.client-blocked", 69),
         (Stage.GREETING, "421 4.7.0 Too many concurrent SMTP connections; please try again later.", "limit.rate", 75),
         (Stage.GREETING, "421 Service not available", "server.temporary", 75),
-        (Stage.EHLO, "504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname", "ehlo.name-rejected", 69),
+        (
+            Stage.EHLO,
+            "504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname",
+            "ehlo.name-rejected",
+            69,
+        ),
         (Stage.EHLO, "501 5.5.4 HELO/EHLO argument invalid", "ehlo.name-rejected", 69),
         (Stage.EHLO, "550 Access denied - Invalid HELO name", "ehlo.name-rejected", 69),
         (Stage.EHLO, "421 4.7.0 Try again later, closing connection. (EHLO)", "ehlo.name-rejected", 75),
@@ -48,10 +53,30 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.AUTH, "534 5.7.9 Application-specific password required.", "auth.app-password-required", 77),
         (Stage.AUTH, "535 5.7.0 (#AUTH005) Too many bad auth attempts.", "auth.app-password-required", 77),
         (Stage.AUTH, "534 5.7.14 Please log in via your web browser and then try again.", "auth.sign-in-blocked", 77),
-        (Stage.AUTH, "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "auth.disabled-by-admin", 77),
-        (Stage.AUTH, "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.", "auth.oauth2-required", 77),
-        (Stage.AUTH, "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria", "auth.sign-in-blocked", 77),
-        (Stage.AUTH, "550 5.7.30 Basic authentication is not supported for Client Submission.", "auth.oauth2-required", 77),
+        (
+            Stage.AUTH,
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+            "auth.disabled-by-admin",
+            77,
+        ),
+        (
+            Stage.AUTH,
+            "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+            "auth.oauth2-required",
+            77,
+        ),
+        (
+            Stage.AUTH,
+            "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria",
+            "auth.sign-in-blocked",
+            77,
+        ),
+        (
+            Stage.AUTH,
+            "550 5.7.30 Basic authentication is not supported for Client Submission.",
+            "auth.oauth2-required",
+            77,
+        ),
         (Stage.AUTH, "504 5.7.4 Unrecognized authentication type", "auth.no-common-mechanism", 69),
         (Stage.AUTH, "454 4.7.0 Temporary authentication failure", "auth.temporary", 75),
         (Stage.AUTH, "454 4.7.0 Too many login attempts, please try again later", "auth.too-many-attempts", 75),
@@ -59,28 +84,63 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.AUTH, "538 Encryption required for requested authentication mechanism", "starttls.required", 69),
         (Stage.AUTH, "451 Authentication failed: Maximum credits exceeded", "limit.quota", 75),
         (Stage.MAIL, "530 5.7.57 Client was not authenticated to send anonymous mail", "auth.required", 77),
-        (Stage.MAIL, "553 5.7.1 <me@x.se>: Sender address rejected: not owned by user me@x.se", "mail.sender-not-allowed", 77),
-        (Stage.RCPT, "553 5.7.1 <me@x.se>: Sender address rejected: not owned by user me@x.se", "mail.sender-not-allowed", 77),
-        (Stage.DATA, "550 5.7.60 Client does not have permissions to send as this sender", "mail.sender-not-allowed", 77),
+        (
+            Stage.MAIL,
+            "553 5.7.1 <me@x.se>: Sender address rejected: not owned by user me@x.se",
+            "mail.sender-not-allowed",
+            77,
+        ),
+        (
+            Stage.RCPT,
+            "553 5.7.1 <me@x.se>: Sender address rejected: not owned by user me@x.se",
+            "mail.sender-not-allowed",
+            77,
+        ),
+        (
+            Stage.DATA,
+            "550 5.7.60 Client does not have permissions to send as this sender",
+            "mail.sender-not-allowed",
+            77,
+        ),
         (Stage.DATA, "554 5.2.252 SendAsDenied; a@x.se not allowed to send as b@x.se", "mail.sender-not-allowed", 77),
         (Stage.DATA, "553 Relaying disallowed as noreply@example.com", "mail.sender-not-allowed", 77),
         (Stage.DATA, "550 The from address does not match a verified Sender Identity.", "mail.sender-not-allowed", 77),
         (Stage.DATA, "554 Message rejected: Email address is not verified.", "mail.sender-unverified", 77),
-        (Stage.RCPT, "550 5.1.1 <you@x.se>: Recipient address rejected: User unknown in local recipient table", "rcpt.unknown", 67),
+        (
+            Stage.RCPT,
+            "550 5.1.1 <you@x.se>: Recipient address rejected: User unknown in local recipient table",
+            "rcpt.unknown",
+            67,
+        ),
         (Stage.RCPT, "550 No such user here", "rcpt.unknown", 67),
         (Stage.RCPT, "553 5.1.3 The recipient address <root> is not a valid RFC 5321 address.", "rcpt.unknown", 67),
-        (Stage.RCPT, "451 4.7.1 <you@x.se>: Recipient address rejected: Greylisted, please try again later", "rcpt.greylisted", 75),
+        (
+            Stage.RCPT,
+            "451 4.7.1 <you@x.se>: Recipient address rejected: Greylisted, please try again later",
+            "rcpt.greylisted",
+            75,
+        ),
         (Stage.RCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "rcpt.relay-denied", 67),
         (Stage.RCPT, "554 5.7.1 <you@x.se>: Relay access denied", "rcpt.relay-denied", 67),
         (Stage.RCPT, "452 4.2.2 Mailbox full", "rcpt.mailbox-full", 75),
         (Stage.RCPT, "452 4.5.3 Too many recipients", "rcpt.too-many", 75),
         (Stage.DATA, "552 5.3.4 Message size exceeds fixed limit", "data.too-large", 69),
         (Stage.DATA, "554 5.7.1 Message rejected as spam by Content Filtering.", "data.content-rejected", 69),
-        (Stage.DATA, "550 5.7.26 This mail has been blocked because the sender is unauthenticated.", "data.unauthenticated-domain", 69),
+        (
+            Stage.DATA,
+            "550 5.7.26 This mail has been blocked because the sender is unauthenticated.",
+            "data.unauthenticated-domain",
+            69,
+        ),
         (Stage.DATA, "550 5.7.1 Rejected by DMARC policy", "data.unauthenticated-domain", 69),
         (Stage.DATA, "550 5.4.5 Daily user sending limit exceeded.", "limit.quota", 75),
         (Stage.DATA, "454 Throttling failure: Daily message quota exceeded", "limit.quota", 75),
-        (Stage.RCPT, "550 5.1.1 <x@y.se>: Recipient address rejected: User unknown in relay recipient table", "rcpt.unknown", 67),
+        (
+            Stage.RCPT,
+            "550 5.1.1 <x@y.se>: Recipient address rejected: User unknown in relay recipient table",
+            "rcpt.unknown",
+            67,
+        ),
         (Stage.RCPT, "550 5.1.1 <sender@y.se>: Recipient address rejected: User unknown", "rcpt.unknown", 67),
         (Stage.RCPT, "550 5.1.1 <dmarc-quota@y.se>: User unknown", "rcpt.unknown", 67),
         (Stage.RCPT, "550 5.1.1 undeliverable address: unverified", "rcpt.unknown", 67),
@@ -90,7 +150,12 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.RCPT, "450 4.2.0 <kate@karate.se>: Recipient address rejected: Greylisted", "rcpt.greylisted", 75),
         (Stage.RCPT, "450 4.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org", "server.client-blocked", 75),
         (Stage.RCPT, "554 5.7.1 <x@y.se>: Recipient address rejected: Access denied", "server.refused", 69),
-        (Stage.DATA, "552 5.7.0 This message was blocked because its content presents a potential security issue.", "data.content-rejected", 69),
+        (
+            Stage.DATA,
+            "552 5.7.0 This message was blocked because its content presents a potential security issue.",
+            "data.content-rejected",
+            69,
+        ),
         (Stage.DATA, "550 5.7.1 Message blocked due to spam content", "data.content-rejected", 69),
         (Stage.DATA, "552 5.3.4 Your message size limit exceeded", "data.too-large", 69),
         (Stage.DATA, "550 5.7.1 SPF fail, see http://openspf.org/Why?s=helo", "data.unauthenticated-domain", 69),
@@ -113,7 +178,9 @@ def test_a_reply_gets_the_code_that_fits_it(stage: Stage, reply: str, code: str,
     st.sampled_from(["", "5.7.8", "4.7.1", "5.1.1", "9.9.9"]),
     st.text(max_size=80),
 )
-def test_every_failure_has_a_code_a_sentence_and_an_exit_code(stage: Stage, kind: Kind, code: int, enhanced: str, text: str) -> None:
+def test_every_failure_has_a_code_a_sentence_and_an_exit_code(
+    stage: Stage, kind: Kind, code: int, enhanced: str, text: str
+) -> None:
     reply = Reply(code, enhanced, (text,)) if kind is Kind.REPLY else None
     error = diagnose(Failure(stage, kind, SERVER, reply), account_at(587))
     assert error.code in ERROR_CODES
@@ -131,7 +198,19 @@ def test_every_error_that_a_row_of_the_table_names_is_explained() -> None:
 
 
 def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
-    known = {"server", "host", "port", "username", "domain", "account", "address", "configure", "sign_in", "place", "detail"}
+    known = {
+        "server",
+        "host",
+        "port",
+        "username",
+        "domain",
+        "account",
+        "address",
+        "configure",
+        "sign_in",
+        "place",
+        "detail",
+    }
     for explanation in EXPLANATIONS.values():
         for text in (explanation.message, *explanation.causes, *explanation.hints):
             assert {name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name} <= known

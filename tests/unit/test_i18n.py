@@ -1,4 +1,4 @@
-"""The language comes from the first variable that is set, and a text that has no translation is an error of `make check`."""
+"""The language comes from the first variable that is set; `make check` finds texts without a translation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"SMTPSETUP_LANG": "../../x", "LANG": "sv"}, "en"),
     ],
 )
-def test_the_first_variable_that_is_set_decides(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], language: str) -> None:
+def test_the_first_variable_that_is_set_decides(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], language: str
+) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert i18n.language() == language

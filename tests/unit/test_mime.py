@@ -32,13 +32,36 @@ SENDER = Mailbox("", parse_mailboxes("info@example.com")[0].address)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2000)
 # what encodings stumble over: lone CRs, blanks at line ends, dots, From, encoded words, long lines
 AWKWARD = st.lists(
-    st.sampled_from(["\r", "\n", "\r\n", " ", "\t", ".", "From x", "=", "=?utf-8?q?x?=", "å" * 30, "x" * 75, "x" * 999, "\x00", "\x7f", "€", "_"])
+    st.sampled_from(
+        [
+            "\r",
+            "\n",
+            "\r\n",
+            " ",
+            "\t",
+            ".",
+            "From x",
+            "=",
+            "=?utf-8?q?x?=",
+            "å" * 30,
+            "x" * 75,
+            "x" * 999,
+            "\x00",
+            "\x7f",
+            "€",
+            "_",
+        ]
+    )
 ).map("".join)
 CONTENT = st.one_of(st.binary(max_size=500), st.integers(0, 3 * 57 * 1024).map(bytes))
 
 
 def composed(**parts: Any) -> Message:
-    return compose(Draft(**{"sender": SENDER, "to": parse_mailboxes("a@example.com"), **parts}), now=NOW, message_id="<1@example.com>")
+    return compose(
+        Draft(**{"sender": SENDER, "to": parse_mailboxes("a@example.com"), **parts}),
+        now=NOW,
+        message_id="<1@example.com>",
+    )
 
 
 def parsed(message: Message) -> EmailMessage:
@@ -80,9 +103,18 @@ def test_any_text_comes_out_as_it_went_in(words: str) -> None:
     has_picture=st.booleans(),
 )
 @settings(deadline=None, max_examples=60)
-def test_a_message_of_any_content_is_as_long_as_it_says(words: str, html: str, contents: list[bytes], has_picture: bool) -> None:  # noqa: FBT001  a parameter
+def test_a_message_of_any_content_is_as_long_as_it_says(
+    words: str,
+    html: str,
+    contents: list[bytes],
+    has_picture: bool,  # noqa: FBT001  a parameter
+) -> None:
     pictures = [from_bytes("logo.png", b"png", content_id="logo")] if html and has_picture else []
-    message = composed(text=words, html=html, attachments=(*(from_bytes(f"{number}.bin", data) for number, data in enumerate(contents)), *pictures))
+    message = composed(
+        text=words,
+        html=html,
+        attachments=(*(from_bytes(f"{number}.bin", data) for number, data in enumerate(contents)), *pictures),
+    )
     raw = b"".join(message.chunks())
     assert len(raw) == message.size
     assert raw == b"".join(message.chunks())  # every time from its start
@@ -90,8 +122,20 @@ def test_a_message_of_any_content_is_as_long_as_it_says(words: str, html: str, c
     assert [data for data in found if data != b"png"] == [data for data in contents if data != b"png"]
 
 
-ODD_NAMES = (' "a".txt', "a;b.txt", "räksmörgås.pdf", "=?utf-8?q?x?=.txt", "'%41'.pdf", "a\tb.bin", "😀" * 60, "con", ".hidden")
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="/\\"), min_size=1, max_size=80)
+ODD_NAMES = (
+    ' "a".txt',
+    "a;b.txt",
+    "räksmörgås.pdf",
+    "=?utf-8?q?x?=.txt",
+    "'%41'.pdf",
+    "a\tb.bin",
+    "😀" * 60,
+    "con",
+    ".hidden",
+)
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="/\\"), min_size=1, max_size=80
+)
 
 
 @given(name=st.one_of(NAMES, st.sampled_from(ODD_NAMES)))
@@ -99,7 +143,9 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclu
 def test_a_file_of_any_name_keeps_it(name: str) -> None:
     message = composed(text="x", attachments=(from_bytes(name, b"content"),))
     (part,) = parsed(message).iter_attachments()
-    assert part.get_filename() == name.strip()  # Python's parser takes blanks at the ends away, however they are written
+    assert (
+        part.get_filename() == name.strip()
+    )  # Python's parser takes blanks at the ends away, however they are written
     payload = part.get_payload(decode=True)
     assert payload == b"content"
     assert max(map(len, b"".join(message.chunks()).split(b"\r\n"))) <= 998

@@ -1,4 +1,4 @@
-"""What an endpoint answers is believed only as far as the standards go, and what a browser brings only if it belongs to this sign-in."""
+"""What an endpoint answers and what a browser brings is believed only as far as the standards go."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def answer(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("expires", "seconds"), [(3600, 3600), ("1800", 1800), (None, 3600), (0, 3600), (-5, 3600), (True, 3600), ("x", 3600), (10**12, 864_000)]
+    ("expires", "seconds"),
+    [(3600, 3600), ("1800", 1800), (None, 3600), (0, 3600), (-5, 3600), (True, 3600), ("x", 3600), (10**12, 864_000)],
 )
 def test_a_lifetime_that_makes_no_sense_is_an_hour(expires: object, seconds: float) -> None:
     assert tokens_in(answer(expires_in=expires), 1000.0, SCOPES).expires_at == 1000.0 + seconds
@@ -87,11 +88,18 @@ def test_the_address_to_open_has_a_state_and_a_challenge_and_never_the_verifier(
 def test_a_pasted_address_of_another_sign_in_is_refused() -> None:
     attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", 1)
     assert browser.code_in(attempt, f"http://127.0.0.1:1/?code=c&state={attempt.state}") == "c"
-    for url in ("http://127.0.0.1:1/?code=c", "http://127.0.0.1:1/?code=c&state=other", f"http://127.0.0.1:1/?state={attempt.state}", "nonsense"):
+    for url in (
+        "http://127.0.0.1:1/?code=c",
+        "http://127.0.0.1:1/?code=c&state=other",
+        f"http://127.0.0.1:1/?state={attempt.state}",
+        "nonsense",
+    ):
         with pytest.raises(OAuthError):
             browser.code_in(attempt, url)
     with pytest.raises(OAuthError) as caught:
-        browser.code_in(attempt, f"http://127.0.0.1:1/?error=access_denied&error_description=%1b[31mno&state={attempt.state}")
+        browser.code_in(
+            attempt, f"http://127.0.0.1:1/?error=access_denied&error_description=%1b[31mno&state={attempt.state}"
+        )
     assert caught.value.error == "access_denied"
     assert "\x1b" not in caught.value.description
 
@@ -117,7 +125,9 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
             b"GET /?code=c&state=" + attempt.state.encode() + b" HTTP/1.1\r\nHost: evil.test\r\n\r\n",
         ):
             assert b" 404 " in asked(port, request).partition(b"\r\n")[0]
-        page = asked(port, b"GET /?code=right&state=" + attempt.state.encode() + b" HTTP/1.1\r\nHost: " + own + b"\r\n\r\n")
+        page = asked(
+            port, b"GET /?code=right&state=" + attempt.state.encode() + b" HTTP/1.1\r\nHost: " + own + b"\r\n\r\n"
+        )
         waiting.join(5)
     assert b" 200 " in page.partition(b"\r\n")[0]
     assert found == ["right"]
@@ -127,13 +137,33 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
     ("error", "description", "code", "exit_code"),
     [
         ("invalid_grant", "AADSTS700082: The refresh token has expired due to inactivity.", "auth.token-expired", 77),
-        ("invalid_grant", "AADSTS50173: The provided grant has expired due to it being revoked", "auth.token-revoked", 77),
+        (
+            "invalid_grant",
+            "AADSTS50173: The provided grant has expired due to it being revoked",
+            "auth.token-revoked",
+            77,
+        ),
         ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "auth.consent-required", 77),
-        ("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.", "auth.sign-in-blocked", 77),
-        ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", "auth.client-not-public", 77),
+        (
+            "access_denied",
+            "AADSTS53003: Access has been blocked by Conditional Access policies.",
+            "auth.sign-in-blocked",
+            77,
+        ),
+        (
+            "invalid_client",
+            "AADSTS7000218: The request body must contain client_assertion or client_secret",
+            "auth.client-not-public",
+            77,
+        ),
         ("invalid_grant", "AADSTS9002313: Invalid request. 50011", "auth.token-revoked", 77),
         ("access_denied", "AADSTS90094: The grant requires admin permission.", "auth.admin-approval-required", 77),
-        ("unauthorized_client", "AADSTS700016: Application with identifier 'x' was not found in the directory", "auth.client-unknown", 77),
+        (
+            "unauthorized_client",
+            "AADSTS700016: Application with identifier 'x' was not found in the directory",
+            "auth.client-unknown",
+            77,
+        ),
         ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked", 77),
         ("access_denied", "", "auth.sign-in-declined", 77),
         ("expired_token", "", "auth.sign-in-timeout", 77),
@@ -144,7 +174,9 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
         ("", "no answer in time", "auth.temporary", 75),
     ],
 )
-def test_a_refusal_is_explained_with_the_providers_words(error: str, description: str, code: str, exit_code: int) -> None:
+def test_a_refusal_is_explained_with_the_providers_words(
+    error: str, description: str, code: str, exit_code: int
+) -> None:
     told = explained(OAuthError(error, description), ACCOUNT)
     assert (told.code, told.exit_code) == (code, exit_code)
     assert told.hints
@@ -155,7 +187,9 @@ def test_a_policy_against_device_codes_has_a_way_out_that_one_against_a_sign_in_
     refusal = OAuthError("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.")
     told = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
     assert told.code == "auth.device-code-blocked"
-    assert any("`smtpsetup configure namn@live.se --auth oauth2 --provider outlook --browser`" in hint for hint in told.hints)
+    assert any(
+        "`smtpsetup configure namn@live.se --auth oauth2 --provider outlook --browser`" in hint for hint in told.hints
+    )
 
 
 def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> None:
@@ -164,7 +198,9 @@ def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> N
     assert "clock" in told.hints[0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "kept": {}}', "null", "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "kept": {}}', "null", "[" * 100_000]
+)
 def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "a@example.com.json").write_text(content)
@@ -174,8 +210,19 @@ def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content
 @pytest.mark.parametrize(
     "change",
     [
-        *({"expires_at": "soon"}, {"access_token": 7}, {"signed_in_at": None}, {"refreshed_at": []}, {"expires_at": 10**400}),
-        *({"ask_again_at": -(10**400)}, {"signed_in_at": True}, {"access_token": "\ud800abc"}, {"refresh_token": "a\nb"}),
+        *(
+            {"expires_at": "soon"},
+            {"access_token": 7},
+            {"signed_in_at": None},
+            {"refreshed_at": []},
+            {"expires_at": 10**400},
+        ),
+        *(
+            {"ask_again_at": -(10**400)},
+            {"signed_in_at": True},
+            {"access_token": "\ud800abc"},
+            {"refresh_token": "a\nb"},
+        ),
     ],
 )
 def test_a_hand_in_the_token_file_is_no_bug(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -12,7 +12,10 @@ from smtpsetup.core.errors import reason_of
 from smtpsetup.core.os_reasons import TEXTS
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ECONNREFUSED, errno.ENETUNREACH])
+@pytest.mark.parametrize(
+    "number",
+    [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ECONNREFUSED, errno.ENETUNREACH],
+)
 def test_what_people_meet_is_known_under_the_systems_own_words(number: int) -> None:
     assert os.strerror(number) in TEXTS
     assert reason_of(OSError(number, os.strerror(number), "file")) == os.strerror(number)
@@ -22,7 +25,10 @@ def test_a_name_that_is_not_there_is_told_without_a_number() -> None:
     with pytest.raises(socket.gaierror) as caught:
         socket.getaddrinfo("name.invalid", 25)
     assert "[Errno" not in reason_of(caught.value)
-    assert reason_of(socket.gaierror(socket.EAI_NONAME, "nodename nor servname provided, or not known")) == "Name or service not known"
+    assert (
+        reason_of(socket.gaierror(socket.EAI_NONAME, "nodename nor servname provided, or not known"))
+        == "Name or service not known"
+    )
 
 
 def test_the_bare_name_of_an_error_number_is_put_into_words() -> None:

@@ -43,7 +43,11 @@ def own_table(tmp_path: Path, text: str) -> Table:
 
 
 def test_a_provider_is_found_by_domain_id_and_server(table: Table) -> None:
-    for found in (table.by_domain("live.se"), table.by_id("microsoft-personal"), table.by_server_host("smtp-mail.outlook.com")):
+    for found in (
+        table.by_domain("live.se"),
+        table.by_id("microsoft-personal"),
+        table.by_server_host("smtp-mail.outlook.com"),
+    ):
         assert found
         assert found.id == "microsoft-personal"
     assert table.by_domain("mittforetag.se") is None
@@ -59,11 +63,18 @@ def test_a_domain_that_is_only_named_elsewhere_in_a_row_is_not_found(table: Tabl
     ("day", "expected", "gone"),
     [(datetime.date(2026, 12, 31), "until", "from"), (datetime.date(2027, 1, 1), "from", "until")],
 )
-def test_what_changes_on_a_date_is_said_rightly_before_and_after_it(day: datetime.date, expected: str, gone: str) -> None:
+def test_what_changes_on_a_date_is_said_rightly_before_and_after_it(
+    day: datetime.date, expected: str, gone: str
+) -> None:
     import tomllib
 
     raw = tomllib.loads(Path(shipped_table()).read_text())["provider"]
-    dated = {key: [note["en"] for note in row["notes"] if key in note] for row in raw if row["id"] == "microsoft365" for key in ("until", "from")}
+    dated = {
+        key: [note["en"] for note in row["notes"] if key in note]
+        for row in raw
+        if row["id"] == "microsoft365"
+        for key in ("until", "from")
+    }
     assert dated["until"]
     assert dated["from"]
     row = Table(day).by_id("microsoft365")
@@ -123,7 +134,9 @@ def test_a_fault_in_a_row_is_told_by_row_and_key(tmp_path: Path, old: str, new: 
     assert str(tmp_path) in caught.value.message
 
 
-@pytest.mark.parametrize("text", ["[[provider]\n", "provider = 1\n", "other = 1\n", "provider = [1]\n", "[provider]\nid = 1\n", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["[[provider]\n", "provider = 1\n", "other = 1\n", "provider = [1]\n", "[provider]\nid = 1\n", "\x00"]
+)
 def test_a_table_that_is_none_is_an_error_with_the_files_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(SmtpsetupError) as caught:
         own_table(tmp_path, text)
@@ -172,12 +185,16 @@ form = "address"
 def test_an_mx_host_belongs_to_the_row_with_the_longest_suffix_and_to_ones_own_first(tmp_path: Path) -> None:
     file = tmp_path / "providers.toml"
     file.write_text(
-        OWN_ROW.format(id="wide", suffix="a.test") + OWN_ROW.format(id="narrow", suffix="mx.a.test") + OWN_ROW.format(id="mine", suffix="one.com")
+        OWN_ROW.format(id="wide", suffix="a.test")
+        + OWN_ROW.format(id="narrow", suffix="mx.a.test")
+        + OWN_ROW.format(id="mine", suffix="one.com")
     )
     file.chmod(0o600)
     table = Table(TODAY, own_files=(str(file),))
     found = {
-        host: row.id for host in ("1.mx.a.test", "2.a.test", "mx1.one.com", "mxx.a.test", "aspmx.l.google.com") if (row := table.by_mx_host(host))
+        host: row.id
+        for host in ("1.mx.a.test", "2.a.test", "mx1.one.com", "mxx.a.test", "aspmx.l.google.com")
+        if (row := table.by_mx_host(host))
     }
     assert found == {
         "1.mx.a.test": "narrow",

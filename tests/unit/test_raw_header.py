@@ -107,11 +107,15 @@ FIELDS = st.lists(st.tuples(FIELD_NAMES, VALUES).map(b": ".join), max_size=8)
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 BODIES = st.one_of(
     st.binary(max_size=3000),
-    st.lists(st.sampled_from([b".", b"..", b"a" * 1500, b"\xc3\xa5", b"\n", b"\r", b"\r\n", b"\0", b" ", b"="]), max_size=40).map(b"".join),
+    st.lists(
+        st.sampled_from([b".", b"..", b"a" * 1500, b"\xc3\xa5", b"\n", b"\r", b"\r\n", b"\0", b" ", b"="]), max_size=40
+    ).map(b"".join),
 )
 MESSAGES = st.builds(lambda fields, end, body: end.join([*fields, b"", body]), FIELDS, ENDS, BODIES)
 ANY = st.one_of(st.binary(max_size=3000), MESSAGES)
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+MANY = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 @MANY
@@ -146,7 +150,12 @@ PRINTED = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "
 
 
 @MANY
-@given(st.lists(st.one_of(PRINTED, st.just("."), st.just("x" * 1200 + "å"), st.just("From x"), st.just("a  \t")), max_size=20), ENDS)
+@given(
+    st.lists(
+        st.one_of(PRINTED, st.just("."), st.just("x" * 1200 + "å"), st.just("From x"), st.just("a  \t")), max_size=20
+    ),
+    ENDS,
+)
 def test_a_text_says_the_same_after_its_way(lines: list[str], end: bytes) -> None:
     body = b"".join(line.encode() + end for line in lines)
     shown = parsed(made(b"Subject: x" + end + end + body)).get_content()
@@ -174,7 +183,9 @@ def test_a_subject_says_the_same_after_its_way(subject: str) -> None:
 @pytest.mark.slow
 @MANY
 @given(
-    st.lists(st.from_regex(r"[a-z0-9]{1,30}@[a-z]{1,20}\.[a-z]{2,5}", fullmatch=True), min_size=1, max_size=60, unique=True),
+    st.lists(
+        st.from_regex(r"[a-z0-9]{1,30}@[a-z]{1,20}\.[a-z]{2,5}", fullmatch=True), min_size=1, max_size=60, unique=True
+    ),
     st.sampled_from([",", ", ", ",\n ", " ,\t"]),
 )
 def test_recipients_are_read_and_written_whole(names: list[str], between: str) -> None:

@@ -16,7 +16,10 @@ def told(*lines: str, attempts: int = 1, code: str = "") -> float:
     return seconds_until_next(attempts, Reply(451, "4.3.0", lines), code)
 
 
-@pytest.mark.parametrize(("attempts", "seconds"), [(1, 60), (2, 120), (3, 240), (4, 480), (5, 960), (6, 1920), (7, 3600), (8, 3600), (100_000, 3600)])
+@pytest.mark.parametrize(
+    ("attempts", "seconds"),
+    [(1, 60), (2, 120), (3, 240), (4, 480), (5, 960), (6, 1920), (7, 3600), (8, 3600), (100_000, 3600)],
+)
 def test_the_pause_doubles_from_a_minute_to_an_hour(attempts: int, seconds: float) -> None:
     assert seconds_until_next(attempts) == seconds
 
@@ -80,7 +83,13 @@ def test_a_server_that_asks_for_weeks_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "seconds"), [("over quota", 4 * HOUR), ("quota per hour exceeded", HOUR), ("try again in 10 minutes", 600), ("daily quota", DAY)]
+    ("words", "seconds"),
+    [
+        ("over quota", 4 * HOUR),
+        ("quota per hour exceeded", HOUR),
+        ("try again in 10 minutes", 600),
+        ("daily quota", DAY),
+    ],
 )
 def test_a_quota_that_is_used_up_is_not_asked_for_every_minute(words: str, seconds: float) -> None:
     assert told(words, code="limit.quota") == seconds

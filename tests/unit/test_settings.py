@@ -32,7 +32,10 @@ def row(provider_id: str) -> Provider:
         (Overrides(port=2525), Server("send.one.com", 2525, Security.STARTTLS)),
         (Overrides(host="mail.example.com"), Server("mail.example.com", 465, Security.TLS)),
         (Overrides(host="mail.example.com", port=587), Server("mail.example.com", 587, Security.STARTTLS)),
-        (Overrides(host="mail.example.com", security=Security.STARTTLS), Server("mail.example.com", 587, Security.STARTTLS)),
+        (
+            Overrides(host="mail.example.com", security=Security.STARTTLS),
+            Server("mail.example.com", 587, Security.STARTTLS),
+        ),
         (Overrides(host="mail.example.com", port=25), Server("mail.example.com", 25, Security.STARTTLS)),
     ],
 )
@@ -121,7 +124,14 @@ def test_what_cannot_be_a_host_is_refused_with_a_sentence(typed: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("localhost", True), ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("127.0.0.1.evil.test", False), ("1.127.0.0", False)],
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("127.0.0.1.evil.test", False),
+        ("1.127.0.0", False),
+    ],
 )
 def test_loopback_is_told_by_the_whole_name(host: str, expected: bool) -> None:  # noqa: FBT001  a row of the table above
     assert is_loopback(host) is expected

@@ -35,7 +35,8 @@ try:
     print("through", flush=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
-print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signal.SIGINT) is signal.default_int_handler, flush=True)
+of_term, of_int = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+print(of_term is signal.SIG_DFL, of_int is signal.default_int_handler, flush=True)
 print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
 """
 
@@ -81,7 +82,9 @@ def test_what_is_not_held_back_arrives_at_once(where: str, number: signal.Signal
 
 def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
     program = PROGRAM.replace("def step", "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n\ndef step", 1)
-    with subprocess.Popen([sys.executable, "-c", program, "thread", "hold"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "thread", "hold"], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGHUP)

@@ -55,7 +55,9 @@ def test_both_are_saved_and_both_are_removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "one"])
-def test_when_the_file_cannot_be_written_the_keyring_is_as_before(path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+def test_when_the_file_cannot_be_written_the_keyring_is_as_before(
+    path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
     if before:
         save(path, ACCOUNT, Secret(before), make_default=True)
     text = path.read_text() if before else None
@@ -90,7 +92,9 @@ def test_an_account_without_a_secret_can_be_removed(path: Path) -> None:
     assert not remove(path, ACCOUNT, keep_secret=False)
 
 
-def test_a_password_that_moves_out_of_the_keyring_is_deleted_there(path: Path, tmp_path: Path, session: Keyring) -> None:
+def test_a_password_that_moves_out_of_the_keyring_is_deleted_there(
+    path: Path, tmp_path: Path, session: Keyring
+) -> None:
     save(path, ACCOUNT, Secret("one"), make_default=True)
     moved = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(tmp_path / "password")))
     assert not save(path, moved, None, make_default=False).left_behind
@@ -100,7 +104,9 @@ def test_a_password_that_moves_out_of_the_keyring_is_deleted_there(path: Path, t
     assert save(path, moved, None, make_default=False).left_behind
 
 
-def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "password"
     file.write_text("one\n")
     file.chmod(0o600)

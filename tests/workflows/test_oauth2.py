@@ -1,4 +1,4 @@
-"""From `configure` to a delivered mail with OAuth2, against a real authorization server and a submission server that takes its tokens."""
+"""From `configure` to a delivered mail with OAuth2, against real servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ import pytest
 
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
-from tests.signing_in import ADDRESS, DEVICE, change, configured, expire, knows, signed_in, signing_in, signing_up, state_file
+from tests.signing_in import (
+    ADDRESS,
+    DEVICE,
+    change,
+    configured,
+    expire,
+    knows,
+    signed_in,
+    signing_in,
+    signing_up,
+    state_file,
+)
 
 if TYPE_CHECKING:
     from tests.browsers import Chromium
@@ -29,7 +40,9 @@ def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, O
     assert (done.json["result"]["auth"], done.json["result"]["verified"]) == ("oauth2", True)
     sent = home.run("send", "kund@example.org", "-s", "Hej", "--body", "åäö")
     assert (sent.code, sent.err) == (0, "")
-    assert [(mail.user, mail.recipients, mail.mechanism) for mail in server.mails()] == [(USER, ["kund@example.org"], "OAUTHBEARER")]
+    assert [(mail.user, mail.recipients, mail.mechanism) for mail in server.mails()] == [
+        (USER, ["kund@example.org"], "OAUTHBEARER")
+    ]
     assert server.count("refresh_token") == 0
     assert (home.path / "token").stat().st_mode & 0o777 == 0o600
 
@@ -59,12 +72,16 @@ def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium
 
 
 @pytest.mark.slow
-def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(oauth: tuple[Home, OAuthServer]) -> None:
+def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(
+    oauth: tuple[Home, OAuthServer],
+) -> None:
     home, server = oauth
     signed_in(home, server)
     expire(home, server)
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        runs = list(pool.map(lambda n: home.run("send", f"kund{n}@example.org", "--body", "x", "--queue", "never"), range(50)))
+        runs = list(
+            pool.map(lambda n: home.run("send", f"kund{n}@example.org", "--body", "x", "--queue", "never"), range(50))
+        )
     assert [run.code for run in runs] == [0] * 50, [run.err for run in runs if run.code]
     assert server.count("refresh_token") == 1
     assert len(server.mails()) == 50
@@ -94,7 +111,9 @@ def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
-def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
+def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(
+    oauth: tuple[Home, OAuthServer], trouble: str
+) -> None:
     home, server = oauth
     signed_in(home, server)
     expire(home, server)
@@ -126,7 +145,10 @@ def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthSer
     done = signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
     assert (done.code, done.json["error"]["code"]) == (77, "auth.wrong-user")
     assert done.json["error"]["message"].endswith("for other@example.test.")
-    again = f"smtpsetup configure other@example.test --auth oauth2 --provider testmail --client-id {CLIENT_ID} --password-file {home.path}/token"
+    again = (
+        f"smtpsetup configure other@example.test --auth oauth2 --provider testmail --client-id {CLIENT_ID} "
+        f"--password-file {home.path}/token"
+    )
     assert f"sign in as other@example.test: `{again}`" in done.json["error"]["hints"][0]
     assert not (home.path / "token").exists()
     assert home.run("accounts", "list", "--json").json["result"] == []
@@ -149,7 +171,9 @@ def test_a_server_that_is_asked_too_often_is_asked_less(oauth: tuple[Home, OAuth
     assert done.code == 0, done.err
 
 
-def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(home: Home, oauth_server: OAuthServer) -> None:
+def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(
+    home: Home, oauth_server: OAuthServer
+) -> None:
     knows(home, oauth_server)
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     done = home.run("configure", USER, "--json")
@@ -167,7 +191,9 @@ def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     signed_in(home, server)
     home.file("token-now", json.loads(state_file(home).read_text())["kept"]["access_token"] + "\n")
-    done = home.run("configure", USER, "--account", "by-command", "--token-command", "cat token-now", "--from-name", "", "--json")
+    done = home.run(
+        "configure", USER, "--account", "by-command", "--token-command", "cat token-now", "--from-name", "", "--json"
+    )
     assert done.code == 0, done.err
     assert home.run("send", "-a", "by-command", "kund@example.org", "--body", "x").code == 0
     assert len(server.mails()) == 1
@@ -202,7 +228,12 @@ def test_no_token_is_shown_anywhere(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     first = configured(home, server, "-v", "--json")
     expire(home, server)
-    runs = [first, home.run("send", "kund@example.org", "--body", "x", "-v", "--json"), home.run("test", "-v"), home.run("accounts", "show")]
+    runs = [
+        first,
+        home.run("send", "kund@example.org", "--body", "x", "-v", "--json"),
+        home.run("test", "-v"),
+        home.run("accounts", "show"),
+    ]
     runs.append(home.run("doctor"))
     kept = json.loads(state_file(home).read_text())["kept"]
     secrets = (kept["access_token"], (home.path / "token").read_text().strip())
@@ -225,7 +256,11 @@ def test_accounts_show_tells_the_age_of_the_sign_in(oauth: tuple[Home, OAuthServ
     signed_in(home, server)
     change(home, refreshed_at=time.time() - 40 * 86_400, signed_in_at=time.time() - 50 * 86_400)
     sign_in = home.run("accounts", "show", "--json").json["result"]["sign_in"]
-    assert (round(sign_in["unused_days"]), round(sign_in["signed_in_days"]), sign_in["lives_unused_days"]) == (40, 50, 90)
+    assert (round(sign_in["unused_days"]), round(sign_in["signed_in_days"]), sign_in["lives_unused_days"]) == (
+        40,
+        50,
+        90,
+    )
     assert "last used 40 days ago; after 90 days" in " ".join(home.run("accounts", "show").out.split())
 
 
@@ -243,7 +278,10 @@ def test_doctor_warns_of_a_program_in_testing_while_its_sign_in_is_young(oauth: 
 REFUSALS = {
     "oauth-signin-frequency": (
         "invalid_grant",
-        "AADSTS70043: The refresh token has expired or is invalid due to sign-in frequency checks by conditional access.",
+        (
+            "AADSTS70043: The refresh token has expired or is invalid due to sign-in frequency checks by conditional "
+            "access."
+        ),
         "auth.token-expired",
     ),
     "oauth-gmail-7days": ("invalid_grant", "Token has been expired or revoked.", "auth.token-revoked"),
@@ -251,7 +289,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("situation", REFUSALS)
-def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(oauth: tuple[Home, OAuthServer], situation: str) -> None:
+def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(
+    oauth: tuple[Home, OAuthServer], situation: str
+) -> None:
     home, server = oauth
     error, description, code = REFUSALS[situation]
     signed_in(home, server)
@@ -275,9 +315,21 @@ STATUSES = {
 @pytest.mark.parametrize("challenge", ["json", "secret", "nonsense"])
 def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, challenge: str) -> None:
     status, code = STATUSES[mechanism]
-    said = {"json": json.dumps(status), "secret": json.dumps({"status": "a-token-of-ours\x1b[31m"}), "nonsense": "no JSON"}[challenge]
-    refusal = (f"334 {base64.b64encode(said.encode()).decode()}\r\n".encode(), None, b"535 5.7.8 no\r\n", None, b"221 bye\r\n")
-    with ScriptedServer((b"220 ready\r\n", None, f"250-localhost\r\n250 AUTH {mechanism}\r\n".encode(), None, *refusal)) as server:
+    said = {
+        "json": json.dumps(status),
+        "secret": json.dumps({"status": "a-token-of-ours\x1b[31m"}),
+        "nonsense": "no JSON",
+    }[challenge]
+    refusal = (
+        f"334 {base64.b64encode(said.encode()).decode()}\r\n".encode(),
+        None,
+        b"535 5.7.8 no\r\n",
+        None,
+        b"221 bye\r\n",
+    )
+    with ScriptedServer(
+        (b"220 ready\r\n", None, f"250-localhost\r\n250 AUTH {mechanism}\r\n".encode(), None, *refusal)
+    ) as server:
         options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         token = ("--token-command", "printf a-token-of-ours")
         done = home.run("configure", "asa@example.com", *options, *token, "--json")
@@ -288,18 +340,34 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
 
 
 @pytest.mark.parametrize("program", ["smtpsetup", "smtpsetup-sendmail"])
-def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(oauth: tuple[Home, OAuthServer], program: str) -> None:
+def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(
+    oauth: tuple[Home, OAuthServer], program: str
+) -> None:
     """Cron pays for every import at every mail; a renewal, once an hour, may cost more."""
     home, server = oauth
     signed_in(home, server)
-    options = ("send", "kund@example.org", "--body", "x") if program == "smtpsetup" else ("-a", USER, "kund@example.org")
+    options = (
+        ("send", "kund@example.org", "--body", "x") if program == "smtpsetup" else ("-a", USER, "kund@example.org")
+    )
     command = [sys.executable, "-X", "importtime", str(Path(sys.executable).with_name(program)), *options]
     imported: list[str] = []
     for _renewed in (False, True):
-        done = subprocess.run(command, env=home.unmeasured.env, cwd=home.path, input="Subject: x\n\nx\n", capture_output=True, text=True, check=True)
-        modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        done = subprocess.run(
+            command,
+            env=home.unmeasured.env,
+            cwd=home.path,
+            input="Subject: x\n\nx\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        modules = {
+            line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")
+        }
         assert "smtpsetup.oauth.token_cache" in modules
-        imported.append(" ".join(sorted(modules & {"smtpsetup.oauth.request", "smtpsetup.oauth.refresh", "http.client"})))
+        imported.append(
+            " ".join(sorted(modules & {"smtpsetup.oauth.request", "smtpsetup.oauth.refresh", "http.client"}))
+        )
         expire(home, server)
     assert imported[0] == ""
     assert "smtpsetup.oauth.request" in imported[1]

@@ -1,4 +1,4 @@
-"""Faults and attacks at the token endpoint, on the wire, on the disk and on the clock cost nobody the sign-in and give nobody a token."""
+"""Faults and attacks cost nobody the sign-in and give nobody a token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Elsewhere:
-    """Another host: it counts who comes, and what they say, in the clear or over TLS with the servers' own certificate."""
+    """Another host: it counts who comes, and what they say.
+
+    It speaks in the clear or over TLS with the servers' own certificate.
+    """
 
     def __init__(self, server: OAuthServer, answer: bytes = b"", *, tls: bool = True) -> None:
         self.received = b""
@@ -75,7 +78,9 @@ def code_of(done: Run) -> tuple[int, str]:
 @pytest.mark.matrix
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_redirect_to_another_host_gets_no_token_there(oauth: tuple[Home, OAuthServer], scheme: str, status: int) -> None:
+def test_a_redirect_to_another_host_gets_no_token_there(
+    oauth: tuple[Home, OAuthServer], scheme: str, status: int
+) -> None:
     home, server = oauth
     signed_in(home, server)
     expire(home, server)
@@ -97,7 +102,9 @@ def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthSer
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["redirect", "page"])
-def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(oauth: tuple[Home, OAuthServer], trouble: str) -> None:
+def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(
+    oauth: tuple[Home, OAuthServer], trouble: str
+) -> None:
     """A hotel's network that wants to be logged in to, say."""
     home, server = oauth
     with Elsewhere(server) as other:
@@ -110,7 +117,9 @@ def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_noth
         assert other.connections == 0
 
 
-def test_an_endpoint_that_never_answers_is_told_as_that(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+def test_an_endpoint_that_never_answers_is_told_as_that(
+    polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
+) -> None:
     server, client, code = polling
     server.page(100, grant_type=DEVICE_GRANT)
     with pytest.raises(OAuthError) as caught:
@@ -134,7 +143,11 @@ def test_an_endpoint_without_tls_is_never_asked(oauth: tuple[Home, OAuthServer],
         assert (other.connections, done.code, done.json["error"]["code"]) == (0, 78, "config.invalid")
 
 
-HTML = {"status": 200, "headers": {"Content-Type": "text/html"}, "body": "<!DOCTYPE html><h1>Log in to the hotel's network</h1>"}
+HTML = {
+    "status": 200,
+    "headers": {"Content-Type": "text/html"},
+    "body": "<!DOCTYPE html><h1>Log in to the hotel's network</h1>",
+}
 ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
 
 
@@ -149,7 +162,10 @@ ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
         ({"status": 200, "body": {**ANSWER, "access_token": ["a"]}}, (75, "auth.temporary")),
         ({"status": 200, "body": "[" * 60_000}, (75, "auth.temporary")),
         ({"status": 200, "body": {"error": "invalid_grant"}}, (77, "auth.token-revoked")),
-        ({"status": 400, "body": {"error": "\x1b[31m", "error_description": "\x1b]0;x\x07" + "y" * 60_000}}, (77, "auth.token-revoked")),
+        (
+            {"status": 400, "body": {"error": "\x1b[31m", "error_description": "\x1b]0;x\x07" + "y" * 60_000}},
+            (77, "auth.token-revoked"),
+        ),
         ({"set": {"scope": "offline_access"}}, (77, "auth.scope-refused")),
     ],
 )
@@ -173,7 +189,9 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
-def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(oauth: tuple[Home, OAuthServer], lifetime: object) -> None:
+def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(
+    oauth: tuple[Home, OAuthServer], lifetime: object
+) -> None:
     home, server = oauth
     signed_in(home, server)
     expire(home, server)
@@ -192,7 +210,9 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     with Elsewhere(oauth_server, head + body) as slow:
         began = time.monotonic()
         with pytest.raises(OAuthError) as caught:
-            token_endpoint.answer(TokenClient("id", f"https://localhost:{slow.port}/token"), "r", before_request=lambda: None)
+            token_endpoint.answer(
+                TokenClient("id", f"https://localhost:{slow.port}/token"), "r", before_request=lambda: None
+            )
         assert 0.9 < time.monotonic() - began < 5
         assert slow.connections == 1
     assert caught.value.is_temporary
@@ -227,7 +247,9 @@ def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
         HTML,
     ],
 )
-def test_an_answer_without_a_code_or_a_safe_address_shows_none(oauth: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+def test_an_answer_without_a_code_or_a_safe_address_shows_none(
+    oauth: tuple[Home, OAuthServer], rule: dict[str, Any]
+) -> None:
     home, server = oauth
     server.rule(endpoint="device", **rule)
     done = home.run(*signing_up(home, "--json"))
@@ -255,7 +277,9 @@ def test_a_code_cannot_steer_the_terminal(oauth: tuple[Home, OAuthServer]) -> No
 
 
 @pytest.fixture
-def polling(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> tuple[OAuthServer, TokenClient, device.DeviceCode]:
+def polling(
+    oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch
+) -> tuple[OAuthServer, TokenClient, device.DeviceCode]:
     """A device code that nobody has typed in yet, in this process."""
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     scopes = tuple(oauth_server.scope.split())
@@ -264,7 +288,9 @@ def polling(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> tuple
     return oauth_server, client, device.begin(token_endpoint.web(), endpoints, client)
 
 
-def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(
+    polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
+) -> None:
     server, client, code = polling
     server.slow_down(2)
     server.unavailable(retry_after="30", grant_type=DEVICE_GRANT)
@@ -309,12 +335,16 @@ def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"])
+@pytest.mark.parametrize(
+    "offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"]
+)
 def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
     home, server = oauth
     knows(home, server, server.starttls_port, "starttls")
     signed_in(home, server)
-    with ScriptedServer([b"220 x ESMTP\r\n", None, offers, None, b"454 4.7.0 TLS not available\r\n", *[None] * 5]) as stripped:
+    with ScriptedServer(
+        [b"220 x ESMTP\r\n", None, offers, None, b"454 4.7.0 TLS not available\r\n", *[None] * 5]
+    ) as stripped:
         home.config.write_text(home.config.read_text().replace(str(server.starttls_port), str(stripped.port)))
         done = sent(home, "--json")
         assert code_of(done)[1] in ("starttls.not-offered", "starttls.refused")

@@ -1,4 +1,4 @@
-"""The answer that a browser brings, or a person pastes, is taken once, on this machine, in time, and only if it belongs to this sign-in."""
+"""What a browser brings, or a person pastes, is taken once, in time, if it belongs to this sign-in."""
 
 from __future__ import annotations
 
@@ -77,8 +77,13 @@ def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobo
     assert browsing.end().code == 0
 
 
-def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
-    """A code that an attacker got for another mailbox is put into the victim's sign-in: the verifier does not fit (RFC 7636)."""
+def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(
+    oauth: tuple[Home, OAuthServer], browsing: Attempt
+) -> None:
+    """A code that an attacker got for another mailbox is put into the victim's sign-in.
+
+    The verifier does not fit (RFC 7636).
+    """
     home, server = oauth
     port, state = port_and_state(browsing.shown)
     with attempt(home, *signing_up(home, "--browser", "--account", "other"), pattern=ADDRESS) as other:
@@ -101,11 +106,16 @@ def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Atte
 
 
 @pytest.mark.slow
-def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(
+    oauth: tuple[Home, OAuthServer], browsing: Attempt
+) -> None:
     _home, server = oauth
     port, state = port_and_state(browsing.shown)
     for other_interface in ("127.0.0.2", "::1"):
-        with pytest.raises(OSError, match=r"refused|unreachable|assign"), socket.create_connection((other_interface, port), timeout=5):
+        with (
+            pytest.raises(OSError, match=r"refused|unreachable|assign"),
+            socket.create_connection((other_interface, port), timeout=5),
+        ):
             pass
     right = redirect_target(server.sign_in(browsing.shown))
     own = f"Host: 127.0.0.1:{port}"
@@ -139,8 +149,14 @@ def test_neither_the_verifier_nor_the_code_is_shown_with_v(oauth: tuple[Home, OA
     assert "AUTH OAUTHBEARER ***" in done.err  # so -v did show something
     words = re.findall(r"[A-Za-z0-9_-]{43,}", done.err + done.out)
     assert challenge in words
-    assert challenge not in [base64.urlsafe_b64encode(hashlib.sha256(word.encode()).digest()).rstrip(b"=").decode() for word in words]
-    secrets = (parse_qs(urlsplit(back).query)["code"][0], kept(home)["access_token"], (home.path / "token").read_text().strip())
+    assert challenge not in [
+        base64.urlsafe_b64encode(hashlib.sha256(word.encode()).digest()).rstrip(b"=").decode() for word in words
+    ]
+    secrets = (
+        parse_qs(urlsplit(back).query)["code"][0],
+        kept(home)["access_token"],
+        (home.path / "token").read_text().strip(),
+    )
     assert not any(secret in done.err + done.out for secret in secrets)
 
 
@@ -149,10 +165,20 @@ def listening() -> Iterator[tuple[browser.SignIn, socket.socket]]:
     """A sign-in and its listener, in this process."""
     with browser.listener() as server:
         client = TokenClient("id", "https://id.test/token")
-        yield browser.begin(Endpoints("test", "https://id.test/token", "https://id.test/auth"), client, USER, server.getsockname()[1]), server
+        yield (
+            browser.begin(
+                Endpoints("test", "https://id.test/token", "https://id.test/auth"),
+                client,
+                USER,
+                server.getsockname()[1],
+            ),
+            server,
+        )
 
 
-def test_nobody_waits_longer_than_the_limit(listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_longer_than_the_limit(
+    listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert browser.SECONDS == 300
     monkeypatch.setattr(browser, "SECONDS", 0.3)
     began = time.monotonic()
@@ -162,7 +188,9 @@ def test_nobody_waits_longer_than_the_limit(listening: tuple[browser.SignIn, soc
     assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_a_request_that_drips_does_not_hold_the_listener(listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_drips_does_not_hold_the_listener(
+    listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(browser, "SECONDS", 0.5)
     monkeypatch.setattr(browser, "_REQUEST_SECONDS", 0.3)
     stop = threading.Event()
@@ -186,7 +214,9 @@ def test_a_request_that_drips_does_not_hold_the_listener(listening: tuple[browse
         dripping.join()
 
 
-def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(
+    oauth: tuple[Home, OAuthServer], browsing: Attempt
+) -> None:
     _home, server = oauth
     with socket.create_connection(("127.0.0.1", port_and_state(browsing.shown)[0]), timeout=5):
         assert server.browse(browsing.shown).status == 200
@@ -201,7 +231,9 @@ def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignI
 
     def come() -> None:
         with contextlib.ExitStack() as stack:
-            silent = [stack.enter_context(socket.create_connection(server.getsockname(), timeout=5)) for _visitor in range(40)]
+            silent = [
+                stack.enter_context(socket.create_connection(server.getsockname(), timeout=5)) for _visitor in range(40)
+            ]
             late = stack.enter_context(socket.create_connection(server.getsockname(), timeout=5))
             for start in range(0, len(request), 20):
                 late.sendall(request[start : start + 20])
@@ -217,7 +249,9 @@ def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignI
     assert time.monotonic() - began < 5
 
 
-def test_many_that_say_something_and_no_more_are_in_nobodys_way(listening: tuple[browser.SignIn, socket.socket]) -> None:
+def test_many_that_say_something_and_no_more_are_in_nobodys_way(
+    listening: tuple[browser.SignIn, socket.socket],
+) -> None:
     sign_in, server = listening
 
     def come() -> None:
@@ -233,18 +267,25 @@ def test_many_that_say_something_and_no_more_are_in_nobodys_way(listening: tuple
         coming.result()
 
 
-def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(listening: tuple[browser.SignIn, socket.socket]) -> None:
+def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(
+    listening: tuple[browser.SignIn, socket.socket],
+) -> None:
     sign_in, server = listening
     with socket.create_connection(server.getsockname(), timeout=5) as hasty:
         hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
-        hasty.sendall(f"GET /?code=abc&state={sign_in.state} HTTP/1.1\r\nHost: 127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode())
+        hasty.sendall(
+            f"GET /?code=abc&state={sign_in.state} HTTP/1.1\r\nHost: "
+            f"127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode()
+        )
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(browser.wait, sign_in, server)
             assert waiting.result(5) == "abc"
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_a_provider_that_cannot_now_says_so_through_the_browser(oauth: tuple[Home, OAuthServer], browsing: Attempt, error: str) -> None:
+def test_a_provider_that_cannot_now_says_so_through_the_browser(
+    oauth: tuple[Home, OAuthServer], browsing: Attempt, error: str
+) -> None:
     home, _server = oauth
     port, state = port_and_state(browsing.shown)
     assert get(port, f"/?error={error}&state={state}") == "HTTP/1.1 400 Bad Request"
@@ -285,7 +326,9 @@ def test_over_ssh_the_address_is_pasted(oauth: tuple[Home, OAuthServer], person:
         "http://[",
     ],
 )
-def test_a_wrong_address_is_told_and_the_right_one_can_still_be_pasted(oauth: tuple[Home, OAuthServer], person: Person, slip: str) -> None:
+def test_a_wrong_address_is_told_and_the_right_one_can_still_be_pasted(
+    oauth: tuple[Home, OAuthServer], person: Person, slip: str
+) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     terminal.sendline(slip)
@@ -313,7 +356,9 @@ def test_a_pasted_no_is_no(oauth: tuple[Home, OAuthServer], person: Person) -> N
     assert has_nothing(home)
 
 
-def test_the_browser_may_answer_while_the_terminal_waits_for_a_paste(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_the_browser_may_answer_while_the_terminal_waits_for_a_paste(
+    oauth: tuple[Home, OAuthServer], person: Person
+) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     assert server.browse(url).status == 200
@@ -321,7 +366,9 @@ def test_the_browser_may_answer_while_the_terminal_waits_for_a_paste(oauth: tupl
     assert sent(home).code == 0
 
 
-def test_what_was_typed_when_the_browser_answered_is_no_answer_to_the_next_question(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_what_was_typed_when_the_browser_answered_is_no_answer_to_the_next_question(
+    oauth: tuple[Home, OAuthServer], person: Person
+) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     terminal.send("http://127.0.0.1")
@@ -339,7 +386,9 @@ def test_the_end_of_input_leaves_the_browser_to_answer(oauth: tuple[Home, OAuthS
     saved(terminal)
 
 
-def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(
+    oauth: tuple[Home, OAuthServer], person: Person
+) -> None:
     home, _server = oauth
     terminal, _url = to_the_address(person, home)
     interrupt(terminal)
@@ -349,7 +398,11 @@ def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(oauth: tuple[Ho
 
 def test_the_persons_browser_is_given_the_address_as_it_is(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
-    program = home.file("bin/browser", '#!/bin/sh\nprintf "%s" "$1" > "$HOME/opened.part" && mv "$HOME/opened.part" "$HOME/opened"\n', 0o700)
+    program = home.file(
+        "bin/browser",
+        '#!/bin/sh\nprintf "%s" "$1" > "$HOME/opened.part" && mv "$HOME/opened.part" "$HOME/opened"\n',
+        0o700,
+    )
     terminal, url = to_the_address(person, home, BROWSER=str(program))
     assert server.browse(url).status == 200
     saved(terminal)

@@ -1,4 +1,7 @@
-"""An account that signs in is changed, signed in to anew and signed out of; no secret goes to whom it was not meant for."""
+"""An account that signs in is changed, signed in to anew and signed out of.
+
+No secret goes to whom it was not meant for.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +84,23 @@ def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: 
 def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home: Home) -> None:
     """The server takes passwords alone, and must not be given the token as one."""
     home.file("password", "hemligt")
-    with ScriptedServer([b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "", "--no-verify")
-        assert home.run("configure", "asa@example.com", *options, "--password-file", str(home.path / "password")).code == 0
+    with ScriptedServer(
+        [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]
+    ) as server:
+        options = (
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(server.port),
+            "--security",
+            "none",
+            "--from-name",
+            "",
+            "--no-verify",
+        )
+        assert (
+            home.run("configure", "asa@example.com", *options, "--password-file", str(home.path / "password")).code == 0
+        )
         done = home.run("login", "asa@example.com", "--token-command", "printf a-token", "--json")
     assert done.code != 0
     assert server.connections == 1
@@ -94,8 +111,23 @@ def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home
 def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = home.file("password", "hemligt")
-    assert home.run("configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "").code == 0
-    done = signing_in(home, "login", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"), act=server.approve_device, pattern=DEVICE)
+    assert (
+        home.run(
+            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
+        ).code
+        == 0
+    )
+    done = signing_in(
+        home,
+        "login",
+        USER,
+        "--auth",
+        "oauth2",
+        "--password-file",
+        str(home.path / "token"),
+        act=server.approve_device,
+        pattern=DEVICE,
+    )
     assert done.code == 0, done.err
     assert sent(home).code == 0
     assert password.read_text() == "hemligt"  # it is the person's own
@@ -104,9 +136,17 @@ def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[H
 def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = home.file("password", "hemligt")
-    assert home.run("configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "").code == 0
+    assert (
+        home.run(
+            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
+        ).code
+        == 0
+    )
     done = home.run("login", USER, "--auth", "oauth2", "--json")
-    assert (done.code, done.json["error"]["code"]) == (78, "secret.keyring-unavailable")  # the next best place, which is not there
+    assert (done.code, done.json["error"]["code"]) == (
+        78,
+        "secret.keyring-unavailable",
+    )  # the next best place, which is not there
     assert password.read_text() == "hemligt"
     assert not server.requests("device")
 
@@ -117,8 +157,14 @@ def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[H
     done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
     assert done.code != 0  # the server takes tokens alone
     assert (home.path / "token").exists()
-    with ScriptedServer([b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]) as other:
-        text = home.config.read_text().replace('security = "tls"', 'security = "none"').replace(f"port = {server.tls_port}", f"port = {other.port}")
+    with ScriptedServer(
+        [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]
+    ) as other:
+        text = (
+            home.config.read_text()
+            .replace('security = "tls"', 'security = "none"')
+            .replace(f"port = {server.tls_port}", f"port = {other.port}")
+        )
         home.config.write_text(text)
         done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
     assert (done.code, done.json["result"]["auth"]) == (0, "app-password")
@@ -146,7 +192,10 @@ def test_a_program_is_given_its_own_secret_and_no_other_ones(
     for name, value in environment.items():
         monkeypatch.setenv(f"SMTPSETUP_LOGIN_EXAMPLE_COM_CLIENT_{name}", value)
     configured_there = {"login.example.com": {"client_id": "in-config", "client_secret": "config-secret"}}
-    assert client_named(Endpoints("login.example.com", "https://login.example.com/token"), option, configured_there) == expected
+    assert (
+        client_named(Endpoints("login.example.com", "https://login.example.com/token"), option, configured_there)
+        == expected
+    )
 
 
 def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple[Home, OAuthServer]) -> None:
@@ -154,7 +203,11 @@ def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple
     home, server = ready
     text = home.config.read_text()
     elsewhere = server.token_endpoint.replace("localhost", "127.0.0.1")
-    home.config.write_text(text.replace(f'token_endpoint = "{server.token_endpoint}"', f'token_endpoint = "{elsewhere}", client_secret = "hush"'))
+    home.config.write_text(
+        text.replace(
+            f'token_endpoint = "{server.token_endpoint}"', f'token_endpoint = "{elsewhere}", client_secret = "hush"'
+        )
+    )
     assert "hush" in home.config.read_text()
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     done = home.run("login", USER, "--json")
@@ -163,7 +216,9 @@ def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple
 
 
 @pytest.mark.parametrize("key", ["username", "client_id", "host"])
-def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to(ready: tuple[Home, OAuthServer], key: str) -> None:
+def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to(
+    ready: tuple[Home, OAuthServer], key: str
+) -> None:
     home, server = ready
     token = kept(home)["access_token"]
     value = {"username": USER, "client_id": CLIENT_ID, "host": "localhost"}[key]
@@ -195,11 +250,18 @@ def held(home: Home) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")])
-def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")]
+)
+def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(
+    ready: tuple[Home, OAuthServer], command: tuple[str, ...]
+) -> None:
     """Else the new refresh token would be written after the account is gone, or over another sign-in."""
     home, _server = ready
-    with held(home) as renewing, subprocess.Popen([sys.executable, "-m", "smtpsetup", *command], env=home.env, cwd=home.path) as waiting:
+    with (
+        held(home) as renewing,
+        subprocess.Popen([sys.executable, "-m", "smtpsetup", *command], env=home.env, cwd=home.path) as waiting,
+    ):
         config, token = home.config.read_bytes(), (home.path / "token").read_bytes()
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1.5)
@@ -272,7 +334,9 @@ def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[H
 
 
 @pytest.mark.parametrize("seconds", [86_400, 10 * 86_400])
-def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(ready: tuple[Home, OAuthServer], seconds: int) -> None:
+def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(
+    ready: tuple[Home, OAuthServer], seconds: int
+) -> None:
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=time.time() + seconds)
     assert sent(home).code == 0
@@ -281,7 +345,9 @@ def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(ready: tuple[H
 def test_a_command_that_prints_no_token_is_told(home: Home) -> None:
     with ScriptedServer([]) as server:
         options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
-        done = home.run("configure", "asa@example.com", *options, "--token-command", "echo Error: not signed in", "--json")
+        done = home.run(
+            "configure", "asa@example.com", *options, "--token-command", "echo Error: not signed in", "--json"
+        )
     assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
     assert server.connections == 0
     assert json.dumps(done.json).count("not signed in") <= 1

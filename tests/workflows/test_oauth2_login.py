@@ -1,4 +1,4 @@
-"""A token logs in by the standard's mechanism or, where that is not offered, by Google's and Microsoft's, and never by any other."""
+"""A token logs in by the standard's mechanism or, failing that, by Google's and Microsoft's."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def test_a_token_is_never_given_as_a_password(oauth: tuple[Home, OAuthServer]) -
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_a_token_of_more_than_twelve_kilobytes_logs_in(home: Home, oauth_server: OAuthServer, mechanism: str, security: str) -> None:
+def test_a_token_of_more_than_twelve_kilobytes_logs_in(
+    home: Home, oauth_server: OAuthServer, mechanism: str, security: str
+) -> None:
     oauth_server.settings(access_token_bits=66_000, mechanisms=[mechanism])
     knows(home, oauth_server, oauth_server.tls_port if security == "tls" else oauth_server.starttls_port, security)
     done = configured(home, oauth_server, "-v")
@@ -130,7 +132,9 @@ CHALLENGE = base64.b64encode(b'{"status":"invalid_token","scope":"https://mail.t
 
 
 @pytest.mark.parametrize(("mechanism", "answer"), [("OAUTHBEARER", b"AQ==\r\n"), ("XOAUTH2", b"\r\n")])
-@pytest.mark.parametrize("challenge", [CHALLENGE, b"", b"no base64!", base64.b64encode(b"\xff\x00{"), base64.b64encode(b"[" * 5000)])
+@pytest.mark.parametrize(
+    "challenge", [CHALLENGE, b"", b"no base64!", base64.b64encode(b"\xff\x00{"), base64.b64encode(b"[" * 5000)]
+)
 def test_the_challenge_of_a_refused_token_is_answered(mechanism: str, answer: bytes, challenge: bytes) -> None:
     received, error = logged_in([b"334 " + challenge + b"\r\n", None, b"535 5.7.8 no\r\n"], mechanism)
     assert received[1:2] == [answer]
@@ -152,7 +156,9 @@ def test_a_server_that_challenges_for_ever_is_left(mechanism: str) -> None:
 def refused(home: Home, server: OAuthServer) -> Run:
     """A sign-in whose token lacks the permission to send, although the token endpoint says that it has it."""
     server.settings(withheld_scopes=[SMTP_SCOPE])
-    server.rule(endpoint="token", count=1, grant_type="urn:ietf:params:oauth:grant-type:device_code", set={"scope": SCOPE})
+    server.rule(
+        endpoint="token", count=1, grant_type="urn:ietf:params:oauth:grant-type:device_code", set={"scope": SCOPE}
+    )
     return configured(home, server, "--json")
 
 
@@ -179,7 +185,13 @@ def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechan
     ("reply", "code", "exit_code", "asked", "logins"),
     [
         ("535 5.7.8 Token not accepted", "auth.token-revoked", 77, 1, 2),
-        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "auth.disabled-by-admin", 77, 0, 1),
+        (
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+            "auth.disabled-by-admin",
+            77,
+            0,
+            1,
+        ),
         ("454 4.7.0 Temporary authentication failure", "auth.temporary", 75, 0, 1),
     ],
 )

@@ -1,4 +1,7 @@
-"""Every option of signing in does what it says beside every other, or says no; nothing of what was there before is destroyed or stays behind."""
+"""Every option of signing in does what it says beside every other, or says no.
+
+Nothing of what was there before is destroyed or stays behind.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,18 @@ from tests.conftest import PASSWORD
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.person import ended
 from tests.servers import ScriptedServer
-from tests.signing_in import ADDRESS, DEVICE, attempt, change, configured, kept, sent, signing_in, signing_up, state_file
+from tests.signing_in import (
+    ADDRESS,
+    DEVICE,
+    attempt,
+    change,
+    configured,
+    kept,
+    sent,
+    signing_in,
+    signing_up,
+    state_file,
+)
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import SandboxFacts
@@ -25,13 +39,17 @@ def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home,
     """An account that is signed in, its refresh token in the keyring."""
     home, server = oauth
     home.env.update(keyring.env)
-    done = signing_in(home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE)
+    done = signing_in(
+        home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE
+    )
     assert done.code == 0, done.err
     return home, server
 
 
 @pytest.mark.slow
-def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(in_keyring: tuple[Home, OAuthServer], person: Person) -> None:
+def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(
+    in_keyring: tuple[Home, OAuthServer], person: Person
+) -> None:
     """What renews it is moved, and not the access token that has just proved itself."""
     home, server = in_keyring
     terminal = person.types("configure", USER, "--unattended")
@@ -50,7 +68,9 @@ def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(in_keyring: tuple[
 
 
 @pytest.mark.slow
-def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_command_alone(ready: tuple[Home, OAuthServer], person: Person) -> None:
+def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_command_alone(
+    ready: tuple[Home, OAuthServer], person: Person
+) -> None:
     home, _server = ready
     home.file("bin/my-token", f"#!/bin/sh\necho {kept(home)['access_token']}\n", 0o700)
     home.env["PATH"] = f"{home.path / 'bin'}:{home.env['PATH']}"
@@ -130,7 +150,9 @@ def test_who_takes_no_password_at_all_is_not_said_to(home: Home) -> None:
 def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     for command in (("configure", "--from-name", ""), ("login",)):
-        done = home.run(command[0], USER, "--auth", "password", "--password-file", str(home.path / "token"), *command[1:])
+        done = home.run(
+            command[0], USER, "--auth", "password", "--password-file", str(home.path / "token"), *command[1:]
+        )
         assert done.code == 2, done.err
     assert sent(home).code == 0
     assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
@@ -144,14 +166,19 @@ def test_an_account_that_needs_no_login_any_more_leaves_no_sign_in_behind(in_key
         done = home.run("configure", USER, *options, "--json")
         assert done.code == 0, done.err
     assert not list(home.path.glob(".local/state/smtpsetup/tokens/*.json"))
-    assert home.run("configure", USER, "--provider", "testmail", "--auth", "app-password", "--json").json["error"]["code"] == "secret.missing"
+    assert (
+        home.run("configure", USER, "--provider", "testmail", "--auth", "app-password", "--json").json["error"]["code"]
+        == "secret.missing"
+    )
 
 
 def test_from_a_command_to_a_sign_in_in_the_keyring(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, server = in_keyring
     home.file("current", kept(home)["access_token"])
     assert home.run("login", USER, "--token-command", "cat current").code == 0
-    done = signing_in(home, "login", USER, "--client-id", CLIENT_ID, "--json", act=server.approve_device, pattern=DEVICE)
+    done = signing_in(
+        home, "login", USER, "--client-id", CLIENT_ID, "--json", act=server.approve_device, pattern=DEVICE
+    )
     assert (done.code, done.json["result"]["secret_store"]) == (0, "keyring"), done.err
 
 
@@ -173,28 +200,44 @@ def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer
 def test_a_password_that_was_just_saved_is_not_deleted_as_an_earlier_one(home: Home, facts: SandboxFacts) -> None:
     own = home.file(".config/smtpsetup/passwords/info@example.com", f"{PASSWORD}\n")
     assert home.configure(facts, "--from-name", "").code == 0
-    home.config.write_text(home.config.read_text().replace(str(home.path / "password"), "~/.config/smtpsetup/passwords/info@example.com"))
+    home.config.write_text(
+        home.config.read_text().replace(str(home.path / "password"), "~/.config/smtpsetup/passwords/info@example.com")
+    )
     assert home.run("login", "info@example.com", "--password-file", str(own)).code == 0
     assert own.read_text() == f"{PASSWORD}\n"
     assert home.run("test", "--login-only").code == 0
 
 
 @pytest.mark.parametrize("option", [("--browser",), ("--tenant", "x"), ("--client-id", "x")])
-def test_an_option_of_signing_in_is_the_wish_to_sign_in(oauth: tuple[Home, OAuthServer], option: tuple[str, ...]) -> None:
+def test_an_option_of_signing_in_is_the_wish_to_sign_in(
+    oauth: tuple[Home, OAuthServer], option: tuple[str, ...]
+) -> None:
     """Also where an app password would be the first thing to ask for."""
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     text = table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]')
     table.write_text(text.replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
     pattern = ADDRESS if option == ("--browser",) else DEVICE
-    with attempt(home, "configure", USER, *option, "--password-file", str(home.path / "token"), "--from-name", "", pattern=pattern) as waiting:
+    with attempt(
+        home,
+        "configure",
+        USER,
+        *option,
+        "--password-file",
+        str(home.path / "token"),
+        "--from-name",
+        "",
+        pattern=pattern,
+    ) as waiting:
         assert bool(waiting.shown) is (option != ("--client-id", "x")), waiting.said
     if not waiting.shown:
         assert "auth.client-unknown" in waiting.said
 
 
 @pytest.mark.parametrize("state_of_file", ["open to all", "empty", "not text"])
-def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(ready: tuple[Home, OAuthServer], state_of_file: str) -> None:
+def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(
+    ready: tuple[Home, OAuthServer], state_of_file: str
+) -> None:
     home, _server = ready
     file = home.path / "token"
     if state_of_file == "open to all":
@@ -208,7 +251,9 @@ def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(ready: tuple[Ho
 
 @pytest.mark.parametrize("kind", ["link", "directory", "open to all"])
 @pytest.mark.parametrize("name", ["place", f".config/smtpsetup/passwords/{USER}"])
-def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(oauth: tuple[Home, OAuthServer], kind: str, name: str) -> None:
+def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(
+    oauth: tuple[Home, OAuthServer], kind: str, name: str
+) -> None:
     home, server = oauth
     place = home.path / name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -265,15 +310,21 @@ def test_a_secret_of_the_program_that_was_corrected_is_taken_up(ready: tuple[Hom
     """As the explanation says: in the configuration or in the environment; then sign in again."""
     home, server = ready
     home.env["SMTPSETUP_TESTMAIL_CLIENT_SECRET"] = "new"
-    assert home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"  # this server has the program as one without a secret
+    assert (
+        home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"
+    )  # this server has the program as one without a secret
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 
 
 @pytest.mark.slow
-def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same_program(oauth: tuple[Home, OAuthServer]) -> None:
+def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same_program(
+    oauth: tuple[Home, OAuthServer],
+) -> None:
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
-    table.write_text(table.read_text().replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
+    table.write_text(
+        table.read_text().replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}")
+    )
     assert configured(home, server, "--tenant", "one.test").code == 0
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     assert signing_in(home, "login", USER, "--tenant", "two.test", act=server.approve_device, pattern=DEVICE).code == 0
@@ -299,7 +350,9 @@ def test_removing_an_account_but_not_its_secret_keeps_what_belongs_to_it(ready: 
     assert sent(home).code == 0
 
 
-def test_an_access_token_that_cannot_be_deleted_is_told_and_the_account_is_saved(ready: tuple[Home, OAuthServer]) -> None:
+def test_an_access_token_that_cannot_be_deleted_is_told_and_the_account_is_saved(
+    ready: tuple[Home, OAuthServer],
+) -> None:
     home, _server = ready
     home.file("current", kept(home)["access_token"])
     directory = state_file(home)

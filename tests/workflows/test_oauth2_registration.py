@@ -1,4 +1,4 @@
-"""A server that is not in the table is found by its metadata (RFC 8414), and gives a client id to whoever asks (RFC 7591)."""
+"""A server that is not in the table is found by its metadata (RFC 8414) and gives a client id (RFC 7591)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> tuple[str, ...]:
     """The arguments of `configure` for a server that nobody knows."""
     return (
-        *("configure", USER, "--host", "localhost", "--port", str(server.tls_port), "--security", "tls", "--from-name", "", "--json"),
+        *(
+            "configure",
+            USER,
+            "--host",
+            "localhost",
+            "--port",
+            str(server.tls_port),
+            "--security",
+            "tls",
+            "--from-name",
+            "",
+            "--json",
+        ),
         *("--issuer", issuer or server.issuer, "--scope", SCOPE, "--password-file", str(home.path / "token"), *options),
     )
 
@@ -62,7 +74,9 @@ def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home,
 @pytest.mark.slow
 def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
-    done = signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE)
+    done = signing_in(
+        home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE
+    )
     assert done.code == 0, done.err
     assert server.requests("registration") == []
     assert sent(home).code == 0
@@ -80,7 +94,13 @@ def test_signing_in_again_at_a_server_without_a_row_works(own: tuple[Home, OAuth
 
 
 @pytest.mark.parametrize(
-    "other", ["https://127.0.0.1:{port}", "https://localhost:{port}/", "https://localhost:{port}/tenant", "https://LOCALHOST:{port}"]
+    "other",
+    [
+        "https://127.0.0.1:{port}",
+        "https://localhost:{port}/",
+        "https://localhost:{port}/tenant",
+        "https://LOCALHOST:{port}",
+    ],
 )
 def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer], other: str) -> None:
     home, server = own
@@ -92,7 +112,13 @@ def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer]
 @pytest.mark.parametrize(
     "issuer",
     [
-        *("http://localhost:{port}", "localhost:{port}", "ftp://localhost:{port}", "https://", "https://u:p@localhost:{port}"),
+        *(
+            "http://localhost:{port}",
+            "localhost:{port}",
+            "ftp://localhost:{port}",
+            "https://",
+            "https://u:p@localhost:{port}",
+        ),
         "https://[",
     ],
 )
@@ -169,7 +195,12 @@ def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, 
 @pytest.mark.slow
 def test_the_hint_of_a_sign_in_that_has_ended_can_be_followed(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
-    assert signing_in(home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE).code == 0
+    assert (
+        signing_in(
+            home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE
+        ).code
+        == 0
+    )
     server.revoke()
     assert f"smtpsetup login {USER}" in " ".join(sent(home, "--json").json["error"]["hints"])
     done = signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE)

@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("change_of_answer", [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}])
-def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change_of_answer",
+    [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}],
+)
+def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(
+    ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]
+) -> None:
     """The server takes back every refresh token that was used, and all of them where one is used twice."""
     home, server = ready
     expire(home, server)
@@ -48,7 +53,8 @@ def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "token"), [({}, ""), ({"refresh_token": ["a"]}, ""), ({"refresh_token": "a\nb"}, ""), ({"refresh_token": "a~b"}, "a~b")]
+    ("answer", "token"),
+    [({}, ""), ({"refresh_token": ["a"]}, ""), ({"refresh_token": "a\nb"}, ""), ({"refresh_token": "a~b"}, "a~b")],
 )
 def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], token: str) -> None:
     assert refresh_token_in(answer) == token
@@ -56,7 +62,9 @@ def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
+def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(
+    ready: tuple[Home, OAuthServer], number: signal.Signals
+) -> None:
     """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
     home, server = ready
     expire(home, server)
@@ -78,7 +86,9 @@ def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tupl
     home, server = ready
     expire(home, server)
     with ScriptedServer([None]) as silent:  # it takes the connection, and says nothing to the TLS in it
-        home.config.write_text(home.config.read_text().replace(server.token_endpoint, f"https://localhost:{silent.port}/token"))
+        home.config.write_text(
+            home.config.read_text().replace(server.token_endpoint, f"https://localhost:{silent.port}/token")
+        )
         command = [sys.executable, "-m", "smtpsetup", "send", "kund@example.org", "--body", "x", "--queue", "never"]
         with subprocess.Popen(command, env=home.env, cwd=home.path, stderr=subprocess.PIPE) as process:
             wait_for(lambda: silent.connections)
@@ -92,10 +102,16 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     secret = "0.AXsAbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
-    client = TokenClient("id", oauth_server.token_endpoint, client_secret=secret if name == "client_secret" else "hush-hush-hush")
-    oauth_server.error("invalid_grant", description=f"The token {secret} ({base64.b64encode(secret.encode()).decode()}) is not known.")
+    client = TokenClient(
+        "id", oauth_server.token_endpoint, client_secret=secret if name == "client_secret" else "hush-hush-hush"
+    )
+    oauth_server.error(
+        "invalid_grant", description=f"The token {secret} ({base64.b64encode(secret.encode()).decode()}) is not known."
+    )
     with pytest.raises(OAuthError) as caught:
-        token_endpoint.answer(client, secret if name == "refresh_token" else "another-refresh-token", before_request=lambda: None)
+        token_endpoint.answer(
+            client, secret if name == "refresh_token" else "another-refresh-token", before_request=lambda: None
+        )
     assert caught.value.error == "invalid_grant"
     assert secret not in caught.value.words
     assert base64.b64encode(secret.encode()).decode() not in caught.value.words
@@ -103,7 +119,9 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
 
 
 @pytest.mark.parametrize("secret", ["a", "client-secret", "Pending-Secret", "invalid", "status"])
-def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
+    oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     client = TokenClient("id", oauth_server.token_endpoint, client_secret=secret)
     oauth_server.error("invalid_client", description="client_secret is missing.")
@@ -129,19 +147,30 @@ def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home
     assert 1 <= len(refused) <= 2  # once a connection at most
 
 
-def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(home: Home, oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(
+    home: Home, oauth: tuple[Home, OAuthServer]
+) -> None:
     home, server = oauth
     signed_in(home, server)
     home.file("current", kept(home)["access_token"])
-    assert home.run("configure", "info@example.test", "--account", "second", "--token-command", "cat current", "--from-name", "").code == 0
+    assert (
+        home.run(
+            "configure", "info@example.test", "--account", "second", "--token-command", "cat current", "--from-name", ""
+        ).code
+        == 0
+    )
     server.expire_access_tokens()
     before = len(server.logins())
     assert sent(home, "-a", "second").code == 77
     assert len(server.logins()) - before == 1
 
 
-@pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended", "--from-name", "")])
-def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [("doctor",), ("configure", "info@example.test", "--unattended", "--from-name", "")]
+)
+def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(
+    ready: tuple[Home, OAuthServer], command: tuple[str, ...]
+) -> None:
     home, server = ready
     before = kept(home)
     server.unavailable(20)
@@ -173,7 +202,9 @@ def test_a_clock_that_was_wrong_when_a_pause_was_asked_for_stops_nobody(ready: t
 def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
     """A command that goes on by itself."""
     command = [sys.executable, "-m", "smtpsetup", *arguments]
-    return subprocess.Popen(command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.slow
@@ -198,7 +229,9 @@ def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
-def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(
+    ready: tuple[Home, OAuthServer], command: tuple[str, ...]
+) -> None:
     """It is made by a process in a session of its own, which no Ctrl-C reaches."""
     home, server = ready
     before = kept(home)["access_token"]
@@ -215,7 +248,10 @@ def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(ready: tuple[Hom
 @pytest.mark.slow
 def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
-    home.file("b.jsonl", "".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) + "\n" for n in range(40)))
+    home.file(
+        "b.jsonl",
+        "".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) + "\n" for n in range(40)),
+    )
     server.expire_access_tokens()
     server.slow(1.5)
     with begun(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
@@ -248,10 +284,14 @@ except SmtpsetupError as error:
 
 
 @pytest.mark.parametrize("change_of_account", ["another server", "a password", "gone"])
-def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret(ready: tuple[Home, OAuthServer], change_of_account: str) -> None:
+def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret(
+    ready: tuple[Home, OAuthServer], change_of_account: str
+) -> None:
     home, server = ready
     command = [sys.executable, "-c", OLDER, str(home.config)]
-    with subprocess.Popen(command, env=home.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as older:
+    with subprocess.Popen(
+        command, env=home.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as older:
         assert older.stdout
         assert older.stdout.readline() == "ready\n"
         text = home.config.read_text()
@@ -296,7 +336,11 @@ def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
 
 def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
-    home.file("b.jsonl", '{"to": "kund@example.org", "subject": "x", "body": "x"}\n{"to": "b@example.org", "subject": "x", "body": "x"}\n')
+    home.file(
+        "b.jsonl",
+        '{"to": "kund@example.org", "subject": "x", "body": "x"}\n{"to": "b@example.org", "subject": "x", "body": '
+        '"x"}\n',
+    )
     server.expire_access_tokens()
     server.unavailable(9)
     done = home.run("send", "--batch", "b.jsonl", "--json")

@@ -1,4 +1,4 @@
-"""What is kept of a sign-in survives a clock that jumps, a full disk, a damaged file and a kill at any step, and is shown to nobody."""
+"""What is kept of a sign-in survives clocks, full disks, damage and kills, and is shown to nobody."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ DAY = 86_400
 @pytest.mark.matrix
 @pytest.mark.parametrize("is_still_good", [True, False])
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
-def test_a_clock_that_jumped_since_costs_one_request_at_most(ready: tuple[Home, OAuthServer], days: float, is_still_good: bool) -> None:  # noqa: FBT001 a parameter
+def test_a_clock_that_jumped_since_costs_one_request_at_most(
+    ready: tuple[Home, OAuthServer],
+    days: float,
+    is_still_good: bool,  # noqa: FBT001  a parameter
+) -> None:
     home, server = ready
     if not is_still_good:
         server.expire_access_tokens()
@@ -61,7 +65,10 @@ def test_a_token_that_claims_to_live_for_ever_is_replaced_once_it_is_refused(rea
 
 
 def test_eight_at_once_with_a_refused_token_make_one_request(ready: tuple[Home, OAuthServer]) -> None:
-    """It looks fresh to all of them; the server takes every old refresh token back, and all with it where one is used twice."""
+    """It looks fresh to all of them.
+
+    The server takes every old refresh token back, and all with it where one is used twice.
+    """
     home, server = ready
     server.expire_access_tokens()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -71,7 +78,9 @@ def test_eight_at_once_with_a_refused_token_make_one_request(ready: tuple[Home, 
     assert len(server.mails()) == 8
 
 
-def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SMTPSETUP_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(access_token, "_LOCK_SECONDS", 0.2)
     account = account_at(465, auth=Auth.OAUTH2, oauth2=TokenClient("id", "https://localhost/token"))
@@ -96,7 +105,16 @@ def test_a_command_whose_token_is_refused_is_asked_once_more_and_not_for_ever(re
     home, server = ready
     home.file("current", kept(home)["access_token"])
     home.file("print", '#!/bin/sh\necho run >> "$HOME/runs"; cat "$HOME/current"\n', 0o700)
-    command = ("configure", USER, "--account", "by-command", "--token-command", str(home.path / "print"), "--from-name", "")
+    command = (
+        "configure",
+        USER,
+        "--account",
+        "by-command",
+        "--token-command",
+        str(home.path / "print"),
+        "--from-name",
+        "",
+    )
     assert home.run(*command).code == 0
     server.expire_access_tokens()
     (home.path / "runs").unlink()
@@ -152,7 +170,10 @@ def test_values_of_another_kind_cost_one_request(ready: tuple[Home, OAuthServer]
 def test_the_token_of_another_account_sends_nothing_in_its_name(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     other = signing_up(home, "--password-file", str(home.path / "other"), address="asa@example.test")
-    assert signing_in(home, *other, act=lambda code: server.approve_device(code, "asa@example.test"), pattern=DEVICE).code == 0
+    assert (
+        signing_in(home, *other, act=lambda code: server.approve_device(code, "asa@example.test"), pattern=DEVICE).code
+        == 0
+    )
     foreign = state_file(home).read_text()
     assert signing_in(home, *signing_up(home, "--default"), act=server.approve_device, pattern=DEVICE).code == 0
     (own,) = (home.path / ".local/state/smtpsetup/tokens").glob("info*.json")
@@ -166,13 +187,16 @@ def test_only_the_owner_can_read_what_is_kept(ready: tuple[Home, OAuthServer]) -
     home, server = ready
     expire(home, server)
     assert sent(home).code == 0
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [*state_file(home).parent.iterdir(), home.path / "token"]}
+    modes = {
+        path.name: oct(path.stat().st_mode & 0o777)
+        for path in [*state_file(home).parent.iterdir(), home.path / "token"]
+    }
     assert set(modes.values()) == {"0o600"}, modes
     assert state_file(home).parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_full_disk_does_not_end_the_sign_in(ready: tuple[Home, OAuthServer]) -> None:
-    """The server takes the old refresh token back with every refresh, so what cannot be stored must not be asked for."""
+    """The server takes the old refresh token back, so what cannot be stored must not be asked for."""
     home, server = ready
     expire(home, server)
     full = sent(dataclasses.replace(home, disk_is_full=True), "--json")
@@ -197,7 +221,9 @@ def test_a_refresh_token_whose_place_cannot_be_written_is_not_lost(ready: tuple[
         missing("needs root, to make a directory read-only for one process")
     (home.path / "vault").mkdir()
     shutil.move(home.path / "token", home.path / "vault" / "token")
-    home.config.write_text(home.config.read_text().replace(str(home.path / "token"), str(home.path / "vault" / "token")))
+    home.config.write_text(
+        home.config.read_text().replace(str(home.path / "token"), str(home.path / "vault" / "token"))
+    )
     expire(home, server)
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     read_only = dataclasses.replace(home, prefix=("unshare", "--mount", "sh", "-c", script, str(home.path / "vault")))
@@ -215,7 +241,8 @@ left = int(os.environ["KILL_AT"])
 is_armed = os.environ["KILL_AFTER"] == ""
 def hook(event, arguments):
     global left, is_armed
-    if event == "os.rename" or (event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+    writes = os.O_WRONLY | os.O_RDWR
+    if event == "os.rename" or (event == "open" and isinstance(arguments[2], int) and arguments[2] & writes):
         if os.environ["HOME"] not in str(arguments[0]):
             return
         left -= is_armed
@@ -240,7 +267,10 @@ def killed(home: Home, step: int, after: str = "") -> bool:
 
 @pytest.mark.slow
 def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAuthServer]) -> None:
-    """The server leaves the old refresh token good, as Microsoft does; else the instant before the new one is on the disk would be deadly."""
+    """The server leaves the old refresh token good, as Microsoft does.
+
+    Else the instant before the new one is on the disk would be deadly.
+    """
     home, server = ready
     server.settings(rotate=False)
     steps = 0
@@ -273,11 +303,16 @@ def test_the_new_refresh_token_is_stored_before_anything_else(ready: tuple[Home,
     home.file(
         "watcher/sitecustomize.py",
         "import os, sys\nlog = os.open(os.environ['HOME'] + '/renamed', os.O_WRONLY | os.O_CREAT)\n"
-        "sys.addaudithook(lambda event, arguments: event == 'os.rename' and os.write(log, f'{arguments[1]}\\n'.encode()))\n",
+        "sys.addaudithook(lambda event, arguments: event == 'os.rename' and os.write(log, "
+        "f'{arguments[1]}\\n'.encode()))\n",
     )
     assert sent(home.unmeasured, PYTHONPATH=str(home.path / "watcher")).code == 0
     own, state = str(home.path / "token"), str(state_file(home))
-    assert (home.path / "renamed").read_text().splitlines()[:3] == [state, own, state]  # both tokens at once, where there was room; then to its place
+    assert (home.path / "renamed").read_text().splitlines()[:3] == [
+        state,
+        own,
+        state,
+    ]  # both tokens at once, where there was room; then to its place
 
 
 # who sees it
@@ -288,10 +323,13 @@ def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuth
     home.file(
         "broken/sitecustomize.py",
         "import sys\nfrom smtpsetup.smtp import sasl\n"
-        "def broken(wire, mechanism, username, token, server):\n    shown = token.reveal()\n    raise ValueError(f'bad {shown} {token!r} {token}')\n"
+        "def broken(wire, mechanism, username, token, server):\n    shown = token.reveal()\n    raise "
+        "ValueError(f'bad {shown} {token!r} {token}')\n"
         "sasl.log_in_with_token = broken\n",
     )
-    done = home.run("send", "kund@example.org", "--body", "x", "--queue", "never", "-v", PYTHONPATH=str(home.path / "broken"))
+    done = home.run(
+        "send", "kund@example.org", "--body", "x", "--queue", "never", "-v", PYTHONPATH=str(home.path / "broken")
+    )
     assert done.code == 1, done.err
     assert "internal.bug" in done.err
     assert kept(home)["access_token"] not in done.out + done.err
@@ -299,18 +337,32 @@ def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuth
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--browser",)])
-def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(oauth: tuple[Home, OAuthServer], options: tuple[str, ...]) -> None:
+def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(
+    oauth: tuple[Home, OAuthServer], options: tuple[str, ...]
+) -> None:
     home, server = oauth
     act = server.browse if options else server.approve_device
-    done = signing_in(home, *signing_up(home, "-v", "--json", *options), act=act, pattern=ADDRESS if options else DEVICE)
+    done = signing_in(
+        home, *signing_up(home, "-v", "--json", *options), act=act, pattern=ADDRESS if options else DEVICE
+    )
     assert done.code == 0, done.err
     first, first_refresh = kept(home)["access_token"], (home.path / "token").read_text().strip()
     server.expire_access_tokens()
-    runs = [done, sent(home, "-v", "--json"), home.run("test", "-v", "--json"), home.run("accounts", "show", "--json"), home.run("doctor", "-v")]
+    runs = [
+        done,
+        sent(home, "-v", "--json"),
+        home.run("test", "-v", "--json"),
+        home.run("accounts", "show", "--json"),
+        home.run("doctor", "-v"),
+    ]
     runs.append(home.run("export", "msmtp"))
     secrets = (first, first_refresh, kept(home)["access_token"], (home.path / "token").read_text().strip())
     assert len(set(secrets)) == 4
     assert not [(run.code, secret) for run in runs for secret in secrets if secret in run.out + run.err]
-    holders = {path.name for path in home.path.rglob("*") if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets)}
+    holders = {
+        path.name
+        for path in home.path.rglob("*")
+        if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets)
+    }
     assert holders == {"token", state_file(home).name}
     assert json.loads(state_file(home).read_text())["kept"]["refresh_token"] == ""

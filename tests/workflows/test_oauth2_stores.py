@@ -1,4 +1,7 @@
-"""The refresh token is kept where the account says: in a real keyring, in places that smtpsetup only reads, and in Windows' small one."""
+"""The refresh token is kept where the account says.
+
+In a real keyring, in places that smtpsetup only reads, and in Windows' small one.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home,
     """An account that is signed in, its refresh token in the keyring."""
     home, server = oauth
     home.env.update(keyring.env)
-    done = signing_in(home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE)
+    done = signing_in(
+        home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE
+    )
     assert done.code == 0, done.err
     return home, server, keyring
 
@@ -71,7 +76,9 @@ def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign
     assert server.count("refresh_token") == 0
 
 
-def test_logout_takes_the_refresh_token_out_of_the_keyring(in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logout_takes_the_refresh_token_out_of_the_keyring(
+    in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, _server, keyring = in_keyring
     assert home.run("logout", USER).code == 0
     with pytest.raises(SmtpsetupError) as caught:
@@ -86,11 +93,15 @@ def test_logout_takes_the_refresh_token_out_of_the_keyring(in_keyring: tuple[Hom
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
-def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(oauth: tuple[Home, OAuthServer], place: str) -> None:
+def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(
+    oauth: tuple[Home, OAuthServer], place: str
+) -> None:
     home, server = oauth
     signed_in(home, server)
     first = (home.path / "token").read_text().strip()
-    source = {"env": 'variable = "MAIL_TOKEN"', "systemd": 'credential = "mail"', "command": 'command = "cat printed"'}[place]
+    source = {"env": 'variable = "MAIL_TOKEN"', "systemd": 'credential = "mail"', "command": 'command = "cat printed"'}[
+        place
+    ]
     before = f'secret = {{ store = "file", path = "{home.path / "token"}" }}'
     text = home.config.read_text()
     assert before in text
@@ -112,7 +123,10 @@ def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept
 
 
 class CredentialManager(KeyringBackend):
-    """Windows' Credential Manager in what matters here: a secret has at most 2,560 bytes (CRED_MAX_CREDENTIAL_BLOB_SIZE), in UTF-16."""
+    """Windows' Credential Manager in what matters here.
+
+    A secret has at most 2,560 bytes (CRED_MAX_CREDENTIAL_BLOB_SIZE), in UTF-16.
+    """
 
     secrets: dict[tuple[str, str], str]
 

@@ -79,7 +79,9 @@ def sent(home: Home, *arguments: str) -> Run:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
-def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(home: Home, server: RecordingServer, beginning: str) -> None:
+def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
+    home: Home, server: RecordingServer, beginning: str
+) -> None:
     plain_account(home, server.port)
     server.replies = {beginning: LATER}
     queued(home)
@@ -104,7 +106,9 @@ def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(hom
         for expected in (60, 120):
             assert flush_when_due(home).code == 0
             assert {round(seconds_to_next(mail), -1) for mail in mails(home)} == {expected}
-    assert {(mail.state, mail.attempts, mail.last_code) for mail in mails(home)} == {(State.WAITING, 2, "connect.refused")}
+    assert {(mail.state, mail.attempts, mail.last_code) for mail in mails(home)} == {
+        (State.WAITING, 2, "connect.refused")
+    }
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
@@ -119,7 +123,9 @@ def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(hom
         ("451 4.3.0 try again in 2 seconds", 60),
     ],
 )
-def test_a_server_that_says_how_long_to_wait_is_heard(home: Home, server: RecordingServer, words: str, expected: int, *, is_queued: bool) -> None:
+def test_a_server_that_says_how_long_to_wait_is_heard(
+    home: Home, server: RecordingServer, words: str, expected: int, *, is_queued: bool
+) -> None:
     plain_account(home, server.port)
     server.replies = {"RCPT": f"{words}\r\n".encode()}
     if is_queued:
@@ -164,7 +170,9 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
 
 
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
-def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(home: Home, server: RecordingServer, beginning: str) -> None:
+def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
+    home: Home, server: RecordingServer, beginning: str
+) -> None:
     plain_account(home, server.port, report_failures="true")
     queued(home)
     server.replies = {beginning: NEVER}
@@ -203,7 +211,9 @@ def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingS
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(home: Home, server: RecordingServer, *, is_queued: bool) -> None:
+def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(
+    home: Home, server: RecordingServer, *, is_queued: bool
+) -> None:
     plain_account(home, server.port)
     server.replies = {".": b""}
     if is_queued:
@@ -226,7 +236,9 @@ def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(home: Home
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 @pytest.mark.parametrize("where", ["option", "config"])
-def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(home: Home, server: RecordingServer, where: str, queue: str) -> None:
+def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(
+    home: Home, server: RecordingServer, where: str, queue: str
+) -> None:
     plain_account(home, server.port, **({"on_unknown": '"hold"'} if where == "config" else {}))
     server.replies = {".": b""}
     sent(home, A, "--queue", queue, *(("--on-unknown", "hold") if where == "option" else ()))
@@ -251,7 +263,9 @@ def test_the_option_resend_outweighs_hold_in_the_configuration(home: Home, serve
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_of_several_recipients_each_has_what_the_server_said_of_it(home: Home, server: RecordingServer, *, is_queued: bool) -> None:
+def test_of_several_recipients_each_has_what_the_server_said_of_it(
+    home: Home, server: RecordingServer, *, is_queued: bool
+) -> None:
     plain_account(home, server.port)
     server.replies = {f"RCPT TO:<{B}": LATER, f"RCPT TO:<{C}": NEVER}
     if is_queued:
@@ -337,7 +351,9 @@ def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingSer
     assert len(server.arrivals) == 1
 
 
-def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(home: Home, server: RecordingServer, keyring: Keyring) -> None:
+def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
+    home: Home, server: RecordingServer, keyring: Keyring
+) -> None:
     plain_account(home, server.port, auth='"password"', secret='{ store = "keyring" }')
     queued(home)
     keyring.lock()
@@ -347,7 +363,9 @@ def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(home: Hom
     assert "keyring is locked" in run.err
 
 
-def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(home: Home, server: RecordingServer) -> None:
+def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(
+    home: Home, server: RecordingServer
+) -> None:
     home.file("password", PASSWORD)
     plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
     server.replies = {"AUTH": b"535 5.7.8 wrong\r\n"}

@@ -43,7 +43,10 @@ def assert_all_went_well(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def two_accounts(home: Home, port: int, other_port: int) -> None:
     plain_account(home, port)
-    home.config.write_text(home.config.read_text() + home.config.read_text().replace("accounts.a", "accounts.b").replace(f"{port}", f"{other_port}"))
+    home.config.write_text(
+        home.config.read_text()
+        + home.config.read_text().replace("accounts.a", "accounts.b").replace(f"{port}", f"{other_port}")
+    )
 
 
 @pytest.mark.slow
@@ -55,7 +58,11 @@ def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home
         for number in range(SENDERS):
             queue = ("always", "on-failure")[number % 2]
             account = "b" if number % 5 == 0 else "a"
-            processes.append(started(home, "send", "-a", account, "kund@example.com", "-s", str(number), "--body", "x", "--queue", queue))
+            processes.append(
+                started(
+                    home, "send", "-a", account, "kund@example.com", "-s", str(number), "--body", "x", "--queue", queue
+                )
+            )
             if number % (SENDERS // FLUSHERS) == 0:
                 processes.append(started(home, "outbox", "flush"))
             if number == SENDERS // 2:

@@ -29,7 +29,16 @@ def configured(home: Home, postfix: Postfix) -> None:
     """An account at Postfix, its password in a file."""
     password = home.file("password", POSTFIX_PASSWORD + "\n")
     done = home.run(
-        *("configure", "info@example.test", "--host", "localhost", "--port", str(postfix.tls_port), "--security", "tls"),
+        *(
+            "configure",
+            "info@example.test",
+            "--host",
+            "localhost",
+            "--port",
+            str(postfix.tls_port),
+            "--security",
+            "tls",
+        ),
         *("--ca-file", postfix.ca_file, "--password-file", str(password), "--from-name", "Mitt Företag Åäö AB"),
     )
     assert done.code == 0, done.err
@@ -74,7 +83,9 @@ def test_umlauts_and_a_large_attachment_arrive_as_they_were(postfix: Postfix, ho
     data = os.urandom(8_000_000)
     home.file("Räkning åäö €.bin", data)
     text = "Hej Åsa!\n.\n..\nåäö €\n" + "x" * 2000 + "\n"
-    done = home.run("send", "Åsa Öberg <asa@example.test>", "-s", "Räkning åäö €", "--attach", "Räkning åäö €.bin", stdin=text)
+    done = home.run(
+        "send", "Åsa Öberg <asa@example.test>", "-s", "Räkning åäö €", "--attach", "Räkning åäö €.bin", stdin=text
+    )
     assert (done.code, done.out, done.err) == (0, "", "")
     message = delivered(postfix, "asa")
     assert str(message["Subject"]) == "Räkning åäö €"
@@ -88,7 +99,9 @@ def test_umlauts_and_a_large_attachment_arrive_as_they_were(postfix: Postfix, ho
 
 def test_everyone_gets_it_and_nobody_sees_the_blind_copies(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
-    done = home.run("send", "asa@example.test", "--cc", "info@example.test", "--bcc", "bo@example.test", "--body", "x", "--json")
+    done = home.run(
+        "send", "asa@example.test", "--cc", "info@example.test", "--bcc", "bo@example.test", "--body", "x", "--json"
+    )
     assert done.json["result"]["accepted"] == ["asa@example.test", "info@example.test", "bo@example.test"]
     for user in ("asa", "info", "bo"):
         raw = postfix.mails(user)[0]
@@ -108,7 +121,9 @@ def test_one_refused_recipient_among_accepted_ones_is_an_error_that_names_both(p
     assert done.code == 67
     assert done.json["ok"] is False
     assert done.json["result"]["accepted"] == ["asa@example.test"]
-    assert [(entry["address"], entry["code"]) for entry in done.json["result"]["refused"]] == [("nobody@example.test", "rcpt.unknown")]
+    assert [(entry["address"], entry["code"]) for entry in done.json["result"]["refused"]] == [
+        ("nobody@example.test", "rcpt.unknown")
+    ]
     assert "nobody@example.test" in done.err
     assert postfix.mails("asa")
 

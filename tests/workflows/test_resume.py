@@ -1,4 +1,7 @@
-"""A run over many mails can be stopped at any moment and begun again: nothing is lost, and nothing is sent twice that the server accepted."""
+"""A run over many mails can be stopped at any moment and begun again.
+
+Nothing is lost, and nothing is sent twice that the server accepted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ COUNT = 40
 
 
 def lines(count: int = COUNT, **more: Any) -> str:
-    return "".join(json.dumps({"to": f"m{n:02}@example.com", "subject": f"m{n:02}", "body": "hej", **more}) + "\n" for n in range(count))
+    return "".join(
+        json.dumps({"to": f"m{n:02}@example.com", "subject": f"m{n:02}", "body": "hej", **more}) + "\n"
+        for n in range(count)
+    )
 
 
 def slow_to_answer(seconds: float) -> Callable[[Turn], bytes | None]:
@@ -76,7 +82,9 @@ def message_ids(server: MailServer) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "8"])
 @pytest.mark.parametrize("policy", ["resend", "hold"])
-def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(home: Home, connections: str, policy: str) -> None:
+def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
+    home: Home, connections: str, policy: str
+) -> None:
     home.file("mails.jsonl", lines())
     options = ("--connections", connections, "--on-unknown", policy)
     with MailServer(slow_to_answer(0.1)) as server:
@@ -122,7 +130,9 @@ def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, conn
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "8"])
-def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_message_id(home: Home, connections: str) -> None:
+def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_message_id(
+    home: Home, connections: str
+) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.02)) as server:
         plain_account(home, server.port)
@@ -172,7 +182,9 @@ def dying() -> MailServer:
 
 
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(home: Home, connections: str) -> None:
+def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(
+    home: Home, connections: str
+) -> None:
     home.file("mails.jsonl", lines())
 
     with dying() as server:
@@ -228,7 +240,9 @@ def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connection
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
         plain_account(home, server.port)
-        command = f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
+        command = (
+            f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
+        )
         subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, check=False, timeout=60)
         assert again(home, server.port).code == 0
     assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
@@ -242,7 +256,12 @@ def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> 
         done = home.run("send", "--batch", "mails.jsonl", "--json")
         assert (done.code, totals(done)["sent"], totals(done)["queued"], totals(done)["failed"]) == (0, 3, 1, 0)
         views = [json.loads(line) for line in done.out.splitlines()]
-        assert [(view["ok"], view["queued"]) for view in views[:-1]] == [(True, False), (True, True), (True, False), (True, False)]
+        assert [(view["ok"], view["queued"]) for view in views[:-1]] == [
+            (True, False),
+            (True, True),
+            (True, False),
+            (True, False),
+        ]
         assert json.loads(home.run("outbox", "list", "--json").out)["result"][0]["recipients"] == ["m01@example.com"]
 
 

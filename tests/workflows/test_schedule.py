@@ -45,9 +45,18 @@ def schedule(home: Home, path: str, *arguments: str, **env: str) -> str:
 
 
 def run_as_cron(home: Home, line: str) -> None:
-    """What cron does with a line of a crontab: five fields, then a command for sh in the home, with hardly an environment."""
+    """What cron does with a line of a crontab.
+
+    Five fields, then a command for sh in the home, with hardly an environment.
+    """
     command = line.split(None, 5)[5].replace("\\%", "%")
-    subprocess.run(["/bin/sh", "-c", command], env={"HOME": str(home.path), "PATH": "/usr/bin:/bin"}, cwd=home.path, check=True, timeout=60)
+    subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"HOME": str(home.path), "PATH": "/usr/bin:/bin"},
+        cwd=home.path,
+        check=True,
+        timeout=60,
+    )
 
 
 def test_nothing_is_set_up_where_that_was_not_asked_for(home: Home, tools: str) -> None:
@@ -137,7 +146,9 @@ def test_the_units_for_systemd_are_the_ones_that_are_installed(home: Home, tools
 @pytest.mark.parametrize("name", ["50% state", 'a "quoted" state'])
 def test_odd_names_stand_in_a_unit_as_systemd_reads_them(home: Home, tools: str, name: str) -> None:
     state = str(home.path / name)
-    files = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools, SMTPSETUP_STATE_DIR=state).json["result"]["files"]
+    files = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools, SMTPSETUP_STATE_DIR=state).json[
+        "result"
+    ]["files"]
     service = next(content for path, content in files.items() if path.endswith(".service"))
     line = next(line for line in service.splitlines() if "SMTPSETUP_STATE_DIR" in line)
     (assignment,) = shlex.split(line.removeprefix("Environment="))  # systemd.syntax(7): quotes and backslashes as in C

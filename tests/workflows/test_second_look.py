@@ -59,7 +59,16 @@ def options_at(home: Home, facts: SandboxFacts) -> tuple[str, ...]:
     """The arguments of `configure` for an account of a provider that has both ports of this server."""
     home.file(".config/smtpsetup/providers.toml", ROW.format(facts=facts))
     password = home.file("password", PASSWORD)
-    return ("configure", "info@example.com", "--ca-file", facts.ca_file, "--password-file", str(password), "--from-name", "")
+    return (
+        "configure",
+        "info@example.com",
+        "--ca-file",
+        facts.ca_file,
+        "--password-file",
+        str(password),
+        "--from-name",
+        "",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +84,16 @@ def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> CheckRep
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(
-    ("act", "code"), [(Act.REFUSE_CONNECTIONS, "connect.refused"), (Act.CLOG, "connect.port-blocked"), (Act.BREAK_HANDSHAKE, "tls.handshake-failed")]
+    ("act", "code"),
+    [
+        (Act.REFUSE_CONNECTIONS, "connect.refused"),
+        (Act.CLOG, "connect.port-blocked"),
+        (Act.BREAK_HANDSHAKE, "tls.handshake-failed"),
+    ],
 )
-def test_another_port_that_works_is_found_and_offered_with_its_command(act: Act, code: str, tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+def test_another_port_that_works_is_found_and_offered_with_its_command(
+    act: Act, code: str, tmp_path: Path, usual_ports: tuple[int, int]
+) -> None:
     report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
     assert report.error
     assert report.error.code == code
@@ -105,7 +121,9 @@ def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tup
         (Certificate.EXPIRED, "The certificate expired on"),
     ],
 )
-def test_a_certificate_that_was_refused_is_looked_at(certificate: Certificate, words: str, tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+def test_a_certificate_that_was_refused_is_looked_at(
+    certificate: Certificate, words: str, tmp_path: Path, usual_ports: tuple[int, int]
+) -> None:
     report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
     assert report.error
     assert words in report.error.causes[0]
@@ -121,7 +139,9 @@ def test_a_login_is_never_tried_twice() -> None:
 
 
 @pytest.mark.slow
-def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, usual_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_look_says_nothing_secret_and_ends_in_time(
+    tmp_path: Path, usual_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()
     report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
@@ -130,9 +150,13 @@ def test_the_second_look_says_nothing_secret_and_ends_in_time(tmp_path: Path, us
 
 
 @pytest.mark.parametrize(("difference", "word"), [(5 * 3600, "fast"), (-26 * 3600, "slow"), (60, "")])
-def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_time(difference: float, word: str) -> None:
+def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_time(
+    difference: float, word: str
+) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    facts = CertificateFacts(("localhost",), "X", now - datetime.timedelta(days=9), now - datetime.timedelta(days=1), is_self_signed=False)
+    facts = CertificateFacts(
+        ("localhost",), "X", now - datetime.timedelta(days=9), now - datetime.timedelta(days=1), is_self_signed=False
+    )
     failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
     told = now - datetime.timedelta(seconds=difference)
     greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
@@ -141,7 +165,9 @@ def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_ti
     assert f"hours {word}." in cause if word else "clock" not in cause
 
 
-@pytest.mark.parametrize("greeting", ["mail.example.com", "Tue, 99 Foo 2026 25:61:61 +9999", "Tue, 31 Feb 2026 10:00:00 +0000", ""])
+@pytest.mark.parametrize(
+    "greeting", ["mail.example.com", "Tue, 99 Foo 2026 25:61:61 +9999", "Tue, 31 Feb 2026 10:00:00 +0000", ""]
+)
 def test_a_greeting_without_a_time_tells_none(greeting: str) -> None:
     assert clock_is_ahead(greeting) is None
 
@@ -181,7 +207,11 @@ def test_a_script_gets_the_working_place_as_data(home: Home, tmp_path: Path) -> 
         assert home.run(*options_at(home, facts), "--no-verify").code == 0
         run = home.run("test", "--json")
     assert run.code == 75
-    assert run.json["result"]["working_alternative"] == {"host": "localhost", "port": facts.starttls_port, "security": "starttls"}
+    assert run.json["result"]["working_alternative"] == {
+        "host": "localhost",
+        "port": facts.starttls_port,
+        "security": "starttls",
+    }
 
 
 def test_while_setting_up_a_yes_goes_on_with_the_place_that_works(person: Person, tmp_path: Path) -> None:

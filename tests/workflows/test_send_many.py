@@ -32,7 +32,11 @@ QUOTA = b"550 5.4.5 Daily user sending quota exceeded\r\n"
 
 def mails(*names: str) -> list[Delivery]:
     return [
-        Delivery(Envelope("info@example.com", (f"{name}@example.com",)), from_bytes(f"Subject: {name}\r\n\r\nhej\r\n".encode()), key=name)
+        Delivery(
+            Envelope("info@example.com", (f"{name}@example.com",)),
+            from_bytes(f"Subject: {name}\r\n\r\nhej\r\n".encode()),
+            key=name,
+        )
         for name in names
     ]
 
@@ -109,7 +113,9 @@ def test_a_connection_that_the_server_ends_with_421_is_begun_again(connections: 
 
 @SIDE_BY_SIDE
 @pytest.mark.parametrize("last", [1, 3])
-def test_a_server_that_hangs_up_after_so_many_messages_gets_the_others_over_new_connections(connections: int, last: int) -> None:
+def test_a_server_that_hangs_up_after_so_many_messages_gets_the_others_over_new_connections(
+    connections: int, last: int
+) -> None:
     with MailServer(last=last) as server:
         report = run(server, many(10), connections=connections)
     assert_each_once(server, report, 10)
@@ -148,7 +154,9 @@ def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_
 
 
 @SIDE_BY_SIDE
-@pytest.mark.parametrize(("verb", "reply", "code"), [("RCPT", RATE, "limit.rate"), (".", QUOTA, "limit.quota"), ("MAIL", RATE, "limit.rate")])
+@pytest.mark.parametrize(
+    ("verb", "reply", "code"), [("RCPT", RATE, "limit.rate"), (".", QUOTA, "limit.quota"), ("MAIL", RATE, "limit.rate")]
+)
 def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, reply: bytes, code: str) -> None:
     with MailServer(lambda turn: reply if turn.verb == verb and turn.accepted >= 2 else None) as server:
         report = run(server, many(40), connections=connections)
@@ -160,7 +168,9 @@ def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, 
 
 def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
     slow = b"421 4.7.0 Too many messages, slow down\r\n"
-    with MailServer(lambda turn: slow if turn.verb == "MAIL" and turn.line.startswith("MAIL") and len(server.mails) >= 3 else None) as server:
+    with MailServer(
+        lambda turn: slow if turn.verb == "MAIL" and turn.line.startswith("MAIL") and len(server.mails) >= 3 else None
+    ) as server:
         report = run(server, many(10))
     assert report.error
     assert report.error.code == "limit.rate"
@@ -214,10 +224,16 @@ def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again(connection
 
 @SIDE_BY_SIDE
 def test_refusals_concern_their_own_messages(connections: int) -> None:
-    replies = {"RCPT TO:<m01@example.com>": b"550 5.1.1 unknown\r\n", "RCPT TO:<m04@example.com>": b"451 4.3.0 later\r\n"}
+    replies = {
+        "RCPT TO:<m01@example.com>": b"550 5.1.1 unknown\r\n",
+        "RCPT TO:<m04@example.com>": b"451 4.3.0 later\r\n",
+    }
     with MailServer(lambda turn: replies.get(turn.line)) as server:
         report = run(server, many(8), connections=connections)
-    assert {name: code for name, code in report.codes.items() if code} == {"m01": "rcpt.unknown", "m04": "server.temporary"}
+    assert {name: code for name, code in report.codes.items() if code} == {
+        "m01": "rcpt.unknown",
+        "m04": "server.temporary",
+    }
     assert len(server.mails) == 6
     assert report.error is None
 
@@ -282,7 +298,7 @@ def test_ctrl_c_waits_for_the_answers_that_are_on_their_way(connections: int) ->
 
 
 def test_ctrl_c_waits_for_the_last_answer_although_python_calls_its_thread_dead() -> None:
-    """A Thread.join that is interrupted marks the thread as ended while it still runs (github.com/python/cpython/issues/90882)."""
+    """A Thread.join that is interrupted marks a running thread as ended (CPython issue 90882)."""
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == ".":
@@ -304,4 +320,12 @@ def test_what_the_caller_raises_ends_the_run(connections: int) -> None:
         raise LookupError("no more")
 
     with MailServer() as server, pytest.raises(LookupError):
-        deliver(Run(context_of(account_at(server.port, Security.NONE)), Secret("x"), lambda *_: None, connections=connections), deliveries())
+        deliver(
+            Run(
+                context_of(account_at(server.port, Security.NONE)),
+                Secret("x"),
+                lambda *_: None,
+                connections=connections,
+            ),
+            deliveries(),
+        )

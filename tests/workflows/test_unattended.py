@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
 
 needs_a_machine_without_a_session = pytest.mark.skipif(
-    os.path.exists(f"/run/user/{os.getuid()}/bus"), reason="cron finds this machine's own session bus: run it where nobody is logged in"
+    os.path.exists(f"/run/user/{os.getuid()}/bus"),
+    reason="cron finds this machine's own session bus: run it where nobody is logged in",
 )
 CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
 
@@ -30,7 +31,12 @@ CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
 def as_cron(home: Home, command: str) -> subprocess.CompletedProcess[str]:
     """Run a crontab's command with nothing but what cron gives it."""
     return subprocess.run(
-        ["/bin/sh", "-c", command], env={"HOME": str(home.path), **CRON}, cwd=home.path, capture_output=True, text=True, check=False
+        ["/bin/sh", "-c", command],
+        env={"HOME": str(home.path), **CRON},
+        cwd=home.path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -40,7 +46,9 @@ def crontab_command(shown: str) -> str:
     return line.removeprefix("0 3 * * * ").replace("\\%", "%")
 
 
-def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_works(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_works(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     done = home.configure(facts, "--unattended")
     assert done.code == 0, done.err
     run = as_cron(home, crontab_command(done.out))
@@ -51,7 +59,18 @@ def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_
 
 
 def test_a_password_that_only_the_session_has_is_told_before_the_night(home: Home, facts: SandboxFacts) -> None:
-    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file, "--password-env", "MAIL_PW")
+    arguments = (
+        "--host",
+        "localhost",
+        "--port",
+        str(facts.tls_port),
+        "--security",
+        "tls",
+        "--ca-file",
+        facts.ca_file,
+        "--password-env",
+        "MAIL_PW",
+    )
     done = home.run("configure", "info@example.com", *arguments, "--unattended", "--json", MAIL_PW=PASSWORD)
     assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
     assert home.run("test", "--login-only", MAIL_PW=PASSWORD).code == 0
@@ -60,7 +79,20 @@ def test_a_password_that_only_the_session_has_is_told_before_the_night(home: Hom
 def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts: SandboxFacts) -> None:
     result = home.configure(facts, "--unattended", "--json").json["result"]
     assert set(result) == {
-        *("account", "address", "from_name", "provider", "host", "port", "security", "auth", "username", "secret_store", "default", "verified")
+        *(
+            "account",
+            "address",
+            "from_name",
+            "provider",
+            "host",
+            "port",
+            "security",
+            "auth",
+            "username",
+            "secret_store",
+            "default",
+            "verified",
+        )
     }
 
 
@@ -79,7 +111,9 @@ def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
 
 
 @needs_a_machine_without_a_session
-def test_a_person_is_offered_the_places_that_work_from_cron(person: Person, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_a_person_is_offered_the_places_that_work_from_cron(
+    person: Person, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     terminal = to_the_question(person, facts)
     terminal.sendline("1")
     shown = ended(terminal, 0)
@@ -96,16 +130,20 @@ def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxF
     person.columns = 40
     terminal = to_the_question(person, facts)
     shown = str(terminal.before).replace("\r", "")
-    assert re.search(r"  1  a file that only you can read:\n     \S*/passwords/info@example.com\n  2  a command that prints it, such as\n", shown), (
-        shown
-    )
+    assert re.search(
+        r"  1  a file that only you can read:\n     \S*/passwords/info@example.com\n  2  a command that prints it, "
+        r"such as\n",
+        shown,
+    ), shown
     terminal.sendline("4")
     ended(terminal, 78)
 
 
 @pytest.mark.slow
 @needs_a_machine_without_a_session
-def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
+def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(
+    person: Person, facts: SandboxFacts
+) -> None:
     person.home.file("password", PASSWORD + "\n")
     terminal = to_the_question(person, facts)
     terminal.sendline("2")
@@ -128,7 +166,11 @@ def test_a_credential_comes_with_its_unit_and_the_command_that_proves_it(person:
     terminal.expect("Name of the credential.*: ")
     terminal.sendline("mail")
     shown = ended(terminal, 0)
-    for part in ("systemd-creds encrypt --name=mail", "LoadCredentialEncrypted=mail:/etc/credstore.encrypted/mail", "systemd-run --wait"):
+    for part in (
+        "systemd-creds encrypt --name=mail",
+        "LoadCredentialEncrypted=mail:/etc/credstore.encrypted/mail",
+        "systemd-run --wait",
+    ):
         assert part in shown.replace("\r\n", "")
 
 
@@ -147,7 +189,13 @@ def test_doctor_finds_all_well_with_a_file(home: Home, facts: SandboxFacts) -> N
     for check in ("config", "state", "outbox", "dns", "ipv4", "secret", "login", "certificate", "trust"):
         assert found[check] == "ok", done.out
     assert found["timer"] == "warning"
-    assert {key for check in done.json["result"]["checks"] for key in check} == {"check", "status", "message", "hints", "code"}
+    assert {key for check in done.json["result"]["checks"] for key in check} == {
+        "check",
+        "status",
+        "message",
+        "hints",
+        "code",
+    }
     assert PASSWORD not in done.out
 
 
@@ -182,7 +230,9 @@ def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Ho
 
 
 @pytest.mark.slow
-def test_what_is_well_is_said_in_words_that_say_so(home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_well_is_said_in_words_that_say_so(
+    home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.configure(facts)
     messages = {check["check"]: check["message"] for check in home.run("doctor", "--json").json["result"]["checks"]}
     assert messages["outbox"] == "The outbox is empty."
@@ -202,7 +252,9 @@ def test_what_is_well_is_said_in_words_that_say_so(home: Home, facts: SandboxFac
 
 
 @pytest.mark.slow
-def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(
+    home: Home, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
     home.configure(facts)
     database = home.path / ".local" / "state" / "smtpsetup" / "outbox.db"
     assert home.run("send", "a@example.com", "--body", "x", "--queue", "always").code == 0
@@ -224,5 +276,9 @@ def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFact
 @pytest.mark.slow
 def test_doctor_knows_the_machines_sendmail_for_its_own(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
-    message = next(check["message"] for check in home.run("doctor", "--json").json["result"]["checks"] if check["check"] == "sendmail")
+    message = next(
+        check["message"]
+        for check in home.run("doctor", "--json").json["result"]["checks"]
+        if check["check"] == "sendmail"
+    )
     assert "/usr/sbin/sendmail" in message

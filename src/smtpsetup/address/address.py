@@ -1,4 +1,7 @@
-"""Mail addresses: taken apart, checked and brought into one form. Pure; `idna` is imported only for international domains."""
+"""Mail addresses: taken apart, checked and brought into one form.
+
+Pure; `idna` is imported only for international domains.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,18 @@ from smtpsetup.core.model import plain_text
 
 _SPECIALS = frozenset("!#$%&'*+/=?^_`{|}~.-")
 _LOCAL_PART_OCTETS = 64
-# what nearly every address looks like, for runs over thousands; everything else is looked at letter by letter, so that the fault can be shown
+# what nearly every address looks like, for runs over thousands; everything else is looked at letter by letter, so that
+# the fault can be shown
 _USUAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}")
 _DOMAIN_OCTETS = 253
 _LABEL_OCTETS = 63
 
 
 class Address(NamedTuple):
-    """A mail address. `local` is as it was typed, `domain` is lower case with A-labels, `unicode_domain` the same with U-labels."""
+    """A mail address.
+
+    `local` is as it was typed, `domain` is lower case with A-labels, `unicode_domain` the same with U-labels.
+    """
 
     local: str
     domain: str
@@ -29,7 +36,10 @@ class Address(NamedTuple):
 
     @property
     def wire(self) -> str:
-        """The form for the envelope and headers: the domain as A-labels, so that only the local part can need SMTPUTF8."""
+        """The form for the envelope and headers.
+
+        The domain as A-labels, so that only the local part can need SMTPUTF8.
+        """
         return f"{self.local}@{self.domain}"
 
     @property
@@ -125,7 +135,10 @@ class InvalidDomainError(ValueError):
 
 
 def domain_forms(domain: str) -> tuple[str, str]:
-    """A domain as A-labels and as U-labels, both lower case (IDNA 2008 with the mapping of UTS 46). Raises InvalidDomainError."""
+    """A domain as A-labels and as U-labels, both lower case (IDNA 2008 with the mapping of UTS 46).
+
+    Raises InvalidDomainError.
+    """
     if domain.isascii():
         wire = domain.lower()
         _check_labels(wire)
@@ -139,7 +152,9 @@ def domain_forms(domain: str) -> tuple[str, str]:
         try:
             idna.encode(label, uts46=True)
         except idna.IDNAError as error:
-            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), position) from error
+            raise InvalidDomainError(
+                _("{label} is not possible in a domain name").format(label=_shown(label)), position
+            ) from error
         position += len(label) + 1
     try:
         wire = idna.encode(domain, uts46=True).decode("ascii").lower()
@@ -156,7 +171,9 @@ def _idna_decode(wire: str) -> str:
         return str(idna.decode(wire))
     except idna.IDNAError as error:
         label = next((part for part in wire.split(".") if part.startswith("xn--")), wire)
-        raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), wire.index(label)) from error
+        raise InvalidDomainError(
+            _("{label} is not possible in a domain name").format(label=_shown(label)), wire.index(label)
+        ) from error
 
 
 def _check_labels(wire: str) -> None:
@@ -165,9 +182,13 @@ def _check_labels(wire: str) -> None:
     position = 0
     for label in wire.split("."):
         if not label:
-            raise InvalidDomainError(_("a part between the dots is empty") if position else _("the domain starts with a dot"), position)
+            raise InvalidDomainError(
+                _("a part between the dots is empty") if position else _("the domain starts with a dot"), position
+            )
         if not (label.replace("-", "").isalnum() and label[0] != "-" != label[-1] and len(label) <= _LABEL_OCTETS):
-            raise InvalidDomainError(_("{label} is not possible in a domain name").format(label=_shown(label)), position)
+            raise InvalidDomainError(
+                _("{label} is not possible in a domain name").format(label=_shown(label)), position
+            )
         position += len(label) + 1
 
 

@@ -1,6 +1,9 @@
-"""Lists of addresses as programs write them (RFC 5322 section 3.4): names, comments, groups, and local names such as `root`.
+"""Lists of addresses as programs write them (RFC 5322 section 3.4).
 
-`email.utils.getaddresses` leaves out what it does not understand, each version of Python something else: here nobody is left out without an error.
+Names, comments, groups, and local names such as `root`.
+
+`email.utils.getaddresses` leaves out what it does not understand, each version of Python something else: here nobody is
+left out without an error.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ class Entry(NamedTuple):
 
 
 def entries(text: str) -> list[Entry]:
-    """The entries of a list; those of groups too, empty ones left out. Raises SmtpsetupError for one that cannot be understood."""
+    """The entries of a list; those of groups too, empty ones left out.
+
+    Raises SmtpsetupError for one that cannot be understood.
+    """
     if any(char < " " or char == "\x7f" for char in text):
         raise _not_understood(text)
     found = []
@@ -34,7 +40,10 @@ def entries(text: str) -> list[Entry]:
 
 
 class _Reader:
-    """Takes a list apart, character by character: its entries without their comments, and the comments. A group's name and end are no entries."""
+    """Takes a list apart, character by character: its entries without their comments, and the comments.
+
+    A group's name and end are no entries.
+    """
 
     def __init__(self) -> None:
         self.parts: list[tuple[str, str]] = []
@@ -73,7 +82,12 @@ class _Reader:
             self._depth = 1
         elif char in ",;" and not self._in_brackets:
             self.end()
-        elif char == ":" and self._words and self._words[0] != ":" and not (self._in_brackets or "[" in self._words or "@" in self._words):
+        elif (
+            char == ":"
+            and self._words
+            and self._words[0] != ":"
+            and not (self._in_brackets or "[" in self._words or "@" in self._words)
+        ):
             self._words.clear()  # what stood there was a group's name
             self._comment.clear()
         else:

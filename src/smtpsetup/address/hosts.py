@@ -15,19 +15,26 @@ class InvalidHostError(ValueError):
 
 
 def checked_host(text: str) -> str:
-    """A server's host as typed by a person: a domain name (returned as A-labels) or an IP address. Raises InvalidHostError."""
+    """A server's host as typed by a person: a domain name (returned as A-labels) or an IP address.
+
+    Raises InvalidHostError.
+    """
     host = text.strip().rstrip(".").strip("[]")
     if not host:
         raise InvalidHostError(_("The host is empty."))
     if "://" in host or "/" in host:
-        raise InvalidHostError(_("{host} is a web address. A host has no scheme and no slash, for example send.one.com.").format(host=host))
+        raise InvalidHostError(
+            _("{host} is a web address. A host has no scheme and no slash, for example send.one.com.").format(host=host)
+        )
     if any(char.isspace() for char in host):
         raise InvalidHostError(_("There is a space in the host {host}.").format(host=host))
     if "@" in host:
         raise InvalidHostError(_("{host} is a mail address; the host is the name of the server.").format(host=host))
     if host.count(":") == 1:
         name, _colon, port = host.partition(":")
-        raise InvalidHostError(_("Give the host and the port apart: --host {host} --port {port}.").format(host=name, port=port))
+        raise InvalidHostError(
+            _("Give the host and the port apart: --host {host} --port {port}.").format(host=name, port=port)
+        )
     if ":" in host or re.fullmatch(_IPV4, host):
         return _checked_ip(host)
     try:

@@ -15,13 +15,19 @@ from smtpsetup.oauth.access_token import sign_in_age
 from smtpsetup.setup.save_account import remove
 
 
-@click.group("accounts", help=_("List, show and remove what is configured."), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "accounts",
+    help=_("List, show and remove what is configured."),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def accounts_command() -> None:
     """Only a group."""
 
 
 @accounts_command.command(
-    "list", help=_("Every account and its server; * marks the default one."), short_help=_("Every account and its server; * marks the default one.")
+    "list",
+    help=_("Every account and its server; * marks the default one."),
+    short_help=_("Every account and its server; * marks the default one."),
 )
 @common_options
 @click.pass_obj
@@ -29,12 +35,21 @@ def list_command(state: State) -> None:
     """Load, render."""
     config = state.config()
     if state.json:
-        state.write_json([views.json.account(account, is_default=account.name == config.default) for account in config.accounts.values()])
+        state.write_json(
+            [
+                views.json.account(account, is_default=account.name == config.default)
+                for account in config.accounts.values()
+            ]
+        )
         return
     views.human.accounts(config)
 
 
-@accounts_command.command("show", help=_("An account's settings; never its password."), short_help=_("An account's settings; never its password."))
+@accounts_command.command(
+    "show",
+    help=_("An account's settings; never its password."),
+    short_help=_("An account's settings; never its password."),
+)
 @click.argument("name", required=False, metavar=_("[NAME]"))
 @common_options
 @click.pass_obj
@@ -43,7 +58,9 @@ def show_command(state: State, name: str | None) -> None:
     _show(state, name)
 
 
-@accounts_command.command("default", help=_("Make an account the default one."), short_help=_("Make an account the default one."))
+@accounts_command.command(
+    "default", help=_("Make an account the default one."), short_help=_("Make an account the default one.")
+)
 @click.argument("name", metavar=_("NAME"))
 @common_options
 @click.pass_obj
@@ -54,7 +71,9 @@ def default_command(state: State, name: str) -> None:
 
 
 @accounts_command.command(
-    "remove", help=_("Remove an account, and its password from the keyring."), short_help=_("Remove an account, and its password from the keyring.")
+    "remove",
+    help=_("Remove an account, and its password from the keyring."),
+    short_help=_("Remove an account, and its password from the keyring."),
 )
 @click.argument("name", metavar=_("NAME"))
 @click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))

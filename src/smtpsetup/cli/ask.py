@@ -22,7 +22,10 @@ def ask(
     hide_input: bool = False,
     type: click.ParamType[Any] | None = None,  # noqa: A002  as in click.prompt
 ) -> Any:  # noqa: ANN401  as above
-    """What a person answers, on standard error, as `click.prompt` gives it. Raises click.Abort for Ctrl-C and the end of input."""
+    """What a person answers, on standard error, as `click.prompt` gives it.
+
+    Raises click.Abort for Ctrl-C and the end of input.
+    """
     choices = f" ({', '.join(map(str, type.choices))})" if isinstance(type, click.Choice) else ""
     shown = f"{question}{choices}{f' [{default}]' if default is not None and show_default else ''}: "
     width = columns(sys.stderr)
@@ -32,7 +35,15 @@ def ask(
         shown = wrapped(shown[:-1], max(width - _ROOM, 1)) + " "
     while True:
         try:
-            typed = click.prompt(shown, default=default, hide_input=hide_input, value_proc=str, prompt_suffix="", show_default=False, err=True)
+            typed = click.prompt(
+                shown,
+                default=default,
+                hide_input=hide_input,
+                value_proc=str,
+                prompt_suffix="",
+                show_default=False,
+                err=True,
+            )
         except click.Abort:
             if width and not hide_input:  # where click has done it already
                 click.echo(err=True)  # what is said next does not stand behind the question

@@ -39,7 +39,9 @@ _SHOWN = 3  # mails of a dry run
 
 
 class Many(NamedTuple):
-    """Where the mails come from, and how they are to be sent. `seconds_between` is None for as fast as the provider allows.
+    """Where the mails come from, and how they are to be sent.
+
+    `seconds_between` is None for as fast as the provider allows.
 
     `root` is the directory that files which the mails name must be in, None for any.
     """
@@ -59,7 +61,11 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     items = checked(account, source)
     total = len(items)
     if many.merge and total > 1 and template.to and not any("$" in recipient for recipient in template.to):
-        tell(_("Every one of these mails goes to {names}. For a column of the table, write `--to '$column'`.").format(names=", ".join(template.to)))
+        tell(
+            _("Every one of these mails goes to {names}. For a column of the table, write `--to '$column'`.").format(
+                names=", ".join(template.to)
+            )
+        )
     if many.dry_run:
         _show_first(state, account, items)
         return
@@ -77,7 +83,10 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 journal.restart()
             before = sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0
             if before:
-                told = _("{n} of these {total} mails were sent by an earlier run, and are not sent again. To send everything anew: --restart.")
+                told = _(
+                    "{n} of these {total} mails were sent by an earlier run, and are not sent again. To send "
+                    "everything anew: --restart."
+                )
                 tell(told.format(n=before, total=total))
             bar = stack.enter_context(_bar(state, total, before))
             failures: list[SmtpsetupError] = []
@@ -87,7 +96,9 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 secret,
                 batch.finish,
                 connections=_allowed(many.connections, provider.limit("connections") if provider else None),
-                seconds_between=_pause(many.seconds_between, provider.limit("messages_per_minute") if provider else None, total),
+                seconds_between=_pause(
+                    many.seconds_between, provider.limit("messages_per_minute") if provider else None, total
+                ),
             )
             try:
                 totals = batch.send(run, items, stopped_by)
@@ -95,12 +106,17 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
                 views.batch.interrupted(batch.totals, bar)
                 raise
     except BusyError as error:
-        raise SmtpsetupError("config.invalid", _("Another run sends the same mails at this moment."), exit_code=EX_TEMPFAIL) from error
+        raise SmtpsetupError(
+            "config.invalid", _("Another run sends the same mails at this moment."), exit_code=EX_TEMPFAIL
+        ) from error
     _finish(state, totals, failures, time.monotonic() - started)
 
 
 def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
-    """The secret, or why it is not to be had now, for mails that can wait. Raises SmtpsetupError for others, and for what does not pass."""
+    """The secret, or why it is not to be had now, for mails that can wait.
+
+    Raises SmtpsetupError for others, and for what does not pass.
+    """
     if policy.queue is Queue.ALWAYS:
         return None, None
     try:
@@ -136,10 +152,17 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
         delivery = delivery_of(draft_of(account, item.parts))
         message = b"".join(delivery.message.chunks())
         if state.json:
-            view = {"line": item.line, "id": item.id, "recipients": list(delivery.envelope.recipients), "message": message.decode("utf-8")}
+            view = {
+                "line": item.line,
+                "id": item.id,
+                "recipients": list(delivery.envelope.recipients),
+                "message": message.decode("utf-8"),
+            }
             click.echo(views.json.plain_line(view))
             continue
-        click.echo(_("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients)))
+        click.echo(
+            _("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients))
+        )
         click.echo(message.replace(b"\r\n", b"\n"))
     if state.json:
         state.write_json({"total": len(items)})
@@ -157,7 +180,9 @@ def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | No
         yield bar
 
 
-def _told(state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]) -> Callable[[Item, SendResult], None]:
+def _told(
+    state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]
+) -> Callable[[Item, SendResult], None]:
     def tell_result(item: Item, result: SendResult) -> None:
         if result.error:
             failures.append(result.error)
@@ -173,11 +198,18 @@ def _told(state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupErr
 
 
 def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds: float) -> None:
-    """The summary, and the error that decides the exit code: what stopped the run, else the first mail that was refused for good."""
+    """The summary, and the error that decides the exit code.
+
+    What stopped the run, else the first mail that was refused for good.
+    """
     if sys.stderr.isatty() or totals.sent + totals.before < totals.total:
         views.batch.summary(totals, seconds)
     view = views.json.totals(totals, seconds)
-    error = totals.error or next((one for one in failures if one.exit_code != EX_TEMPFAIL), None) or next(iter(failures), None)
+    error = (
+        totals.error
+        or next((one for one in failures if one.exit_code != EX_TEMPFAIL), None)
+        or next(iter(failures), None)
+    )
     if error is None:
         if state.json:
             state.write_json(view)
@@ -191,7 +223,11 @@ def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], second
 def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:
     limit = provider.limit("messages_per_day") if provider else None
     if provider and limit is not None and total > limit:
-        tell(_("Warning: these are {n} mails, but {provider} allows {limit} in 24 hours.").format(n=total, provider=provider.name, limit=limit))
+        tell(
+            _("Warning: these are {n} mails, but {provider} allows {limit} in 24 hours.").format(
+                n=total, provider=provider.name, limit=limit
+            )
+        )
 
 
 def _allowed(wanted: int, limit: int | None) -> int:

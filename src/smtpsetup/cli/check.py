@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from smtpsetup.setup.test_account import CheckReport
 
 
-@click.command("test", help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."))
+@click.command(
+    "test",
+    help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."),
+)
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @click.option("--to", metavar=_("ADDRESS"), help=_("Send the test mail there."))
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
     "--transport",
     type=click.Choice(["smtp", "smtplib"]),
     default="smtp",
-    help=_("smtplib makes the test with Python's own library, to see whether it fails there, too. It is one more login."),
+    help=_(
+        "smtplib makes the test with Python's own library, to see whether it fails there, too. It is one more login."
+    ),
 )
 @click.option("--renew-token", "renew", is_flag=True, hidden=True)
 @common_options
@@ -56,7 +61,12 @@ def check_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     context = _with_transport(state.context(chosen), transport)
     secret = newest(chosen, may_prompt=state.may_ask) if renew and chosen.auth is not Auth.NONE else context.secret()
     report = _run(context, state, secret, to=to, login_only=login_only)
-    if report.error and secret and report.error.failure and is_refused_token(chosen, TransportError(report.error.failure)):
+    if (
+        report.error
+        and secret
+        and report.error.failure
+        and is_refused_token(chosen, TransportError(report.error.failure))
+    ):
         fresh = renewed(chosen, secret, may_prompt=state.may_ask)
         report = _run(context, state, fresh, to=to, login_only=login_only) if fresh else report
     if report.error is None and not chosen.verified:
@@ -88,7 +98,9 @@ def _offer(state: State, account: Account, report: CheckReport) -> None:
         return
     views.human.error(report.error)
     if confirm(_("Use {server} from now on?").format(server=report.alternative), default=True):
-        accounts.save(state.config_file, account._replace(server=report.alternative, verified=False), make_default=False)
+        accounts.save(
+            state.config_file, account._replace(server=report.alternative, verified=False), make_default=False
+        )
         views.human.say(_("Saved. Try it: `smtpsetup test {account}`.").format(account=shlex.quote(account.name)))
     raise click.exceptions.Exit(report.error.exit_code)
 
@@ -107,7 +119,14 @@ def _run(context: Context, state: State, secret: Secret | None, *, to: str | Non
         return check(context, secret, provider=provider, to=to, login_only=login_only)
     planned = context.transport.planned_stages(context.account, login_only=login_only)
     with views.stages.StageTable(planned, live=not state.verbose) as table:
-        return check(context, secret, provider=provider, to=to, login_only=login_only, watch=Watch(table.update, table.look_again))
+        return check(
+            context,
+            secret,
+            provider=provider,
+            to=to,
+            login_only=login_only,
+            watch=Watch(table.update, table.look_again),
+        )
 
 
 test_command = check_command

@@ -75,7 +75,9 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """Whose mail it is: the address, its provider where one is known, what was found out about it, and the account there is already.
+    """Whose mail it is.
+
+    The address, its provider where one is known, what was found out about it, and the account that there is already.
 
     `place` is where a password goes that is typed, once that is settled.
     """
@@ -87,29 +89,42 @@ class _Subject:
     place: SecretSource | None = None
 
 
-@click.command("configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."))
+@click.command(
+    "configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save.")
+)
 @click.argument("address", required=False, metavar=_("[ADDRESS]"))
 @click.option("--account", "name", metavar=_("NAME"), help=_("A name for the account (default: the address)."))
 @click.option("--from-name", metavar=_("NAME"), help=_("The sender name that recipients see."))
-@click.option("--provider", "provider_id", metavar=_("NAME"), help=_("Who runs the mail, by name or id in the provider table."))
+@click.option(
+    "--provider", "provider_id", metavar=_("NAME"), help=_("Who runs the mail, by name or id in the provider table.")
+)
 @click.option("--host", type=HostType(), metavar=_("HOST"), help=_("The outgoing mail server."))
 @click.option("--port", type=PORT, metavar=_("PORT"), help=_("Its port, usually 465 or 587."))
 @click.option(
-    "--security", type=SecurityType([str(value) for value in Security]), help=_("TLS from the start, STARTTLS, or none (this machine only).")
+    "--security",
+    type=SecurityType([str(value) for value in Security]),
+    help=_("TLS from the start, STARTTLS, or none (this machine only)."),
 )
 @click.option("--username", metavar=_("NAME"), help=_("The login name, where it is not the address."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("What the provider wants as proof."))
-@click.option("--ca-file", type=CaFileType(), metavar=_("FILE"), help=_("Trust these authorities instead of the system's."))
+@click.option(
+    "--ca-file", type=CaFileType(), metavar=_("FILE"), help=_("Trust these authorities instead of the system's.")
+)
 @click.option("--tls-fingerprint", type=FingerprintType(), help=_("Trust only the certificate with this SHA-256."))
 @click.option("--default", "make_default", is_flag=True, help=_("Make it the default account."))
 @click.option("--no-verify", is_flag=True, help=_("Save without logging in first."))
 @click.option(
-    "--accept-host", type=HostType(), metavar=_("HOST"), help=_("Agree to this host, where only the DNS, a third party or a guess names it.")
+    "--accept-host",
+    type=HostType(),
+    metavar=_("HOST"),
+    help=_("Agree to this host, where only the DNS, a third party or a guess names it."),
 )
 @click.option(
     "--unattended/--no-unattended",
     default=None,
-    help=_("Scripts or cron will use it: prove it as cron would run it. Without either, a person at the terminal is asked."),
+    help=_(
+        "Scripts or cron will use it: prove it as cron would run it. Without either, a person at the terminal is asked."
+    ),
 )
 @search_options
 @sign_in_options
@@ -128,9 +143,19 @@ def configure_command(
     """Parse, ask, prove, save, render."""
     options = _Options(**typed)
     check_sign_in_options(options.auth, how, source)
-    subject = _who(state, address, options, will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED)
+    subject = _who(
+        state,
+        address,
+        options,
+        will_type=source is None and options.auth not in (Auth.NONE, Auth.OAUTH2) and how == NOTHING_TYPED,
+    )
     account = _account(state, subject, options, how)
-    reuse = source is None and options.auth != Auth.OAUTH2 and how == NOTHING_TYPED and _is_as_before(account, subject.existing)
+    reuse = (
+        source is None
+        and options.auth != Auth.OAUTH2
+        and how == NOTHING_TYPED
+        and _is_as_before(account, subject.existing)
+    )
     check_place(account, subject.existing, source, subject.provider, from_stdin=from_stdin)
     if account.auth is Auth.OAUTH2 and not how.token_command and not reuse:
         _sign_in(state, account._replace(secret=place_of_sign_in(account, source)), subject, options, how)
@@ -149,7 +174,15 @@ def configure_command(
     # a place that cannot be read here, such as a unit's credential, need not be read to be saved
     secret = None if known and options.no_verify else _secret(state, account, known=known, from_stdin=from_stdin)
     if not options.no_verify:
-        account, secret = prove(state, account, secret, subject.provider, is_saved=existing is not None, may_retype=asked, may_move=not reuse)
+        account, secret = prove(
+            state,
+            account,
+            secret,
+            subject.provider,
+            is_saved=existing is not None,
+            may_retype=asked,
+            may_move=not reuse,
+        )
     account = account._replace(verified=not options.no_verify)
     view = _save(state, account, None if account.oauth2 else secret, make_default=options.make_default)
     _end(state, account, view, options, is_new=existing is None)
@@ -157,7 +190,9 @@ def configure_command(
 
 def _end(state: State, account: Account, view: dict[str, object], options: _Options, *, is_new: bool) -> None:
     """Prove a saved account for scripts, where they will use it; render for a program."""
-    if options.unattended or (options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)):
+    if options.unattended or (
+        options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)
+    ):
         from smtpsetup.cli.unattended import prove_for_scripts  # only then
 
         try:
@@ -170,7 +205,10 @@ def _end(state: State, account: Account, view: dict[str, object], options: _Opti
 
 
 def _is_as_before(account: Account, existing: Account | None) -> bool:
-    """Whether what is saved proves who is sending, still: of the same kind, and for the server that it was saved for; no other one gets it."""
+    """Whether what is saved proves who is sending, still: of the same kind, and for the server that it was saved for.
+
+    No other one gets it.
+    """
     if existing is None or existing.server.host != account.server.host or Auth.NONE in (existing.auth, account.auth):
         return False
     if Auth.OAUTH2 in (existing.auth, account.auth):
@@ -179,7 +217,11 @@ def _is_as_before(account: Account, existing: Account | None) -> bool:
 
 
 def _will_scripts_use_it(state: State) -> bool:
-    return state.may_ask and not state.json and confirm(_("Will scripts or cron send with it, when you are not there?"), default=False)
+    return (
+        state.may_ask
+        and not state.json
+        and confirm(_("Will scripts or cron send with it, when you are not there?"), default=False)
+    )
 
 
 def _who(state: State, address: str | None, options: _Options, *, will_type: bool) -> _Subject:
@@ -199,7 +241,10 @@ def _who(state: State, address: str | None, options: _Options, *, will_type: boo
         if state.may_ask:
             views.human.provider(provider)
     elif options.host:
-        subject = replace(subject, provider=None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain))
+        subject = replace(
+            subject,
+            provider=None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain),
+        )
     elif existing:
         subject = replace(subject, provider=state.provider(existing))
     else:
@@ -230,7 +275,9 @@ def _address(state: State, address: str | None) -> Address:
 def _identified(state: State, entered: Address, options: _Options, *, will_type: bool) -> _Subject:
     """What was found out, shown to a person. Where nothing was, a person may know the server."""
     try:
-        found = find(state, str(entered), Search(options.offline, seconds=options.seconds, ask_ispdb=not options.no_ispdb))
+        found = find(
+            state, str(entered), Search(options.offline, seconds=options.seconds, ask_ispdb=not options.no_ispdb)
+        )
     except UnknownDomainError as error:
         if not state.may_ask or error.code == "dns.not-found":
             raise
@@ -253,7 +300,9 @@ def _sign_in(state: State, account: Account, subject: _Subject, options: _Option
     endpoints = endpoints_for(subject.provider, how)
     account, done = signed_in(state, account, subject.provider, endpoints, how, verify=not options.no_verify)
     account = account._replace(from_name=_from_name(state, subject, options), verified=not options.no_verify)
-    view = _save(state, account, Secret(done.tokens.refresh_token), make_default=options.make_default, tokens=done.tokens)
+    view = _save(
+        state, account, Secret(done.tokens.refresh_token), make_default=options.make_default, tokens=done.tokens
+    )
     _end(state, account, view, options, is_new=subject.existing is None)
 
 
@@ -274,13 +323,20 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
     if subject.found:
         confirm_host(state, subject.found, server, options.accept_host)
     if server.security is Security.NONE and not is_loopback(server.host):
-        raise click.UsageError(_("`--security none` is for a server on this machine only: a password would cross the network in the clear."))
+        raise click.UsageError(
+            _(
+                "`--security none` is for a server on this machine only: a password would cross the network in the "
+                "clear."
+            )
+        )
     auth = proposal.auth
     if how != NOTHING_TYPED:
         auth = Auth.OAUTH2
     elif auth is Auth.OAUTH2 and not options.auth and not _was_signed_in(existing, options):
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
-        auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)  # what can be typed needs nothing to be registered first
+        auth = next(
+            (kind for kind in offered if kind is not Auth.OAUTH2), auth
+        )  # what can be typed needs nothing to be registered first
     before = existing if auth is Auth.OAUTH2 and not how.token_command and _was_signed_in(existing, options) else None
     username = proposal.username if proposal.username is not None else ask_username(state, provider)
     return Account(
@@ -309,7 +365,9 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
     """What was typed, then what is saved, then what was found out."""
     existing, found = subject.existing, subject.found
     security = Security(options.security) if options.security else None
-    typed = Overrides(options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None)
+    typed = Overrides(
+        options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None
+    )
     if existing and not (options.host or options.provider_id):
         keep_rest = options.port is None and security is None
         typed = replace(
@@ -322,12 +380,19 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
         typed = replace(typed, username=typed.username or existing.username or None, auth=typed.auth or existing.auth)
     if found and options.accept_host in {server.host for server in found.servers}:
         typed = replace(typed, host=options.accept_host)
-    known = Known(found.servers, found.username, found.username_note, found.auth) if found else known_for(subject.address, subject.provider)
+    known = (
+        Known(found.servers, found.username, found.username_note, found.auth)
+        if found
+        else known_for(subject.address, subject.provider)
+    )
     return propose(known, typed)
 
 
 def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) -> Secret | None:
-    """The secret to log in with: from its place when that is known, else from a person, for whom the keyring is tried out first."""
+    """The secret to log in with: from its place when that is known, else from a person.
+
+    For a person the keyring is tried out first.
+    """
     if account.auth is Auth.NONE:
         return None
     if known:
@@ -337,7 +402,9 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
-def _save(state: State, account: Account, secret: Secret | None, *, make_default: bool, tokens: Tokens | None = None) -> dict[str, object]:
+def _save(
+    state: State, account: Account, secret: Secret | None, *, make_default: bool, tokens: Tokens | None = None
+) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
     kept = secret if credentials.is_kept_here(account) else None
     saved = save(state.config_file, account, kept, make_default=make_default, may_prompt=state.may_ask, tokens=tokens)
@@ -347,7 +414,9 @@ def _save(state: State, account: Account, secret: Secret | None, *, make_default
         return view
     views.human.account(account, is_default=saved.is_default)
     views.human.say(
-        _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(path=state.config_file, account=shlex.quote(account.name))
+        _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(
+            path=state.config_file, account=shlex.quote(account.name)
+        )
     )
     return view
 

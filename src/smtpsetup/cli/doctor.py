@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
 
 
-@click.command("doctor", help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."))
+@click.command(
+    "doctor",
+    help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
+)
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
 @click.pass_obj
@@ -30,7 +33,13 @@ def doctor_command(state: State, account: str | None) -> None:
     except SmtpsetupError as error:
         findings.append(Finding("config", Status.WRONG, error.message, error.hints, error))
     else:
-        findings.append(Finding("config", Status.OK, _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file)))
+        findings.append(
+            Finding(
+                "config",
+                Status.OK,
+                _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file),
+            )
+        )
     if not state.json:
         views.doctor.finding(findings[0])
     for finding in examine(chosen, config=state.config_option, provider=known_provider(chosen) if chosen else None):

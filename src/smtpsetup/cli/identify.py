@@ -122,7 +122,11 @@ def find(state: State, text: str, search: Search) -> Identification:
     try:
         found = identify(text, table)
     except UnknownDomainError as error:
-        if error.suggestion and state.may_ask and confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True):
+        if (
+            error.suggestion
+            and state.may_ask
+            and confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True)
+        ):
             return identify(error.suggestion, table)
         if search.offline or not _can_be_looked_up(text):
             raise
@@ -144,7 +148,9 @@ def _looked_up(state: State, table: Table, text: str, search: Search, meant: str
 
     address = parse_address(text)
     ask_ispdb = search.ask_ispdb and _config_allows_ispdb(state)
-    look_up = functools.partial(discover, address, table, seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, meant=meant)
+    look_up = functools.partial(
+        discover, address, table, seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, meant=meant
+    )
     if state.json or not sys.stderr.isatty():
         return look_up()
     with views.sources.Searching(address) as searching:

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 _KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 
-@click.command("login", help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."))
+@click.command(
+    "login",
+    help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."),
+)
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @click.option(
     "--auth",
@@ -72,7 +75,9 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
     if kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
     else:
-        _replace_secret(state, chosen._replace(auth=kind, oauth2=None), token_source(how) or source, from_stdin=from_stdin)
+        _replace_secret(
+            state, chosen._replace(auth=kind, oauth2=None), token_source(how) or source, from_stdin=from_stdin
+        )
 
 
 def _replace_secret(state: State, chosen: Account, source: SecretSource | None, *, from_stdin: bool) -> None:
@@ -95,8 +100,15 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
     if state.json:
         state.write_json(views.json.account(changed, is_default=saved.is_default))
         return
-    password, token = _("The password of {account} works. It is kept in: {place}."), _("The access token of {account} works. It comes from: {place}.")
-    views.human.say((token if changed.auth is Auth.OAUTH2 else password).format(account=changed.name, place=changed.secret.described()))
+    password, token = (
+        _("The password of {account} works. It is kept in: {place}."),
+        _("The access token of {account} works. It comes from: {place}."),
+    )
+    views.human.say(
+        (token if changed.auth is Auth.OAUTH2 else password).format(
+            account=changed.name, place=changed.secret.described()
+        )
+    )
 
 
 @click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
@@ -112,7 +124,11 @@ def logout_command(state: State, account: str | None) -> None:
     if state.json:
         state.write_json({"account": chosen.name, "secret_removed": removed})
         return
-    text = _("What logs {account} in is deleted: {place}.") if removed else _("There was nothing of {account} to delete: {place}.")
+    text = (
+        _("What logs {account} in is deleted: {place}.")
+        if removed
+        else _("There was nothing of {account} to delete: {place}.")
+    )
     views.human.say(text.format(account=chosen.name, place=chosen.secret.described()))
 
 
@@ -120,15 +136,23 @@ def _sign_in_again(state: State, account: Account, source: SecretSource | None, 
     """Sign in with OAuth2 once more, with the same program unless another is named."""
     provider = state.provider(account)
     how = as_before(how, account.oauth2)
-    account, done = signed_in(state, account._replace(secret=place_of_sign_in(account, source)), provider, endpoints_for(provider, how), how)
+    account, done = signed_in(
+        state, account._replace(secret=place_of_sign_in(account, source)), provider, endpoints_for(provider, how), how
+    )
     account = account._replace(verified=True)
     refresh_token = Secret(done.tokens.refresh_token)
-    saved = save(state.config_file, account, refresh_token, make_default=False, may_prompt=state.may_ask, tokens=done.tokens)
+    saved = save(
+        state.config_file, account, refresh_token, make_default=False, may_prompt=state.may_ask, tokens=done.tokens
+    )
     views.human.left_behind(account.name, saved.left_behind)
     if state.json:
         state.write_json(views.json.account(account, is_default=saved.is_default))
         return
-    views.human.say(_("You are signed in. What keeps {account} so is in: {place}.").format(account=account.name, place=account.secret.described()))
+    views.human.say(
+        _("You are signed in. What keeps {account} so is in: {place}.").format(
+            account=account.name, place=account.secret.described()
+        )
+    )
 
 
 def _kept_elsewhere(account: Account) -> str:
@@ -139,6 +163,8 @@ def _kept_elsewhere(account: Account) -> str:
         Store.COMMAND: _("The password of {account} comes from the command `{reference}`, not from smtpsetup."),
         Store.FILE: _("The password of {account} is in the file {reference}, which is yours."),
         Store.ENV: _("The password of {account} comes from the environment variable {reference}, not from smtpsetup."),
-        Store.SYSTEMD: _("The password of {account} comes from the systemd credential {reference}, not from smtpsetup."),
+        Store.SYSTEMD: _(
+            "The password of {account} comes from the systemd credential {reference}, not from smtpsetup."
+        ),
     }
     return texts[account.secret.store].format(account=account.name, reference=account.secret.reference)

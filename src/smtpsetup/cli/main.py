@@ -28,7 +28,8 @@ from smtpsetup.state import process
 from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
 
-COMMANDS = {  # name → (module, one line for the list); the lines stand here so that --help need not import every command
+# name → (module, one line for the list); the lines stand here so that --help need not import every command
+COMMANDS = {
     "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),
     "configure": ("configure", _("Set up an address: find the server, log in to prove it, save.")),
     "test": ("check", _("Send a real test mail, stage by stage.")),
@@ -60,7 +61,9 @@ class LazyGroup(click.Group):
         _name_parts(command)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command to run; a slip of the keyboard gets the names that are close."""
         try:
             return super().resolve_command(ctx, args)
@@ -78,7 +81,9 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
 )
-@click.option("--config", "config_option", metavar=_("FILE"), help=_("Another configuration file (also SMTPSETUP_CONFIG)."))
+@click.option(
+    "--config", "config_option", metavar=_("FILE"), help=_("Another configuration file (also SMTPSETUP_CONFIG).")
+)
 @click.version_option(__version__, message="%(prog)s %(version)s", help=_("Show the version and exit."))
 @click.pass_obj
 def cli(state: State, config_option: str | None) -> None:
@@ -104,12 +109,14 @@ def main() -> None:
     process.forbid_core_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number, not a traceback
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that lacks a letter shows its number, not a traceback
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; the exit code of CONTRACT section 4."""
+    """Run a command line; its exit code (docs/errors.md)."""
     i18n.translate_click()
     state = State()
     try:
@@ -138,13 +145,19 @@ def _holds_an_interrupt(error: BaseException | None) -> bool:
 
 
 def _run_click(arguments: list[str], state: State) -> int:
-    undecodable = next((argument for argument in arguments if any("\ud800" <= char <= "\udfff" for char in argument)), None)
+    undecodable = next(
+        (argument for argument in arguments if any("\ud800" <= char <= "\udfff" for char in argument)), None
+    )
     if undecodable is not None:
         state.json = "--json" in arguments
         shown = undecodable.encode("utf-8", "backslashreplace").decode("utf-8")
-        raise SmtpsetupError("config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR)
+        raise SmtpsetupError(
+            "config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR
+        )
     try:
-        ended_with = cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)  # an exit code where a command raised click's Exit
+        ended_with = cli.main(
+            arguments, prog_name="smtpsetup", standalone_mode=False, obj=state
+        )  # an exit code where a command raised click's Exit
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except InterruptedAfterTheDotError:
@@ -211,13 +224,19 @@ def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('smtpsetup/')[2]}:{frames[-1].lineno}" if frames else "?"
-    trail = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)) if verbose else ""
+    trail = (
+        " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+        if verbose
+        else ""
+    )
     return SmtpsetupError(
         "internal.bug",
         _("There is a mistake in smtpsetup itself ({name} at {place}).").format(name=type(error).__name__, place=place),
         causes=(trail,) if trail else (),
         hints=(
-            _("Report it where you got smtpsetup, with the command you ran, this message and the version {version}.").format(version=__version__),
+            _(
+                "Report it where you got smtpsetup, with the command you ran, this message and the version {version}."
+            ).format(version=__version__),
         ),
         exit_code=EX_BUG,
     )

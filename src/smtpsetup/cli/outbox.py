@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    "outbox", help=_("The mail that waits: list it, show why, send it now, drop it."), context_settings={"help_option_names": ["-h", "--help"]}
+    "outbox",
+    help=_("The mail that waits: list it, show why, send it now, drop it."),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def outbox_command() -> None:
     """Only a group."""
@@ -56,11 +58,14 @@ def _opened(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterato
     except private_dir.UnsafePathError as error:
         message = _("{path} cannot be trusted: {reason}.").format(path=error.filename, reason=reason_of(error))
         hint = _(
-            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: `chmod go-w {path}`."
+            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: "
+            "`chmod go-w {path}`."
         ).format(path=error.filename)
         raise SmtpsetupError("config.permissions", message, hints=(hint,), exit_code=EX_IOERR) from error
     except OSError as error:
-        message = _("The outbox {path} cannot be used: {reason}.").format(path=error.filename or directory, reason=reason_of(error))
+        message = _("The outbox {path} cannot be used: {reason}.").format(
+            path=error.filename or directory, reason=reason_of(error)
+        )
         hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
         raise SmtpsetupError("outbox.unavailable", message, hints=(hint,)) from error
 
@@ -104,7 +109,9 @@ def directory_of_outbox() -> str:
 
 
 @outbox_command.command(
-    "list", help=_("Every mail that waits, and when it is tried again."), short_help=_("Every mail that waits, and when it is tried again.")
+    "list",
+    help=_("Every mail that waits, and when it is tried again."),
+    short_help=_("Every mail that waits, and when it is tried again."),
 )
 @common_options
 @click.pass_obj
@@ -120,7 +127,9 @@ def list_command(state: State) -> None:
 
 
 @outbox_command.command(
-    "show", help=_("One mail: its state, the last reply, its headers."), short_help=_("One mail: its state, the last reply, its headers.")
+    "show",
+    help=_("One mail: its state, the last reply, its headers."),
+    short_help=_("One mail: its state, the last reply, its headers."),
 )
 @click.argument("number", type=WholeNumberType(), metavar=_("NUMBER"))
 @common_options
@@ -131,16 +140,27 @@ def show_command(state: State, number: int) -> None:
         opened.revive(time.time())
         mail = _mail(opened, number)
         is_damaged = not opened.is_sound(mail)
-        header = opened.message(number, is_checked=False).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+        header = (
+            opened.message(number, is_checked=False).header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()
+        )
     if state.json:
         state.write_json(
-            {**views.json.outbox_mail(mail), "sender": mail.sender, "size": mail.size, "error": mail.last_code or None, "header": header}
+            {
+                **views.json.outbox_mail(mail),
+                "sender": mail.sender,
+                "size": mail.size,
+                "error": mail.last_code or None,
+                "header": header,
+            }
         )
         return
     views.outbox.mail(mail, header)
     if is_damaged:
         views.human.note(
-            _("This mail is damaged: part of it has changed since it was put into the outbox. `smtpsetup outbox repair` saves what can be saved.")
+            _(
+                "This mail is damaged: part of it has changed since it was put into the outbox. `smtpsetup outbox "
+                "repair` saves what can be saved."
+            )
         )
 
 
@@ -158,7 +178,9 @@ def _mail(opened: Outbox, number: int) -> Mail:
 
 
 @outbox_command.command(
-    "flush", help=_("Send every mail that is due. For cron or a timer: see `schedule`."), short_help=_("Send every mail that is due.")
+    "flush",
+    help=_("Send every mail that is due. For cron or a timer: see `schedule`."),
+    short_help=_("Send every mail that is due."),
 )
 @common_options
 @click.pass_obj
@@ -187,7 +209,9 @@ def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
 
 def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     """Say what became of the mail, and what a person must mend before more can be sent."""
-    for_a_person = [error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")]
+    for_a_person = [
+        error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")
+    ]
     view = (
         {
             **views.outbox.counts(done),
@@ -244,7 +268,9 @@ def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> Non
     views.human.say(text.format(n=len(chosen)))
 
 
-@outbox_command.command("drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent."))
+@outbox_command.command(
+    "drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent.")
+)
 @click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))
 @click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
 @common_options
@@ -253,14 +279,18 @@ def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None
     """Ask, change, render."""
     with _opened() as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
-        question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(n=len(chosen))
+        question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(
+            n=len(chosen)
+        )
         if state.may_ask and chosen and not confirm(question, default=False):
             raise click.Abort
         dropped = [mail.id for mail in chosen if opened.drop(mail.id)]
     if state.json:
         state.write_json({"dropped": dropped})
         return
-    views.human.say(ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped)).format(n=len(dropped)))
+    views.human.say(
+        ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped)).format(n=len(dropped))
+    )
 
 
 def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list[Mail]:
@@ -280,7 +310,11 @@ def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list
     return [mail for mail in mails if mail.state is not MailState.SENDING]
 
 
-@outbox_command.command("repair", help=_("Save what can be read of a damaged outbox."), short_help=_("Save what can be read of a damaged outbox."))
+@outbox_command.command(
+    "repair",
+    help=_("Save what can be read of a damaged outbox."),
+    short_help=_("Save what can be read of a damaged outbox."),
+)
 @common_options
 @click.pass_obj
 def repair_command(state: State) -> None:
@@ -295,16 +329,25 @@ def repair_command(state: State) -> None:
     from smtpsetup.outbox.repair import repair  # only what is damaged comes here
 
     done = repair(directory)
-    view: dict[str, object] = {"saved": done.saved, "lost": done.lost, "damaged_file": done.damaged_file, "changed": list(done.changed)}
+    view: dict[str, object] = {
+        "saved": done.saved,
+        "lost": done.lost,
+        "damaged_file": done.damaged_file,
+        "changed": list(done.changed),
+    }
     lost = _("it cannot be told") if done.lost is None else str(done.lost)
-    text = _("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(saved=done.saved, lost=lost, path=done.damaged_file)
+    text = _("Saved: {saved}. Lost: {lost}. The damaged file is {path}.").format(
+        saved=done.saved, lost=lost, path=done.damaged_file
+    )
     if done.changed:
         numbers = ", ".join(map(str, done.changed))
         told = _("Saved but damaged, so not sent by themselves: {numbers}.").format(numbers=numbers)
         text = f"{text} {told}"
     if done.lost != 0 or done.changed:
         hints = (
-            _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(path=f"{directory}/mail.log"),
+            _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(
+                path=f"{directory}/mail.log"
+            ),
         )
         raise SmtpsetupError("outbox.damaged", text, hints=hints, result=view)
     if state.json:
@@ -323,10 +366,17 @@ def _is_damaged(directory: str) -> bool:
 
 @outbox_command.command(
     "schedule",
-    help=_("Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up."),
+    help=_(
+        "Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up."
+    ),
     short_help=_("Have the outbox flushed every minute."),
 )
-@click.option("--with", "scheduler", type=click.Choice(["systemd", "cron"]), help=_("Which one; without it, what this machine has."))
+@click.option(
+    "--with",
+    "scheduler",
+    type=click.Choice(["systemd", "cron"]),
+    help=_("Which one; without it, what this machine has."),
+)
 @click.option("--install", is_flag=True, help=_("Set it up instead of printing it."))
 @common_options
 @click.pass_obj
@@ -338,7 +388,14 @@ def schedule_command(state: State, scheduler: str | None, install: bool) -> None
     if install:
         schedule.install(plan)
     if state.json:
-        state.write_json({"scheduler": plan.scheduler, "installed": install, "files": dict(plan.files), "crontab": plan.crontab or None})
+        state.write_json(
+            {
+                "scheduler": plan.scheduler,
+                "installed": install,
+                "files": dict(plan.files),
+                "crontab": plan.crontab or None,
+            }
+        )
         return
     if install:
         views.human.say(_("Done: the outbox is flushed every minute."))

@@ -1,4 +1,7 @@
-"""Where a password that a person types is kept: in the keyring or, on a machine without one, in a file that only they can read."""
+"""Where a password that a person types is kept.
+
+In the keyring or, on a machine without one, in a file that only they can read.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,20 @@ if TYPE_CHECKING:
 
 
 def make_directory(path: str) -> None:
-    """The directory of a password file, and that of the configuration around it, for their owner alone. Raises OSError."""
+    """The directory of a password file, and that of the configuration around it, for their owner alone.
+
+    Raises OSError.
+    """
     for directory in (paths.config_dir(), os.path.dirname(path)):
         private_dir.become_owner_of(directory)
         private_dir.make(directory)
 
 
 def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
-    """Raise SmtpsetupError where what keeps somebody signed in could not be written, or would be written over something else: before they sign in."""
+    """Raise SmtpsetupError, before anybody signs in, where what keeps them signed in could not be written.
+
+    Or where it would be written over something else.
+    """
     if account.secret.store is not Store.FILE:
         return
     path = account.secret.reference
@@ -37,8 +46,14 @@ def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
         make_directory(path)
     if not os.path.lexists(path):
         if not os.access(os.path.dirname(path), os.W_OK):
-            message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(path=path)
-            raise SmtpsetupError("config.permissions", message, hints=(_("Make the directory, or name another file: `--password-file FILE`."),))
+            message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(
+                path=path
+            )
+            raise SmtpsetupError(
+                "config.permissions",
+                message,
+                hints=(_("Make the directory, or name another file: `--password-file FILE`."),),
+            )
         return
     is_its_own = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
     if file_store.read(path, account.name, may_prompt=False).strip() and not (is_own or is_its_own):
@@ -58,7 +73,9 @@ def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> Secret
         credentials.prepare_keyring(may_prompt=state.may_ask)
     except SmtpsetupError as error:
         if is_sign_in:
-            error.hints = (_("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),)
+            error.hints = (
+                _("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),
+            )
         if not state.may_ask or error.code != "secret.keyring-unavailable":
             raise
         path = paths.own_password_file(account)

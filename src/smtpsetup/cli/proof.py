@@ -35,8 +35,8 @@ def prove(  # noqa: PLR0913  what a proof depends on
 ) -> tuple[Account, Secret | None]:
     """Log in; the account and secret that worked. Raises SmtpsetupError.
 
-    A person who typed the secret may try another one, each sent to one server only. With `may_move` they may go on with another place of the same
-    provider, where the first one failed before the secret was sent.
+    A person who typed the secret may try another one, each sent to one server only. With `may_move` they may go on with
+    another place of the same provider, where the first one failed before the secret was sent.
     """
     while True:
         report = _log_in(state, account, secret, provider, is_saved=is_saved)
@@ -56,10 +56,14 @@ def prove(  # noqa: PLR0913  what a proof depends on
             raise report.error
 
 
-def _log_in(state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool) -> CheckReport:
+def _log_in(
+    state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool
+) -> CheckReport:
     context = state.context(account)
     look = functools.partial(check, context, secret, provider=provider, login_only=True, is_saved=is_saved)
     if not state.may_ask:
         return look()
-    with views.stages.StageTable(context.transport.planned_stages(account, login_only=True), stderr=True, live=not state.verbose) as table:
+    with views.stages.StageTable(
+        context.transport.planned_stages(account, login_only=True), stderr=True, live=not state.verbose
+    ) as table:
         return look(watch=Watch(table.update, table.look_again))

@@ -24,7 +24,9 @@ def providers_command() -> None:
     """Only a group."""
 
 
-@providers_command.command("list", help=_("Every provider; TEXT keeps those with it in name, id or domain."), short_help=_("Every provider."))
+@providers_command.command(
+    "list", help=_("Every provider; TEXT keeps those with it in name, id or domain."), short_help=_("Every provider.")
+)
 @click.argument("text", required=False, metavar=_("[TEXT]"))
 @click.option("--status", type=click.Choice([str(value) for value in Status]), help=_("Only those with this status."))
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("Only those that take this proof."))
@@ -46,7 +48,9 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
     views.human.providers(rows)
 
 
-@providers_command.command("show", help=_("All that is known about a provider, and where it was read."), short_help=_("All about a provider."))
+@providers_command.command(
+    "show", help=_("All that is known about a provider, and where it was read."), short_help=_("All about a provider.")
+)
 @click.argument("name", metavar=_("NAME"))
 @common_options
 @click.pass_obj
@@ -66,7 +70,11 @@ def show_command(state: State, name: str) -> None:
     views.human.provider_row(row)
 
 
-@providers_command.command("validate", help=_("Check a table of your own and tell every fault at once."), short_help=_("Check a table of your own."))
+@providers_command.command(
+    "validate",
+    help=_("Check a table of your own and tell every fault at once."),
+    short_help=_("Check a table of your own."),
+)
 @click.argument("file", required=False, metavar=_("[FILE]"))
 @common_options
 @click.pass_obj
@@ -74,7 +82,9 @@ def validate_command(state: State, file: str | None) -> None:
     """Check, render."""
     files = [file] if file else [path for path in paths.own_provider_tables() if os.path.exists(path)]
     checked = [(path, *faults_of(path)) for path in files]
-    results: dict[str, object] = {"files": [{"file": path, "rows": rows, "faults": faults} for path, rows, faults in checked]}
+    results: dict[str, object] = {
+        "files": [{"file": path, "rows": rows, "faults": faults} for path, rows, faults in checked]
+    }
     faults = [f"{path}: {fault}" for path, _rows, found in checked for fault in found]
     if not faults and not file:
         faults = _dead_references(state)
@@ -92,7 +102,9 @@ def validate_command(state: State, file: str | None) -> None:
     for path, rows, _faults in checked:
         views.human.say(_("{path}: no fault, rows: {rows}.").format(path=path, rows=rows))
     if not checked:
-        views.human.say(_("There is no table of your own. It would be: {path}").format(path=paths.own_provider_tables()[-1]))
+        views.human.say(
+            _("There is no table of your own. It would be: {path}").format(path=paths.own_provider_tables()[-1])
+        )
 
 
 def _dead_references(state: State) -> list[str]:
@@ -100,4 +112,8 @@ def _dead_references(state: State) -> list[str]:
     table = state.table()
     text = _("account {name}: the provider table has no row {id}")
     accounts = state.config().accounts.values()
-    return [text.format(name=account.name, id=account.provider) for account in accounts if account.provider and not table.by_id(account.provider)]
+    return [
+        text.format(name=account.name, id=account.provider)
+        for account in accounts
+        if account.provider and not table.by_id(account.provider)
+    ]

@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 
 def ask_provider(state: State) -> Provider | None:
     """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
-    views.human.note(_("If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on their help page."))
+    views.human.note(
+        _(
+            "If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on "
+            "their help page."
+        )
+    )
     table = state.table()
     while True:
-        name = ask(_("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False).strip()
+        name = ask(
+            _("Mail provider, such as one.com (Enter to type in the server)"), default="", show_default=False
+        ).strip()
         provider = table.by_name(name) if name else None
         if provider is None and name:
             views.human.note(no_such_provider(table, name))
@@ -48,12 +55,17 @@ def no_such_provider(table: Table, name: str) -> str:
 
 
 def confirm_host(state: State, found: Identification, server: Server, accepted: str | None) -> None:
-    """A password goes to a host that somebody vouches for, or to which the person says yes. Raises SmtpsetupError, click.Abort."""
+    """A password goes to a host that somebody vouches for, or to which the person says yes.
+
+    Raises SmtpsetupError, click.Abort.
+    """
     if accepted == server.host or not found.is_unconfirmed(server.host):
         return
     if state.may_ask and accepted is None:
         views.human.note(
-            _("The server is outside {domain}, and only sources that can be forged name it.").format(domain=found.address.unicode_domain)
+            _("The server is outside {domain}, and only sources that can be forged name it.").format(
+                domain=found.address.unicode_domain
+            )
         )
         if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
             raise click.Abort
@@ -69,8 +81,12 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
         message,
         causes=(said_by(found),),
         hints=(
-            _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(address=found.address),
-            _("Then agree to it: `smtpsetup configure {address} --accept-host {host}`.").format(address=found.address, host=server.host),
+            _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(
+                address=found.address
+            ),
+            _("Then agree to it: `smtpsetup configure {address} --accept-host {host}`.").format(
+                address=found.address, host=server.host
+            ),
         ),
     )
 
@@ -81,7 +97,9 @@ def ask_server(state: State, typed_port: int | None, typed_security: str | None)
         raise click.UsageError(_("Give the server: `--host HOST`."))
     host = ask(_("Outgoing mail server (host)"), type=HostType())
     security = typed_security or ask(
-        _("Security"), type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]), default=str(usual_security(typed_port))
+        _("Security"),
+        type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]),
+        default=str(usual_security(typed_port)),
     )
     port = typed_port or ask(_("Port"), type=PORT, default=DEFAULT_PORTS[Security(security)])
     return Server(host, port, Security(security))

@@ -28,11 +28,22 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "sandbox", help=_("Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out without an account.")
+    "sandbox",
+    help=_(
+        "Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out "
+        "without an account."
+    ),
 )
-@click.option("--tls-port", type=PORT, metavar=_("PORT"), help=_("The port with TLS from the start (default: a free one)."))
+@click.option(
+    "--tls-port", type=PORT, metavar=_("PORT"), help=_("The port with TLS from the start (default: a free one).")
+)
 @click.option("--starttls-port", type=PORT, metavar=_("PORT"), help=_("The port with STARTTLS (default: a free one)."))
-@click.option("--keep", metavar=_("DIR"), type=click.Path(file_okay=False, path_type=Path), help=_("Save each mail there as an .eml file."))
+@click.option(
+    "--keep",
+    metavar=_("DIR"),
+    type=click.Path(file_okay=False, path_type=Path),
+    help=_("Save each mail there as an .eml file."),
+)
 @click.option("--count", metavar="N", type=WholeNumberType(min=1), help=_("Stop after this many mails."))
 @click.option("--fault", metavar=_("CODE"), help=_("Fail in the way of this error code, to see what that looks like."))
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
@@ -61,7 +72,9 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         if keep:
             keep.mkdir(parents=True, exist_ok=True)
         directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
-        sandbox = Sandbox(directory, keep=keep is not None, ports=(tls_port or 0, starttls_port or 0), on_mail=caught.put)
+        sandbox = Sandbox(
+            directory, keep=keep is not None, ports=(tls_port or 0, starttls_port or 0), on_mail=caught.put
+        )
         facts = stack.enter_context(_listening(sandbox))
         _end_when_asked()
         _show_ready(state, facts)
@@ -83,11 +96,13 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
     """Run a server that fails, until Ctrl-C."""
     if code in REHEARSALS:
         raise click.BadParameter(
-            _("No server has a part in {code}. See it with: {command}").format(code=code, command=REHEARSALS[code]), param_hint="--fault"
+            _("No server has a part in {code}. See it with: {command}").format(code=code, command=REHEARSALS[code]),
+            param_hint="--fault",
         )
     if code not in FAULTS:
         raise click.BadParameter(
-            _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code), param_hint="--fault"
+            _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code),
+            param_hint="--fault",
         )
     from smtpsetup.sandbox.fault_server import FaultServer  # trustme, only here
 
@@ -122,7 +137,9 @@ def _listening(sandbox: Sandbox | FaultServer) -> Iterator[SandboxFacts]:
         raise SmtpsetupError(
             "config.invalid",
             _("Another program listens on that port already."),
-            hints=(_("Choose other ports, or leave `--tls-port` and `--starttls-port` out: then free ones are taken."),),
+            hints=(
+                _("Choose other ports, or leave `--tls-port` and `--starttls-port` out: then free ones are taken."),
+            ),
             exit_code=EX_IOERR,
         ) from error
     try:

@@ -57,7 +57,13 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-@click.command("send", help=_("Send a mail. The text comes from --body, --body-file or standard input; success is silent unless a person watches."))
+@click.command(
+    "send",
+    help=_(
+        "Send a mail. The text comes from --body, --body-file or standard input; success is silent unless a person "
+        "watches."
+    ),
+)
 @click.argument("recipients", nargs=-1, metavar=_("[RECIPIENT]..."))
 @click.option("-a", "--account", metavar=_("NAME"), help=_("The account to send with (default: the default one)."))
 @click.option("--to", multiple=True, metavar=_("ADDRESS"), help=_("A recipient; may be given several times."))
@@ -68,10 +74,19 @@ _NOTHING: dict[str, Any] = {
 @click.option("--from", "from_", metavar=_("ADDRESS"), help=_("Another sender address, where the provider allows it."))
 @click.option("--body", metavar=_("TEXT"), help=_("The text."))
 @click.option("--body-file", metavar=_("FILE"), help=_("A file with the text; - for standard input."))
-@click.option("--html", metavar=_("FILE"), help=_("A file with an HTML version; a text version is made if none is given."))
+@click.option(
+    "--html", metavar=_("FILE"), help=_("A file with an HTML version; a text version is made if none is given.")
+)
 @click.option("--attach", multiple=True, metavar=_("FILE"), help=_("Attach a file; may be given several times."))
 @click.option("--inline", multiple=True, metavar=_("CID=FILE"), help=_("A picture that the HTML shows as cid:CID."))
-@click.option("-H", "--header", "headers", multiple=True, metavar=_("'NAME: VALUE'"), help=_("Another header; may be given several times."))
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar=_("'NAME: VALUE'"),
+    help=_("Another header; may be given several times."),
+)
 @click.option("--dry-run", is_flag=True, help=_("Print the message and send nothing."))
 @click.option(
     "--queue",
@@ -81,11 +96,20 @@ _NOTHING: dict[str, Any] = {
 @click.option(
     "--on-unknown",
     type=click.Choice(["resend", "hold"]),
-    help=_("What becomes of mail in the outbox that may have arrived: it is sent once more (the default), or held for you to decide."),
+    help=_(
+        "What becomes of mail in the outbox that may have arrived: it is sent once more (the default), or held for "
+        "you to decide."
+    ),
 )
-@click.option("--batch", metavar=_("FILE"), help=_("Send many: one JSON object a line, with keys named as the options are; - for standard input."))
 @click.option(
-    "--merge", metavar=_("FILE"), help=_("Send one mail for each row of a CSV file; $column in its texts, paths and addresses is filled in.")
+    "--batch",
+    metavar=_("FILE"),
+    help=_("Send many: one JSON object a line, with keys named as the options are; - for standard input."),
+)
+@click.option(
+    "--merge",
+    metavar=_("FILE"),
+    help=_("Send one mail for each row of a CSV file; $column in its texts, paths and addresses is filled in."),
 )
 @click.option(
     "--connections",
@@ -100,8 +124,12 @@ _NOTHING: dict[str, Any] = {
     callback=lambda _ctx, _param, value: _seconds_between(value),
     help=_("With --batch or --merge: at most so many mails a second or minute."),
 )
-@click.option("--root", metavar=_("DIR"), help=_("With --batch or --merge: let mails use only files inside this directory."))
-@click.option("--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything."))
+@click.option(
+    "--root", metavar=_("DIR"), help=_("With --batch or --merge: let mails use only files inside this directory.")
+)
+@click.option(
+    "--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything.")
+)
 @common_options
 @click.pass_obj
 def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
@@ -135,9 +163,13 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     from smtpsetup.cli.batch import Many, send_many  # cron sends one at a time
 
     if batch is not None and (merge is not None or options != _Options(**{**_NOTHING, "from_": options.from_})):
-        raise click.UsageError(_("--batch takes everything from its file: give no recipients, texts or --merge beside it."))
+        raise click.UsageError(
+            _("--batch takes everything from its file: give no recipients, texts or --merge beside it.")
+        )
     parts = Parts(from_=options.from_) if batch is not None else _parts(options)
-    send_many(state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run, root=root), parts)
+    send_many(
+        state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run, root=root), parts
+    )
 
 
 def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
@@ -165,16 +197,20 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
 
 
 def _write_result(state: State, view: dict[str, object]) -> None:
-    """The document. That nobody can read it does not make a mail unsent: a script that saw a failure would send it again."""
+    """The document.
+
+    That nobody can read it does not make a mail unsent: a script that saw a failure would send it again.
+    """
     try:
         state.write_json(view)
     except OSError as error:
         silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             tell(
-                _("The mail was sent or is in the outbox, but the result could not be written to standard output: {reason}.").format(
-                    reason=reason_of(error)
-                )
+                _(
+                    "The mail was sent or is in the outbox, but the result could not be written to standard output: "
+                    "{reason}."
+                ).format(reason=reason_of(error))
             )
 
 
@@ -191,11 +227,19 @@ def _tell_who_flushes() -> None:
     from smtpsetup.setup import schedule  # only for what was not sent
 
     if schedule.is_installed() is None:
-        tell(_("Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule --install`, or `smtpsetup outbox flush`."))
+        tell(
+            _(
+                "Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule "
+                "--install`, or `smtpsetup outbox flush`."
+            )
+        )
 
 
 def _warn_of_limits(account: Account, delivery: Delivery) -> None:
-    """Say so before the provider does, when a message breaks one of its limits; what is far below every limit need not be looked up."""
+    """Say so before the provider does, when a message breaks one of its limits.
+
+    What is far below every limit need not be looked up.
+    """
     messages, recipients = usage.last_day(paths.state_dir(), account.name)
     here, size = len(delivery.envelope.recipients), delivery.message.size
     if here < _MANY_RECIPIENTS and size < _LARGE and recipients < _MANY_A_DAY:
@@ -207,9 +251,21 @@ def _warn_of_limits(account: Account, delivery: Delivery) -> None:
         return
     for key, n, text in (
         ("recipients_per_message", here, _("Warning: the message has {n} recipients, but {provider} allows {limit}.")),
-        ("message_size_mb", -(-size // _MEGABYTE), _("Warning: the message has {n} MB, but {provider} allows {limit}.")),
-        ("messages_per_day", messages + 1, _("Warning: this is message {n} in 24 hours, but {provider} allows {limit}.")),
-        ("recipients_per_day", recipients + here, _("Warning: these are {n} recipients in 24 hours, but {provider} allows {limit}.")),
+        (
+            "message_size_mb",
+            -(-size // _MEGABYTE),
+            _("Warning: the message has {n} MB, but {provider} allows {limit}."),
+        ),
+        (
+            "messages_per_day",
+            messages + 1,
+            _("Warning: this is message {n} in 24 hours, but {provider} allows {limit}."),
+        ),
+        (
+            "recipients_per_day",
+            recipients + here,
+            _("Warning: these are {n} recipients in 24 hours, but {provider} allows {limit}."),
+        ),
     ):
         limit = row.limit(key)
         if limit is not None and n > limit:
@@ -284,6 +340,10 @@ def print_message(state: State, account: Account, delivery: Delivery) -> None:
         )
         return
     recipients = ", ".join(delivery.envelope.recipients)
-    tell(_("Nothing is sent. It would go from {sender} to: {recipients}").format(sender=delivery.envelope.sender, recipients=recipients))
+    tell(
+        _("Nothing is sent. It would go from {sender} to: {recipients}").format(
+            sender=delivery.envelope.sender, recipients=recipients
+        )
+    )
     sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
     sys.stdout.flush()

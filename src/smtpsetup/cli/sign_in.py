@@ -59,11 +59,24 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_options
     for option in (
-        click.option("--browser", "by_browser", is_flag=True, help=_("For OAuth2: sign in in a browser, also where a code on any device would do.")),
-        click.option("--token-command", metavar=_("CMD"), help=_("For OAuth2: let this command print the access token, every time it is needed.")),
+        click.option(
+            "--browser",
+            "by_browser",
+            is_flag=True,
+            help=_("For OAuth2: sign in in a browser, also where a code on any device would do."),
+        ),
+        click.option(
+            "--token-command",
+            metavar=_("CMD"),
+            help=_("For OAuth2: let this command print the access token, every time it is needed."),
+        ),
         click.option("--scope", metavar="SCOPE", help=_("For OAuth2 with --issuer: the permission to ask for.")),
-        click.option("--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")),
-        click.option("--tenant", metavar=_("NAME"), help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")),
+        click.option(
+            "--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")
+        ),
+        click.option(
+            "--tenant", metavar=_("NAME"), help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")
+        ),
         click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
     ):
         decorated = option(decorated)
@@ -73,18 +86,34 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def check_sign_in_options(auth: str | None, how: SignInOptions, source: SecretSource | None) -> None:
     """Raise click.UsageError where options of signing in are beside others that do not go with them."""
     if auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
-        raise click.UsageError(_("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`."))
+        raise click.UsageError(
+            _("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`.")
+        )
     if how.token_command and (source or how._replace(token_command=None) != NOTHING_TYPED):
-        raise click.UsageError(_("--token-command goes with no other option of signing in, and with no place for a password."))
+        raise click.UsageError(
+            _("--token-command goes with no other option of signing in, and with no place for a password.")
+        )
 
 
-def check_place(account: Account, existing: Account | None, source: SecretSource | None, provider: Provider | None, *, from_stdin: bool) -> None:
-    """Raise click.UsageError where a password is given to who signs in, or what keeps somebody signed in would be taken for a password."""
+def check_place(
+    account: Account,
+    existing: Account | None,
+    source: SecretSource | None,
+    provider: Provider | None,
+    *,
+    from_stdin: bool,
+) -> None:
+    """Raise click.UsageError where a password is given to who signs in.
+
+    Or where what keeps somebody signed in would be taken for a password.
+    """
     if account.auth is Auth.OAUTH2 and from_stdin:
         takes_none = provider is not None and provider.auth == (Auth.OAUTH2,)
         text = _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.")
         only = _("{account} signs in with OAuth2, and {provider} takes no password: leave out --password-stdin.")
-        raise click.UsageError((only if takes_none else text).format(account=account.name, provider=provider.name if provider else ""))
+        raise click.UsageError(
+            (only if takes_none else text).format(account=account.name, provider=provider.name if provider else "")
+        )
     if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and source == existing.secret:
         text = _("The file {path} keeps {account} signed in, and holds no password. Name another one.")
         raise click.UsageError(text.format(path=source.reference, account=account.name))
@@ -109,7 +138,9 @@ def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | 
     if provider is None or provider.oauth2 is None:
         return None
     if how.tenant and "{tenant}" not in provider.oauth2.token_endpoint:
-        raise click.UsageError(_("{provider} has no organisations to name with --tenant.").format(provider=provider.name))
+        raise click.UsageError(
+            _("{provider} has no organisations to name with --tenant.").format(provider=provider.name)
+        )
     return provider.oauth2.of_tenant(how.tenant or "")
 
 
@@ -118,21 +149,38 @@ def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
     if client is None:
         return how
     issuer = how.issuer or client.issuer or None
-    return how._replace(tenant=how.tenant or client.tenant or None, issuer=issuer, scope=how.scope or (" ".join(client.scopes) if issuer else None))
+    return how._replace(
+        tenant=how.tenant or client.tenant or None,
+        issuer=issuer,
+        scope=how.scope or (" ".join(client.scopes) if issuer else None),
+    )
 
 
 def signed_in(  # noqa: PLR0913  what a sign-in depends on
-    state: State, account: Account, provider: Provider | None, endpoints: Endpoints | None, how: SignInOptions, *, verify: bool = True
+    state: State,
+    account: Account,
+    provider: Provider | None,
+    endpoints: Endpoints | None,
+    how: SignInOptions,
+    *,
+    verify: bool = True,
 ) -> tuple[Account, SignedIn]:
     """Sign in and prove it by a login: the account as it can be saved, and the tokens. Raises SmtpsetupError."""
     if endpoints is None:
         raise SmtpsetupError(
             "auth.oauth2-required",
             _("It is not known where to sign in for {server}.").format(server=account.server),
-            hints=(_("Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do it: `--token-command CMD`."),),
+            hints=(
+                _(
+                    "Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do "
+                    "it: `--token-command CMD`."
+                ),
+            ),
         )
     if account.secret.store not in _WRITABLE:
-        raise click.UsageError(_("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file."))
+        raise click.UsageError(
+            _("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file.")
+        )
     existing = state.config().accounts.get(account.name)
     places.check_room_for_sign_in(account, existing)
     client = _client(state, account, provider, endpoints, how)
@@ -142,7 +190,9 @@ def signed_in(  # noqa: PLR0913  what a sign-in depends on
     terminal = _Terminal(state)
     is_saved = existing is not None
     may_paste = state.may_ask and os.name == "posix"
-    done = sign_in.sign_in(endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste)
+    done = sign_in.sign_in(
+        endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste
+    )
     _forget_half_typed()
     account = account._replace(oauth2=done.client)
     if not verify:
@@ -150,7 +200,9 @@ def signed_in(  # noqa: PLR0913  what a sign-in depends on
     try:
         prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
     except SmtpsetupError as error:
-        raise sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error from None
+        raise (
+            sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error
+        ) from None
     return account, done
 
 
@@ -162,10 +214,14 @@ def _forget_half_typed() -> None:
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
-def _client(state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions) -> NamedClient:
+def _client(
+    state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions
+) -> NamedClient:
     """The program that signs in. Raises SmtpsetupError where there is none."""
     before = sign_in.client_before(account.oauth2, endpoints)  # the same program signs in once more, at the same place
-    named = sign_in.client_named(endpoints, (how.client_id or (before.id if before else "")).strip(), state.config().oauth2_clients)
+    named = sign_in.client_named(
+        endpoints, (how.client_id or (before.id if before else "")).strip(), state.config().oauth2_clients
+    )
     if before and named and named.id == before.id:
         return named if named.secret else before
     client = named or sign_in.registered(endpoints, account)
@@ -182,10 +238,20 @@ def _client(state: State, account: Account, provider: Provider | None, endpoints
 
 
 def _asked_for_secret(endpoints: Endpoints) -> str:
-    """The client secret that a person knows; `""` for none. Whoever offers codes for any device, or registers everybody, knows public clients."""
+    """The client secret that a person knows; `""` for none.
+
+    Whoever offers codes for any device, or registers everybody, knows public clients.
+    """
     if endpoints.device_authorization_endpoint or endpoints.registration_endpoint:
         return ""
-    return str(ask(_("Client secret (not shown while you type; Enter where there is none)"), default="", show_default=False, hide_input=True)).strip()
+    return str(
+        ask(
+            _("Client secret (not shown while you type; Enter where there is none)"),
+            default="",
+            show_default=False,
+            hide_input=True,
+        )
+    ).strip()
 
 
 class _Terminal:
@@ -198,7 +264,11 @@ class _Terminal:
         """Show a code and where it is typed."""
         views.human.note(_("Open {url} on any device, sign in, and type this code:").format(url=code.verification_uri))
         views.human.note(f"\n    {code.user_code}\n")
-        views.human.note(_("Waiting for you to sign in; the code is good for {n} minutes ...").format(n=max(1, round(code.seconds / 60))))
+        views.human.note(
+            _("Waiting for you to sign in; the code is good for {n} minutes ...").format(
+                n=max(1, round(code.seconds / 60))
+            )
+        )
 
     def open_page(self, url: str) -> None:
         """Show an address and open it in a browser, where there is one."""
@@ -209,16 +279,26 @@ class _Terminal:
 
             webbrowser.open(url)
         if self._state.may_ask:
-            views.human.note(_("No browser here? Open it on another machine. It ends at an address that cannot be shown; paste that here:"))
+            views.human.note(
+                _(
+                    "No browser here? Open it on another machine. It ends at an address that cannot be shown; paste "
+                    "that here:"
+                )
+            )
 
     def wrong_paste(self, reason: str) -> None:
         """Say what is wrong with an address that was pasted."""
-        text = _("That is not it: {reason}. It begins with http://127.0.0.1 or http://localhost and holds code= and state=. Paste it whole:")
+        text = _(
+            "That is not it: {reason}. It begins with http://127.0.0.1 or http://localhost and holds code= and "
+            "state=. Paste it whole:"
+        )
         views.human.note(text.format(reason=reason))
 
 
 def _has_browser() -> bool:
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("BROWSER"))
+    return sys.platform in ("win32", "darwin") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("BROWSER")
+    )
 
 
 def token_source(how: SignInOptions) -> SecretSource | None:

@@ -132,5 +132,7 @@ def common_options(command: _Command) -> _Command:
         ("verbose", ("-v", "--verbose"), _("Show the conversation with the server on standard error, secrets masked.")),
         ("json", ("--json",), _("Print one JSON document on standard output.")),
     ):
-        command = click.option(*flags, is_flag=True, expose_value=False, is_eager=True, callback=keep(name), help=text)(command)
+        command = click.option(*flags, is_flag=True, expose_value=False, is_eager=True, callback=keep(name), help=text)(
+            command
+        )
     return command

@@ -74,7 +74,13 @@ class CaFileType(click.ParamType[str]):
         try:
             ssl.create_default_context(cafile=str(path))
         except ssl.SSLError:
-            self.fail(_("{path} cannot be used: {reason}.").format(path=path, reason=_("it holds no certificate in PEM form")), param, ctx)
+            self.fail(
+                _("{path} cannot be used: {reason}.").format(
+                    path=path, reason=_("it holds no certificate in PEM form")
+                ),
+                param,
+                ctx,
+            )
         except OSError as error:
             raise read_failed(str(path), error) from error
         return str(path)

@@ -1,4 +1,7 @@
-"""What `configure` does for an account that scripts will use: prove it as cron would run it, and find another place for the password if need be."""
+"""What `configure` does for an account that scripts will use.
+
+Prove it as cron would run it, and find another place for the password if need be.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,17 @@ _ENDS_A_SEARCH = ("secret.", "config.")
 
 
 def prove_for_scripts(state: State, account: Account) -> None:
-    """Log in once more as cron would, and show what to schedule. Raises SmtpsetupError where it does not work and nobody can choose another place."""
+    """Log in once more as cron would, and show what to schedule.
+
+    Raises SmtpsetupError where it does not work and nobody can choose another place.
+    """
     while True:
         if account.secret.store is Store.SYSTEMD:
             _show_credential(state, account)
             return
-        views.human.note(_("Logging in once more, as cron would: without a desktop, a terminal or your environment ..."))
+        views.human.note(
+            _("Logging in once more, as cron would: without a desktop, a terminal or your environment ...")
+        )
         proof = unattended.prove(account, config=state.config_option)
         if proof.error is None:
             _show_schedule(state, account)
@@ -56,7 +64,10 @@ def _another_place(state: State, account: Account, error: SmtpsetupError) -> Acc
     if account.oauth2:
         texts = {key: texts[key] for key in ("1", "4")}  # what renews a sign-in must be written, too
     elif account.auth is Auth.OAUTH2:
-        texts = {"2": _("another command that prints the access token"), "4": texts["4"]}  # a token that is written down ends in an hour
+        texts = {
+            "2": _("another command that prints the access token"),
+            "4": texts["4"],
+        }  # a token that is written down ends in an hour
     for key, text in texts.items():
         views.human.note(f"  {key}  {text}", hang=5)
     answer = ask(_("Which one"), type=click.Choice(list(texts)), default=next(iter(texts)))
@@ -83,7 +94,9 @@ def _show_schedule(state: State, account: Account) -> None:
     click.echo(unattended.crontab_line(account, config=state.config_option))
     views.human.say(_("Or as a systemd user service, with a timer beside it:"))
     click.echo(unattended.unit(account, config=state.config_option))
-    views.human.say(_("So that mail which cannot be sent at once is sent later: `smtpsetup outbox schedule --install`."))
+    views.human.say(
+        _("So that mail which cannot be sent at once is sent later: `smtpsetup outbox schedule --install`.")
+    )
 
 
 def _show_credential(state: State, account: Account) -> None:

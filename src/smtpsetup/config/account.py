@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 class Account(NamedTuple):
     """Everything that is needed to send, but for the secret itself. `provider` is its id, `""` where none is known.
 
-    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has worked. `hold_unknown` keeps a mail
-    that may have arrived from being sent again by itself; `report_failures` sends a report on mail that will not arrive to the account's address.
-    `oauth2` is set for accounts that sign in with OAuth2, unless their secret is a command that prints access tokens; `config_file` is where such an
-    account was read, `""` where it is not saved yet.
+    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has
+    worked. `hold_unknown` keeps a mail that may have arrived from being sent again by itself; `report_failures` sends a
+    report on mail that will not arrive to the account's address. `oauth2` is set for accounts that sign in with OAuth2,
+    unless their secret is a command that prints access tokens; `config_file` is where such an account was read, `""`
+    where it is not saved yet.
     """
 
     name: str

@@ -30,10 +30,13 @@ _HIGHEST_PORT = 65535
 
 
 class Config(NamedTuple):
-    """The accounts by name, and the name of the default one or `""`. `ispdb` is whether Thunderbird's database may be asked about a domain.
+    """The accounts by name, and the name of the default one or `""`.
 
-    `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with more of them or `""`;
-    `log` says where each mail leaves a line. `oauth2_clients` has the person's own client ids (`client_id`, `client_secret`) by provider.
+    `ispdb` is whether Thunderbird's database may be asked about a domain.
+
+    `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with
+    more of them or `""`; `log` says where each mail leaves a line. `oauth2_clients` has the person's own client ids
+    (`client_id`, `client_secret`) by provider.
     """
 
     path: StrPath
@@ -70,7 +73,9 @@ class Config(NamedTuple):
 
 
 def load_with_system(path: StrPath | None, system: StrPath) -> Config:
-    """The user's configuration on top of the machine's, which others may read but only root may change. Raises as `load`.
+    """The user's configuration on top of the machine's, which others may read but only root may change.
+
+    Raises as `load`.
 
     `path` is None for a user who can have no files.
     """
@@ -110,7 +115,10 @@ def load_named(path: str) -> Config:
 
 
 def load(path: StrPath) -> Config:
-    """The configuration, empty where there is no file. Raises SmtpsetupError (`config.invalid`, `config.permissions`)."""
+    """The configuration, empty where there is no file.
+
+    Raises SmtpsetupError (`config.invalid`, `config.permissions`).
+    """
     return _config(_read(path), path)
 
 
@@ -185,7 +193,9 @@ def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
     try:
         if not is_shared:
             private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)), for_good=True)
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # a pipe would hang
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+        ) as file:  # a pipe would hang
             _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
             return file.read().decode("utf-8")
     except FileNotFoundError:
@@ -208,12 +218,18 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
             "config.permissions",
             _("The configuration {path} belongs to another user.").format(path=path),
             causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
-            hints=(_("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path),),
+            hints=(
+                _("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(
+                    user=os.geteuid(), path=path
+                ),
+            ),
         )
     if os.name == "posix" and info.st_mode & (0o022 if is_shared else 0o077):
         raise SmtpsetupError(
             "config.permissions",
-            _("Others may read or change the configuration {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
+            _("Others may read or change the configuration {path} (mode {mode}).").format(
+                path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"
+            ),
             causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
             hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
         )
@@ -222,11 +238,16 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
 def _parse(text: str, path: StrPath) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits, or a day of 25 hours
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError also for a number of thousands of digits, or a day of 25 hours
         raise _invalid(path, str(error)) from error
     version = table.get("version", _KNOWN_VERSION)
     if version != _KNOWN_VERSION:
-        raise _invalid(path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version))
+        raise _invalid(
+            path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version)
+        )
     accounts = table.get("accounts", {})
     if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
         raise _invalid(path, _('every account must be a table, such as [accounts."info@mittforetag.se"]'))
@@ -238,7 +259,12 @@ def _parse(text: str, path: StrPath) -> dict[str, Any]:
     if not isinstance(table.get("aliases_file", ""), str):
         raise _invalid(path, _("{key} must be a string").format(key="aliases_file"))
     if table.get("log", Log.FILE) not in tuple(Log):
-        raise _invalid(path, _("{key} is {value}, but must be one of: {choices}").format(key="log", value=table["log"], choices=", ".join(Log)))
+        raise _invalid(
+            path,
+            _("{key} is {value}, but must be one of: {choices}").format(
+                key="log", value=table["log"], choices=", ".join(Log)
+            ),
+        )
     _check_aliases(table.get("aliases", {}), path)
     _check_oauth2_clients(table.get("oauth2", {}), path)
     return table
@@ -247,8 +273,16 @@ def _parse(text: str, path: StrPath) -> dict[str, Any]:
 def _check_oauth2_clients(clients: object, path: StrPath) -> None:
     rows = clients.values() if isinstance(clients, dict) else [clients]
     known = {"client_id", "client_secret"}
-    if not all(isinstance(row, dict) and set(row) <= known and all(isinstance(value, str) for value in row.values()) for row in rows):
-        raise _invalid(path, _("{key} must be {wanted}").format(key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')))
+    if not all(
+        isinstance(row, dict) and set(row) <= known and all(isinstance(value, str) for value in row.values())
+        for row in rows
+    ):
+        raise _invalid(
+            path,
+            _("{key} must be {wanted}").format(
+                key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')
+            ),
+        )
 
 
 def _check_aliases(aliases: object, path: StrPath) -> None:
@@ -257,7 +291,12 @@ def _check_aliases(aliases: object, path: StrPath) -> None:
     for name, given in aliases.items():
         targets = _listed(given)
         if not targets or not all(isinstance(target, str) for target in targets):
-            raise _invalid(path, _("{key} must be {wanted}").format(key=f"aliases.{name}", wanted=_("an address, or a list of addresses")))
+            raise _invalid(
+                path,
+                _("{key} must be {wanted}").format(
+                    key=f"aliases.{name}", wanted=_("an address, or a list of addresses")
+                ),
+            )
         for target in targets:
             try:
                 parse_address(target)
@@ -293,7 +332,12 @@ _KEYS: dict[str, type] = {
     "verified": bool,
     "oauth2": dict,
 }
-_BY_HAND: dict[str, type] = {"queue": str, "on_unknown": str, "report_failures": bool, "allowed_from": str}  # never written here
+_BY_HAND: dict[str, type] = {
+    "queue": str,
+    "on_unknown": str,
+    "report_failures": bool,
+    "allowed_from": str,
+}  # never written here
 _RESEND, _HOLD = "resend", "hold"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "security": tuple(Security),
@@ -348,7 +392,9 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
         if not isinstance(row.get(key), str) or not row[key]:
             yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
     if not str(row.get("token_endpoint", "")).startswith("https://"):
-        yield _("{key} must be {wanted}").format(key="oauth2.token_endpoint", wanted=_("an address that begins with https://"))
+        yield _("{key} must be {wanted}").format(
+            key="oauth2.token_endpoint", wanted=_("an address that begins with https://")
+        )
     for key in ("scope", *_SIGN_IN_TEXTS):
         if not isinstance(row.get(key, ""), str):
             yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
@@ -369,12 +415,16 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
 def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from _oauth2_faults(row["oauth2"]) if "oauth2" in row else ()
     texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
-    texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")  # as a shell would have it
+    texts["secret.command"] = (
+        str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")
+    )  # as a shell would have it
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
     yield from (_("{key} contains a control character").format(key=key) for key in bad)
     for key, choices in _CHOICES.items():
         if key in row and row[key] not in choices:
-            yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=row[key], choices=", ".join(choices))
+            yield _("{key} is {value}, but must be one of: {choices}").format(
+                key=key, value=row[key], choices=", ".join(choices)
+            )
     if not 0 < row["port"] <= _HIGHEST_PORT:
         yield _("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535"))
     if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
@@ -384,7 +434,13 @@ def _value_faults(row: dict[str, Any]) -> Iterator[str]:
         host = checked_host(row["host"])
         SecretSource.from_table(row.get("secret", {"store": "keyring"}))
     except (MalformedAddressError, ValueError) as error:
-        key = "address: " if isinstance(error, MalformedAddressError) else "host: " if isinstance(error, InvalidHostError) else ""
+        key = (
+            "address: "
+            if isinstance(error, MalformedAddressError)
+            else "host: "
+            if isinstance(error, InvalidHostError)
+            else ""
+        )
         yield key + str(error).rstrip(".")
     else:
         if row["security"] == Security.NONE and not is_loopback(host):

@@ -21,7 +21,9 @@ def table_of_today() -> Table:
 
 
 def provider_of(account: Account) -> Provider | None:
-    """Who runs the account's server: by the provider's id, else by the server's host. None for a server on this machine that no row is named for.
+    """Who runs the account's server: by the provider's id, else by the server's host.
+
+    None for a server on this machine that no row is named for.
 
     Raises SmtpsetupError where a table of the person's own cannot be used.
     """
@@ -32,7 +34,10 @@ def provider_of(account: Account) -> Provider | None:
 
 
 def known_provider(account: Account) -> Provider | None:
-    """As `provider_of`. A broken table of the person's own must not hide what became of a mail: then nobody is known."""
+    """As `provider_of`.
+
+    A broken table of the person's own must not hide what became of a mail: then nobody is known.
+    """
     try:
         return provider_of(account)
     except SmtpsetupError:

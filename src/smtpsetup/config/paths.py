@@ -1,4 +1,4 @@
-"""Where smtpsetup keeps its files (CONTRACT section 5)."""
+"""Where smtpsetup keeps its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _LONGEST_NAME = 200  # bytes, of the 255 that a name may have
 def config_dir() -> str:
     """The directory of the user's configuration, as platformdirs has it.
 
-    Where the XDG directories rule, its rule is followed here: importing platformdirs would be a tenth of an `identify` (bench/startup.py).
+    Where the XDG directories rule, its rule is followed here: importing platformdirs would be a tenth of an `identify`
+    (bench/startup.py).
     """
     if sys.platform in ("win32", "darwin"):
         import platformdirs  # see above
@@ -32,7 +33,10 @@ def config_dir() -> str:
 
 
 def state_dir() -> str | None:
-    """The directory of what smtpsetup remembers: `SMTPSETUP_STATE_DIR`, or the one that platformdirs has; None where no home is known."""
+    """The directory of what smtpsetup remembers: `SMTPSETUP_STATE_DIR`, or the one that platformdirs has.
+
+    None where no home is known.
+    """
     chosen = os.environ.get("SMTPSETUP_STATE_DIR")
     if chosen:
         return os.path.expanduser(chosen)
@@ -49,9 +53,14 @@ def _xdg(variable: str, usual: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """A name such as an account's as one that every file system takes, another one for each; what is not plain is percent-encoded."""
+    """A name such as an account's as one that every file system takes, another one for each.
+
+    What is not plain is percent-encoded.
+    """
     octets = name.encode("utf-8", "surrogateescape").decode("latin-1")
-    encoded = "".join(char if char.isascii() and (char.isalnum() or char in _PLAIN) else f"%{ord(char):02x}" for char in octets)
+    encoded = "".join(
+        char if char.isascii() and (char.isalnum() or char in _PLAIN) else f"%{ord(char):02x}" for char in octets
+    )
     if encoded.startswith("."):
         encoded = f"%2e{encoded[1:]}"
     if len(encoded) <= _LONGEST_NAME:

@@ -24,7 +24,10 @@ REFERENCE_KEYS = {Store.COMMAND: "command", Store.FILE: "path", Store.ENV: "vari
 
 
 class SecretSource(NamedTuple):
-    """A store and what to look for in it: a command, a path, a variable's or a credential's name; `""` for the keyring."""
+    """A store and what to look for in it: a command, a path, a variable's or a credential's name.
+
+    `""` for the keyring.
+    """
 
     store: Store
     reference: str = ""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class _Statement(NamedTuple):
-    """One header, key with its value, or comment, as it is written; `table` is the path of the table it stands in, a header's own path."""
+    """One header, key with its value, or comment, as it is written.
+
+    `table` is the path of the table it stands in, a header's own path.
+    """
 
     text: str
     table: tuple[str, ...]
@@ -23,7 +26,10 @@ class _Statement(NamedTuple):
 
 
 def _statements(text: str) -> Iterator[_Statement]:
-    """The statements of a TOML text, in order: lines are joined until `tomllib` accepts them, so that no second TOML grammar is needed."""
+    """The statements of a TOML text, in order.
+
+    Lines are joined until `tomllib` accepts them, so that no second TOML grammar is needed.
+    """
     table: tuple[str, ...] = ()
     part = ""
     for line in re.findall(r"[^\n]*\n|[^\n]+", text):
@@ -53,7 +59,10 @@ def _path(value: dict[str, Any]) -> tuple[str, ...]:
 
 
 def with_table(text: str, path: tuple[str, ...], values: dict[str, Any], owned: Collection[str]) -> str:
-    """`text` with the `owned` keys of the table at `path` holding exactly `values`; all else stays as it is written. Raises SmtpsetupError."""
+    """`text` with the `owned` keys of the table at `path` holding exactly `values`; all else stays as it is written.
+
+    Raises SmtpsetupError.
+    """
     left = dict(values)
     kept: list[str] = []
     insert_at: int | None = None
@@ -73,7 +82,9 @@ def with_table(text: str, path: tuple[str, ...], values: dict[str, Any], owned: 
     return _checked("".join(kept), text, path, values, owned)
 
 
-def _rewritten(statement: _Statement, values: dict[str, Any], left: dict[str, Any], owned: Collection[str], text: str) -> list[str]:
+def _rewritten(
+    statement: _Statement, values: dict[str, Any], left: dict[str, Any], owned: Collection[str], text: str
+) -> list[str]:
     """What a statement of the changed table becomes; takes from `left` what has found its place."""
     whole = statement.text if statement.text.endswith("\n") else statement.text + "\n"
     if statement.is_header or not statement.value:
@@ -157,7 +168,12 @@ def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: 
         raise SmtpsetupError(
             "config.invalid",
             _("The configuration writes {key} in a form that smtpsetup cannot change.").format(key=".".join(path)),
-            hints=(_('Write every account as a table of its own, such as [accounts."info@mittforetag.se"]. Nothing was changed.'),),
+            hints=(
+                _(
+                    'Write every account as a table of its own, such as [accounts."info@mittforetag.se"]. Nothing was '
+                    "changed."
+                ),
+            ),
         )
     return after
 

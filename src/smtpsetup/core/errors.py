@@ -63,7 +63,7 @@ _EXIT_CODES = {
 
 
 def exit_code_for(code: str) -> int:
-    """The exit code of an error code: its own entry, else its stage's (CONTRACT section 4)."""
+    """The exit code of an error code: its own entry, else its stage's."""
     return _EXIT_CODES.get(code) or _EXIT_CODES[code.partition(".")[0]]
 
 
@@ -77,9 +77,10 @@ def reason_of(error: Exception) -> str:
 class SmtpsetupError(Exception):
     """Something a person can mend.
 
-    `code` is one of CONTRACT section 6. `message` is one sentence in the person's language. `hints` say what to do, in order.
-    `exit_code` is given only where the code alone does not decide it (an unreadable file is 66 whatever it was for). `result` is what
-    was learned before it failed, as the contract's JSON has it. `mender` is who can change it, in the person's language.
+    `code` is one of docs/errors.md. `message` is one sentence in the person's language. `hints` say what to do, in
+    order. `exit_code` is given only where the code alone does not decide it (an unreadable file is 66 whatever it was
+    for). `result` is what was learned before it failed, as the contract's JSON has it. `mender` is who can change it,
+    in the person's language.
     """
 
     def __init__(  # noqa: PLR0913  every part of the contract's `error` object that a raiser may know

@@ -67,9 +67,12 @@ class Reply(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What went wrong in talking to a server. `detail` is technical and short; `offered` lists what the server offered instead.
+    """What went wrong in talking to a server.
 
-    `is_unknown` is set where the whole message had been sent and the answer to it is missing: it may have been accepted.
+    `detail` is technical and short; `offered` lists what the server offered instead.
+
+    `is_unknown` is set where the whole message had been sent and the answer to it is missing: it may have been
+    accepted.
     """
 
     stage: Stage
@@ -92,7 +95,10 @@ class StageResult(NamedTuple):
 
 
 class CertificateFacts(NamedTuple):
-    """What a certificate that was not believed says of itself. `names` are those it is made out to; both times are in UTC."""
+    """What a certificate that was not believed says of itself.
+
+    `names` are those it is made out to; both times are in UTC.
+    """
 
     names: tuple[str, ...]
     issuer: str
@@ -104,9 +110,10 @@ class CertificateFacts(NamedTuple):
 class Evidence(NamedTuple):
     """What a second look at a failure found, as facts.
 
-    `alternative` is another place where the same provider takes logins; `web_is_reachable` tells whether this machine gets out at all (None: not
-    tried); `greeting` is the failing server's own words; `is_impostor` that its certificate belongs to another owner than the account's provider;
-    `clock_is_ahead` by how many seconds this machine's clock runs before the server's (None: the server did not say).
+    `alternative` is another place where the same provider takes logins; `web_is_reachable` tells whether this machine
+    gets out at all (None: not tried); `greeting` is the failing server's own words; `is_impostor` that its certificate
+    belongs to another owner than the account's provider; `clock_is_ahead` by how many seconds this machine's clock runs
+    before the server's (None: the server did not say).
     """
 
     alternative: Server | None = None

@@ -15,7 +15,7 @@ _VARIABLES = ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 @cache
 def language() -> str:
-    """The language to speak, one of LANGUAGES, from the first environment variable that is set (CONTRACT section 5)."""
+    """The language to speak, one of LANGUAGES, from the first environment variable that is set."""
     for variable in _VARIABLES:
         wanted = os.environ.get(variable, "")
         if wanted:

@@ -124,7 +124,10 @@ class Secret:
 
 
 def plain_text(text: str) -> str:
-    """`text` safe to show: control, format and bidirectional characters as visible escapes, newline and tab kept as spaces."""
+    """`text` safe to show: control, format and bidirectional characters as visible escapes.
+
+    A newline or a tab is kept as a space.
+    """
     return text if text.isprintable() else "".join(char if char.isprintable() else _visible(char) for char in text)
 
 

@@ -1,4 +1,7 @@
-"""The words of signing in with OAuth2: what a provider has, what a registered program is, what an account keeps of both."""
+"""The words of signing in with OAuth2.
+
+What a provider has, what a registered program is, what an account keeps of both.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import NamedTuple
 class Endpoints(NamedTuple):
     """A provider's side of OAuth2, under the names of RFC 8414 and RFC 8628; `""` for what it does not have.
 
-    `parameters` go along with the authorization request, beside the standard's own. `redirect_host` is how the loopback address is written in it.
-    `client` names whose client id it takes: several providers may share one. `{tenant}` in an endpoint stands for the organisation, `tenant` unless
-    another is named; `issuer` is set where the endpoints were found by it. A refresh token that is not used for `unused_days` is dead; one of a
-    program that is still being tested, after `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that nobody
+    `parameters` go along with the authorization request, beside the standard's own. `redirect_host` is how the loopback
+    address is written in it. `client` names whose client id it takes: several providers may share one. `{tenant}` in an
+    endpoint stands for the organisation, `tenant` unless another is named; `issuer` is set where the endpoints were
+    found by it. A refresh token that is not used for `unused_days` is dead; one of a program that is still being
+    tested, after `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that nobody
     gets one.
     """
 
@@ -42,7 +46,9 @@ class Endpoints(NamedTuple):
 
 
 class TokenClient(NamedTuple):
-    """What an account needs for new access tokens, beside its refresh token. `client_secret` is `""` for a public client, and printed never.
+    """What an account needs for new access tokens, beside its refresh token.
+
+    `client_secret` is `""` for a public client, and printed never.
 
     `tenant` and `issuer` are what was named to sign in, `""` for neither: so the next time needs no option.
     """
@@ -60,7 +66,10 @@ class TokenClient(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """An answer of the token endpoint (RFC 6749 section 5.1). `expires_at` is in seconds since 1970; `refresh_token` is `""` where none came."""
+    """An answer of the token endpoint (RFC 6749 section 5.1).
+
+    `expires_at` is in seconds since 1970; `refresh_token` is `""` where none came.
+    """
 
     access_token: str
     expires_at: float

@@ -33,19 +33,27 @@ class _StoreModule(Protocol):
 
 
 def read(account: Account, *, may_prompt: bool) -> Secret:
-    """The account's secret. With `may_prompt` a keyring may ask the person to unlock it. Raises SmtpsetupError (`secret.…`)."""
+    """The account's secret. With `may_prompt` a keyring may ask the person to unlock it.
+
+    Raises SmtpsetupError (`secret.…`).
+    """
     module = cast("_StoreModule", import_module(f"smtpsetup.credentials.{_MODULES[account.secret.store]}"))
     with private_dir.as_root_again():
         value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
     try:
         return checked(value, account.auth)
     except SmtpsetupError as error:
-        error.causes = (_("That is what {account} has in: {place}.").format(account=account.name, place=account.secret.described()),)
+        error.causes = (
+            _("That is what {account} has in: {place}.").format(account=account.name, place=account.secret.described()),
+        )
         raise
 
 
 def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
-    """A secret as it came from a person or a store, without the line end that files and pipes add. Raises SmtpsetupError for what no server takes."""
+    """A secret as it came from a person or a store, without the line end that files and pipes add.
+
+    Raises SmtpsetupError for what no server takes.
+    """
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise _unusable(_("The password is empty."))
@@ -61,18 +69,26 @@ def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
 
 
 def _unusable(message: str) -> SmtpsetupError:
-    return SmtpsetupError("secret.missing", message, hints=(_("Look at what the password source really gives, then try again."),))
+    return SmtpsetupError(
+        "secret.missing", message, hints=(_("Look at what the password source really gives, then try again."),)
+    )
 
 
 def prepare_keyring(*, may_prompt: bool) -> None:
-    """Make sure that the keyring can be used before a person types a password for it. Raises SmtpsetupError (`secret.keyring-…`)."""
+    """Make sure that the keyring can be used before a person types a password for it.
+
+    Raises SmtpsetupError (`secret.keyring-…`).
+    """
     from smtpsetup.credentials import keyring_store  # keyring costs 60 ms
 
     keyring_store.prepare(may_prompt=may_prompt)
 
 
 def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secret | None:
-    """Put the secret where the account says, which is the keyring or a file; the one that was there before. Raises SmtpsetupError or OSError."""
+    """Put the secret where the account says, which is the keyring or a file; the one that was there before.
+
+    Raises SmtpsetupError or OSError.
+    """
     if account.secret.store is Store.FILE:
         from smtpsetup.credentials import file_store  # one store a run
 
@@ -86,14 +102,20 @@ def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secr
 
 
 def is_kept_here(account: Account) -> bool:
-    """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it; others' places are only read."""
+    """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it.
+
+    Others' places are only read.
+    """
     if account.secret.store is Store.FILE:
         return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
     return account.secret.store is Store.KEYRING
 
 
 def forget(account: Account, *, may_prompt: bool = False) -> bool:
-    """Delete a secret that is kept here; whether there was one. Secrets that others keep are left alone. Raises SmtpsetupError or OSError."""
+    """Delete a secret that is kept here; whether there was one. Secrets that others keep are left alone.
+
+    Raises SmtpsetupError or OSError.
+    """
     if not is_kept_here(account):
         return False
     if account.secret.store is Store.FILE:

@@ -23,7 +23,9 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     def failed(reason: str) -> SmtpsetupError:
         return SmtpsetupError(
             "secret.command-failed",
-            _("The command that gives the password of {account} failed: {reason}.").format(account=account, reason=reason),
+            _("The command that gives the password of {account} failed: {reason}.").format(
+                account=account, reason=reason
+            ),
             hints=(
                 _("Run it yourself: `{command}`.").format(command=plain_text(reference)),
                 _("It is run in your home directory and without a shell; for pipes write `sh -c '…'`."),

@@ -14,7 +14,9 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     if value is None:
         raise SmtpsetupError(
             "secret.missing",
-            _("The environment variable {name} with the password of {account} is not set.").format(name=reference, account=account),
+            _("The environment variable {name} with the password of {account} is not set.").format(
+                name=reference, account=account
+            ),
             hints=(_("Set it where the command runs: cron and systemd do not read your shell's start-up files."),),
         )
     return value

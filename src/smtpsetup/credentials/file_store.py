@@ -37,7 +37,9 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
 def _unreadable(path: str, account: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "secret.missing",
-        _("The file {path} with the password of {account} cannot be read: {reason}.").format(path=path, account=account, reason=reason),
+        _("The file {path} with the password of {account} cannot be read: {reason}.").format(
+            path=path, account=account, reason=reason
+        ),
         hints=(_("Write the password into it, readable for you alone: `umask 077; cat > {path}`.").format(path=path),),
     )
 
@@ -60,7 +62,9 @@ def _check(info: os.stat_result, path: str) -> None:
     if info.st_mode & 0o077:
         raise SmtpsetupError(
             "secret.file-permissions",
-            _("Others may read the password file {path} (mode {mode}).").format(path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"),
+            _("Others may read the password file {path} (mode {mode}).").format(
+                path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"
+            ),
             hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
         )
 

@@ -1,7 +1,7 @@
 """The operating system's keyring, through the `keyring` library, with one backend chosen by name.
 
-`keyring`'s own choice could be a plain-text file or ask several backends in turn, and which it is may change with what else is installed
-or with an environment variable. Here it is the platform's secret service or nothing.
+`keyring`'s own choice could be a plain-text file or ask several backends in turn, and which it is may change with what
+else is installed or with an environment variable. Here it is the platform's secret service or nothing.
 """
 
 from __future__ import annotations
@@ -31,18 +31,29 @@ _SECONDS_FOR_A_PERSON = 90.0  # to type the keyring's password into its own wind
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
-    """The secret of an account. Raises SmtpsetupError (`secret.keyring-unavailable`, `secret.keyring-locked`, `secret.missing`)."""
+    """The secret of an account.
+
+    Raises SmtpsetupError (`secret.keyring-unavailable`, `secret.keyring-locked`, `secret.missing`).
+    """
     try:
         value = _read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
-        moved = _("Or keep the password where scripts can read it: `smtpsetup login {account} --password-file FILE` (mode 0600).")
+        moved = _(
+            "Or keep the password where scripts can read it: `smtpsetup login {account} --password-file FILE` (mode "
+            "0600)."
+        )
         error.hints = (*error.hints[:1], moved.format(account=shlex.quote(account)), *error.hints[2:])
         raise
     if value is None:
         raise SmtpsetupError(
             "secret.missing",
             _("The keyring holds no password for {account}.").format(account=account),
-            causes=(_("It was removed, or it was saved by another user of this machine: every user has a keyring of their own."),),
+            causes=(
+                _(
+                    "It was removed, or it was saved by another user of this machine: every user has a keyring of "
+                    "their own."
+                ),
+            ),
             hints=(_("Save it: `smtpsetup login {account}`.").format(account=shlex.quote(account)),),
         )
     return value
@@ -69,7 +80,9 @@ def _read_directly(account: str) -> str | None:
     attributes = {"service": SERVICE, "username": account}
     try:
         # jeepney greets the bus without a limit of time, so all of it runs beside
-        found: bytes = _bounded(lambda: secret_service.secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent)
+        found: bytes = _bounded(
+            lambda: secret_service.secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent
+        )
         return found.decode("utf-8", "surrogateescape")
     except secret_service.SecretServiceError as error:
         if error.trouble is secret_service.Trouble.ABSENT:
@@ -154,7 +167,10 @@ def _find_bus() -> None:
 
 
 def _unlock(*, may_prompt: bool) -> None:
-    """Raise SmtpsetupError unless the default collection is there and open. Without `may_prompt` nothing is asked and nothing is made."""
+    """Raise SmtpsetupError unless the default collection is there and open.
+
+    Without `may_prompt` nothing is asked and nothing is made.
+    """
     import secretstorage  # 40 ms
     from secretstorage import exceptions
 
@@ -215,7 +231,12 @@ def _locked() -> SmtpsetupError:
     return SmtpsetupError(
         "secret.keyring-locked",
         _("The keyring is locked."),
-        causes=(_("It opens when you log in with your password; a login by ssh key, automatic login or cron does not open it."),),
+        causes=(
+            _(
+                "It opens when you log in with your password; a login by ssh key, automatic login or cron does not "
+                "open it."
+            ),
+        ),
         hints=(
             _("Log in at the desktop, or unlock it with its own program, then run the command again."),
             _("Or run the command again with the password in another place: `--password-file FILE` (mode 0600)."),
@@ -241,8 +262,14 @@ def _unavailable(reason: str) -> SmtpsetupError:
         _("The keyring cannot be used: {reason}.").format(reason=reason),
         causes=(_("Servers, containers, ssh and cron have no desktop session, and the keyring is part of one."),),
         hints=(
-            _("On a server, run it again with the password in a file that only you can read: `--password-file FILE` (mode 0600)."),
-            _("Or with a command that prints it, a variable or a credential: `--password-command`, `--password-env`, `--systemd-credential`."),
+            _(
+                "On a server, run it again with the password in a file that only you can read: `--password-file FILE` "
+                "(mode 0600)."
+            ),
+            _(
+                "Or with a command that prints it, a variable or a credential: `--password-command`, "
+                "`--password-env`, `--systemd-credential`."
+            ),
             _("At a desktop, run the command in the session there."),
         ),
     )

@@ -1,4 +1,7 @@
-"""Secrets that are too long for one entry of a keyring, in several: Windows takes 2,560 bytes, and refresh tokens have more."""
+"""Secrets that are too long for one entry of a keyring, in several.
+
+Windows takes 2,560 bytes, and refresh tokens have more.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def read(backend: KeyringBackend, service: str, account: str) -> str | None:
 
 
 def write(backend: KeyringBackend, service: str, account: str, value: str, limit: int | None) -> None:
-    """Save a secret; what is there before is good until the last moment. `limit` is the longest entry, in bytes of UTF-16."""
+    """Save a secret; what is there before is good until the last moment.
+
+    `limit` is the longest entry, in bytes of UTF-16.
+    """
     before = backend.get_password(service, account)
     head = value
     if limit is not None and len(value.encode("utf-16-le")) > limit:

@@ -1,7 +1,9 @@
-"""Reading from the Secret Service (https://specifications.freedesktop.org/secret-service) in four calls on the session bus.
+"""Reading from the Secret Service in four calls on the session bus.
 
-The `keyring` library does the same in 110 ms, of which cron would pay every one at every run; this is 15 (bench/sending.py). Nothing here prompts,
-starts a daemon or waits without end.
+https://specifications.freedesktop.org/secret-service
+
+The `keyring` library does the same in 110 ms, of which cron would pay every one at every run; this is 15
+(bench/sending.py). Nothing here prompts, starts a daemon or waits without end.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class SecretServiceError(Exception):
 def secret(address: str, attributes: dict[str, str]) -> bytes:
     """The secret of the item with these attributes, on the bus at a D-Bus address; the newest where several have them.
 
-    Raises SecretServiceError, OSError for a bus that cannot be reached, and whatever jeepney makes of an address that is none.
+    Raises SecretServiceError, OSError for a bus that cannot be reached, and whatever jeepney makes of an address that
+    is none.
     """
     from jeepney.io.blocking import open_dbus_connection  # 9 ms that only this store pays
 
@@ -51,7 +54,9 @@ def secret(address: str, attributes: dict[str, str]) -> bytes:
             raise SecretServiceError(Trouble.LOCKED if locked or _is_locked(bus) else Trouble.ABSENT)
         path = unlocked[0] if len(unlocked) == 1 else max(unlocked, key=lambda one: _modified(bus, one))
         _output, session = _call(bus, _ROOT, "org.freedesktop.Secret.Service", "OpenSession", "sv", "plain", ("s", ""))
-        ((_session, _parameters, value, _type),) = _call(bus, path, "org.freedesktop.Secret.Item", "GetSecret", "o", session)
+        ((_session, _parameters, value, _type),) = _call(
+            bus, path, "org.freedesktop.Secret.Item", "GetSecret", "o", session
+        )
         return bytes(value)
 
 

@@ -1,4 +1,7 @@
-"""What a failure means, in the person's language, with the way out. Pure: the only place where a failure gets its meaning."""
+"""What a failure means, in the person's language, with the way out.
+
+Pure: the only place where a failure gets its meaning.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,16 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Evidence, Failure
     from smtpsetup.providers.table import Provider, Refusal
 
-_PROVIDER_STEPS_HELP = ("auth.bad-credentials", "auth.app-password-required", "auth.oauth2-required", "auth.disabled-by-admin")
+_PROVIDER_STEPS_HELP = (
+    "auth.bad-credentials",
+    "auth.app-password-required",
+    "auth.oauth2-required",
+    "auth.disabled-by-admin",
+)
 
 
-# what the challenge before the refusal of a token says: RFC 7628 section 3.2.2, an HTTP status as Google writes it, Dovecot's own trouble
+# what the challenge before the refusal of a token says: RFC 7628 section 3.2.2, an HTTP status as Google writes it,
+# Dovecot's own trouble
 _CHALLENGES = (
     ("insufficient_scope", "auth.scope-refused"),
     ("status: 403", "auth.scope-refused"),
@@ -44,9 +53,16 @@ def error_code(failure: Failure, provider: Provider | None = None) -> str:
 
 
 def diagnose(
-    failure: Failure, account: Account, provider: Provider | None = None, *, is_saved: bool = True, evidence: Evidence | None = None
+    failure: Failure,
+    account: Account,
+    provider: Provider | None = None,
+    *,
+    is_saved: bool = True,
+    evidence: Evidence | None = None,
 ) -> SmtpsetupError:
-    """The failure as an error for a person, ready to be raised. `is_saved` is False while the account is only being set up.
+    """The failure as an error for a person, ready to be raised.
+
+    `is_saved` is False while the account is only being set up.
 
     `evidence` is what a second look found, if there was one.
     """
@@ -103,7 +119,9 @@ def facts_of(account: Account, *, is_saved: bool) -> dict[str, object]:
         "account": shlex.quote(account.name),
         "address": shlex.quote(account.address),
         "configure": configure,
-        "sign_in": f"smtpsetup login {shlex.quote(account.name)}" if is_saved else f"{configure}{_sign_in_options(account)}",
+        "sign_in": f"smtpsetup login {shlex.quote(account.name)}"
+        if is_saved
+        else f"{configure}{_sign_in_options(account)}",
         "place": account.secret.described(),
     }
 
@@ -148,10 +166,14 @@ def _provider_causes(code: str, provider: Provider, account: Account, causes: tu
     """For a refused password at a provider that takes only app passwords, the likeliest cause first."""
     takes_own_password = Auth.PASSWORD in provider.auth
     if code == "auth.bad-credentials" and Auth.APP_PASSWORD in provider.auth and not takes_own_password:
-        likely = _("{provider} takes only an app password here, not the one you sign in with on the web.").format(provider=provider.name)
+        likely = _("{provider} takes only an app password here, not the one you sign in with on the web.").format(
+            provider=provider.name
+        )
         return (likely, *causes)
     if code == "auth.bad-credentials" and provider.username.form == "own" and "@" in account.username:
-        likely = _("At {provider} the user name is not the address but: {label}.").format(provider=provider.name, label=provider.username.label)
+        likely = _("At {provider} the user name is not the address but: {label}.").format(
+            provider=provider.name, label=provider.username.label
+        )
         return (likely, *causes)
     return causes
 

@@ -1,4 +1,7 @@
-"""What a second look adds to a failure's explanation: a sharper code, causes that were seen rather than supposed, and a place that works. Pure."""
+"""What a second look adds to a failure's explanation.
+
+A sharper code, causes that were seen rather than supposed, and a place that works. Pure.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +49,14 @@ def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> t
         return ()
     options = f"--host {server.host} --port {server.port} --security {server.security}"
     if is_saved:
-        return (_("{server} works from here: `{configure} {options}`.").format(server=server, configure=configure, options=options),)
-    return (_("{server} works from here: run the command again with `{options}`.").format(server=server, options=options),)
+        return (
+            _("{server} works from here: `{configure} {options}`.").format(
+                server=server, configure=configure, options=options
+            ),
+        )
+    return (
+        _("{server} works from here: run the command again with `{options}`.").format(server=server, options=options),
+    )
 
 
 def _names(evidence: Evidence) -> list[str]:
@@ -64,11 +73,17 @@ def _dates(evidence: Evidence) -> list[str]:
     found = []
     ahead = evidence.clock_is_ahead
     if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
-        text = _("This machine's clock is about {n} hours fast.") if ahead > 0 else _("This machine's clock is about {n} hours slow.")
+        text = (
+            _("This machine's clock is about {n} hours fast.")
+            if ahead > 0
+            else _("This machine's clock is about {n} hours slow.")
+        )
         found.append(text.format(n=round(abs(ahead) / 3600)))
     certificate = evidence.certificate
     if certificate and certificate.not_before > datetime.datetime.now(datetime.UTC):
-        found.append(_("The certificate is not valid before {day}.").format(day=certificate.not_before.date().isoformat()))
+        found.append(
+            _("The certificate is not valid before {day}.").format(day=certificate.not_before.date().isoformat())
+        )
     elif certificate:
         found.append(_("The certificate expired on {day}.").format(day=certificate.not_after.date().isoformat()))
     return found
@@ -81,7 +96,13 @@ def _issuer(failure: Failure, evidence: Evidence) -> list[str]:
     if certificate.is_self_signed:
         return [_("The server signed its certificate itself, as a NAS, a company server or Proton Bridge does.")]
     if "in certificate chain" in failure.detail:
-        text = _("It was signed by {issuer}: an antivirus program or a company proxy that looks into connections, or a company's own authority.")
+        text = _(
+            "It was signed by {issuer}: an antivirus program or a company proxy that looks into connections, or a "
+            "company's own authority."
+        )
     else:
-        text = _("It was signed by {issuer}: the server leaves out the certificate that leads on to a known authority, or this machine knows none.")
+        text = _(
+            "It was signed by {issuer}: the server leaves out the certificate that leads on to a known authority, or "
+            "this machine knows none."
+        )
     return [text.format(issuer=certificate.issuer or "?")]

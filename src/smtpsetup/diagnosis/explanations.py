@@ -1,7 +1,10 @@
-"""What each error code means to a person, and the way out. Texts are marked for the catalogue here and translated when they are shown.
+"""What each error code means to a person, and the way out.
 
-Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that
-changes it), `sign_in` (the one that signs in anew), `place` (of the password), `detail` (technical).
+Texts are marked for the catalogue here and translated when they are shown.
+
+Between braces: `server` (host:port), `host`, `port`, `username`, `domain` (of the sender), `account`, `address`,
+`configure` (the command that changes it), `sign_in` (the one that signs in anew), `place` (of the password), `detail`
+(technical).
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ _ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above
 USE_STARTTLS = N_("Use STARTTLS there: `{configure} --port {port} --security starttls`.")
 USE_TLS = N_("Use TLS there: `{configure} --port {port} --security tls`.")
 OTHER_SERVER = N_("If the server has moved, say where to: `{configure} --host HOST --port 465 --security tls`.")
-OTHER_PORT = N_("Try the other port: `{configure} --port 465 --security tls`, or `{configure} --port 587 --security starttls`.")
+OTHER_PORT = N_(
+    "Try the other port: `{configure} --port 465 --security tls`, or `{configure} --port 587 --security starttls`."
+)
 TLS_FIRST = N_("Try TLS from the first byte: `{configure} --port 465 --security tls`.")
 FOR_UNSAVED = {
     OTHER_SERVER: N_("Use 465 with `--security tls` or 587 with `--security starttls`, as your provider says."),
@@ -40,7 +45,10 @@ EXPLANATIONS: dict[str, Explanation] = {
     "dns.not-found": Explanation(
         N_("There is no server with the name {host}."),
         (N_("The name is misspelt, or the server no longer exists."),),
-        (N_("Compare it with your provider's help page."), N_("See who names which server: `smtpsetup identify {address} --all`.")),
+        (
+            N_("Compare it with your provider's help page."),
+            N_("See who names which server: `smtpsetup identify {address} --all`."),
+        ),
     ),
     "dns.temporary": Explanation(
         N_("The address of {host} could not be looked up at the moment."),
@@ -63,11 +71,17 @@ EXPLANATIONS: dict[str, Explanation] = {
     "connect.port-blocked": Explanation(
         N_("{server} cannot be reached from this network, though the network works."),
         (
-            N_("Your network or internet provider blocks port {port}, as many do with 25 and some cloud hosts with every mail port."),
+            N_(
+                "Your network or internet provider blocks port {port}, as many do with 25 and some cloud hosts with "
+                "every mail port."
+            ),
             N_("The server does not use this port, or its own firewall shuts this network out."),
         ),
         (
-            N_("Ask whoever runs the network to open port {port} for outgoing connections; cloud hosts do it on request."),
+            N_(
+                "Ask whoever runs the network to open port {port} for outgoing connections; cloud hosts do it on "
+                "request."
+            ),
             N_("Try from another network, such as a phone's."),
         ),
     ),
@@ -78,7 +92,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             N_("An antivirus program or a company proxy stands between."),
         ),
         (
-            N_("Ask whoever runs the network or the web host to let connections to {server} through, or which server they want you to use."),
+            N_(
+                "Ask whoever runs the network or the web host to let connections to {server} through, or which server "
+                "they want you to use."
+            ),
             N_("Try from another network, such as a phone's."),
         ),
     ),
@@ -108,7 +125,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             N_("This machine lacks the usual authorities (package `ca-certificates`)."),
         ),
         (
-            N_("If the server is yours, give its authority: `--ca-file FILE`, or the certificate's SHA-256: `--tls-fingerprint`."),
+            N_(
+                "If the server is yours, give its authority: `--ca-file FILE`, or the certificate's SHA-256: "
+                "`--tls-fingerprint`."
+            ),
             N_("Otherwise do not go on: your password would go to an unknown server."),
         ),
     ),
@@ -134,7 +154,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "tls.handshake-failed": Explanation(
         N_("The TLS connection with {server} could not be set up."),
-        (N_("The two sides have no common encryption, or something between them broke the connection off ({detail})."),),
+        (
+            N_(
+                "The two sides have no common encryption, or something between them broke the connection off "
+                "({detail})."
+            ),
+        ),
         (_TRY_LATER, _ASK_PROVIDER),
     ),
     "greeting.rejected": Explanation(
@@ -180,7 +205,10 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.not-offered": Explanation(
         N_("{server} offers no login."),
         (N_("It is a server for incoming mail, or one that knows its customers by their network."),),
-        (N_("See who names which server: `smtpsetup identify {address} --all`."), N_("If it needs no login: `--auth none`.")),
+        (
+            N_("See who names which server: `smtpsetup identify {address} --all`."),
+            N_("If it needs no login: `--auth none`."),
+        ),
     ),
     "auth.no-common-mechanism": Explanation(
         N_("{server} offers no way to log in with a password that smtpsetup knows."),
@@ -190,8 +218,14 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.bad-credentials": Explanation(
         N_("{server} did not accept the user name {username} with this password."),
         (
-            N_("The password or the user name is wrong: try them on the provider's web site. If they work there, it is one of the next two."),
-            N_("The provider wants a password made for mail programs (an app password), as many do for accounts with two-step verification."),
+            N_(
+                "The password or the user name is wrong: try them on the provider's web site. If they work there, it "
+                "is one of the next two."
+            ),
+            N_(
+                "The provider wants a password made for mail programs (an app password), as many do for accounts with "
+                "two-step verification."
+            ),
             N_("Mail programs must first be allowed in the account's settings (look for SMTP, IMAP or POP there)."),
         ),
         (NEW_SECRET, SETTINGS),
@@ -217,7 +251,11 @@ EXPLANATIONS: dict[str, Explanation] = {
     "auth.sign-in-blocked": Explanation(
         N_("The provider blocked this sign-in, although what proves who you are may be right."),
         (N_("It found the place or the program unusual, or a policy of your organisation forbids it."),),
-        (N_("Sign in once in a web browser and confirm that it was you."), N_("Ask your administrator about sign-in policies."), _TRY_LATER),
+        (
+            N_("Sign in once in a web browser and confirm that it was you."),
+            N_("Ask your administrator about sign-in policies."),
+            _TRY_LATER,
+        ),
     ),
     "auth.too-many-attempts": Explanation(
         N_("{server} wants no more login attempts for now."),
@@ -324,7 +362,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         (N_("It is being restarted or is overloaded."),),
         (_TRY_LATER,),
     ),
-    "server.temporary": Explanation(N_("{server} has trouble at the moment."), (N_("The trouble is on the server's side."),), (_TRY_LATER,)),
+    "server.temporary": Explanation(
+        N_("{server} has trouble at the moment."), (N_("The trouble is on the server's side."),), (_TRY_LATER,)
+    ),
     "server.refused": Explanation(N_("{server} refused for good."), (), (_ASK_PROVIDER, SETTINGS)),
     "server.protocol-error": Explanation(
         N_("{server} answered in a way that is not SMTP."),

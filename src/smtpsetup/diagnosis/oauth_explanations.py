@@ -1,4 +1,7 @@
-"""What the error codes of OAuth2 mean to a person, and the way out; a part of the table in `explanations`, with the same words between braces."""
+"""What the error codes of OAuth2 mean to a person, and the way out.
+
+A part of the table in `explanations`, with the same words between braces.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         (N_("Nobody has agreed yet, or what was agreed to was taken back."),),
         (
             N_("Sign in again and agree: `{sign_in}`."),
-            N_("If you may not agree yourself, ask your administrator to approve it, with the page that docs/oauth2.md names."),
+            N_(
+                "If you may not agree yourself, ask your administrator to approve it, with the page that "
+                "docs/oauth2.md names."
+            ),
             _GUIDE,
         ),
     ),
@@ -40,13 +46,19 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         (N_("The organisation lets its people agree to certain programs only."),),
         (
             N_("Ask your administrator to approve it, with the page that docs/oauth2.md names."),
-            N_("Send until then through another server that you have an account at: `smtpsetup configure ADDRESS --host HOST`."),
+            N_(
+                "Send until then through another server that you have an account at: `smtpsetup configure ADDRESS "
+                "--host HOST`."
+            ),
         ),
     ),
     "auth.device-code-blocked": Explanation(
         N_("The organisation does not allow signing in with a code on another device."),
         (N_("Many block it, since such codes are asked for by fraudsters, too."),),
-        (N_("Sign in in a browser: `{sign_in} --browser`."), N_("Or ask your administrator to allow device codes for this program.")),
+        (
+            N_("Sign in in a browser: `{sign_in} --browser`."),
+            N_("Or ask your administrator to allow device codes for this program."),
+        ),
     ),
     "auth.client-not-public": Explanation(
         N_("The registered program may not sign in without a secret."),
@@ -56,8 +68,14 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.client-unknown": Explanation(
         N_("The provider does not know the program with this client id."),
         (
-            N_("The client id is misspelt, or the program is switched off, deleted or registered in another organisation (tenant)."),
-            N_("Its client secret is missing or wrong: Google wants one, in config.toml or in SMTPSETUP_GOOGLE_CLIENT_SECRET."),
+            N_(
+                "The client id is misspelt, or the program is switched off, deleted or registered in another "
+                "organisation (tenant)."
+            ),
+            N_(
+                "Its client secret is missing or wrong: Google wants one, in config.toml or in "
+                "SMTPSETUP_GOOGLE_CLIENT_SECRET."
+            ),
         ),
         (
             N_("Compare it with the registration, then name the right one: `{sign_in} --client-id ID`."),
@@ -68,10 +86,19 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.redirect-not-registered": Explanation(
         N_("The provider does not send the browser back to this machine."),
         (N_("The redirect address is not in the program's registration."),),
-        (N_('Add http://localhost there, as one of "Mobile and desktop applications"; at Google, the type must be "Desktop app".'), _AGAIN),
+        (
+            N_(
+                'Add http://localhost there, as one of "Mobile and desktop applications"; at Google, the type must be '
+                '"Desktop app".'
+            ),
+            _AGAIN,
+        ),
     ),
     "auth.wrong-tenant": Explanation(
-        N_("The account does not belong to the organisation (tenant) that was asked, or the program is not registered for it."),
+        N_(
+            "The account does not belong to the organisation (tenant) that was asked, or the program is not "
+            "registered for it."
+        ),
         (
             N_("A private Microsoft account is not part of an organisation, and an organisation's is no private one."),
             N_("The program is registered for one organisation only."),
@@ -95,7 +122,10 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         N_("Nobody signed in in time."),
         (
             N_("The code or the page is good for a few minutes only."),
-            N_("The page showed an error instead: a wrong client id (invalid_client), or a redirect address that is not registered (AADSTS50011)."),
+            N_(
+                "The page showed an error instead: a wrong client id (invalid_client), or a redirect address that is "
+                "not registered (AADSTS50011)."
+            ),
         ),
         (N_("Begin anew: `{sign_in}`."),),
     ),
@@ -103,7 +133,9 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         N_("{server} does not take this sign-in for {username}."),
         (
             N_("Another user was signed in at the provider's page, and so it was they who signed in."),
-            N_("The mailbox has another name than {username}, as with an alias or a shared mailbox: `--username NAME`."),
+            N_(
+                "The mailbox has another name than {username}, as with an alias or a shared mailbox: `--username NAME`."
+            ),
             N_("Sending with a login is switched off for this mailbox or its whole organisation."),
         ),
         (

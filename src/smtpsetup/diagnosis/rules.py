@@ -1,6 +1,9 @@
-"""From a failure's facts to an error code: rules as data, the first that fits decides. A provider's own refusals stand in its row and come first.
+"""From a failure's facts to an error code: rules as data, the first that fits decides.
 
-Rules rest on stage, kind and codes; phrases only tell apart what the codes leave open, and are the short words that wordings share.
+A provider's own refusals stand in its row and come first.
+
+Rules rest on stage, kind and codes; phrases only tell apart what the codes leave open, and are the short words that
+wordings share.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from smtpsetup.core.model import Stage
 class Rule:
     """Fits a failure when everything that is given fits.
 
-    `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes, `ports` the server's; beside the SASL
-    mechanisms in `only_offered` the server offers none. `is_unknown` asks for a failure after which nobody knows whether the message was accepted.
+    `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes, `ports` the server's; beside
+    the SASL mechanisms in `only_offered` the server offers none. `is_unknown` asks for a failure after which nobody
+    knows whether the message was accepted.
     """
 
     error: str
@@ -32,9 +36,15 @@ class Rule:
 
     def fits(self, failure: Failure) -> bool:
         """Whether this rule speaks of that failure."""
-        if self.kind is not failure.kind or (self.stages and failure.stage not in self.stages) or self.is_unknown > failure.is_unknown:
+        if (
+            self.kind is not failure.kind
+            or (self.stages and failure.stage not in self.stages)
+            or self.is_unknown > failure.is_unknown
+        ):
             return False
-        if (self.ports and failure.server.port not in self.ports) or (self.only_offered and not set(failure.offered) <= set(self.only_offered)):
+        if (self.ports and failure.server.port not in self.ports) or (
+            self.only_offered and not set(failure.offered) <= set(self.only_offered)
+        ):
             return False
         reply = failure.reply
         if reply is None:
@@ -54,12 +64,14 @@ def _words(text: str) -> str:
 
 _LONGEST = 2000  # characters of a reply in which words are looked for: patterns on endless text would take endless time
 _SENDER = (
-    r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*\bas\b|mail from .*must|auth(ori[sz]ed|enticated)? .*send from"
+    r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*\bas\b|mail from "
+    r".*must|auth(ori[sz]ed|enticated)? .*send from"
     r"|send from this|not allowed to send|permissions? to send|header from|from:? address|not authori[sz]ed to perform"
 )
 _MAIL_ON = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 _BLOCKLIST = (
-    r"blocked using|block ?list|black ?list|spamhaus|barracuda|listed (at|by|in|on)|\b(ip|ip address|client|host)\b.*(blocked|not allowed)"
+    r"blocked using|block ?list|black ?list|spamhaus|barracuda|listed (at|by|in|on)|\b(ip|ip "
+    r"address|client|host)\b.*(blocked|not allowed)"
     r"|(your|from this) ip\b.*not|banned sending ip|(poor|bad) reputation|\brbl\b|dnsbl|reverse (dns|hostname)"
     r"|\bptr\b|cannot find your hostname|blocked - see|the ip you"
 )
@@ -75,7 +87,8 @@ _UNKNOWN = (
 )
 _TLS_FIRST = r"starttls|encrypt|secure connection|\b(ssl|tls)\b.*(required|needed)|non-secure"
 _LOGIN_FIRST = (
-    r"(auth\w*|login) (is )?(required|needed)|requires? auth|not authenticated|not logged in|unauthenticated senders|turn on smtp auth"
+    r"(auth\w*|login) (is )?(required|needed)|requires? auth|not authenticated|not logged in|unauthenticated "
+    r"senders|turn on smtp auth"
     r"|(must|please|need to) (be )?(authenticate|log ?in|check for new mail)"
 )
 _BLOCKED_ACCOUNT = (
@@ -91,7 +104,9 @@ RULES: tuple[Rule, ...] = (
     Rule("dns.temporary", (Stage.DNS,), Kind.TIMEOUT),
     Rule("connect.refused", kind=Kind.REFUSED),
     Rule("connect.unreachable", kind=Kind.UNREACHABLE),
-    Rule("connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)),  # blocked nearly everywhere but between mail servers
+    Rule(
+        "connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)
+    ),  # blocked nearly everywhere but between mail servers
     Rule("connect.timeout", (Stage.CONNECT,), Kind.TIMEOUT),
     Rule("connect.port-blocked", codes=(5,), phrase=r"use port (587|465)|instead of port 25"),
     # TLS
@@ -147,7 +162,8 @@ RULES: tuple[Rule, ...] = (
         "auth.not-offered",
         (Stage.AUTH,),
         codes=(500, 502, 503),
-        phrase=r"not (enabled|available|supported|implemented|recogni[sz]ed|allowed|advertised)|un(known|recogni[sz]ed|implemented|supported)",
+        phrase=r"not (enabled|available|supported|implemented|recogni[sz]ed|allowed|advertised)"
+        r"|un(known|recogni[sz]ed|implemented|supported)",
     ),
     Rule(
         "auth.sign-in-blocked",
@@ -159,7 +175,12 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule("auth.app-password-required", (Stage.AUTH,), codes=(534,), enhanced=r"5\.7\.9"),
-    Rule("auth.app-password-required", (Stage.AUTH,), codes=(5,), phrase=r"app(lication)?[- ](specific )?password|authori[sz]ation code|#AUTH005"),
+    Rule(
+        "auth.app-password-required",
+        (Stage.AUTH,),
+        codes=(5,),
+        phrase=r"app(lication)?[- ](specific )?password|authori[sz]ation code|#AUTH005",
+    ),
     Rule("auth.sign-in-blocked", (Stage.AUTH,), codes=(534,)),
     Rule("auth.oauth2-required", (Stage.AUTH,), codes=(5,), phrase=r"basic authentication is (disabled|not supported)"),
     Rule(
@@ -179,7 +200,9 @@ RULES: tuple[Rule, ...] = (
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKED_ACCOUNT),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(525,)),  # RFC 5248: user account disabled
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
-    Rule("auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)),  # 334: it said why a token is not taken, and hung up
+    Rule(
+        "auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)
+    ),  # 334: it said why a token is not taken, and hung up
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
     # what the codes and the order of commands say, before phrases that several troubles share
     Rule("server.client-blocked", _MAIL_ON, enhanced=r"[45]\.7\.25|5\.7\.(511|6(0[6-9]|[1-4]\d)|708)"),
@@ -195,11 +218,22 @@ RULES: tuple[Rule, ...] = (
     Rule("rcpt.relay-denied", _MAIL_ON, enhanced=r"5\.7\.(54|64)"),
     Rule("mail.smtputf8-unsupported", _MAIL_ON, enhanced=r"5\.6\.7"),
     Rule("mail.smtputf8-unsupported", _MAIL_ON, codes=(5,), phrase=r"smtputf8"),
-    Rule("rcpt.relay-denied", (Stage.RCPT,), codes=(513, 550, 551, 553, 554, 571), enhanced=r"5\.1\.[12]", phrase=r"^relay"),
+    Rule(
+        "rcpt.relay-denied",
+        (Stage.RCPT,),
+        codes=(513, 550, 551, 553, 554, 571),
+        enhanced=r"5\.1\.[12]",
+        phrase=r"^relay",
+    ),
     Rule("limit.rate", (Stage.RCPT,), enhanced=r"[45]\.2\.1", phrase=r"\brate\b"),
     Rule("data.unauthenticated-domain", (Stage.RCPT,), codes=(5,), phrase=r"\b(spf|dkim|dmarc)\b.*(fail|reject)"),
     Rule("limit.quota", (Stage.RCPT,), codes=(5,), phrase=r"sender address rejected: .*(quota|limit)"),
-    Rule("mail.sender-not-allowed", (Stage.RCPT,), codes=(5,), phrase=r"sender (address rejected|verif\w+ failed)|not owned"),
+    Rule(
+        "mail.sender-not-allowed",
+        (Stage.RCPT,),
+        codes=(5,),
+        phrase=r"sender (address rejected|verif\w+ failed)|not owned",
+    ),
     Rule("rcpt.unknown", (Stage.RCPT, Stage.DATA), enhanced=r"[45]\.1\.2|5\.1\.(1|3|6|10)|5\.2\.1"),
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"5\.1\.0"),
     Rule("server.temporary", (Stage.RCPT,), codes=(4,), enhanced=r"4\.3\.\d"),
@@ -211,25 +245,38 @@ RULES: tuple[Rule, ...] = (
     Rule("limit.quota", _MAIL_ON, enhanced=r"5\.4\.5"),
     Rule("server.client-blocked", (Stage.RCPT, Stage.MAIL), phrase=_BLOCKLIST),
     Rule("rcpt.greylisted", (Stage.RCPT, Stage.DATA), codes=(4,), phrase=r"gr[ea]y ?-?list"),
-    Rule("rcpt.too-many", (Stage.RCPT, Stage.DATA), phrase=r"too (many|much) recipient|recipients? (count|limit)|number of recipients"),
+    Rule(
+        "rcpt.too-many",
+        (Stage.RCPT, Stage.DATA),
+        phrase=r"too (many|much) recipient|recipients? (count|limit)|number of recipients",
+    ),
     # the mail itself
     Rule("data.too-large", _MAIL_ON, enhanced=r"5\.3\.4"),
     Rule(
-        "data.too-large", _MAIL_ON, codes=(5,), phrase=r"message size|size limit|max\w* size|length .*exceeds|(mail|message)\b.* too (large|big|long)"
+        "data.too-large",
+        _MAIL_ON,
+        codes=(5,),
+        phrase=r"message size|size limit|max\w* size|length .*exceeds|(mail|message)\b.* too (large|big|long)",
     ),
     Rule("limit.quota", _MAIL_ON, phrase=r"(daily|hourly|sending) (limit|quota)"),
     Rule("limit.rate", _MAIL_ON, phrase=r"\brate ?limit|frequency limit"),
     Rule(
         "limit.quota",
         _MAIL_ON,
-        phrase=r"\bquota\b|(daily|sending|hourly|message) limit|limit exceeded|credits|exceeded limits|per day|daily .*exceeded",
+        phrase=r"\bquota\b|(daily|sending|hourly|message) limit|limit exceeded|credits|exceeded limits|per day|daily "
+        r".*exceeded",
     ),
     Rule("data.too-large", kind=Kind.TOO_LARGE),
     Rule("data.content-rejected", (Stage.DATA,), codes=(552,), phrase=r"\bspam\b|virus|attachment"),
     Rule("data.too-large", _MAIL_ON, codes=(552, 523), enhanced=r"5\.3\.4|5\.2\.3|"),
     Rule("limit.rate", (Stage.MAIL, Stage.RCPT), phrase=_TOO_MANY),
     Rule("limit.rate", (Stage.DATA,), codes=(4,), phrase=_TOO_MANY),
-    Rule("limit.rate", (Stage.DATA,), codes=(5,), phrase=r"(emails|messages|mails) per hour|too many (messages|mails|emails)"),
+    Rule(
+        "limit.rate",
+        (Stage.DATA,),
+        codes=(5,),
+        phrase=r"(emails|messages|mails) per hour|too many (messages|mails|emails)",
+    ),
     Rule(
         "mail.sender-unverified",
         _MAIL_ON,

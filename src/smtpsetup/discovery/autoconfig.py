@@ -1,4 +1,7 @@
-"""The `clientConfig` files of the autoconfig format (draft-ietf-mailmaint-autoconfig): where they are, and what they say."""
+"""The `clientConfig` files of the autoconfig format (draft-ietf-mailmaint-autoconfig).
+
+Where they are, and what they say.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def well_known_url(domain: str) -> str:
 
 
 def fetch_own(url: str, address: Address, fetcher: Fetcher, deadline: Deadline) -> Document:
-    """A domain's own file. The address is sent only where the server insists, and to no other owner's. Raises FetchError."""
+    """A domain's own file. The address is sent only where the server insists, and to no other owner's.
+
+    Raises FetchError.
+    """
     try:
         return fetcher.get(url, deadline)
     except FetchError as error:
@@ -81,7 +87,11 @@ def _setting(element: ElementTree.Element, address: Address) -> Setting:
     names = [(child.text or "").strip() for child in element.iterfind("authentication")]
     auth = tuple(dict.fromkeys(_AUTH[name] for name in names if name in _AUTH))
     if names and not auth:
-        raise UnusableError(_("{host} wants {auth}, which this program does not know").format(host=server.host, auth=plain_text(", ".join(names))))
+        raise UnusableError(
+            _("{host} wants {auth}, which this program does not know").format(
+                host=server.host, auth=plain_text(", ".join(names))
+            )
+        )
     username = _text(element, "username")
     return Setting(server, filled(username, address) if username else None, auth)
 
@@ -91,7 +101,10 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """A tree without a document type and of bounded depth: entities, and what they can be made to do, need the first."""
+    """A tree without a document type and of bounded depth.
+
+    Entities, and what they can be made to do, need the first.
+    """
 
     def __init__(self) -> None:
         super().__init__()

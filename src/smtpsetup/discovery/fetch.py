@@ -27,7 +27,10 @@ _SHOWN = 200  # characters of an address that somebody else wrote
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What was fetched. `url` is where it was found in the end; `is_foreign` tells that a redirect led to another owner's host."""
+    """What was fetched.
+
+    `url` is where it was found in the end; `is_foreign` tells that a redirect led to another owner's host.
+    """
 
     url: str
     body: bytes
@@ -35,7 +38,9 @@ class Document:
 
 
 class FetchError(Exception):
-    """Nothing was fetched; `outcome` tells a place that has nothing (ABSENT) from one that could not be asked or must not be followed.
+    """Nothing was fetched.
+
+    `outcome` tells a place that has nothing (ABSENT) from one that could not be asked or must not be followed.
 
     `is_ours` tells that the fault lies on this side: the proxy of this machine.
     """
@@ -93,20 +98,32 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))) from error
+        raise FetchError(
+            Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))
+        ) from error
 
 
 def _checked(url: str, *, is_redirect: bool) -> SplitResult:
-    """The parts of an address that may be asked: HTTPS, a host with a name, the usual port, no login; the fragment dropped. Raises FetchError."""
+    """The parts of an address that may be asked: HTTPS, a host with a name, the usual port, no login.
+
+    The fragment dropped. Raises FetchError.
+    """
     try:
         parts = urlsplit(url)._replace(fragment="")
         port = parts.port
     except ValueError as error:
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))) from error
+        raise FetchError(
+            Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))
+        ) from error
     if parts.scheme != "https":
         raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=_shown(url)))
     is_clean = all("!" <= char <= "~" for char in url)
-    if parts.username is not None or port not in (None, PORT) or not _is_public_name(parts.hostname or "") or not is_clean:
+    if (
+        parts.username is not None
+        or port not in (None, PORT)
+        or not _is_public_name(parts.hostname or "")
+        or not is_clean
+    ):
         text = _("a redirect leads to {url}, which is not followed") if is_redirect else _("{url} is not asked")
         raise FetchError(Outcome.REFUSED, text.format(url=_shown(url)))
     return parts
@@ -118,6 +135,11 @@ def _shown(url: str) -> str:
 
 def _is_public_name(host: str) -> bool:
     try:
-        return "." in host and checked_host(host) == host and not is_loopback(host) and not host.rpartition(".")[2].isdigit()
+        return (
+            "." in host
+            and checked_host(host) == host
+            and not is_loopback(host)
+            and not host.rpartition(".")[2].isdigit()
+        )
     except InvalidHostError:
         return False

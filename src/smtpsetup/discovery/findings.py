@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Source(StrEnum):
-    """Where an answer came from (CONTRACT section 3)."""
+    """Where an answer came from."""
 
     TABLE = "table"
     PACC = "pacc"

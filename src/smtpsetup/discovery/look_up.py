@@ -39,10 +39,13 @@ _OWN_WORD = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What came of it: the candidates, best first, every source's report, and where the domain's mail goes (None if that was not learned).
+    """What came of it: the candidates, best first, and the report of every source.
 
-    `rival` is a candidate of the domain's own that names another provider than the best one; `was_cut_short` tells that the deadline
-    passed before every source had answered, `dns_failed` that name servers gave no answer, `proxy_failed` that this machine's proxy is in the way.
+    It also has where the domain's mail goes, None if that was not learned.
+
+    `rival` is a candidate of the domain's own that names another provider than the best one; `was_cut_short` tells that
+    the deadline passed before every source had answered, `dns_failed` that name servers gave no answer, `proxy_failed`
+    that this machine's proxy is in the way.
     """
 
     candidates: tuple[Candidate, ...]
@@ -98,10 +101,15 @@ class _Progress:
         threading.Thread(target=work, daemon=True).start()
 
     def take(self, step: Step, seconds: float, finding: Finding | Exception) -> None:
-        """Note what a source said, and ask on. A fault of this program's own in one source does not lose the answers of the others."""
+        """Note what a source said, and ask on.
+
+        A fault of this program's own in one source does not lose the answers of the others.
+        """
         if isinstance(finding, Exception):
             self.fault = finding
-            finding = Finding(Outcome.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__))
+            finding = Finding(
+                Outcome.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__)
+            )
         self.pending.remove(step)
         before = self.best
         found = tuple(_completed(candidate, self.circumstances) for candidate in finding.candidates)
@@ -111,7 +119,9 @@ class _Progress:
         self.route = finding.route or self.route
         self.dns_failed = self.dns_failed or finding.dns_failed
         self.proxy_failed = self.proxy_failed or finding.proxy_failed
-        self.reports.append(Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found))
+        self.reports.append(
+            Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found)
+        )
         for follower in finding.next_steps:
             if follower.source is Source.PROBE:
                 self.postponed.append(follower)
@@ -127,8 +137,14 @@ class _Progress:
         if best is None:
             status = self.route.status if self.route else None
             only_guesses = all(step.source is Source.PROBE for step in self.pending)
-            return status is DnsStatus.NO_NAME or (status is not None and status.is_temporary and self.dns_failed and only_guesses)
-        better = [step for step in self.pending if step.rank < best.rank or (step.rank in _OWN_WORD and not best.trust.vouches)]
+            return status is DnsStatus.NO_NAME or (
+                status is not None and status.is_temporary and self.dns_failed and only_guesses
+            )
+        better = [
+            step
+            for step in self.pending
+            if step.rank < best.rank or (step.rank in _OWN_WORD and not best.trust.vouches)
+        ]
         return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
 
 
@@ -141,8 +157,8 @@ def discover(
 ) -> Discovery:
     """Look for the outgoing server of the address's domain.
 
-    `ask_all` waits for every source instead of stopping at the best answer. `known` is the table's row for the domain, where it has one.
-    `on_report` is told of each source that has answered and how many are still awaited.
+    `ask_all` waits for every source instead of stopping at the best answer. `known` is the table's row for the domain,
+    where it has one. `on_report` is told of each source that has answered and how many are still awaited.
     """
     progress = _Progress(circumstances)
     if known:
@@ -157,7 +173,9 @@ def discover(
         if not progress.pending:
             break
         try:
-            step, seconds, finding = progress.answers.get(timeout=min(_TICK_SECONDS, circumstances.deadline.remaining()))
+            step, seconds, finding = progress.answers.get(
+                timeout=min(_TICK_SECONDS, circumstances.deadline.remaining())
+            )
         except queue.Empty:
             continue
         except TimeoutError:
@@ -187,7 +205,9 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
     circumstances = progress.circumstances
     candidates = sorted(progress.candidates, key=lambda candidate: candidate.rank)
     reports = list(progress.reports)
-    reports += [Report(step.source, step.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for step in progress.pending]
+    reports += [
+        Report(step.source, step.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for step in progress.pending
+    ]
     rival = _rival(candidates)
     if rival and not was_cut_short:
         best_works, rival_works = _both_probed(candidates[0], rival, circumstances, reports)
@@ -195,11 +215,22 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
             candidates.remove(rival)
             candidates.insert(0, rival)
             rival = candidates[1]
-    return Discovery(tuple(candidates), tuple(reports), progress.route, rival, was_cut_short, progress.dns_failed, progress.proxy_failed)
+    return Discovery(
+        tuple(candidates),
+        tuple(reports),
+        progress.route,
+        rival,
+        was_cut_short,
+        progress.dns_failed,
+        progress.proxy_failed,
+    )
 
 
 def _rival(candidates: list[Candidate]) -> Candidate | None:
-    """The domain's own word where it contradicts a best candidate that rests on the MX: web hosts publish settings for every domain they serve."""
+    """The domain's own word where it contradicts a best candidate that rests on the MX.
+
+    Web hosts publish settings for every domain they serve.
+    """
     if not candidates or candidates[0].rank not in (Rank.MX, Rank.MAILBOX_BEHIND_FILTER):
         return None
     return next((one for one in candidates[1:] if one.trust is Trust.TLS and not agree(candidates[0], one)), None)
@@ -213,7 +244,9 @@ def agree(one: Candidate, other: Candidate) -> bool:
     return bool(owners[0] & owners[1])
 
 
-def _both_probed(best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[Report]) -> tuple[bool, bool]:
+def _both_probed(
+    best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[Report]
+) -> tuple[bool, bool]:
     """Ask both servers whether they take mail from customers at all; one that does not has lost."""
     if not best.servers:
         return True, False
@@ -225,22 +258,33 @@ def _both_probed(best: Candidate, rival: Candidate, circumstances: Circumstances
     for server in servers:
         seen = probed.get(server)
         outcome = Outcome.TIMEOUT if seen is None else Outcome.FOUND if seen.works else Outcome.ABSENT
-        reports.append(Report(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time")))
+        reports.append(
+            Report(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time"))
+        )
     works = [server in probed and probed[server].works for server in servers]
     return works[0], works[1]
 
 
 def _question(server: Server, circumstances: Circumstances, deadline: Deadline) -> Callable[[], Probed]:
-    return lambda: probe(server, circumstances.domain, circumstances.fetcher.policy, deadline, circumstances.fetcher.look_up)
+    return lambda: probe(
+        server, circumstances.domain, circumstances.fetcher.policy, deadline, circumstances.fetcher.look_up
+    )
 
 
 def _completed(candidate: Candidate, circumstances: Circumstances) -> Candidate:
-    """A candidate with its provider's row, where one is known by its servers, and the row's servers, which were checked."""
+    """A candidate with its provider's row, where one is known by its servers.
+
+    It gets the row's servers, which were checked.
+    """
     address, table = circumstances.address, circumstances.table
-    provider = candidate.provider or next((row for host in candidate.hosts if (row := table.by_server_host(host, address.domain))), None)
+    provider = candidate.provider or next(
+        (row for host in candidate.hosts if (row := table.by_server_host(host, address.domain))), None
+    )
     if provider is None:
         return candidate
     servers = servers_for(address, provider)
     if not set(candidate.hosts) <= {server.host for server in servers}:
         return candidate
-    return replace(candidate, provider=provider, servers=servers, username=username_for(address, provider)[0], auth=provider.auth)
+    return replace(
+        candidate, provider=provider, servers=servers, username=username_for(address, provider)[0], auth=provider.auth
+    )

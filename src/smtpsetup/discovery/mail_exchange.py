@@ -34,7 +34,9 @@ def first_steps(circumstances: Circumstances) -> list[Step]:
             Step(Source.SRV, Rank.SRV, f"SRV _submissions._tcp.{domain}, _submission._tcp.{domain}", ask_srv),
         ]
         if circumstances.ask_ispdb:
-            steps.append(Step(Source.ISPDB, Rank.ISPDB, autoconfig.DATABASES[0].format(domain=domain), ispdb_asker(domain)))
+            steps.append(
+                Step(Source.ISPDB, Rank.ISPDB, autoconfig.DATABASES[0].format(domain=domain), ispdb_asker(domain))
+            )
     return steps
 
 
@@ -49,7 +51,9 @@ def ask_mx(circumstances: Circumstances, step: Step) -> Finding:
     exchanges: tuple[MailExchange, ...] = answer.records
     exchanges = tuple(mx for mx in exchanges if mx.host != ".")
     if not exchanges:
-        return Finding(Outcome.ABSENT, _("the domain takes no mail"), route=MailRoute(answer.status, takes_no_mail=True))
+        return Finding(
+            Outcome.ABSENT, _("the domain takes no mail"), route=MailRoute(answer.status, takes_no_mail=True)
+        )
     hosts = tuple(mx.host for mx in exchanges)
     route = MailRoute(
         answer.status,
@@ -57,14 +61,19 @@ def ask_mx(circumstances: Circumstances, step: Step) -> Finding:
         filter_name=next((name for host in hosts if (name := named(host, FILTERS))), None),
         forwarder_name=next((name for host in hosts if (name := named(host, FORWARDERS))), None),
     )
-    # behind a filter another MX may name the provider; otherwise only the most preferred ones do, the rest may be a helper's
-    telling = hosts if route.filter_name else tuple(mx.host for mx in exchanges if mx.preference == exchanges[0].preference)
+    # behind a filter another MX may name the provider; otherwise only the most preferred ones do, the rest may be a
+    # helper's
+    telling = (
+        hosts if route.filter_name else tuple(mx.host for mx in exchanges if mx.preference == exchanges[0].preference)
+    )
     for host in telling:
         provider = circumstances.table.by_mx_host(host)
         if provider:
             candidate = Candidate(step.source, Trust.DNS, step.rank, f"MX {host}", (), provider)
             return Finding(Outcome.FOUND, host, (candidate,), route=route)
-    return Finding(Outcome.ABSENT, _route_detail(route), next_steps=_after_unknown_mx(circumstances, route), route=route)
+    return Finding(
+        Outcome.ABSENT, _route_detail(route), next_steps=_after_unknown_mx(circumstances, route), route=route
+    )
 
 
 def _route_detail(route: MailRoute) -> str:
@@ -76,7 +85,9 @@ def _route_detail(route: MailRoute) -> str:
 
 
 def _after_unknown_mx(circumstances: Circumstances, route: MailRoute) -> tuple[Step, ...]:
-    steps = [Step(Source.MX, Rank.MAILBOX_BEHIND_FILTER, _("signs of a mailbox provider in the DNS"), _signs_asker(route))]
+    steps = [
+        Step(Source.MX, Rank.MAILBOX_BEHIND_FILTER, _("signs of a mailbox provider in the DNS"), _signs_asker(route))
+    ]
     if not (route.filter_name or route.forwarder_name):
         for domain in _mail_host_domains(route.hosts[0], circumstances.domain):
             steps.append(Step(Source.AUTOCONFIG, Rank.MX_AUTOCONFIG, autoconfig.own_url(domain), ask_file_of_mail_host))
@@ -87,7 +98,10 @@ def _after_unknown_mx(circumstances: Circumstances, route: MailRoute) -> tuple[S
 
 
 def _mail_host_domains(host: str, domain: str) -> list[str]:
-    """Whose files may describe an MX host: its name without the first label, and what was registered; never a public suffix."""
+    """Whose files may describe an MX host: its name without the first label, and what was registered.
+
+    Never a public suffix.
+    """
     base = registrable(host)
     full = host.partition(".")[2]
     wanted = [full] if base and full.endswith(f".{base}") else []
@@ -96,7 +110,10 @@ def _mail_host_domains(host: str, domain: str) -> list[str]:
 
 def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Step], Finding]:
     def ask(circumstances: Circumstances, _step: Step) -> Finding:
-        """Records that a provider's customers put into their DNS: a mailbox there is likely, whatever stands in front of it."""
+        """Records that a provider's customers put into their DNS.
+
+        A mailbox there is likely, whatever stands in front of it.
+        """
         rows = circumstances.table.with_signs()
         wanted = {(sign.type, sign.name) for row in rows for sign in row.signs}
         asked = side_by_side({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
@@ -108,7 +125,9 @@ def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Step], Finding]:
             if is_strong or (seen and route.filter_name):
                 # without a filter in front, the signs may be what an earlier provider left behind
                 rank = Rank.MAILBOX_BEHIND_FILTER if is_strong and route.filter_name else Rank.SIGNS
-                origin = ", ".join(f"{sign.type} {sign.name + '.' if sign.name else ''}{circumstances.domain}" for sign in seen)
+                origin = ", ".join(
+                    f"{sign.type} {sign.name + '.' if sign.name else ''}{circumstances.domain}" for sign in seen
+                )
                 candidates.append(Candidate(Source.MX, Trust.DNS, rank, origin, (), row))
         if candidates:
             return Finding(Outcome.FOUND, candidates[0].origin, tuple(candidates))
@@ -137,7 +156,12 @@ def _last_steps(circumstances: Circumstances, route: MailRoute) -> tuple[Step, .
     if not registrable(domain):
         return ()
     return (
-        Step(Source.PROBE, Rank.PROBE, _("smtp.{domain} and other usual names").format(domain=domain), ask_usual_names(guesses(domain, mail_hosts))),
+        Step(
+            Source.PROBE,
+            Rank.PROBE,
+            _("smtp.{domain} and other usual names").format(domain=domain),
+            ask_usual_names(guesses(domain, mail_hosts)),
+        ),
     )
 
 

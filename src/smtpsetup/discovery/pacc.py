@@ -34,7 +34,11 @@ def digests(texts: tuple[str, ...]) -> list[bytes]:
     """The SHA-256 digests that TXT records announce; records of another kind are passed over."""
     found = []
     for text in texts:
-        tags = {name.strip().lower(): value.strip() for name, equals, value in (part.partition("=") for part in text.split(";")) if equals}
+        tags = {
+            name.strip().lower(): value.strip()
+            for name, equals, value in (part.partition("=") for part in text.split(";"))
+            if equals
+        }
         if tags.get("v", "").upper() == "UAAC1" and tags.get("a", "").lower() == "sha256":
             try:
                 found.append(base64.b64decode(tags.get("d", ""), validate=True))

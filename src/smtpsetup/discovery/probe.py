@@ -24,7 +24,9 @@ _USUAL_NAMES = ("smtp", "mail", "send", "mailout")
 
 def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Server]]:
     """The hosts to try, the likeliest first, each with TLS and with STARTTLS."""
-    hosts = dict.fromkeys((*(f"{name}.{domain}" for name in _USUAL_NAMES), *(host for host in mail_hosts if "_" not in host)))
+    hosts = dict.fromkeys(
+        (*(f"{name}.{domain}" for name in _USUAL_NAMES), *(host for host in mail_hosts if "_" not in host))
+    )
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
 
 
@@ -34,13 +36,22 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
     def ask(circumstances: Circumstances, step: Step) -> Finding:
         servers = [server for pair in hosts for server in pair]
         answers = side_by_side(
-            {server: _question(circumstances, server) for server in servers}, circumstances.deadline, is_enough=lambda probed: probed.works
+            {server: _question(circumstances, server) for server in servers},
+            circumstances.deadline,
+            is_enough=lambda probed: probed.works,
         )
         late = {server: Probed(server, failure=Failure(Stage.CONNECT, Kind.TIMEOUT, server)) for server in servers}
         seen = {**late, **answers}
         works = [tuple(seen[server] for server in pair if seen[server].works) for pair in hosts]
         candidates = tuple(
-            Candidate(step.source, Trust.GUESS, step.rank, found[0].server.host, tuple(one.server for one in found), auth=found[0].auth)
+            Candidate(
+                step.source,
+                Trust.GUESS,
+                step.rank,
+                found[0].server.host,
+                tuple(one.server for one in found),
+                auth=found[0].auth,
+            )
             for found in works
             if found
         )

@@ -1,4 +1,7 @@
-"""What every source's answer must pass before it is a candidate: hosts, ports and login names that can be used. Pure."""
+"""What every source's answer must pass before it is a candidate: hosts, ports and login names that can be used.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,9 @@ def filled(text: str, address: Address, *, in_host: bool = False) -> str:
     for mark, value in marks.items():
         text = text.replace(mark, value)
     if not in_host and (not text.isprintable() or len(text) > _USERNAME_CHARACTERS):
-        raise UnusableError(_("the login name {name} cannot be one").format(name=plain_text(text[:_USERNAME_CHARACTERS])))
+        raise UnusableError(
+            _("the login name {name} cannot be one").format(name=plain_text(text[:_USERNAME_CHARACTERS]))
+        )
     return text
 
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
-    """The domain's PACC document and its digest, side by side. Nearly every domain has no digest, and then no web server need be waited for."""
+    """The domain's PACC document and its digest, side by side.
+
+    Nearly every domain has no digest, and then no web server need be waited for.
+    """
     fetched = begun(lambda: circumstances.fetcher.get(step.origin, circumstances.deadline), circumstances.deadline)
     texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
     announced = pacc.digests(texts.records)
@@ -37,7 +40,10 @@ def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
 
 
 def ask_own_file(circumstances: Circumstances, step: Step) -> Finding:
-    """The domain's own autoconfig file. One that a redirect to another owner's host gave is worth what the redirect is worth."""
+    """The domain's own autoconfig file.
+
+    One that a redirect to another owner's host gave is worth what the redirect is worth.
+    """
     document = autoconfig.fetch_own(step.origin, circumstances.address, circumstances.fetcher, circumstances.deadline)
     trust, rank = (Trust.DNS, Rank.REDIRECTED) if document.is_foreign else (Trust.TLS, step.rank)
     return found(step, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
@@ -46,11 +52,16 @@ def ask_own_file(circumstances: Circumstances, step: Step) -> Finding:
 def ask_file_of_mail_host(circumstances: Circumstances, step: Step) -> Finding:
     """The autoconfig file of whoever runs the MX: HTTPS all the way, but only the DNS says that they do."""
     document = circumstances.fetcher.get(step.origin, circumstances.deadline)
-    return found(step, Trust.DNS, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+    return found(
+        step, Trust.DNS, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url
+    )
 
 
 def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Step], Finding]:
-    """The question to the public database for a domain; `trust` is DNS where the domain asked about is only the MX's."""
+    """The question to the public database for a domain.
+
+    `trust` is DNS where the domain asked about is only the MX's.
+    """
 
     def ask(circumstances: Circumstances, step: Step) -> Finding:
         for number, url in enumerate(autoconfig.DATABASES, start=1):
@@ -60,7 +71,13 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
                 if error.status or number == len(autoconfig.DATABASES):
                     raise
             else:
-                return found(step, trust, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+                return found(
+                    step,
+                    trust,
+                    step.rank,
+                    autoconfig.settings(document.body, circumstances.address),
+                    origin=document.url,
+                )
         raise AssertionError("the last database either answered or raised")
 
     return ask
@@ -68,8 +85,13 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
 
 def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
     """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
-    names = {Security.TLS: f"_submissions._tcp.{circumstances.domain}", Security.STARTTLS: f"_submission._tcp.{circumstances.domain}"}
-    asked = side_by_side({security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline)
+    names = {
+        Security.TLS: f"_submissions._tcp.{circumstances.domain}",
+        Security.STARTTLS: f"_submission._tcp.{circumstances.domain}",
+    }
+    asked = side_by_side(
+        {security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline
+    )
     answers = {security: asked.get(security, Answer(DnsStatus.TIMEOUT)) for security in names}
     settings: list[Setting] = []
     reasons: list[str] = []

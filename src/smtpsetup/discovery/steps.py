@@ -25,7 +25,10 @@ MOST = 10  # records, servers or reasons of one source that are kept: whoever se
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What every source needs to know. `ask_ispdb` is False for people who do not want a third party to learn the domain."""
+    """What every source needs to know.
+
+    `ask_ispdb` is False for people who do not want a third party to learn the domain.
+    """
 
     address: Address
     table: Table
@@ -42,7 +45,10 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class MailRoute:
-    """Where the domain's incoming mail goes, as far as that tells something. `status` is how the look-up of its MX ended."""
+    """Where the domain's incoming mail goes, as far as that tells something.
+
+    `status` is how the look-up of its MX ended.
+    """
 
     status: DnsStatus
     hosts: tuple[str, ...] = ()
@@ -78,7 +84,9 @@ def found(step: Step, trust: Trust, rank: Rank, settings: list[Setting], *, orig
     """The finding for settings that a source names, best first."""
     first = settings[0]
     servers = tuple(dict.fromkeys(setting.server for setting in settings))[:MOST]
-    candidate = Candidate(step.source, trust, rank, origin or step.origin, servers, username=first.username, auth=first.auth)
+    candidate = Candidate(
+        step.source, trust, rank, origin or step.origin, servers, username=first.username, auth=first.auth
+    )
     return Finding(Outcome.FOUND, ", ".join(str(server) for server in servers), (candidate,))
 
 

@@ -20,7 +20,9 @@ _CHUNK = 65_536  # bytes
 
 
 def from_file(path: str, *, content_id: str = "") -> Attachment:
-    """A file as an attachment. Raises OSError where it cannot be read, SmtpsetupError where its name cannot stand in a header.
+    """A file as an attachment.
+
+    Raises OSError where it cannot be read, SmtpsetupError where its name cannot stand in a header.
 
     What is no regular file, such as a pipe, can be read only once and is read now.
     """
@@ -29,7 +31,9 @@ def from_file(path: str, *, content_id: str = "") -> Attachment:
         return from_bytes(path, input_file.read(path), content_id=content_id)
     with open(path, "rb"):  # who may not read it is told now
         path = os.path.abspath(path)
-    return compose.attachment(path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path))
+    return compose.attachment(
+        path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path)
+    )
 
 
 def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
@@ -42,7 +46,10 @@ def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
 
 
 def _reopened(path: str, seen: os.stat_result) -> BinaryIO:
-    """The file that was looked at. Raises OSError where another one, or a pipe that would be waited for, is in its place now."""
+    """The file that was looked at.
+
+    Raises OSError where another one, or a pipe that would be waited for, is in its place now.
+    """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     info = os.fstat(handle)
     if (info.st_dev, info.st_ino, info.st_size) != (seen.st_dev, seen.st_ino, seen.st_size):

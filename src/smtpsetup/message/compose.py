@@ -1,8 +1,11 @@
-"""From the parts of a message to its bytes (RFC 5322). Pure but for the clock and the randomness that the caller passes in.
+"""From the parts of a message to its bytes (RFC 5322).
 
-Header fields are written here and not by `email`, which takes a text that looks like an encoded word (RFC 2047) for one, decodes it and so lets
-a subject bring line breaks, header fields and recipients of its own. `mime` makes the parts. Importing `email` would be a fifth of a `send` from
-cron (bench/sending.py): its encoder of headers is imported where a header needs one.
+Pure but for the clock and the randomness that the caller passes in.
+
+Header fields are written here and not by `email`, which takes a text that looks like an encoded word (RFC 2047) for
+one, decodes it and so lets a subject bring line breaks, header fields and recipients of its own. `mime` makes the
+parts. Importing `email` would be a fifth of a `send` from cron (bench/sending.py): its encoder of headers is imported
+where a header needs one.
 """
 
 from __future__ import annotations
@@ -25,7 +28,15 @@ if TYPE_CHECKING:
 
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _OWN_FIELDS = {"from", "to", "cc", "bcc", "resent-bcc", "subject", "reply-to", "date", "message-id"}
-_ONCE = {"sender", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted"}
+_ONCE = {
+    "sender",
+    "in-reply-to",
+    "references",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "list-id",
+    "auto-submitted",
+}
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
@@ -43,7 +54,10 @@ class Mailbox(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """A file of `size` bytes that goes along, opened when it is sent. `content_id` is set for one that the HTML part shows (RFC 2392)."""
+    """A file of `size` bytes that goes along, opened when it is sent.
+
+    `content_id` is set for one that the HTML part shows (RFC 2392).
+    """
 
     name: str
     content_type: str
@@ -76,7 +90,8 @@ class Draft(NamedTuple):
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     """The mailboxes in a comma-separated list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError.
 
-    Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here without an error.
+    Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here
+    without an error.
     """
     _refuse_control_characters(text)
     return tuple(_mailbox(part) for part in split_at_commas(text))
@@ -110,7 +125,10 @@ def _mailbox(text: str) -> Mailbox:
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """A `Name: value` from the command line. Raises SmtpsetupError for one that is malformed or smtpsetup's own to write."""
+    """A `Name: value` from the command line.
+
+    Raises SmtpsetupError for one that is malformed or smtpsetup's own to write.
+    """
     _refuse_control_characters(text)
     name, colon, value = text.partition(":")
     name = name.strip()
@@ -135,7 +153,9 @@ def _refuse_control_characters(text: str) -> None:
     """Raise SmtpsetupError for what could break out of a header field, or is no text at all."""
     if text.isprintable():
         return
-    if any("\ud800" <= char <= "\udfff" for char in text):  # how Python hands on bytes of the command line that are no text
+    if any(
+        "\ud800" <= char <= "\udfff" for char in text
+    ):  # how Python hands on bytes of the command line that are no text
         raise SmtpsetupError(
             "config.invalid",
             _("A header is not text in UTF-8."),
@@ -146,14 +166,19 @@ def _refuse_control_characters(text: str) -> None:
         raise SmtpsetupError(
             "config.invalid",
             _("There is a line break or another control character in a header."),
-            causes=(_("A line break there would let a text add headers and recipients of its own (header injection)."),),
+            causes=(
+                _("A line break there would let a text add headers and recipients of its own (header injection)."),
+            ),
             hints=(_("Take the line break out. In a script: `printf %s \"$subject\" | tr '\\n' ' '`."),),
             exit_code=EX_DATAERR,
         )
 
 
 def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message:
-    """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header. Raises SmtpsetupError."""
+    """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header.
+
+    Raises SmtpsetupError.
+    """
     header = header_of(draft, now=now, message_id=message_id)
     content = _content(draft)
     header += f"MIME-Version: 1.0\r\n{content.fields}\r\n"
@@ -175,7 +200,11 @@ def header_of(draft: Draft, *, now: datetime.datetime, message_id: str) -> str:
     names = [name.lower() for name, _value in draft.headers]
     twice = next((name for name in names if name in _ONCE and names.count(name) > 1), None)
     if twice:
-        raise SmtpsetupError("config.invalid", _("The header {name} may stand in a message only once.").format(name=twice), exit_code=EX_DATAERR)
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The header {name} may stand in a message only once.").format(name=twice),
+            exit_code=EX_DATAERR,
+        )
     return "".join(f"{name}: {value}\r\n" for name, value in fields if value or name == "Subject")
 
 
@@ -185,13 +214,16 @@ def date(now: datetime.datetime) -> str:
 
 
 def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """A field's text, literally. Raises SmtpsetupError for control characters."""
+    """A field's text, literally, and folded.
+
+    What is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047).
+    """
     _refuse_control_characters(name + value)
     return encoded_words(name, value, is_encoded=is_encoded)
 
 
 def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """A field's text, literally: what is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047), folded.
+    """A field's text, folded: what is not plain ASCII becomes encoded words (RFC 2047), as does what looks like one.
 
     With `is_encoded` so does everything else.
     """
@@ -200,7 +232,11 @@ def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
         return value.strip()
     from email.header import Header  # only what is long or not plain pays for it
 
-    return Header(value, "us-ascii" if is_plain else "utf-8", header_name=name, maxlinelen=_FOLDED_AT).encode(linesep="\r\n").strip()
+    return (
+        Header(value, "us-ascii" if is_plain else "utf-8", header_name=name, maxlinelen=_FOLDED_AT)
+        .encode(linesep="\r\n")
+        .strip()
+    )
 
 
 def _mailbox_list(mailboxes: tuple[Mailbox, ...]) -> str:
@@ -221,7 +257,9 @@ def written(mailbox: Mailbox) -> str:
     return f"{name} <{address}>"
 
 
-def attachment(path: str, open_file: Callable[[], BinaryIO], size: int, *, content_id: str = "", is_utf8: Callable[[], bool] = bool) -> Attachment:
+def attachment(
+    path: str, open_file: Callable[[], BinaryIO], size: int, *, content_id: str = "", is_utf8: Callable[[], bool] = bool
+) -> Attachment:
     """A file of `size` bytes as an attachment, its type from its name. Raises SmtpsetupError.
 
     It is `application/octet-stream` where the name does not tell; `is_utf8` is asked for a text.
@@ -233,13 +271,22 @@ def attachment(path: str, open_file: Callable[[], BinaryIO], size: int, *, conte
     if content_id and not _CONTENT_ID.fullmatch(content_id):
         raise SmtpsetupError(
             "config.invalid",
-            _("{cid} cannot be the name of a picture in HTML: use letters, digits, dots and hyphens.").format(cid=content_id),
+            _("{cid} cannot be the name of a picture in HTML: use letters, digits, dots and hyphens.").format(
+                cid=content_id
+            ),
             exit_code=EX_DATAERR,
         )
     content_type, encoding = mimetypes.guess_type(name)
     if content_type is None or encoding is not None or content_type.startswith(("message/", "multipart/")):
         content_type = "application/octet-stream"
-    return Attachment(name, content_type, size, open_file, content_id, "utf-8" if content_type.startswith("text/") and is_utf8() else "")
+    return Attachment(
+        name,
+        content_type,
+        size,
+        open_file,
+        content_id,
+        "utf-8" if content_type.startswith("text/") and is_utf8() else "",
+    )
 
 
 def new_message_id(domain: str) -> str:
@@ -257,10 +304,14 @@ def _content(draft: Draft) -> mime.Entity:
     entity = mime.text("plain", words)
     if draft.html:
         shown = [mime.text("html", draft.html), *(_file(file) for file in draft.attachments if file.content_id)]
-        entity = mime.multipart("alternative", [entity, mime.multipart("related", shown) if len(shown) > 1 else shown[0]])
+        entity = mime.multipart(
+            "alternative", [entity, mime.multipart("related", shown) if len(shown) > 1 else shown[0]]
+        )
     attached = [_file(file) for file in draft.attachments if not file.content_id]
     return mime.multipart("mixed", [entity, *attached]) if attached else entity
 
 
 def _file(file: Attachment) -> mime.Entity:
-    return mime.file(file.content_type, file.name, file.open, file.size, charset=file.charset, content_id=file.content_id)
+    return mime.file(
+        file.content_type, file.name, file.open, file.size, charset=file.charset, content_id=file.content_id
+    )

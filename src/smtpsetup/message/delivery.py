@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Delivery(NamedTuple):
     """A message on its way; `key` is whatever the caller knows it by.
 
-    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for everybody, `accepted_without` when
-    it did for all but those recipients, or `not_accepted` when it has said that it did not.
+    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for
+    everybody, `accepted_without` when it did for all but those recipients, or `not_accepted` when it has said that it
+    did not.
     """
 
     envelope: Envelope
@@ -41,12 +42,17 @@ class Outcome(NamedTuple):
 
 
 class UnreadableMessageError(SmtpsetupError):
-    """A file of the message could not be read while it was sent: the message was not sent, and the connection is of no more use."""
+    """A file of the message could not be read while it was sent.
+
+    The message was not sent, and the connection is of no more use.
+    """
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
             "config.invalid",
-            _("{path} could not be read while it was sent: {reason}.").format(path=error.filename, reason=reason_of(error)),
+            _("{path} could not be read while it was sent: {reason}.").format(
+                path=error.filename, reason=reason_of(error)
+            ),
             hints=(_("The mail was not sent. Send it again."),),
             exit_code=EX_IOERR,
         )

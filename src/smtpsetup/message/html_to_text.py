@@ -1,7 +1,7 @@
 """The text of an HTML page, for readers without HTML.
 
-Not on html.parser: after an unclosed tag it looks at the whole rest of the page, again at every "<" (github.com/python/cpython/issues/135462).
-Here every character is looked at once.
+Not on html.parser: after an unclosed tag it looks at the whole rest of the page, again at every "<"
+(github.com/python/cpython/issues/135462). Here every character is looked at once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ from html import unescape
 
 _SILENT = {"script", "style", "title"}
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "blockquote"}
-_BREAKS = {**dict.fromkeys(_PARAGRAPHS, "\n\n"), **dict.fromkeys(("div", "tr", "table", "ul", "ol", "br"), "\n"), "li": "\n- ", "td": " "}
+_BREAKS = {
+    **dict.fromkeys(_PARAGRAPHS, "\n\n"),
+    **dict.fromkeys(("div", "tr", "table", "ul", "ol", "br"), "\n"),
+    "li": "\n- ",
+    "td": " ",
+}
 _PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
 _HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
-_TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")  # no character has such a number, and Python would not even read it
+_TOO_LARGE = re.compile(
+    r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?"
+)  # no character has such a number, and Python would not even read it
 
 
 class _Reader:

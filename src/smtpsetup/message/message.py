@@ -14,8 +14,9 @@ LINE_LIMIT = 998
 class Message(NamedTuple):
     """A message ready for the wire (RFC 5322): lines end in CRLF and have at most 998 bytes before it.
 
-    `header` ends with the empty line. `body` gives the rest piece by piece, from the start at every call; it may raise OSError or SmtpsetupError
-    where a file behind it cannot be read. `body_size` is in bytes; `is_ascii` tells whether the body is.
+    `header` ends with the empty line. `body` gives the rest piece by piece, from the start at every call; it may raise
+    OSError or SmtpsetupError where a file behind it cannot be read. `body_size` is in bytes; `is_ascii` tells whether
+    the body is.
     """
 
     header: bytes

@@ -50,8 +50,19 @@ def _encoded(words: str) -> tuple[str, bytes]:
     return "base64", base64_lines(data.replace(b"\n", b"\r\n"))
 
 
-def file(content_type: str, name: str, open_file: Callable[[], BinaryIO], size: int, *, charset: str = "", content_id: str = "") -> Entity:  # noqa: PLR0913  what a part says of its file
-    """A file of `size` bytes in base64, read when it is sent. `content_id` is set for one that the HTML part shows (RFC 2392)."""
+def file(  # noqa: PLR0913  what a part says of its file
+    content_type: str,
+    name: str,
+    open_file: Callable[[], BinaryIO],
+    size: int,
+    *,
+    charset: str = "",
+    content_id: str = "",
+) -> Entity:
+    """A file of `size` bytes in base64, read when it is sent.
+
+    `content_id` is set for one that the HTML part shows (RFC 2392).
+    """
     parameters = f'; charset="{charset}"' if charset else ""
     disposition = "inline" if content_id else "attachment"
     fields = f"Content-Type: {content_type}{parameters}\r\nContent-Transfer-Encoding: base64\r\n"
@@ -84,7 +95,10 @@ def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator
 
 
 def base64_lines(data: bytes) -> bytes:
-    """Data in base64, in lines (RFC 2045 section 6.8). In several pieces, all but the last are a multiple of BASE64_CHUNK long."""
+    """Data in base64, in lines (RFC 2045 section 6.8).
+
+    In several pieces, all but the last are a multiple of BASE64_CHUNK long.
+    """
     encoded = binascii.b2a_base64(data, newline=False)
     return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
 

@@ -20,7 +20,9 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
 
 
 def made_right(fields: tuple[Field, ...], body: Spool) -> Message:
-    """The message. A text that is not plain or has lines beyond the limit is encoded; in what has parts, long lines are broken.
+    """The message.
+
+    A text that is not plain or has lines beyond the limit is encoded; in what has parts, long lines are broken.
 
     Raises OSError where there is no room for what is encoded.
     """
@@ -33,7 +35,12 @@ def made_right(fields: tuple[Field, ...], body: Spool) -> Message:
         beyond_ascii = sum(len(chunk) - len(chunk.decode("ascii", "ignore")) for chunk in body.chunks())
         is_mostly_plain = beyond_ascii * 5 < body.size
         name = "quoted-printable" if is_mostly_plain else "base64"
-        fields = (*kept, Field("MIME-Version", "1.0"), Field("Content-Type", _with_charset(kind, body)), Field("Content-Transfer-Encoding", name))
+        fields = (
+            *kept,
+            Field("MIME-Version", "1.0"),
+            Field("Content-Type", _with_charset(kind, body)),
+            Field("Content-Transfer-Encoding", name),
+        )
         body = Spool(_quoted(body) if is_mostly_plain else _base64(body))
     elif is_long or has_nul:
         body = Spool(_broken(body, b"=" if encoding == "quoted-printable" else b""))
@@ -90,7 +97,10 @@ def _base64(body: Spool) -> Iterator[bytes]:
 
 
 def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
-    """The lines without NUL, those that are too long in several; `mark` says at the end of a line that it goes on (quoted-printable)."""
+    """The lines without NUL, those that are too long in several.
+
+    `mark` says at the end of a line that it goes on (quoted-printable).
+    """
     words = b""
     for line in body.lines():
         words += line.removesuffix(b"\r\n").replace(b"\0", b"")

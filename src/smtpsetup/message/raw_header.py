@@ -1,4 +1,7 @@
-"""A message as another program wrote it: its header read, and made right for a provider (RFC 5322, RFC 6409 section 8)."""
+"""A message as another program wrote it.
+
+Its header read, and made right for a provider (RFC 5322, RFC 6409 section 8).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,30 @@ _LINE_MOST = 2_000_000  # bytes; a longer line is none of a header
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}
 _SENDERS = {"sender", "resent-from", "resent-sender"}
-_ADDRESS_FIELDS = {"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender", "resent-reply-to"}
-_ONCE = {"from", "sender", "reply-to", "date", "message-id", "subject", "in-reply-to", "references", "mime-version", "content-type"}
+_ADDRESS_FIELDS = {
+    "from",
+    "to",
+    "cc",
+    "reply-to",
+    "sender",
+    "resent-from",
+    "resent-to",
+    "resent-cc",
+    "resent-sender",
+    "resent-reply-to",
+}
+_ONCE = {
+    "from",
+    "sender",
+    "reply-to",
+    "date",
+    "message-id",
+    "subject",
+    "in-reply-to",
+    "references",
+    "mime-version",
+    "content-type",
+}
 _JOINED = {"to", "cc"}  # once, too; a second one adds to the first
 
 
@@ -38,7 +63,9 @@ class Field(NamedTuple):
 
 
 def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
-    """The header's fields and the rest, from chunks with CRLF line ends. A message whose first line is no field has no header.
+    """The header's fields and the rest, from chunks with CRLF line ends.
+
+    A message whose first line is no field has no header.
 
     Raises EndlessFieldError for a field that is longer than any is.
     """
@@ -48,7 +75,9 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     while (line := source.next()) is not None:
         if source.is_cut and (_FIELD.match(line) or (line.startswith((b" ", b"\t")) and found)):
             raise EndlessFieldError(_fields(found), source.rest(line))
-        if is_first and not source.is_cut and line.startswith((b"From ", b">From ")):  # what mail programs write in front of a mail in a file
+        if (
+            is_first and not source.is_cut and line.startswith((b"From ", b">From "))
+        ):  # what mail programs write in front of a mail in a file
             is_first = False
             continue
         is_first = False
@@ -79,7 +108,10 @@ class EndlessFieldError(SmtpsetupError):
 
 
 class _Lines:
-    """Lines from chunks, as far as they are asked for. `is_cut` is whether the last one is the beginning of one that is too long to be read whole."""
+    """Lines from chunks, as far as they are asked for.
+
+    `is_cut` is whether the last one is the beginning of one that is too long to be read whole.
+    """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -146,14 +178,18 @@ def decoded(name: str) -> str:
 
 
 def recipients_in(fields: tuple[Field, ...]) -> list[str]:
-    """Whom the header names: the newest block of Resent- fields where there is one, else To, Cc and Bcc (RFC 5322 section 3.6.6).
+    """Whom the header names.
+
+    That is the newest block of Resent- fields where there is one, else To, Cc and Bcc (RFC 5322 section 3.6.6).
 
     Raises SmtpsetupError for an address that cannot be understood.
     """
     resent: list[Field] = []
     for field in fields:
         is_resent = field.key.startswith("resent-")
-        begins_anew = field.key in ("resent-from", "resent-date") and any(field.key == earlier.key for earlier in resent)
+        begins_anew = field.key in ("resent-from", "resent-date") and any(
+            field.key == earlier.key for earlier in resent
+        )
         if resent and (not is_resent or begins_anew):
             break  # what follows is an older block, or the message
         resent += [field] if is_resent else []
@@ -169,13 +205,26 @@ class Sender(NamedTuple):
 
 
 def completed(
-    fields: tuple[Field, ...], sender: Sender, *, now: datetime.datetime, message_id: str, is_own: Callable[[str], bool] = lambda _address: True
+    fields: tuple[Field, ...],
+    sender: Sender,
+    *,
+    now: datetime.datetime,
+    message_id: str,
+    is_own: Callable[[str], bool] = lambda _address: True,
 ) -> tuple[Field, ...]:
-    """The fields that go on the wire: From as it is allowed, each once that may stand once, what is missing added, Bcc gone.
+    """The fields that go on the wire.
+
+    From as it is allowed, each once that may stand once, what is missing added, Bcc gone.
 
     `is_own` is asked whether the account may use an address; Sender and the like name no other.
     """
-    kept = _single([field for field in fields if field.key not in _NEVER_SENT and field.key != "from" and _may_stand(field, is_own)])
+    kept = _single(
+        [
+            field
+            for field in fields
+            if field.key not in _NEVER_SENT and field.key != "from" and _may_stand(field, is_own)
+        ]
+    )
     keys = {field.key for field in kept}
     done = [Field("From", _unfolded(sender.mailbox)), *kept]
     if sender.reply_to and "reply-to" not in keys:
@@ -197,7 +246,10 @@ def completed(
 
 
 def _may_stand(field: Field, is_own: Callable[[str], bool]) -> bool:
-    """Whether a field that says who has sent the mail says what the account may say; those that have been Resent- fields before are history."""
+    """Whether a field that says who has sent the mail says what the account may say.
+
+    Those that have been Resent- fields before are history.
+    """
     if field.key not in _SENDERS:
         return True
     try:
@@ -240,7 +292,9 @@ def _value(field: Field) -> str:
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
-            return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)  # nobody reads an address from it any more
+            return encoded_words(
+                field.name, " ".join(field.value.split()), is_encoded=True
+            )  # nobody reads an address from it any more
     if field.value.isascii():
         return _folded(field.name, field.value)
     return encoded_words(field.name, field.value)

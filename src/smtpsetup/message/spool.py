@@ -1,4 +1,7 @@
-"""A message's body as it comes from a pipe, made right for the wire: CRLF line ends, no bare CR, in memory while it is small."""
+"""A message's body as it comes from a pipe, made right for the wire.
+
+CRLF line ends, no bare CR, in memory while it is small.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,9 @@ class Spool:
 
     def _move(self) -> None:
         """Go on in the next place that can be used, with what is kept so far; the last one is the memory."""
-        import tempfile  # only large mail needs it
-
         for place in self._places:
             try:
-                file: BinaryIO = io.BytesIO() if place == _MEMORY else tempfile.TemporaryFile(dir=place or None, buffering=0)  # noqa: SIM115  open as long as the spool is
+                file: BinaryIO = io.BytesIO() if place == _MEMORY else _new_file(place)
             except OSError:
                 continue
             try:
@@ -94,7 +95,10 @@ class Spool:
 
 
 def _places() -> Iterator[str]:
-    """Where what is too large for the memory may go: `""` for TMPDIR, then where there is more room, and the memory all the same."""
+    """Where what is too large for the memory may go.
+
+    `""` for TMPDIR, then where there is more room, and the memory all the same.
+    """
     yield from ("", "/var/tmp", _MEMORY)  # noqa: S108  a file without a name
 
 
@@ -123,7 +127,10 @@ def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks, with CRLF line ends, up to a line that is a single dot."""
-    held, unsaid = b"\r\n", 2  # a dot may be the first line; what stands for the line end before it is not part of the message
+    held, unsaid = (
+        b"\r\n",
+        2,
+    )  # a dot may be the first line; what stands for the line end before it is not part of the message
     for chunk in chunks:
         text = held + chunk
         end = text.find(_END)
@@ -140,3 +147,10 @@ def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _some(data: bytes) -> Iterator[bytes]:
     if data:
         yield data
+
+
+def _new_file(directory: str) -> BinaryIO:
+    """A file without a name, open as long as the spool is. Raises OSError."""
+    import tempfile  # only large mail needs it
+
+    return tempfile.TemporaryFile(dir=directory or None, buffering=0)

@@ -51,7 +51,9 @@ def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = N
     def work() -> None:
         try:
             names = look_up(host, deadline) if look_up and _is_name(host) else [host]
-            infos = [info for name in names for info in socket.getaddrinfo(name.encode(), port, type=socket.SOCK_STREAM)]
+            infos = [
+                info for name in names for info in socket.getaddrinfo(name.encode(), port, type=socket.SOCK_STREAM)
+            ]
         except (OSError, UnicodeError) as failure:
             error.append(failure)
         else:
@@ -78,8 +80,8 @@ def _is_name(host: str) -> bool:
 def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
     """The first socket that connects, the addresses tried side by side (RFC 8305).
 
-    Raises TimeoutError, or the most telling OSError when every address failed: one that answered with a refusal says more than one that is
-    out of reach.
+    Raises TimeoutError, or the most telling OSError when every address failed: one that answered with a refusal says
+    more than one that is out of reach.
     """
     waiting = list(addresses)
     errors: list[OSError] = []
@@ -90,7 +92,11 @@ def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
                 if waiting and (time.monotonic() >= next_start or not selector.get_map()):
                     _start(waiting.pop(0), selector, errors)
                     next_start = time.monotonic() + _STAGGER
-                pause = min(deadline.remaining(), max(0.0, next_start - time.monotonic())) if waiting else deadline.remaining()
+                pause = (
+                    min(deadline.remaining(), max(0.0, next_start - time.monotonic()))
+                    if waiting
+                    else deadline.remaining()
+                )
                 for key, _events in selector.select(pause):
                     sock: socket.socket = key.fileobj  # type: ignore[assignment]  # only sockets are registered
                     selector.unregister(sock)

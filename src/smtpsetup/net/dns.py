@@ -78,9 +78,12 @@ class Answer:
 
 
 class Resolver:
-    """The system's name servers, or the one that `SMTPSETUP_NAMESERVER` names. Names are absolute: no search list is applied.
+    """The system's name servers, or the one that `SMTPSETUP_NAMESERVER` names.
 
-    Raises SmtpsetupError: `config.invalid` for a value of that variable which cannot be one, `dns.temporary` for a name that cannot be looked up.
+    Names are absolute: no search list is applied.
+
+    Raises SmtpsetupError: `config.invalid` for a value of that variable which cannot be one, `dns.temporary` for a name
+    that cannot be looked up.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -95,18 +98,35 @@ class Resolver:
         self._resolver.timeout = _TRY_SECONDS
 
     def mx(self, domain: str, deadline: Deadline) -> Answer:
-        """Where a domain's mail goes, the most preferred host first; hosts with names that cannot be ones are left out."""
+        """Where a domain's mail goes, the most preferred host first.
+
+        Hosts with names that cannot be ones are left out.
+        """
         answer = self._look_up(domain, "MX", deadline)
-        records = ((int(record.preference), _host(record.exchange, may_have_underscores=True)) for record in answer.records)
+        records = (
+            (int(record.preference), _host(record.exchange, may_have_underscores=True)) for record in answer.records
+        )
         return _kept(
-            answer, sorted((MailExchange(preference, host) for preference, host in records if host), key=lambda mx: (mx.preference, mx.host))
+            answer,
+            sorted(
+                (MailExchange(preference, host) for preference, host in records if host),
+                key=lambda mx: (mx.preference, mx.host),
+            ),
         )
 
     def srv(self, name: str, deadline: Deadline) -> Answer:
         """The places of a service, best first: by priority, then by weight (RFC 2782), the same order at every run."""
         answer = self._look_up(name, "SRV", deadline)
-        places = (Service(int(record.priority), int(record.weight), int(record.port), _host(record.target)) for record in answer.records)
-        return _kept(answer, sorted((place for place in places if place.target), key=lambda srv: (srv.priority, -srv.weight, srv.target)))
+        places = (
+            Service(int(record.priority), int(record.weight), int(record.port), _host(record.target))
+            for record in answer.records
+        )
+        return _kept(
+            answer,
+            sorted(
+                (place for place in places if place.target), key=lambda srv: (srv.priority, -srv.weight, srv.target)
+            ),
+        )
 
     def txt(self, name: str, deadline: Deadline) -> Answer:
         """The texts at a name, the strings of each record joined (RFC 7208 section 3.3)."""
@@ -143,7 +163,9 @@ class Resolver:
         except dns.resolver.NoNameservers as error:
             return Answer(_why(error))
         except (dns.exception.DNSException, OSError) as error:
-            return Answer(next((status for kinds, status in _STATUS if isinstance(error, kinds)), DnsStatus.SERVER_FAILURE))
+            return Answer(
+                next((status for kinds, status in _STATUS if isinstance(error, kinds)), DnsStatus.SERVER_FAILURE)
+            )
 
 
 _STATUS: tuple[tuple[tuple[type[Exception], ...], DnsStatus], ...] = (
@@ -154,12 +176,15 @@ _STATUS: tuple[tuple[tuple[type[Exception], ...], DnsStatus], ...] = (
 
 
 def configured_look_up(deadline: Deadline) -> LookUp | None:
-    """How to find a host's addresses where `SMTPSETUP_NAMESERVER` names a server; None where the system finds them. Raises as Resolver."""
+    """How to find a host's addresses where `SMTPSETUP_NAMESERVER` names a server; None where the system finds them.
+
+    Raises as Resolver.
+    """
     return Resolver(deadline).addresses if os.environ.get(NAMESERVER) else None
 
 
 def _system_resolver() -> dns.resolver.Resolver:
-    """As resolv.conf has it; a line in it that cannot be read does not take the others with it, as with the C library."""
+    """As resolv.conf has it; a line in it that cannot be read is passed over, as the C library does."""
     try:
         return dns.resolver.Resolver()
     except (dns.exception.DNSException, OSError, ValueError):
@@ -224,7 +249,15 @@ def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
         port = port.removeprefix(":")
     elif host.count(":") == 1:
         host, _colon, port = host.partition(":")
-    if not host or (port and not (port.isascii() and port.isdigit() and len(port) <= len(str(_HIGHEST_PORT)) and 0 < int(port) <= _HIGHEST_PORT)):
+    if not host or (
+        port
+        and not (
+            port.isascii()
+            and port.isdigit()
+            and len(port) <= len(str(_HIGHEST_PORT))
+            and 0 < int(port) <= _HIGHEST_PORT
+        )
+    ):
         raise _invalid(text, _("it must be HOST or HOST:PORT"))
     number = int(port) if port else _PORT
     try:
@@ -234,7 +267,11 @@ def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
             raise SmtpsetupError(
                 "dns.temporary",
                 _("The name server {host} could not be looked up at the moment.").format(host=plain_text(host)),
-                hints=(_("Give its IP address in {variable} instead of its name, or unset it.").format(variable=NAMESERVER),),
+                hints=(
+                    _("Give its IP address in {variable} instead of its name, or unset it.").format(
+                        variable=NAMESERVER
+                    ),
+                ),
             ) from error
         raise _invalid(text, plain_text(str(error))) from error
 
@@ -243,5 +280,9 @@ def _invalid(text: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("{variable} is {value}: {reason}.").format(variable=NAMESERVER, value=plain_text(text), reason=reason),
-        hints=(_("Give the address of a name server, for example `{variable}=9.9.9.9`, or unset it.").format(variable=NAMESERVER),),
+        hints=(
+            _("Give the address of a name server, for example `{variable}=9.9.9.9`, or unset it.").format(
+                variable=NAMESERVER
+            ),
+        ),
     )

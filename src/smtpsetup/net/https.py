@@ -1,4 +1,7 @@
-"""One HTTPS exchange over verified TLS, within a deadline that the other side cannot stretch, through the proxy that the environment names."""
+"""One HTTPS exchange over verified TLS, within a deadline that the other side cannot stretch.
+
+It goes through the proxy that the environment names.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,16 @@ LIMIT = 65536  # bytes of an answer
 PORT = 443
 _SHOWN = 200  # characters of an address that somebody else wrote
 _PROXY_PORT = 3128
-_HEADERS = {"User-Agent": f"smtpsetup/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+_HEADERS = {
+    "User-Agent": f"smtpsetup/{__version__}",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
 
 
 class Trouble(Enum):
-    """Why there is no answer: nobody is there, nobody answered in time, it went wrong, or it is too large to be believed."""
+    """Why there is no answer: nobody is there, nobody answered in time, it failed, or it is too large."""
 
     ABSENT = auto()
     TIMEOUT = auto()
@@ -43,7 +51,9 @@ class Trouble(Enum):
 
 
 class HttpsError(Exception):
-    """There is no answer. `detail` is for people; `is_ours` tells that the fault lies on this side: the proxy of this machine.
+    """There is no answer.
+
+    `detail` is for people; `is_ours` tells that the fault lies on this side: the proxy of this machine.
 
     `may_be_clock` tells that a certificate is not valid at the time that this machine's clock shows.
     """
@@ -66,14 +76,22 @@ class Answer(NamedTuple):
 
 
 class Web(NamedTuple):
-    """How this run reaches the web: whom it believes, who finds hosts (None for the system), and what is done before a request goes out."""
+    """How this run reaches the web.
+
+    Whom it believes, who finds hosts (None for the system), and what is done before a request goes out.
+    """
 
     policy: TlsPolicy
     look_up: LookUp | None
     before_request: Callable[[], None] | None = None
 
     def exchange(
-        self, method: str, parts: SplitResult, deadline: Deadline, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        parts: SplitResult,
+        deadline: Deadline,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Ask once; no redirect is followed. Raises HttpsError."""
         host, port = str(parts.hostname), parts.port or PORT
@@ -84,7 +102,9 @@ class Web(NamedTuple):
                 path = parts.path or "/"
                 if self.before_request:
                     self.before_request()
-                connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, {**_HEADERS, **(headers or {})})
+                connection.request(
+                    method, f"{path}?{parts.query}" if parts.query else path, body, {**_HEADERS, **(headers or {})}
+                )
                 response = connection.getresponse()
                 content = response.read(LIMIT + 1)
         except HttpsError:
@@ -93,11 +113,17 @@ class Web(NamedTuple):
             raise _told(error) from error
         if len(content) > LIMIT:
             raise HttpsError(Trouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
-        return Answer(response.status, content, response.getheader("Location") or "", response.getheader("Retry-After") or "")
+        return Answer(
+            response.status, content, response.getheader("Location") or "", response.getheader("Retry-After") or ""
+        )
 
     def _connected(self, host: str, port: int, deadline: Deadline) -> ssl.SSLSocket:
         proxy = _proxy_for(host)
-        sock = self._tunnel(proxy, host, port, deadline) if proxy else dial.race(dial.resolve(host, port, deadline, self.look_up), deadline)
+        sock = (
+            self._tunnel(proxy, host, port, deadline)
+            if proxy
+            else dial.race(dial.resolve(host, port, deadline, self.look_up), deadline)
+        )
         try:
             sock.settimeout(deadline.remaining())
             return tls.secure(sock, host, self.policy)
@@ -106,7 +132,10 @@ class Web(NamedTuple):
             raise
 
     def _tunnel(self, proxy: Proxy, host: str, port: int, deadline: Deadline) -> socket.socket:
-        """A connection to the host through a proxy. Raises HttpsError for everything that goes wrong on the way to it."""
+        """A connection to the host through a proxy.
+
+        Raises HttpsError for everything that goes wrong on the way to it.
+        """
         try:
             sock = dial.race(dial.resolve(proxy.host, proxy.port, deadline, self.look_up), deadline)
         except (OSError, UnicodeError) as error:
@@ -165,7 +194,10 @@ def _proxy_error(detail: str) -> HttpsError:
 
 
 def _proxy_for(host: str) -> Proxy | None:
-    """The proxy that the environment (or the system) names for a host. Raises HttpsError for one that cannot be used."""
+    """The proxy that the environment (or the system) names for a host.
+
+    Raises HttpsError for one that cannot be used.
+    """
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies, proxy_bypass  # 30 ms that only users of a proxy pay
@@ -209,7 +241,9 @@ def _told(error: Exception) -> HttpsError:
     if isinstance(error, ssl.SSLError):
         kind = tls.kind_of(error)
         may_be_clock = kind in (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID)
-        return HttpsError(Trouble.FAILED, _CERTIFICATE.get(kind, lambda: _("no TLS connection"))(), may_be_clock=may_be_clock)
+        return HttpsError(
+            Trouble.FAILED, _CERTIFICATE.get(kind, lambda: _("no TLS connection"))(), may_be_clock=may_be_clock
+        )
     is_http = isinstance(error, http.client.HTTPException | ValueError)
     return HttpsError(Trouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))
 

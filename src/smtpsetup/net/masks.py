@@ -50,7 +50,9 @@ class Masks:
 
     def _add_pieces(self, text: str, length: int) -> None:
         step = 1 if len(text) < _LONG else length  # of a long token, a few characters tell nothing
-        self._pieces.setdefault(length, set()).update(text[start : start + length] for start in range(0, len(text) - length + 1, step))
+        self._pieces.setdefault(length, set()).update(
+            text[start : start + length] for start in range(0, len(text) - length + 1, step)
+        )
 
     def _gives_away(self, word: str) -> bool:
         forms = [word, word.casefold()]

@@ -14,7 +14,10 @@ _SECONDS = 5.0  # for the name of a name server, where it is named by one
 
 
 def look_up_from_environment() -> LookUp | None:
-    """What asks the name server in SMTPSETUP_NAMESERVER; None where none is named, and the system looks hosts up. Only then is dnspython loaded."""
+    """What asks the name server in SMTPSETUP_NAMESERVER; None where none is named, and the system looks hosts up.
+
+    Only then is dnspython loaded.
+    """
     if not os.environ.get("SMTPSETUP_NAMESERVER"):
         return None
     from smtpsetup.net.dns import configured_look_up  # 30 ms that most runs need not pay

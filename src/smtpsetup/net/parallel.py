@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-GRACE_SECONDS = 1.0  # that an answer waits for a better one which is still on its way: four round trips to the other side of the world
+# that an answer waits for a better one which is still on its way: four round trips to the other side of the world
+GRACE_SECONDS = 1.0
 
 
 def begun(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]:
-    """Ask at once, in the background; the function that is given back waits for the answer. It raises what asking raised, and TimeoutError."""
+    """Ask at once, in the background; the function that is given back waits for the answer.
+
+    It raises what asking raised, and TimeoutError.
+    """
     answers = _asked({"": ask})
 
     def answer() -> _Value:
@@ -32,9 +36,14 @@ def begun(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]
 
 
 def side_by_side(
-    questions: dict[_Key, Callable[[], _Value]], deadline: Deadline, *, is_enough: Callable[[_Value], bool] = lambda _value: False
+    questions: dict[_Key, Callable[[], _Value]],
+    deadline: Deadline,
+    *,
+    is_enough: Callable[[_Value], bool] = lambda _value: False,
 ) -> dict[_Key, _Value]:
-    """The answers to several questions, asked at once; those that did not come in time are missing. Raises what asking raised.
+    """The answers to several questions, asked at once; those that did not come in time are missing.
+
+    Raises what asking raised.
 
     After an answer that `is_enough`, the others have GRACE_SECONDS left.
     """

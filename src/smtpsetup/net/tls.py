@@ -18,7 +18,13 @@ _VERIFY_KINDS = {  # X509_V_ERR_* of OpenSSL's x509_vfy.h
     62: Kind.HOSTNAME_MISMATCH,
     64: Kind.HOSTNAME_MISMATCH,
 }
-_NOT_SPOKEN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
+_NOT_SPOKEN = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNKNOWN_PROTOCOL",
+)
 _TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")
 
 
@@ -38,7 +44,10 @@ class TlsPolicy(NamedTuple):
 
 
 def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPolicy:
-    """Believe the system's authorities, those in `ca_file` instead, or one certificate. Raises OSError for a `ca_file` that cannot be used."""
+    """Believe the system's authorities, those in `ca_file` instead, or one certificate.
+
+    Raises OSError for a `ca_file` that cannot be used.
+    """
     context = ssl.SSLContext(
         ssl.PROTOCOL_TLS_CLIENT
     )  # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
@@ -55,7 +64,10 @@ def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPol
 
 
 def unverified() -> TlsPolicy:
-    """Believe nobody and connect all the same, to look at what a server shows: for diagnosis only, no session logs in under it."""
+    """Believe nobody and connect all the same, to look at what a server shows.
+
+    For diagnosis only, no session logs in under it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -66,13 +78,20 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
     """What a certificate says of itself, believed or not; None for what is none."""
     if not der:
         return None
-    from cryptography import x509  # 40 ms, paid only where a certificate was refused; the standard library reads verified ones alone
+    from cryptography import (
+        x509,
+    )  # 40 ms, paid only where a certificate was refused; the standard library reads verified ones alone
 
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         with contextlib.suppress(x509.ExtensionNotFound):
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) or names
+            names = (
+                certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+                    x509.DNSName
+                )
+                or names
+            )
         issuer = [
             str(name.value)
             for kind in (x509.NameOID.ORGANIZATION_NAME, x509.NameOID.COMMON_NAME)
@@ -90,7 +109,10 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
 
 
 class TlsFacts(NamedTuple):
-    """What a verified connection rests on. `not_after` is ISO 8601 in UTC; it and `issuer` are empty for a certificate known by fingerprint."""
+    """What a verified connection rests on.
+
+    `not_after` is ISO 8601 in UTC; it and `issuer` are empty for a certificate known by fingerprint.
+    """
 
     version: str
     cipher: str
@@ -115,7 +137,10 @@ def normalised_fingerprint(text: str) -> str:
 
 
 def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
-    """`sock` in TLS 1.2 or newer, its certificate verified. Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake."""
+    """`sock` in TLS 1.2 or newer, its certificate verified.
+
+    Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake.
+    """
     # as bytes, since a str would be taken for IDNA of 2003, whose import costs 2 ms and whose mapping is another
     secured = policy.context.wrap_socket(sock, server_hostname=host.encode())
     check_fingerprint(secured, policy)
@@ -169,7 +194,10 @@ def kind_of(error: OSError) -> Kind:
 
 
 def answers_client_hello(sock: socket.socket, host: str) -> bool:
-    """Whether the other side speaks TLS from the first byte, its certificate not looked at. For diagnosis only: nothing else is sent."""
+    """Whether the other side speaks TLS from the first byte, its certificate not looked at.
+
+    For diagnosis only: nothing else is sent.
+    """
     try:
         with unverified().context.wrap_socket(sock, server_hostname=host.encode()):
             return True

@@ -29,7 +29,10 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def secret_for(account: Account, *, may_prompt: bool) -> Secret:
-    """What proves who is sending: the account's secret, or an access token where it signs in with OAuth2. Raises SmtpsetupError."""
+    """What proves who is sending: the account's secret, or an access token where it signs in with OAuth2.
+
+    Raises SmtpsetupError.
+    """
     if account.auth is not Auth.OAUTH2:
         return credentials.read(account, may_prompt=may_prompt)
     if account.oauth2 is None:
@@ -50,7 +53,10 @@ def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> S
 
 
 def newest(account: Account, *, may_prompt: bool) -> Secret:
-    """The same as `secret_for`, but an access token is asked for anew, also where the one that there is would do: that it can be is what counts."""
+    """The same as `secret_for`, but an access token is asked for anew, also where the one that there is would do.
+
+    That it can be is what counts.
+    """
     if account.auth is not Auth.OAUTH2 or account.oauth2 is None:
         return secret_for(account, may_prompt=may_prompt)
     kept = _kept(account)
@@ -58,7 +64,10 @@ def newest(account: Account, *, may_prompt: bool) -> Secret:
 
 
 def _from_command(account: Account, *, may_prompt: bool) -> Secret:
-    """The access token that a command of the person's prints. What is kept elsewhere is no access token, and is sent to nobody."""
+    """The access token that a command of the person's prints.
+
+    What is kept elsewhere is no access token, and is sent to nobody.
+    """
     if account.secret.store is Store.COMMAND:
         token = credentials.read(account, may_prompt=may_prompt)
         if all("!" <= char <= "~" for char in token.reveal()):  # RFC 6750 section 2.1
@@ -70,7 +79,9 @@ def _from_command(account: Account, *, may_prompt: bool) -> Secret:
         )
     raise SmtpsetupError(
         "auth.oauth2-required",
-        _("The account {account} is to sign in with OAuth2, and nobody has signed in yet.").format(account=account.name),
+        _("The account {account} is to sign in with OAuth2, and nobody has signed in yet.").format(
+            account=account.name
+        ),
         hints=(_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),),
     )
 
@@ -78,7 +89,9 @@ def _from_command(account: Account, *, may_prompt: bool) -> Secret:
 def _directory() -> str:
     directory = paths.state_dir()
     if directory is None:
-        raise SmtpsetupError("config.invalid", _("It is not known where to keep the token: HOME is not set."), hints=(_("Set HOME."),))
+        raise SmtpsetupError(
+            "config.invalid", _("It is not known where to keep the token: HOME is not set."), hints=(_("Set HOME."),)
+        )
     return directory
 
 
@@ -90,10 +103,19 @@ def _kept(account: Account) -> token_cache.Kept | None:
 
 
 def _not_kept(error: OSError) -> SmtpsetupError:
-    message = _("The token in {path} cannot be read or written: {reason}.").format(path=error.filename, reason=reason_of(error))
+    message = _("The token in {path} cannot be read or written: {reason}.").format(
+        path=error.filename, reason=reason_of(error)
+    )
     if error.errno in _OF_THE_DISK:
-        return SmtpsetupError("auth.temporary", message, hints=(_("Make room on the disk; the sign-in is kept as it is."),), exit_code=EX_TEMPFAIL)
-    return SmtpsetupError("config.permissions", message, hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),))
+        return SmtpsetupError(
+            "auth.temporary",
+            message,
+            hints=(_("Make room on the disk; the sign-in is kept as it is."),),
+            exit_code=EX_TEMPFAIL,
+        )
+    return SmtpsetupError(
+        "config.permissions", message, hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),)
+    )
 
 
 def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
@@ -112,7 +134,10 @@ def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refus
 
 
 def _check_as_read(account: Account) -> None:
-    """Raise SmtpsetupError where the account was changed since it was read: its secret may be another one now, for somebody else."""
+    """Raise SmtpsetupError where the account was changed since it was read.
+
+    Its secret may be another one now, for somebody else.
+    """
     if not account.config_file:
         return
     config = accounts.load_named(account.config_file)
@@ -129,7 +154,9 @@ def _still_locked() -> SmtpsetupError:
 
 @contextmanager
 def without_renewal(account: Account) -> Iterator[None]:
-    """Let nobody renew the account's token meanwhile: a new refresh token must not come after another sign-in, or after none is wanted.
+    """Let nobody renew the account's token meanwhile.
+
+    A new refresh token must not come after another sign-in, or after none is wanted.
 
     Raises SmtpsetupError.
     """
@@ -155,7 +182,9 @@ def forget_tokens(account: str) -> None:
 
 @contextmanager
 def first_kept(account: Account, client: TokenClient, answer: Tokens) -> Iterator[None]:
-    """Keep the access token of a sign-in while its refresh token and the account are saved: where that fails, what there was is there again.
+    """Keep the access token of a sign-in while its refresh token and the account are saved.
+
+    Where that fails, what there was is there again.
 
     Raises SmtpsetupError.
     """
@@ -173,7 +202,10 @@ def first_kept(account: Account, client: TokenClient, answer: Tokens) -> Iterato
 
 def _keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
     now = time.time()
-    _keep(account, token_cache.Kept(answer.access_token, answer.expires_at, token_cache.owner_of(account, client), now, now))
+    _keep(
+        account,
+        token_cache.Kept(answer.access_token, answer.expires_at, token_cache.owner_of(account, client), now, now),
+    )
 
 
 def _keep(account: Account, kept: token_cache.Kept) -> None:

@@ -1,4 +1,7 @@
-"""Signing in with a browser on this machine (RFC 8252 section 7.3, RFC 7636): the provider sends the browser back to a loopback address."""
+"""Signing in with a browser on this machine (RFC 8252 section 7.3, RFC 7636).
+
+The provider sends the browser back to a loopback address.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,8 @@ def _base64url(data: bytes) -> str:
 def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str], None] | None = None) -> str:
     """The code that the browser brings, or that a person pastes as the address it was sent to. Raises OAuthError.
 
-    `on_wrong_paste` is told what is wrong with a pasted line, and the person may paste another one; without it, nothing is read.
+    `on_wrong_paste` is told what is wrong with a pasted line, and the person may paste another one; without it, nothing
+    is read.
     """
     end = time.monotonic() + SECONDS
     typed: list[socket.socket | int] = [sys.stdin.fileno()] if on_wrong_paste else []
@@ -101,7 +105,10 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
 
 
 def _pasted(sign_in: SignIn, url: str, on_wrong_paste: Callable[[str], None]) -> str:
-    """The code in what was pasted; `""` for nothing, or for what is none of it, as the person is told. Raises OAuthError for a no."""
+    """The code in what was pasted; `""` for nothing, or for what is none of it, as the person is told.
+
+    Raises OAuthError for a no.
+    """
     try:
         return code_in(sign_in, url) if url else ""
     except OAuthError as error:
@@ -112,7 +119,10 @@ def _pasted(sign_in: SignIn, url: str, on_wrong_paste: Callable[[str], None]) ->
 
 
 class _Visitors:
-    """Whoever comes to the loopback address, side by side: browsers open connections that they do not use, and others come to be in the way."""
+    """Whoever comes to the loopback address, side by side.
+
+    Browsers open connections that they do not use, and others come to be in the way.
+    """
 
     def __init__(self, sign_in: SignIn, server: socket.socket) -> None:
         self._sign_in = sign_in
@@ -142,7 +152,9 @@ class _Visitors:
             self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
             if len(self._said) > _MOST_VISITORS:
                 first = next(iter(self._said))
-                self._leave(next((silent for silent, said in self._said.items() if not said and silent is not visitor), first))
+                self._leave(
+                    next((silent for silent, said in self._said.items() if not said and silent is not visitor), first)
+                )
         return ""
 
     def _heard(self, visitor: socket.socket) -> str:
@@ -169,7 +181,10 @@ class _Visitors:
 
 
 def _answered(sign_in: SignIn, visitor: socket.socket, request: bytes) -> str:
-    """The code of one request; `""` for a request that is none of ours, whoever sent it. Raises OAuthError as `code_in`."""
+    """The code of one request; `""` for a request that is none of ours, whoever sent it.
+
+    Raises OAuthError as `code_in`.
+    """
     target = _target(request, urlsplit(sign_in.redirect_uri).netloc)
     if target is None or not _is_ours(sign_in, _fields(target)):
         _show(visitor, 404, _("This page belongs to a sign-in that is going on."))
@@ -189,11 +204,17 @@ def _show(visitor: socket.socket, status: int, words: str) -> None:
     reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}[status]
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
     with suppress(OSError):
-        visitor.sendall(f"{head}Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n".encode() + body)
+        visitor.sendall(
+            f"{head}Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
 
 
 def code_in(sign_in: SignIn, url: str) -> str:
-    """The code in the address that a browser was sent to. Raises OAuthError for one of another sign-in, or one that says no."""
+    """The code in the address that a browser was sent to.
+
+    Raises OAuthError for one of another sign-in, or one that says no.
+    """
     fields = _fields(url)
     if "state" not in fields:
         raise OAuthError("", _("it is not the address at which a sign-in ends"))
@@ -208,7 +229,10 @@ def code_in(sign_in: SignIn, url: str) -> str:
 
 
 def _is_ours(sign_in: SignIn, fields: Mapping[str, str]) -> bool:
-    """Whether the state that was sent has come back (RFC 6749 section 10.12): any page of any site can ask for the loopback address."""
+    """Whether the state that was sent has come back (RFC 6749 section 10.12).
+
+    Any page of any site can ask for the loopback address.
+    """
     return hmac.compare_digest(fields.get("state", "").encode(), sign_in.state.encode())
 
 
@@ -221,7 +245,10 @@ def _fields(url: str) -> dict[str, str]:
 
 
 def _target(request: bytes, host: str) -> str | None:
-    """The path and query of a browser's request; None for one that is not the redirect: another method, another host (DNS rebinding), no query."""
+    """The path and query of a browser's request; None for one that is not the redirect.
+
+    Another method, another host (DNS rebinding), no query.
+    """
     head, end, _body = request.partition(b"\r\n\r\n")
     if not end:
         return None

@@ -1,4 +1,7 @@
-"""Signing in on another device (RFC 8628): a short code is typed into a web page, and meanwhile the token endpoint is asked again and again."""
+"""Signing in on another device (RFC 8628).
+
+A short code is typed into a web page, and meanwhile the token endpoint is asked again and again.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ _SLOWEST_SECONDS = 60.0
 
 
 class DeviceCode(NamedTuple):
-    """What a person types where. `seconds` is how long the code lives; `device_code` is the program's own half, and a secret."""
+    """What a person types where.
+
+    `seconds` is how long the code lives; `device_code` is the program's own half, and a secret.
+    """
 
     user_code: str
     verification_uri: str
@@ -46,7 +52,9 @@ def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
     answer = post(web, endpoints.device_authorization_endpoint, fields, Deadline(_ANSWER_SECONDS))
     texts = {key: answer.get(key) for key in ("user_code", "device_code")}
     uri = answer.get("verification_uri") or answer.get("verification_url")  # the second as Google once wrote it
-    if not all(isinstance(text, str) and text for text in (*texts.values(), uri)) or not str(uri).startswith("https://"):
+    if not all(isinstance(text, str) and text for text in (*texts.values(), uri)) or not str(uri).startswith(
+        "https://"
+    ):
         raise OAuthError("", _("the answer holds no code"))
     return DeviceCode(
         plain_text(str(texts["user_code"])),
@@ -64,7 +72,9 @@ def _seconds(value: object, usual: float, most: float) -> float:
 
 
 def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[float], object] = time.sleep) -> Tokens:
-    """The tokens, once the person has signed in. Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says).
+    """The tokens, once the person has signed in.
+
+    Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says).
 
     What is no answer, such as a page for people, ends nothing: it may come from something in between.
     """
@@ -77,7 +87,9 @@ def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[fl
     while time.monotonic() + interval < end:
         pause(interval)
         try:
-            return tokens_in(post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes)
+            return tokens_in(
+                post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes
+            )
         except OAuthError as error:
             unanswered = error if error.is_temporary or not error.error else None
             if error.error == "slow_down":

@@ -1,4 +1,4 @@
-"""Renewing an access token: there is room for what comes before it is asked for, and nothing that came with it is lost."""
+"""Renewing an access token: room on the disk is taken before it is asked for, so that no answer is lost."""
 
 from __future__ import annotations
 
@@ -41,12 +41,18 @@ class _Renewal(NamedTuple):
     def kept_now(self, access_token: str, expires_at: float, newest: str) -> token_cache.Kept:
         """What is to be kept from now on."""
         fresh = token_cache.Kept(
-            access_token, expires_at, token_cache.owner_of(self.account, self.client), time.time(), self.kept.signed_in_at if self.kept else 0.0
+            access_token,
+            expires_at,
+            token_cache.owner_of(self.account, self.client),
+            time.time(),
+            self.kept.signed_in_at if self.kept else 0.0,
         )
         return fresh if newest == self.stored else fresh._replace(refresh_token=newest, replaces=_digest(self.stored))
 
 
-def renewed(account: Account, client: TokenClient, kept: token_cache.Kept | None, directory: str, *, may_prompt: bool) -> Secret:
+def renewed(
+    account: Account, client: TokenClient, kept: token_cache.Kept | None, directory: str, *, may_prompt: bool
+) -> Secret:
     """A new access token; the caller holds the lock. Raises SmtpsetupError, OSError."""
     _respect_pause(client, kept)
     renewal = _Renewal(account, client, kept, _refresh_token(account, may_prompt=may_prompt))
@@ -65,11 +71,20 @@ def _respect_pause(client: TokenClient, kept: token_cache.Kept | None) -> None:
     left = kept.ask_again_at - time.time() if kept else 0.0
     if 0 < left <= _LONGEST_PAUSE:
         host = token_endpoint.host_of(client)
-        message = _("{host} has asked for a pause before it gives another token; it ends in {n} seconds.").format(host=host, n=int(left) + 1)
-        raise SmtpsetupError("auth.temporary", message, hints=(_("Try again later; the sign-in is kept as it is."),), exit_code=EX_TEMPFAIL)
+        message = _("{host} has asked for a pause before it gives another token; it ends in {n} seconds.").format(
+            host=host, n=int(left) + 1
+        )
+        raise SmtpsetupError(
+            "auth.temporary",
+            message,
+            hints=(_("Try again later; the sign-in is kept as it is."),),
+            exit_code=EX_TEMPFAIL,
+        )
 
 
-def _answer(renewal: _Renewal, save_there: Callable[[token_cache.Kept], None], hold_signals: Callable[[], None]) -> token_cache.Kept:
+def _answer(
+    renewal: _Renewal, save_there: Callable[[token_cache.Kept], None], hold_signals: Callable[[], None]
+) -> token_cache.Kept:
     """What came back. A new refresh token is kept also where nothing else of it can be used. Raises OAuthError."""
     current, client, kept = renewal.current, renewal.client, renewal.kept
     try:
@@ -109,7 +124,10 @@ def _digest(secret: str) -> str:
 
 
 def _move_to_its_place(account: Account, fresh: token_cache.Kept, directory: str) -> None:
-    """Bring a new refresh token to where the account keeps it. Where that cannot be written now, it stays beside the access token, and serves."""
+    """Bring a new refresh token to where the account keeps it.
+
+    Where that cannot be written now, it stays beside the access token, and serves.
+    """
     with suppress(SmtpsetupError, OSError):
         credentials.store(account, Secret(fresh.refresh_token))
         token_cache.save(directory, account.name, fresh._replace(refresh_token="", replaces=""))

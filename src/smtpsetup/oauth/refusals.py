@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smtpsetup.oauth.request import OAuthError
 
-# Microsoft puts its own numbers into the description (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
+# Microsoft puts its own numbers into the description
+# (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
 # They change, so they only refine what the standard's code says
 _NUMBERS = {
     "50173": "auth.token-revoked",
@@ -41,7 +42,8 @@ _NUMBERS = {
     "650053": "auth.scope-refused",
     "70019": "auth.sign-in-timeout",
 }
-# RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5, and what Google adds (https://developers.google.com/identity/protocols/oauth2/native-app)
+# RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5, and what Google adds
+# (https://developers.google.com/identity/protocols/oauth2/native-app)
 _ERRORS = {
     "invalid_grant": "auth.token-revoked",
     "access_denied": "auth.sign-in-declined",
@@ -64,7 +66,10 @@ _USUAL = "auth.token-revoked"
 
 
 def code_of(error: OAuthError, *, is_first: bool = False, by_device_code: bool = False) -> str:
-    """The error code of a refusal that is not temporary. `is_first` says that nobody had signed in before, `by_device_code` how they wanted to."""
+    """The error code of a refusal that is not temporary.
+
+    `is_first` says that nobody had signed in before, `by_device_code` how they wanted to.
+    """
     number = re.search(r"AADSTS(\d+)", error.description)
     code = _NUMBERS.get(number[1] if number else "") or _ERRORS.get(error.error, _USUAL)
     if error.error in ("invalid_request", "invalid_client") and "client_secret" in error.description and not number:

@@ -1,4 +1,7 @@
-"""Finding a server's endpoints (RFC 8414), and registering there without asking anybody (RFC 7591, draft-ietf-mailmaint-oauth-public)."""
+"""Finding a server's endpoints (RFC 8414), and registering there without asking anybody.
+
+RFC 7591 and draft-ietf-mailmaint-oauth-public.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,11 @@ def register(web: Web, endpoints: Endpoints) -> str:
         "client_name": "smtpsetup",
         "application_type": "native",
         "token_endpoint_auth_method": "none",
-        "grant_types": ["authorization_code", "refresh_token", *((DEVICE_GRANT,) if endpoints.device_authorization_endpoint else ())],
+        "grant_types": [
+            "authorization_code",
+            "refresh_token",
+            *((DEVICE_GRANT,) if endpoints.device_authorization_endpoint else ()),
+        ],
         "response_types": ["code"],
         "redirect_uris": [f"http://{endpoints.redirect_host}/"],
         "scope": " ".join(endpoints.scopes),

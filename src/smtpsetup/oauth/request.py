@@ -31,15 +31,24 @@ TEMPORARY = {"temporarily_unavailable", "server_error"}
 
 
 class OAuthError(Exception):
-    """An endpoint refused, or could not be asked. `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
+    """An endpoint refused, or could not be asked.
 
-    `description` is the provider's own words, or this program's where there is no code; `words` is for people. `is_temporary` says that the same may
-    work later, `retry_after` in how many seconds.
-    `may_be_clock` says that it could lie at this machine's clock; `is_own` that nobody but this program has said so.
+    `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
+
+    `description` is the provider's own words, or this program's where there is no code; `words` is for people.
+    `is_temporary` says that the same may work later, `retry_after` in how many seconds. `may_be_clock` says that it
+    could lie at this machine's clock; `is_own` that nobody but this program has said so.
     """
 
     def __init__(  # noqa: PLR0913  what is known of a refusal
-        self, error: str, description: str, *, is_temporary: bool = False, retry_after: float = 0.0, may_be_clock: bool = False, is_own: bool = False
+        self,
+        error: str,
+        description: str,
+        *,
+        is_temporary: bool = False,
+        retry_after: float = 0.0,
+        may_be_clock: bool = False,
+        is_own: bool = False,
     ) -> None:
         super().__init__(error)
         self.error = error
@@ -64,7 +73,10 @@ class OAuthError(Exception):
 
 
 def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
-    """The JSON object that an endpoint answers a form with. Raises OAuthError, which does not repeat what is secret among the fields."""
+    """The JSON object that an endpoint answers a form with.
+
+    Raises OAuthError, which does not repeat what is secret among the fields.
+    """
     try:
         body = urlencode(fields).encode("ascii")
     except UnicodeError as error:  # half a surrogate pair, which JSON can hold
@@ -78,7 +90,9 @@ def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline)
 
 def post_json(web: Web, endpoint: str, document: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
     """The same for a JSON document (RFC 7591 section 3.1)."""
-    return _exchanged(web, "POST", endpoint, deadline, json.dumps(document).encode(), {"Content-Type": "application/json", **_JSON})
+    return _exchanged(
+        web, "POST", endpoint, deadline, json.dumps(document).encode(), {"Content-Type": "application/json", **_JSON}
+    )
 
 
 def get(web: Web, url: str, deadline: Deadline) -> dict[str, Any]:
@@ -92,18 +106,24 @@ def parsed(url: str) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # noqa: B018  it is looked at when it is asked for
     except ValueError as error:
-        raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)[:200])) from error
+        raise OAuthError(
+            "", _("{url} is no address that a token may be asked from").format(url=plain_text(url)[:200])
+        ) from error
     return parts
 
 
-def _exchanged(web: Web, method: str, url: str, deadline: Deadline, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:  # noqa: PLR0913, PLR0917  the parts of a request
+def _exchanged(  # noqa: PLR0913, PLR0917  the parts of a request
+    web: Web, method: str, url: str, deadline: Deadline, body: bytes | None, headers: Mapping[str, str]
+) -> dict[str, Any]:
     parts = parsed(url)
     if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.fragment:
         raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)))
     try:
         answer = web.exchange(method, parts, deadline, body, headers)
     except HttpsError as error:
-        raise OAuthError("", f"{parts.hostname}: {error.detail}", is_temporary=True, may_be_clock=error.may_be_clock) from error
+        raise OAuthError(
+            "", f"{parts.hostname}: {error.detail}", is_temporary=True, may_be_clock=error.may_be_clock
+        ) from error
     document = _object(answer.body)
     is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR
     if 200 <= answer.status < 300 and document is not None and not document.get("error"):  # noqa: PLR2004  RFC 9110 section 15.3
@@ -126,7 +146,10 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def refresh_token_in(document: Mapping[str, Any]) -> str:
-    """The refresh token of an answer; `""` for none, or for one that nobody could give back (RFC 6749 appendix A.17)."""
+    """The refresh token of an answer.
+
+    `""` for none, or for one that nobody could give back (RFC 6749 appendix A.17).
+    """
     token = document.get("refresh_token")
     return token if isinstance(token, str) and all(" " <= char <= "~" for char in token) else ""
 
@@ -138,16 +161,26 @@ def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) 
     if not isinstance(access, str) or not access or not all("!" <= char <= "~" for char in access):
         raise OAuthError("", _("the answer holds no token that can be used"))
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise OAuthError("", _("the answer's token is of a kind that mail servers do not take ({kind})").format(kind=plain_text(str(kind))[:40]))
+        raise OAuthError(
+            "",
+            _("the answer's token is of a kind that mail servers do not take ({kind})").format(
+                kind=plain_text(str(kind))[:40]
+            ),
+        )
     granted = document.get("scope", "")
     granted = granted if isinstance(granted, str) else ""
     if granted and not _covers(granted.split(), scopes):
-        raise OAuthError("invalid_scope", _("less was granted than was asked for: {scope}").format(scope=plain_text(granted)[:300]))
+        raise OAuthError(
+            "invalid_scope", _("less was granted than was asked for: {scope}").format(scope=plain_text(granted)[:300])
+        )
     return Tokens(access, now + _lifetime(document.get("expires_in")), refresh_token_in(document), granted)
 
 
 def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:
-    """Whether everything was granted; `offline_access` and the like are about the refresh token and are not always named."""
+    """Whether everything was granted.
+
+    `offline_access` and the like are about the refresh token and are not always named.
+    """
     about_mail = [scope for scope in scopes if scope not in ("offline_access", "openid", "profile", "email")]
     lowered = {scope.lower() for scope in granted}
     return all(scope.lower() in lowered for scope in about_mail)

@@ -55,23 +55,33 @@ class NamedClient(NamedTuple):
 
 
 def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
-    """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None where there is none."""
+    """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration.
+
+    None where there is none.
+    """
     variable = _variable(endpoints)
     row = configured.get(endpoints.client, {})
     in_environment, in_config = os.environ.get(f"{variable}_ID", ""), row.get("client_id", "")
     found = option or in_environment or in_config
     if not found:
         return None
-    secret = os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""  # another program's secret is none of this one's
+    secret = (
+        os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""
+    )  # another program's secret is none of this one's
     return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
 
 
 def client_before(client: TokenClient | None, endpoints: Endpoints) -> NamedClient | None:
-    """The program that an account signs in with, for signing in with it at the same provider; no other one is shown its secret."""
+    """The program that an account signs in with, for signing in with it at the same provider.
+
+    No other one is shown its secret.
+    """
     if client is None:
         return None
     is_same = client.token_endpoint == endpoints.token_endpoint
-    if not (client.issuer or endpoints.issuer):  # a provider of the table knows a program in all its organisations; a host may have many issuers
+    if not (
+        client.issuer or endpoints.issuer
+    ):  # a provider of the table knows a program in all its organisations; a host may have many issuers
         is_same = _host(client.token_endpoint) == _host(endpoints.token_endpoint)
     return NamedClient(client.client_id, client.client_secret) if is_same else None
 
@@ -92,8 +102,15 @@ def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
     except OAuthError as error:
         raise SmtpsetupError(
             "config.invalid",
-            _("The sign-in server {url} does not tell its settings: {reason}.").format(url=issuer, reason=error.words.rstrip(".")),
-            hints=(_("Check the address: its settings are read from /.well-known/oauth-authorization-server there (RFC 8414)."),),
+            _("The sign-in server {url} does not tell its settings: {reason}.").format(
+                url=issuer, reason=error.words.rstrip(".")
+            ),
+            hints=(
+                _(
+                    "Check the address: its settings are read from /.well-known/oauth-authorization-server there (RFC "
+                    "8414)."
+                ),
+            ),
             exit_code=EX_TEMPFAIL if error.is_temporary else None,
         ) from error
 
@@ -109,30 +126,58 @@ def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
             raise explained(error, account, is_saved=False) from error
         raise SmtpsetupError(
             "auth.oauth2-required",
-            _("The sign-in server of {server} registers no program: {reason}.").format(server=account.server.host, reason=error.words.rstrip(".")),
+            _("The sign-in server of {server} registers no program: {reason}.").format(
+                server=account.server.host, reason=error.words.rstrip(".")
+            ),
             hints=(_("Name the client id of a program that is registered there: `--client-id ID`."),),
         ) from error
 
 
 def sign_in(  # noqa: PLR0913  what a sign-in depends on
-    endpoints: Endpoints, client: NamedClient, account: Account, person: Person, *, is_saved: bool, by_browser: bool, may_paste: bool
+    endpoints: Endpoints,
+    client: NamedClient,
+    account: Account,
+    person: Person,
+    *,
+    is_saved: bool,
+    by_browser: bool,
+    may_paste: bool,
 ) -> SignedIn:
-    """Let a person sign in: by a code on any device where the provider has that, else in a browser. Raises SmtpsetupError."""
+    """Let a person sign in: by a code on any device where the provider has that, else in a browser.
+
+    Raises SmtpsetupError.
+    """
     kept = TokenClient(
-        client.id, endpoints.token_endpoint, endpoints.scopes, client.secret, endpoints.unused_days, endpoints.tenant, endpoints.issuer
+        client.id,
+        endpoints.token_endpoint,
+        endpoints.scopes,
+        client.secret,
+        endpoints.unused_days,
+        endpoints.tenant,
+        endpoints.issuer,
     )
     if not (endpoints.device_authorization_endpoint or endpoints.authorization_endpoint):
         raise SmtpsetupError("auth.oauth2-required", _("The provider has no way to sign in that this program knows."))
-    by_device_code = bool(endpoints.device_authorization_endpoint) and not (by_browser and endpoints.authorization_endpoint)
+    by_device_code = bool(endpoints.device_authorization_endpoint) and not (
+        by_browser and endpoints.authorization_endpoint
+    )
     try:
-        tokens = _by_code(endpoints, kept, person) if by_device_code else _in_browser(endpoints, kept, account.username, person, may_paste=may_paste)
+        tokens = (
+            _by_code(endpoints, kept, person)
+            if by_device_code
+            else _in_browser(endpoints, kept, account.username, person, may_paste=may_paste)
+        )
     except OAuthError as error:
-        raise explained(error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code) from error
+        raise explained(
+            error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code
+        ) from error
     if not tokens.refresh_token:
         raise SmtpsetupError(
             "auth.consent-required",
             _("The provider gave a token for an hour, and none to get new ones with."),
-            hints=(_("Give the program access for longer where it is registered (offline access), then sign in again."),),
+            hints=(
+                _("Give the program access for longer where it is registered (offline access), then sign in again."),
+            ),
         )
     return SignedIn(kept, tokens)
 
@@ -161,7 +206,10 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
     if endpoints.register_url:
         register = _("Register a program of your own at {provider}; docs/oauth2.md says how, step by step: {url}")
     else:
-        register = _("Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says what it needs.")
+        register = _(
+            "Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says "
+            "what it needs."
+        )
     hints = [register.format(provider=name, url=endpoints.register_url)]
     hints += [
         _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=f"{_variable(endpoints)}_ID"),
@@ -187,13 +235,19 @@ def _simpler(provider: Provider | None) -> tuple[str, ...]:
 def lasts(unused_days: int) -> str:
     """For how long a sign-in works without a person."""
     if unused_days:
-        text = _("A sign-in works unattended as long as it is used at least once in {n} days, until the password is changed or access is taken back.")
+        text = _(
+            "A sign-in works unattended as long as it is used at least once in {n} days, until the password is "
+            "changed or access is taken back."
+        )
         return text.format(n=unused_days)
     return _("A sign-in works unattended until the password is changed or access is taken back.")
 
 
 def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool) -> SmtpsetupError:
-    """The refusal of a token that is fresh from its sign-in: likeliest somebody else signed in than the address says."""
+    """The refusal of a token that is fresh from its sign-in.
+
+    Likeliest somebody else signed in than the address says.
+    """
     code = "auth.wrong-user"
     facts = facts_of(account, is_saved=is_saved)
     return SmtpsetupError(

@@ -1,4 +1,6 @@
-"""Access tokens between runs: a file in the state directory that only its owner reads, and the lock under which one process asks for a new one.
+"""Access tokens between runs.
+
+A file in the state directory that only its owner reads, and the lock under which one process asks for a new one.
 
 A send with a token that is still good reads this file and nothing else of OAuth2.
 """
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import TokenClient
 
 _DIRECTORY = "tokens"
-_EARLY_SECONDS = 120.0  # a token that ends within a login is no use, and clocks differ; of one that lives shortly, half its time
+_EARLY_SECONDS = (
+    120.0  # a token that ends within a login is no use, and clocks differ; of one that lives shortly, half its time
+)
 _END_OF_TIME = 1e12
 _FORMAT = 1
 _ROOM = 65_536  # bytes: an answer of the token endpoint has no more
@@ -30,8 +34,9 @@ _ROOM = 65_536  # bytes: an answer of the token endpoint has no more
 class Kept(NamedTuple):
     """What is kept of an account's sign-in. Times are in seconds since 1970.
 
-    `owner` is whose access token it is, and whom it is for, as `owner_of` has it. `refresh_token` is a newer one than the account's own place holds,
-    `""` where that place could be written; `replaces` is the SHA-256 of the older one. `ask_again_at` is set where the provider asked for a pause.
+    `owner` is whose access token it is, and whom it is for, as `owner_of` has it. `refresh_token` is a newer one than
+    the account's own place holds, `""` where that place could be written; `replaces` is the SHA-256 of the older one.
+    `ask_again_at` is set where the provider asked for a pause.
     """
 
     access_token: str
@@ -52,25 +57,36 @@ class Kept(NamedTuple):
         times = (self.expires_at, self.refreshed_at, self.signed_in_at, self.ask_again_at)
         tokens = (self.access_token, self.refresh_token)
         return (
-            all(type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times)  # JSON has numbers that no clock has
+            all(
+                type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times
+            )  # JSON has numbers that no clock has
             and all(isinstance(text, str) for text in (*tokens, self.owner, self.replaces))
             and all(token.isascii() and (token.isprintable() or not token) for token in tokens)
         )
 
     def is_good(self, owner: str, now: float) -> bool:
-        """Whether the access token can be used now. One from a clock that was wrong, further away than any lives, cannot."""
+        """Whether the access token can be used now.
+
+        One from a clock that was wrong, further away than any lives, cannot.
+        """
         early = min(_EARLY_SECONDS, (self.expires_at - self.refreshed_at) / 2)
         is_in_time = self.refreshed_at - _EARLY_SECONDS <= now < self.expires_at - early
         return bool(self.access_token) and self.owner == owner and is_in_time
 
 
 def owner_of(account: Account, client: TokenClient) -> str:
-    """Whose access token it is, which program has it from whom, and which server it is for: given to any other, it would be given away."""
+    """Whose access token it is, which program has it from whom, and which server it is for.
+
+    Given to any other, it would be given away.
+    """
     return f"{account.username}\n{account.server.host}\n{client.client_id}\n{client.token_endpoint}"
 
 
 def load(directory: str, account: str) -> Kept | None:
-    """What is kept of an account, None for nothing or for a file that is none of ours. Raises OSError where it is there and cannot be read."""
+    """What is kept of an account, None for nothing or for a file that is none of ours.
+
+    Raises OSError where it is there and cannot be read.
+    """
     import json  # an account with a password has no use for it
 
     try:
@@ -92,7 +108,9 @@ def save(directory: str, account: str, kept: Kept) -> None:
 
 @contextmanager
 def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
-    """Room on the disk for what will have to be kept, taken before it is known: gives what saves it there, as `save` does. The caller holds the lock.
+    """Room on the disk for what will have to be kept, taken before it is known.
+
+    Gives what saves it there, as `save` does. The caller holds the lock.
 
     Raises OSError.
     """

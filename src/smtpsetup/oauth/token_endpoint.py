@@ -37,7 +37,10 @@ def host_of(client: TokenClient) -> str:
 
 
 def answer(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
-    """What comes back for a refresh token (RFC 6749 section 6). `before_request` is called once there is a connection. Raises OAuthError."""
+    """What comes back for a refresh token (RFC 6749 section 6). `before_request` is called once there is a connection.
+
+    Raises OAuthError.
+    """
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client.client_id}
     if client.scopes:
         fields["scope"] = " ".join(client.scopes)
@@ -46,8 +49,13 @@ def answer(client: TokenClient, refresh_token: str, *, before_request: Callable[
     return post(web(before_request), client.token_endpoint, fields, Deadline(_SECONDS))
 
 
-def explained(error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False) -> SmtpsetupError:
-    """What an endpoint's refusal means, with the provider's own words. Network trouble is temporary and costs nobody their sign-in."""
+def explained(
+    error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False
+) -> SmtpsetupError:
+    """What an endpoint's refusal means, with the provider's own words.
+
+    Network trouble is temporary and costs nobody their sign-in.
+    """
     if error.is_temporary or not error.error:
         return _temporary(error, is_saved=is_saved)
     code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
@@ -68,6 +76,11 @@ def _temporary(error: OAuthError, *, is_saved: bool) -> SmtpsetupError:
     return SmtpsetupError(
         "auth.temporary",
         _("No token was to be had: {reason}.").format(reason=error.words.rstrip(".")),
-        hints=(*clock, _("Try again later; the sign-in is kept as it is.") if is_saved else _("Try again later; nothing was saved.")),
+        hints=(
+            *clock,
+            _("Try again later; the sign-in is kept as it is.")
+            if is_saved
+            else _("Try again later; nothing was saved."),
+        ),
         exit_code=EX_TEMPFAIL,
     )

@@ -1,4 +1,4 @@
-"""The file of the outbox: made once, however many processes come at once, brought up to date, and its errors as what they are."""
+"""The file of the outbox: made once, brought up to date, and its errors told as what they are."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REPAIRED = ".repaired"  # behind the name: a new file that is complete, and not in its place yet
-LOST_WAL = ".lost-wal"  # behind the name: a write-ahead log that holds mails which SQLite does not see, kept for a repair
+LOST_WAL = (
+    ".lost-wal"  # behind the name: a write-ahead log that holds mails which SQLite does not see, kept for a repair
+)
 VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
-_SIGNS_OF_DAMAGE = ("no such table", "no such column", "Could not decode")  # what SQLite and Python's module do not call damage
+_SIGNS_OF_DAMAGE = (
+    "no such table",
+    "no such column",
+    "Could not decode",
+)  # what SQLite and Python's module do not call damage
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE mail (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL, subject TEXT NOT NULL,
-    message_id TEXT NOT NULL, size INTEGER NOT NULL, is_ascii INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-    next_attempt REAL, queued_at REAL NOT NULL, last_reply TEXT NOT NULL, last_code TEXT NOT NULL, lease TEXT, dotted INTEGER NOT NULL DEFAULT 0,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, sender TEXT NOT NULL, recipients TEXT NOT NULL,
+    subject TEXT NOT NULL, message_id TEXT NOT NULL, size INTEGER NOT NULL, is_ascii INTEGER NOT NULL,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL,
+    next_attempt REAL, queued_at REAL NOT NULL, last_reply TEXT NOT NULL, last_code TEXT NOT NULL, lease TEXT,
+    dotted INTEGER NOT NULL DEFAULT 0,
     unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0,
     config TEXT NOT NULL DEFAULT '', put_offs INTEGER NOT NULL DEFAULT 0, content_checksum INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL DEFAULT 0
@@ -41,8 +49,12 @@ ALTER TABLE mail ADD COLUMN put_offs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN content_checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 """
-# what decides which mail goes to whom; a damaged state is no state, and a wrong time or counter only sends a mail sooner or later
-_SUMMED = "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, is_report, config, content_checksum"
+# what decides which mail goes to whom; a damaged state is no state, and a wrong time or counter only sends a mail
+# sooner or later
+_SUMMED = (
+    "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, "
+    "is_report, config, content_checksum"
+)
 _DAMAGED = -1  # no checksum: a row that was found to be another than was written stays known as that
 
 
@@ -57,7 +69,8 @@ CREATE TEMP TRIGGER mail_added AFTER INSERT ON main.mail BEGIN
     UPDATE mail SET checksum = {_checksum_of("NEW.")} WHERE id = NEW.id;
 END;
 CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
-    UPDATE mail SET checksum = iif(OLD.checksum = {_checksum_of("OLD.")}, {_checksum_of("NEW.")}, {_DAMAGED}) WHERE id = NEW.id;
+    UPDATE mail SET checksum = iif(OLD.checksum = {_checksum_of("OLD.")}, {_checksum_of("NEW.")}, {_DAMAGED})
+        WHERE id = NEW.id;
 END;
 """
 HAS_ITS_CHECKSUM = f"(checksum = {_checksum_of()})"
@@ -81,7 +94,10 @@ def file_in(directory: str) -> str:
 
 
 def connected(path: str) -> sqlite3.Connection:
-    """A connection to the outbox, which is made where there is none. One thread at a time may use it. Raises OSError, OutboxDamagedError."""
+    """A connection to the outbox, which is made where there is none. One thread at a time may use it.
+
+    Raises OSError, OutboxDamagedError.
+    """
     for suffix in ("", "-wal", "-shm"):
         private_dir.check_file(path + suffix)
     _refuse_other_content(path)
@@ -118,7 +134,10 @@ def _row_checksum(*values: bytes | None) -> int:
 
 
 def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
-    """The CRC-32 of a whole message: no burst of up to 32 wrong bits is missed, and of other damage one in four billion."""
+    """The CRC-32 of a whole message.
+
+    No burst of up to 32 wrong bits is missed, and of other damage one in four billion.
+    """
     checksum = crc32(header)
     for chunk in body:
         checksum = crc32(chunk, checksum)
@@ -140,9 +159,12 @@ def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
 
 
 def bring_up_to_date(path: str) -> None:
-    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on. Raises OSError, OutboxDamagedError.
+    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on.
 
-    Nobody may have it open meanwhile: a process of the older version knows no checksums, and what it wrote would be taken for damage.
+    Raises OSError, OutboxDamagedError.
+
+    Nobody may have it open meanwhile: a process of the older version knows no checksums, and what it wrote would be
+    taken for damage.
     """
     if read_made(path).version != 1:
         return
@@ -163,7 +185,10 @@ def _add_checksums(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in _FROM_VERSION_1.strip().splitlines():
         db.execute(statement)
-    db.execute("UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE content.id = mail.id), 0)")
+    db.execute(
+        "UPDATE mail SET content_checksum = coalesce((SELECT content_checksum(header, body) FROM content WHERE "
+        "content.id = mail.id), 0)"
+    )
     db.execute(f"UPDATE mail SET checksum = {_checksum_of()}")
     db.execute(f"PRAGMA user_version = {VERSION}")
     db.execute("COMMIT")
@@ -176,7 +201,10 @@ def highest_number(db: sqlite3.Connection) -> int:
 
 
 class Made(NamedTuple):
-    """What is known of the outbox beside its file: its version, and a number that a mail had which was on the disk. Zeros for what is not known."""
+    """What is known of the outbox beside its file: its version, and a number that a mail had which was on the disk.
+
+    Zeros for what is not known.
+    """
 
     version: int
     highest: int
@@ -246,7 +274,8 @@ def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
 def _refuse_lost_mails(db: sqlite3.Connection, path: str, made: Made) -> None:
     """Raise OutboxDamagedError where mails that were on the disk are not seen.
 
-    SQLite takes a write-ahead log to end where a bit of it is wrong, and throws away what stands behind when it is closed.
+    SQLite takes a write-ahead log to end where a bit of it is wrong, and throws away what stands behind when it is
+    closed.
     """
     if highest_number(db) >= made.highest:
         return
@@ -279,7 +308,9 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
 
 @contextmanager
 def _alone(path: str) -> Iterator[int]:
-    """Keep other processes waiting that want to make the outbox: changing the journal's mode is the one thing that SQLite does not wait for.
+    """Keep other processes waiting that want to make the outbox.
+
+    Changing the journal's mode is the one thing that SQLite does not wait for.
 
     Gives the handle of a file that has a byte once the outbox was made.
     """
@@ -300,12 +331,17 @@ def explained(path: str) -> Iterator[None]:
         if str(error).startswith(_SIGNS_OF_DAMAGE) or header_fault(path):
             raise OutboxDamagedError(path) from error
         raise OSError(0, str(error), path) from error
-    except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON
+    except (
+        sqlite3.DatabaseError,
+        ValueError,
+    ) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON
         raise OutboxDamagedError(path) from error
 
 
 def header_fault(path: str) -> str:
-    """What is wrong with the file's first 100 bytes, which SQLite only half looks at, or `""`: compared with those of every outbox.
+    """What is wrong with the file's first 100 bytes, which SQLite only half looks at, or `""`.
+
+    Compared with those of every outbox.
 
     Nothing is said while there is a write-ahead log, which may have a newer first page.
     """
@@ -324,7 +360,9 @@ def header_fault(path: str) -> str:
     return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
 
 
-_FIXED = {  # https://www.sqlite.org/fileformat.html section 1.3: page size, fractions, schema format, encoding, version, incremental vacuum, nothing
+# https://www.sqlite.org/fileformat.html section 1.3: page size, fractions, schema format, encoding, version,
+# incremental vacuum, nothing
+_FIXED = {
     0: _MAGIC,
     16: b"\x10\0",
     20: b"\0\x40\x20\x20",

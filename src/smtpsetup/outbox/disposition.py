@@ -1,4 +1,7 @@
-"""What becomes of a mail that was not sent, and when it is tried again: one decision for the first attempt and for every later one."""
+"""What becomes of a mail that was not sent, and when it is tried again.
+
+One decision for the first attempt and for every later one.
+"""
 
 from __future__ import annotations
 
@@ -40,18 +43,27 @@ class Disposition(NamedTuple):
     next_attempt: float | None
 
 
-def dispositions(unsent: Mapping[str, SmtpsetupError], *, attempts: int, is_held: bool, now: float, is_over: bool = False) -> list[Disposition]:
-    """What becomes of a mail for those who have not got it, by their addresses: one entry for each state that a part of it comes to.
+def dispositions(
+    unsent: Mapping[str, SmtpsetupError], *, attempts: int, is_held: bool, now: float, is_over: bool = False
+) -> list[Disposition]:
+    """What becomes of a mail for those who have not got it, by their addresses.
 
-    `attempts` failed, this one included. One that may have arrived is sent once more, unless `is_held`. `is_over` says that what has been waiting
-    has waited for long enough.
+    One entry for each state that a part of it comes to.
+
+    `attempts` failed, this one included. One that may have arrived is sent once more, unless `is_held`. `is_over` says
+    that what has been waiting has waited for long enough.
     """
     shares: dict[State, dict[str, SmtpsetupError]] = {State.UNKNOWN: {}, State.WAITING: {}, State.FAILED: {}}
     for address, error in unsent.items():
         state = state_after(error)
         shares[State.FAILED if is_over and state is State.WAITING else state][address] = error
     return [
-        Disposition(tuple(share), error := next(iter(share.values())), state, _next_attempt(state, error, attempts, is_held=is_held, now=now))
+        Disposition(
+            tuple(share),
+            error := next(iter(share.values())),
+            state,
+            _next_attempt(state, error, attempts, is_held=is_held, now=now),
+        )
         for state, share in shares.items()
         if share
     ]
@@ -74,7 +86,10 @@ def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
 
 
 def waits(error: SmtpsetupError) -> bool:
-    """Whether a mail that is kept is tried again by itself: after what passes, and after what is wrong with the account and not with the mail."""
+    """Whether a mail that is kept is tried again by itself.
+
+    After what passes, and after what is wrong with the account and not with the mail.
+    """
     return error.exit_code == EX_TEMPFAIL or concerns_account(error)
 
 
@@ -86,12 +101,18 @@ def concerns_account(error: SmtpsetupError) -> bool:
 
 
 def is_server_unreachable(error: SmtpsetupError) -> bool:
-    """Whether what stopped every mail of the account was the way to the server, or the server: then each of them has been tried."""
+    """Whether what stopped every mail of the account was the way to the server, or the server.
+
+    Then each of them has been tried.
+    """
     return error.failure is not None and concerns_account(error) and error.exit_code == EX_TEMPFAIL
 
 
 def is_given_up(mail: Mail, now: float) -> bool:
-    """Whether a mail has been tried for long enough. One that waited in a machine that was off, or behind others, has not been tried."""
+    """Whether a mail has been tried for long enough.
+
+    One that waited in a machine that was off, or behind others, has not been tried.
+    """
     return now - mail.queued_at > retry.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= retry.LEAST_ATTEMPTS
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Mail(NamedTuple):
     """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
 
-    `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was. `attempts` counts the failed
-    attempts, `put_offs` those of them that did not get as far as a server, for want of a password or an account. `is_sound` is whether all of this
-    is as it was written.
+    `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was.
+    `attempts` counts the failed attempts, `put_offs` those of them that did not get as far as a server, for want of a
+    password or an account. `is_sound` is whether all of this is as it was written.
     """
 
     id: int
@@ -46,7 +46,8 @@ class Mail(NamedTuple):
 class NewMail(NamedTuple):
     """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
 
-    `config` is the file that has its account, `""` for the usual one. `lease` is that of the process which sends it now; its state is SENDING then.
+    `config` is the file that has its account, `""` for the usual one. `lease` is that of the process which sends it
+    now; its state is SENDING then.
     """
 
     account: str
@@ -78,7 +79,13 @@ _NUMBERS: dict[str, type | tuple[type, ...]] = {
     "unknowns": int,
     "put_offs": int,
 }
-_AT_MOST = {"next_attempt": 1e11, "queued_at": 1e11, "attempts": 10**9, "put_offs": 10**9, "unknowns": 10**9}  # seconds since 1970, and counts
+_AT_MOST = {
+    "next_attempt": 1e11,
+    "queued_at": 1e11,
+    "attempts": 10**9,
+    "put_offs": 10**9,
+    "unknowns": 10**9,
+}  # seconds since 1970, and counts
 
 
 def read_mail(row: Sequence[object]) -> Mail:
@@ -107,7 +114,9 @@ def shown_mail(row: Sequence[object]) -> Mail:
     if mail is not None and mail.is_sound:
         return mail
     values = dict(zip((*STORED, "is_sound"), row, strict=True))
-    account, sender, subject, message_id = (str(values[name]) for name in ("account", "sender", "subject", "message_id"))
+    account, sender, subject, message_id = (
+        str(values[name]) for name in ("account", "sender", "subject", "message_id")
+    )
     number = values["id"] if isinstance(values["id"], int) else 0
     return Mail(
         number, account, sender, (), subject, message_id, 0, State.FAILED, 0, None, 0.0, "unreadable", "", 0,

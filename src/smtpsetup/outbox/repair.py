@@ -38,7 +38,9 @@ _WITHOUT_CHECKSUMS = ", ".join((*("0" if name == "put_offs" else name for name i
 
 
 class Repaired(NamedTuple):
-    """What a repair came to: how many mails were saved and lost (None: nobody can tell), and where the damaged file is now.
+    """What a repair came to: how many mails were saved and lost (None.
+
+    Nobody can tell), and where the damaged file is now.
 
     `changed` are the numbers of those that were saved and are not what was put into the outbox.
     """
@@ -50,7 +52,10 @@ class Repaired(NamedTuple):
 
 
 def repair(directory: str) -> Repaired:
-    """Save what can be read of a damaged outbox into a new one. A repair that was killed is brought to its end. Raises OSError."""
+    """Save what can be read of a damaged outbox into a new one. A repair that was killed is brought to its end.
+
+    Raises OSError.
+    """
     import shutil  # only here
 
     path = file_in(directory)
@@ -69,7 +74,11 @@ def repair(directory: str) -> Repaired:
             done = Repaired(saved, None, aside)
         else:
             done = _rebuilt(path, aside, highest)
-        for suffix in ("-wal", "-shm", LOST_WAL):  # they belong to the damaged file, and would be taken for the new one's
+        for suffix in (
+            "-wal",
+            "-shm",
+            LOST_WAL,
+        ):  # they belong to the damaged file, and would be taken for the new one's
             with suppress(FileNotFoundError):
                 os.unlink(path + suffix)
         os.replace(path + REPAIRED, path)
@@ -110,7 +119,10 @@ def _is_restored(outbox: Outbox, mail: Mail, message: Message) -> bool:
 
 
 def _readable(damaged: str, building: str) -> Iterator[tuple[int, Mail | None, Message | None]]:
-    """The mails of a damaged outbox, each read on its own; None for one that is lost. What is not as it was put there is a mail that failed."""
+    """The mails of a damaged outbox, each read on its own; None for one that is lost.
+
+    What is not as it was put there is a mail that failed.
+    """
     copy = os.path.join(building, "salvaged.db")
     try:
         salvage.copied(damaged, copy, os.path.join(building, "outbox.db"))
@@ -126,7 +138,11 @@ def _readable(damaged: str, building: str) -> Iterator[tuple[int, Mail | None, M
 
 
 def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[Mail | None, Message | None]:
-    columns = f"{COLUMNS}, {HAS_ITS_CHECKSUM}, checksum, content_checksum" if has_checksums else f"{_WITHOUT_CHECKSUMS}, 1, 0, 0"
+    columns = (
+        f"{COLUMNS}, {HAS_ITS_CHECKSUM}, checksum, content_checksum"
+        if has_checksums
+        else f"{_WITHOUT_CHECKSUMS}, 1, 0, 0"
+    )
     try:
         row = db.execute(f"SELECT {columns}, dotted, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
         content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()
@@ -135,7 +151,9 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     except (sqlite3.DatabaseError, TypeError, ValueError):
         return None, None
     has_its_checksum, checksum, text_checksum, is_possible = row[-5:-1]
-    is_of_version_1 = checksum == text_checksum == 0  # read with a first page of this version: nothing vouches for it, as before
+    is_of_version_1 = (
+        checksum == text_checksum == 0
+    )  # read with a first page of this version: nothing vouches for it, as before
     if not (has_its_checksum or is_of_version_1):
         return None, None  # nobody knows to whom it was to go
     has_its_text = is_of_version_1 or content_checksum(message.header, (body,)) == text_checksum
@@ -150,7 +168,11 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
 def _numbers(db: sqlite3.Connection) -> list[int]:
     """The numbers of the mails, by the table or by one of its indexes, whichever can be read."""
     found: set[int] = set()
-    for query in ("SELECT id FROM mail NOT INDEXED", "SELECT id FROM mail INDEXED BY mail_due WHERE account >= ''", "SELECT id FROM content"):
+    for query in (
+        "SELECT id FROM mail NOT INDEXED",
+        "SELECT id FROM mail INDEXED BY mail_due WHERE account >= ''",
+        "SELECT id FROM content",
+    ):
         with suppress(sqlite3.DatabaseError, ValueError, TypeError):
             found.update(int(row[0]) for row in db.execute(query) if int(row[0]) > 0)
     return sorted(found)

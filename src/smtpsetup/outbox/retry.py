@@ -16,7 +16,10 @@ _DAY = 86_400.0
 _TOLD_AT_MOST = 2 * _DAY  # a server that asks for more is not believed
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}
 _TOLD = (
-    re.compile(r"\b(?:retry|try|wait|again|after|in|for|later)\D{0,24}?\b(\d{1,6})[ -]*(s|m|h|d)(?:ec|in|our|ay|r|$|\b)", re.IGNORECASE),
+    re.compile(
+        r"\b(?:retry|try|wait|again|after|in|for|later)\D{0,24}?\b(\d{1,6})[ -]*(s|m|h|d)(?:ec|in|our|ay|r|$|\b)",
+        re.IGNORECASE,
+    ),
     re.compile(r"\b(?:retry[- ]after)\W{1,3}(\d{1,6})()", re.IGNORECASE),
 )
 _A_DAY = re.compile(r"\b(?:tomorrow|daily|per day|in a day|a day|day's|24[- ]?h)", re.IGNORECASE)
@@ -26,7 +29,8 @@ _AN_HOUR = re.compile(r"\b(?:hourly|per hour|an hour|1[- ]?h(?:our)?)\b", re.IGN
 def seconds_until_next(attempts: int, reply: Reply | None = None, code: str = "") -> float:
     """Seconds from one failed attempt to the next: 60 doubling to an hour, but not sooner than the server said.
 
-    `attempts` counts those that failed, the last one included. `code` is the error's: a quota that is used up is not back before long.
+    `attempts` counts those that failed, the last one included. `code` is the error's: a quota that is used up is not
+    back before long.
     """
     usual = min(FIRST_SECONDS * 2.0 ** min(attempts - 1, 10), LONGEST_SECONDS)
     told = _told(reply.text) if reply else None

@@ -1,4 +1,6 @@
-"""A damaged database file made readable: what its write-ahead log still holds is put in, and a first page that is damaged is replaced.
+"""A damaged database file made readable.
+
+What its write-ahead log still holds is put in, and a first page that is damaged is replaced.
 
 SQLite's file formats: https://www.sqlite.org/fileformat.html and https://www.sqlite.org/walformat.html.
 """
@@ -70,9 +72,15 @@ def highest_number(damaged: str) -> int:
 
 
 def _frames(log: bytes) -> Iterator[_Frame]:
-    """The frames of a log, whatever their checksums say, with the salt that its header names, or else its first frame."""
+    """The frames of a log, whatever their checksums say.
+
+    They have the salt that its header names, or else that of its first frame.
+    """
     places = range(_WAL_HEADER, len(log) - _FRAME_HEADER - _PAGE + 1, _FRAME_HEADER + _PAGE)
-    frames = [_Frame(_number(log, place), _number(log, place + 4), log[place + 8 : place + 16], place + _FRAME_HEADER) for place in places]
+    frames = [
+        _Frame(_number(log, place), _number(log, place + 4), log[place + 8 : place + 16], place + _FRAME_HEADER)
+        for place in places
+    ]
     salts = {frame.salt for frame in frames}
     current = log[16:24] if log[16:24] in salts else frames[0].salt if frames else b""
     last = max((place for place, frame in enumerate(frames) if frame.salt == current), default=-1)
@@ -91,7 +99,10 @@ def _committed(frames: list[_Frame]) -> list[_Frame]:
 
 
 def _plain_journal(handle: int) -> None:
-    """Let the copy be a file without a log of its own, and as long as it says, zeros in the place of what is cut off."""
+    """Let the copy be a file without a log of its own, and as long as it says.
+
+    There are zeros in the place of what is cut off.
+    """
     claimed = int.from_bytes(os.pread(handle, 4, _SIZE_PLACE), "big")
     there = -(-os.fstat(handle).st_size // _PAGE)
     pages = max(there, _LEAST_PAGES, claimed if claimed <= there * _MOST_TIMES else 0)
@@ -114,7 +125,10 @@ def _can_be_read(path: str) -> bool:
 
 
 def _replace_first_page(path: str, sound: str) -> None:
-    """Give the copy the first page of a sound outbox: that of every outbox is the same but for counters, since all are made alike."""
+    """Give the copy the first page of a sound outbox.
+
+    That of every outbox is the same but for counters, since all are made alike.
+    """
     if not os.path.exists(sound):
         return
     with closing(sqlite3.connect(sound)) as db:

@@ -1,4 +1,7 @@
-"""Mail that waits: accepted from the user and not yet accepted by a server. In SQLite, so that many processes may add and send at once."""
+"""Mail that waits: accepted from the user and not yet accepted by a server.
+
+In SQLite, so that many processes may add and send at once.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +44,16 @@ _DAMAGED = "outbox.damaged"
 
 
 class Outbox:
-    """The outbox of one user, open. Every method may raise OutboxDamagedError or OSError; each change is one transaction."""
+    """The outbox of one user, open.
+
+    Every method may raise OutboxDamagedError or OSError; each change is one transaction.
+    """
 
     def __init__(self, directory: str, *, is_durable: bool = True) -> None:
         """Open the outbox in a directory, which is made where it is missing.
 
-        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process: then a mail can be sent twice
-        after a power cut, but none is lost.
+        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process:
+        then a mail can be sent twice after a power cut, but none is lost.
         """
         private_dir.prepare(directory)
         self.directory = directory
@@ -87,7 +93,10 @@ class Outbox:
             self._db.execute("PRAGMA journal_size_limit = 0").fetchall()
 
     def add(self, mail: NewMail, *, once: bool = False) -> int:
-        """Keep a mail; its number. With `once` the same mail to the same recipients is kept once, however often it is added."""
+        """Keep a mail; its number.
+
+        With `once` the same mail to the same recipients is kept once, however often it is added.
+        """
         message, now, recipients = mail.message, time.time(), json.dumps(mail.envelope.recipients)
         values = {
             "account": mail.account,
@@ -109,7 +118,8 @@ class Outbox:
         }
         with self._change():
             there = self._db.execute(
-                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?", (mail.message_id, mail.account, recipients)
+                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?",
+                (mail.message_id, mail.account, recipients),
             ).fetchone()
             if once and there:
                 return int(there[0])
@@ -120,7 +130,9 @@ class Outbox:
     def _insert(self, values: dict[str, object], message: Message) -> int:
         values = {**values, "size": message.size, "is_ascii": message.is_ascii}
         marks = ", ".join(f":{name}" for name in values)
-        number = int(self._db.execute(f"INSERT INTO mail ({', '.join(values)}) VALUES ({marks})", values).lastrowid or 0)
+        number = int(
+            self._db.execute(f"INSERT INTO mail ({', '.join(values)}) VALUES ({marks})", values).lastrowid or 0
+        )
         self._db.execute("INSERT INTO content VALUES (?, ?, zeroblob(?))", (number, message.header, message.body_size))
         checksum = content_checksum(message.header, self._written(number, message))
         self._db.execute("UPDATE mail SET content_checksum = ? WHERE id = ?", (checksum, number))
@@ -141,7 +153,9 @@ class Outbox:
         """Every mail, oldest first."""
         with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
-            return [shown_mail(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)]
+            return [
+                shown_mail(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM mail {where} ORDER BY id", values)
+            ]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
@@ -152,7 +166,12 @@ class Outbox:
     def has_waiting(self) -> bool:
         """Whether there is a mail that will be tried again."""
         with explained(self.path):
-            return self._db.execute("SELECT 1 FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt IS NOT NULL").fetchone() is not None
+            return (
+                self._db.execute(
+                    "SELECT 1 FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt IS NOT NULL"
+                ).fetchone()
+                is not None
+            )
 
     def message(self, number: int, *, is_checked: bool = True) -> Message:
         """The message of a mail, its body read when it is asked for.
@@ -161,7 +180,8 @@ class Outbox:
         """
         with explained(self.path):
             row = self._db.execute(
-                "SELECT content.header, length(content.body), mail.is_ascii, mail.content_checksum FROM content JOIN mail USING (id) WHERE id = ?",
+                "SELECT content.header, length(content.body), mail.is_ascii, mail.content_checksum FROM content JOIN "
+                "mail USING (id) WHERE id = ?",
                 (number,),
             ).fetchone()
         if row is None:
@@ -179,7 +199,9 @@ class Outbox:
     def accounts_due(self, now: float) -> list[tuple[str, str]]:
         """The accounts that have a mail to send by now, each with the configuration that has it."""
         with explained(self.path):
-            rows = self._db.execute(f"SELECT DISTINCT account, config FROM mail WHERE {_DUE} ORDER BY account, config", (now,))
+            rows = self._db.execute(
+                f"SELECT DISTINCT account, config FROM mail WHERE {_DUE} ORDER BY account, config", (now,)
+            )
             return [(str(row[0]), str(row[1])) for row in rows]
 
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
@@ -188,12 +210,18 @@ class Outbox:
             numbers = [
                 row[0]
                 for row in self._db.execute(
-                    f"SELECT id FROM mail WHERE account = ? AND config = ? AND {_DUE} ORDER BY next_attempt, id LIMIT ?",
+                    f"SELECT id FROM mail WHERE account = ? AND config = ? AND {_DUE} ORDER BY next_attempt, id LIMIT "
+                    f"?",
                     (account, config, now, limit),
                 )
             ]
-            self._db.executemany("UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?", [(lease, number) for number in numbers])
-            taken = (self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers)
+            self._db.executemany(
+                "UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?",
+                [(lease, number) for number in numbers],
+            )
+            taken = (
+                self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers
+            )
             return [shown_mail(row) for row in taken]
 
     def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
@@ -216,7 +244,7 @@ class Outbox:
         self._with_reserve(forget)
 
     def _with_reserve(self, change: Callable[[], None]) -> None:
-        """Make a change that a full disk must not keep from being made, with the room that is kept for it where there is no other."""
+        """Make a change that a full disk must not prevent, with the reserved room where there is no other."""
         try:
             change()
         except OSError:
@@ -236,16 +264,20 @@ class Outbox:
         """Let a mail be due now, whatever became of it so far; nothing for one that is being sent."""
         with self._change():
             self._db.execute(
-                "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0, put_offs = 0 WHERE id = ? AND lease IS NULL",
+                "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0, put_offs = 0 WHERE "
+                "id = ? AND lease IS NULL",
                 (now, number),
             )
 
-    def put_back(self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = "") -> None:
+    def put_back(
+        self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = ""
+    ) -> None:
         """Give a mail that was tried back, with what became of it. An outcome that is unknown is counted."""
         with self._change():
             self._db.execute(
                 "UPDATE mail SET lease = NULL, dotted = 0, state = ?, next_attempt = ?, attempts = attempts + 1,"
-                " unknowns = unknowns + ?, last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', last_code, ?) WHERE id = ?",
+                " unknowns = unknowns + ?, last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', "
+                "last_code, ?) WHERE id = ?",
                 (state, next_attempt, state is State.UNKNOWN, reply, reply, code, code, number),
             )
 
@@ -258,27 +290,44 @@ class Outbox:
         """Keep a mail that is damaged for a person to look at."""
         with self._change():
             self._db.execute(
-                "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, last_code = ? WHERE id = ?",
+                "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, "
+                "last_code = ? WHERE id = ?",
                 (reply, _DAMAGED, number),
             )
 
     def damaged_due(self, now: float) -> list[Mail]:
         """The mails that are due and damaged: nobody knows to whom they go, or from which account."""
         with explained(self.path):
-            rows = self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,))
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,)
+            )
             return [shown_mail(row) for row in rows]
 
     def put_off(  # noqa: PLR0913  what the outbox notes of an attempt
-        self, account: str, config: str, delay: Callable[[int], float], *, now: float, reply: str, code: str, is_attempt: bool, is_put_off: bool
+        self,
+        account: str,
+        config: str,
+        delay: Callable[[int], float],
+        *,
+        now: float,
+        reply: str,
+        code: str,
+        is_attempt: bool,
+        is_put_off: bool,
     ) -> None:
-        """Let all of an account's due mails wait, after what stopped them all; `delay` gives the seconds after so many attempts.
+        """Let all of an account's due mails wait, after what stopped them all.
+
+        `delay` gives the seconds after so many attempts.
 
         `is_attempt` and `is_put_off` say what is counted, in `attempts` and `put_offs` of Mail.
         """
         with self._change():
-            rows = self._db.execute(f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)).fetchall()
+            rows = self._db.execute(
+                f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)
+            ).fetchall()
             self._db.executemany(
-                "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, last_code = ? WHERE id = ?",
+                "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, "
+                "last_code = ? WHERE id = ?",
                 [(is_attempt, is_put_off, now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
             )
 
@@ -298,7 +347,9 @@ class Outbox:
             self._db.execute("UPDATE mail SET recipients = ? WHERE id = ?", (json.dumps(list(recipients)), number))
 
     def revive(self, now: float) -> int:
-        """Take back what dead processes had taken; how many mails. One that the server may have got already becomes UNKNOWN.
+        """Take back what dead processes had taken; how many mails.
+
+        One that the server may have got already becomes UNKNOWN.
 
         What a clock that was ahead has put off for years is due now.
         """
@@ -311,7 +362,8 @@ class Outbox:
         for name in dead:
             with self._change():
                 revived += self._db.execute(
-                    "UPDATE mail SET state = iif(dotted, 'unknown', 'waiting'), unknowns = unknowns + dotted, lease = NULL,"
+                    "UPDATE mail SET state = iif(dotted, 'unknown', 'waiting'), unknowns = unknowns + dotted, lease = "
+                    "NULL,"
                     " next_attempt = iif(dotted AND (holds OR unknowns > 0), NULL, ?), dotted = 0 WHERE lease = ?",
                     (now, name),
                 ).rowcount
@@ -329,7 +381,7 @@ class Outbox:
             self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
 
     def fault(self) -> str:
-        """What is wrong with the file, as SQLite finds it, or with a mail in it that is not as it was put there, or `""`."""
+        """What is wrong with the file, as SQLite finds it, or with a mail in it that has changed; else `""`."""
         try:
             with self._change():  # a header with a wrong byte can be read, and not written
                 found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(3)")]
@@ -358,11 +410,19 @@ class Outbox:
         return mail.is_sound
 
     def restore(self, mail: Mail, message: Message) -> None:
-        """Keep a mail that was saved from another outbox, under its number. One that was being sent may have arrived."""
+        """Keep a mail that was saved from another outbox, under its number.
+
+        One that was being sent may have arrived.
+        """
         if mail.state is State.SENDING:
             is_held = mail.holds or mail.unknowns > 0
-            mail = mail._replace(state=State.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt)
-        values = {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients), "state": mail.state}
+            mail = mail._replace(
+                state=State.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt
+            )
+        values = {name: getattr(mail, name) for name in STORED} | {
+            "recipients": json.dumps(mail.recipients),
+            "state": mail.state,
+        }
         with self._change():
             self._insert(values, message)
 

@@ -27,7 +27,10 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known about sending from an address before anything is typed: servers and proofs best first; None where only the person can say."""
+    """What is known about sending from an address before anything is typed: servers and proofs best first.
+
+    None where only the person can say.
+    """
 
     servers: tuple[Server, ...]
     username: str | None
@@ -66,7 +69,9 @@ def _server(known: tuple[Server, ...], typed: Overrides) -> Server | None:
     fits = [
         server
         for server in known
-        if typed.host in (None, server.host) and typed.port in (None, server.port) and typed.security in (None, server.security)
+        if typed.host in (None, server.host)
+        and typed.port in (None, server.port)
+        and typed.security in (None, server.security)
     ]
     if fits:
         return fits[0]

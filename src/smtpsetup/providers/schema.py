@@ -51,8 +51,18 @@ _ROW: dict[str, tuple[type, bool]] = {
     "refusals": (list, False),
 }
 _SERVER: dict[str, tuple[type, bool]] = {"host": (str, True), "port": (int, True), "security": (str, True)}
-_TEXT: dict[str, tuple[type, bool]] = {"en": (str, True), "sv": (str, True), "from": (datetime.date, False), "until": (datetime.date, False)}
-_USERNAME: dict[str, tuple[type, bool]] = {"form": (str, True), "value": (str, False), "label": (dict, False), "note": (dict, False)}
+_TEXT: dict[str, tuple[type, bool]] = {
+    "en": (str, True),
+    "sv": (str, True),
+    "from": (datetime.date, False),
+    "until": (datetime.date, False),
+}
+_USERNAME: dict[str, tuple[type, bool]] = {
+    "form": (str, True),
+    "value": (str, False),
+    "label": (dict, False),
+    "note": (dict, False),
+}
 _ENABLE: dict[str, tuple[type, bool]] = {"url": (str, True), "steps": (list, True)}
 _LIMITS: dict[str, tuple[type, bool]] = {**dict.fromkeys(LIMITS, (int, False)), "note": (dict, False)}
 _OAUTH2: dict[str, tuple[type, bool]] = {
@@ -111,7 +121,11 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from shape
     if shape:
         return
-    if not row["id"].isascii() or row["id"] != row["id"].lower() or not all(part.isalnum() for part in row["id"].split("-")):
+    if (
+        not row["id"].isascii()
+        or row["id"] != row["id"].lower()
+        or not all(part.isalnum() for part in row["id"].split("-"))
+    ):
         yield _("{key} must be {wanted}").format(key="id", wanted=_("lower-case letters, digits and hyphens"))
     yield from _choice("status", row["status"], Status)
     yield from _choice("confidence", row["confidence"], CONFIDENCE)
@@ -121,7 +135,9 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
             return
     for domain in (*row["domains"], *row["mx_suffixes"]):
         if domain != domain.lower() or not domain.isascii() or "@" in domain or " " in domain:
-            yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(key="domains", value=domain)
+            yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(
+                key="domains", value=domain
+            )
     for auth in row["auth"]:
         yield from _choice("auth", auth, Auth)
     if row["status"] != Status.UNAVAILABLE and not (row["servers"] and row["auth"]):
@@ -184,7 +200,9 @@ def _oauth2_faults(table: dict[str, Any]) -> Iterator[str]:
         return
     for key in (key for key in table if key.endswith("_endpoint") or key == "register_url"):
         if not table[key].startswith("https://"):
-            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("an address that begins with https://"))
+            yield _("{key} must be {wanted}").format(
+                key=f"oauth2.{key}", wanted=_("an address that begins with https://")
+            )
     if not all(isinstance(scope, str) for scope in table["scopes"]) or not all(
         isinstance(value, str) for value in table.get("parameters", {}).values()
     ):
@@ -198,7 +216,9 @@ def _server_faults(server: object) -> Iterator[str]:
         return
     yield from _choice("servers.security", server["security"], (Security.TLS, Security.STARTTLS))
     if (server["port"], server["security"]) in _UNFIT:
-        yield _("{key}: port {port} does not go with {security}").format(key="servers", port=server["port"], security=server["security"])
+        yield _("{key}: port {port} does not go with {security}").format(
+            key="servers", port=server["port"], security=server["security"]
+        )
     if not 0 < server["port"] <= _HIGHEST_PORT:
         yield _("{key} must be {wanted}").format(key="servers.port", wanted=_("a number from 1 to 65535"))
     try:
@@ -226,7 +246,11 @@ def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> It
         if key not in table:
             if needed:
                 yield _("{key} is missing").format(key=prefix + key)
-        elif not isinstance(table[key], kind) or isinstance(table[key], datetime.datetime) or (isinstance(table[key], bool) and kind is not bool):
+        elif (
+            not isinstance(table[key], kind)
+            or isinstance(table[key], datetime.datetime)
+            or (isinstance(table[key], bool) and kind is not bool)
+        ):
             yield _("{key} must be {wanted}").format(key=prefix + key, wanted=_kind_name(kind))
 
 

@@ -36,10 +36,15 @@ def username_for(address: Address, provider: Provider | None) -> tuple[str | Non
     known: dict[str, tuple[str | None, str]] = {
         "address": (
             f"{mailbox}@{address.unicode_domain}",
-            _("Your login is the address without what follows the +.") if has_tag else _("Your login is the whole address."),
+            _("Your login is the address without what follows the +.")
+            if has_tag
+            else _("Your login is the whole address."),
         ),
         "local-part": (mailbox, _("Your login is the part before the @.")),
-        "local-part.domain": (f"{mailbox}.{address.domain}", _("Your login is the address with a dot in place of the @.")),
+        "local-part.domain": (
+            f"{mailbox}.{address.domain}",
+            _("Your login is the address with a dot in place of the @."),
+        ),
         "fixed": (fixed, _("The login is always the word {value}.").format(value=fixed)),
         "own": (None, _("Your login is not the address but: {label}.").format(label=label)),
         "none": ("", ""),
@@ -49,5 +54,8 @@ def username_for(address: Address, provider: Provider | None) -> tuple[str | Non
 
 
 def usual_security(port: int | None) -> Security:
-    """Implicit TLS on 465 and where no port is given, otherwise the required upgrade; never plaintext unless asked for."""
+    """Implicit TLS on 465 and where no port is given, otherwise the required upgrade.
+
+    Never plaintext unless asked for.
+    """
     return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

@@ -1,4 +1,7 @@
-"""The provider table: rows of `providers.toml`, found by domain or id, validated as they are loaded (schema: docs/providers.md)."""
+"""The provider table: rows of `providers.toml`, found by domain or id, validated as they are loaded (schema.
+
+Docs/providers.md).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class Refusal(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A DNS record of a provider's customers: `type` (CNAME or TXT) at `name` below the domain, `""` for the domain itself.
+    """A DNS record of a provider's customers.
+
+    `type` (CNAME or TXT) at `name` below the domain, `""` for the domain itself.
 
     `value` is where a CNAME points, or a word of the text.
     """
@@ -62,7 +67,10 @@ class Username(NamedTuple):
 
 
 class Provider(NamedTuple):
-    """One row of the table, its texts in the person's language and only those that are true on the day of the look-up."""
+    """One row of the table, its texts in the person's language.
+
+    It has only those texts that are true on the day of the look-up.
+    """
 
     id: str
     name: str
@@ -94,12 +102,17 @@ class Provider(NamedTuple):
 
 
 class Table:
-    """The shipped rows and those of other files, which add to and replace them. Shipped rows are parsed when they are asked for.
+    """The shipped rows and those of other files, which add to and replace them.
 
-    Of `own_files` (the system's, then the user's) those that exist are read; the last one that has an id or a domain wins.
+    Shipped rows are parsed when they are asked for.
+
+    Of `own_files` (the system's, then the user's) those that exist are read; the last one that has an id or a domain
+    wins.
     """
 
-    def __init__(self, today: datetime.date, *, own_files: tuple[str, ...] = (), shipped_file: str | None = None) -> None:
+    def __init__(
+        self, today: datetime.date, *, own_files: tuple[str, ...] = (), shipped_file: str | None = None
+    ) -> None:
         self._today = today
         self._shipped_file = shipped_file or shipped_table()
         self._text = _read(self._shipped_file)
@@ -131,15 +144,27 @@ class Table:
     def by_name(self, name: str) -> Provider | None:
         """The provider that a person means by its id, its name or a domain of its own, in any letter case, or None."""
         wanted = name.strip().lower()
-        return self.by_id(wanted) or next((row for row in self.all() if wanted in (row.name.lower(), *row.domains)), None)
+        return self.by_id(wanted) or next(
+            (row for row in self.all() if wanted in (row.name.lower(), *row.domains)), None
+        )
 
     def by_server_host(self, host: str, domain: str = "") -> Provider | None:
-        """The provider that a submission host belongs to, or None. Where several share it: the one whose customers have domains like `domain`."""
-        rows = [row for row in (*self._own.values(), *self._shipped_with(host)) if any(server.host == host for server in row.servers)]
+        """The provider that a submission host belongs to, or None.
+
+        Where several share it: the one whose customers have domains like `domain`.
+        """
+        rows = [
+            row
+            for row in (*self._own.values(), *self._shipped_with(host))
+            if any(server.host == host for server in row.servers)
+        ]
         return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
 
     def by_mx_host(self, host: str) -> Provider | None:
-        """The provider that a domain's MX host (lower case) belongs to, by the longest suffix that a row has, or None."""
+        """The provider that a domain's MX host (lower case) belongs to, or None.
+
+        The longest suffix that a row has decides.
+        """
         labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
             for row in (*self._own.values(), *self._shipped_with(suffix)):
@@ -158,7 +183,10 @@ class Table:
 
     def all(self) -> tuple[Provider, ...]:
         """Every row, those of the user's and the system's files first."""
-        return (*self._own.values(), *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own))
+        return (
+            *self._own.values(),
+            *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own),
+        )
 
     def _shipped_with(self, value: str) -> Iterator[Provider]:
         """Rows that hold `value` as a quoted string."""
@@ -181,7 +209,9 @@ def shipped_table() -> str:
     """Where the table is: inside an installed package, or at the top of the checkout in an editable install."""
     package = os.path.dirname(os.path.dirname(__file__))
     inside = os.path.join(package, "providers.toml")
-    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "providers.toml")
+    return (
+        inside if os.path.exists(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "providers.toml")
+    )
 
 
 def _read(path: str) -> str:
@@ -235,7 +265,10 @@ def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
 
 
 def faults_of(path: str) -> tuple[int, list[str]]:
-    """How many rows a table file has, and everything that is wrong with it. Raises SmtpsetupError for a file that cannot be read."""
+    """How many rows a table file has, and everything that is wrong with it.
+
+    Raises SmtpsetupError for a file that cannot be read.
+    """
     try:
         table = tomllib.loads(_read(path))
     except (ValueError, RecursionError) as error:
@@ -256,13 +289,17 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         signs=tuple(Sign(sign["type"], sign["name"], sign["value"]) for sign in row.get("signs", ())),
         often_mistyped=tuple(row.get("often_mistyped", ())),
         status=Status(row["status"]),
-        servers=tuple(Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]),
+        servers=tuple(
+            Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]
+        ),
         auth=tuple(Auth(auth) for auth in row["auth"]),
         docs_url=row["docs_url"],
         last_checked=row["last_checked"],
         confidence=row["confidence"],
         sources=tuple(row["sources"]),
-        username=Username(username["form"], username.get("value", ""), _said(username.get("label")), _said(username.get("note"))),
+        username=Username(
+            username["form"], username.get("value", ""), _said(username.get("label")), _said(username.get("note"))
+        ),
         enable_steps=_true_texts(enable.get("steps", ()), today),
         enable_url=enable.get("url", ""),
         limits={key: _said(limit) if key == "note" else limit for key, limit in row.get("limits", {}).items()},

@@ -43,7 +43,9 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def stop(self) -> None:
@@ -73,15 +75,28 @@ def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
 
 def summary(totals: Totals, seconds: float) -> None:
     """The end of a run."""
-    first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(n=totals.sent, time=decimal(seconds, 1))
+    first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(
+        n=totals.sent, time=decimal(seconds, 1)
+    )
     others = (
         (totals.before, ngettext("{n} was sent by an earlier run.", "{n} were sent by an earlier run.", totals.before)),
         (
             totals.queued,
-            ngettext("{n} waits in the outbox: `smtpsetup outbox list`.", "{n} wait in the outbox: `smtpsetup outbox list`.", totals.queued),
+            ngettext(
+                "{n} waits in the outbox: `smtpsetup outbox list`.",
+                "{n} wait in the outbox: `smtpsetup outbox list`.",
+                totals.queued,
+            ),
         ),
         (totals.failed, ngettext("{n} could not be sent.", "{n} could not be sent.", totals.failed)),
-        (totals.unknown, ngettext("{n} may have arrived: its answer was lost.", "{n} may have arrived: their answers were lost.", totals.unknown)),
+        (
+            totals.unknown,
+            ngettext(
+                "{n} may have arrived: its answer was lost.",
+                "{n} may have arrived: their answers were lost.",
+                totals.unknown,
+            ),
+        ),
         (totals.left, ngettext("{n} was not tried.", "{n} were not tried.", totals.left)),
     )
     lines = [prose(text.format(n=n)) for n, text in others if n]
@@ -93,7 +108,7 @@ def interrupted(totals: Totals, bar: Bar | None) -> None:
     if bar:
         bar.stop()
     note(
-        _("{sent} of {total} are sent. Run the same command again: it sends what is missing, and nothing twice.").format(
-            sent=totals.sent + totals.before, total=totals.total
-        )
+        _(
+            "{sent} of {total} are sent. Run the same command again: it sends what is missing, and nothing twice."
+        ).format(sent=totals.sent + totals.before, total=totals.total)
     )

@@ -35,7 +35,9 @@ def summary(findings: list[Finding]) -> None:
     if wrong:
         text = ngettext("{n} thing is wrong.", "{n} things are wrong.", wrong).format(n=wrong)
     elif warnings:
-        text = ngettext("It will work; {n} thing could be better.", "It will work; {n} things could be better.", warnings).format(n=warnings)
+        text = ngettext(
+            "It will work; {n} thing could be better.", "It will work; {n} things could be better.", warnings
+        ).format(n=warnings)
     else:
         text = _("All is well.")
     show(Group(Text(), prose(text, "bold")))

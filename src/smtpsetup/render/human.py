@@ -138,9 +138,17 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     if found.address.domain != found.address.unicode_domain:
         rows.append((_("Domain"), addresses_shown(found.address)))
     for number, server in enumerate(found.servers[:2]):
-        rows.append((_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green")))
+        rows.append(
+            (_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green"))
+        )
     if found.servers:
-        rows.append((_("Login"), (found.username if found.username is not None else provider.username.label if provider else "") or _("none")))
+        rows.append(
+            (
+                _("Login"),
+                (found.username if found.username is not None else provider.username.label if provider else "")
+                or _("none"),
+            )
+        )
         if found.username_note:
             rows.append(("", Text(found.username_note, style="dim")))
         rows.append((_("Proof"), _auth_line(found.auth)))
@@ -156,9 +164,10 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
             Text(),
             indented(
                 prose(
-                    _("{host} is outside {domain}: make sure that it is your provider's before you give it a password.").format(
-                        host=found.servers[0].host, domain=found.address.unicode_domain
-                    ),
+                    _(
+                        "{host} is outside {domain}: make sure that it is your provider's before you give it a "
+                        "password."
+                    ).format(host=found.servers[0].host, domain=found.address.unicode_domain),
                     "yellow",
                 )
             ),
@@ -167,7 +176,10 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     if found.servers and not stderr:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
         if Auth.OAUTH2 in found.auth and Auth.APP_PASSWORD not in found.auth:
-            text = _("With OAuth2, once you have a client id (docs/oauth2.md): `smtpsetup configure {address} --auth oauth2 --client-id ID`.")
+            text = _(
+                "With OAuth2, once you have a client id (docs/oauth2.md): `smtpsetup configure {address} --auth "
+                "oauth2 --client-id ID`."
+            )
             parts.append(prose(text.format(address=found.address)))
     show(Group(*parts), stderr=stderr)
 
@@ -184,7 +196,9 @@ def providers(rows: list[Provider]) -> None:
         grid.add_column(style=style, overflow="fold")
     for row in rows:
         grid.add_row(row.name, server_line(row.servers[0]) if row.servers else "-", _status_line(row.status), row.id)
-    show(Group(grid, Text(), Text(ngettext("{n} provider", "{n} providers", len(rows)).format(n=len(rows)), style="dim")))
+    show(
+        Group(grid, Text(), Text(ngettext("{n} provider", "{n} providers", len(rows)).format(n=len(rows)), style="dim"))
+    )
 
 
 def provider_row(row: Provider) -> None:
@@ -201,16 +215,25 @@ def provider_row(row: Provider) -> None:
         "own": row.username.label,
         "none": _("none"),
     }
-    rows += [(_("Login"), forms[row.username.form]), (_("Proof"), _auth_line(row.auth) if row.auth else "-"), (_("Status"), _status_line(row.status))]
+    rows += [
+        (_("Login"), forms[row.username.form]),
+        (_("Proof"), _auth_line(row.auth) if row.auth else "-"),
+        (_("Status"), _status_line(row.status)),
+    ]
     if row.docs_url:
         rows.append((_("Help page"), prose(row.docs_url)))
-    rows += [(_("Source") if number == 0 else "", Text(source, style="dim")) for number, source in enumerate(row.sources)]
+    rows += [
+        (_("Source") if number == 0 else "", Text(source, style="dim")) for number, source in enumerate(row.sources)
+    ]
     rows.append((_("Row from"), row.file))
     show(Group(Text(row.name, style="bold"), indented(fields(rows)), *_provider_facts(row)))
 
 
 def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[RenderableType]:
-    """What to switch on first, what else to know, and how sure that is. The notes of a provider without SMTP stand in its error, too."""
+    """What to switch on first, what else to know, and how sure that is.
+
+    The notes of a provider without SMTP stand in its error, too.
+    """
     parts: list[RenderableType] = []
     if row.enable_steps and row.status is not Status.UNAVAILABLE:
         parts += [
@@ -265,7 +288,11 @@ def limits_line(limits: dict[str, int | str]) -> str:
 def left_behind(account: str, place: str) -> None:
     """That an earlier secret of an account could not be deleted, where that is so."""
     if place:
-        note(_("What logged {account} in before is still in: {place}. It could not be deleted now.").format(account=account, place=place))
+        note(
+            _("What logged {account} in before is still in: {place}. It could not be deleted now.").format(
+                account=account, place=place
+            )
+        )
 
 
 def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
@@ -302,7 +329,8 @@ def accounts(config: Config) -> None:
         say(_("No account is configured yet in {path}. Set one up: `smtpsetup configure`.").format(path=config.path))
         return
     rows: list[tuple[str, RenderableType]] = [
-        (f"{'*' if name == config.default else ' '} {name}", server_line(value.server)) for name, value in config.accounts.items()
+        (f"{'*' if name == config.default else ' '} {name}", server_line(value.server))
+        for name, value in config.accounts.items()
     ]
     show(fields(rows))
 
@@ -344,11 +372,19 @@ def checked(report: CheckReport) -> None:
             if report.tls.not_after
             else _("certificate known by its fingerprint")
         )
-        rows.append((_("TLS"), f"{report.tls.version}, {report.tls.cipher}, {expiry}" + (f" ({report.tls.issuer})" if report.tls.issuer else "")))
+        rows.append(
+            (
+                _("TLS"),
+                f"{report.tls.version}, {report.tls.cipher}, {expiry}"
+                + (f" ({report.tls.issuer})" if report.tls.issuer else ""),
+            )
+        )
     rows.append((_("Offers"), ", ".join(report.capabilities)))
     if report.message_id:
         rows.append((_("Message-ID"), report.message_id))
-        done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(to=report.to)
+        done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(
+            to=report.to
+        )
     else:
         done = _("The login works. No mail was sent.")
     show(Group(fields(rows), Text(), prose(done, "green")))
@@ -357,4 +393,6 @@ def checked(report: CheckReport) -> None:
 def sent(result: SendResult) -> None:
     """The end of a `send` that went well, at a terminal."""
     words = str(result.reply) if result.reply else ""
-    show(Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim")))
+    show(
+        Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))
+    )

@@ -1,4 +1,4 @@
-"""The JSON of CONTRACT section 3: one document, its key sets fixed."""
+"""The JSON documents (docs/commands.md): one document, its key sets fixed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def _error(error: SmtpsetupError) -> dict[str, object]:
         "causes": list(error.causes),
         "hints": list(error.hints),
         "url": error.url,
-        "retry": error.exit_code == EX_TEMPFAIL and error.code != "data.lost-before-reply",  # that one may have been delivered
+        "retry": error.exit_code == EX_TEMPFAIL
+        and error.code != "data.lost-before-reply",  # that one may have been delivered
         "reply": reply(failure.reply) if failure else None,
     }
 
@@ -91,7 +92,10 @@ def identification(found: Identification, *, with_candidates: bool = False) -> d
         "username_note": found.username_note,
         "auth": [str(auth) for auth in found.auth],
         "status": str(provider.status) if provider else "ok",
-        "enable": {"steps": list(provider.enable_steps) if provider else [], "url": (provider.enable_url or None) if provider else None},
+        "enable": {
+            "steps": list(provider.enable_steps) if provider else [],
+            "url": (provider.enable_url or None) if provider else None,
+        },
         "limits": dict(provider.limits) if provider else {},
         "notes": notes,
         "docs_url": (provider.docs_url or None) if provider else None,
@@ -119,7 +123,10 @@ def _table_candidate(found: Identification) -> dict[str, object]:
 
 
 def sources(discovery: Discovery) -> dict[str, object]:
-    """What discovery found, best first, and how each source answered. `agrees` tells whether a candidate means the same provider as the best."""
+    """What discovery found, best first, and how each source answered.
+
+    `agrees` tells whether a candidate means the same provider as the best.
+    """
     from smtpsetup.discovery.look_up import agree  # only answers that were discovered come here
 
     best = discovery.candidates[0] if discovery.candidates else None
@@ -138,7 +145,13 @@ def sources(discovery: Discovery) -> dict[str, object]:
             for one in discovery.candidates
         ],
         "sources": [
-            {"source": str(report.source), "origin": report.origin, "outcome": str(report.outcome), "ms": report.ms, "detail": report.detail}
+            {
+                "source": str(report.source),
+                "origin": report.origin,
+                "outcome": str(report.outcome),
+                "ms": report.ms,
+                "detail": report.detail,
+            }
             for report in discovery.reports
         ],
     }
@@ -164,7 +177,11 @@ def provider(row: Provider) -> dict[str, object]:
     return {
         **provider_line(row),
         "mx_suffixes": list(row.mx_suffixes),
-        "username": {"form": row.username.form, "value": row.username.value or None, "label": row.username.label or None},
+        "username": {
+            "form": row.username.form,
+            "value": row.username.value or None,
+            "label": row.username.label or None,
+        },
         "enable": {"steps": list(row.enable_steps), "url": row.enable_url or None},
         "limits": dict(row.limits),
         "from_policy": row.from_policy or None,
@@ -202,7 +219,10 @@ def account(value: Account, *, is_default: bool) -> dict[str, object]:
 
 
 def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
-    """What `accounts show` has beside that for an account that signs in with OAuth2: days since it was last used, and since somebody signed in."""
+    """What `accounts show` has beside that for an account that signs in with OAuth2.
+
+    Days since it was last used, and since somebody signed in.
+    """
     return {
         "client_id": account.oauth2.client_id if account.oauth2 else None,
         "unused_days": None if age is None else round(age.unused, 2),
@@ -216,7 +236,12 @@ def check_report(report: CheckReport) -> dict[str, object]:
     tls = report.tls
     facts: dict[str, Any] | None = None
     if tls is not None:
-        facts = {"version": tls.version, "cipher": tls.cipher, "not_after": tls.not_after or None, "issuer": tls.issuer or None}
+        facts = {
+            "version": tls.version,
+            "cipher": tls.cipher,
+            "not_after": tls.not_after or None,
+            "issuer": tls.issuer or None,
+        }
     return {
         "account": report.account.name,
         "server": server(report.account.server),
@@ -230,7 +255,13 @@ def check_report(report: CheckReport) -> dict[str, object]:
 
 
 def _stage(result: StageResult) -> dict[str, object]:
-    return {"stage": str(result.stage), "status": str(result.status), "ms": result.ms, "detail": result.detail, "reply": reply(result.reply)}
+    return {
+        "stage": str(result.stage),
+        "status": str(result.status),
+        "ms": result.ms,
+        "detail": result.detail,
+        "reply": reply(result.reply),
+    }
 
 
 def send_result(result: SendResult) -> dict[str, object]:
@@ -240,7 +271,11 @@ def send_result(result: SendResult) -> dict[str, object]:
         "message_id": result.message_id,
         "accepted": list(result.accepted),
         "refused": [
-            {"address": entry.address, "code": entry.error.code, "reply": reply(entry.error.failure.reply if entry.error.failure else None)}
+            {
+                "address": entry.address,
+                "code": entry.error.code,
+                "reply": reply(entry.error.failure.reply if entry.error.failure else None),
+            }
             for entry in result.refused
         ],
         "queued": result.outbox_id is not None,
@@ -251,7 +286,12 @@ def send_result(result: SendResult) -> dict[str, object]:
 
 def batch_line(result: SendResult, place: dict[str, object]) -> str:
     """One line of `send --batch --json`: the `send` result, where it stood in the batch, and what went wrong."""
-    view = {**send_result(result), **place, "ok": result.error is None, "error": _error(result.error) if result.error else None}
+    view = {
+        **send_result(result),
+        **place,
+        "ok": result.error is None,
+        "error": _error(result.error) if result.error else None,
+    }
     return plain_line(view)
 
 
@@ -326,13 +366,29 @@ def sandbox(facts: SandboxFacts) -> dict[str, object]:
 
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict[str, object]]:
-    """What `sandbox` can rehearse: `reply` of its server, `needs` of the account, or the `command` that shows a failure without a server."""
+    """What `sandbox` can rehearse.
+
+    `reply` of its server, `needs` of the account, or the `command` that shows a failure without a server.
+    """
     listed: dict[str, dict[str, object]] = {}
     for code, fault in by_server.items():
-        listed[code] = {"code": code, "stage": str(fault.stage), "act": str(fault.act), "reply": fault.reply or None, "needs": fault.needs or None}
+        listed[code] = {
+            "code": code,
+            "stage": str(fault.stage),
+            "act": str(fault.act),
+            "reply": fault.reply or None,
+            "needs": fault.needs or None,
+        }
         listed[code]["command"] = None
     for code, command in by_command.items():
-        listed[code] = {"code": code, "stage": code.partition(".")[0], "act": None, "reply": None, "needs": None, "command": command}
+        listed[code] = {
+            "code": code,
+            "stage": code.partition(".")[0],
+            "act": None,
+            "reply": None,
+            "needs": None,
+            "command": command,
+        }
     return [listed[code] for code in sorted(listed)]
 
 

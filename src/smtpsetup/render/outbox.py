@@ -39,7 +39,9 @@ def mails(listed: list[Mail]) -> None:
         others = len(mail.recipients) - 1
         to = mail.recipients[0] if mail.recipients else ""
         more = " " + ngettext("and {n} other", "and {n} others", others).format(n=others) if others > 0 else ""
-        table.add_row(str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject)))
+        table.add_row(
+            str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject))
+        )
     show(table)
 
 
@@ -61,7 +63,14 @@ def mail(one: Mail, header: str) -> None:
         rows.append((_("Last reply"), Text(_lines(one.last_reply))))
     parts: list[RenderableType] = [fields(rows)]
     if one.state is State.UNKNOWN:
-        parts.append(prose(_("The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient before `retry`.")))
+        parts.append(
+            prose(
+                _(
+                    "The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient "
+                    "before `retry`."
+                )
+            )
+        )
     show(Group(*parts, Text()))
     for line in _readable(header):
         print_lines(console(), Prose(line, style="dim"), hang=4)
@@ -79,7 +88,9 @@ def flushed(done: Flushed, left: list[Mail]) -> None:
         say(_("Nothing in the outbox is due now."))
         return
     text = ngettext(
-        "Nothing is due now. {n} mail waits until {time}.", "Nothing is due now. {n} mails wait, the next one until {time}.", len(attempts)
+        "Nothing is due now. {n} mail waits until {time}.",
+        "Nothing is due now. {n} mails wait, the next one until {time}.",
+        len(attempts),
     )
     say(text.format(n=len(attempts), time=_local(min(attempts))))
 

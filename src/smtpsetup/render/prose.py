@@ -41,12 +41,17 @@ class Prose(Text):
         """The lines in a table or beside something, where nothing may be longer than `width`."""
         lines = Lines()
         for piece in self.pieces(width):
-            lines.extend(piece.wrap(console, width, justify=justify, overflow=overflow, tab_size=tab_size, no_wrap=no_wrap))
+            lines.extend(
+                piece.wrap(console, width, justify=justify, overflow=overflow, tab_size=tab_size, no_wrap=no_wrap)
+            )
         return lines
 
 
 def prose(text: str, style: str = "") -> Prose:
-    """A sentence with its commands (between backticks) and addresses standing out; nothing in it that a terminal would obey."""
+    """A sentence with its commands (between backticks) and addresses standing out.
+
+    Nothing in it that a terminal would obey.
+    """
     shown = Prose("\n".join(plain_text(line) for line in text.split("\n")), style=style)
     shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
     shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")

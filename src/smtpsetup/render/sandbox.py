@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 def ready(facts: SandboxFacts) -> None:
     """What `sandbox` is ready with, and how to use it."""
-    command = f"smtpsetup configure test@example.com --host localhost --port {facts.tls_port} --security tls --ca-file {facts.ca_file}"
+    command = (
+        f"smtpsetup configure test@example.com --host localhost --port {facts.tls_port} --security tls "
+        f"--ca-file {facts.ca_file}"
+    )
     rows: list[tuple[str, RenderableType]] = [
         (_("TLS"), f"{facts.host}:{facts.tls_port}"),
         (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
@@ -71,7 +74,11 @@ def failing(facts: SandboxFacts, code: str, fault: Fault) -> None:
         (_("Authority"), facts.ca_file),
     ]
     rows.insert(3, (_("Login"), _("any user name, password: {password}").format(password=facts.password)))
-    show(Group(Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"), indented(fields(rows)), Text()))
+    show(
+        Group(
+            Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"), indented(fields(rows)), Text()
+        )
+    )
     command_line(_("In another terminal: `{command}`").format(command=command))
     command_line(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
     show(Text())

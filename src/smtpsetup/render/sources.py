@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.findings import Candidate, Report
     from smtpsetup.discovery.look_up import Discovery
 
-_STYLES = {Outcome.FOUND: "green", Outcome.ABSENT: "dim", Outcome.REFUSED: "bold red", Outcome.FAILED: "yellow", Outcome.TIMEOUT: "yellow"}
+_STYLES = {
+    Outcome.FOUND: "green",
+    Outcome.ABSENT: "dim",
+    Outcome.REFUSED: "bold red",
+    Outcome.FAILED: "yellow",
+    Outcome.TIMEOUT: "yellow",
+}
 
 
 def _source_name(source: Source) -> str:
@@ -76,7 +82,9 @@ class Searching:
 
     def update(self, _report: Report, left: int) -> None:
         """Tell how many are still awaited."""
-        self._status.update(f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left))
+        self._status.update(
+            f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left)
+        )
 
 
 def sources(discovery: Discovery) -> None:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.failure import StageResult
 
-_STYLES = {StageStatus.OK: "green", StageStatus.WARNING: "yellow", StageStatus.FAILED: "bold red", StageStatus.SKIPPED: "dim"}
+_STYLES = {
+    StageStatus.OK: "green",
+    StageStatus.WARNING: "yellow",
+    StageStatus.FAILED: "bold red",
+    StageStatus.SKIPPED: "dim",
+}
 
 
 def _stage_name(stage: Stage) -> str:
@@ -61,14 +66,18 @@ class StageTable:
         self._is_looking = False
         self._stderr = stderr
         out = console(stderr=stderr)
-        self._live = Live(console=out, get_renderable=self._content, refresh_per_second=8) if out.is_terminal and live else None
+        self._live = (
+            Live(console=out, get_renderable=self._content, refresh_per_second=8) if out.is_terminal and live else None
+        )
 
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._finished = True
         if self._live:
             self._live.refresh()
@@ -106,7 +115,9 @@ class StageTable:
             if result is not None:
                 status = Text(_status_name(result.status), style=_STYLES[result.status])
                 said = str(result.reply).splitlines()[-1] if result.reply and stage is not Stage.EHLO else ""
-                table.add_row(_stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim"))
+                table.add_row(
+                    _stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim")
+                )
             elif self._finished or self._is_looking:
                 table.add_row(_stage_name(stage), Text(_status_name(StageStatus.SKIPPED), style="dim"), "", "")
             else:

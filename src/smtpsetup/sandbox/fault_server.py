@@ -1,4 +1,7 @@
-"""A server that fails as it is told, on the sandbox's two ports: everything up to the fault is in order, and any login is accepted."""
+"""A server that fails as it is told, on the sandbox's two ports.
+
+Everything up to the fault is in order, and any login is accepted.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class FaultServer:
             raise
         return SandboxFacts(HOST, tls_port, starttls_port, str(self._directory / "ca.pem"), PASSWORD)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -103,7 +108,9 @@ class FaultServer:
                 clog.connect_ex(where)
             return where[1]
         sock.listen(16)
-        threading.Thread(target=self._accept, args=(sock,), kwargs={"is_tls_port": is_tls_port, "is_faulty": is_faulty}, daemon=True).start()
+        threading.Thread(
+            target=self._accept, args=(sock,), kwargs={"is_tls_port": is_tls_port, "is_faulty": is_faulty}, daemon=True
+        ).start()
         return where[1]
 
     def _accept(self, listener: socket.socket, *, is_tls_port: bool, is_faulty: bool) -> None:
@@ -118,7 +125,9 @@ class FaultServer:
 class _Session:
     """One client's visit."""
 
-    def __init__(self, sock: socket.socket, fault: Fault | None, context: ssl.SSLContext | None, *, is_tls_port: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, fault: Fault | None, context: ssl.SSLContext | None, *, is_tls_port: bool
+    ) -> None:
         self._sock = sock
         self._fault = fault
         self._context = context
@@ -181,7 +190,9 @@ class _Session:
             offers.append("SMTPUTF8")
         if not is_secure and not (fault is not None and fault.act is Act.WITHHOLD and fault.stage is Stage.STARTTLS):
             offers.append("STARTTLS")
-        mechanisms = fault.offers if fault is not None and fault.offers is not None else "PLAIN LOGIN" if is_secure else ""
+        mechanisms = (
+            fault.offers if fault is not None and fault.offers is not None else "PLAIN LOGIN" if is_secure else ""
+        )
         if mechanisms:
             offers.append(f"AUTH {mechanisms}")
         return (*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
@@ -235,11 +246,21 @@ def _self_signed(context: ssl.SSLContext, directory: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=30))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+    )
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+        now + datetime.timedelta(days=30)
+    )
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     certificate = builder.sign(key, hashes.SHA256())
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     with tempfile.NamedTemporaryFile(dir=directory, suffix=".pem") as pem:
         pem.write(private + certificate.public_bytes(serialization.Encoding.PEM))
         pem.flush()

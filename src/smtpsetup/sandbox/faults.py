@@ -1,4 +1,7 @@
-"""The failures that the sandbox can rehearse, by error code: what its server does, or which command shows a failure without a server."""
+"""The failures that the sandbox can rehearse, by error code.
+
+What its server does, or which command shows a failure without a server.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,12 @@ class Certificate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, and where. `reply` is the whole reply; `offers` is what EHLO offers for AUTH (None: nothing changed).
+    """What goes wrong, and where.
 
-    `only_tls_port` leaves the port with STARTTLS in order; `needs` are options that the account must have for the fault to show; `ports` are those
-    that it must be on, 0 for any.
+    `reply` is the whole reply; `offers` is what EHLO offers for AUTH (None: nothing changed).
+
+    `only_tls_port` leaves the port with STARTTLS in order; `needs` are options that the account must have for the fault
+    to show; `ports` are those that it must be on, 0 for any.
     """
 
     stage: Stage
@@ -59,7 +64,9 @@ FAULTS: dict[str, Fault] = {
     "connect.refused": Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS),
     "connect.timeout": Fault(Stage.CONNECT, Act.CLOG),
     "connect.port-blocked": Fault(Stage.CONNECT, Act.CLOG, only_tls_port=True, ports=(2465, 2587)),
-    "connect.intercepted": Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.OTHER_HOST, needs="--provider one-com"),
+    "connect.intercepted": Fault(
+        Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.OTHER_HOST, needs="--provider one-com"
+    ),
     "tls.certificate-expired": Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.EXPIRED),
     "tls.hostname-mismatch": Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.OTHER_NAME),
     "tls.untrusted": Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.SELF_SIGNED),
@@ -74,31 +81,42 @@ FAULTS: dict[str, Fault] = {
     "ehlo.name-rejected": Fault(Stage.EHLO, reply="504 5.5.2 Helo command rejected: need fully-qualified hostname"),
     "starttls.not-offered": Fault(Stage.STARTTLS, Act.WITHHOLD, needs="--security starttls"),
     "starttls.refused": Fault(Stage.STARTTLS, reply="501 5.5.1 TLS is not set up", needs="--security starttls"),
-    "starttls.required": Fault(Stage.AUTH, reply="530 5.7.0 Must issue a STARTTLS command first", offers="PLAIN LOGIN", needs="--security none"),
+    "starttls.required": Fault(
+        Stage.AUTH, reply="530 5.7.0 Must issue a STARTTLS command first", offers="PLAIN LOGIN", needs="--security none"
+    ),
     "starttls.injection": Fault(Stage.STARTTLS, Act.INJECT, needs="--security starttls"),
     "auth.not-offered": Fault(Stage.AUTH, Act.WITHHOLD, offers=""),
     "auth.no-common-mechanism": Fault(Stage.AUTH, Act.WITHHOLD, offers="GSSAPI NTLM"),
     "auth.bad-credentials": Fault(Stage.AUTH, reply="535 5.7.8 Error: authentication failed"),
     "auth.app-password-required": Fault(Stage.AUTH, reply="534 5.7.9 Application-specific password required"),
-    "auth.oauth2-required": Fault(Stage.AUTH, reply="535 5.7.139 Authentication unsuccessful, basic authentication is disabled."),
-    "auth.disabled-by-admin": Fault(
-        Stage.AUTH, reply="535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
+    "auth.oauth2-required": Fault(
+        Stage.AUTH, reply="535 5.7.139 Authentication unsuccessful, basic authentication is disabled."
     ),
-    "auth.sign-in-blocked": Fault(Stage.AUTH, reply="534 5.7.14 Please log in via your web browser and then try again."),
+    "auth.disabled-by-admin": Fault(
+        Stage.AUTH,
+        reply="535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+    ),
+    "auth.sign-in-blocked": Fault(
+        Stage.AUTH, reply="534 5.7.14 Please log in via your web browser and then try again."
+    ),
     "auth.too-many-attempts": Fault(Stage.AUTH, reply="454 4.7.0 Too many login attempts, please try again later"),
     "auth.temporary": Fault(Stage.AUTH, reply="454 4.7.0 Temporary authentication failure"),
     "auth.required": Fault(Stage.MAIL, reply="530 5.7.0 Authentication required", needs="--auth none"),
     "mail.sender-not-allowed": Fault(Stage.MAIL, reply="553 5.7.1 Sender address rejected: not owned by user"),
     "mail.sender-unverified": Fault(Stage.MAIL, reply="550 5.7.1 Sender domain is not verified"),
     "mail.smtputf8-unsupported": Fault(Stage.MAIL, Act.WITHHOLD, needs="--to räksmörgås@example.com"),
-    "rcpt.unknown": Fault(Stage.RCPT, reply="550 5.1.1 Recipient address rejected: User unknown in local recipient table"),
+    "rcpt.unknown": Fault(
+        Stage.RCPT, reply="550 5.1.1 Recipient address rejected: User unknown in local recipient table"
+    ),
     "rcpt.relay-denied": Fault(Stage.RCPT, reply="554 5.7.1 Relay access denied"),
     "rcpt.greylisted": Fault(Stage.RCPT, reply="450 4.7.1 Recipient address rejected: Greylisted"),
     "rcpt.too-many": Fault(Stage.RCPT, reply="452 4.5.3 Too many recipients"),
     "rcpt.mailbox-full": Fault(Stage.RCPT, reply="452 4.2.2 The mailbox is full"),
     "data.too-large": Fault(Stage.DATA, reply="552 5.3.4 Message size exceeds fixed limit"),
     "data.content-rejected": Fault(Stage.DATA, reply="554 5.7.1 Message rejected as spam by content filtering"),
-    "data.unauthenticated-domain": Fault(Stage.DATA, reply="550 5.7.26 This mail is unauthenticated: neither SPF nor DKIM passed"),
+    "data.unauthenticated-domain": Fault(
+        Stage.DATA, reply="550 5.7.26 This mail is unauthenticated: neither SPF nor DKIM passed"
+    ),
     "data.line-too-long": Fault(Stage.DATA, reply="500 5.5.2 Line too long"),
     "data.lost-before-reply": Fault(Stage.DATA, Act.DROP),
     "limit.rate": Fault(Stage.MAIL, reply="421 4.7.0 Too many messages in a short time"),
@@ -122,10 +140,14 @@ REHEARSALS: dict[str, str] = {
     "config.provider-without-smtp": "smtpsetup identify namn@tutanota.com",
     "secret.missing": f"smtpsetup configure {_ACCOUNT} --password-env NOTHING_HERE && smtpsetup test info@example.com",
     "secret.keyring-unavailable": 'env -i HOME="$HOME" PATH="$PATH" smtpsetup login info@example.com',
-    "secret.keyring-locked": "gdbus call --session --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets "
-    "--method org.freedesktop.Secret.Service.Lock \"['/org/freedesktop/secrets/collection/login']\" && smtpsetup test --no-input",
-    "secret.command-failed": f"smtpsetup configure {_ACCOUNT} --password-command false && smtpsetup test info@example.com",
-    "secret.file-permissions": f"touch p && chmod 644 p && smtpsetup configure {_ACCOUNT} --password-file p && smtpsetup test info@example.com",
+    "secret.keyring-locked": "gdbus call --session --dest org.freedesktop.secrets --object-path "
+    "/org/freedesktop/secrets "
+    "--method org.freedesktop.Secret.Service.Lock \"['/org/freedesktop/secrets/collection/login']\" && smtpsetup test "
+    "--no-input",
+    "secret.command-failed": f"smtpsetup configure {_ACCOUNT} --password-command false && smtpsetup test "
+    f"info@example.com",
+    "secret.file-permissions": f"touch p && chmod 644 p && smtpsetup configure {_ACCOUNT} --password-file p && "
+    f"smtpsetup test info@example.com",
     "dns.not-found": "smtpsetup identify info@nothing.invalid",
     "dns.temporary": "SMTPSETUP_NAMESERVER=127.0.0.1:1 smtpsetup identify info@example.net",
     "connect.unreachable": "smtpsetup configure info@example.com --host 100::1 --password-env HOME",

@@ -1,4 +1,7 @@
-"""The sandbox's server: TLS and STARTTLS on loopback with a throw-away authority, a login, and every mail handed to a callback."""
+"""The sandbox's server: TLS and STARTTLS on loopback, a login, and every mail handed to a callback.
+
+Its certificate is from an authority that is thrown away afterwards.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,11 @@ class CaughtMail:
     def _header(self, name: str) -> str:
         try:
             return plain_text(str(self.message.get(name, "")))
-        except (IndexError, ValueError, LookupError):  # `email` cannot read some broken headers; then they are shown as they came
+        except (
+            IndexError,
+            ValueError,
+            LookupError,
+        ):  # `email` cannot read some broken headers; then they are shown as they came
             return plain_text(dict(self.message.raw_items()).get(name, ""))
 
     @property
@@ -120,7 +127,9 @@ class Sandbox:
         self.mails: list[CaughtMail] = []
 
     def __enter__(self) -> SandboxFacts:
-        warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd")  # that port is TLS from the start
+        warnings.filterwarnings(
+            "ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd"
+        )  # that port is TLS from the start
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         authority = trustme.CA(organization_name="smtpsetup sandbox")
         ca_file = self._directory / "ca.pem"
@@ -130,13 +139,17 @@ class Sandbox:
         self._thread.start()
         try:
             tls_port = self._listen(self._ports[0], partial(self._smtp, auth_require_tls=False), context)
-            starttls_port = self._listen(self._ports[1], partial(self._smtp, auth_require_tls=True, tls_context=context), None)
+            starttls_port = self._listen(
+                self._ports[1], partial(self._smtp, auth_require_tls=True, tls_context=context), None
+            )
         except OSError:
             self._stop()
             raise
         return SandboxFacts(HOST, tls_port, starttls_port, str(ca_file), self._password)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
 
     def _stop(self) -> None:
@@ -172,7 +185,9 @@ class Sandbox:
             **options,
         )
 
-    def _authenticate(self, _server: SMTP, session: Session, _envelope: Envelope, _mechanism: str, auth_data: object) -> AuthResult:
+    def _authenticate(
+        self, _server: SMTP, session: Session, _envelope: Envelope, _mechanism: str, auth_data: object
+    ) -> AuthResult:
         if not isinstance(auth_data, LoginPassword) or auth_data.password != self._password.encode():
             return AuthResult(success=False, handled=False)
         session.login_name = auth_data.login.decode("utf-8", "replace")  # type: ignore[attr-defined]  # Session takes any attribute

@@ -1,4 +1,7 @@
-"""Sending many mails so that a run can be stopped and continued: nothing lost, nothing sent twice that the server accepted."""
+"""Sending many mails so that a run can be stopped and continued.
+
+Nothing lost, nothing sent twice that the server accepted.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Totals:
 
 
 def checked(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
-    """Look at every mail's files and compose its header. Raises SmtpsetupError that tells which lines cannot be used."""
+    """Look at every mail's files and compose its header.
+
+    Raises SmtpsetupError that tells which lines cannot be used.
+    """
     good: list[Item] = []
     now = datetime.datetime.now(datetime.UTC)
     wrong: list[LineError] = []
@@ -80,14 +86,24 @@ def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
         first.hints = hints
         return first
     told = tuple(error.message for error in wrong)
-    message = _("Some lines cannot be used.") if len(wrong) < _TOLD else _("Many lines cannot be used; these are the first.")
+    message = (
+        _("Some lines cannot be used.") if len(wrong) < _TOLD else _("Many lines cannot be used; these are the first.")
+    )
     return SmtpsetupError("config.invalid", message, causes=told, hints=hints, exit_code=first.exit_code)
 
 
 class Batch:
     """One run over many mails."""
 
-    def __init__(self, context: Context, journal: Journal, policy: Policy, *, total: int, on_result: Callable[[Item, SendResult], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        journal: Journal,
+        policy: Policy,
+        *,
+        total: int,
+        on_result: Callable[[Item, SendResult], None],
+    ) -> None:
         self.totals = Totals(total)
         self._context = context
         self._account = context.account
@@ -99,7 +115,9 @@ class Batch:
 
     def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
         """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
-        deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))  # in nobody's way
+        deliveries = self._deliveries(
+            sorted(items, key=lambda item: self._journal.has_broken(item.key))
+        )  # in nobody's way
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
                 self._journal.mark_possibly_delivered(_item(delivery).key)
@@ -120,12 +138,22 @@ class Batch:
                 self._journal.mark_broken(_item(delivery).key)
 
     def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-        """What stopped the run, unless it passes: then what is left waits in the outbox. A provider's limit would only be reached again there."""
-        if error is None or error.exit_code != EX_TEMPFAIL or error.code.startswith("limit.") or self._policy.queue is Queue.NEVER:
+        """What stopped the run, unless it passes: then what is left waits in the outbox.
+
+        A provider's limit would only be reached again there.
+        """
+        if (
+            error is None
+            or error.exit_code != EX_TEMPFAIL
+            or error.code.startswith("limit.")
+            or self._policy.queue is Queue.NEVER
+        ):
             return error
         is_tried = is_server_unreachable(error)
         for delivery in (*self._begun.values(), *deliveries):
-            self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error), is_tried=is_tried)
+            self.finish(
+                delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error), is_tried=is_tried
+            )
         return None
 
     def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
@@ -178,7 +206,10 @@ class Batch:
         self._told(item, result)
 
     def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:
-        """Note in the journal what is not there yet: `accepted` and its like have noted what the server said, the moment it did."""
+        """Note in the journal what is not there yet.
+
+        `accepted` and its like have noted what the server said, the moment it did.
+        """
         if result.outbox_id is not None or (result.accepted and not is_partly_done):
             if not self._journal.is_done(item.key):
                 self._journal.mark_done(item.key)

@@ -1,4 +1,7 @@
-"""Many mails as they are written: JSON lines, or a table and texts to fill in. Everything is checked before anything is sent."""
+"""Many mails as they are written: JSON lines, or a table and texts to fill in.
+
+Everything is checked before anything is sent.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ _KEYS = (*_LISTS, *_TEXTS, "headers", "id")
 
 
 class Item(NamedTuple):
-    """One mail of many: where it stands (`line`, from 1), the user's own key for it, and a key that stays the same when the file is read again."""
+    """One mail of many: the line where it stands, from 1, and the user's own key for it.
+
+    `key` stays the same when the file is read again.
+    """
 
     line: int
     id: str | int | None
@@ -41,7 +47,12 @@ class LineError(SmtpsetupError):
         if isinstance(cause, MalformedAddressError):
             reason = f"{cause.text}: {reason}"
         message = _("Line {line}: {reason}").format(line=line, reason=reason)
-        super().__init__("config.invalid", message, hints=cause.hints if cause else (), exit_code=cause.exit_code if cause else EX_DATAERR)
+        super().__init__(
+            "config.invalid",
+            message,
+            hints=cause.hints if cause else (),
+            exit_code=cause.exit_code if cause else EX_DATAERR,
+        )
         self.line = line
 
 
@@ -59,7 +70,10 @@ class Keys:
 
 
 def json_lines(lines: Iterable[bytes], from_: str | None, root: str | None = None) -> Iterator[Item | LineError]:
-    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used. `root` is that of `bounded`."""
+    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used.
+
+    `root` is that of `bounded`.
+    """
     keys = Keys()
     ids: dict[object, int] = {}
     for number, raw in enumerate(lines, start=1):
@@ -83,7 +97,9 @@ def _json_in(number: int, raw: bytes) -> object:
     try:
         return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once_each)
     except json.JSONDecodeError as error:
-        raise LineError(number, _("it is not JSON; the fault is at column {column}.").format(column=error.colno)) from error
+        raise LineError(
+            number, _("it is not JSON; the fault is at column {column}.").format(column=error.colno)
+        ) from error
     except UnicodeDecodeError as error:
         raise LineError(number, _("it is not UTF-8.")) from error
     except RecursionError as error:
@@ -99,11 +115,17 @@ def _parsed(number: int, raw: bytes) -> dict[str, Any]:
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
         known = ", ".join(_KEYS)
-        raise LineError(number, _("the key {key} is not known; these are: {known}.").format(key=unknown[0], known=known))
+        raise LineError(
+            number, _("the key {key} is not known; these are: {known}.").format(key=unknown[0], known=known)
+        )
     for key in _LISTS:
         values = row.get(key, [])
-        if not isinstance(values, str) and not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
-            raise LineError(number, _("{key} must be {wanted}.").format(key=key, wanted=_("a string or a list of strings")))
+        if not isinstance(values, str) and not (
+            isinstance(values, list) and all(isinstance(value, str) for value in values)
+        ):
+            raise LineError(
+                number, _("{key} must be {wanted}.").format(key=key, wanted=_("a string or a list of strings"))
+            )
     for key in _TEXTS:
         if not isinstance(row.get(key, ""), str):
             raise LineError(number, _("{key} must be {wanted}.").format(key=key, wanted=_("a string")))
@@ -120,12 +142,17 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _value in pairs]
-        raise ValueError(_("{key} stands there twice").format(key=next(name for name in names if names.count(name) > 1)))
+        raise ValueError(
+            _("{key} stands there twice").format(key=next(name for name in names if names.count(name) > 1))
+        )
     return row
 
 
 def bounded(path: str, root: str | None) -> str:
-    """A path that a line or a table names, links in it resolved where it must lie below the directory `root`. Raises SmtpsetupError."""
+    """A path that a line or a table names, links in it resolved where it must lie below the directory `root`.
+
+    Raises SmtpsetupError.
+    """
     if root is None:
         return path
     try:
@@ -148,7 +175,9 @@ def _html(number: int, row: dict[str, Any], root: str | None) -> str:
     if row.get("html_file") and html:
         raise LineError(number, _("give the HTML in html or in html_file, not in both."))
     if html and len(html) < _LONGEST_PATH and "<" not in html and _LOOKS_LIKE_A_PATH.fullmatch(html):
-        raise LineError(number, _("html must hold the HTML itself, but its value looks like a path. To name a file, use html_file."))
+        raise LineError(
+            number, _("html must hold the HTML itself, but its value looks like a path. To name a file, use html_file.")
+        )
     return text_in(bounded(row["html_file"], root)) if row.get("html_file") else html
 
 

@@ -29,8 +29,9 @@ def _nobody() -> Provider | None:
 class Context:
     """An account, and how to get at what sending its mail takes.
 
-    `read_secret` gives the secret or an access token, and raises SmtpsetupError. `find_provider` is asked only when something has failed, so that
-    success pays nothing for it, and never raises. `log` is where each mail leaves a line; `trace` gets the conversation, secrets masked.
+    `read_secret` gives the secret or an access token, and raises SmtpsetupError. `find_provider` is asked only when
+    something has failed, so that success pays nothing for it, and never raises. `log` is where each mail leaves a line;
+    `trace` gets the conversation, secrets masked.
     """
 
     account: Account
@@ -45,12 +46,20 @@ class Context:
         return None if self.account.auth is Auth.NONE else self.read_secret()
 
     def session(self, seconds: float, on_stage: Callable[[StageResult], None] | None = None) -> Session:
-        """A session that is not open yet. Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used."""
+        """A session that is not open yet.
+
+        Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used.
+        """
         return self.transport.session(self.account, Conditions(seconds, self.trace, on_stage))
 
 
-def context_for(config: Config, account: Account, *, may_prompt: bool, trace: Callable[[str], None] | None = None) -> Context:
-    """How an account of this configuration sends. `may_prompt` is whether a person is there who can unlock a keyring."""
+def context_for(
+    config: Config, account: Account, *, may_prompt: bool, trace: Callable[[str], None] | None = None
+) -> Context:
+    """How an account of this configuration sends.
+
+    `may_prompt` is whether a person is there who can unlock a keyring.
+    """
 
     def find_provider() -> Provider | None:
         from smtpsetup.config.known_providers import known_provider  # a send that works needs no table

@@ -25,7 +25,10 @@ _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
 class Parts(NamedTuple):
-    """A mail as it was written. `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`."""
+    """A mail as it was written.
+
+    `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`.
+    """
 
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
@@ -44,7 +47,9 @@ def draft_of(account: Account, parts: Parts) -> Draft:
     """The draft, everything in it checked and every file looked at. Raises SmtpsetupError."""
     for text in (parts.body, parts.html):
         if _HALF_CHARACTERS.search(text):
-            raise SmtpsetupError("config.invalid", _("The text holds half a character, which no mail can carry."), exit_code=EX_DATAERR)
+            raise SmtpsetupError(
+                "config.invalid", _("The text holds half a character, which no mail can carry."), exit_code=EX_DATAERR
+            )
     to, cc, bcc = (_mailboxes(texts) for texts in (parts.to, parts.cc, parts.bcc))
     if not (to or cc or bcc):
         raise SmtpsetupError("config.invalid", _("The mail has no recipient."), exit_code=EX_DATAERR)
@@ -57,7 +62,10 @@ def draft_of(account: Account, parts: Parts) -> Draft:
         subject=parts.subject,
         text=parts.body,
         html=parts.html,
-        attachments=(*(_attachment(path) for path in parts.attach), *(_attachment(path, name) for name, path in parts.inline)),
+        attachments=(
+            *(_attachment(path) for path in parts.attach),
+            *(_attachment(path, name) for name, path in parts.inline),
+        ),
         headers=tuple(parse_header(header) for header in parts.headers),
     )
 
@@ -78,7 +86,9 @@ def _sender(account: Account, from_: str | None) -> Mailbox:
         return Mailbox(account.from_name, parse_address(account.address))
     found = parse_mailboxes(from_)
     if len(found) != 1:
-        raise SmtpsetupError("config.invalid", _("A mail comes from one address, not from several."), exit_code=EX_DATAERR)
+        raise SmtpsetupError(
+            "config.invalid", _("A mail comes from one address, not from several."), exit_code=EX_DATAERR
+        )
     return Mailbox(found[0].name or account.from_name, found[0].address)
 
 
@@ -94,7 +104,9 @@ def _attachment(path: str, content_id: str = "") -> Attachment:
 
 
 def _no_path(path: str) -> SmtpsetupError:
-    return SmtpsetupError("config.invalid", _("{path} cannot be a path.").format(path=plain_text(path)), exit_code=EX_DATAERR)
+    return SmtpsetupError(
+        "config.invalid", _("{path} cannot be a path.").format(path=plain_text(path)), exit_code=EX_DATAERR
+    )
 
 
 def text_in(path: str) -> str:
@@ -122,7 +134,7 @@ def decoded(data: bytes, place: str) -> str:
 
 
 def read_failed(path: str, error: OSError) -> SmtpsetupError:
-    """An input file that is missing or cannot be read: exit code 66 (CONTRACT section 4), a failing disk 74."""
+    """An input file that is missing or cannot be read: exit code 66, a failing disk 74."""
     import errno  # only when something failed
 
     return SmtpsetupError(

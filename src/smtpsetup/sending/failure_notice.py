@@ -21,7 +21,8 @@ def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: 
     own = Mailbox(account.from_name, parse_address(account.address))
     subject = _("Not delivered: {subject}").format(subject=mail.subject)
     text = _(
-        "A mail could not be delivered.\n\nTo: {recipients}\nSubject: {subject}\nMessage-ID: {message_id}\n\n{reason}\n\n{reply}\n\n"
+        "A mail could not be delivered.\n\nTo: {recipients}\nSubject: {subject}\nMessage-ID: "
+        "{message_id}\n\n{reason}\n\n{reply}\n\n"
         "It is kept in the outbox: `smtpsetup outbox show {number}`, `retry {number}` or `drop {number}`.\n"
     ).format(
         recipients=", ".join(recipients),
@@ -35,4 +36,12 @@ def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: 
     draft = Draft(own, to=(own,), subject=subject, text=text, headers=(("Auto-Submitted", "auto-replied"),))
     message_id = new_message_id(own.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)
-    return NewMail(account.name, Envelope(own.address.wire, (own.address.wire,)), message, message_id, subject, is_report=True, config=mail.config)
+    return NewMail(
+        account.name,
+        Envelope(own.address.wire, (own.address.wire,)),
+        message,
+        message_id,
+        subject,
+        is_report=True,
+        config=mail.config,
+    )

@@ -1,8 +1,9 @@
 """Sending what waits in the outbox.
 
-`flush` goes through the accounts that have mail due. For each, `_AccountFlush.run` opens it or lets its mail wait (`_held_back`). `_send` gives the
-mails to `send_many.deliver`, which takes them a few at a time (`_deliveries`) and tells what each came to (`_finished`, `_keep`). Where the run ends
-before its mails do, what was not tried waits (`_stopped`).
+`flush` goes through the accounts that have mail due. For each, `_AccountFlush.run` opens it or lets its mail wait
+(`_held_back`). `_send` gives the mails to `send_many.deliver`, which takes them a few at a time (`_deliveries`) and
+tells what each came to (`_finished`, `_keep`). Where the run ends before its mails do, what was not tried waits
+(`_stopped`).
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ if TYPE_CHECKING:
     from smtpsetup.sending.context import Context
 
     OpenContext = Callable[[str, str], Context]
-    """The context of an account by its name and the path of its configuration, `""` for the usual one. Raises SmtpsetupError."""
+    """The context of an account by its name and its configuration, `""` for the usual one.
+
+    Raises SmtpsetupError.
+    """
 
 _AT_ONCE = 20  # mails that one process takes from the others
 
 
 @dataclass
 class Flushed:
-    """What became of the mails that were due. `errors` are those that concern a person, by account; `results` each mail's number and result.
+    """What became of the mails that were due.
+
+    `errors` are those that concern a person, by account; `results` each mail's number and result.
 
     `on_result` is called for each mail as soon as it came to something.
     """
@@ -70,8 +76,17 @@ class Flushed:
             self.on_result(mail, result)
 
 
-def flush(outbox: Outbox, open_context: OpenContext, *, log: Log = Log.NONE, on_result: Callable[[Mail, SendResult], None] | None = None) -> Flushed:
-    """Send every mail that is due. `log` is for accounts that cannot be opened. Raises OutboxDamagedError or OSError."""
+def flush(
+    outbox: Outbox,
+    open_context: OpenContext,
+    *,
+    log: Log = Log.NONE,
+    on_result: Callable[[Mail, SendResult], None] | None = None,
+) -> Flushed:
+    """Send every mail that is due. `log` is for accounts that cannot be opened.
+
+    Raises OutboxDamagedError or OSError.
+    """
     done = Flushed(on_result)
     outbox.revive(time.time())
     for mail in outbox.damaged_due(time.time()):
@@ -85,7 +100,10 @@ def flush(outbox: Outbox, open_context: OpenContext, *, log: Log = Log.NONE, on_
 
 
 class _AccountFlush:
-    """The due mails of one account, on their way and back. `config` is the configuration that has the account, `""` for the usual one."""
+    """The due mails of one account, on their way and back.
+
+    `config` is the configuration that has the account, `""` for the usual one.
+    """
 
     def __init__(self, outbox: Outbox, name: str, config: str, lease: str, done: Flushed) -> None:
         self._outbox = outbox
@@ -138,7 +156,7 @@ class _AccountFlush:
                     yield self._delivery(mail, message)
 
     def _message(self, mail: Mail) -> Message | None:
-        """The message of a mail; None for one that is not what it was, which is set aside so that it is in nobody's way."""
+        """The message of a mail; None for one that has changed, which is set aside so that it is in nobody's way."""
         with suppress(OutboxDamagedError):
             if mail.is_sound:
                 return self._outbox.message(mail.id)
@@ -161,7 +179,7 @@ class _AccountFlush:
         )
 
     def _finished(self, context: Context, delivery: Delivery, result: SendResult) -> None:
-        """A mail came to something: it is sent, and out of the outbox already, or kept for those who have not got it."""
+        """A mail came to something: it is out of the outbox already, or kept for those who have not got it."""
         mail: Mail = delivery.key  # type: ignore[assignment]  # `_delivery` has put it there
         if result.accepted:
             usage.record(self._outbox.directory, self._name, len(result.accepted))
@@ -175,10 +193,15 @@ class _AccountFlush:
         self._done.add(mail, result)
 
     def _keep(self, context: Context, mail: Mail, left: dict[str, SmtpsetupError], *, is_over: bool = False) -> None:
-        """Keep a mail for those who have not got it, each kind of outcome as a mail of its own. All of it happens, or nothing."""
+        """Keep a mail for those who have not got it, each kind of outcome as a mail of its own.
+
+        All of it happens, or nothing.
+        """
         now = time.time()
         is_over = is_over or disposition.is_given_up(mail, now)
-        fates = disposition.dispositions(left, attempts=mail.attempts + 1, is_held=_is_held(mail), now=now, is_over=is_over)
+        fates = disposition.dispositions(
+            left, attempts=mail.attempts + 1, is_held=_is_held(mail), now=now, is_over=is_over
+        )
         self._taken.pop(mail.id, None)
         with self._outbox.together():
             for place, fate in enumerate(fates):
@@ -194,10 +217,15 @@ class _AccountFlush:
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
 
     def _put_back(self, mail: Mail, fate: Disposition) -> None:
-        self._outbox.put_back(mail.id, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code)
+        self._outbox.put_back(
+            mail.id, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code
+        )
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
-        """The run ended before its mails did. What was taken and not tried waits as it was, but for those that a connection ended with."""
+        """The run ended before its mails did.
+
+        What was taken and not tried waits as it was, but for those that a connection ended with.
+        """
         for mail in list(self._taken.values()):
             if any(mail is suspect.key for suspect in suspects):  # it makes room for the others
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
@@ -215,7 +243,10 @@ class _AccountFlush:
         self._note_stop(error, context.log)
 
     def _put_off(self, error: SmtpsetupError, pause: float | None = None) -> None:
-        """Let what is due of the account wait. With a `pause` in seconds, which the provider asked for, none of it counts as tried."""
+        """Let what is due of the account wait.
+
+        With a `pause` in seconds, which the provider asked for, none of it counts as tried.
+        """
 
         def delay(attempts: int) -> float:
             return disposition.seconds_until_next(attempts, error) if pause is None else pause
@@ -223,7 +254,14 @@ class _AccountFlush:
         is_attempt = pause is None
         is_put_off = is_attempt and not disposition.is_server_unreachable(error)
         self._outbox.put_off(
-            self._name, self._config, delay, now=self._now, reply=said(error), code=error.code, is_attempt=is_attempt, is_put_off=is_put_off
+            self._name,
+            self._config,
+            delay,
+            now=self._now,
+            reply=said(error),
+            code=error.code,
+            is_attempt=is_attempt,
+            is_put_off=is_put_off,
         )
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
@@ -236,7 +274,13 @@ class _AccountFlush:
         """Tell why the account's mail could not be tried: the caller, and one line in the log for all of it."""
         self._done.errors[self._name] = error
         waiting = sum(mail.account == self._name for mail in self._outbox.mails(State.WAITING))
-        facts = {"account": self._name, "waiting": waiting, "reply": said(error), "error": error.code, "exitcode": error.exit_code}
+        facts = {
+            "account": self._name,
+            "waiting": waiting,
+            "reply": said(error),
+            "error": error.code,
+            "exitcode": error.exit_code,
+        }
         mail_log.note(log, self._outbox.directory, facts)
 
 
@@ -248,7 +292,9 @@ def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None
         if provider and limit is not None and n >= limit:
             raise SmtpsetupError(
                 "limit.quota",
-                _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(provider=provider.name, limit=limit, n=n),
+                _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(
+                    provider=provider.name, limit=limit, n=n
+                ),
                 hints=(_("Nothing is to be done: the rest is sent when some of those are a day old."),),
             )
 
@@ -284,7 +330,8 @@ def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:
         _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),
         hints=(
             _(
-                "See what is left of it: `smtpsetup outbox show {number}`. Then run `smtpsetup outbox repair` or `smtpsetup outbox drop {number}`."
+                "See what is left of it: `smtpsetup outbox show {number}`. Then run `smtpsetup outbox repair` or "
+                "`smtpsetup outbox drop {number}`."
             ).format(number=mail.id),
         ),
     )

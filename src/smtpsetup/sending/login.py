@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def logged_in(context: Context, secret: Secret | None, *, seconds: float, on_new_token: Callable[[Secret], None] | None = None) -> Iterator[Session]:
-    """A session that is logged in, within `seconds`. Raises TransportError; SmtpsetupError where the account's settings cannot be used.
+def logged_in(
+    context: Context, secret: Secret | None, *, seconds: float, on_new_token: Callable[[Secret], None] | None = None
+) -> Iterator[Session]:
+    """A session that is logged in, within `seconds`.
 
-    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock is wrong. `on_new_token` gets
-    the other one, so that nothing more is begun with the first.
+    Raises TransportError; SmtpsetupError where the account's settings cannot be used.
+
+    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock
+    is wrong. `on_new_token` gets the other one, so that nothing more is begun with the first.
     """
     with context.session(seconds) as session:
         try:
@@ -47,7 +51,10 @@ def logged_in(context: Context, secret: Secret | None, *, seconds: float, on_new
 
 
 def is_refused_token(account: Account, error: TransportError) -> bool:
-    """Whether a server has refused an access token for good, and for nothing that it says of something else, so that a fresh one may help."""
+    """Whether a server has refused an access token for good, so that a fresh one may help.
+
+    Not where its refusal is about something else.
+    """
     reply = error.failure.reply
     if account.auth is not Auth.OAUTH2 or error.failure.stage is not Stage.AUTH or reply is None or reply.is_temporary:
         return False

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _DELIMITERS = (";", ",", "\t", "|")
-_TO_COLUMNS = ("to", "till", "email", "e-mail", "epost", "e-post", "mail", "mejl", "address", "adress", "mejladress", "e-postadress")
+_TO_COLUMNS = (
+    "to",
+    "till",
+    "email",
+    "e-mail",
+    "epost",
+    "e-post",
+    "mail",
+    "mejl",
+    "address",
+    "adress",
+    "mejladress",
+    "e-postadress",
+)
 
 
 class _Columns(Template):
@@ -34,7 +47,10 @@ class _Columns(Template):
 
 
 def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with the line each begins on, its encoding and delimiter found out. Raises SmtpsetupError."""
+    """The rows of a CSV file with the line each begins on, its encoding and delimiter found out.
+
+    Raises SmtpsetupError.
+    """
     text = _decoded(data)
     found: list[tuple[int, dict[str, str]]] = []
     names: list[str] = []
@@ -44,13 +60,18 @@ def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
             if not names:
                 names = _names(line, cells)
             elif len(cells) != len(names):
-                raise LineError(line, _("it has {n} columns, but the first line has {wanted}.").format(n=len(cells), wanted=len(names)))
+                raise LineError(
+                    line,
+                    _("it has {n} columns, but the first line has {wanted}.").format(n=len(cells), wanted=len(names)),
+                )
             else:
                 found.append((line, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
     except csv.Error as error:
         raise LineError(line + 1, _("it is not CSV: {reason}.").format(reason=error)) from error
     if not names:
-        raise SmtpsetupError("config.invalid", _("The table is empty: its first line must name the columns."), exit_code=EX_DATAERR)
+        raise SmtpsetupError(
+            "config.invalid", _("The table is empty: its first line must name the columns."), exit_code=EX_DATAERR
+        )
     return found
 
 
@@ -80,12 +101,18 @@ def _names(line: int, cells: list[str]) -> list[str]:
 
 def _decoded(data: bytes) -> str:
     """The text of a table. Excel writes UTF-8 with a mark, UTF-16, or the code page of western Windows."""
-    for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
         if data.startswith(mark):
             try:
                 return data.decode(encoding)
             except UnicodeDecodeError as error:
-                message = _("The table says that it is {encoding}, but it is not.").format(encoding=encoding.removesuffix("-sig").upper())
+                message = _("The table says that it is {encoding}, but it is not.").format(
+                    encoding=encoding.removesuffix("-sig").upper()
+                )
                 raise SmtpsetupError("config.invalid", message, exit_code=EX_DATAERR) from error
     try:
         return data.decode("utf-8")
@@ -93,8 +120,13 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
-def merged(table: list[tuple[int, dict[str, str]]], template: Parts, root: str | None = None) -> Iterator[Item | LineError]:
-    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there. `root` is that of `bounded`."""
+def merged(
+    table: list[tuple[int, dict[str, str]]], template: Parts, root: str | None = None
+) -> Iterator[Item | LineError]:
+    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there.
+
+    `root` is that of `bounded`.
+    """
     if not table:
         return
     keys = Keys()
@@ -188,7 +220,9 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
         if has_brackets or len(split_at_commas(filled)) > 1:
             raise SmtpsetupError(
                 "config.invalid",
-                _("{text} is more than one address: a cell of the table may hold only one.").format(text=plain_text(inside)),
+                _("{text} is more than one address: a cell of the table may hold only one.").format(
+                    text=plain_text(inside)
+                ),
                 hints=(_("Give each address a column of its own: `--to '$email1' --to '$email2'`."),),
                 exit_code=EX_DATAERR,
             )
@@ -203,7 +237,10 @@ def _single(text: str) -> list[str]:
 
 
 def _path(path: str, fill: Callable[[str], str]) -> str:
-    """A path filled in. The table may be anyone's: it cannot lead out of the directory that the person's own part of the path names."""
+    """A path filled in.
+
+    The table may be anyone's: it cannot lead out of the directory that the person's own part of the path names.
+    """
     filled = fill(path)
     if filled == path:
         return path

@@ -1,4 +1,7 @@
-"""A mail that could be neither sent nor kept in the outbox: it is saved to a file of its own, wherever there is room."""
+"""A mail that could be neither sent nor kept in the outbox.
+
+It is saved to a file of its own, wherever there is room.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,23 @@ if TYPE_CHECKING:
 
 
 class NotKeptError(SmtpsetupError):
-    """A mail could be neither sent nor kept in the outbox. `path` is the file that it is in, None where no disk has room."""
+    """A mail could be neither sent nor kept in the outbox.
 
-    def __init__(self, reason: str, cause: SmtpsetupError | None, more_hints: tuple[str, ...], code: str, path: str | None) -> None:
+    `path` is the file that it is in, None where no disk has room.
+    """
+
+    def __init__(
+        self, reason: str, cause: SmtpsetupError | None, more_hints: tuple[str, ...], code: str, path: str | None
+    ) -> None:
         told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
         if path is None:
             hints = (*more_hints, _("It is not saved anywhere else either: send it again once there is room."))
         else:
             told = f"{told} " + _("It is saved in {path}.").format(path=path)
-            hints = (*more_hints, _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)))
+            hints = (
+                *more_hints,
+                _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)),
+            )
         super().__init__(code, told, causes=(cause.message,) if cause else (), hints=hints)
         self.path = path
         self._facts = (reason, cause, more_hints, code)
@@ -38,25 +49,39 @@ class NotKeptError(SmtpsetupError):
 
 
 def not_kept(  # noqa: PLR0913, PLR0917  a mail, and why it is nowhere
-    message: Message, envelope: Envelope, reason: str, cause: SmtpsetupError | None, hints: tuple[str, ...] = (), code: str = "outbox.unavailable"
+    message: Message,
+    envelope: Envelope,
+    reason: str,
+    cause: SmtpsetupError | None,
+    hints: tuple[str, ...] = (),
+    code: str = "outbox.unavailable",
 ) -> NotKeptError:
     """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
     return NotKeptError(reason, cause, hints, code, saved(message, envelope))
 
 
 def _resent(envelope: Envelope) -> bytes:
-    """Fields that say to whom a saved mail goes: Resent-Bcc, which nobody gets to see. A recipient is a line, whatever is in it.
+    """Fields that say to whom a saved mail goes: Resent-Bcc, which nobody gets to see.
 
-    The last one ends their block: older Resent- fields of the mail itself are behind it, and name nobody any more (RFC 5322 section 3.6.6).
+    A recipient is a line, whatever is in it.
+
+    The last one ends their block: older Resent- fields of the mail itself are behind it, and name nobody any more (RFC
+    5322 section 3.6.6).
     """
     sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
-    named = ", ".join("".join(char if char.isprintable() or "\ud800" <= char <= "\udfff" else " " for char in one) for one in envelope.recipients)
+    named = ", ".join(
+        "".join(char if char.isprintable() or "\ud800" <= char <= "\udfff" else " " for char in one)
+        for one in envelope.recipients
+    )
     recipients = f"Resent-Bcc: {named}\r\n" if envelope.recipients else ""
     return f"{sender}{recipients}X-Saved-By: smtpsetup\r\n".encode("utf-8", "surrogateescape")
 
 
 def saved(message: Message, envelope: Envelope) -> str | None:
-    """The path of a file of its own with the mail, its recipients as Resent-Bcc, on the disk when this returns; None where no disk has room."""
+    """The path of a file of its own with the mail, its recipients as Resent-Bcc, on the disk when this returns.
+
+    None where no disk has room.
+    """
     import tempfile  # only where all else failed
 
     for directory in _directories():
@@ -81,7 +106,11 @@ def saved(message: Message, envelope: Envelope) -> str | None:
 
 
 def _directories() -> Iterator[str]:
-    """Where a mail may be saved, the best place first: what outlives a restart before what does not, and never the root directory."""
-    for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/dev/shm"):  # noqa: S108  mkstemp makes a file that nobody else can open
+    """Where a mail may be saved, the best place first.
+
+    What outlives a restart before what does not, and never the root directory.
+    """
+    shared = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108  mkstemp makes a file that nobody else can open
+    for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), *shared):
         if directory and os.path.realpath(directory) != "/":
             yield directory

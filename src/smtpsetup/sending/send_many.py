@@ -1,4 +1,7 @@
-"""Many messages to one account's server: few connections, each used for as long as it lasts, and begun again where the server ends one."""
+"""Many messages to one account's server.
+
+Few connections, each used for as long as it lasts, and begun again where the server ends one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ _LOGIN_SECONDS = 90.0
 _LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
 _LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
 _DEAD_CONNECTIONS = 3  # one after the other that ended before anything was agreed on, before a run gives up
-_BREAKERS = 25  # messages one after the other that ended a connection each: then it is the server, and logging in on and on would lock the account
+# messages one after the other that ended a connection each: then it is the server, and logging in on and on would lock
+# the account
+_BREAKERS = 25
 _CLOSING = 421
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
@@ -37,8 +42,9 @@ _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 class Run:
     """What a run depends on and shares between its connections.
 
-    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages apart. `suspects` are deliveries
-    that were in hand when a connection ended which had got nothing through: the server may have meant them, or nothing of the kind.
+    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages
+    apart. `suspects` are deliveries that were in hand when a connection ended which had got nothing through: the server
+    may have meant them, or nothing of the kind.
     """
 
     def __init__(
@@ -64,9 +70,12 @@ class Run:
 
 
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-    """Send messages until there are no more; what stopped it before that, or None. A delivery without a result has not been sent.
+    """Send messages until there are no more; what stopped it before that, or None.
 
-    Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have their replies.
+    A delivery without a result has not been sent.
+
+    Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have
+    their replies.
     """
     source = _Source(run, deliveries)
     with signals.deferrable() if run.context.account.oauth2 else nullcontext():  # a token may have to be renewed
@@ -79,7 +88,10 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
 
 
 def _work(run: Run, source: _Source, connections: int) -> None:
-    """Let so many connections work, each in a thread, so that a Ctrl-C here finds them able to wait for the reply to a message that is sent."""
+    """Let so many connections work, each in a thread.
+
+    So a Ctrl-C in this thread finds them able to wait for the reply to a message that is sent.
+    """
     source.working = connections
     ends: list[threading.Event] = []
     try:
@@ -144,7 +156,10 @@ class _Source:
             self._put_last.append(delivery)
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
-        """Tell what became of a message. A provider that asks for a pause gets one: nothing more is sent in this run."""
+        """Tell what became of a message.
+
+        A provider that asks for a pause gets one: nothing more is sent in this run.
+        """
         with self._telling:
             self._run.on_result(delivery, result)
         if result.error and result.error.code.startswith("limit.") and not result.accepted:
@@ -208,13 +223,17 @@ class _Connection:
             first = self._taken.popleft()
             self._source.give_back(list(self._taken))
             self._taken.clear()
-            self._source.finish(first, SendResult(self._run.context.account.name, first.message_id, (), (), None, error))
+            self._source.finish(
+                first, SendResult(self._run.context.account.name, first.message_id, (), (), None, error)
+            )
         except TransportError as error:
             self._lost(error, reached=reached)
         except SmtpsetupError as error:
             if reached:
                 raise
-            self._source.give_back(list(self._taken))  # nobody can log in, since there is no token or the account is not as it should be
+            self._source.give_back(
+                list(self._taken)
+            )  # nobody can log in, since there is no token or the account is not as it should be
             self._taken.clear()
             self._source.give_up(error)
 
@@ -238,7 +257,10 @@ class _Connection:
             self._finish()
 
     def _finish(self) -> None:
-        """Tell what became of messages. For those that everybody got it is put off until the server is busy with the next one."""
+        """Tell what became of messages.
+
+        For those that everybody got it is put off until the server is busy with the next one.
+        """
         while self._late:
             self._source.finish(*self._late.popleft())
 
@@ -267,7 +289,9 @@ class _Connection:
         self._dead = 0 if self._through else self._dead + 1
         if not (reached and error.failure.stage in _MESSAGE_STAGES):
             self._source.give_back(taken)
-            if not reached and self._source.working > 1:  # perhaps the server takes the other connections, and no more; the last one tells
+            if (
+                not reached and self._source.working > 1
+            ):  # perhaps the server takes the other connections, and no more; the last one tells
                 self._is_surplus = True
                 return
             self._give_up(error)
@@ -292,7 +316,10 @@ class _Connection:
             self._give_up(error)
 
     def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
-        """Whether it was the message in hand that ended the connection: it alone has that result, and is not tried again in this run."""
+        """Whether it was the message in hand that ended the connection.
+
+        It alone has that result, and is not tried again in this run.
+        """
         reply = error.failure.reply
         if error.failure.is_unknown or (reply is not None and reply.code != _CLOSING):
             return True

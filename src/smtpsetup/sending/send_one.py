@@ -28,7 +28,9 @@ class RefusedRecipient(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """Who got the message. `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there.
+    """Who got the message.
+
+    `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there.
 
     `postponed_by` is why it is in the outbox.
     """
@@ -44,7 +46,10 @@ class SendResult(NamedTuple):
 
 
 def send(context: Context, secret: Secret | None, delivery: Delivery) -> SendResult:
-    """Hand one message to the account's server. Raises SmtpsetupError where there is no session to be had, or the message cannot be read."""
+    """Hand one message to the account's server.
+
+    Raises SmtpsetupError where there is no session to be had, or the message cannot be read.
+    """
     try:
         with logged_in(context, secret, seconds=_OPENING_SECONDS) as session:
             outcome = session.deliver(delivery)
@@ -60,7 +65,11 @@ def failed(context: Context, delivery: Delivery, failure: TransportError) -> Sen
     account, provider = context.account, context.find_provider()
     error = diagnose(failure.failure, account, provider)
     refused = _explained(failure.refused, account, provider)
-    if len(refused) == len(delivery.envelope.recipients) and error.code.startswith(("rcpt.", "server.")) and error.exit_code != EX_TEMPFAIL:
+    if (
+        len(refused) == len(delivery.envelope.recipients)
+        and error.code.startswith(("rcpt.", "server."))
+        and error.exit_code != EX_TEMPFAIL
+    ):
         error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
     return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
 
@@ -73,7 +82,9 @@ def result_of(context: Context, delivery: Delivery, outcome: Outcome) -> SendRes
     return SendResult(account.name, delivery.message_id, outcome.accepted, refused, outcome.reply, partly)
 
 
-def _explained(refused: tuple[Refused, ...], account: Account, provider: Provider | None) -> tuple[RefusedRecipient, ...]:
+def _explained(
+    refused: tuple[Refused, ...], account: Account, provider: Provider | None
+) -> tuple[RefusedRecipient, ...]:
     from smtpsetup.diagnosis.diagnose import diagnose  # as above
 
     return tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refused)

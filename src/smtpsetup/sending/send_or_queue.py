@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 
 class Policy(NamedTuple):
-    """What becomes of a mail that cannot be sent now. `hold_unknown` keeps one that may have arrived from being sent again by itself.
+    """What becomes of a mail that cannot be sent now.
 
-    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away. `config` is the configuration that was
-    named, if one was: later, too, the mail is sent with the account of that file.
+    `hold_unknown` keeps one that may have arrived from being sent again by itself.
+
+    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away. `config` is the
+    configuration that was named, if one was: later, too, the mail is sent with the account of that file.
     """
 
     queue: Queue = Queue.ON_FAILURE
@@ -46,7 +48,9 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
         from smtpsetup.state import termination  # as below
 
         termination.ignore_termination()  # it is safe in a moment, and whoever asked to end it would not know that
-        result = SendResult(account.name, delivery.message_id, (), (), None, None, keep(account.name, delivery, policy, None))
+        result = SendResult(
+            account.name, delivery.message_id, (), (), None, None, keep(account.name, delivery, policy, None)
+        )
         log_result(context, directory, delivery, result)
         return result
     result, is_terminated = _tried(context, delivery)
@@ -62,7 +66,10 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
 
 
 def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
-    """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it. Nothing ends the process once it is over: what is left is quick."""
+    """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it.
+
+    Nothing ends the process once it is over: what is left is quick.
+    """
     from smtpsetup.state import termination  # smtpsetup-sendmail has its own way
 
     account = context.account
@@ -91,10 +98,14 @@ def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
 
 
 def _ended_early(*, is_unknown: bool) -> SmtpsetupError:
-    """Why a mail was not sent whose sending was ended from outside; `is_unknown` where it may have arrived all the same."""
+    """Why a mail was not sent whose sending was ended from outside.
+
+    `is_unknown` where it may have arrived all the same.
+    """
     if is_unknown:
         text = _(
-            "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had answered:"
+            "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had "
+            "answered:"
             " the mail may have arrived."
         )
         return SmtpsetupError(LOST, text, exit_code=EX_TEMPFAIL)
@@ -111,12 +122,16 @@ def _terminated(kept: SendResult) -> SmtpsetupError:
         text = f"{told} " + _("The mail is not kept in the outbox, because queue is set to never.")
     else:
         told = kept.postponed_by.message if kept.postponed_by else ""
-        text = f"{told} " + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=kept.outbox_id)
+        text = f"{told} " + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(
+            number=kept.outbox_id
+        )
     code = LOST if kept.postponed_by and kept.postponed_by.code == LOST else "connection.lost"
     return SmtpsetupError(code, text, exit_code=EX_TERMINATED)
 
 
-def log_result(context: Context, directory: str | None, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None) -> None:
+def log_result(
+    context: Context, directory: str | None, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None
+) -> None:
     """One line on what became of a mail in the log.
 
     `error` is why it is not sent, where the result has none because it is kept.
@@ -138,14 +153,25 @@ def log_result(context: Context, directory: str | None, delivery: Delivery, resu
     mail_log.note(context.log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, once: bool = False, is_tried: bool = True) -> SendResult:
-    """The result, once whatever of the mail should be kept is in the outbox. `once` and `is_tried` are those of `keep`."""
+def kept_if_due(
+    result: SendResult, delivery: Delivery, policy: Policy, *, once: bool = False, is_tried: bool = True
+) -> SendResult:
+    """The result, once whatever of the mail should be kept is in the outbox.
+
+    `once` and `is_tried` are those of `keep`.
+    """
     if result.error is None:
         return result
     left = unsent(result, delivery.envelope.recipients)
-    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL and policy.queue is not Queue.NEVER}
+    later = {
+        address: error
+        for address, error in left.items()
+        if error.exit_code == EX_TEMPFAIL and policy.queue is not Queue.NEVER
+    }
     for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
-    fates = disposition.dispositions({**later, **(for_good if policy.keep_refused else {})}, attempts=1, is_held=policy.hold_unknown, now=time.time())
+    fates = disposition.dispositions(
+        {**later, **(for_good if policy.keep_refused else {})}, attempts=1, is_held=policy.hold_unknown, now=time.time()
+    )
     kept = [keep(result.account, delivery, policy, fate, once=once, is_tried=is_tried) for fate in fates]
     told = refusal(result.error, for_good) if later else result.error
     return result._replace(outbox_id=kept[0] if kept else None, error=told, postponed_by=result.error if kept else None)
@@ -167,12 +193,20 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
 
 
 def keep(  # noqa: PLR0913  two keywords of its own
-    account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, once: bool = False, is_tried: bool = True
+    account: str,
+    delivery: Delivery,
+    policy: Policy,
+    fate: Disposition | None,
+    *,
+    once: bool = False,
+    is_tried: bool = True,
 ) -> int:
-    """Put a mail into the outbox, on the disk when this returns; its number there. `fate` is None for one that is to be sent as soon as may be.
+    """Put a mail into the outbox, on the disk when this returns; its number there.
 
-    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn; with `once`, a mail that is there already is not
-    put there again.
+    `fate` is None for one that is to be sent as soon as may be.
+
+    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn; with `once`, a mail
+    that is there already is not put there again.
 
     Raises SmtpsetupError (exit code 74) where that cannot be done; then the mail is in a file that the error names.
     """
@@ -193,7 +227,9 @@ def keep(  # noqa: PLR0913  two keywords of its own
         hints = (_("Save what can be read of it: `smtpsetup outbox repair`."),)
         raise not_kept(mail.message, mail.envelope, reason, error, hints, "outbox.damaged") from damaged
     except OSError as failed:
-        raise not_kept(mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error) from failed
+        raise not_kept(
+            mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error
+        ) from failed
 
 
 def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None) -> NewMail:
@@ -201,7 +237,15 @@ def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition
     from smtpsetup.outbox.mail import NewMail  # as above
 
     envelope = delivery.envelope
-    mail = NewMail(account, envelope, delivery.message, delivery.message_id, delivery.subject, holds=policy.hold_unknown, config=policy.config)
+    mail = NewMail(
+        account,
+        envelope,
+        delivery.message,
+        delivery.message_id,
+        delivery.subject,
+        holds=policy.hold_unknown,
+        config=policy.config,
+    )
     if fate is None:
         return mail
     return mail._replace(

@@ -1,7 +1,9 @@
-"""A mail that is on the disk before anything else is tried, as every trusted sendmail has it: what ends the program then costs no mail.
+"""A mail that is on the disk before anything else is tried, as every trusted sendmail has it.
 
-It is committed to the outbox as one that is being sent, and taken out when the server has said yes. Whoever finds the lease of a process that is gone
-sends it, or knows that it may have arrived.
+What ends the program then costs no mail.
+
+It is committed to the outbox as one that is being sent, and taken out when the server has said yes. Whoever finds the
+lease of a process that is gone sends it, or knows that it may have arrived.
 """
 
 from __future__ import annotations
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
 
 
 class Submitted(NamedTuple):
-    """What became of a mail: the result for those it could be sent to, None where there was nobody, and what is kept for the others, by number.
+    """What became of a mail: the result for those it could be sent to, None where there was nobody.
 
-    `not_kept` are errors of what could be neither sent nor kept, each with the file that it is in.
-    `is_waiting` is whether the outbox has mail now that must be tried again; `is_noted` whether it knows of a mail that the server has taken.
+    `unreachable` has the numbers of what is kept for the others.
+
+    `not_kept` are errors of what could be neither sent nor kept, each with the file that it is in. `is_waiting` is
+    whether the outbox has mail now that must be tried again; `is_noted` whether it knows of a mail that the server has
+    taken.
     """
 
     result: SendResult | None
@@ -48,8 +53,12 @@ class Submitted(NamedTuple):
     is_noted: bool = True
 
 
-def submit(context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
-    """Keep a mail, send it, and forget it once the server has it. `unreachable` are recipients that cannot be sent to, each with the reason.
+def submit(
+    context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]
+) -> Submitted:
+    """Keep a mail, send it, and forget it once the server has it.
+
+    `unreachable` are recipients that cannot be sent to, each with the reason.
 
     Raises KeptError.
     """
@@ -66,7 +75,9 @@ def submit(context: Context, delivery: Delivery, policy: Policy, unreachable: Ma
             stack.close()
             return _without_outbox(context, delivery, policy, unreachable)
         try:
-            outbox.be_durable(is_durable=False)  # what is still to be noted can be lost to a power cut: then it is sent twice at most
+            outbox.be_durable(
+                is_durable=False
+            )  # what is still to be noted can be lost to a power cut: then it is sent twice at most
             result = spooled.send() if delivery.envelope.recipients else None
         except Exception as error:
             raise KeptError(is_sent=spooled.is_sent) from error
@@ -74,7 +85,10 @@ def submit(context: Context, delivery: Delivery, policy: Policy, unreachable: Ma
 
 
 class KeptError(Exception):
-    """Something went wrong that nobody has thought of, after the mail was in the outbox: it `is_sent` already, or the next flush sends it."""
+    """Something went wrong that nobody has thought of, after the mail was in the outbox.
+
+    It `is_sent` already, or the next flush sends it.
+    """
 
     def __init__(self, *, is_sent: bool) -> None:
         super().__init__()
@@ -101,13 +115,18 @@ class _Spooled:
         self.is_noted = True
 
     def commit(self, lease: str, unreachable: Mapping[str, SmtpsetupError]) -> dict[str, int]:
-        """Have the mail on the disk, all of it or nothing; the numbers of its copies for those that it cannot be sent to."""
+        """Have the mail on the disk, all of it or nothing.
+
+        The numbers of its copies for those that it cannot be sent to.
+        """
         account = self._context.account.name
         with self._outbox.together():
             if self._delivery.envelope.recipients:
                 mail = new_mail(account, self._delivery, self._policy, None)
                 is_sent_now = self._policy.queue is not Queue.ALWAYS
-                self._number = self._outbox.add(mail._replace(state=State.SENDING, lease=lease) if is_sent_now else mail)
+                self._number = self._outbox.add(
+                    mail._replace(state=State.SENDING, lease=lease) if is_sent_now else mail
+                )
             return {
                 recipient: self._outbox.add(new_mail(account, self._delivery, self._policy, fate))
                 for recipient, error in unreachable.items()
@@ -163,13 +182,22 @@ class _Spooled:
             self.is_noted = False
 
     def _settled(self, result: SendResult) -> SendResult:
-        """The result, once the outbox says what is left of the mail. A share for each kind of outcome, all of them or nothing."""
+        """The result, once the outbox says what is left of the mail.
+
+        A share for each kind of outcome, all of them or nothing.
+        """
         if self.is_sent or result.error is None:
             return result
         left = unsent(result, self._delivery.envelope.recipients)
-        later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL and self._policy.queue is not Queue.NEVER}
+        later = {
+            address: error
+            for address, error in left.items()
+            if error.exit_code == EX_TEMPFAIL and self._policy.queue is not Queue.NEVER
+        }
         for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
-        fates = self._fates({**later, **for_good})  # with the queue `never`, what passes is left to the caller to try again
+        fates = self._fates(
+            {**later, **for_good}
+        )  # with the queue `never`, what passes is left to the caller to try again
         try:
             with self._outbox.together():
                 numbers = [self._keep(place, fate) for place, fate in enumerate(fates)]
@@ -178,19 +206,27 @@ class _Spooled:
         except (OSError, OutboxDamagedError):
             numbers = [self._number]  # as it was committed: the next flush finds that nobody holds its lease
         told = refusal(result.error, for_good) if later else result.error
-        return result._replace(outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None)
+        return result._replace(
+            outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None
+        )
 
     def _keep(self, place: int, fate: Disposition) -> int:
         if place:
             return self._outbox.add(new_mail(self._context.account.name, self._delivery, self._policy, fate))
         self._outbox.narrow(self._number, fate.recipients)
-        self._outbox.put_back(self._number, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code)
+        self._outbox.put_back(
+            self._number, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code
+        )
         return self._number
 
 
-def _without_outbox(context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]) -> Submitted:
+def _without_outbox(
+    context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]
+) -> Submitted:
     """Send a mail that the outbox cannot take: it is in a file of its own meanwhile, wherever there is room."""
-    path = rescue.saved(delivery.message, Envelope(delivery.envelope.sender, (*delivery.envelope.recipients, *unreachable)))
+    path = rescue.saved(
+        delivery.message, Envelope(delivery.envelope.sender, (*delivery.envelope.recipients, *unreachable))
+    )
     not_kept: list[SmtpsetupError] = []
     result: SendResult | None = None
     numbers: dict[str, int] = {}
@@ -207,8 +243,13 @@ def _without_outbox(context: Context, delivery: Delivery, policy: Policy, unreac
         except SmtpsetupError as error:
             not_kept += [first, error]
     if path is not None:
-        if any(isinstance(error, rescue.NotKeptError) and error.path is None for error in not_kept):  # there was room for one file
-            not_kept = [error.saved_in(path) if isinstance(error, rescue.NotKeptError) and error.path is None else error for error in not_kept]
+        if any(
+            isinstance(error, rescue.NotKeptError) and error.path is None for error in not_kept
+        ):  # there was room for one file
+            not_kept = [
+                error.saved_in(path) if isinstance(error, rescue.NotKeptError) and error.path is None else error
+                for error in not_kept
+            ]
         else:  # it is sent, or kept, or in a file that an error names
             with suppress(OSError):
                 os.unlink(path)

@@ -28,7 +28,10 @@ class Conditions:
 
 
 class Session(Protocol):
-    """A way to one account's server. As a context manager it is closed at the end, with a goodbye where that is still possible."""
+    """A way to one account's server.
+
+    As a context manager it is closed at the end, with a goodbye where that is still possible.
+    """
 
     def __enter__(self) -> Self: ...
 
@@ -40,14 +43,15 @@ class Session(Protocol):
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
         """Hand over one message; who was accepted and who was refused. In `lockstep` every stage has its own time.
 
-        Raises TransportError when nobody was accepted, or nobody knows (`Failure.is_unknown`), SmtpsetupError when the message cannot be read.
+        Raises TransportError when nobody was accepted, or nobody knows (`Failure.is_unknown`), SmtpsetupError when the
+        message cannot be read.
         """
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
         """Hand over messages as they come; what became of each, in order: a TransportError for one that nobody got.
 
-        Raises TransportError when the session cannot go on: it concerns the first delivery that was taken and has no outcome.
-        Raises SmtpsetupError for a message that cannot be read; then the session must be closed.
+        Raises TransportError when the session cannot go on: it concerns the first delivery that was taken and has no
+        outcome. Raises SmtpsetupError for a message that cannot be read; then the session must be closed.
         """
 
     def close(self) -> None:
@@ -63,7 +67,10 @@ class Session(Protocol):
 
 
 class Transport(Protocol):
-    """A way to send. `has_envelope` says that the recipients go beside the message; else the server reads them from its header."""
+    """A way to send.
+
+    `has_envelope` says that the recipients go beside the message; else the server reads them from its header.
+    """
 
     has_envelope: bool
 
@@ -71,4 +78,7 @@ class Transport(Protocol):
         """The stages that sending goes through, in order."""
 
     def session(self, account: Account, conditions: Conditions) -> Session:
-        """A session that is not open yet. Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used."""
+        """A session that is not open yet.
+
+        Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used.
+        """

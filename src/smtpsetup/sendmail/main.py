@@ -1,4 +1,7 @@
-"""`smtpsetup-sendmail`: what scripts call as /usr/sbin/sendmail. Without click and rich, so that it starts in the time of a small script."""
+"""`smtpsetup-sendmail`: what scripts call as /usr/sbin/sendmail.
+
+Without click and rich, so that it starts in the time of a small script.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,9 @@ def _usage() -> str:
 def _done(options: Options) -> int:
     if options.mode == "i":
         return 0
-    return _smtpsetup(options, {"p": "list", "q": "flush"}[options.mode]) if options.mode in ("p", "q") else _send(options)
+    return (
+        _smtpsetup(options, {"p": "list", "q": "flush"}[options.mode]) if options.mode in ("p", "q") else _send(options)
+    )
 
 
 def _say(line: str) -> None:
@@ -120,7 +125,11 @@ def parse(arguments: list[str], name: str) -> Options:
     try:
         flags, recipients = getopt.gnu_getopt(known, _FLAGS)
     except getopt.GetoptError as error:
-        raise ValueError(_("{error}. Known are: -t -i -f -F -a -C -v -bp -q; others of sendmail's have no effect.").format(error=error)) from error
+        raise ValueError(
+            _("{error}. Known are: -t -i -f -F -a -C -v -bp -q; others of sendmail's have no effect.").format(
+                error=error
+            )
+        ) from error
     for flag, value in flags:
         if flag in _TEXTS:
             setattr(options, _TEXTS[flag], value)
@@ -137,13 +146,18 @@ def parse(arguments: list[str], name: str) -> Options:
 
 
 def _without_queue_flags(arguments: list[str]) -> tuple[list[str], bool]:
-    """The arguments without -q, whose value may be missing, which getopt does not know; and whether it was there. Values and what follows -- stay."""
+    """The arguments without -q, whose value may be missing, which getopt does not know; and whether it was there.
+
+    Values and what follows -- stay.
+    """
     known: list[str] = []
     flushes = False
     for place, argument in enumerate(arguments):
         if argument == "--":
             return known + arguments[place:], flushes
-        is_value = bool(known) and len(known[-1]) == len("-f") and known[-1].startswith("-") and f"{known[-1][1]}:" in _FLAGS
+        is_value = (
+            bool(known) and len(known[-1]) == len("-f") and known[-1].startswith("-") and f"{known[-1][1]}:" in _FLAGS
+        )
         if not is_value and argument.startswith("-q"):
             flushes = True
         else:
@@ -177,13 +191,21 @@ def _send(options: Options) -> int:
         fields, rest, fault = error.fields, error.rest, error
     body = spool.Spool(rest)
     request = submission.Request(
-        options.recipients, options.account, options.sender, options.full_name, from_header=options.from_header, user=_user(), host=_host()
+        options.recipients,
+        options.account,
+        options.sender,
+        options.full_name,
+        from_header=options.from_header,
+        user=_user(),
+        host=_host(),
     )
     try:
         _raise(fault)
         named = _named_config(options)
         trace = _say if options.is_verbose else None
-        done = submission.submit_raw(accounts.load_named(named), request._replace(config=named), fields, body, trace=trace)
+        done = submission.submit_raw(
+            accounts.load_named(named), request._replace(config=named), fields, body, trace=trace
+        )
     except KeptError as kept:
         if not kept.is_sent:
             _say("smtpsetup-sendmail: " + _("The mail is in the outbox."))
@@ -199,7 +221,10 @@ def _send(options: Options) -> int:
     for refused in done.errors:
         _tell(refused)
     if not done.is_noted:
-        _say("smtpsetup-sendmail: " + _("The mail was sent, but that could not be noted in the outbox: the mail may be sent once more."))
+        _say(
+            "smtpsetup-sendmail: "
+            + _("The mail was sent, but that could not be noted in the outbox: the mail may be sent once more.")
+        )
     if done.is_waiting:
         _tell_if_nobody_flushes()
     return done.errors[0].exit_code if done.errors else 0
@@ -221,13 +246,17 @@ def _tell_if_nobody_flushes() -> None:
 
 
 def _named_config(options: Options) -> str:
-    """The path of the configuration that was named, `""` for the usual one. Raises SmtpsetupError for one that -C may not name."""
+    """The path of the configuration that was named, `""` for the usual one.
+
+    Raises SmtpsetupError for one that -C may not name.
+    """
     from smtpsetup.config import paths
 
     if not options.config:
         named = os.environ.get("SMTPSETUP_CONFIG")
         return os.path.abspath(os.path.expanduser(named)) if named else ""
-    # programs hand on what strangers typed (PHP's fifth parameter of mail), and a configuration names commands that are run
+    # programs hand on what strangers typed (PHP's fifth parameter of mail), and a configuration names commands that are
+    # run
     own = paths.own_config_file()
     for known in (paths.system_config_file(), *([own] if own else [])):
         if os.path.realpath(options.config) == os.path.realpath(known):

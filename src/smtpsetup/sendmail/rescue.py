@@ -1,4 +1,7 @@
-"""A mail that another program handed in and that nothing could be done with: it is saved, since the caller throws it away."""
+"""A mail that another program handed in and that nothing could be done with.
+
+It is saved, since the caller throws it away.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
-    """Save the mail as it came; what to tell of it. Nothing for a mail without recipients, and for one that is in a file already."""
+    """Save the mail as it came; what to tell of it.
+
+    Nothing for a mail without recipients, and for one that is in a file already.
+    """
     if isinstance(error, SmtpsetupError) and error.exit_code in (EX_USAGE, EX_IOERR):
         return ()
     recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
@@ -30,12 +36,18 @@ def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: S
         header = header.removesuffix(b"\r\n")  # the header goes on in what could not be read
     path = saved_in_file(Message(header, body.chunks, body.size, body.is_ascii), Envelope("", recipients))
     code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
-    mail_log.note(Log.FILE, paths.state_dir(), {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"})
+    mail_log.note(
+        Log.FILE,
+        paths.state_dir(),
+        {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"},
+    )
     if path is None:
         return (_("The mail was not sent, and there is no room to save it."),)
     return (
         _("The mail was not sent; it is saved in {path}.").format(path=path),
-        _("Send it from there once that is mended: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)),
+        _("Send it from there once that is mended: `smtpsetup-sendmail -t -i < {path}`.").format(
+            path=shlex.quote(path)
+        ),
     )
 
 

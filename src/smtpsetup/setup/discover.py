@@ -101,17 +101,24 @@ def _remarks(address: Address, meant: str | None, discovery: Discovery) -> tuple
     remarks = []
     if route and route.filter_name and not best.trust.vouches:
         remarks.append(
-            _("{filter} filters the mail to {domain}; the mailbox is somewhere else.").format(filter=route.filter_name, domain=address.domain)
+            _("{filter} filters the mail to {domain}; the mailbox is somewhere else.").format(
+                filter=route.filter_name, domain=address.domain
+            )
         )
     if route and route.forwarder_name:
-        remarks.append(_("{name} only forwards the mail to {domain}; it sends none.").format(name=route.forwarder_name, domain=address.domain))
+        remarks.append(
+            _("{name} only forwards the mail to {domain}; it sends none.").format(
+                name=route.forwarder_name, domain=address.domain
+            )
+        )
     if route and route.takes_no_mail:
         remarks.append(_("{domain} takes no mail itself: its DNS says so.").format(domain=address.domain))
     if rival:
         remarks.append(
-            _("Sources disagree: {source} names {host} instead. If the login fails, try `smtpsetup configure {address} --host {host}`.").format(
-                source=rival.origin, host=rival.hosts[0] if rival.hosts else "-", address=address
-            )
+            _(
+                "Sources disagree: {source} names {host} instead. If the login fails, try `smtpsetup configure "
+                "{address} --host {host}`."
+            ).format(source=rival.origin, host=rival.hosts[0] if rival.hosts else "-", address=address)
         )
     if meant:
         remarks.append(_("Did you mean {address}?").format(address=meant))
@@ -126,7 +133,9 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
             meant,
             code="dns.not-found",
             message=_("There is no domain {domain}.").format(domain=domain),
-            causes=(_("The DNS says that the name does not exist: it is misspelt, was never registered or has expired."),),
+            causes=(
+                _("The DNS says that the name does not exist: it is misspelt, was never registered or has expired."),
+            ),
             hints=(_("Check the part after the @."),),
             discovery=discovery,
         )
@@ -149,7 +158,9 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
             address,
             meant,
             code="connect.timeout",
-            message=_("Who runs the mail of {domain} was not found within {n:g} seconds.").format(domain=domain, n=seconds),
+            message=_("Who runs the mail of {domain} was not found within {n:g} seconds.").format(
+                domain=domain, n=seconds
+            ),
             causes=(_("Not everyone who may know has answered."),),
             hints=(_("Give it more time: `smtpsetup identify {address} --timeout 30`.").format(address=address),),
             discovery=discovery,
@@ -158,7 +169,13 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
         address,
         meant,
         message=_("Who runs the mail of {domain} could not be found out.").format(domain=domain),
-        causes=(*_failed(discovery), _("Its DNS leads to no known provider, it publishes no settings, and no server with a usual name can be used.")),
+        causes=(
+            *_failed(discovery),
+            _(
+                "Its DNS leads to no known provider, it publishes no settings, and no server with a usual name can be "
+                "used."
+            ),
+        ),
         hints=(_("See what each source said: `smtpsetup identify {address} --all`.").format(address=address),),
         discovery=discovery,
     )
@@ -175,13 +192,26 @@ def _takes_no_mail(address: Address, meant: str | None, discovery: Discovery) ->
     )
 
 
-def _could_not_ask(address: Address, meant: str | None, discovery: Discovery, route: MailRoute | None) -> UnknownDomainError:
-    status = route.status if route and route.status.is_temporary else DnsStatus.TIMEOUT if route is None else DnsStatus.SERVER_FAILURE
+def _could_not_ask(
+    address: Address, meant: str | None, discovery: Discovery, route: MailRoute | None
+) -> UnknownDomainError:
+    status = (
+        route.status
+        if route and route.status.is_temporary
+        else DnsStatus.TIMEOUT
+        if route is None
+        else DnsStatus.SERVER_FAILURE
+    )
     hints: tuple[str, ...] = (_("Try again in a while, and check this machine's network: does a web page open?"),)
     if status in (DnsStatus.SERVER_FAILURE, DnsStatus.REFUSED):
         hints = (
-            _("Try again in a while. If it stays, the domain's own name servers may be broken: tell whoever runs its DNS."),
-            _("Ask another name server meanwhile: `SMTPSETUP_NAMESERVER=9.9.9.9 smtpsetup identify {address}`.").format(address=address),
+            _(
+                "Try again in a while. If it stays, the domain's own name servers may be broken: tell whoever runs "
+                "its DNS."
+            ),
+            _("Ask another name server meanwhile: `SMTPSETUP_NAMESERVER=9.9.9.9 smtpsetup identify {address}`.").format(
+                address=address
+            ),
         )
     return UnknownDomainError(
         address,
@@ -199,5 +229,7 @@ def _failed(discovery: Discovery) -> tuple[str, ...]:
     told: list[str] = []
     for report in discovery.reports:
         if report.outcome not in (Outcome.FOUND, Outcome.ABSENT):
-            told += report.detail.split("; ") if report.source is Source.PROBE else [f"{report.origin}: {report.detail}"]
+            told += (
+                report.detail.split("; ") if report.source is Source.PROBE else [f"{report.origin}: {report.detail}"]
+            )
     return tuple(told)

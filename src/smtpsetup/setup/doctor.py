@@ -106,13 +106,20 @@ def _program() -> Finding:
     path = schedule.program()
     if shutil.which("smtpsetup", path=unattended.CRON_PATH):
         return _ok("program", _("cron finds smtpsetup."))
-    return _ok("program", _("Write {path} in crontabs: cron does not find smtpsetup by its name alone.").format(path=path))
+    return _ok(
+        "program", _("Write {path} in crontabs: cron does not find smtpsetup by its name alone.").format(path=path)
+    )
 
 
 def _state() -> Finding:
     directory = paths.state_dir()
     if directory is None:
-        return _wrong("state", SmtpsetupError("config.invalid", _("It is not known where your files are: HOME is not set."), hints=(_("Set HOME."),)))
+        return _wrong(
+            "state",
+            SmtpsetupError(
+                "config.invalid", _("It is not known where your files are: HOME is not set."), hints=(_("Set HOME."),)
+            ),
+        )
     try:
         private_dir.prepare(directory)
         for name in os.listdir(directory):
@@ -125,16 +132,24 @@ def _state() -> Finding:
     except private_dir.UnsafePathError as error:
         message = _("{path} cannot be trusted: {reason}.").format(path=error.filename, reason=reason_of(error))
         hint = _(
-            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: `chmod go-w {path}`."
+            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: "
+            "`chmod go-w {path}`."
         ).format(path=error.filename)
         return _wrong("state", SmtpsetupError("config.permissions", message, hints=(hint,)))
     except OSError as error:
         message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=reason_of(error))
         return _wrong(
-            "state", SmtpsetupError("config.permissions", message, hints=(_("Look at who may write there: `ls -ld {path}`.").format(path=directory),))
+            "state",
+            SmtpsetupError(
+                "config.permissions",
+                message,
+                hints=(_("Look at who may write there: `ls -ld {path}`.").format(path=directory),),
+            ),
         )
     if free < _ROOM:
-        return _warning("state", _("The disk that holds {path} is nearly full.").format(path=directory), _("Make room on it."))
+        return _warning(
+            "state", _("The disk that holds {path} is nearly full.").format(path=directory), _("Make room on it.")
+        )
     return _ok("state", _("The outbox and the log can be written in {path}.").format(path=directory))
 
 
@@ -150,7 +165,9 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         except OutboxDamagedError as error:
             fault, mails = error.path, []
         except OSError as error:
-            message = _("The outbox {path} cannot be used: {reason}.").format(path=file_in(directory), reason=reason_of(error))
+            message = _("The outbox {path} cannot be used: {reason}.").format(
+                path=file_in(directory), reason=reason_of(error)
+            )
             hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
             yield _wrong("outbox", SmtpsetupError("outbox.unavailable", message, hints=(hint,)))
             return
@@ -173,11 +190,17 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
 
 def _mails(waiting: int, held: int) -> Finding:
     if held:
-        text = ngettext("{n} mail in the outbox is not tried any more.", "{n} mails in the outbox are not tried any more.", held).format(n=held)
-        return _warning("outbox", text, _("Look at them: `smtpsetup outbox list`; then `smtpsetup outbox retry` or `drop`."))
+        text = ngettext(
+            "{n} mail in the outbox is not tried any more.", "{n} mails in the outbox are not tried any more.", held
+        ).format(n=held)
+        return _warning(
+            "outbox", text, _("Look at them: `smtpsetup outbox list`; then `smtpsetup outbox retry` or `drop`.")
+        )
     if not waiting:
         return _ok("outbox", _("The outbox is empty."))
-    return _ok("outbox", ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting))
+    return _ok(
+        "outbox", ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting)
+    )
 
 
 def _sendmail() -> Finding:
@@ -190,27 +213,46 @@ def _sendmail() -> Finding:
         place = _place_of_others(found)
         if place is None:
             return _ok("sendmail", _("{path} is smtpsetup's.").format(path=found))
-        message = _("{path} belongs to smtpsetup, but users other than root can change {place}, and so what root runs.").format(
-            path=found, place=place
-        )
+        message = _(
+            "{path} belongs to smtpsetup, but users other than root can change {place}, and so what root runs."
+        ).format(path=found, place=place)
         return _warning("sendmail", message, *_hints_to_link(found))
     if not os.path.islink(found):
-        return _ok("sendmail", _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found))
-    return _ok("sendmail", _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(path=found, target=target))
+        return _ok(
+            "sendmail",
+            _("{path} is another program: cron's own mail goes that way, not through smtpsetup.").format(path=found),
+        )
+    return _ok(
+        "sendmail",
+        _("{path} is {target}: cron's own mail goes that way, not through smtpsetup.").format(
+            path=found, target=target
+        ),
+    )
 
 
 def _hints_to_link(path: str) -> tuple[str, ...]:
-    """How to let root's sendmail be ours; where others than root could change ours, how to install it for the machine first."""
+    """How to let root's sendmail be ours.
+
+    Where others than root could change ours, how to install it for the machine first.
+    """
     own = shutil.which("smtpsetup-sendmail") or os.path.join(os.path.dirname(sys.argv[0]), "smtpsetup-sendmail")
     hints: tuple[str, ...] = ()
     if _place_of_others(own) is not None:
         own = _MACHINE_WIDE
-        hints = (_("Install smtpsetup for the whole machine. Run this in the directory that you installed it from: `sudo pipx install --global .`."),)
+        hints = (
+            _(
+                "Install smtpsetup for the whole machine. Run this in the directory that you installed it from: `sudo "
+                "pipx install --global .`."
+            ),
+        )
     return (*hints, _("For cron's own mail, as root: `ln -sf {own} {path}`.").format(own=own, path=path))
 
 
 def _place_of_others(program: str) -> str | None:
-    """The first place on the way to a program, its interpreter and its modules that others than root can change; None where there is none."""
+    """The first place on the way to a program, its interpreter and its modules that others than root can change.
+
+    None where there is none.
+    """
     modules = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for path in (*_links(program), *_links(_interpreter_of(program)), *_links(sys.executable), modules):
         place = os.path.abspath(path)
@@ -256,7 +298,9 @@ def _trust() -> Finding:
     count = context.cert_store_stats()["x509_ca"]
     if count or has_directory:
         return _ok("trust", _("The certificate authorities are in {path}.").format(path=where.cafile or where.capath))
-    message = _("No certificate authorities are found in {path}: every server would be refused.").format(path=chosen or where.openssl_cafile)
+    message = _("No certificate authorities are found in {path}: every server would be refused.").format(
+        path=chosen or where.openssl_cafile
+    )
     hint = _("Unset SSL_CERT_FILE.") if chosen else _("Install them: `apt-get install ca-certificates`.")
     return _wrong("trust", SmtpsetupError("tls.untrusted", message, hints=(hint,)))
 
@@ -275,7 +319,9 @@ def _network(account: Account) -> Iterator[Finding]:
     seconds = time.monotonic() - started
     if seconds > _SLOW_SECONDS:
         hint = _("Look at the first name server in /etc/resolv.conf: it does not answer.")
-        yield _warning("dns", _("The resolver takes {n} seconds to find {host}.").format(n=decimal(seconds, 1), host=host), hint)
+        yield _warning(
+            "dns", _("The resolver takes {n} seconds to find {host}.").format(n=decimal(seconds, 1), host=host), hint
+        )
     else:
         yield _ok("dns", _("{host} is found in {n} ms.").format(host=host, n=round(seconds * 1000)))
     for check, name, family in (("ipv4", "IPv4", socket.AF_INET), ("ipv6", "IPv6", socket.AF_INET6)):
@@ -284,13 +330,25 @@ def _network(account: Account) -> Iterator[Finding]:
 
 def _family(account: Account, check: str, name: str, addresses: list[dial.SockAddress]) -> Finding:
     if not addresses:
-        return _ok(check, _("{host} has no address for {family}: no connection over it is needed.").format(host=account.server.host, family=name))
+        return _ok(
+            check,
+            _("{host} has no address for {family}: no connection over it is needed.").format(
+                host=account.server.host, family=name
+            ),
+        )
     try:
         dial.race(addresses, dial.Deadline(_CONNECT_SECONDS)).close()
     except OSError as error:
-        message = _("{server} is not reached over {family}: {reason}.").format(server=account.server, family=name, reason=reason_of(error))
+        message = _("{server} is not reached over {family}: {reason}.").format(
+            server=account.server, family=name, reason=reason_of(error)
+        )
         return _warning(
-            check, message, _("Another address of the host is used where there is one. If none is reached, it is the network or a firewall.")
+            check,
+            message,
+            _(
+                "Another address of the host is used where there is one. If none is reached, it is the network or a "
+                "firewall."
+            ),
         )
     return _ok(check, _("{server} is reached over {family}.").format(server=account.server, family=name))
 
@@ -299,9 +357,15 @@ def _clock(greeting: str) -> Finding:
     ahead = clock_is_ahead(greeting)
     hint = _("Set it by the network: `timedatectl set-ntp true`.")
     if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
-        return _warning("clock", _("This machine's clock differs from the server's by {n} minutes.").format(n=round(abs(ahead) / 60)), hint)
+        return _warning(
+            "clock",
+            _("This machine's clock differs from the server's by {n} minutes.").format(n=round(abs(ahead) / 60)),
+            hint,
+        )
     if datetime.datetime.now(datetime.UTC) < _WRITTEN:
-        return _warning("clock", _("This machine's clock is wrong: it shows a day before this program was written."), hint)
+        return _warning(
+            "clock", _("This machine's clock is wrong: it shows a day before this program was written."), hint
+        )
     if ahead is not None:
         return _ok("clock", _("The clock agrees with the server's."))
     return _ok("clock", _("The clock shows a time that can be right; the server gives none to compare it with."))
@@ -312,7 +376,12 @@ def _secret(account: Account, proof: unattended.Proof) -> Finding:
         return _ok("secret", _("The account needs no password."))
     if proof.error and proof.error.code.startswith(("secret.", "config.")):
         return _wrong("secret", proof.error)
-    return _ok("secret", _("The password is read without a person and without a desktop ({place}).").format(place=account.secret.described()))
+    return _ok(
+        "secret",
+        _("The password is read without a person and without a desktop ({place}).").format(
+            place=account.secret.described()
+        ),
+    )
 
 
 def _sign_in(account: Account, age: SignInAge | None, provider: Provider | None) -> Iterator[Finding]:
@@ -323,10 +392,15 @@ def _sign_in(account: Account, age: SignInAge | None, provider: Provider | None)
     endpoints = provider.oauth2 if provider else None
     login = _("Sign in again: `smtpsetup login {account}`.").format(account=shlex.quote(account.name))
     if limit and age.unused > limit * _USED_UP:
-        message = _("The sign-in was last used {when}; after {limit} days without use it is dead.").format(when=days_ago(age.unused), limit=limit)
+        message = _("The sign-in was last used {when}; after {limit} days without use it is dead.").format(
+            when=days_ago(age.unused), limit=limit
+        )
         yield _warning("sign-in", message, _("Send a mail with it, or run `smtpsetup test`."), login)
     elif endpoints and age.signed_in is not None and age.signed_in < endpoints.testing_days:
-        message = _("You signed in {when}. A program that is still in testing at the provider loses its sign-in after {limit} days.")
+        message = _(
+            "You signed in {when}. A program that is still in testing at the provider loses its sign-in after {limit} "
+            "days."
+        )
         publish = _("Look at its status there, and publish it: {url}").format(
             url=provider.oauth2.register_url if provider and provider.oauth2 else ""
         )
@@ -347,9 +421,15 @@ def _certificate(facts: dict[str, Any] | None) -> Iterator[Finding]:
     day = str(facts["not_after"])[:10]
     left = (datetime.date.fromisoformat(day) - datetime.datetime.now(datetime.UTC).date()).days
     if left <= _EXPIRES_SOON_DAYS:
-        message = ngettext("The server's certificate expires in {n} day ({day}).", "The server's certificate expires in {n} days ({day}).", left)
+        message = ngettext(
+            "The server's certificate expires in {n} day ({day}).",
+            "The server's certificate expires in {n} days ({day}).",
+            left,
+        )
         yield _warning(
-            "certificate", message.format(n=left, day=day), _("Whoever runs the server must renew it; ask them if it is not done a week before.")
+            "certificate",
+            message.format(n=left, day=day),
+            _("Whoever runs the server must renew it; ask them if it is not done a week before."),
         )
     else:
         yield _ok("certificate", _("The server's certificate is valid until {day}.").format(day=day))

@@ -27,8 +27,9 @@ _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
 class Identification:
     """What is known about an address. `username` is None where only the person knows it.
 
-    `best` is the candidate that won and `discovery` all that was found, both None where the table knew the domain. `vouched_hosts` are those
-    outside the address's own domain that may get a password without being confirmed. `remarks` are for people.
+    `best` is the candidate that won and `discovery` all that was found, both None where the table knew the domain.
+    `vouched_hosts` are those outside the address's own domain that may get a password without being confirmed.
+    `remarks` are for people.
     """
 
     address: Address
@@ -51,7 +52,7 @@ class Identification:
         return bool(self.servers) and self.is_unconfirmed(self.servers[0].host)
 
     def is_unconfirmed(self, host: str) -> bool:
-        """Whether only unsigned DNS, a third party or a guess names this host, and it lies outside the address's own domain."""
+        """Whether only unsigned DNS, a third party or a guess names this host, outside the address's own domain."""
         if host in self.vouched_hosts:
             return False
         from smtpsetup.discovery.suffixes import same_owner  # the table vouches for its own
@@ -77,7 +78,10 @@ class UnknownDomainError(SmtpsetupError):
             hints = (_("Did you mean {address}?").format(address=suggestion), *hints)
         super().__init__(
             code,
-            message or _("The provider table does not know who runs the mail of {domain}.").format(domain=addresses_shown(address)),
+            message
+            or _("The provider table does not know who runs the mail of {domain}.").format(
+                domain=addresses_shown(address)
+            ),
             causes=causes,
             hints=hints if code == "dns.not-found" else (*hints, *_by_hand(address)),
         )
@@ -87,9 +91,13 @@ class UnknownDomainError(SmtpsetupError):
 
 def _by_hand(address: Address) -> tuple[str, ...]:
     return (
-        _("If you know who runs it, name them: `smtpsetup configure {address} --provider one-com`.").format(address=address),
+        _("If you know who runs it, name them: `smtpsetup configure {address} --provider one-com`.").format(
+            address=address
+        ),
         _("Or look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
-        _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(address=address),
+        _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
+            address=address
+        ),
     )
 
 
@@ -106,7 +114,9 @@ def identify(text: str, table: Table) -> Identification:
     provider = table.by_domain(address.domain)
     if provider is None:
         if "." not in address.domain:
-            cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(domain=address.unicode_domain)
+            cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(
+                domain=address.unicode_domain
+            )
         else:
             cause = _("It is a domain of one's own or of a small provider.")
         raise UnknownDomainError(address, suggestion(address, table), causes=(cause,))
@@ -119,7 +129,16 @@ def from_row(address: Address, provider: Provider) -> Identification:
     servers = settings.servers_for(address, provider)
     hosts = frozenset(server.host for server in servers)
     return Identification(
-        address, provider, "table", provider.confidence, servers, username, note, provider.auth, provider.last_checked, vouched_hosts=hosts
+        address,
+        provider,
+        "table",
+        provider.confidence,
+        servers,
+        username,
+        note,
+        provider.auth,
+        provider.last_checked,
+        vouched_hosts=hosts,
     )
 
 
@@ -130,7 +149,9 @@ def without_smtp(found: Identification) -> SmtpsetupError | None:
         return None
     return SmtpsetupError(
         "config.provider-without-smtp",
-        _("{provider} has no SMTP server, so no other program can send from {address}.").format(provider=provider.name, address=found.address),
+        _("{provider} has no SMTP server, so no other program can send from {address}.").format(
+            provider=provider.name, address=found.address
+        ),
         causes=provider.notes,
         hints=(
             *provider.enable_steps,
@@ -147,7 +168,11 @@ def said_by(found: Identification) -> str:
         return ""
     from smtpsetup.discovery.findings import Rank  # an answer from the table needs no sources
 
-    names = {"domain": addresses_shown(found.address), "provider": found.provider.name if found.provider else "", "origin": best.origin}
+    names = {
+        "domain": addresses_shown(found.address),
+        "provider": found.provider.name if found.provider else "",
+        "origin": best.origin,
+    }
     by_provider = {
         Rank.TABLE: _("{domain} is run by {provider}."),
         Rank.PACC: _("{domain} is run by {provider} (its own settings say so)."),
@@ -168,14 +193,19 @@ def said_by(found: Identification) -> str:
         Rank.REDIRECTED: _("{domain} refers to settings that someone else publishes ({origin})."),
         Rank.MX_AUTOCONFIG: _("Whoever takes the mail for {domain} publishes these settings ({origin})."),
         Rank.MX_ISPDB: _("Thunderbird's database has settings for whoever takes the mail for {domain}."),
-        Rank.PROBE: _("A server with a usual name, {origin}, takes mail from customers; that it is for {domain} is a guess."),
+        Rank.PROBE: _(
+            "A server with a usual name, {origin}, takes mail from customers; that it is for {domain} is a guess."
+        ),
     }
     text = by_provider.get(best.rank) if found.provider else None
     return (text or by_rank[best.rank]).format(**names)
 
 
 def suggestion(address: Address, table: Table) -> str | None:
-    """The address at a large provider that was perhaps meant: its domain looks like this one with a slip of the keyboard."""
+    """The address at a large provider that was perhaps meant.
+
+    Its domain looks like this one with a slip of the keyboard.
+    """
     import difflib  # only unknown domains come here
 
     close = difflib.get_close_matches(address.domain, table.often_mistyped(), n=1, cutoff=_CLOSE)

@@ -26,16 +26,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What saving came to. `left_behind` is where an earlier secret of the account is still, `""` where nothing is: it could not be deleted there."""
+    """What saving came to.
+
+    `left_behind` is where an earlier secret of the account is still, `""` where nothing is: it could not be deleted
+    there.
+    """
 
     is_default: bool
     left_behind: str
 
 
 def save(  # noqa: PLR0913  what there is to save
-    path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool = False, tokens: Tokens | None = None
+    path: StrPath,
+    account: Account,
+    secret: Secret | None,
+    *,
+    make_default: bool,
+    may_prompt: bool = False,
+    tokens: Tokens | None = None,
 ) -> Saved:
-    """Save the account, and the secret (None where there is none to keep) in the place that the account names; `tokens` are those of a sign-in.
+    """Save the account, and the secret (None where there is none to keep) in the place that the account names.
+
+    `tokens` are those of a sign-in.
 
     With `may_prompt` a keyring may ask the person to unlock it.
 
@@ -52,7 +64,10 @@ def save(  # noqa: PLR0913  what there is to save
 
 
 def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> tuple[Account, str]:
-    """The account with its secret in another place that is kept here, and what is left behind as `Saved` has it. Raises as `save`."""
+    """The account with its secret in another place that is kept here, and what is left behind as `Saved` has it.
+
+    Raises as `save`.
+    """
     moved = account._replace(secret=place)
     with _undisturbed(account):
         secret = credentials.read(account, may_prompt=may_prompt)
@@ -94,9 +109,14 @@ def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_d
 
 
 def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
-    """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed. Raises as `save`."""
+    """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed.
+
+    Raises as `save`.
+    """
     with _undisturbed(account):
-        secret = None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        secret = (
+            None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        )
         forgotten = not keep_secret and credentials.forget(account)
         try:
             accounts.remove(path, account.name)
@@ -110,7 +130,10 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
 
 
 def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
-    """The secret, to be put back if need be; None where there is none, or a file that nobody can use and that is deleted all the same."""
+    """The secret, to be put back if need be.
+
+    None where there is none, or a file that nobody can use and that is deleted all the same.
+    """
     try:
         return credentials.read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
@@ -120,7 +143,10 @@ def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
 
 
 def forget_secret(account: Account, *, may_prompt: bool) -> bool:
-    """Forget what logs an account in, where that is kept here; whether there was anything. Raises SmtpsetupError or OSError."""
+    """Forget what logs an account in, where that is kept here; whether there was anything.
+
+    Raises SmtpsetupError or OSError.
+    """
     with _undisturbed(account):
         forgotten = credentials.forget(account, may_prompt=may_prompt)
         forget_tokens(account.name)

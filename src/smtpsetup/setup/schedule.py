@@ -23,7 +23,10 @@ _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be set up: `files` with their contents for systemd, or a `crontab` line; `by_hand` is the command that makes it count."""
+    """What would be set up: `files` with their contents for systemd, or a `crontab` line.
+
+    `by_hand` is the command that makes it count.
+    """
 
     scheduler: str
     files: tuple[tuple[str, str], ...]
@@ -42,22 +45,35 @@ def program() -> str:
 
 def environment() -> dict[str, str]:
     """What must be set for a scheduled run to find the same files as this one."""
-    names = ("SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SMTPSETUP_NAMESERVER", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSL_CERT_FILE")
+    names = (
+        "SMTPSETUP_CONFIG",
+        "SMTPSETUP_STATE_DIR",
+        "SMTPSETUP_NAMESERVER",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "SSL_CERT_FILE",
+    )
     paths = {"SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SSL_CERT_FILE"}
     found = {name: os.environ[name] for name in names if os.environ.get(name)}
-    return {name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()}
+    return {
+        name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()
+    }
 
 
 def _refuse_control_characters(text: str) -> None:
     """Raise SmtpsetupError for what would begin a line of its own in a crontab or a unit."""
     if not text.isprintable():
         raise SmtpsetupError(
-            "config.invalid", _("A path with a line break cannot stand in a crontab or a unit: {path}").format(path=plain_text(text))
+            "config.invalid",
+            _("A path with a line break cannot stand in a crontab or a unit: {path}").format(path=plain_text(text)),
         )
 
 
 def exec_start(command: str) -> str:
-    """A command as a unit's ExecStart, which replaces percent and dollar signs also inside quotes. Raises SmtpsetupError."""
+    """A command as a unit's ExecStart, which replaces percent and dollar signs also inside quotes.
+
+    Raises SmtpsetupError.
+    """
     _refuse_control_characters(command)
     return f"ExecStart={command.replace('%', '%%').replace('$', '$$')}\n"
 
@@ -66,7 +82,9 @@ def unit_environment(variables: dict[str, str]) -> str:
     """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7))."""
     for value in variables.values():
         _refuse_control_characters(value)
-    quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for name, value in variables.items()}
+    quoted = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for name, value in variables.items()
+    }
     return "".join(f'Environment="{name}={value}"\n' for name, value in quoted.items())
 
 
@@ -125,7 +143,10 @@ def install(planned: Plan) -> None:
 
 
 def _crontab() -> str:
-    """The user's crontab, empty where there is none. Raises SmtpsetupError where it cannot be read: what cannot be read is not overwritten."""
+    """The user's crontab, empty where there is none.
+
+    Raises SmtpsetupError where it cannot be read: what cannot be read is not overwritten.
+    """
     try:
         return _run(["crontab", "-l"])
     except SmtpsetupError as error:
@@ -152,10 +173,14 @@ def is_due_to_be_told() -> bool:
 
 def is_installed() -> str | None:
     """The scheduler that flushes the outbox, or None."""
-    if shutil.which("systemctl") and "enabled" in _run(["systemctl", "--user", "is-enabled", f"{_UNIT}.timer"], may_fail=True).split():
+    if (
+        shutil.which("systemctl")
+        and "enabled" in _run(["systemctl", "--user", "is-enabled", f"{_UNIT}.timer"], may_fail=True).split()
+    ):
         return "systemd"
     if shutil.which("crontab") and any(
-        "outbox flush" in line and not line.startswith("#") for line in _run(["crontab", "-l"], may_fail=True).splitlines()
+        "outbox flush" in line and not line.startswith("#")
+        for line in _run(["crontab", "-l"], may_fail=True).splitlines()
     ):
         return "cron"
     return None
@@ -167,17 +192,29 @@ def warnings(planned: Plan) -> list[str]:
         return []
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
     lingering = "yes" in _run(["loginctl", "show-user", user, "--property=Linger"], may_fail=True)
-    return [] if lingering else [_("It runs while you are logged in. So that it runs always: `loginctl enable-linger`.")]
+    return (
+        [] if lingering else [_("It runs while you are logged in. So that it runs always: `loginctl enable-linger`.")]
+    )
 
 
 def _has_systemd() -> bool:
-    return bool(shutil.which("systemctl")) and os.path.exists(f"{os.environ.get('XDG_RUNTIME_DIR', '')}/systemd/private")
+    return bool(shutil.which("systemctl")) and os.path.exists(
+        f"{os.environ.get('XDG_RUNTIME_DIR', '')}/systemd/private"
+    )
 
 
 def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
     """What a command of the system prints. Raises SmtpsetupError when it fails and may not."""
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_SECONDS, check=False)  # noqa: S603  fixed commands of the system
+        done = subprocess.run(  # noqa: S603  fixed commands of the system
+            argv,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         if may_fail:
             return ""

@@ -29,9 +29,28 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Provider
 
 SECONDS = 8.0
-USUAL_PORTS = ((465, Security.TLS), (587, Security.STARTTLS), (2525, Security.STARTTLS), (2465, Security.TLS), (2587, Security.STARTTLS))
-_ELSEWHERE = (Kind.REFUSED, Kind.UNREACHABLE, Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED, Kind.NOT_SMTP, Kind.NAME_NOT_FOUND)
-_CERTIFICATE = (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID, Kind.CERTIFICATE_UNTRUSTED, Kind.HOSTNAME_MISMATCH)
+USUAL_PORTS = (
+    (465, Security.TLS),
+    (587, Security.STARTTLS),
+    (2525, Security.STARTTLS),
+    (2465, Security.TLS),
+    (2587, Security.STARTTLS),
+)
+_ELSEWHERE = (
+    Kind.REFUSED,
+    Kind.UNREACHABLE,
+    Kind.TLS_NOT_SPOKEN,
+    Kind.TLS_EXPECTED,
+    Kind.TLS_FAILED,
+    Kind.NOT_SMTP,
+    Kind.NAME_NOT_FOUND,
+)
+_CERTIFICATE = (
+    Kind.CERTIFICATE_EXPIRED,
+    Kind.CERTIFICATE_NOT_YET_VALID,
+    Kind.CERTIFICATE_UNTRUSTED,
+    Kind.HOSTNAME_MISMATCH,
+)
 _WRONG_SECURITY = (Kind.TLS_NOT_SPOKEN, Kind.TLS_EXPECTED, Kind.TLS_FAILED)
 _BEFORE_LOGIN = (Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.STARTTLS)
 _WEB_PORT = 443
@@ -50,7 +69,9 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
     deadline = Deadline(SECONDS)
     address = parse_address(account.address)
     look_up = look_up_from_environment()
-    questions: dict[str, Callable[[], object]] = {"alternative": lambda: _alternative(failure, account, provider, deadline, look_up)}
+    questions: dict[str, Callable[[], object]] = {
+        "alternative": lambda: _alternative(failure, account, provider, deadline, look_up)
+    }
     if is_certificate:
         questions["shown"] = lambda: shown_by(account.server, address.domain, deadline, look_up)
     if failure.stage is Stage.CONNECT and not is_loopback(account.server.host):
@@ -63,12 +84,16 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
         web_is_reachable=web if isinstance(web, bool) else None,
         certificate=shown.certificate if isinstance(shown, Shown) else None,
         greeting=shown.greeting if isinstance(shown, Shown) else "",
-        is_impostor=isinstance(shown, Shown) and failure.kind is Kind.HOSTNAME_MISMATCH and _is_impostor(shown, account, provider),
+        is_impostor=isinstance(shown, Shown)
+        and failure.kind is Kind.HOSTNAME_MISMATCH
+        and _is_impostor(shown, account, provider),
         clock_is_ahead=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
     )
 
 
-def _alternative(failure: Failure, account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None) -> Server | None:
+def _alternative(
+    failure: Failure, account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None
+) -> Server | None:
     """Another place of the same provider that greets, proves its name and takes logins; the likeliest that works."""
     address = parse_address(account.address)
     places = list(settings.servers_for(address, provider)) if provider else []
@@ -109,11 +134,16 @@ def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:
 
 
 def _is_impostor(shown: Shown, account: Account, provider: Provider | None) -> bool:
-    """Whether the certificate is made out to somebody else than the provider: then something answers in the host's place."""
+    """Whether the certificate is made out to somebody else than the provider.
+
+    Then something answers in the host's place.
+    """
     if provider is None or shown.certificate is None:
         return False
     address = parse_address(account.address)
-    own = {registrable(server.host) for server in settings.servers_for(address, provider)} | {registrable(account.server.host)}
+    own = {registrable(server.host) for server in settings.servers_for(address, provider)} | {
+        registrable(account.server.host)
+    }
     theirs = {registrable(name.removeprefix("*.")) for name in shown.certificate.names}
     return bool(theirs - {None}) and not theirs & own
 

@@ -65,9 +65,12 @@ def check(  # noqa: PLR0913  what a test depends on, all keywords
     is_saved: bool = True,
     watch: Watch = Watch(),
 ) -> CheckReport:
-    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address. Raises SmtpsetupError for a malformed `to` only.
+    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address.
 
-    A failure is looked at a second time before it is explained. `is_saved` is whether the account is in the configuration.
+    Raises SmtpsetupError for a malformed `to` only.
+
+    A failure is looked at a second time before it is explained. `is_saved` is whether the account is in the
+    configuration.
     """
     account = context.account
     planned = context.transport.planned_stages(account, login_only=login_only)
@@ -101,7 +104,10 @@ def check(  # noqa: PLR0913  what a test depends on, all keywords
 
 
 def _keep(stages: list[StageResult], on_stage: Callable[[StageResult], None] | None, result: StageResult) -> None:
-    if result.stage in (Stage.EHLO, Stage.TLS):  # after STARTTLS the server is greeted a second time; the last answer counts
+    if result.stage in (
+        Stage.EHLO,
+        Stage.TLS,
+    ):  # after STARTTLS the server is greeted a second time; the last answer counts
         stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
     stages.append(result)
     if on_stage:
@@ -112,7 +118,9 @@ def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[St
     """What happened as it was planned, stages that were not reached as skipped."""
     reached = {result.stage for result in stages}
     skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
-    return tuple(sorted((*stages, *skipped), key=lambda result: planned.index(result.stage) if result.stage in planned else -1))
+    return tuple(
+        sorted((*stages, *skipped), key=lambda result: planned.index(result.stage) if result.stage in planned else -1)
+    )
 
 
 def _sender(account: Account) -> Mailbox:
@@ -130,7 +138,9 @@ def _send_test_mail(session: Session, account: Account, recipient: Mailbox, mess
         sender,
         to=(recipient,),
         subject=_("Test mail from smtpsetup: sending works"),
-        text=text.format(server=account.server, username=account.username, time=now.isoformat(sep=" ", timespec="seconds")),
+        text=text.format(
+            server=account.server, username=account.username, time=now.isoformat(sep=" ", timespec="seconds")
+        ),
         headers=(("Auto-Submitted", "auto-generated"),),
     )
     message = compose(draft, now=now, message_id=message_id)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
 
 CRON_PATH = "/usr/bin:/bin"
-_SECONDS = 240.0  # the login has 90, a password command 60, a token that another process asks for 60, and one of its own 25
+_SECONDS = (
+    240.0  # the login has 90, a password command 60, a token that another process asks for 60, and one of its own 25
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +40,58 @@ def variables(config: str | None) -> dict[str, str]:
 def prove(account: Account, *, config: str | None) -> Proof:
     """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session.
 
-    An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed, too.
+    An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed,
+    too.
     """
     home = os.path.expanduser("~")
     user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
-    env = {"HOME": home, "LOGNAME": user, "PATH": CRON_PATH, "SHELL": "/bin/sh", **variables(config), "SMTPSETUP_LANG": i18n.language()}
-    argv = [*shlex.split(schedule.program()), "test", account.name, "--login-only", "--renew-token", "--json", "--no-input"]
+    env = {
+        "HOME": home,
+        "LOGNAME": user,
+        "PATH": CRON_PATH,
+        "SHELL": "/bin/sh",
+        **variables(config),
+        "SMTPSETUP_LANG": i18n.language(),
+    }
+    argv = [
+        *shlex.split(schedule.program()),
+        "test",
+        account.name,
+        "--login-only",
+        "--renew-token",
+        "--json",
+        "--no-input",
+    ]
     try:
         exit_code, output = _run(argv, env, home)
         document = json.loads(output)
     except subprocess.TimeoutExpired:
         return Proof(
-            SmtpsetupError("secret.command-failed", _("There was no answer in {n} seconds.").format(n=int(_SECONDS)), exit_code=EX_TEMPFAIL), {}
+            SmtpsetupError(
+                "secret.command-failed",
+                _("There was no answer in {n} seconds.").format(n=int(_SECONDS)),
+                exit_code=EX_TEMPFAIL,
+            ),
+            {},
         )
     except (OSError, ValueError) as error:
-        return Proof(SmtpsetupError("internal.bug", _("The program could not be run as cron would: {reason}.").format(reason=error)), {})
+        return Proof(
+            SmtpsetupError(
+                "internal.bug", _("The program could not be run as cron would: {reason}.").format(reason=error)
+            ),
+            {},
+        )
     result = document.get("result") or {}
     if document.get("ok"):
         return Proof(None, result)
     told = document["error"]
     failed = SmtpsetupError(
-        told["code"], told["message"], causes=tuple(told["causes"]), hints=tuple(told["hints"]), url=told["url"], exit_code=exit_code
+        told["code"],
+        told["message"],
+        causes=tuple(told["causes"]),
+        hints=tuple(told["hints"]),
+        url=told["url"],
+        exit_code=exit_code,
     )
     return Proof(failed, result)
 
@@ -66,10 +99,18 @@ def prove(account: Account, *, config: str | None) -> Proof:
 def _run(argv: list[str], env: dict[str, str], home: str) -> tuple[int, str]:
     """The exit code and what was printed. Raises OSError, subprocess.TimeoutExpired.
 
-    Whatever ends the wait, the program is asked to end, not killed: it may have asked for a token, and must be able to keep it.
+    Whatever ends the wait, the program is asked to end, not killed: it may have asked for a token, and must be able to
+    keep it.
     """
     with subprocess.Popen(  # noqa: S603  this program itself
-        argv, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        argv,
+        env=env,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     ) as child:
         try:
             output, _errors = child.communicate(timeout=_SECONDS)
@@ -92,7 +133,9 @@ def unit(account: Account, *, config: str | None) -> str:
     if account.secret.store is Store.SYSTEMD:
         name = account.secret.reference
         lines += f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n"
-    command = f"{schedule.program()} send -a {shlex.quote(account.name)} -s Backup --body done {shlex.quote(account.address)}"
+    command = (
+        f"{schedule.program()} send -a {shlex.quote(account.name)} -s Backup --body done {shlex.quote(account.address)}"
+    )
     return f"[Service]\nType=oneshot\n{lines}{schedule.exec_start(command)}"
 
 

@@ -1,4 +1,7 @@
-"""Asking a server itself: EHLO over TLS, a look at what it offers and what it shows of itself, and goodbye. Nobody logs in here."""
+"""Asking a server itself: EHLO over TLS, a look at what it offers and what it shows of itself, and goodbye.
+
+Nobody logs in here.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ if TYPE_CHECKING:
     from smtpsetup.net.tls import TlsPolicy
 
 
-
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a server showed of itself. `auth` is empty where nobody could log in; `failure` is None where it greeted and proved its name.
+    """What a server showed of itself.
+
+    `auth` is empty where nobody could log in; `failure` is None where it greeted and proved its name.
 
     `address` is the IP address that answered, `""` where none did.
     """
@@ -44,7 +48,9 @@ class Probed:
         return bool(self.auth) and self.failure is None
 
 
-def probe(server: Server, ehlo_name: str, policy: TlsPolicy, deadline: Deadline, look_up: LookUp | None = None) -> Probed:
+def probe(
+    server: Server, ehlo_name: str, policy: TlsPolicy, deadline: Deadline, look_up: LookUp | None = None
+) -> Probed:
     """Open a session and leave it. Whatever goes wrong is the answer, not an error."""
     addresses: list[str] = []
 

@@ -15,18 +15,24 @@ if TYPE_CHECKING:
 
 _CONTINUE = 334
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
-"""Best first. Inside verified TLS the password is safe, so the plain mechanisms, which take UTF-8 (RFC 4616), come before CRAM-MD5."""
+"""Best first.
+
+Inside verified TLS the password is safe, so the plain mechanisms, which take UTF-8 (RFC 4616), come before CRAM-MD5.
+"""
 
 
 TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
 """The standard (RFC 7628) before Google's and Microsoft's own, which says the same."""
 _STATUS_LIMIT = 300  # characters
-_INITIAL_LIMIT = 490  # bytes of an initial response: the line of AUTH is a command's, of 512 (RFC 4954 section 4); Dovecot takes 1,000
+# bytes of an initial response: the line of AUTH is a command's, of 512 (RFC 4954 section 4); Dovecot takes 1,000
+_INITIAL_LIMIT = 490
 
 
 def best_mechanism(offered: tuple[str, ...], *, with_token: bool = False) -> str | None:
     """The best mechanism that the server offers, for a password or for an access token."""
-    return next((mechanism for mechanism in (TOKEN_MECHANISMS if with_token else MECHANISMS) if mechanism in offered), None)
+    return next(
+        (mechanism for mechanism in (TOKEN_MECHANISMS if with_token else MECHANISMS) if mechanism in offered), None
+    )
 
 
 def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, server: Server) -> Reply:
@@ -44,7 +50,9 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
     reply = wire.reply()
     if reply.code != _CONTINUE:
         return reply
-    wire.put_secret(goodbye, goodbye or "(empty line)")  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
+    wire.put_secret(
+        goodbye, goodbye or "(empty line)"
+    )  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
     why = _status(wire, reply.text)
     try:
         refusal = _final(wire)
@@ -65,7 +73,10 @@ def token_response(mechanism: str, username: str, token: Secret, server: Server)
 
 
 def _status(wire: Wire, challenge: str) -> str:
-    """Why a token is not taken, as the challenge before the refusal says (RFC 7628 section 3.2.2): its status and scope, masked; `""` for nothing."""
+    """Why a token is not taken, as the challenge before the refusal says (RFC 7628 section 3.2.2).
+
+    Its status and scope, masked; `""` for nothing.
+    """
     import json  # only for a token that was refused
 
     try:
@@ -103,7 +114,10 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
 
 
 def _final(wire: Wire) -> Reply:
-    """The reply that ends the login; a server that asks for more than the mechanism has is told to stop (RFC 4954 section 4)."""
+    """The reply that ends the login.
+
+    A server that asks for more than the mechanism has is told to stop (RFC 4954 section 4).
+    """
     reply = wire.reply()
     if reply.code == _CONTINUE:
         with suppress(OSError, WireError):

@@ -39,7 +39,10 @@ _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
 
 
 class Session:
-    """A connection to one server. Use it as a context manager: it is closed at the end, after QUIT where that is still possible."""
+    """A connection to one server.
+
+    Use it as a context manager: it is closed at the end, after QUIT where that is still possible.
+    """
 
     def __init__(  # noqa: PLR0913  a session's circumstances, all of them keywords
         self,
@@ -74,12 +77,17 @@ class Session:
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         refused = isinstance(error, TransportError) and error.failure.kind is Kind.REPLY
-        if error is None or refused:  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
+        if (
+            error is None or refused
+        ):  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
             self.quit()
         self.close()
 
     def hide(self, secret: Secret | None) -> None:
-        """Show `***` where the secret stands, from the first line on: a server may remember it from an earlier session."""
+        """Show `***` where the secret stands, from the first line on.
+
+        A server may remember it from an earlier session.
+        """
         if secret is not None:
             self._hidden.append(secret.reveal())
 
@@ -116,7 +124,9 @@ class Session:
     def connect(self) -> None:
         """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
         with self._stage(Stage.DNS):
-            addresses = dial.resolve(self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up)
+            addresses = dial.resolve(
+                self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up
+            )
             self._note = ", ".join(str(where[0]) for _family, where in addresses)
         with self._stage(Stage.CONNECT):
             self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
@@ -170,7 +180,11 @@ class Session:
         def deadline_for(message: Message) -> Deadline:
             return self._deadline if lockstep else Deadline(seconds_for(message))
 
-        outcome = next(submit(self.wire, self.server, iter((delivery,)), self._report, deadline_for=deadline_for, lockstep=lockstep))
+        outcome = next(
+            submit(
+                self.wire, self.server, iter((delivery,)), self._report, deadline_for=deadline_for, lockstep=lockstep
+            )
+        )
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
@@ -178,7 +192,12 @@ class Session:
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
         """Hand over messages as they come, each with a deadline of its own; see `submit`."""
         return submit(
-            self.wire, self.server, deliveries, self._report, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
+            self.wire,
+            self.server,
+            deliveries,
+            self._report,
+            deadline_for=lambda message: Deadline(seconds_for(message)),
+            lockstep=lockstep,
         )
 
     def quit(self) -> None:

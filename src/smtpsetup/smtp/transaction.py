@@ -1,7 +1,9 @@
-"""Handing messages over: envelope, size, message, and who was accepted (RFC 5321 section 3.3), one after the other on one connection.
+"""Handing messages over on one connection, one after the other (RFC 5321 section 3.3).
 
-Where the server offers PIPELINING (RFC 2920) an envelope goes out in one piece, and the next message's envelope right behind the dot of the one
-before it, so that a message costs one round trip.
+For each: the envelope, its size, the message, and who was accepted.
+
+Where the server offers PIPELINING (RFC 2920) an envelope goes out in one piece, and the next message's envelope right
+behind the dot of the one before it, so that a message costs one round trip.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ _CHUNK = 65_536  # bytes
 _WINDOW = 50  # commands without a reply between them, so that neither side's buffers fill up (RFC 2920 section 3.1)
 _COMMAND_SECONDS = 300.0  # RFC 5321 section 4.5.3.2.2 for a command; here for an envelope
 _REPLY_SECONDS = 900.0  # RFC 5321 section 4.5.3.2.6 gives the reply to the dot alone ten minutes
-_BLOCK_SECONDS = 180.0  # RFC 5321 section 4.5.3.2.5, for a piece of the message: a path that swallows large packets is not waited for longer
+# RFC 5321 section 4.5.3.2.5, for a piece of the message: a path that swallows large packets is not waited for longer
+_BLOCK_SECONDS = 180.0
 _SECONDS_PER_MEGABYTE = 20.0  # a line of 400 kbit/s is slow, but it is no failure
 
 
@@ -56,11 +59,14 @@ def submit(  # noqa: PLR0913  what handing over depends on
     deadline_for: Callable[[Message], Deadline],
     lockstep: bool = False,
 ) -> Iterator[Outcome | TransportError]:
-    """Send messages; what became of each, in order: a TransportError for one that nobody got while the connection goes on.
+    """Send messages; what became of each, in order.
 
-    The next deliveries are taken while one is sent, unless in `lockstep`, where every command waits for its reply. Raises TransportError when the
-    connection cannot go on: it concerns the first delivery that was taken and has no outcome; those taken after it have not been sent.
-    Raises SmtpsetupError for a message that cannot be read; then the connection must be closed.
+    A TransportError for one that nobody got while the connection goes on.
+
+    The next deliveries are taken while one is sent, unless in `lockstep`, where every command waits for its reply.
+    Raises TransportError when the connection cannot go on: it concerns the first delivery that was taken and has no
+    outcome; those taken after it have not been sent. Raises SmtpsetupError for a message that cannot be read; then the
+    connection must be closed.
     """
     window = 1 if lockstep or "PIPELINING" not in wire.extensions else _WINDOW
     is_reset_needed = False
@@ -87,7 +93,10 @@ class _Ahead:
         self._error: Exception | None = None
 
     def prepare(self) -> None:
-        """Get one ready. What goes wrong with that is raised when it is asked for: until then the server's answer counts."""
+        """Get one ready.
+
+        What goes wrong with that is raised when it is asked for: until then the server's answer counts.
+        """
         try:
             self._ready = self._ready or next(self._deliveries, None)
         except Exception as error:  # noqa: BLE001  raised by `next`
@@ -119,12 +128,17 @@ class _Exchange:
         self._answered = 0
         self._accepted: list[str] = []
         self._refused: list[Refused] = []
-        self._is_out_of_step = False  # the server has answered in the midst of the message, and waits for nobody knows what
+        self._is_out_of_step = (
+            False  # the server has answered in the midst of the message, and waits for nobody knows what
+        )
         self._stage = Stage.MAIL
         self._started = 0.0
 
     def negotiate(self, *, reset_first: bool) -> TransportError | None:
-        """Agree on the envelope; why nobody will get the message, or None. Raises TransportError when the connection cannot go on."""
+        """Agree on the envelope; why nobody will get the message, or None.
+
+        Raises TransportError when the connection cannot go on.
+        """
         self._started = time.monotonic()
         whole, self._wire.deadline = self._wire.deadline, self._wire.deadline.at_most(_COMMAND_SECONDS)
         try:
@@ -144,7 +158,9 @@ class _Exchange:
         return None
 
     def hand_over(self, following: _Exchange | None, meanwhile: Callable[[], object]) -> Outcome | TransportError:
-        """Send the content, and the envelope of the message `following` it; what the server said. Raises TransportError as `negotiate`.
+        """Send the content, and the envelope of the message `following` it; what the server said.
+
+        Raises TransportError as `negotiate`.
 
         `meanwhile` is called while the server is busy with it.
         """
@@ -172,7 +188,9 @@ class _Exchange:
 
     def _require_accepted(self, reply: Reply) -> None:
         if reply.code // 100 != _ACCEPTED:
-            self._noted(self.delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply))
+            self._noted(
+                self.delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply)
+            )
             raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _envelope(self) -> list[str]:
@@ -184,7 +202,10 @@ class _Exchange:
         return [f"MAIL FROM:<{envelope.sender}>{parameters}", *recipients, "DATA"]
 
     def _ahead(self) -> bytes:
-        """The envelope's first lines, to be sent before the message in front has its reply. What is wrong with it is told when its turn comes."""
+        """The envelope's first lines, to be sent before the message in front has its reply.
+
+        What is wrong with it is told when its turn comes.
+        """
         try:
             self._commands = self._envelope()
         except TransportError:
@@ -217,9 +238,17 @@ class _Exchange:
         if not self._accepted:
             self._take_back()
             # one that may pass is told first: then trying again is right
-            raise TransportError(next((entry.failure for entry in self._refused if _may_pass(entry)), self._refused[0].failure))
+            raise TransportError(
+                next((entry.failure for entry in self._refused if _may_pass(entry)), self._refused[0].failure)
+            )
         status = StageStatus.WARNING if self._refused else StageStatus.OK
-        self._report(self._stage, self._started, ", ".join(self._accepted), self._refused[0].failure.reply if self._refused else None, status)
+        self._report(
+            self._stage,
+            self._started,
+            ", ".join(self._accepted),
+            self._refused[0].failure.reply if self._refused else None,
+            status,
+        )
         self._started, self._stage = time.monotonic(), Stage.DATA
         reply = self._reply()
         if reply.code != _GO_AHEAD:
@@ -269,13 +298,17 @@ class _Exchange:
             try:
                 self._wire.send(end)
             except OSError:
-                self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)  # it may have answered before it hung up
+                self._wire.deadline = self._wire.deadline.at_most(
+                    _LAST_WORDS_SECONDS
+                )  # it may have answered before it hung up
             meanwhile()
             return self._wire.reply()
         except KeyboardInterrupt as error:
             raise InterruptedAfterTheDotError from error
         except (OSError, WireError) as error:
-            raise TransportError(Failure(Stage.DATA, Kind.CLOSED, self._server, detail="after the final dot", is_unknown=True)) from error
+            raise TransportError(
+                Failure(Stage.DATA, Kind.CLOSED, self._server, detail="after the final dot", is_unknown=True)
+            ) from error
 
     def _send_piece(self, piece: bytes) -> None:
         whole, self._wire.deadline = self._wire.deadline, self._wire.deadline.at_most(_BLOCK_SECONDS)
@@ -283,7 +316,10 @@ class _Exchange:
         self._wire.deadline = whole
 
     def _refuse_early_reply(self) -> None:
-        """A server that answers before it has the whole message has refused it, or counts its replies wrongly. Raises TransportError, WireError."""
+        """A server that answers before it has the whole message has refused it, or counts its replies wrongly.
+
+        Raises TransportError, WireError.
+        """
         if self._wire.unread:
             self._is_out_of_step = True
             reply = self._wire.reply()
@@ -292,7 +328,9 @@ class _Exchange:
             raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
 
     def _noted(self, note: Callable[[], object], state: str, *hints: str) -> None:
-        """Let the caller write down what is about to happen or has happened; `state` says what that is to people. Raises SmtpsetupError.
+        """Let the caller write down what is about to happen or has happened; `state` says what that is to people.
+
+        Raises SmtpsetupError.
 
         Where it cannot be written that a message may arrive from now on, it must not.
         """
@@ -308,7 +346,7 @@ class _Exchange:
             ) from error
 
     def _told_in_time(self) -> None:
-        """Raise TransportError with what a server said before it hung up in the middle of the message, if it said anything."""
+        """Raise TransportError with what a server said, if anything, before it hung up amid the message."""
         try:
             self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)
             reply = self._wire.reply()
@@ -331,7 +369,9 @@ def _mail_parameters(wire: Wire, server: Server, envelope: Envelope, message: Me
         if re.fullmatch("[0-9]{1,18}", limit) and 0 < int(limit) < message.size:
             raise TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, server, detail=f"{message.size} > {limit}"))
         parameters += f" SIZE={message.size}"
-    needs_utf8 = not (all(address.isascii() for address in (envelope.sender, *envelope.recipients)) and message.header.isascii())
+    needs_utf8 = not (
+        all(address.isascii() for address in (envelope.sender, *envelope.recipients)) and message.header.isascii()
+    )
     if needs_utf8 and "SMTPUTF8" not in wire.extensions:
         raise TransportError(Failure(Stage.MAIL, Kind.SMTPUTF8_NOT_OFFERED, server))
     if "8BITMIME" in wire.extensions and not (message.is_ascii and message.header.isascii()):

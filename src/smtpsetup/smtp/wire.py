@@ -1,7 +1,7 @@
 """SMTP's lines on a socket: bounded in time and size, secrets masked, every reply clean.
 
-Not on smtplib: it waits for each byte anew, believes endless replies, encodes in ASCII and cannot pipeline, so that all of it would be replaced, and
-importing it would be a quarter of a `send` from cron (bench/sending.py).
+Not on smtplib: it waits for each byte anew, believes endless replies, encodes in ASCII and cannot pipeline, so that all
+of it would be replaced, and importing it would be a quarter of a `send` from cron (bench/sending.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class WireError(Exception):
 
 
 class Wire:
-    """Commands out and replies in, over a socket that somebody else opened. Every wait ends at the deadline; text is UTF-8."""
+    """Commands out and replies in, over a socket that somebody else opened.
+
+    Every wait ends at the deadline; text is UTF-8.
+    """
 
     def __init__(self, sock: socket.socket, deadline: Deadline, trace: Callable[[str], None] | None) -> None:
         self.sock: socket.socket | None = sock
@@ -73,7 +76,10 @@ class Wire:
         return self._buffer
 
     def ehlo(self, name: str) -> Reply:
-        """Greet (RFC 5321 section 4.1.1.1); `extensions` holds what the server offers then, each keyword in upper case with its parameters."""
+        """Greet (RFC 5321 section 4.1.1.1).
+
+        `extensions` holds what the server offers then, each keyword in upper case with its parameters.
+        """
         self.put([f"EHLO {name}"])
         code, lines = self._read_reply()
         self.extensions = {}
@@ -81,7 +87,9 @@ class Wire:
             match = _EXTENSION.match(line.decode("utf-8", "replace"))
             if match:
                 keyword, parameters = match[1].upper(), (match[2] or "").strip()
-                self.extensions[keyword] = f"{self.extensions.get(keyword, '')} {parameters}".strip()  # old servers say AUTH= beside AUTH
+                self.extensions[keyword] = (
+                    f"{self.extensions.get(keyword, '')} {parameters}".strip()
+                )  # old servers say AUTH= beside AUTH
         return self.as_reply(code, lines)
 
     def send(self, data: bytes) -> None:
@@ -126,7 +134,10 @@ class Wire:
     def _tell(self, mark: str, line: str | bytes) -> None:
         """Show a line to whoever watches, secrets masked."""
         if self._trace:
-            self._trace(mark + plain_text(self._masks.applied(line if isinstance(line, str) else line.decode("utf-8", "replace"))))
+            self._trace(
+                mark
+                + plain_text(self._masks.applied(line if isinstance(line, str) else line.decode("utf-8", "replace")))
+            )
 
     def _read_reply(self) -> tuple[int, list[bytes]]:
         lines: list[bytes] = []
@@ -136,7 +147,9 @@ class Wire:
             size += len(line)
             match = _REPLY_LINE.fullmatch(line)
             if not match or size > _REPLY_LIMIT:
-                raise WireError(Kind.PROTOCOL_ERROR, plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN])
+                raise WireError(
+                    Kind.PROTOCOL_ERROR, plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN]
+                )
             self._tell("< ", line)
             lines.append(match[3] or b"")
             if match[2] != b"-":
@@ -150,11 +163,14 @@ class Wire:
                 raise WireError(Kind.CLOSED)
             self.sock.settimeout(self._deadline.remaining())
             if _QUICK_ACK is not None:
-                # a reply in two segments, such as one behind a TLS session ticket, would wait 40 ms for the acknowledgement of the first
+                # a reply in two segments, such as one behind a TLS session ticket, would wait 40 ms for the
+                # acknowledgement of the first
                 self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(_CHUNK)
             if not data:
-                raise WireError(Kind.CLOSED, plain_text(self._masks.applied(self._buffer.decode("utf-8", "replace")))[:_SHOWN])
+                raise WireError(
+                    Kind.CLOSED, plain_text(self._masks.applied(self._buffer.decode("utf-8", "replace")))[:_SHOWN]
+                )
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")

@@ -1,6 +1,9 @@
-"""What a run over many mails has done, so that a run that was killed can be continued: a line for each mail, written before its dot.
+"""What a run over many mails has done, so that a run that was killed can be continued.
 
-What becomes of the mail is written over that line, which has room for it from the start: a disk that fills up meanwhile is in no way.
+A line for each mail, written before its dot.
+
+What becomes of the mail is written over that line, which has room for it from the start: a disk that fills up meanwhile
+is in no way.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ class Journal:
         self._synced = time.monotonic()
         self._states: dict[str, str] = {}
         self._left: dict[str, tuple[str, ...]] = {}
-        self._places: dict[str, tuple[int, int]] = {}  # where the line of a mail is that this run has begun, and its length
+        self._places: dict[
+            str, tuple[int, int]
+        ] = {}  # where the line of a mail is that this run has begun, and its length
         self._end = (0, 0)  # the same of the line that says that a run has come to its end
         self._has_end = False
         self.nonce = ""
@@ -87,7 +92,10 @@ class Journal:
         return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
 
     def mark_possibly_delivered(self, key: str, recipients: tuple[str, ...] = ()) -> None:
-        """Note that the server can have a mail from now on, with room for noting that it has it for only some of the recipients."""
+        """Note that the server can have a mail from now on.
+
+        There is room for noting later that only some of the recipients have it.
+        """
         with self._lock:
             if not self._end[1]:
                 self._end = self._append({"ended": "", **_BEFORE}, room=len(str(int(time.time()))))
@@ -121,7 +129,8 @@ class Journal:
     def mark_ended(self) -> None:
         """Note that a run has come to its end.
 
-        For half a day the same command does not send everything anew: whoever started it may have been killed before they knew.
+        For half a day the same command does not send everything anew: whoever started it may have been killed before
+        they knew.
         """
         with self._lock:
             self._write_over(self._end, {"ended": str(int(time.time())), **_BEFORE})
@@ -180,7 +189,9 @@ class Journal:
             os.lseek(self._handle, 0, os.SEEK_END)
             os.write(self._handle, b"\n")  # so that the next line does not continue the torn one
         for line in content.split(b"\n"):
-            with suppress(ValueError, KeyError, TypeError, AttributeError):  # a torn line, or a hand that was in the file
+            with suppress(
+                ValueError, KeyError, TypeError, AttributeError
+            ):  # a torn line, or a hand that was in the file
                 self._take(json.loads(line))
 
     def _take(self, entry: dict[str, Any]) -> None:

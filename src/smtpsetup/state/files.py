@@ -22,7 +22,10 @@ _POLL_SECONDS = 0.05
 
 @contextmanager
 def locked(path: StrPath) -> Iterator[None]:
-    """Keep other smtpsetups from changing the file at the same time; its directory is made where it is missing. Raises OSError."""
+    """Keep other smtpsetups from changing the file at the same time; its directory is made where it is missing.
+
+    Raises OSError.
+    """
     parent = os.path.dirname(path) or "."
     private_dir.become_owner_of(parent)
     private_dir.make(parent)
@@ -60,7 +63,10 @@ def write_atomically(path: StrPath, text: str) -> None:
 
 
 def replace(new: str, path: str) -> None:
-    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how. Raises OSError; then it has not."""
+    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how.
+
+    Raises OSError; then it has not.
+    """
     end = time.monotonic() + _LONGEST_SECONDS
     while True:
         try:
@@ -71,7 +77,9 @@ def replace(new: str, path: str) -> None:
                 raise
             time.sleep(_POLL_SECONDS)  # Windows replaces no file that somebody is reading
     if os.name == "posix":
-        with suppress(OSError):  # some file systems have no such thing for a directory, and some directories may not be read
+        with suppress(
+            OSError
+        ):  # some file systems have no such thing for a directory, and some directories may not be read
             directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
             try:
                 os.fsync(directory)

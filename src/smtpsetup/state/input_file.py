@@ -1,4 +1,7 @@
-"""Files that a person names to be read: a pipe that nobody writes to is an error after a second, and not a wait without end."""
+"""Files that a person names to be read.
+
+A pipe that nobody writes to is an error after a second, and not a wait without end.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ _SECONDS = 1.0
 
 def read(path: str, limit: int | None = None) -> bytes:
     """What is in a file, at most so many bytes. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+    handle = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    )
     with open(handle, "rb") as file:
         first = b""
         if os.name == "posix":

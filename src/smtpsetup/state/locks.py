@@ -9,7 +9,9 @@ _POLL_SECONDS = 0.05
 
 
 def try_lock(handle: int, *, is_shared: bool = False) -> None:
-    """Lock an open file, or on POSIX a directory, until it is closed. Raises BlockingIOError where another process has it.
+    """Lock an open file, or on POSIX a directory, until it is closed.
+
+    Raises BlockingIOError where another process has it.
 
     Many may have a shared lock at the same time. Windows knows none: there nothing is locked then.
     """
@@ -30,7 +32,10 @@ def try_lock(handle: int, *, is_shared: bool = False) -> None:
 
 
 def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
-    """As `try_lock`, once others have let go of it: for ever without `seconds`. Raises BlockingIOError when they have it for longer."""
+    """As `try_lock`, once others have let go of it: for ever without `seconds`.
+
+    Raises BlockingIOError when they have it for longer.
+    """
     if seconds is None and os.name == "posix":
         import fcntl  # POSIX only
 

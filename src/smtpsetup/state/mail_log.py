@@ -1,4 +1,7 @@
-"""One line for each mail: to whom, how large, what the server said, how it ended. For whoever looks for a mail months later."""
+"""One line for each mail: to whom, how large, what the server said, how it ended.
+
+For whoever looks for a mail months later.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _LARGEST = 2_000_000  # bytes, then it becomes mail.log.1 in the place of an old
 
 
 def note(kind: Log, directory: str | None, facts: Mapping[str, object]) -> None:
-    """Write the facts as `name=value`, with quotes where there are blanks. A courtesy: where it cannot be written, sending goes on."""
+    """Write the facts as `name=value`, with quotes where there are blanks.
+
+    A courtesy: where it cannot be written, sending goes on.
+    """
     line = " ".join(f"{name}={_quoted(str(value))}" for name, value in facts.items())
     if kind is Log.SYSLOG:
         import syslog  # POSIX only, and only where it is asked for
@@ -51,7 +57,10 @@ def _append(directory: str, line: str) -> None:
 
 
 def _locked(path: str) -> int:
-    """A handle to the log that no other process writes to: two that moved it away at once would write over the older one."""
+    """A handle to the log that no other process writes to.
+
+    Two that moved it away at once would write over the older one.
+    """
     while True:
         handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:

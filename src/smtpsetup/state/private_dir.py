@@ -1,4 +1,7 @@
-"""The state directory and the files in it: their owner's alone, which is looked at before anything there is believed or written."""
+"""The state directory and the files in it.
+
+Their owner's alone, which is looked at before anything there is believed or written.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _NO_SUCH_USER = 65534  # how a user namespace shows the owners that it does not 
 
 
 class UnsafePathError(OSError):
-    """A directory or a file that somebody else could change, or has put there. `filename` is which one, `strerror` why."""
+    """A directory or a file that somebody else could change, or has put there.
+
+    `filename` is which one, `strerror` why.
+    """
 
     def __init__(self, reason: str, path: str) -> None:
         super().__init__(0, reason, path)
@@ -24,8 +30,8 @@ class UnsafePathError(OSError):
 def prepare(directory: str) -> None:
     """Make a directory for its owner alone, whatever the umask is, and check it. Raises UnsafePathError, OSError.
 
-    A root process becomes the owner of the place first: what it leaves there is the owner's, and a link that the owner has put in its way leads it
-    nowhere that the owner could not go.
+    A root process becomes the owner of the place first: what it leaves there is the owner's, and a link that the owner
+    has put in its way leads it nowhere that the owner could not go.
     """
     path = os.path.abspath(directory)
     become_owner_of(path)
@@ -33,7 +39,9 @@ def prepare(directory: str) -> None:
     if os.name != "posix":
         return
     if os.getuid() == 0 != os.geteuid() and os.lstat(path).st_uid == 0:
-        raise UnsafePathError("root has made it in another user's directory: give it to that user with `chown -R`", path)
+        raise UnsafePathError(
+            "root has made it in another user's directory: give it to that user with `chown -R`", path
+        )
     check(path)
 
 
@@ -48,13 +56,18 @@ def check(directory: str) -> None:
             raise UnsafePathError("it belongs to another user", place)
         if stat.S_ISLNK(info.st_mode):
             continue
-        is_shared_place = bool(info.st_mode & stat.S_ISVTX)  # such as /tmp, where nobody can move what is another's; each file is looked at, too
+        is_shared_place = bool(
+            info.st_mode & stat.S_ISVTX
+        )  # such as /tmp, where nobody can move what is another's; each file is looked at, too
         if info.st_mode & _OTHERS and not is_shared_place and not _is_own_group(info):
             raise UnsafePathError("others can write there", place)
 
 
 def open_file(path: str, flags: int) -> int:
-    """A handle to a file of the directory, made with mode 0600 where `flags` have O_CREAT. Raises UnsafePathError for one that is not ours alone."""
+    """A handle to a file of the directory, made with mode 0600 where `flags` have O_CREAT.
+
+    Raises UnsafePathError for one that is not ours alone.
+    """
     try:
         handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
     except OSError as error:
@@ -104,7 +117,10 @@ def _upwards(path: str) -> Iterator[str]:
 
 
 def make(directory: str) -> None:
-    """Make what is missing of a path, each directory for its owner alone: `os.makedirs` leaves those above to the umask. Raises OSError."""
+    """Make what is missing of a path, each directory for its owner alone.
+
+    `os.makedirs` leaves those above to the umask. Raises OSError.
+    """
     for place in reversed(list(_upwards(os.path.abspath(directory)))):
         if not os.path.isdir(place):
             try:
@@ -134,7 +150,10 @@ def become_owner_of(directory: str, *, for_good: bool = False) -> None:
 
 @contextmanager
 def as_root_again() -> Iterator[None]:
-    """For a process that was root when it began, be root for a while: for what root itself has named, such as its own password file."""
+    """For a process that was root when it began, be root for a while.
+
+    For what root itself has named, such as its own password file.
+    """
     if os.name != "posix" or os.getuid() != 0 or os.geteuid() == 0:
         yield
         return
@@ -168,7 +187,10 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
     if not can_read:  # what is not loaded yet could not be loaded any more
         os.setegid(0)
         os.setgroups(groups)
-        raise UnsafePathError("its owner cannot read this smtpsetup: run, as the owner, one that is installed for the whole machine", place)
+        raise UnsafePathError(
+            "its owner cannot read this smtpsetup: run, as the owner, one that is installed for the whole machine",
+            place,
+        )
     os.setregid(group, group)
     os.setreuid(owner.st_uid, owner.st_uid)
 

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 _changing = threading.Lock()
 _holding = 0  # threads beside the main one that are in the midst of such a step
 _put_off: list[int] = []  # what has arrived meanwhile
-_usual: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}  # the handlers that `deferrable` stands in for
+_usual: dict[
+    int, Callable[[int, FrameType | None], object] | int | None
+] = {}  # the handlers that `deferrable` stands in for
 
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], None]]:
-    """Gives a function: from its call to the end of the block, Ctrl-C, SIGTERM and SIGHUP wait. On Windows nothing can wait.
+    """Gives a function: from its call to the end of the block, Ctrl-C, SIGTERM and SIGHUP wait.
+
+    On Windows nothing can wait.
 
     In a thread beside the main one they wait only within `deferrable`.
     """
@@ -46,7 +50,10 @@ def held_back() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def deferrable() -> Iterator[None]:
-    """Let threads that are begun within hold signals back; the main thread, which alone is asked, waits at the end until they are through."""
+    """Let threads that are begun within hold signals back.
+
+    The main thread, which alone is asked, waits at the end until they are through.
+    """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,7 +61,9 @@ def deferrable() -> Iterator[None]:
 
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    replaced = {number: handler for number, handler in handlers.items() if handler in usual}  # nohup's go on being ignored
+    replaced = {
+        number: handler for number, handler in handlers.items() if handler in usual
+    }  # nohup's go on being ignored
     try:
         for number, handler in replaced.items():
             _usual[number] = handler
@@ -111,4 +120,6 @@ def _deliver() -> None:
     numbers = set(_put_off)
     _put_off.clear()
     for number in numbers:
-        signal.pthread_kill(int(threading.main_thread().ident or 0), number)  # which alone runs the handlers, and may be waiting
+        signal.pthread_kill(
+            int(threading.main_thread().ident or 0), number
+        )  # which alone runs the handlers, and may be waiting

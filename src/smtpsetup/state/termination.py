@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def raise_when_terminated() -> None:
-    """Let SIGTERM and SIGHUP raise TerminatedError in the main thread, once, where they would have ended the process on the spot.
+    """Let SIGTERM and SIGHUP raise TerminatedError in the main thread, once.
+
+    Without this they would end the process on the spot.
 
     A job in the background has Ctrl-C ignored, so this does not go by way of it.
     """

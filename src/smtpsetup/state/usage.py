@@ -1,4 +1,7 @@
-"""How much was sent in the last 24 hours, to warn before a provider's daily limit. A courtesy: where it cannot be kept, sending goes on."""
+"""How much was sent in the last 24 hours, to warn before a provider's daily limit.
+
+A courtesy: where it cannot be kept, sending goes on.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def record(directory: str | None, account: str, recipients: int) -> None:
 
 def _shorten(path: str) -> None:
     kept = [f"{when} {count}\n" for when, count in _recent(path)]
-    with open(f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(
+        f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)
+    ) as file:
         file.writelines(kept)
     os.replace(f"{path}.{os.getpid()}", path)
 
@@ -53,7 +58,10 @@ def last_day(directory: str | None, account: str) -> tuple[int, int]:
 
 
 def _begins_too_early(path: str) -> bool:
-    """Whether there is anything to throw away. A file with thousands of mails of today is left as it is, or each of them would rewrite it."""
+    """Whether there is anything to throw away.
+
+    A file with thousands of mails of today is left as it is, or each of them would rewrite it.
+    """
     with open(path, "rb") as file:
         first = file.readline().split()
     return not first or not first[0].isdigit() or int(first[0]) < time.time() - 2 * _DAY

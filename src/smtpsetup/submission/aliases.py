@@ -20,7 +20,10 @@ _DEFAULT = "default"
 
 
 class Aliases(NamedTuple):
-    """The addresses of local names. `user` is the caller's login name and `own_address` the account's; `host` is this machine's name."""
+    """The addresses of local names.
+
+    `user` is the caller's login name and `own_address` the account's; `host` is this machine's name.
+    """
 
     configured: Mapping[str, tuple[str, ...]]
     file: str
@@ -29,7 +32,10 @@ class Aliases(NamedTuple):
     host: str
 
     def resolved(self, recipient: str) -> list[str]:
-        """The addresses that a recipient stands for, in the form for the envelope. Raises SmtpsetupError (`rcpt.unknown`, exit code 67)."""
+        """The addresses that a recipient stands for, in the form for the envelope.
+
+        Raises SmtpsetupError (`rcpt.unknown`, exit code 67).
+        """
         if not self.is_local(recipient):
             return [parse_address(recipient).wire]
         name = recipient.partition("@")[0].strip('"').lower()
@@ -41,11 +47,14 @@ class Aliases(NamedTuple):
         if not found:
             raise SmtpsetupError(
                 "rcpt.unknown",
-                _("{name} is a name on this machine, and nothing says which address it has.").format(name=plain_text(recipient)),
+                _("{name} is a name on this machine, and nothing says which address it has.").format(
+                    name=plain_text(recipient)
+                ),
                 hints=(
-                    _('Say it in the configuration, before the accounts: `[aliases]` and below it `{name} = "me@example.com"`.').format(
-                        name=plain_text(name)
-                    ),
+                    _(
+                        "Say it in the configuration, before the accounts: `[aliases]` and below it `{name} = "
+                        '"me@example.com"`.'
+                    ).format(name=plain_text(name)),
                 ),
                 exit_code=EX_NOUSER,
             )
@@ -61,7 +70,10 @@ class Aliases(NamedTuple):
             return False  # malformed, which is told as that
         if domain == self.own_address.rpartition("@")[2].lower():
             return False
-        return ("." not in domain and not domain.startswith("[")) or domain in (self.host.lower(), "localhost.localdomain")
+        return ("." not in domain and not domain.startswith("[")) or domain in (
+            self.host.lower(),
+            "localhost.localdomain",
+        )
 
     def _looked_up(self, name: str) -> list[str]:
         if name in self.configured:
@@ -91,7 +103,9 @@ _TARGET = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]+)')
 
 
 def _aliases_in(path: str) -> dict[str, list[str]]:
-    """The addresses and names in a file such as /etc/aliases (aliases(5)); commands, files and lists of others are no addresses and are left out.
+    """The addresses and names in a file such as /etc/aliases (aliases(5)).
+
+    Commands, files and lists of others are no addresses and are left out.
 
     Raises SmtpsetupError where it cannot be read.
     """
@@ -113,5 +127,7 @@ def _aliases_in(path: str) -> dict[str, list[str]]:
             name, _colon, targets = line.partition(":")
             name = name.strip().strip('"').lower()
         plain = ((match[1] if match[1] is not None else match[2]).strip() for match in _TARGET.finditer(targets))
-        aliases.setdefault(name, []).extend(target for target in plain if target and not target.startswith(("|", "/", ":include:", "\\")))
+        aliases.setdefault(name, []).extend(
+            target for target in plain if target and not target.startswith(("|", "/", ":include:", "\\"))
+        )
     return aliases

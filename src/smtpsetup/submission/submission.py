@@ -54,7 +54,14 @@ class HandedIn(NamedTuple):
     is_noted: bool
 
 
-def submit_raw(config: Config, request: Request, fields: tuple[Field, ...], body: Spool, *, trace: Callable[[str], None] | None = None) -> HandedIn:
+def submit_raw(
+    config: Config,
+    request: Request,
+    fields: tuple[Field, ...],
+    body: Spool,
+    *,
+    trace: Callable[[str], None] | None = None,
+) -> HandedIn:
     """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it, KeptError."""
     account = _account(config, request, fields)
     aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
@@ -74,16 +81,24 @@ def submit_raw(config: Config, request: Request, fields: tuple[Field, ...], body
 def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
     """The error, with where the mail is now."""
     if number is not None and waits(error):
-        hint = _("The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox list`.")
+        hint = _(
+            "The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox "
+            "list`."
+        )
         error.hints = (*error.hints, hint.format(number=number))
     elif number is not None:
-        hint = _("The mail is kept in the outbox as number {number}. To send it again: `smtpsetup outbox retry {number}`.")
+        hint = _(
+            "The mail is kept in the outbox as number {number}. To send it again: `smtpsetup outbox retry {number}`."
+        )
         error.hints = (*error.hints, hint.format(number=number))
     return error
 
 
 def _account(config: Config, request: Request, fields: tuple[Field, ...]) -> Account:
-    """The account that was named, else the one whose address sends, else the default one. Raises SmtpsetupError (`config.no-account`)."""
+    """The account that was named, else the one whose address sends, else the default one.
+
+    Raises SmtpsetupError (`config.no-account`).
+    """
     if request.account:
         return config.account(request.account)
     for sender in (_bare(request.sender), *(entry.address for entry in _from(fields))):
@@ -105,8 +120,13 @@ def _from(fields: tuple[Field, ...]) -> list[Entry]:
         return []
 
 
-def _recipients(request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
-    """Who gets the mail, and who cannot, each with the reason: one that cannot be reached keeps the mail from nobody else. Raises SmtpsetupError."""
+def _recipients(
+    request: Request, aliases: Aliases, fields: tuple[Field, ...]
+) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
+    """Who gets the mail, and who cannot, each with the reason.
+
+    One that cannot be reached keeps the mail from nobody else. Raises SmtpsetupError.
+    """
     named = [entry.address for recipient in request.recipients for entry in entries(recipient)]
     named += raw_header.recipients_in(fields) if request.from_header else []
     good: dict[str, None] = {}
@@ -120,7 +140,9 @@ def _recipients(request: Request, aliases: Aliases, fields: tuple[Field, ...]) -
             bad[recipient] = error
     if not good and not bad:
         hint = (
-            _("Name them in To, Cc or Bcc.") if request.from_header else _("Name them on the command line, or let them be read from the message: -t.")
+            _("Name them in To, Cc or Bcc.")
+            if request.from_header
+            else _("Name them on the command line, or let them be read from the message: -t.")
         )
         raise SmtpsetupError("config.invalid", _("The mail has no recipient."), hints=(hint,), exit_code=EX_USAGE)
     return tuple(good), bad
@@ -137,7 +159,9 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
     def is_own(address: str) -> bool:
         return _is_allowed(account, address)
 
-    message = raw_body.made_right(raw_header.completed(kept, sender, now=now, message_id=message_id, is_own=is_own), body)
+    message = raw_body.made_right(
+        raw_header.completed(kept, sender, now=now, message_id=message_id, is_own=is_own), body
+    )
     return Delivery(Envelope("", ()), message, message_id)
 
 

@@ -1,4 +1,7 @@
-"""Standard streams that the caller has closed: the first file or socket would take their number, and get what is printed."""
+"""Standard streams that the caller has closed.
+
+The first file or socket would take their number, and get what is printed.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,19 @@ def columns(stream: TextIO) -> int | None:
     if not stream.isatty():
         return None
     with suppress(OSError, ValueError):
-        return int(os.environ.get("COLUMNS", "")) if os.environ.get("COLUMNS", "").isdecimal() else os.get_terminal_size(stream.fileno()).columns
+        return (
+            int(os.environ.get("COLUMNS", ""))
+            if os.environ.get("COLUMNS", "").isdecimal()
+            else os.get_terminal_size(stream.fileno()).columns
+        )
     return _USUAL_COLUMNS
 
 
 def silence(stream: TextIO) -> None:
-    """Lead a stream that cannot be written to into the void: Python would complain once more, and exit with 120, while flushing it at the end."""
+    """Lead a stream that cannot be written to into the void.
+
+    Python would complain once more, and exit with 120, while flushing it at the end.
+    """
     with suppress(OSError, ValueError):
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, stream.fileno())

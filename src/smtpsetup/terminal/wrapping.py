@@ -1,4 +1,7 @@
-"""Where lines for a terminal are broken: at blanks, and inside a command between backticks only where no line has room for it."""
+"""Where lines for a terminal are broken.
+
+At blanks, and inside a command between backticks only where no line has room for it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 
 
 def breaks(line: str, width: int, *, hang: int = 0) -> list[int]:
-    """The places in one line of text where new lines begin, if a line has `width` columns and those behind the first are indented by `hang`.
+    """The places in one line of text where new lines begin, if a line has `width` columns.
+
+    Lines behind the first are indented by `hang`.
 
     A word or command that is longer than a line stands alone on one, unbroken.
     """
@@ -24,7 +29,10 @@ def breaks(line: str, width: int, *, hang: int = 0) -> list[int]:
 
 
 def wrapped(text: str, width: int, *, hang: int | None = None) -> str:
-    """The text in lines of at most `width` columns, those behind the first of a line indented by `hang`, or as far as that line is."""
+    """The text in lines of at most `width` columns.
+
+    Those behind the first of a line are indented by `hang`, or as far as that line is.
+    """
     lines: list[str] = []
     for line in text.split("\n"):
         indent = len(line) - len(line.lstrip(" ")) if hang is None else hang
@@ -38,4 +46,6 @@ def width_of(text: str) -> int:
     """How wide a text is on a terminal."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )

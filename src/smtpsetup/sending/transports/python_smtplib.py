@@ -1,7 +1,9 @@
-"""SMTP by Python's own smtplib: an independent witness for `smtpsetup test --transport smtplib`, never used to send anything else.
+"""SMTP by Python's own smtplib.
 
-smtplib reaches the server, secures the connection and reads the greeting in one call, so that these are one stage here. It masks nothing and bounds
-no reply; what it has read is cleaned before it is shown.
+An independent witness for `smtpsetup test --transport smtplib`, never used to send anything else.
+
+smtplib reaches the server, secures the connection and reads the greeting in one call, so that these are one stage here.
+It masks nothing and bounds no reply; what it has read is cleaned before it is shown.
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ class SmtplibTransport:
         return (Stage.CONNECT, Stage.EHLO, *starttls, *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtplibSession:
-        """A session that is not open yet. Raises SmtpsetupError (`config.invalid`) where the account's `ca_file` cannot be used."""
+        """A session that is not open yet.
+
+        Raises SmtpsetupError (`config.invalid`) where the account's `ca_file` cannot be used.
+        """
         return SmtplibSession(account, conditions)
 
 
@@ -105,7 +110,9 @@ class SmtplibSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object, /) -> None:
-        if self._connected and (error is None or (isinstance(error, TransportError) and error.failure.kind is Kind.REPLY)):
+        if self._connected and (
+            error is None or (isinstance(error, TransportError) and error.failure.kind is Kind.REPLY)
+        ):
             started = time.monotonic()
             with suppress(OSError, smtplib.SMTPException):
                 self._tell(Stage.QUIT, StageStatus.OK, started, reply=self._cleaned(self._client.quit()))
@@ -114,7 +121,9 @@ class SmtplibSession:
     @property
     def capabilities(self) -> dict[str, str]:
         """What the server said it can do, by EHLO keyword in upper case; nothing before it has been reached."""
-        return {name.upper(): value for name, value in self._connected.esmtp_features.items()} if self._connected else {}
+        return (
+            {name.upper(): value for name, value in self._connected.esmtp_features.items()} if self._connected else {}
+        )
 
     def open(self, secret: Secret | None) -> None:
         """Reach the server and log in, where the account asks for it.
@@ -149,7 +158,10 @@ class SmtplibSession:
             self.tls_facts = tls.facts(self._client.sock)
 
     def _log_in(self, secret: Secret) -> None:
-        """Log in once, with one mechanism: smtplib's own `login` goes on with the next one after a refusal, and may lock the account."""
+        """Log in once, with one mechanism.
+
+        Smtplib's own `login` goes on with the next one after a refusal, and may lock the account.
+        """
         sock: socket.socket | None = self._client.sock
         if not isinstance(sock, ssl.SSLSocket) and not (sock and sock.getpeername()[0] in ("127.0.0.1", "::1")):
             raise TransportError(Failure(Stage.AUTH, Kind.UNPROTECTED, self._account.server))
@@ -164,11 +176,16 @@ class SmtplibSession:
         responses = {"PLAIN": client.auth_plain, "LOGIN": client.auth_login, "CRAM-MD5": client.auth_cram_md5}
         first = "" if mechanism in responses else sasl.token_response(mechanism, username, secret, self._account.server)
         try:
-            answer = client.auth(mechanism, responses.get(mechanism, lambda challenge=None: first if challenge is None else ""))
+            answer = client.auth(
+                mechanism, responses.get(mechanism, lambda challenge=None: first if challenge is None else "")
+            )
         except UnicodeEncodeError as error:
             raise SmtpsetupError(
                 "config.invalid",
-                _("Python's smtplib can log in only with a user name and a password in ASCII, and these have other characters."),
+                _(
+                    "Python's smtplib can log in only with a user name and a password in ASCII, and these have other "
+                    "characters."
+                ),
                 hints=(_("Test without `--transport smtplib`. A script of your own would need another library, too."),),
             ) from error
         self._reply = self._cleaned(answer)
@@ -221,7 +238,9 @@ class SmtplibSession:
             delivery.not_accepted()
             raise
         except (OSError, smtplib.SMTPException) as error:
-            failure = Failure(Stage.DATA, Kind.CLOSED, self._account.server, detail="after the final dot", is_unknown=True)
+            failure = Failure(
+                Stage.DATA, Kind.CLOSED, self._account.server, detail="after the final dot", is_unknown=True
+            )
             raise TransportError(failure, refused) from error
         if self._reply.code // 100 != _OK:
             delivery.not_accepted()
@@ -255,7 +274,9 @@ class SmtplibSession:
     def _cleaned(self, answer: tuple[int, bytes]) -> Reply:
         return clean_reply(answer[0], answer[1].splitlines() or [b""], self._masks)
 
-    def _tell(self, stage: Stage, status: StageStatus, started: float, detail: str = "", reply: Reply | None = None) -> None:
+    def _tell(
+        self, stage: Stage, status: StageStatus, started: float, detail: str = "", reply: Reply | None = None
+    ) -> None:
         if self._conditions.on_stage:
             self._conditions.on_stage(StageResult(stage, status, (time.monotonic() - started) * 1000, detail, reply))
 
@@ -270,10 +291,17 @@ class SmtplibSession:
             failed = error
         except smtplib.SMTPResponseException as error:
             raw = error.smtp_error if isinstance(error.smtp_error, bytes) else str(error.smtp_error).encode()
-            failed = self._refused(Stage.GREETING if stage is Stage.CONNECT else stage, self._cleaned((error.smtp_code, raw)))
+            failed = self._refused(
+                Stage.GREETING if stage is Stage.CONNECT else stage, self._cleaned((error.smtp_code, raw))
+            )
         except smtplib.SMTPServerDisconnected as error:
             failed = TransportError(
-                Failure(Stage.GREETING if stage is Stage.CONNECT else stage, Kind.CLOSED, self._account.server, detail=str(error))
+                Failure(
+                    Stage.GREETING if stage is Stage.CONNECT else stage,
+                    Kind.CLOSED,
+                    self._account.server,
+                    detail=str(error),
+                )
             )
         except smtplib.SMTPNotSupportedError:
             failed = TransportError(Failure(stage, Kind.NOT_OFFERED, self._account.server))

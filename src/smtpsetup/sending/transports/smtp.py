@@ -42,7 +42,10 @@ class SmtpTransport:
 
 
 class SmtpSession(smtp.Session):
-    """A session with an account's server. It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1)."""
+    """A session with an account's server.
+
+    It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1).
+    """
 
     def __init__(self, account: Account, conditions: Conditions) -> None:
         super().__init__(
