@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import credentials
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth, Secret
+from smtpsetup.credentials import stores
 from tests.conftest import account_at
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SECRET = "lösenord-åäö €"
 
 
 def read(store: Store, reference: str = "") -> str:
-    return credentials.read(account_at(465, secret=SecretSource(store, reference)), may_prompt=False).reveal()
+    return stores.read(account_at(465, secret=SecretSource(store, reference)), may_prompt=False).reveal()
 
 
 def refused(store: Store, reference: str = "") -> SmtpsetupError:
@@ -84,7 +84,7 @@ def test_a_store_without_the_secret_says_so(store: Store, reference: str, code: 
 @pytest.mark.parametrize("value", ["", "\n", "a\nb", "a\rb", "a\0b"])
 def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
     with pytest.raises(SmtpsetupError) as caught:
-        credentials.checked(value)
+        stores.checked(value)
     assert caught.value.code == "secret.missing"
 
 
@@ -93,11 +93,11 @@ def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
     [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")],
 )
 def test_only_the_line_end_is_taken_off(value: str, secret: str) -> None:
-    assert credentials.checked(value).reveal() == secret
+    assert stores.checked(value).reveal() == secret
 
 
 def test_the_blanks_in_which_google_shows_an_app_password_are_taken_out() -> None:
-    assert credentials.checked("abcd efgh ijkl mnop", Auth.APP_PASSWORD).reveal() == "abcdefghijklmnop"
+    assert stores.checked("abcd efgh ijkl mnop", Auth.APP_PASSWORD).reveal() == "abcdefghijklmnop"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
@@ -150,12 +150,12 @@ ACCOUNT = account_at(465, name="info@example.com")
 
 
 def test_what_is_saved_in_the_keyring_is_read_back_replaced_and_forgotten(login_session: Keyring) -> None:
-    assert credentials.store(ACCOUNT, Secret(SECRET)) is None
+    assert stores.store(ACCOUNT, Secret(SECRET)) is None
     assert read(Store.KEYRING) == SECRET
-    assert credentials.store(ACCOUNT, Secret("new")) == Secret(SECRET)
+    assert stores.store(ACCOUNT, Secret("new")) == Secret(SECRET)
     assert read(Store.KEYRING) == "new"
-    assert credentials.forget(ACCOUNT)
-    assert not credentials.forget(ACCOUNT)
+    assert stores.forget(ACCOUNT)
+    assert not stores.forget(ACCOUNT)
     error = refused(Store.KEYRING)
     assert (error.code, error.exit_code) == ("secret.missing", 78)
 
@@ -164,7 +164,7 @@ def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Ke
     import subprocess
     import sys
 
-    credentials.store(ACCOUNT, Secret(SECRET))
+    stores.store(ACCOUNT, Secret(SECRET))
     shown = subprocess.run(
         [sys.executable, "-m", "keyring", "get", "smtpsetup", ACCOUNT.name], capture_output=True, text=True, check=True
     )
@@ -172,7 +172,7 @@ def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Ke
 
 
 def test_a_locked_keyring_is_told_at_once_and_never_waited_for(login_session: Keyring) -> None:
-    credentials.store(ACCOUNT, Secret(SECRET))
+    stores.store(ACCOUNT, Secret(SECRET))
     login_session.lock()
     started = time.monotonic()
     error = refused(Store.KEYRING)
@@ -199,12 +199,12 @@ def test_no_bus_is_told_and_no_other_place_is_taken_instead(
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
     assert refused(Store.KEYRING).code == "secret.keyring-unavailable"
     with pytest.raises(SmtpsetupError):
-        credentials.store(ACCOUNT, Secret(SECRET))
+        stores.store(ACCOUNT, Secret(SECRET))
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_the_bus_is_found_where_cron_does_not_name_it(login_session: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    credentials.store(ACCOUNT, Secret(SECRET))
+    stores.store(ACCOUNT, Secret(SECRET))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
     assert read(Store.KEYRING) == SECRET
 
@@ -219,7 +219,7 @@ def test_neither_a_variable_nor_a_file_chooses_another_backend(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "evil_backend.Keyring")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    credentials.store(ACCOUNT, Secret(SECRET))
+    stores.store(ACCOUNT, Secret(SECRET))
     assert read(Store.KEYRING) == SECRET
     assert not (tmp_path / "ran").exists()
 

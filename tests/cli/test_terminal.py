@@ -359,12 +359,12 @@ def test_when_the_configuration_cannot_be_written_the_keyring_is_as_before(perso
     full = replace(person.home, disk_is_full=True)
     done = full.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env)
     assert done.code == 74
-    from smtpsetup import credentials
     from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.credentials import stores
     from tests.conftest import account_at
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)
         with pytest.raises(SmtpsetupError, match="holds no password"):
-            credentials.read(account_at(465, name="a@example.com"), may_prompt=False)
+            stores.read(account_at(465, name="a@example.com"), may_prompt=False)

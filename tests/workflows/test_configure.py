@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup import credentials
 from smtpsetup.config import accounts
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Secret
+from smtpsetup.credentials import stores
 from smtpsetup.setup.save_account import remove, save
 from tests.conftest import account_at
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 def in_keyring() -> str | None:
     try:
-        return credentials.read(ACCOUNT, may_prompt=False).reveal()
+        return stores.read(ACCOUNT, may_prompt=False).reveal()
     except SmtpsetupError:
         return None
 

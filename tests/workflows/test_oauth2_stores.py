@@ -12,11 +12,10 @@ import keyring.errors
 import pytest
 from keyring.backend import KeyringBackend
 
-from smtpsetup import credentials
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth, Secret
-from smtpsetup.credentials import keyring_store
+from smtpsetup.credentials import keyring_store, stores
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
 from tests.signing_in import DEVICE, expire, kept, sent, signed_in, signing_in, state_file
@@ -33,7 +32,7 @@ def stored(keyring_: Keyring, monkeypatch: pytest.MonkeyPatch) -> str:
     """The refresh token that is in the keyring."""
     for name, value in keyring_.env.items():
         monkeypatch.setenv(name, value)
-    return credentials.read(account_at(465, name=USER, secret=SecretSource(Store.KEYRING)), may_prompt=False).reveal()
+    return stores.read(account_at(465, name=USER, secret=SecretSource(Store.KEYRING)), may_prompt=False).reveal()
 
 
 @pytest.fixture
@@ -170,10 +169,10 @@ ACCOUNT = account_at(465, auth=Auth.OAUTH2, secret=SecretSource(Store.KEYRING))
     ids=["1280", "1281", "a long refresh token", "1281 letters", "640 pairs", "641 pairs"],
 )
 def test_windows_keyring_keeps_secrets_of_any_length(windows: CredentialManager, secret: str) -> None:
-    assert credentials.store(ACCOUNT, Secret("the first")) is None
-    before = credentials.store(ACCOUNT, Secret(secret))
+    assert stores.store(ACCOUNT, Secret("the first")) is None
+    before = stores.store(ACCOUNT, Secret(secret))
     assert before is not None
     assert before.reveal() == "the first"
-    assert credentials.read(ACCOUNT, may_prompt=False).reveal() == secret
-    assert credentials.forget(ACCOUNT)
+    assert stores.read(ACCOUNT, may_prompt=False).reveal() == secret
+    assert stores.forget(ACCOUNT)
     assert windows.secrets == {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import accounts
 from smtpsetup.config.secret_source import Store
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.credentials import stores
 from smtpsetup.oauth.access_token import sign_in_age
 from smtpsetup.setup.save_account import remove
 
@@ -89,7 +89,7 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
         state.write_json({"account": account.name, "secret_removed": removed})
         return
     views.human.say(_("The account {name} is removed.").format(name=account.name))
-    if account.secret.store is Store.FILE and (keep_secret or not credentials.is_kept_here(account)):
+    if account.secret.store is Store.FILE and (keep_secret or not stores.is_kept_here(account)):
         views.human.say(_("Its password file {path} is yours and still there.").format(path=account.secret.reference))
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smtpsetup import credentials
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import places, views
@@ -36,7 +35,7 @@ from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret, Security
-from smtpsetup.credentials import file_store
+from smtpsetup.credentials import file_store, stores
 from smtpsetup.oauth.access_token import newest
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
 from smtpsetup.setup.identify import UnknownDomainError, without_smtp
@@ -398,7 +397,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     if known:
         return newest(account, may_prompt=state.may_ask)
     if (from_stdin or state.may_ask) and account.secret.store is Store.KEYRING:
-        credentials.prepare_keyring(may_prompt=state.may_ask)
+        stores.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)
 
 
@@ -406,7 +405,7 @@ def _save(
     state: State, account: Account, secret: Secret | None, *, make_default: bool, tokens: Tokens | None = None
 ) -> dict[str, object]:
     """Save, and show a person what is saved; the same for a program."""
-    kept = secret if credentials.is_kept_here(account) else None
+    kept = secret if stores.is_kept_here(account) else None
     saved = save(state.config_file, account, kept, make_default=make_default, may_prompt=state.may_ask, tokens=tokens)
     view = views.json.account(account, is_default=saved.is_default)
     views.human.left_behind(account.name, saved.left_behind)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
@@ -24,18 +23,17 @@ from smtpsetup.cli.sign_in import (
     token_source,
 )
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.config.secret_source import Store
+from smtpsetup.config.secret_source import STORES, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
+from smtpsetup.credentials import stores
 from smtpsetup.oauth.access_token import secret_for
 from smtpsetup.setup.save_account import forget_secret, save
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.config.secret_source import SecretSource
-
-_KEPT_BY_SMTPSETUP = (Store.KEYRING, Store.FILE)
 
 
 @click.command(
@@ -82,15 +80,15 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
 
 def _replace_secret(state: State, chosen: Account, source: SecretSource | None, *, from_stdin: bool) -> None:
     """Another password, or another program that gives access tokens, once it has proved itself."""
-    if source is None and chosen.secret.store not in _KEPT_BY_SMTPSETUP:
+    if source is None and not STORES[chosen.secret.store].is_writable:
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
     typed = source is None or from_stdin
-    kept = typed and chosen.secret.store in _KEPT_BY_SMTPSETUP  # a new password for the place that the account has
+    kept = typed and STORES[chosen.secret.store].is_writable  # a new password for the place that the account has
     changed = chosen._replace(secret=chosen.secret if kept or source is None else source, verified=True)
     if typed:
         if changed.secret.store is Store.KEYRING:
-            credentials.prepare_keyring(may_prompt=state.may_ask)
+            stores.prepare_keyring(may_prompt=state.may_ask)
         secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:
         secret = secret_for(changed, may_prompt=state.may_ask)
@@ -118,7 +116,7 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
 def logout_command(state: State, account: str | None) -> None:
     """Parse, forget, render."""
     chosen = state.config().account(account)
-    if not credentials.is_kept_here(chosen) or chosen.auth is Auth.NONE:
+    if not stores.is_kept_here(chosen) or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
     removed = forget_secret(chosen, may_prompt=state.may_ask)
     if state.json:
@@ -159,12 +157,5 @@ def _kept_elsewhere(account: Account) -> str:
     """Where a secret is that smtpsetup only reads."""
     if account.auth is Auth.NONE:
         return _("The account {account} needs no login.").format(account=account.name)
-    texts = {
-        Store.COMMAND: _("The password of {account} comes from the command `{reference}`, not from smtpsetup."),
-        Store.FILE: _("The password of {account} is in the file {reference}, which is yours."),
-        Store.ENV: _("The password of {account} comes from the environment variable {reference}, not from smtpsetup."),
-        Store.SYSTEMD: _(
-            "The password of {account} comes from the systemd credential {reference}, not from smtpsetup."
-        ),
-    }
-    return texts[account.secret.store].format(account=account.name, reference=account.secret.reference)
+    text = _(STORES[account.secret.store].elsewhere)
+    return text.format(account=account.name, reference=account.secret.reference)

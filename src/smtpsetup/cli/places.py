@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.config import paths
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.credentials import file_store
+from smtpsetup.credentials import file_store, stores
 from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> Secret
     Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place.
     """
     try:
-        credentials.prepare_keyring(may_prompt=state.may_ask)
+        stores.prepare_keyring(may_prompt=state.may_ask)
     except SmtpsetupError as error:
         if is_sign_in:
             error.hints = (

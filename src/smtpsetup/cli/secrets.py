@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smtpsetup import credentials
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import ask
-from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.config.secret_source import STORES, SecretSource, Store, StoreFacts
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.credentials import stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,63 +30,31 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(command)
-    def with_source(
-        *arguments: Any,  # noqa: ANN401  whatever else the command takes
-        password_stdin: bool,
-        password_command: str | None,
-        password_file: str | None,
-        password_env: str | None,
-        systemd_credential: str | None,
-        **others: Any,  # noqa: ANN401  as above
-    ) -> None:
-        named = {
-            "--password-stdin": SecretSource(Store.KEYRING) if password_stdin else None,
-            "--password-command": SecretSource(Store.COMMAND, password_command)
-            if password_command is not None
-            else None,
-            "--password-file": SecretSource(Store.FILE, _absolute(password_file))
-            if password_file is not None
-            else None,
-            "--password-env": SecretSource(Store.ENV, password_env) if password_env is not None else None,
-            "--systemd-credential": SecretSource(Store.SYSTEMD, systemd_credential)
-            if systemd_credential is not None
-            else None,
-        }
-        command(*arguments, source=_the_only(named), from_stdin=password_stdin, **others)
+    def with_source(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
+        named = {facts.option: _source(store, typed.pop(_parameter(facts))) for store, facts in STORES.items()}
+        source = _the_only(named)
+        command(*arguments, source=source, from_stdin=source is not None and source.store is Store.KEYRING, **typed)
 
-    options = (
-        click.option(
-            "--password-stdin",
-            is_flag=True,
-            help=_("Read the password from standard input and save it in the keyring."),
-        ),
-        click.option(
-            "--password-command",
-            metavar=_("CMD"),
-            help=_("Let this command print the password, every time it is needed."),
-        ),
-        click.option(
-            "--password-file",
-            metavar=_("FILE"),
-            help=_("Read the password from this file (mode 0600), every time; with OAuth2, keep the sign-in there."),
-        ),
-        click.option(
-            "--password-env", metavar=_("VAR"), help=_("Read the password from this environment variable, every time.")
-        ),
-        click.option(
-            "--systemd-credential",
-            metavar=_("NAME"),
-            help=_("Read the password from this systemd credential, every time."),
-        ),
-    )
     decorated: Callable[..., Any] = with_source
-    for option in reversed(options):
-        decorated = option(decorated)
+    for facts in reversed(STORES.values()):
+        is_flag = not facts.metavar
+        metavar = None if is_flag else _(facts.metavar)
+        decorated = click.option(facts.option, is_flag=is_flag, metavar=metavar, help=_(facts.help))(decorated)
     return decorated
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path)) if path else ""
+def _parameter(facts: StoreFacts) -> str:
+    """What Click calls the value of an option."""
+    return facts.option.removeprefix("--").replace("-", "_")
+
+
+def _source(store: Store, typed: str | bool | None) -> SecretSource | None:  # noqa: FBT001  a flag or a text
+    """The place that an option names. A path is made absolute, so that it is found from anywhere."""
+    if typed is None or typed is False:
+        return None
+    if typed is True:
+        return SecretSource(store)
+    return SecretSource(store, os.path.abspath(os.path.expanduser(typed)) if typed and STORES[store].is_path else typed)
 
 
 def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
@@ -107,7 +75,7 @@ def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> 
     Raises SmtpsetupError when nobody can be asked.
     """
     if from_stdin:
-        return credentials.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
+        return stores.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
     if not state.may_ask:
         raise SmtpsetupError(
             "secret.missing",
@@ -132,6 +100,6 @@ def ask_secret(auth: Auth, username: str) -> Secret:
     while True:
         typed = ask(shown, hide_input=True, default="", show_default=False)
         try:
-            return credentials.checked(typed, auth)
+            return stores.checked(typed, auth)
         except SmtpsetupError as error:
             views.human.note(error.message)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smtpsetup import credentials
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask
 from smtpsetup.cli.proof import prove
-from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.config.secret_source import STORES, SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
+from smtpsetup.credentials import stores
 from smtpsetup.oauth import sign_in
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from smtpsetup.oauth.device import DeviceCode
     from smtpsetup.oauth.sign_in import NamedClient, SignedIn
     from smtpsetup.providers.table import Provider
-
-_WRITABLE = (Store.KEYRING, Store.FILE)
 
 
 class SignInOptions(NamedTuple):
@@ -123,7 +121,7 @@ def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSou
     """Where what keeps an account signed in goes: where it was said, where it is already, else into the keyring."""
     if source:
         return source
-    is_there = account.oauth2 is not None or credentials.is_kept_here(account)
+    is_there = account.oauth2 is not None or stores.is_kept_here(account)
     return account.secret if is_there else SecretSource(Store.KEYRING)
 
 
@@ -177,7 +175,7 @@ def signed_in(  # noqa: PLR0913  what a sign-in depends on
                 ),
             ),
         )
-    if account.secret.store not in _WRITABLE:
+    if not STORES[account.secret.store].is_writable:
         raise click.UsageError(
             _("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file.")
         )

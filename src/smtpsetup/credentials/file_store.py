@@ -5,10 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
+from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Secret
 from smtpsetup.state import files
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
 
 _LIMIT = 65536  # bytes
 
@@ -69,6 +75,23 @@ def _check(info: os.stat_result, path: str) -> None:
         )
 
 
-def write(reference: str, value: str) -> None:
-    """Replace the file's content, mode 0600. Raises OSError."""
-    files.write_atomically(os.path.expanduser(reference), value + "\n")
+def is_ours(account: Account) -> bool:
+    """Whether it is the sign-in of OAuth2, or a password file that smtpsetup itself has made."""
+    return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
+
+
+def write(reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:  # noqa: ARG001  the stores' one interface
+    """Replace the file's content, mode 0600; what was in it before. Raises SmtpsetupError as `read`, OSError."""
+    path = os.path.expanduser(reference)
+    before = read(reference, account, may_prompt=False) if os.path.exists(path) else None
+    files.write_atomically(path, secret.reveal() + "\n")
+    return Secret(before.removesuffix("\n")) if before is not None else None
+
+
+def delete(reference: str, account: str, *, may_prompt: bool) -> bool:  # noqa: ARG001  the stores' one interface
+    """Delete the file; whether there was one. Raises OSError."""
+    try:
+        os.unlink(os.path.expanduser(reference))
+    except FileNotFoundError:
+        return False
+    return True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from keyring.backend import KeyringBackend
 
+    from smtpsetup.config.account import Account
     from smtpsetup.credentials.secret_service import Trouble
 
 SERVICE = "smtpsetup"
@@ -105,7 +106,12 @@ def _told(trouble: Trouble, detail: str) -> SmtpsetupError:
     return _unavailable(_("it refuses to give the password ({name})").format(name=detail))
 
 
-def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
+def is_ours(account: Account) -> bool:  # noqa: ARG001  the stores' one interface
+    """What stands there under smtpsetup's name is smtpsetup's."""
+    return True
+
+
+def write(reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:  # noqa: ARG001  as above
     """Save the secret of an account and read it back; the one that was there before. Raises SmtpsetupError."""
     value = secret.reveal()
     limit = long_secrets.WINDOWS_LIMIT if sys.platform == "win32" else None
@@ -117,7 +123,7 @@ def write(account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
     return None if before is None else Secret(before)
 
 
-def delete(account: str, *, may_prompt: bool) -> bool:
+def delete(reference: str, account: str, *, may_prompt: bool) -> bool:  # noqa: ARG001  as above
     """Delete the secret of an account; whether there was one. Raises SmtpsetupError."""
     prepare(may_prompt=may_prompt)
     if _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS) is None:

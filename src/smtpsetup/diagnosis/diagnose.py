@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from smtpsetup.config.secret_source import Store
+from smtpsetup.config.secret_source import STORES, Store
 from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
@@ -157,7 +157,7 @@ def _fitting(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tup
         return tuple(hint for hint in (FOR_UNSAVED.get(hint, hint) for hint in hints) if hint)
     if account.auth is Auth.OAUTH2 and account.oauth2 is None:
         return tuple(TOKEN_ELSEWHERE if "{sign_in}" in hint else hint for hint in hints)
-    if account.secret.store in (Store.KEYRING, Store.FILE):
+    if STORES[account.secret.store].is_writable:
         return hints
     return tuple(ELSEWHERE if hint == NEW_SECRET else hint for hint in hints)
 

@@ -8,13 +8,13 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import credentials
 from smtpsetup.config import accounts, paths
 from smtpsetup.config.secret_source import Store
 from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import Auth, Secret
+from smtpsetup.credentials import stores
 from smtpsetup.oauth import token_cache
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def secret_for(account: Account, *, may_prompt: bool) -> Secret:
     Raises SmtpsetupError.
     """
     if account.auth is not Auth.OAUTH2:
-        return credentials.read(account, may_prompt=may_prompt)
+        return stores.read(account, may_prompt=may_prompt)
     if account.oauth2 is None:
         return _from_command(account, may_prompt=may_prompt)
     kept = _kept(account)
@@ -69,7 +69,7 @@ def _from_command(account: Account, *, may_prompt: bool) -> Secret:
     What is kept elsewhere is no access token, and is sent to nobody.
     """
     if account.secret.store is Store.COMMAND:
-        token = credentials.read(account, may_prompt=may_prompt)
+        token = stores.read(account, may_prompt=may_prompt)
         if all("!" <= char <= "~" for char in token.reveal()):  # RFC 6750 section 2.1
             return token
         raise SmtpsetupError(

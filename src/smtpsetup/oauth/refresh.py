@@ -7,10 +7,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup import credentials
 from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Secret
+from smtpsetup.credentials import stores
 from smtpsetup.oauth import token_cache, token_endpoint
 from smtpsetup.oauth.request import OAuthError, refresh_token_in, tokens_in
 from smtpsetup.state import signals
@@ -62,7 +62,7 @@ def renewed(
         except OAuthError as error:
             raise token_endpoint.explained(error, account) from error
         save_there(fresh)
-    if fresh.refresh_token and credentials.is_kept_here(account):
+    if fresh.refresh_token and stores.is_kept_here(account):
         _move_to_its_place(account, fresh, directory)
     return Secret(fresh.access_token)
 
@@ -105,7 +105,7 @@ def _answer(
 
 def _refresh_token(account: Account, *, may_prompt: bool) -> str:
     try:
-        return credentials.read(account, may_prompt=may_prompt).reveal()
+        return stores.read(account, may_prompt=may_prompt).reveal()
     except SmtpsetupError as error:
         if error.code == "secret.missing":
             raise SmtpsetupError(
@@ -129,5 +129,5 @@ def _move_to_its_place(account: Account, fresh: token_cache.Kept, directory: str
     Where that cannot be written now, it stays beside the access token, and serves.
     """
     with suppress(SmtpsetupError, OSError):
-        credentials.store(account, Secret(fresh.refresh_token))
+        stores.store(account, Secret(fresh.refresh_token))
         token_cache.save(directory, account.name, fresh._replace(refresh_token="", replaces=""))

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smtpsetup import credentials
 from smtpsetup.config import accounts, paths
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth
+from smtpsetup.credentials import stores
 from smtpsetup.oauth.access_token import first_kept, forget_tokens, without_renewal
 from smtpsetup.state import signals
 
@@ -70,7 +70,7 @@ def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bo
     """
     moved = account._replace(secret=place)
     with _undisturbed(account):
-        secret = credentials.read(account, may_prompt=may_prompt)
+        secret = stores.read(account, may_prompt=may_prompt)
         _save_both(path, moved, secret, make_default=False, may_prompt=may_prompt)
         return moved, _forget_earlier(account, moved)
 
@@ -80,7 +80,7 @@ def _forget_earlier(earlier: Account, account: Account) -> str:
     left = []
     if earlier.auth is not Auth.NONE and (earlier.secret != account.secret or account.auth is Auth.NONE):
         try:
-            credentials.forget(earlier)
+            stores.forget(earlier)
         except (SmtpsetupError, OSError):
             left.append(earlier.secret.described())
     if earlier.oauth2 and not account.oauth2:
@@ -99,7 +99,7 @@ def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
 def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool) -> None:
     with signals.held_back() as hold_signals:
         hold_signals()  # between the two, the account would have the secret of another kind
-        before = credentials.store(account, secret, may_prompt=may_prompt) if secret is not None else None
+        before = stores.store(account, secret, may_prompt=may_prompt) if secret is not None else None
         try:
             accounts.save(path, account, make_default=make_default)
         except BaseException:
@@ -114,15 +114,13 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
     Raises as `save`.
     """
     with _undisturbed(account):
-        secret = (
-            None if keep_secret or not credentials.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
-        )
-        forgotten = not keep_secret and credentials.forget(account)
+        secret = None if keep_secret or not stores.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        forgotten = not keep_secret and stores.forget(account)
         try:
             accounts.remove(path, account.name)
         except BaseException:
             if secret is not None:
-                credentials.store(account, secret)
+                stores.store(account, secret)
             raise
         if not keep_secret:
             forget_tokens(account.name)
@@ -135,7 +133,7 @@ def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
     None where there is none, or a file that nobody can use and that is deleted all the same.
     """
     try:
-        return credentials.read(account, may_prompt=may_prompt)
+        return stores.read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
         if error.code != "secret.missing" and account.secret.store is Store.KEYRING:
             raise
@@ -148,13 +146,13 @@ def forget_secret(account: Account, *, may_prompt: bool) -> bool:
     Raises SmtpsetupError or OSError.
     """
     with _undisturbed(account):
-        forgotten = credentials.forget(account, may_prompt=may_prompt)
+        forgotten = stores.forget(account, may_prompt=may_prompt)
         forget_tokens(account.name)
     return forgotten
 
 
 def _restore(account: Account, before: Secret | None) -> None:
     if before is not None:
-        credentials.store(account, before)
+        stores.store(account, before)
     else:
-        credentials.forget(account)
+        stores.forget(account)
