@@ -17,7 +17,6 @@ from smtpsetup.cli.main import COMMANDS, cli
 from smtpsetup.core.error_codes import ERROR_CODES
 from smtpsetup.core.errors import exit_code_for
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
-from smtpsetup.diagnosis.responsibility import mender
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
@@ -204,8 +203,8 @@ def error_pages(language: str) -> str:
                 *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)),
                 "",
             ]
-        if mender(code):
-            parts.append(f"{who.format(who=catalogue.gettext(mender(code)))}\n")
+        if explanation and explanation.mender:
+            parts.append(f"{who.format(who=catalogue.gettext(explanation.mender))}\n")
         if code in FAULTS or code in REHEARSALS:
             parts.append(f"{see.format(command=REHEARSALS.get(code, f'smtpsetup sandbox --fault {code}'))}\n")
     return "\n".join(parts)

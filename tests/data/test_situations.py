@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from smtpsetup.core.model import Secret, Security, Stage
+from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
-from smtpsetup.sandbox.faults import Act, Certificate, Fault
 from smtpsetup.setup.test_account import check
 from tests.conftest import account_at, context_of
 from tests.faults.test_rehearsals import rehearsed

@@ -11,9 +11,10 @@ from smtpsetup.core.error_codes import ERROR_CODES
 from smtpsetup.core.errors import exit_code_for
 from smtpsetup.core.model import Auth, Secret, Security, Stage
 from smtpsetup.diagnosis.oauth_explanations import SIGN_IN_EXPLANATIONS
+from smtpsetup.diagnosis.rehearsal import Act
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
-from smtpsetup.sandbox.faults import FAULTS, REHEARSALS, Act
+from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 from smtpsetup.setup.test_account import check
 from tests.conftest import account_at, context_of
 

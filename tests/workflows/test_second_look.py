@@ -11,8 +11,9 @@ import pytest
 from smtpsetup.core.failure import CertificateFacts, Evidence, Failure, Kind
 from smtpsetup.core.model import Secret, Security, Server, Stage
 from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.sandbox.fault_server import FaultServer
-from smtpsetup.sandbox.faults import FAULTS, Act, Certificate, Fault
+from smtpsetup.sandbox.faults import FAULTS
 from smtpsetup.setup.second_look import clock_is_ahead
 from smtpsetup.setup.test_account import check
 from tests.conftest import PASSWORD, account_at, context_of

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 

@@ -15,7 +15,8 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.sending.batch import Batch, Totals, checked

@@ -12,17 +12,8 @@ from smtpsetup import __version__
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.core import i18n
-from smtpsetup.core.errors import (
-    EX_BUG,
-    EX_DATAERR,
-    EX_INTERRUPTED,
-    EX_IOERR,
-    EX_TERMINATED,
-    InterruptedAfterTheDotError,
-    SmtpsetupError,
-    is_termination,
-    reason_of,
-)
+from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, is_termination, reason_of
+from smtpsetup.core.exit_codes import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, EX_TERMINATED
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.state import process
 from smtpsetup.terminal import streams

@@ -13,7 +13,8 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.config import accounts, paths
-from smtpsetup.core.errors import EX_DATAERR, EX_IOERR, EX_TEMPFAIL, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.outbox import reserve, snapshot

@@ -16,7 +16,8 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import PORT
-from smtpsetup.core.errors import EX_IOERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 

@@ -4,67 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.error_codes import EXIT_CODES
+
 if TYPE_CHECKING:
     from smtpsetup.core.failure import Failure
 
-EX_USAGE = 64
-EX_BUG = 1
-EX_DATAERR = 65
-EX_NOINPUT = 66
-EX_NOUSER = 67
-EX_NOHOST = 68
-EX_UNAVAILABLE = 69
-EX_IOERR = 74
-EX_TEMPFAIL = 75
-EX_PROTOCOL = 76
-EX_NOPERM = 77
-EX_CONFIG = 78
-EX_INTERRUPTED = 130
-EX_TERMINATED = 143
-
-_EXIT_CODES = {
-    "config.address-malformed": EX_DATAERR,
-    "config.no-settings-found": EX_NOHOST,
-    "config.provider-without-smtp": EX_UNAVAILABLE,
-    "config": EX_CONFIG,
-    "secret.keyring-locked": EX_TEMPFAIL,
-    "secret": EX_CONFIG,
-    "dns.not-found": EX_NOHOST,
-    "dns": EX_TEMPFAIL,
-    "connect": EX_TEMPFAIL,
-    "tls": EX_UNAVAILABLE,
-    "greeting.not-smtp": EX_PROTOCOL,
-    "greeting.timeout": EX_TEMPFAIL,
-    "greeting": EX_UNAVAILABLE,
-    "ehlo": EX_UNAVAILABLE,
-    "starttls": EX_UNAVAILABLE,
-    "auth.not-offered": EX_UNAVAILABLE,
-    "auth.no-common-mechanism": EX_UNAVAILABLE,
-    "auth.temporary": EX_TEMPFAIL,
-    "auth.too-many-attempts": EX_TEMPFAIL,
-    "auth": EX_NOPERM,
-    "mail.sender-not-allowed": EX_NOPERM,
-    "mail.sender-unverified": EX_NOPERM,
-    "mail": EX_UNAVAILABLE,
-    "rcpt.greylisted": EX_TEMPFAIL,
-    "rcpt": EX_NOUSER,
-    "data.lost-before-reply": EX_TEMPFAIL,
-    "data": EX_UNAVAILABLE,
-    "outbox": EX_IOERR,
-    "limit.account-blocked": EX_NOPERM,
-    "limit": EX_TEMPFAIL,
-    "server.shutting-down": EX_TEMPFAIL,
-    "server.temporary": EX_TEMPFAIL,
-    "server.protocol-error": EX_PROTOCOL,
-    "server": EX_UNAVAILABLE,
-    "connection": EX_TEMPFAIL,
-    "internal": EX_BUG,
-}
-
 
 def exit_code_for(code: str) -> int:
-    """The exit code of an error code: its own entry, else its stage's."""
-    return _EXIT_CODES.get(code) or _EXIT_CODES[code.partition(".")[0]]
+    """The exit code of an error code."""
+    return EXIT_CODES[code]
 
 
 def reason_of(error: Exception) -> str:

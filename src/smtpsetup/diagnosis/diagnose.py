@@ -9,13 +9,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.config.secret_source import STORES, Store
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError, exit_code_for
+from smtpsetup.core.errors import SmtpsetupError, exit_code_for
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Stage
 from smtpsetup.diagnosis.evidence import SEEN_IS_ALL, alternative_hint, seen_causes, sharpened
-from smtpsetup.diagnosis.explanations import ELSEWHERE, EXPLANATIONS, FOR_UNSAVED, NEW_SECRET, TOKEN_ELSEWHERE
-from smtpsetup.diagnosis.responsibility import mender
+from smtpsetup.diagnosis.explanation import ELSEWHERE, FOR_UNSAVED, NEW_SECRET, PROVIDER, TOKEN_ELSEWHERE
+from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.diagnosis.rules import RULES
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def diagnose(
         causes = _provider_causes(code, provider, account, causes)
         hints = (*provider.enable_steps, *hints) if provider.enable_steps else hints
         url = provider.enable_url or provider.docs_url or None
+    # an account that has worked is no typing mistake
+    whose = PROVIDER if code == "connect.refused" and is_saved else explanation.mender
     temporary = failure.reply is not None and failure.reply.is_temporary
     return SmtpsetupError(
         code,
@@ -105,7 +108,7 @@ def diagnose(
         url=url,
         exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
         failure=failure,
-        mender=_(whose) if (whose := mender(code, is_saved=is_saved)) else "",
+        mender=_(whose) if whose else "",
     )
 
 

@@ -1,12 +1,9 @@
-"""What the error codes of OAuth2 mean to a person, and the way out.
-
-A part of the table in `explanations`, with the same words between braces.
-"""
+"""What the error codes of OAuth2 mean, a record each."""
 
 from __future__ import annotations
 
 from smtpsetup.core.i18n import N_
-from smtpsetup.diagnosis.explanation import Explanation
+from smtpsetup.diagnosis.explanation import ADMINISTRATOR, YOU, Explanation
 
 _AGAIN = N_("Sign in again: `{sign_in}`.")
 _GUIDE = N_("What has to be set up at the provider is in docs/oauth2.md, step by step.")
@@ -16,6 +13,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         N_("The sign-in of {account} has ended."),
         (N_("It was not used for too long, or the organisation lets a sign-in live only for a while."),),
         (_AGAIN,),
+        mender=YOU,
     ),
     "auth.token-revoked": Explanation(
         N_("The sign-in of {username} (OAuth2) is not taken any more."),
@@ -28,6 +26,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in again, as {username}: `{sign_in}`."),
             N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
         ),
+        mender=YOU,
     ),
     "auth.consent-required": Explanation(
         N_("The provider wants somebody to agree that this program may send mail."),
@@ -40,6 +39,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
             _GUIDE,
         ),
+        mender=YOU,
     ),
     "auth.admin-approval-required": Explanation(
         N_("An administrator must approve this program before anybody signs in with it."),
@@ -51,6 +51,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
                 "--host HOST`."
             ),
         ),
+        mender=ADMINISTRATOR,
     ),
     "auth.device-code-blocked": Explanation(
         N_("The organisation does not allow signing in with a code on another device."),
@@ -59,11 +60,13 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in in a browser: `{sign_in} --browser`."),
             N_("Or ask your administrator to allow device codes for this program."),
         ),
+        mender=YOU,
     ),
     "auth.client-not-public": Explanation(
         N_("The registered program may not sign in without a secret."),
         (N_("It is not a public client: at Microsoft, public client flows are switched off in its registration."),),
         (N_('Switch on "Allow public client flows" under Authentication in its registration, and save there.'), _AGAIN),
+        mender=YOU,
     ),
     "auth.client-unknown": Explanation(
         N_("The provider does not know the program with this client id."),
@@ -82,6 +85,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("If it is registered for one organisation only, name that: `{sign_in} --tenant DOMAIN`."),
             _GUIDE,
         ),
+        mender=YOU,
     ),
     "auth.redirect-not-registered": Explanation(
         N_("The provider does not send the browser back to this machine."),
@@ -93,6 +97,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
             _AGAIN,
         ),
+        mender=YOU,
     ),
     "auth.wrong-tenant": Explanation(
         N_(
@@ -107,16 +112,19 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Name the organisation: `{sign_in} --tenant DOMAIN`; for private accounts `--tenant consumers`."),
             N_("Or let the registration support accounts in any organisation and private ones."),
         ),
+        mender=YOU,
     ),
     "auth.scope-refused": Explanation(
         N_("The provider does not give this program the permission to send mail (scope)."),
         (N_("The permission is not in its registration, or it was asked for together with one of another service."),),
         (N_("Add the permission where the program is registered; docs/oauth2.md has its name."), _AGAIN),
+        mender=YOU,
     ),
     "auth.sign-in-declined": Explanation(
         N_("The question whether this program may send mail was answered with no."),
         (),
         (N_("To agree after all: `{sign_in}`."),),
+        mender=YOU,
     ),
     "auth.sign-in-timeout": Explanation(
         N_("Nobody signed in in time."),
@@ -128,6 +136,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
         ),
         (N_("Begin anew: `{sign_in}`."),),
+        mender=YOU,
     ),
     "auth.wrong-user": Explanation(
         N_("{server} does not take this sign-in for {username}."),
@@ -142,5 +151,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign out at the provider, or open a private window, and sign in as {username}: `{sign_in}`."),
             N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
         ),
+        mender=YOU,
     ),
 }

@@ -15,7 +15,8 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smtpsetup.address.address import parse_address
-from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message import mime
 from smtpsetup.message.message import Message

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.errors import EX_IOERR, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import parse_address
 from smtpsetup.address.address_list import Entry, entries
-from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.compose import Mailbox, date, encoded_words, new_message_id, written
 from smtpsetup.message.message import LINE_LIMIT

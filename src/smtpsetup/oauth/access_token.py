@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import accounts, paths
 from smtpsetup.config.secret_source import Store
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import Auth, Secret

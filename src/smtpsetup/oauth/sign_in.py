@@ -7,13 +7,13 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.core.oauth_types import TokenClient
 from smtpsetup.diagnosis.diagnose import facts_of
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
-from smtpsetup.diagnosis.responsibility import mender
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
 from smtpsetup.oauth.token_endpoint import explained, web
@@ -258,5 +258,5 @@ def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool)
         exit_code=error.exit_code,
         failure=error.failure,
         result=error.result,
-        mender=_(mender(code)),
+        mender=_(EXPLANATIONS[code].mender),
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.diagnosis.diagnose import facts_of
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
-from smtpsetup.diagnosis.responsibility import mender
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.https import Web
@@ -67,7 +67,7 @@ def explained(
         _(explanation.message).format(**facts),
         causes=(*(() if error.is_own else (said,)), *(_(cause).format(**facts) for cause in explanation.causes)),
         hints=tuple(_(hint).format(**facts) for hint in explanation.hints),
-        mender=_(mender(code)),
+        mender=_(explanation.mender),
     )
 
 

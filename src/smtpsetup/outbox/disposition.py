@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.errors import EX_TEMPFAIL
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.model import Stage
 from smtpsetup.outbox import retry
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.failure import Reply, StageResult
     from smtpsetup.core.model import Server
+    from smtpsetup.diagnosis.rehearsal import Fault
     from smtpsetup.discovery.look_up import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.providers.table import Provider
-    from smtpsetup.sandbox.faults import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
@@ -49,7 +49,7 @@ def _is_utf8(encoding: str | None) -> bool:
 
 
 def _error(error: SmtpsetupError) -> dict[str, object]:
-    from smtpsetup.core.errors import EX_TEMPFAIL  # most runs have no error
+    from smtpsetup.core.exit_codes import EX_TEMPFAIL  # most runs have no error
 
     failure = error.failure
     return {

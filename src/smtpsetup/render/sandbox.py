@@ -17,7 +17,7 @@ from smtpsetup.sandbox.faults import DESCRIPTIONS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.sandbox.faults import Fault
+    from smtpsetup.diagnosis.rehearsal import Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
 
 

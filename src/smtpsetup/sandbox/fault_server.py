@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 from smtpsetup.core.model import Stage
-from smtpsetup.sandbox.faults import Act, Certificate
+from smtpsetup.diagnosis.rehearsal import Act, Certificate
 from smtpsetup.sandbox.server import HOST, PASSWORD, SandboxFacts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from smtpsetup.sandbox.faults import Fault
+    from smtpsetup.diagnosis.rehearsal import Fault
 
 _OTHER_NAME = "server7.web-host.example"
 _CLOGS = 4  # connections that fill up the queue of a listener which accepts none

@@ -10,7 +10,8 @@ import functools
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.compose import header_of

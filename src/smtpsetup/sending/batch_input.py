@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError
-from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.sending.drafts import Parts, text_in

@@ -8,7 +8,8 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import parse_address
-from smtpsetup.core.errors import EX_DATAERR, EX_IOERR, EX_NOINPUT, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_NOINPUT
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes

@@ -11,7 +11,8 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.errors import EX_DATAERR, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.message.compose import split_at_commas

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.errors import EX_NOUSER, EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_NOUSER, EX_TEMPFAIL
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.sending.login import logged_in

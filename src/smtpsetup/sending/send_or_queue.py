@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_TEMPFAIL, EX_TERMINATED, SmtpsetupError, is_termination, reason_of
+from smtpsetup.core.errors import SmtpsetupError, is_termination, reason_of
+from smtpsetup.core.exit_codes import EX_TEMPFAIL, EX_TERMINATED
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope

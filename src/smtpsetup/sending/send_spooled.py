@@ -14,7 +14,8 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope

@@ -52,7 +52,8 @@ def main() -> None:
 
 def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     """Do what sendmail would be asked for; the exit code (sysexits)."""
-    from smtpsetup.core.errors import EX_IOERR, EX_USAGE, SmtpsetupError, reason_of
+    from smtpsetup.core.errors import SmtpsetupError, reason_of
+    from smtpsetup.core.exit_codes import EX_IOERR, EX_USAGE
 
     if arguments == ["--help"]:
         sys.stdout.write(f"{_usage()}\n")

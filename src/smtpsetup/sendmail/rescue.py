@@ -9,7 +9,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_IOERR, EX_USAGE, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_IOERR, EX_USAGE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
 from smtpsetup.message import raw_header

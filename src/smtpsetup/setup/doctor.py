@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_CONFIG, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_CONFIG
 from smtpsetup.core.i18n import decimal, ngettext
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Queue

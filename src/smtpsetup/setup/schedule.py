@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import EX_UNAVAILABLE, SmtpsetupError, reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.state import private_dir

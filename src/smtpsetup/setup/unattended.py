@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config.secret_source import Store
 from smtpsetup.core import i18n
-from smtpsetup.core.errors import EX_TEMPFAIL, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.setup import schedule
 

@@ -14,7 +14,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.errors import EX_IOERR, InterruptedAfterTheDotError, SmtpsetupError, reason_of
+from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Stage, StageStatus

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.address_list import Entry, entries
-from smtpsetup.core.errors import EX_USAGE, SmtpsetupError
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_USAGE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import AllowedFrom
 from smtpsetup.message import raw_body, raw_header

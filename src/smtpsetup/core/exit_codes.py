@@ -1,0 +1,16 @@
+"""The exit codes of a process (sysexits.h, and what shells make of signals)."""
+
+EX_USAGE = 64
+EX_BUG = 1
+EX_DATAERR = 65
+EX_NOINPUT = 66
+EX_NOUSER = 67
+EX_NOHOST = 68
+EX_UNAVAILABLE = 69
+EX_IOERR = 74
+EX_TEMPFAIL = 75
+EX_PROTOCOL = 76
+EX_NOPERM = 77
+EX_CONFIG = 78
+EX_INTERRUPTED = 130
+EX_TERMINATED = 143
