@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -38,7 +39,18 @@ class Caught:
     sender: str
     recipients: tuple[str, ...]
     content: bytes
-    moment: float
+    moment: float  # of time.monotonic
+    at: float  # seconds since 1970
+
+    @property
+    def message_id(self) -> str:
+        """What its Message-ID says."""
+        return str(message_from_bytes(self.content)["Message-ID"]).strip()
+
+    @property
+    def body(self) -> bytes:
+        """What follows the header."""
+        return self.content.partition(b"\r\n\r\n")[2]
 
     @property
     def subject(self) -> str:
@@ -66,7 +78,7 @@ class MailServer:
     each.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the ways in which a server may be slow or small
         self,
         answer: Callable[[Turn], bytes | None] = lambda _turn: None,
         *,
@@ -74,6 +86,8 @@ class MailServer:
         at_once: int = 100,
         last: int = 0,
         latency: float = 0.0,
+        pause: float = 0.0,
+        port: int = 0,
     ) -> None:
         self.mails: list[Caught] = []
         self.groups: list[list[list[str]]] = []
@@ -84,13 +98,22 @@ class MailServer:
         self._at_once = at_once
         self._last = last
         self._latency = latency
+        self._pause = pause
+        self.said_goodbye: set[int] = set()
         self._open = 0
+        self._is_started = False
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=200)
         self.port = int(self._listener.getsockname()[1])
 
+    def start(self) -> None:
+        """Serve from now on, if it does not yet."""
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(target=self._serve, daemon=True).start()
+
     def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.start()
         return self
 
     def __exit__(self, *_rest: object) -> None:
@@ -163,7 +186,11 @@ class MailServer:
         group.append(verb)
         self.lines.append(text)
         reply = self._reply(state, verb, text)
+        if verb == "." and self._pause:
+            time.sleep(self._pause)  # of a server that thinks about a message
         client.sendall(reply)
+        if verb == "QUIT" and reply:
+            self.said_goodbye.add(state.number)
         if self._last and state.accepted >= self._last and verb == ".":
             return False
         return bool(reply) and not reply.startswith((b"421", b"221"))
@@ -178,17 +205,23 @@ class MailServer:
         elif verb == "DATA" and reply.startswith(b"354"):
             state.content = []
         elif verb == ".":
-            self._end(state, is_accepted=reply.startswith(b"2"))
+            self._end(state, is_accepted=self.counts_as_accepted(reply))
         elif verb in ("EHLO", "RSET"):
             state.sender, state.recipients = None, []
         return reply
+
+    def counts_as_accepted(self, reply: bytes) -> bool:
+        """Whether a message is in `mails` after this reply."""
+        return reply.startswith(b"2")
 
     def _end(self, state: _State, *, is_accepted: bool) -> None:
         content = b"".join(state.content or ())
         if is_accepted and state.recipients:
             state.accepted += 1
             self.mails.append(
-                Caught(state.number, state.sender or "", tuple(state.recipients), content, time.monotonic())
+                Caught(
+                    state.number, state.sender or "", tuple(state.recipients), content, time.monotonic(), time.time()
+                )
             )
         state.sender, state.recipients, state.content = None, [], None
 

@@ -239,7 +239,7 @@ def test_the_space_of_sent_mail_goes_back_to_the_disk(home: Home) -> None:
             box.tidy()
             assert os.path.getsize(path) > 4_000_000
         assert home.run("outbox", "flush").code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
     assert os.path.getsize(path) < 200_000
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Home
-    from tests.recording import Arrival
+    from tests.mail_server import Caught
 
 SEED = 20261124
 SOONEST = 0.02  # seconds; no Python has started by then
@@ -82,17 +82,17 @@ class Killer:
         assert code == 0, SEED
 
 
-def by_subject(server: RecordingServer) -> dict[str, list[Arrival]]:
+def by_subject(server: RecordingServer) -> dict[str, list[Caught]]:
     """What arrived, by subject."""
-    found: dict[str, list[Arrival]] = defaultdict(list)
-    for arrival in list(server.arrivals):
+    found: dict[str, list[Caught]] = defaultdict(list)
+    for arrival in list(server.mails):
         found[str(message_from_bytes(arrival.content)["Subject"])].append(arrival)
     return found
 
 
 def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
     """Whatever came again had been the last message on a cut connection, and has the same Message-ID."""
-    last = {arrival.connection: arrival for arrival in server.arrivals}
+    last = {arrival.connection: arrival for arrival in server.mails}
     for subject, arrivals in by_subject(server).items():
         for earlier in arrivals[:-1]:
             assert earlier.connection not in server.said_goodbye, (SEED, subject)
@@ -169,7 +169,7 @@ def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_wha
             count += 1
     found = by_subject(server)
     assert set(found) == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
-    assert len(server.arrivals) - len(found) <= killer.kills * int(connections), SEED
+    assert len(server.mails) - len(found) <= killer.kills * int(connections), SEED
     assert_only_what_was_in_flight_came_twice(server)
 
 
@@ -220,7 +220,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
                 pass
             sender.kill()
         assert home.run(*command).code == 0
-    assert len(server.arrivals) == LINES
+    assert len(server.mails) == LINES
 
 
 KILLED_BEFORE_STATEMENT = """

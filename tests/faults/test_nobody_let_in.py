@@ -71,7 +71,7 @@ def test_6_a_configuration_of_the_callers_own_is_not_obeyed(
         assert "-C may name only" in done.err
         assert sendmail(home, *mode, f"-C{written}", stdin=MESSAGE).code == 78
     assert not made.exists()
-    assert server.arrivals == []
+    assert server.mails == []
 
 
 @pytest.mark.parametrize("how", ["link to it", "itself", "dots"])
@@ -87,7 +87,7 @@ def test_6_the_users_own_configuration_may_be_named_by_any_path_that_leads_to_it
         "dots": f"{home.config.parent}/../smtpsetup/config.toml",
     }[how]
     assert sendmail(home, "-t", "-C", path, stdin=MESSAGE).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 def test_6_a_link_that_is_turned_round_while_it_is_compared_leads_nowhere(home: Home, server: RecordingServer) -> None:
@@ -122,7 +122,7 @@ def test_6_the_machines_configuration_may_be_named(home: Home, server: Recording
         sendmail(replace(home, prefix=machine.prefix()), "-t", "-C", "/etc/smtpsetup/config.toml", stdin=MESSAGE).code
         == 0
     )
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_6_the_variable_is_the_scripts_own_word(home: Home, server: RecordingSer
     plain_account(home, server.port)
     home.config.rename(path)
     assert sendmail(home, "-t", stdin=MESSAGE, SMTPSETUP_CONFIG=str(path)).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 # 7: what root is told to run
@@ -276,7 +276,7 @@ def test_8_a_state_directory_that_others_could_change_is_refused_and_the_doctor_
     (finding,) = [one for one in told["result"]["checks"] if one["check"] == "state"]
     assert finding["status"] == "wrong"
     assert home.run("send", "kund@example.com", "--body", "x").code == 0  # what needs no outbox goes
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 @pytest.mark.parametrize("place", [".local/state/smtpsetup", ".local"])
@@ -317,7 +317,7 @@ def test_8_nothing_is_written_through_a_link(home: Home, server: RecordingServer
     home.run("send", "kund@example.com", "--body", "x")
     home.run("send", "kund@example.com", "--body", "x", "--queue", "always")
     assert target.read_text() == "precious\n"
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 # 9: lines and cells of strangers
@@ -335,7 +335,7 @@ def test_9_html_that_looks_like_a_path_is_told_and_no_file_is_read(
     plain_account(home, server.port)
     home.file("secret", "the secret")
     run = batch(home, {"html": path})
-    assert (run.code, server.arrivals) == (65, [])
+    assert (run.code, server.mails) == (65, [])
     assert "html_file" in run.err
 
 
@@ -343,7 +343,7 @@ def test_9_html_is_text_and_html_file_a_path(home: Home, server: RecordingServer
     plain_account(home, server.port)
     home.file("page.html", "<p>from the file</p>")
     assert batch(home, {"html": "just text, no tag"}, {"html_file": "page.html"}, {"html": "<p>the text</p>"}).code == 0
-    bodies = [arrival.body for arrival in server.arrivals]
+    bodies = [arrival.body for arrival in server.mails]
     assert [b"just text" in bodies[0], b"from the file" in bodies[1], b"the text" in bodies[2]] == [True] * 3
     assert batch(home, {"html": "<p>", "html_file": "page.html"}).code == 65
 
@@ -360,7 +360,7 @@ def test_9_root_bounds_what_a_line_may_take(home: Home, server: RecordingServer,
     (inside / "link").symlink_to(home.path / "outside.txt")
     (inside / "linked").symlink_to(home.path)
     run = batch(home, {key: path if path.startswith("/") else f"inside/{path}"}, options=("--root", "inside"))
-    assert (run.code, server.arrivals) == (65, [])
+    assert (run.code, server.mails) == (65, [])
     assert "is outside" in " ".join(run.err.split())
 
 
@@ -370,7 +370,7 @@ def test_9_root_lets_through_what_is_below_it(home: Home, server: RecordingServe
     home.file("inside/bill.txt", "the bill")
     row: dict[str, object] = {"html_file": "inside/a/page.html", "attach": ["inside/bill.txt"]}
     assert batch(home, row, options=("--root", str(home.path / "inside"))).code == 0
-    assert b"bill.txt" in server.arrivals[0].body
+    assert b"bill.txt" in server.mails[0].body
 
 
 def test_9_root_bounds_a_merge_too(home: Home, server: RecordingServer) -> None:
@@ -381,7 +381,7 @@ def test_9_root_bounds_a_merge_too(home: Home, server: RecordingServer) -> None:
     merge = ("send", "--merge", str(table), "--body", "x", "--root", "inside")
     assert home.run(*merge, "--attach", "$file").code == 0
     assert home.run(*merge, "--restart", "--attach", "outside.txt").code == 65
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 CELLS = [
@@ -406,15 +406,15 @@ def test_9_a_cell_never_adds_a_recipient(
     table = home.file("kunder.csv", f'namn;epost\nBo;bo@example.com\nEva;"{quoted}"\n')
     first = () if option == "--to" else ("--to", "fast@example.com")
     run = home.run("send", "--merge", str(table), "--body", "x", *first, option, template)
-    assert run.code == 65, (run.err, [arrival.recipients for arrival in server.arrivals])
-    assert server.arrivals == []
+    assert run.code == 65, (run.err, [arrival.recipients for arrival in server.mails])
+    assert server.mails == []
 
 
 def test_9_several_addresses_that_the_person_has_written_are_theirs(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     table = home.file("kunder.csv", "namn;a;b\nBo, Öberg;a@example.com;Åsa <b@example.com>\n")
     assert home.run("send", "--merge", str(table), "--body", "x", "--to", "$namn <$a>, $b, c@example.com").code == 0
-    assert server.arrivals[0].recipients == ("a@example.com", "b@example.com", "c@example.com")
+    assert server.mails[0].recipients == ("a@example.com", "b@example.com", "c@example.com")
 
 
 # 10: secrets, senders, certificates
@@ -455,7 +455,7 @@ def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(
     plain_account(home, server.port)
     assert sendmail(home, "asa@example.com", stdin=f"{field}: vd@bank.example\nSubject: x\n\nx\n").code == 0
     assert sendmail(home, "asa@example.com", stdin=f"{field}: Info <info@example.com>\nSubject: x\n\nx\n").code == 0
-    refused, taken = (arrival.content for arrival in server.arrivals)
+    refused, taken = (arrival.content for arrival in server.mails)
     assert b"bank.example" not in refused
     assert field.encode() + b": " in taken
 
@@ -464,7 +464,7 @@ def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(
 def test_10_what_the_account_may_say_stays(home: Home, server: RecordingServer, allowed: str) -> None:
     plain_account(home, server.port, allowed_from=f'"{allowed}"')
     assert sendmail(home, "asa@example.com", stdin="Sender: faktura@example.com\nSubject: x\n\nx\n").code == 0
-    assert b"Sender: faktura@example.com" in server.arrivals[0].content
+    assert b"Sender: faktura@example.com" in server.mails[0].content
 
 
 @pytest.mark.parametrize(
@@ -497,8 +497,8 @@ def test_10_a_saved_mail_that_is_sent_again_goes_to_nobody_but_those_it_was_save
     home.config.write_text(text)
     (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
     assert sendmail(home, "-t", "-i", stdin=saved.read_bytes()).code == 0
-    assert set(server.arrivals[0].recipients) == recipients
-    assert b"X-Saved-By" not in server.arrivals[0].content
+    assert set(server.mails[0].recipients) == recipients
+    assert b"X-Saved-By" not in server.mails[0].content
 
 
 def certificate_with_a_common_name_only(path: Path) -> Path:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Home, Run
-    from tests.recording import Arrival
+    from tests.mail_server import Caught
 
 MAILS = 60
 PAGE = 4096
@@ -260,7 +260,7 @@ def assert_whole(content: bytes) -> None:
     assert message["Subject"] == "Räkning"
 
 
-def sent_from_file(home: Home, run: Run) -> Arrival:
+def sent_from_file(home: Home, run: Run) -> Caught:
     """Do what the error's hint says; what arrived."""
     hint = re.search(r"`smtpsetup-sendmail ([^`<]*)< *(\S+?)`", " ".join(run.err.split()))
     assert hint, run.err
@@ -275,8 +275,8 @@ def sent_from_file(home: Home, run: Run) -> Arrival:
             check=True,
             timeout=60,
         )
-    assert len(server.arrivals) == 1
-    return server.arrivals[0]
+    assert len(server.mails) == 1
+    return server.mails[0]
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
@@ -352,4 +352,4 @@ def test_a_file_in_a_directory_with_a_blank_in_its_name_can_be_sent_as_the_hint_
         plain_account(home, server.port)
         path = f"{Path(sys.executable).parent}:{home.env['PATH']}"
         subprocess.run(["sh", "-c", hint[1]], env={**home.env, "PATH": path}, cwd=home.path, check=True, timeout=60)
-    assert_whole(server.arrivals[0].content)
+    assert_whole(server.mails[0].content)

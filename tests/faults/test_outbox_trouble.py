@@ -167,7 +167,7 @@ def test_a_state_directory_that_may_not_be_written_does_not_keep_mail_from_being
             "send", "kund@example.com", "--body", "x", SMTPSETUP_STATE_DIR=str(state)
         )
     assert (run.code, run.err) == (0, "")
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 @pytest.mark.parametrize("command", ["flush", "repair"])
@@ -220,4 +220,4 @@ def test_a_saved_mail_goes_to_those_it_was_for_and_to_nobody_else(
     with RecordingServer() as server, Path(hint[2]).open("rb") as file:
         plain_account(home, server.port)
         subprocess.run([*sendmail, *hint[1].split()], env=home.env, cwd=home.path, stdin=file, check=True)
-    assert sorted(server.arrivals[0].recipients) == sorted(recipients)
+    assert sorted(server.mails[0].recipients) == sorted(recipients)

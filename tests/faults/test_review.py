@@ -60,7 +60,7 @@ def test_without_an_outbox_nobody_who_cannot_be_reached_is_forgotten(home: Home)
         home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
         done = sendmail(home, "nobody1", "nobody2", "good@example.com", stdin=MESSAGE)
     assert done.code in (67, 74)
-    assert [arrival.recipients for arrival in server.arrivals] == [("good@example.com",)]
+    assert [arrival.recipients for arrival in server.mails] == [("good@example.com",)]
     (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
     assert b"Resent-Bcc: nobody1, nobody2\r\n" in saved.read_bytes()
     assert str(saved) in done.err
@@ -125,10 +125,10 @@ def test_a_damaged_state_is_told_and_the_mail_can_be_sent_by_hand(home: Home) ->
         plain_account(home, server.port)
         flushed = home.run("outbox", "flush")
         assert (flushed.code, "outbox.damaged" in flushed.err) == (74, True)
-        assert len(server.arrivals) == 1
+        assert len(server.mails) == 1
         assert home.run("outbox", "retry", "1").code == 0
         assert home.run("outbox", "flush").code == 0
-        assert len(server.arrivals) == 2
+        assert len(server.mails) == 2
 
 
 def test_a_repair_saves_a_mail_of_which_only_the_state_is_damaged(home: Home) -> None:
@@ -147,7 +147,7 @@ def test_an_outbox_of_the_version_before_without_its_first_page_is_saved(home: H
     with RecordingServer() as server:
         plain_account(home, server.port)
         assert home.run("outbox", "flush").code == 0
-    assert len(server.arrivals) == 5
+    assert len(server.mails) == 5
 
 
 def test_ctrl_c_without_an_outbox_leaves_the_mail_in_its_file(home: Home) -> None:
@@ -196,7 +196,7 @@ def test_a_text_that_is_nearly_a_path_takes_no_time(home: Home) -> None:
         plain_account(home, server.port)
         row = '{"to": "a@example.com", "html": "' + "/" * 100_000 + '!"}\n'
         assert home.run("send", "--batch", "-", stdin=row).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 def test_a_link_that_somebody_else_can_turn_is_not_roots(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_comma_in_the_name_of_a_column_is_none_between_recipients(home: Home) 
         plain_account(home, server.port)
         table = home.file("kunder.csv", 'to;"last, first"\na@example.com;Öberg\n')
         run = home.run("send", "--merge", str(table), "--body", "x", "--to", "${last, first} <$to>")
-    assert (run.code, len(server.arrivals)) == (0, 1), run.err
+    assert (run.code, len(server.mails)) == (0, 1), run.err
 
 
 def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:

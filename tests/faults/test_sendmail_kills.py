@@ -36,27 +36,27 @@ def test_2_no_mail_is_lost_by_a_sendmail_that_is_killed_after_it_was_on_the_disk
     with RecordingServer(pause=PAUSE) as server:
         plain_account(home, server.port)
         while kills < KILLS:
-            before = len(server.commands)
+            before = len(server.lines)
             started = time.monotonic()
             code = run(home, str(count), source.uniform(SOONEST, longest) if longest else None)
             longest = longest or (time.monotonic() - started) * 1.2
             kills += code is None
-            if code == 0 or any(command.startswith("EHLO") for command in server.commands[before:]):
+            if code == 0 or any(command.startswith("EHLO") for command in server.lines[before:]):
                 accepted.add(str(count))  # who has connected has committed before
             assert code in (0, None), (SEED, count)
             count += 1
         left = {mail.subject for mail in kept(home)}
-        arrived_before = Counter(subject_of(arrival.content) for arrival in server.arrivals)
+        arrived_before = Counter(subject_of(arrival.content) for arrival in server.mails)
         assert accepted <= left | set(arrived_before), (SEED, accepted - left - set(arrived_before))
         for _flush in range(3):
             assert home.run("outbox", "retry", "--all").code == 0
             assert home.run("outbox", "flush").code == 0
         assert kept(home) == []
-    arrived = Counter(subject_of(arrival.content) for arrival in server.arrivals)
+    arrived = Counter(subject_of(arrival.content) for arrival in server.mails)
     assert accepted <= set(arrived)
-    last = {arrival.connection: arrival for arrival in server.arrivals}
+    last = {arrival.connection: arrival for arrival in server.mails}
     for subject, times in arrived.items():
-        copies = [arrival for arrival in server.arrivals if subject_of(arrival.content) == subject]
+        copies = [arrival for arrival in server.mails if subject_of(arrival.content) == subject]
         assert times <= 2, (SEED, subject)
         assert len({arrival.message_id for arrival in copies}) == 1, (SEED, subject)
         for earlier in copies[:-1]:  # the reply to the first was on its way
@@ -116,5 +116,5 @@ def test_2_the_commit_is_the_moment_from_which_on_nothing_loses_the_mail(home: H
             argv, env=home.unmeasured.env, cwd=home.path, input=message, capture_output=True, timeout=60, check=False
         )
         assert done.returncode == -9
-        assert not server.commands
+        assert not server.lines
     assert [mail.subject for mail in kept(home)] == ([] if moment == "before" else ["1"])

@@ -100,7 +100,7 @@ def test_11_a_pipe_with_a_writer_is_waited_for(home: Home, command: str) -> None
         plain_account(home, server.port)
         script = f'exec "$0" -m smtpsetup send kund@example.com --body-file <({command})'
         subprocess.run(["bash", "-c", script, sys.executable], env=home.env, check=True, timeout=60)
-    assert server.arrivals[0].body == b"text\r\n"
+    assert server.mails[0].body == b"text\r\n"
 
 
 @pytest.mark.parametrize(

@@ -146,13 +146,13 @@ def test_a_mail_that_could_not_be_sent_for_five_days_is_given_up_and_kept(home: 
     assert only_mail(home).state is State.WAITING
     change(home, f"queued_at = {time.time() - 5 * DAY - 60}, next_attempt = 0")
     assert flush(home).code == 0
-    assert server.arrivals == []
+    assert server.mails == []
     server.replies = {}
     given_up, report = mails(home)
     assert (given_up.state, given_up.next_attempt) == (State.FAILED, None)
     assert report.recipients == ("info@example.com",)
     assert flush(home).code == 0
-    assert [arrival.recipients for arrival in server.arrivals] == [("info@example.com",)]
+    assert [arrival.recipients for arrival in server.mails] == [("info@example.com",)]
     home.run("outbox", "retry", str(given_up.id))
     assert flush(home).code == 0
     assert mails(home) == []
@@ -182,8 +182,8 @@ def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
     server.replies = {}
     for _flush in range(3):
         flush_when_due(home)
-    assert [arrival.recipients for arrival in server.arrivals] == [("info@example.com",)]
-    message = message_from_bytes(server.arrivals[0].content, policy=policy.default)
+    assert [arrival.recipients for arrival in server.mails] == [("info@example.com",)]
+    message = message_from_bytes(server.mails[0].content, policy=policy.default)
     assert message["Auto-Submitted"] == "auto-replied"
     assert all(word in str(message.get_content()) for word in (A, refused.message_id, "550 5.1.1 nobody here"))
     assert [mail.id for mail in mails(home)] == [refused.id]
@@ -256,7 +256,7 @@ def test_the_option_resend_outweighs_hold_in_the_configuration(home: Home, serve
     server.replies = {}
     flush_when_due(home)
     assert mails(home) == []
-    assert len(server.arrivals) == 2
+    assert len(server.mails) == 2
 
 
 # several recipients
@@ -280,7 +280,7 @@ def test_of_several_recipients_each_has_what_the_server_said_of_it(
     server.replies = {f"RCPT TO:<{C}": NEVER}
     flush_when_due(home)
     flush_when_due(home)
-    assert [arrival.recipients for arrival in server.arrivals] == [(A,), (B,)]
+    assert [arrival.recipients for arrival in server.mails] == [(A,), (B,)]
     assert len(set(server.message_ids)) == 1
 
 
@@ -313,7 +313,7 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
     server.replies = {}
     if end[:1] != b"5":
         flush_when_due(home)
-        assert B in {recipient for arrival in server.arrivals for recipient in arrival.recipients}
+        assert B in {recipient for arrival in server.mails for recipient in arrival.recipients}
 
 
 # what a person must mend
@@ -339,7 +339,7 @@ def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home
     assert_waits_and_is_told(home, 78, "There is no account a")
     home.config.write_text(config)
     assert flush_when_due(home).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingServer) -> None:
@@ -348,7 +348,7 @@ def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingSer
     assert_waits_and_is_told(home, 78, "password")
     home.file("password", PASSWORD)
     assert flush_when_due(home).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1
 
 
 def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
@@ -371,7 +371,7 @@ def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(
     server.replies = {"AUTH": b"535 5.7.8 wrong\r\n"}
     queued(home)
     assert_waits_and_is_told(home, 77, "535 5.7.8 wrong")
-    assert sum(command.startswith("AUTH") for command in server.commands) == 2
+    assert sum(command.startswith("AUTH") for command in server.lines) == 2
     server.replies = {}
     assert flush_when_due(home).code == 0
-    assert len(server.arrivals) == 1
+    assert len(server.mails) == 1

@@ -66,13 +66,13 @@ def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home
             if number % (SENDERS // FLUSHERS) == 0:
                 processes.append(started(home, "outbox", "flush"))
             if number == SENDERS // 2:
-                wait_for(lambda: server.commands)
+                wait_for(lambda: server.lines)
                 server.replies = {}
         assert_all_went_well(processes)
         two_accounts(home, server.port, server.port)
         assert home.run("outbox", "retry", "--all").code == 0
         assert_all_went_well([started(home, "outbox", "flush") for _flusher in range(FLUSHERS)])
-    subjects = Counter(str(message_from_bytes(arrival.content)["Subject"]) for arrival in server.arrivals)
+    subjects = Counter(str(message_from_bytes(arrival.content)["Subject"]) for arrival in server.mails)
     assert subjects == Counter(str(number) for number in range(SENDERS))
     with Outbox(state_dir(home)) as box:
         assert box.mails() == []
