@@ -17,7 +17,7 @@ PAIRS = int(os.environ.get("PAIRS", "40"))
 PYTHON = sys.executable
 SMTPSETUP = str(Path(sys.executable).with_name("smtpsetup"))
 FLOOR = [PYTHON, "-c", "import click, tomllib"]
-BOUND = 1.5
+BOUND = 1.45
 COMMANDS = {
     "identify namn@live.se --json": [SMTPSETUP, "identify", "namn@live.se", "--json"],
     "--help": [SMTPSETUP, "--help"],
