@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
-from smtpsetup.discovery.mail_exchange import first_steps, guess_step
+from smtpsetup.discovery.mail_exchange import first_queries, guess_query
 from smtpsetup.discovery.probe import described
+from smtpsetup.discovery.queries import Circumstances, Finding, MailRoute
 from smtpsetup.discovery.settings import UnusableError
-from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.net.dns import DnsStatus
-from smtpsetup.net.parallel import GRACE_SECONDS, side_by_side
+from smtpsetup.net.parallel import GRACE_SECONDS, run_parallel
 from smtpsetup.providers.settings import servers_for, username_for
 from smtpsetup.smtp.probe import Probed, probe
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.core.model import Server
-    from smtpsetup.discovery.steps import Step
+    from smtpsetup.discovery.queries import Query
     from smtpsetup.net.dial import Deadline
     from smtpsetup.providers.table import Provider
 
@@ -62,9 +62,9 @@ class _Progress:
     """What is known so far, and what is still awaited."""
 
     circumstances: Circumstances
-    answers: queue.SimpleQueue[tuple[Step, float, Finding | Exception]] = field(default_factory=queue.SimpleQueue)
-    pending: list[Step] = field(default_factory=list)
-    postponed: list[Step] = field(default_factory=list)
+    answers: queue.SimpleQueue[tuple[Query, float, Finding | Exception]] = field(default_factory=queue.SimpleQueue)
+    pending: list[Query] = field(default_factory=list)
+    postponed: list[Query] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     route: MailRoute | None = None
@@ -78,16 +78,16 @@ class _Progress:
     def best(self) -> Candidate | None:
         return min(self.candidates, key=lambda candidate: candidate.rank, default=None)
 
-    def start(self, step: Step) -> None:
+    def start(self, query: Query) -> None:
         """Ask a source, in a thread that does not hold up the end of the process."""
-        self.pending.append(step)
+        self.pending.append(query)
         own = replace(self.circumstances, deadline=self.circumstances.deadline.at_most(_SOURCE_SECONDS))
 
         def work() -> None:
             started = time.monotonic()
             finding: Finding | Exception
             try:
-                finding = step.ask(own, step)
+                finding = query.ask(own, query)
             except UnusableError as error:
                 finding = Finding(Outcome.REFUSED, str(error))
             except FetchError as error:
@@ -96,11 +96,11 @@ class _Progress:
                 finding = Finding(Outcome.TIMEOUT, _("no answer in time"))
             except Exception as error:  # noqa: BLE001  raised again where it is waited for
                 finding = error
-            self.answers.put((step, time.monotonic() - started, finding))
+            self.answers.put((query, time.monotonic() - started, finding))
 
         threading.Thread(target=work, daemon=True).start()
 
-    def take(self, step: Step, seconds: float, finding: Finding | Exception) -> None:
+    def take(self, query: Query, seconds: float, finding: Finding | Exception) -> None:
         """Note what a source said, and ask on.
 
         A fault of this program's own in one source does not lose the answers of the others.
@@ -110,7 +110,7 @@ class _Progress:
             finding = Finding(
                 Outcome.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__)
             )
-        self.pending.remove(step)
+        self.pending.remove(query)
         before = self.best
         found = tuple(_completed(candidate, self.circumstances) for candidate in finding.candidates)
         self.candidates += found
@@ -120,9 +120,11 @@ class _Progress:
         self.dns_failed = self.dns_failed or finding.dns_failed
         self.proxy_failed = self.proxy_failed or finding.proxy_failed
         self.reports.append(
-            Report(step.source, step.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found)
+            Report(
+                query.source, query.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found
+            )
         )
-        for follower in finding.next_steps:
+        for follower in finding.next_queries:
             if follower.source is Source.PROBE:
                 self.postponed.append(follower)
             else:
@@ -136,14 +138,14 @@ class _Progress:
         best = self.best
         if best is None:
             status = self.route.status if self.route else None
-            only_guesses = all(step.source is Source.PROBE for step in self.pending)
+            only_guesses = all(query.source is Source.PROBE for query in self.pending)
             return status is DnsStatus.NO_NAME or (
                 status is not None and status.is_temporary and self.dns_failed and only_guesses
             )
         better = [
-            step
-            for step in self.pending
-            if step.rank < best.rank or (step.rank in _OWN_WORD and not best.trust.vouches)
+            query
+            for query in self.pending
+            if query.rank < best.rank or (query.rank in _OWN_WORD and not best.trust.vouches)
         ]
         return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
 
@@ -164,8 +166,8 @@ def discover(
     if known:
         row = Candidate(Source.TABLE, Trust.TABLE, Rank.TABLE, known.file, (), known)
         progress.candidates.append(_completed(row, circumstances))
-    for step in first_steps(circumstances):
-        progress.start(step)
+    for query in first_queries(circumstances):
+        progress.start(query)
     guess_at = time.monotonic() + _GUESS_AFTER_SECONDS
     was_cut_short = False
     while ask_all or not progress.is_settled():
@@ -173,7 +175,7 @@ def discover(
         if not progress.pending:
             break
         try:
-            step, seconds, finding = progress.answers.get(
+            query, seconds, finding = progress.answers.get(
                 timeout=min(_TICK_SECONDS, circumstances.deadline.remaining())
             )
         except queue.Empty:
@@ -181,7 +183,7 @@ def discover(
         except TimeoutError:
             was_cut_short = True
             break
-        progress.take(step, seconds, finding)
+        progress.take(query, seconds, finding)
         on_report(progress.reports[-1], len(progress.pending))
     if progress.fault and not progress.candidates:
         raise progress.fault
@@ -194,10 +196,10 @@ def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> Non
         return
     if is_time and progress.route is None and registrable(progress.circumstances.domain) and not progress.has_guessed:
         progress.has_guessed = True
-        progress.postponed.append(guess_step(progress.circumstances))
+        progress.postponed.append(guess_query(progress.circumstances))
     if ask_all or is_time or not progress.pending:
-        for step in progress.postponed:
-            progress.start(step)
+        for query in progress.postponed:
+            progress.start(query)
         progress.postponed = []
 
 
@@ -206,7 +208,7 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
     candidates = sorted(progress.candidates, key=lambda candidate: candidate.rank)
     reports = list(progress.reports)
     reports += [
-        Report(step.source, step.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for step in progress.pending
+        Report(query.source, query.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for query in progress.pending
     ]
     rival = _rival(candidates)
     if rival and not was_cut_short:
@@ -253,7 +255,7 @@ def _both_probed(
     deadline = circumstances.deadline.at_most(_RIVAL_SECONDS)
     started = time.monotonic()
     servers = (best.servers[0], rival.servers[0])
-    probed = side_by_side({server: _question(server, circumstances, deadline) for server in servers}, deadline)
+    probed = run_parallel({server: _question(server, circumstances, deadline) for server in servers}, deadline)
     ms = round((time.monotonic() - started) * 1000, 1)
     for server in servers:
         seen = probed.get(server)

@@ -9,11 +9,11 @@ from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.filters import FILTERS, FORWARDERS, named
 from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
 from smtpsetup.discovery.probe import ask_usual_names, guesses
+from smtpsetup.discovery.queries import Circumstances, Finding, MailRoute, Query, silence
 from smtpsetup.discovery.sources import ask_file_of_mail_host, ask_own_file, ask_pacc, ask_srv, ispdb_asker
-from smtpsetup.discovery.steps import Circumstances, Finding, MailRoute, Step, silence
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.net.dns import Answer, DnsStatus
-from smtpsetup.net.parallel import side_by_side
+from smtpsetup.net.parallel import run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Sign
 
 
-def first_steps(circumstances: Circumstances) -> list[Step]:
+def first_queries(circumstances: Circumstances) -> list[Query]:
     """What can be asked at once. Below a public suffix every name may be another owner's: nothing is asked there."""
     domain = circumstances.domain
-    steps = [Step(Source.MX, Rank.MX, f"MX {domain}", ask_mx)]
+    queries = [Query(Source.MX, Rank.MX, f"MX {domain}", ask_mx)]
     if registrable(domain):
-        steps += [
-            Step(Source.PACC, Rank.PACC, pacc.url(domain), ask_pacc),
-            Step(Source.AUTOCONFIG, Rank.AUTOCONFIG, autoconfig.own_url(domain), ask_own_file),
-            Step(Source.AUTOCONFIG, Rank.WELL_KNOWN, autoconfig.well_known_url(domain), ask_own_file),
-            Step(Source.SRV, Rank.SRV, f"SRV _submissions._tcp.{domain}, _submission._tcp.{domain}", ask_srv),
+        queries += [
+            Query(Source.PACC, Rank.PACC, pacc.url(domain), ask_pacc),
+            Query(Source.AUTOCONFIG, Rank.AUTOCONFIG, autoconfig.own_url(domain), ask_own_file),
+            Query(Source.AUTOCONFIG, Rank.WELL_KNOWN, autoconfig.well_known_url(domain), ask_own_file),
+            Query(Source.SRV, Rank.SRV, f"SRV _submissions._tcp.{domain}, _submission._tcp.{domain}", ask_srv),
         ]
         if circumstances.ask_ispdb:
-            steps.append(
-                Step(Source.ISPDB, Rank.ISPDB, autoconfig.DATABASES[0].format(domain=domain), ispdb_asker(domain))
+            queries.append(
+                Query(Source.ISPDB, Rank.ISPDB, autoconfig.DATABASES[0].format(domain=domain), ispdb_asker(domain))
             )
-    return steps
+    return queries
 
 
-def ask_mx(circumstances: Circumstances, step: Step) -> Finding:
+def ask_mx(circumstances: Circumstances, query: Query) -> Finding:
     """Where the domain's mail goes: a provider of the table, a filter in front of one, or hosts to ask on about."""
     answer = circumstances.resolver.mx(circumstances.domain, circumstances.deadline)
     if answer.status is DnsStatus.NO_RECORDS:  # the domain itself is then its mail host (RFC 5321 section 5.1)
         route = MailRoute(answer.status, (circumstances.domain,))
-        return Finding(Outcome.ABSENT, _("no records"), next_steps=_last_steps(circumstances, route), route=route)
+        return Finding(Outcome.ABSENT, _("no records"), next_queries=_last_queries(circumstances, route), route=route)
     if answer.status is not DnsStatus.FOUND:
         return silence(answer, _("no such domain"), MailRoute(answer.status))
     exchanges: tuple[MailExchange, ...] = answer.records
@@ -69,10 +69,10 @@ def ask_mx(circumstances: Circumstances, step: Step) -> Finding:
     for host in telling:
         provider = circumstances.table.by_mx_host(host)
         if provider:
-            candidate = Candidate(step.source, Trust.DNS, step.rank, f"MX {host}", (), provider)
+            candidate = Candidate(query.source, Trust.DNS, query.rank, f"MX {host}", (), provider)
             return Finding(Outcome.FOUND, host, (candidate,), route=route)
     return Finding(
-        Outcome.ABSENT, _route_detail(route), next_steps=_after_unknown_mx(circumstances, route), route=route
+        Outcome.ABSENT, _route_detail(route), next_queries=_after_unknown_mx(circumstances, route), route=route
     )
 
 
@@ -84,17 +84,19 @@ def _route_detail(route: MailRoute) -> str:
     return _("{host}, which the table does not know").format(host=route.hosts[0])
 
 
-def _after_unknown_mx(circumstances: Circumstances, route: MailRoute) -> tuple[Step, ...]:
-    steps = [
-        Step(Source.MX, Rank.MAILBOX_BEHIND_FILTER, _("signs of a mailbox provider in the DNS"), _signs_asker(route))
+def _after_unknown_mx(circumstances: Circumstances, route: MailRoute) -> tuple[Query, ...]:
+    queries = [
+        Query(Source.MX, Rank.MAILBOX_BEHIND_FILTER, _("signs of a mailbox provider in the DNS"), _signs_asker(route))
     ]
     if not (route.filter_name or route.forwarder_name):
         for domain in _mail_host_domains(route.hosts[0], circumstances.domain):
-            steps.append(Step(Source.AUTOCONFIG, Rank.MX_AUTOCONFIG, autoconfig.own_url(domain), ask_file_of_mail_host))
+            queries.append(
+                Query(Source.AUTOCONFIG, Rank.MX_AUTOCONFIG, autoconfig.own_url(domain), ask_file_of_mail_host)
+            )
             if circumstances.ask_ispdb:
                 url = autoconfig.DATABASES[0].format(domain=domain)
-                steps.append(Step(Source.ISPDB, Rank.MX_ISPDB, url, ispdb_asker(domain, Trust.DNS)))
-    return (*steps, *_last_steps(circumstances, route))
+                queries.append(Query(Source.ISPDB, Rank.MX_ISPDB, url, ispdb_asker(domain, Trust.DNS)))
+    return (*queries, *_last_queries(circumstances, route))
 
 
 def _mail_host_domains(host: str, domain: str) -> list[str]:
@@ -108,15 +110,15 @@ def _mail_host_domains(host: str, domain: str) -> list[str]:
     return [name for name in (*wanted, base) if name and name != domain]
 
 
-def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Step], Finding]:
-    def ask(circumstances: Circumstances, _step: Step) -> Finding:
+def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Query], Finding]:
+    def ask(circumstances: Circumstances, _query: Query) -> Finding:
         """Records that a provider's customers put into their DNS.
 
         A mailbox there is likely, whatever stands in front of it.
         """
         rows = circumstances.table.with_signs()
         wanted = {(sign.type, sign.name) for row in rows for sign in row.signs}
-        asked = side_by_side({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
+        asked = run_parallel({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
         answers = {key: asked.get(key, Answer(DnsStatus.TIMEOUT)) for key in wanted}
         candidates = []
         for row in rows:
@@ -150,13 +152,13 @@ def _is_there(sign: Sign, answer: Answer) -> bool:
     return sign.value in words or any(word.startswith(f"{sign.value};") for word in words)
 
 
-def _last_steps(circumstances: Circumstances, route: MailRoute) -> tuple[Step, ...]:
+def _last_queries(circumstances: Circumstances, route: MailRoute) -> tuple[Query, ...]:
     domain = circumstances.domain
     mail_hosts = () if route.filter_name or route.forwarder_name else route.hosts[:2]
     if not registrable(domain):
         return ()
     return (
-        Step(
+        Query(
             Source.PROBE,
             Rank.PROBE,
             _("smtp.{domain} and other usual names").format(domain=domain),
@@ -165,6 +167,6 @@ def _last_steps(circumstances: Circumstances, route: MailRoute) -> tuple[Step, .
     )
 
 
-def guess_step(circumstances: Circumstances) -> Step:
+def guess_query(circumstances: Circumstances) -> Query:
     """The probe of the usual names, for when nothing is known about the MX."""
-    return _last_steps(circumstances, MailRoute(DnsStatus.TIMEOUT))[0]
+    return _last_queries(circumstances, MailRoute(DnsStatus.TIMEOUT))[0]

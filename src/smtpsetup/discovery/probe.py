@@ -9,14 +9,14 @@ from smtpsetup.core.failure import Failure, Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.discovery.findings import Candidate, Outcome, Trust
-from smtpsetup.discovery.steps import Finding
-from smtpsetup.net.parallel import side_by_side
+from smtpsetup.discovery.queries import Finding
+from smtpsetup.net.parallel import run_parallel
 from smtpsetup.smtp.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.discovery.steps import Circumstances, Step
+    from smtpsetup.discovery.queries import Circumstances, Query
 
 _SHOWN = 100  # characters of a reply
 _USUAL_NAMES = ("smtp", "mail", "send", "mailout")
@@ -30,12 +30,12 @@ def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Serv
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
 
 
-def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Step], Finding]:
+def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Query], Finding]:
     """The question to the usual names on both ports, all at once. The likeliest host that works is the answer."""
 
-    def ask(circumstances: Circumstances, step: Step) -> Finding:
+    def ask(circumstances: Circumstances, query: Query) -> Finding:
         servers = [server for pair in hosts for server in pair]
-        answers = side_by_side(
+        answers = run_parallel(
             {server: _question(circumstances, server) for server in servers},
             circumstances.deadline,
             is_enough=lambda probed: probed.works,
@@ -45,9 +45,9 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
         works = [tuple(seen[server] for server in pair if seen[server].works) for pair in hosts]
         candidates = tuple(
             Candidate(
-                step.source,
+                query.source,
                 Trust.GUESS,
-                step.rank,
+                query.rank,
                 found[0].server.host,
                 tuple(one.server for one in found),
                 auth=found[0].auth,

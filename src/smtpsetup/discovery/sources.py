@@ -9,25 +9,25 @@ from smtpsetup.core.model import Security
 from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.findings import Outcome, Rank, Trust
+from smtpsetup.discovery.queries import MOST, Finding, found, silence
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.discovery.steps import MOST, Finding, found, silence
 from smtpsetup.net.dns import Answer, DnsStatus
-from smtpsetup.net.parallel import begun, side_by_side
+from smtpsetup.net.parallel import begun, run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.core.model import Server
-    from smtpsetup.discovery.steps import Circumstances, Step
+    from smtpsetup.discovery.queries import Circumstances, Query
     from smtpsetup.net.dns import Service
 
 
-def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
+def ask_pacc(circumstances: Circumstances, query: Query) -> Finding:
     """The domain's PACC document and its digest, side by side.
 
     Nearly every domain has no digest, and then no web server need be waited for.
     """
-    fetched = begun(lambda: circumstances.fetcher.get(step.origin, circumstances.deadline), circumstances.deadline)
+    fetched = begun(lambda: circumstances.fetcher.get(query.origin, circumstances.deadline), circumstances.deadline)
     texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
     announced = pacc.digests(texts.records)
     if not announced:
@@ -36,34 +36,34 @@ def ask_pacc(circumstances: Circumstances, step: Step) -> Finding:
     if document.is_foreign:
         raise UnusableError(_("a redirect leads to {url}, which is not followed").format(url=document.url))
     setting = pacc.settings(document.body, announced, circumstances.address)
-    return found(step, Trust.TLS, step.rank, [setting])
+    return found(query, Trust.TLS, query.rank, [setting])
 
 
-def ask_own_file(circumstances: Circumstances, step: Step) -> Finding:
+def ask_own_file(circumstances: Circumstances, query: Query) -> Finding:
     """The domain's own autoconfig file.
 
     One that a redirect to another owner's host gave is worth what the redirect is worth.
     """
-    document = autoconfig.fetch_own(step.origin, circumstances.address, circumstances.fetcher, circumstances.deadline)
-    trust, rank = (Trust.DNS, Rank.REDIRECTED) if document.is_foreign else (Trust.TLS, step.rank)
-    return found(step, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+    document = autoconfig.fetch_own(query.origin, circumstances.address, circumstances.fetcher, circumstances.deadline)
+    trust, rank = (Trust.DNS, Rank.REDIRECTED) if document.is_foreign else (Trust.TLS, query.rank)
+    return found(query, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
 
 
-def ask_file_of_mail_host(circumstances: Circumstances, step: Step) -> Finding:
+def ask_file_of_mail_host(circumstances: Circumstances, query: Query) -> Finding:
     """The autoconfig file of whoever runs the MX: HTTPS all the way, but only the DNS says that they do."""
-    document = circumstances.fetcher.get(step.origin, circumstances.deadline)
+    document = circumstances.fetcher.get(query.origin, circumstances.deadline)
     return found(
-        step, Trust.DNS, step.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url
+        query, Trust.DNS, query.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url
     )
 
 
-def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Step], Finding]:
+def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Query], Finding]:
     """The question to the public database for a domain.
 
     `trust` is DNS where the domain asked about is only the MX's.
     """
 
-    def ask(circumstances: Circumstances, step: Step) -> Finding:
+    def ask(circumstances: Circumstances, query: Query) -> Finding:
         for number, url in enumerate(autoconfig.DATABASES, start=1):
             try:
                 document = circumstances.fetcher.get(url.format(domain=domain), circumstances.deadline)
@@ -72,9 +72,9 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
                     raise
             else:
                 return found(
-                    step,
+                    query,
                     trust,
-                    step.rank,
+                    query.rank,
                     autoconfig.settings(document.body, circumstances.address),
                     origin=document.url,
                 )
@@ -83,13 +83,13 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
     return ask
 
 
-def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
+def ask_srv(circumstances: Circumstances, query: Query) -> Finding:
     """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
     names = {
         Security.TLS: f"_submissions._tcp.{circumstances.domain}",
         Security.STARTTLS: f"_submission._tcp.{circumstances.domain}",
     }
-    asked = side_by_side(
+    asked = run_parallel(
         {security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline
     )
     answers = {security: asked.get(security, Answer(DnsStatus.TIMEOUT)) for security in names}
@@ -105,7 +105,7 @@ def ask_srv(circumstances: Circumstances, step: Step) -> Finding:
             except UnusableError as error:
                 reasons.append(str(error))
     if settings:
-        return found(step, Trust.DNS, step.rank, best_first(settings))
+        return found(query, Trust.DNS, query.rank, best_first(settings))
     if reasons:
         raise UnusableError("; ".join(reasons[:MOST]))
     if declined:

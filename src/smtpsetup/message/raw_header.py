@@ -205,7 +205,7 @@ class Sender(NamedTuple):
     reply_to: Mailbox | None = None
 
 
-def completed(
+def normalize_header(
     fields: tuple[Field, ...],
     sender: Sender,
     *,

@@ -35,7 +35,7 @@ def begun(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]
     return answer
 
 
-def side_by_side(
+def run_parallel(
     questions: dict[_Key, Callable[[], _Value]],
     deadline: Deadline,
     *,

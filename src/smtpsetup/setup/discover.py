@@ -10,7 +10,7 @@ from smtpsetup.core.model import Auth
 from smtpsetup.discovery.fetch import Fetcher
 from smtpsetup.discovery.findings import Outcome, Rank, Source, Trust
 from smtpsetup.discovery.look_up import discover as look_up
-from smtpsetup.discovery.steps import Circumstances, dns_reason
+from smtpsetup.discovery.queries import Circumstances, dns_reason
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.dns import DnsStatus, Resolver
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smtpsetup.address.address import Address
     from smtpsetup.discovery.findings import Candidate, Report
     from smtpsetup.discovery.look_up import Discovery
-    from smtpsetup.discovery.steps import MailRoute
+    from smtpsetup.discovery.queries import MailRoute
     from smtpsetup.providers.table import Table
 
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}

@@ -16,7 +16,7 @@ from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.net import dial
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.name_server import look_up_from_environment
-from smtpsetup.net.parallel import side_by_side
+from smtpsetup.net.parallel import run_parallel
 from smtpsetup.providers import settings
 from smtpsetup.sending.transports.smtp import policy_for
 from smtpsetup.smtp.probe import Probed, Shown, probe, shown_by
@@ -76,7 +76,7 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
         questions["shown"] = lambda: shown_by(account.server, address.domain, deadline, look_up)
     if failure.stage is Stage.CONNECT and not is_loopback(account.server.host):
         questions["web"] = lambda: _reaches_the_web(account, provider, deadline, look_up)
-    answers = side_by_side(questions, deadline)
+    answers = run_parallel(questions, deadline)
     shown = answers.get("shown")
     alternative, web = answers.get("alternative"), answers.get("web")
     return Evidence(
@@ -106,7 +106,7 @@ def _alternative(
     def question(server: Server) -> Callable[[], Probed]:
         return lambda: probe(server, address.domain, policy, deadline, look_up)
 
-    probed = side_by_side({server: question(server) for server in tried}, deadline, is_enough=lambda one: one.works)
+    probed = run_parallel({server: question(server) for server in tried}, deadline, is_enough=lambda one: one.works)
     return next((server for server in tried if server in probed and probed[server].works), None)
 
 
@@ -122,7 +122,7 @@ def _reaches_the_web(account: Account, provider: Provider | None, deadline: Dead
         return lambda: _answers(host, deadline, look_up)
 
     hosts = dict.fromkeys(host for host in (account.server.host, site) if host)
-    return any(side_by_side({host: question(host) for host in hosts}, deadline, is_enough=bool).values())
+    return any(run_parallel({host: question(host) for host in hosts}, deadline, is_enough=bool).values())
 
 
 def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:

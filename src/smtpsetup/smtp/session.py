@@ -83,7 +83,7 @@ class Session:
             self.quit()
         self.close()
 
-    def hide(self, secret: Secret | None) -> None:
+    def mask_secret(self, secret: Secret | None) -> None:
         """Show `***` where the secret stands, from the first line on.
 
         A server may remember it from an earlier session.

@@ -161,7 +161,7 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
         return _is_allowed(account, address)
 
     message = raw_body.made_right(
-        raw_header.completed(kept, sender, now=now, message_id=message_id, is_own=is_own), body
+        raw_header.normalize_header(kept, sender, now=now, message_id=message_id, is_own=is_own), body
     )
     return Delivery(Envelope("", ()), message, message_id)
 

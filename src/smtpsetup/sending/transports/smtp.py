@@ -61,7 +61,7 @@ class SmtpSession(smtp.Session):
 
     def open(self, secret: Secret | None) -> None:
         """Reach the server and log in, where the account asks for it. Raises TransportError."""
-        self.hide(secret)
+        self.mask_secret(secret)
         self.connect()
         if self._account.auth is not Auth.NONE and secret is not None:
             self.log_in(self._account.username, secret, with_token=self._account.auth is Auth.OAUTH2)

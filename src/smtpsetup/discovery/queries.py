@@ -64,28 +64,28 @@ class Finding:
     outcome: Outcome
     detail: str = ""
     candidates: tuple[Candidate, ...] = ()
-    next_steps: tuple[Step, ...] = ()
+    next_queries: tuple[Query, ...] = ()
     route: MailRoute | None = None
     dns_failed: bool = False
     proxy_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Query:
     """One source to ask. `rank` is the best that its answer can be."""
 
     source: Source
     rank: Rank
     origin: str
-    ask: Callable[[Circumstances, Step], Finding] = field(repr=False)
+    ask: Callable[[Circumstances, Query], Finding] = field(repr=False)
 
 
-def found(step: Step, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> Finding:
+def found(query: Query, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> Finding:
     """The finding for settings that a source names, best first."""
     first = settings[0]
     servers = tuple(dict.fromkeys(setting.server for setting in settings))[:MOST]
     candidate = Candidate(
-        step.source, trust, rank, origin or step.origin, servers, username=first.username, auth=first.auth
+        query.source, trust, rank, origin or query.origin, servers, username=first.username, auth=first.auth
     )
     return Finding(Outcome.FOUND, ", ".join(str(server) for server in servers), (candidate,))
 
