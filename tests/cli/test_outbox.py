@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.message.message import Message, from_bytes
-from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import leases
 from tests.person import Person, ended

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port

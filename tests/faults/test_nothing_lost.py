@@ -23,8 +23,8 @@ import pytest
 
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox import database
-from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.mail import Mail, NewMail
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import private_dir
 from tests.faults.test_outbox_trouble import own_mount

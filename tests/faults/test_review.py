@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.message.html_to_text import text_of
-from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.repair import repair
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup import doctor
 from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started

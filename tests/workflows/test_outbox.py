@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from tests.conftest import PASSWORD
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir

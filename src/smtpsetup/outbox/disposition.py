@@ -5,12 +5,12 @@ One decision for the first attempt and for every later one.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.model import Stage
 from smtpsetup.outbox import retry
+from smtpsetup.outbox.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 LOST = "data.lost-before-reply"
 """The code of a mail that the server may have: all of it was sent, and the answer did not come."""
-
-
-class State(StrEnum):
-    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    FAILED = "failed"
 
 
 class Disposition(NamedTuple):

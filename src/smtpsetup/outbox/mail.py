@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.outbox.database import IS_SOUND
-from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,8 +23,8 @@ from smtpsetup.outbox.database import (
     read_made,
     with_checksums,
 )
-from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.mail import COLUMNS, STORED, read_mail
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from smtpsetup.outbox.database import (
     lock,
     note_highest,
 )
-from smtpsetup.outbox.disposition import State
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
+from smtpsetup.outbox.state import State
 from smtpsetup.state import leases, private_dir
 
 if TYPE_CHECKING:

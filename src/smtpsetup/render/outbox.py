@@ -15,7 +15,7 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
-from smtpsetup.outbox.disposition import State
+from smtpsetup.outbox.state import State
 from smtpsetup.render.human import console, fields, note, say, show
 from smtpsetup.render.prose import Prose, print_lines, prose
 

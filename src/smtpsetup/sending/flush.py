@@ -21,8 +21,9 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.disposition import Disposition, State, said
+from smtpsetup.outbox.disposition import Disposition, said
 from smtpsetup.outbox.mail import Mail, NewMail
+from smtpsetup.outbox.state import State
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent

@@ -21,7 +21,8 @@ from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.disposition import State, said
+from smtpsetup.outbox.disposition import said
+from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
