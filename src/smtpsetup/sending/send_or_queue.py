@@ -163,26 +163,26 @@ def kept_if_due(
     """
     if result.error is None:
         return result
-    left = unsent(result, delivery.envelope.recipients)
-    later = {
-        address: error
-        for address, error in left.items()
-        if error.exit_code == EX_TEMPFAIL and policy.queue is not Queue.NEVER
-    }
-    for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
-    fates = disposition.dispositions(
-        {**later, **(for_good if policy.keep_refused else {})}, attempts=1, is_held=policy.hold_unknown, now=time.time()
-    )
+    fates, told = left_of(result, delivery, policy)
     kept = [keep(result.account, delivery, policy, fate, once=once, is_tried=is_tried) for fate in fates]
-    told = refusal(result.error, for_good) if later else result.error
     return result._replace(outbox_id=kept[0] if kept else None, error=told, postponed_by=result.error if kept else None)
 
 
-def refusal(error: SmtpsetupError, for_good: dict[str, SmtpsetupError]) -> SmtpsetupError | None:
-    """What is left to tell when the rest waits in the outbox: that somebody was refused for good."""
-    if not for_good:
-        return None
-    return error if error.exit_code != EX_TEMPFAIL else next(iter(for_good.values()))
+def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[list[Disposition], SmtpsetupError | None]:
+    """What of a mail is to be kept after its first attempt, and the error to tell: who was refused for good.
+
+    With the queue `never`, what passes is left to the caller to try again.
+    """
+    left = unsent(result, delivery.envelope.recipients)
+    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
+    for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
+    if policy.queue is Queue.NEVER:
+        later = {}
+    kept = {**later, **(for_good if policy.keep_refused else {})}
+    fates = disposition.dispositions(kept, attempts=1, is_held=policy.hold_unknown, now=time.time())
+    if not later or (result.error and result.error.exit_code != EX_TEMPFAIL and for_good):
+        return fates, result.error
+    return fates, next(iter(for_good.values()), None)
 
 
 def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, SmtpsetupError]:

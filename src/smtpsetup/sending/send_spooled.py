@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
@@ -26,7 +25,7 @@ from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
-from smtpsetup.sending.send_or_queue import keep, log_result, new_mail, refusal, send_or_queue, unsent
+from smtpsetup.sending.send_or_queue import keep, left_of, log_result, new_mail, send_or_queue
 from smtpsetup.state import leases, usage
 
 if TYPE_CHECKING:
@@ -190,16 +189,7 @@ class _Spooled:
         """
         if self.is_sent or result.error is None:
             return result
-        left = unsent(result, self._delivery.envelope.recipients)
-        later = {
-            address: error
-            for address, error in left.items()
-            if error.exit_code == EX_TEMPFAIL and self._policy.queue is not Queue.NEVER
-        }
-        for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
-        fates = self._fates(
-            {**later, **for_good}
-        )  # with the queue `never`, what passes is left to the caller to try again
+        fates, told = left_of(result, self._delivery, self._policy)
         try:
             with self._outbox.together():
                 numbers = [self._keep(place, fate) for place, fate in enumerate(fates)]
@@ -207,7 +197,6 @@ class _Spooled:
                     self._outbox.remove(self._number)
         except (OSError, OutboxDamagedError):
             numbers = [self._number]  # as it was committed: the next flush finds that nobody holds its lease
-        told = refusal(result.error, for_good) if later else result.error
         return result._replace(
             outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None
         )
