@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 SEED = 20261126
-KILLS = 250
-CHUNKS = range(4)  # a thousand in all, each chunk on its own, so that two processors share them
+KILLS = 125
+CHUNKS = range(8)  # a thousand in all, each chunk on its own, so that two processors share them
 SOONEST = 0.03  # seconds; no Python has started by then
 PAUSE = 0.01  # seconds that the server takes over each message, so that kills land while an answer is awaited
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_2_no_mail_is_lost_by_a_sendmail_that_is_killed_after_it_was_on_the_disk(home: Home, chunk: int) -> None:
     source = random.Random(f"{SEED} {chunk}")
