@@ -58,6 +58,7 @@ def test_a_test_mail_arrives_and_its_stages_are_told(
     assert report.error is None
     assert [result.stage for result in report.stages] == list(transport.planned_stages(account, login_only=False))
     assert {result.status for result in report.stages} == {StageStatus.OK}
+    assert {"AUTH", "SIZE"} <= set(report.capabilities)
     assert report.tls is not None
     assert report.tls.version.startswith("TLSv1.")
     (caught,) = sandbox.mails

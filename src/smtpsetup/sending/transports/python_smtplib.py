@@ -99,6 +99,7 @@ class SmtplibSession:
         self._connected: _Plain | None = None
         self._reply: Reply | None = None
         self.tls_facts: TlsFacts | None = None
+        self.capabilities: dict[str, str] = {}
 
     @property
     def _client(self) -> _Plain:
@@ -118,13 +119,6 @@ class SmtplibSession:
                 self._tell(Stage.QUIT, StageStatus.OK, started, reply=self._cleaned(self._client.quit()))
         self.close()
 
-    @property
-    def capabilities(self) -> dict[str, str]:
-        """What the server said it can do, by EHLO keyword in upper case; nothing before it has been reached."""
-        return (
-            {name.upper(): value for name, value in self._connected.esmtp_features.items()} if self._connected else {}
-        )
-
     def open(self, secret: Secret | None) -> None:
         """Reach the server and log in, where the account asks for it.
 
@@ -140,17 +134,21 @@ class SmtplibSession:
                 self._connected = _Plain(self._account, self._conditions, self._masks)
             self._look_at_tls()
         with self._stage(Stage.EHLO):
-            self._require(Stage.EHLO, self._client.ehlo())
+            self._greet()
         if server.security is Security.STARTTLS:
             with self._stage(Stage.STARTTLS):
                 if not self._client.has_extn("starttls"):
                     raise TransportError(Failure(Stage.STARTTLS, Kind.NOT_OFFERED, server))
                 self._require(Stage.STARTTLS, self._client.starttls(context=self._policy.context))
                 self._look_at_tls()
-                self._require(Stage.EHLO, self._client.ehlo())
+                self._greet()
         if self._account.auth is not Auth.NONE and secret is not None:
             with self._stage(Stage.AUTH):
                 self._log_in(secret)
+
+    def _greet(self) -> None:
+        self._require(Stage.EHLO, self._client.ehlo())
+        self.capabilities = {name.upper(): value for name, value in self._client.esmtp_features.items()}
 
     def _look_at_tls(self) -> None:
         if isinstance(self._client.sock, ssl.SSLSocket):
