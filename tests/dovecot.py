@@ -146,9 +146,8 @@ def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterat
     """Dovecot in a directory of its own; with indirect parametrization it offers only those mechanisms."""
     if not shutil.which("dovecot") or not Path("/usr/lib/dovecot/submission").exists() or os.getuid() != 0:
         missing("needs root and Dovecot 2.4: apt-get install dovecot-core dovecot-submissiond")
-    base = Path(
-        tempfile.mkdtemp(prefix="smtpsetup-dovecot-")
-    )  # not below pytest's own, which is closed to Dovecot's users
+    # not below pytest's own, which is closed to Dovecot's users
+    base = Path(tempfile.mkdtemp(prefix="smtpsetup-dovecot-"))
     base.chmod(0o755)
     (base / "mailbox").mkdir()
     shutil.chown(base / "mailbox", "nobody", "nogroup")

@@ -152,9 +152,8 @@ def postfix_server() -> Iterator[Postfix]:
     """Postfix with Cyrus SASL over 465- and 587-like ports, delivering to maildirs."""
     if not (shutil.which("postfix") and shutil.which("saslpasswd2")) or os.getuid() != 0:
         missing("needs root and Postfix: apt-get install postfix sasl2-bin libsasl2-modules")
-    base = Path(
-        tempfile.mkdtemp(prefix="smtpsetup-postfix-")
-    )  # not below pytest's own, which the start of any other pytest closes to Postfix's user
+    # not below pytest's own, which the start of any other pytest closes to Postfix's user
+    base = Path(tempfile.mkdtemp(prefix="smtpsetup-postfix-"))
     base.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "sasl"):
         (base / name).mkdir(mode=0o755)

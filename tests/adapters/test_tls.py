@@ -80,22 +80,24 @@ def test_a_certificate_that_does_not_hold_stops_everything(
     report, heard = logged_in(context_for(certificate), ca_file=ca_file)
     assert report.error
     assert (report.error.code, report.error.exit_code) == (code, 69)
+    # the second look, which tells nobody anything
     assert set(heard.split(b"\r\n")) <= {
         b"EHLO example.com",
         b"QUIT",
         b"",
-    }  # the second look, which tells nobody anything
+    }
 
 
 def test_without_a_ca_file_only_the_systems_authorities_count() -> None:
     report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
     assert report.error
     assert report.error.code == "tls.untrusted"
+    # the second look, which tells nobody anything
     assert set(heard.split(b"\r\n")) <= {
         b"EHLO example.com",
         b"QUIT",
         b"",
-    }  # the second look, which tells nobody anything
+    }
 
 
 def test_ssl_cert_file_names_the_systems_authorities(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

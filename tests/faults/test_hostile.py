@@ -116,10 +116,11 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None
         plain_account(home, server.port)
         home.file("big.bin", os.urandom(700_000))
         done = home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin", "--json")
+    # the second where the reset overtook the reply
     assert done.json["error"]["code"] in {
         "data.too-large",
         "connection.lost",
-    }  # the second where the reset overtook the reply
+    }
 
 
 def test_recipients_refused_before_the_message_was_are_told() -> None:

@@ -143,9 +143,8 @@ NAMES = st.text(
 def test_a_file_of_any_name_keeps_it(name: str) -> None:
     message = composed(text="x", attachments=(from_bytes(name, b"content"),))
     (part,) = parsed(message).iter_attachments()
-    assert (
-        part.get_filename() == name.strip()
-    )  # Python's parser takes blanks at the ends away, however they are written
+    # Python's parser takes blanks at the ends away, however they are written
+    assert part.get_filename() == name.strip()
     payload = part.get_payload(decode=True)
     assert payload == b"content"
     assert max(map(len, b"".join(message.chunks()).split(b"\r\n"))) <= 998

@@ -143,10 +143,11 @@ def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Hom
         == 0
     )
     done = home.run("login", USER, "--auth", "oauth2", "--json")
+    # the next best place, which is not there
     assert (done.code, done.json["error"]["code"]) == (
         78,
         "secret.keyring-unavailable",
-    )  # the next best place, which is not there
+    )
     assert password.read_text() == "hemligt"
     assert not server.requests("device")
 

@@ -310,9 +310,8 @@ def test_a_secret_of_the_program_that_was_corrected_is_taken_up(ready: tuple[Hom
     """As the explanation says: in the configuration or in the environment; then sign in again."""
     home, server = ready
     home.env["SMTPSETUP_TESTMAIL_CLIENT_SECRET"] = "new"
-    assert (
-        home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"
-    )  # this server has the program as one without a secret
+    # this server has the program as one without a secret
+    assert home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 
 

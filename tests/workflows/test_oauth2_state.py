@@ -308,11 +308,12 @@ def test_the_new_refresh_token_is_stored_before_anything_else(ready: tuple[Home,
     )
     assert sent(home.unmeasured, PYTHONPATH=str(home.path / "watcher")).code == 0
     own, state = str(home.path / "token"), str(state_file(home))
+    # both tokens at once, where there was room; then to its place
     assert (home.path / "renamed").read_text().splitlines()[:3] == [
         state,
         own,
         state,
-    ]  # both tokens at once, where there was room; then to its place
+    ]
 
 
 # who sees it

@@ -333,9 +333,8 @@ def _account(state: State, subject: _Subject, options: _Options, how: SignInOpti
         auth = Auth.OAUTH2
     elif auth is Auth.OAUTH2 and not options.auth and not _was_signed_in(existing, options):
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
-        auth = next(
-            (kind for kind in offered if kind is not Auth.OAUTH2), auth
-        )  # what can be typed needs nothing to be registered first
+        # what can be typed needs nothing to be registered first
+        auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)
     before = existing if auth is Auth.OAUTH2 and not how.token_command and _was_signed_in(existing, options) else None
     username = proposal.username if proposal.username is not None else ask_username(state, provider)
     return Account(

@@ -100,9 +100,8 @@ def main() -> None:
     process.forbid_core_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a terminal that lacks a letter shows its number, not a traceback
+            # a terminal that lacks a letter shows its number, not a traceback
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -146,9 +145,8 @@ def _run_click(arguments: list[str], state: State) -> int:
             "config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR
         )
     try:
-        ended_with = cli.main(
-            arguments, prog_name="smtpsetup", standalone_mode=False, obj=state
-        )  # an exit code where a command raised click's Exit
+        # an exit code where a command raised click's Exit
+        ended_with = cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except InterruptedAfterTheDotError:

@@ -35,7 +35,7 @@ def make_directory(path: str) -> None:
 def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
     """Raise SmtpsetupError, before anybody signs in, where what keeps them signed in could not be written.
 
-    Or where it would be written over something else.
+    The same where it would be written over something else.
     """
     if account.secret.store is not Store.FILE:
         return

@@ -103,7 +103,7 @@ def check_place(
 ) -> None:
     """Raise click.UsageError where a password is given to who signs in.
 
-    Or where what keeps somebody signed in would be taken for a password.
+    The same where what keeps somebody signed in would be taken for a password.
     """
     if account.auth is Auth.OAUTH2 and from_stdin:
         takes_none = provider is not None and provider.auth == (Auth.OAUTH2,)

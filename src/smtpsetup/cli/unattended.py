@@ -64,10 +64,11 @@ def _another_place(state: State, account: Account, error: SmtpsetupError) -> Acc
     if account.oauth2:
         texts = {key: texts[key] for key in ("1", "4")}  # what renews a sign-in must be written, too
     elif account.auth is Auth.OAUTH2:
+        # a token that is written down ends in an hour
         texts = {
             "2": _("another command that prints the access token"),
             "4": texts["4"],
-        }  # a token that is written down ends in an hour
+        }
     for key, text in texts.items():
         views.human.note(f"  {key}  {text}", hang=5)
     answer = ask(_("Which one"), type=click.Choice(list(texts)), default=next(iter(texts)))

@@ -36,12 +36,13 @@ KEYS: dict[str, type] = {
     "verified": bool,
     "oauth2": dict,
 }
+# never written here
 _BY_HAND: dict[str, type] = {
     "queue": str,
     "on_unknown": str,
     "report_failures": bool,
     "allowed_from": str,
-}  # never written here
+}
 _RESEND, _HOLD = "resend", "hold"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "security": tuple(Security),
@@ -119,9 +120,8 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
 def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from _oauth2_faults(row["oauth2"]) if "oauth2" in row else ()
     texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
-    texts["secret.command"] = (
-        str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")
-    )  # as a shell would have it
+    # as a shell would have it
+    texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
     yield from (_("{key} contains a control character").format(key=key) for key in bad)
     for key, choices in _CHOICES.items():

@@ -80,7 +80,13 @@ def is_ours(account: Account) -> bool:
     return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
 
 
-def write(reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:  # noqa: ARG001  the stores' one interface
+def write(
+    reference: str,
+    account: str,
+    secret: Secret,
+    *,
+    may_prompt: bool,  # noqa: ARG001  the stores' one interface
+) -> Secret | None:
     """Replace the file's content, mode 0600; what was in it before. Raises SmtpsetupError as `read`, OSError."""
     path = os.path.expanduser(reference)
     before = read(reference, account, may_prompt=False) if os.path.exists(path) else None

@@ -104,9 +104,8 @@ RULES: tuple[Rule, ...] = (
     Rule("dns.temporary", (Stage.DNS,), Kind.TIMEOUT),
     Rule("connect.refused", kind=Kind.REFUSED),
     Rule("connect.unreachable", kind=Kind.UNREACHABLE),
-    Rule(
-        "connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)
-    ),  # blocked nearly everywhere but between mail servers
+    # blocked nearly everywhere but between mail servers
+    Rule("connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)),
     Rule("connect.timeout", (Stage.CONNECT,), Kind.TIMEOUT),
     Rule("connect.port-blocked", codes=(5,), phrase=r"use port (587|465)|instead of port 25"),
     # TLS
@@ -200,9 +199,8 @@ RULES: tuple[Rule, ...] = (
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKED_ACCOUNT),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(525,)),  # RFC 5248: user account disabled
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
-    Rule(
-        "auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)
-    ),  # 334: it said why a token is not taken, and hung up
+    # 334: it said why a token is not taken, and hung up
+    Rule("auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)),
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
     # what the codes and the order of commands say, before phrases that several troubles share
     Rule("server.client-blocked", _MAIL_ON, enhanced=r"[45]\.7\.25|5\.7\.(511|6(0[6-9]|[1-4]\d)|708)"),

@@ -41,11 +41,9 @@ _OWN_WORD = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)
 class Discovery:
     """What came of it: the candidates, best first, and the report of every source.
 
-    It also has where the domain's mail goes, None if that was not learned.
-
-    `rival` is a candidate of the domain's own that names another provider than the best one; `was_cut_short` tells that
-    the deadline passed before every source had answered, `dns_failed` that name servers gave no answer, `proxy_failed`
-    that this machine's proxy is in the way.
+    `route` is where the domain's mail goes, None if that was not learned. `rival` is a candidate of the domain's own
+    that names another provider than the best one; `was_cut_short` tells that the deadline passed before every source
+    had answered, `dns_failed` that name servers gave no answer, `proxy_failed` that this machine's proxy is in the way.
     """
 
     candidates: tuple[Candidate, ...]

@@ -26,7 +26,6 @@ def same_owner(host: str, domain: str) -> bool:
     """Whether a host belongs to whoever registered the domain."""
     if host.rpartition(".")[2] != domain.rpartition(".")[2]:
         return False
-    owner = registrable(
-        domain
-    )  # also for a host below the domain: another suffix may lie between, such as s3.amazonaws.com
+    # also for a host below the domain: another suffix may lie between, such as s3.amazonaws.com
+    owner = registrable(domain)
     return owner is not None and registrable(host) == owner

@@ -215,10 +215,7 @@ def date(now: datetime.datetime) -> str:
 
 
 def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """A field's text, literally, and folded.
-
-    What is not plain ASCII, or looks like an encoded word, becomes encoded words (RFC 2047).
-    """
+    """A field's text as `encoded_words` has it. Raises SmtpsetupError for control characters."""
     _refuse_control_characters(name + value)
     return encoded_words(name, value, is_encoded=is_encoded)
 

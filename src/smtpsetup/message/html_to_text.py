@@ -19,9 +19,8 @@ _BREAKS = {
 }
 _PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
 _HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
-_TOO_LARGE = re.compile(
-    r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?"
-)  # no character has such a number, and Python would not even read it
+# no character has such a number, and Python would not even read it
+_TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")
 
 
 class _Reader:

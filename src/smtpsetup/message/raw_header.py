@@ -293,9 +293,8 @@ def _value(field: Field) -> str:
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
-            return encoded_words(
-                field.name, " ".join(field.value.split()), is_encoded=True
-            )  # nobody reads an address from it any more
+            # nobody reads an address from it any more
+            return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)
     if field.value.isascii():
         return _folded(field.name, field.value)
     return encoded_words(field.name, field.value)

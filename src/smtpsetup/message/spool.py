@@ -127,10 +127,11 @@ def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks, with CRLF line ends, up to a line that is a single dot."""
+    # a dot may be the first line; what stands for the line end before it is not part of the message
     held, unsaid = (
         b"\r\n",
         2,
-    )  # a dot may be the first line; what stands for the line end before it is not part of the message
+    )
     for chunk in chunks:
         text = held + chunk
         end = text.find(_END)

@@ -48,9 +48,8 @@ def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPol
 
     Raises OSError for a `ca_file` that cannot be used.
     """
-    context = ssl.SSLContext(
-        ssl.PROTOCOL_TLS_CLIENT
-    )  # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
+    # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # RFC 9525 section 6.2: names are in subjectAltName
     if ca_file:
@@ -78,9 +77,10 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
     """What a certificate says of itself, believed or not; None for what is none."""
     if not der:
         return None
+    # 40 ms, paid only where a certificate was refused; the standard library reads verified ones alone
     from cryptography import (
         x509,
-    )  # 40 ms, paid only where a certificate was refused; the standard library reads verified ones alone
+    )
 
     try:
         certificate = x509.load_der_x509_certificate(der)

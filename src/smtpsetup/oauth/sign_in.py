@@ -65,9 +65,8 @@ def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Map
     found = option or in_environment or in_config
     if not found:
         return None
-    secret = (
-        os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""
-    )  # another program's secret is none of this one's
+    # another program's secret is none of this one's
+    secret = os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""
     return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
 
 

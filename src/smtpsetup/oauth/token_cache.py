@@ -57,9 +57,8 @@ class Kept(NamedTuple):
         times = (self.expires_at, self.refreshed_at, self.signed_in_at, self.ask_again_at)
         tokens = (self.access_token, self.refresh_token)
         return (
-            all(
-                type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times
-            )  # JSON has numbers that no clock has
+            # JSON has numbers that no clock has
+            all(type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times)
             and all(isinstance(text, str) for text in (*tokens, self.owner, self.replaces))
             and all(token.isascii() and (token.isprintable() or not token) for token in tokens)
         )

@@ -19,11 +19,12 @@ LOST_WAL = (
 )
 VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
+# what SQLite and Python's module do not call damage
 _SIGNS_OF_DAMAGE = (
     "no such table",
     "no such column",
     "Could not decode",
-)  # what SQLite and Python's module do not call damage
+)
 _BUSY_SECONDS = 60.0
 _SCHEMA = """
 BEGIN IMMEDIATE;

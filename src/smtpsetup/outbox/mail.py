@@ -79,13 +79,14 @@ _NUMBERS: dict[str, type | tuple[type, ...]] = {
     "unknowns": int,
     "put_offs": int,
 }
+# seconds since 1970, and counts
 _AT_MOST = {
     "next_attempt": 1e11,
     "queued_at": 1e11,
     "attempts": 10**9,
     "put_offs": 10**9,
     "unknowns": 10**9,
-}  # seconds since 1970, and counts
+}
 
 
 def read_mail(row: Sequence[object]) -> Mail:

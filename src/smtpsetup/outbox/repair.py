@@ -151,9 +151,8 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     except (sqlite3.DatabaseError, TypeError, ValueError):
         return None, None
     has_its_checksum, checksum, text_checksum, is_possible = row[-5:-1]
-    is_of_version_1 = (
-        checksum == text_checksum == 0
-    )  # read with a first page of this version: nothing vouches for it, as before
+    # read with a first page of this version: nothing vouches for it, as before
+    is_of_version_1 = checksum == text_checksum == 0
     if not (has_its_checksum or is_of_version_1):
         return None, None  # nobody knows to whom it was to go
     has_its_text = is_of_version_1 or content_checksum(message.header, (body,)) == text_checksum

@@ -127,9 +127,8 @@ class Sandbox:
         self.mails: list[CaughtMail] = []
 
     def __enter__(self) -> SandboxFacts:
-        warnings.filterwarnings(
-            "ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd"
-        )  # that port is TLS from the start
+        # that port is TLS from the start
+        warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd")
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         authority = trustme.CA(organization_name="smtpsetup sandbox")
         ca_file = self._directory / "ca.pem"

@@ -116,9 +116,8 @@ class Batch:
 
     def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
         """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
-        deliveries = self._deliveries(
-            sorted(items, key=lambda item: self._journal.has_broken(item.key))
-        )  # in nobody's way
+        # in nobody's way
+        deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
                 self._journal.mark_possibly_delivered(_item(delivery).key)

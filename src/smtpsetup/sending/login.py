@@ -53,7 +53,7 @@ def logged_in(
 def is_refused_token(account: Account, error: TransportError) -> bool:
     """Whether a server has refused an access token for good, so that a fresh one may help.
 
-    Not where its refusal is about something else.
+    A refusal that is about something else, such as a blocked account, does not count.
     """
     reply = error.failure.reply
     if account.auth is not Auth.OAUTH2 or error.failure.stage is not Stage.AUTH or reply is None or reply.is_temporary:

@@ -231,9 +231,8 @@ class _Connection:
         except SmtpsetupError as error:
             if reached:
                 raise
-            self._source.give_back(
-                list(self._taken)
-            )  # nobody can log in, since there is no token or the account is not as it should be
+            # nobody can log in, since there is no token or the account is not as it should be
+            self._source.give_back(list(self._taken))
             self._taken.clear()
             self._source.give_up(error)
 

@@ -76,9 +76,8 @@ def submit(
             stack.close()
             return _without_outbox(context, delivery, policy, unreachable)
         try:
-            outbox.be_durable(
-                is_durable=False
-            )  # what is still to be noted can be lost to a power cut: then it is sent twice at most
+            # what is still to be noted can be lost to a power cut: then it is sent twice at most
+            outbox.be_durable(is_durable=False)
             result = spooled.send() if delivery.envelope.recipients else None
         except Exception as error:
             raise KeptError(is_sent=spooled.is_sent) from error

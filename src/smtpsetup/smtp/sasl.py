@@ -50,9 +50,8 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
     reply = wire.reply()
     if reply.code != _CONTINUE:
         return reply
-    wire.put_secret(
-        goodbye, goodbye or "(empty line)"
-    )  # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
+    # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
+    wire.put_secret(goodbye, goodbye or "(empty line)")
     why = _status(wire, reply.text)
     try:
         refusal = _final(wire)

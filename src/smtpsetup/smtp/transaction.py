@@ -299,9 +299,8 @@ class _Exchange:
             try:
                 self._wire.send(end)
             except OSError:
-                self._wire.deadline = self._wire.deadline.at_most(
-                    _LAST_WORDS_SECONDS
-                )  # it may have answered before it hung up
+                # it may have answered before it hung up
+                self._wire.deadline = self._wire.deadline.at_most(_LAST_WORDS_SECONDS)
             meanwhile()
             return self._wire.reply()
         except KeyboardInterrupt as error:

@@ -87,9 +87,8 @@ class Wire:
             match = _EXTENSION.match(line.decode("utf-8", "replace"))
             if match:
                 keyword, parameters = match[1].upper(), (match[2] or "").strip()
-                self.extensions[keyword] = (
-                    f"{self.extensions.get(keyword, '')} {parameters}".strip()
-                )  # old servers say AUTH= beside AUTH
+                # old servers say AUTH= beside AUTH
+                self.extensions[keyword] = f"{self.extensions.get(keyword, '')} {parameters}".strip()
         return self.as_reply(code, lines)
 
     def send(self, data: bytes) -> None:

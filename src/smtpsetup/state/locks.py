@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05  # between two tries: msvcrt and a lock with an end cannot wait by themselves
 
 
 def try_lock(handle: int, *, is_shared: bool = False) -> None:

@@ -56,9 +56,8 @@ def check(directory: str) -> None:
             raise UnsafePathError("it belongs to another user", place)
         if stat.S_ISLNK(info.st_mode):
             continue
-        is_shared_place = bool(
-            info.st_mode & stat.S_ISVTX
-        )  # such as /tmp, where nobody can move what is another's; each file is looked at, too
+        # such as /tmp, where nobody can move what is another's; each file is looked at, too
+        is_shared_place = bool(info.st_mode & stat.S_ISVTX)
         if info.st_mode & _OTHERS and not is_shared_place and not _is_own_group(info):
             raise UnsafePathError("others can write there", place)
 

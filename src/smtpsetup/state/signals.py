@@ -61,9 +61,8 @@ def deferrable() -> Iterator[None]:
 
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    replaced = {
-        number: handler for number, handler in handlers.items() if handler in usual
-    }  # nohup's go on being ignored
+    # nohup's go on being ignored
+    replaced = {number: handler for number, handler in handlers.items() if handler in usual}
     try:
         for number, handler in replaced.items():
             _usual[number] = handler
@@ -120,6 +119,5 @@ def _deliver() -> None:
     numbers = set(_put_off)
     _put_off.clear()
     for number in numbers:
-        signal.pthread_kill(
-            int(threading.main_thread().ident or 0), number
-        )  # which alone runs the handlers, and may be waiting
+        # which alone runs the handlers, and may be waiting
+        signal.pthread_kill(int(threading.main_thread().ident or 0), number)
