@@ -11,23 +11,23 @@ import pytest
 import trustme
 
 from smtpsetup.core.model import Secret, Security
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 SCRIPT = (b"220 x ESMTP\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n")
 AUTHORITY = trustme.CA(organization_name="A good authority")
 
 
-def logged_in(context: ssl.SSLContext, **account: Any) -> tuple[CheckReport, bytes]:
+def logged_in(context: ssl.SSLContext, **account: Any) -> tuple[AccountTestReport, bytes]:
     """A login at a server with this certificate, and what the server heard."""
     with ScriptedServer(SCRIPT, context) as server:
-        report = check(context_of(account_at(server.port, **account)), Secret("hemligt"), login_only=True)
+        report = run_test(context_of(account_at(server.port, **account)), Secret("hemligt"), login_only=True)
         return report, b"".join(server.received)
 
 
@@ -137,14 +137,14 @@ def test_starttls_verifies_the_same_way(ca_file: str, tmp_path: Path) -> None:
     from smtpsetup.sandbox.server import Sandbox
 
     with Sandbox(tmp_path) as facts:
-        report = check(
+        report = run_test(
             context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=ca_file)),
             Secret(facts.password),
             login_only=True,
         )
         assert report.error
         assert report.error.code == "tls.untrusted"
-        report = check(
+        report = run_test(
             context_of(account_at(facts.starttls_port, Security.STARTTLS, ca_file=facts.ca_file)),
             Secret(facts.password),
             login_only=True,

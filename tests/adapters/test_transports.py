@@ -14,7 +14,7 @@ from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sandbox.server import Sandbox
 from smtpsetup.sending.transports.python_smtplib import SmtplibTransport
 from smtpsetup.sending.transports.smtp import SmtpTransport
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.mail_server import MailServer
 from tests.servers import ScriptedServer, closed_port
@@ -54,7 +54,7 @@ def test_a_test_mail_arrives_and_its_stages_are_told(
 ) -> None:
     port = facts.tls_port if security is Security.TLS else facts.starttls_port
     account = account_at(port, security, ca_file=facts.ca_file)
-    report = check(context_of(account, transport=transport), Secret(PASSWORD))
+    report = run_test(context_of(account, transport=transport), Secret(PASSWORD))
     assert report.error is None
     assert [result.stage for result in report.stages] == list(transport.planned_stages(account, login_only=False))
     assert {result.status for result in report.stages} == {StageStatus.OK}
@@ -76,7 +76,7 @@ def test_the_same_refusal_is_the_same_error(transport: Transport) -> None:
     ):
         with MailServer(lambda turn, verb=verb, reply=reply: reply if turn.verb == verb else None) as server:  # type: ignore[misc]
             account = account_at(server.port, Security.NONE)
-            report = check(context_of(account, transport=transport), Secret(PASSWORD))
+            report = run_test(context_of(account, transport=transport), Secret(PASSWORD))
         assert report.error is not None
         assert report.error.code == code, verb
         assert report.stages[-1].stage is Stage.QUIT
@@ -85,11 +85,11 @@ def test_the_same_refusal_is_the_same_error(transport: Transport) -> None:
 @BOTH
 def test_what_is_no_server_is_told_at_the_stage_that_failed(transport: Transport) -> None:
     with closed_port() as port:
-        report = check(context_of(account_at(port, Security.NONE), transport=transport), Secret(PASSWORD))
+        report = run_test(context_of(account_at(port, Security.NONE), transport=transport), Secret(PASSWORD))
     assert report.error is not None
     assert (report.error.code, report.error.stage) == ("connect.refused", Stage.CONNECT)
     with ScriptedServer([b"554 5.3.2 go away\r\n", "drop"]) as server:
-        report = check(context_of(account_at(server.port, Security.NONE), transport=transport), Secret(PASSWORD))
+        report = run_test(context_of(account_at(server.port, Security.NONE), transport=transport), Secret(PASSWORD))
     assert report.error is not None
     assert report.error.stage == Stage.GREETING
 
@@ -118,7 +118,7 @@ def test_a_password_goes_over_no_connection_that_is_not_safe(
 ) -> None:
     monkeypatch.setattr("socket.socket.getpeername", lambda _self: ("192.0.2.1", 25))
     with MailServer() as server:
-        report = check(context_of(account_at(server.port, Security.NONE), transport=transport), Secret(PASSWORD))
+        report = run_test(context_of(account_at(server.port, Security.NONE), transport=transport), Secret(PASSWORD))
         assert not [line for line in server.lines if line.startswith("AUTH")]
     assert report.error is not None
     assert report.error.stage == Stage.AUTH
@@ -126,7 +126,7 @@ def test_a_password_goes_over_no_connection_that_is_not_safe(
 
 def test_smtplib_logs_in_once_whatever_the_server_offers() -> None:
     with MailServer(lambda turn: b"535 5.7.8 no\r\n" if turn.verb == "AUTH" else None) as server:
-        check(context_of(account_at(server.port, Security.NONE), transport=SmtplibTransport()), Secret(PASSWORD))
+        run_test(context_of(account_at(server.port, Security.NONE), transport=SmtplibTransport()), Secret(PASSWORD))
         assert len([line for line in server.lines if line.startswith("AUTH")]) == 1
 
 
@@ -156,7 +156,7 @@ def test_the_command_line_makes_the_test_with_smtplib_only_where_it_is_asked_for
 
 def test_what_smtplib_cannot_do_is_said() -> None:
     with MailServer() as server, pytest.raises(SmtpsetupError) as caught:
-        check(context_of(account_at(server.port, Security.NONE), transport=SmtplibTransport()), Secret("lösen-€"))
+        run_test(context_of(account_at(server.port, Security.NONE), transport=SmtplibTransport()), Secret("lösen-€"))
     assert caught.value.code == "config.invalid"
     assert "ASCII" in caught.value.message
     assert not [line for line in server.lines if line.startswith("AUTH")]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.message.message import Message, from_bytes
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import leases
 from tests.person import Person, ended
@@ -204,7 +204,7 @@ def test_retry_makes_a_mail_due_whatever_became_of_it(home: Home, waiting: list[
     with closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
         db.execute("UPDATE mail SET state = 'failed', next_attempt = NULL, attempts = 9")
     assert home.run("outbox", "retry", "1", "--json").json["result"] == {"retried": [1]}
-    assert [mail(home, number).state for number in waiting] == [State.WAITING, State.FAILED, State.FAILED]
+    assert [mail(home, number).state for number in waiting] == [MailState.WAITING, MailState.FAILED, MailState.FAILED]
     assert home.run("outbox", "retry", "--all", "--json").json["result"] == {"retried": [1, 2, 3]}
     retried = mail(home, 3)
     assert retried.next_attempt is not None
@@ -219,7 +219,7 @@ def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int])
         assert home.run("outbox", "list", "--json").json["result"][0]["state"] == "sending"
         assert home.run("outbox", "drop", "--all", "--json").json["result"] == {"dropped": [2, 3]}
     assert numbers(home) == [1]
-    assert mail(home, 1).state is State.WAITING  # its lease is gone
+    assert mail(home, 1).state is MailState.WAITING  # its lease is gone
 
 
 def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int]) -> None:
@@ -227,7 +227,7 @@ def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int])
         box.take("a", "", "lease-of-the-dead", time.time() + 1, 2)
         box.mark_possibly_delivered(1)
     assert numbers(home) == waiting
-    assert [mail(home, number).state for number in waiting] == [State.UNKNOWN, State.WAITING, State.WAITING]
+    assert [mail(home, number).state for number in waiting] == [MailState.UNKNOWN, MailState.WAITING, MailState.WAITING]
 
 
 def test_the_space_of_sent_mail_goes_back_to_the_disk(home: Home) -> None:

@@ -21,7 +21,7 @@ from smtpsetup.core.model import Secret, Security, Stage
 from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.faults.test_rehearsals import rehearsed
 
@@ -63,7 +63,7 @@ def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) 
     provider = TABLE.by_id(situation["provider"]) if situation["provider"] else None
     with FaultServer(tmp_path, fault) as facts:
         port = facts.starttls_port if security is Security.STARTTLS else facts.tls_port
-        report = check(
+        report = run_test(
             context_of(account_at(port, security, ca_file=facts.ca_file, provider=situation["provider"])),
             Secret("lösen"),
             provider=provider,
@@ -88,7 +88,7 @@ def test_what_a_server_does_is_told_by_its_code(situation: dict[str, Any], tmp_p
     certificate = certificates.get(situation["act"], Certificate.GOOD)
     act = Act.BAD_CERTIFICATE if certificate is not Certificate.GOOD else Act(situation["act"])
     with FaultServer(tmp_path, Fault(Stage(situation["stage"]), act, certificate=certificate)) as facts:
-        report = check(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
+        report = run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
     if situation["code"] is None:
         assert report.error is None
         assert report.message_id

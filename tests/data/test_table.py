@@ -12,7 +12,7 @@ import pytest
 
 from smtpsetup.address.address import parse_address
 from smtpsetup.address.hosts import checked_host
-from smtpsetup.core.model import Auth, Security, Status
+from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.providers import schema, settings
 from smtpsetup.providers.table import Table, shipped_table
 from smtpsetup.setup.identify import UnknownDomainError, identify
@@ -113,7 +113,7 @@ def test_every_often_mistyped_domain_is_one_of_its_row() -> None:
 def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
     address = parse_address(f"namn+faktura@{next((name for name in row.domains if '*' not in name), 'mittforetag.se')}")
     username, note = settings.username_for(address, row)
-    if row.status is Status.UNAVAILABLE:
+    if row.status is ProviderStatus.UNAVAILABLE:
         assert not row.servers
         assert row.notes
         return
@@ -124,7 +124,7 @@ def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
     assert all(server.security is Security.TLS for server in servers if server.port == 465)
     assert username is not None or row.username.label
     assert note or row.username.form == "none"
-    assert row.status is Status.OK or row.enable_steps
+    assert row.status is ProviderStatus.OK or row.enable_steps
 
 
 @pytest.mark.parametrize("language", ["en", "sv"])
@@ -204,7 +204,7 @@ def test_each_provider_that_was_researched_has_its_servers_and_proofs(row_id: st
     assert {f"{server.host}:{server.port}:{server.security}" for server in row.servers} == set(facts["servers"])
     assert [str(auth) for auth in row.auth if auth is not Auth.NONE] == facts["auth"]
     assert row_id == "proton" or len(row.domains) >= facts["domains"]
-    assert row.status is not Status.PREPARE or row.enable_steps
+    assert row.status is not ProviderStatus.PREPARE or row.enable_steps
 
 
 def test_no_limit_is_so_low_that_send_would_not_look_it_up() -> None:

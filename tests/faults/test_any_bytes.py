@@ -23,7 +23,7 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from smtpsetup.smtp.session import Session
 from tests.conftest import account_at, context_of
 from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
@@ -75,7 +75,7 @@ def test_any_fault_at_any_stage_ends_soon_with_an_answer(
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
     with ScriptedServer((*STAGES[stage], *FAULTS[fault], "drop")) as server:
         started = time.monotonic()
-        report = check(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
         assert time.monotonic() - started < 10
     assert report.error
     assert_sound(report.error)

@@ -18,7 +18,7 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.net.masks import Masks
 from smtpsetup.sending.send_one import send
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import PASSWORD, account_at, context_of
 from tests.faults.test_servers import EHLO, READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, checked
 from tests.servers import ScriptedServer, wait_for
@@ -69,7 +69,7 @@ def test_a_size_that_is_no_number_is_no_limit(size: str) -> None:
 
 def test_a_server_that_asks_for_more_than_the_login_has_is_told_to_stop() -> None:
     with ScriptedServer((*TO_LOGIN, b"334 more\r\n", None, b"501 stopped\r\n", None, b"221 bye\r\n")) as server:
-        report = check(context_of(account_at(server.port, Security.NONE)), Secret("x"))
+        report = run_test(context_of(account_at(server.port, Security.NONE)), Secret("x"))
         wait_for(lambda: server.received.count(b"*\r\n") == 1)
     assert report.error
     assert (report.error.code, report.error.causes) == ("server.protocol-error", ("What it said was: 334 more",))
@@ -417,6 +417,6 @@ def test_the_sandbox_keeps_the_mail_of_earlier_runs(tmp_path: Path) -> None:
 
     (tmp_path / "0001.eml").write_text("earlier")
     with Sandbox(tmp_path, keep=True, password=PASSWORD) as facts:
-        assert check(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret(PASSWORD)).error is None
+        assert run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret(PASSWORD)).error is None
     assert (tmp_path / "0001.eml").read_text() == "earlier"
     assert (tmp_path / "0002.eml").exists()

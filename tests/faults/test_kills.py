@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
@@ -140,7 +140,7 @@ def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_fligh
             killer.run_until_done("outbox", "flush")
     with Outbox(state_dir(home)) as box:
         left = box.mails()
-    assert all((mail.state, mail.next_attempt, mail.unknowns) == (State.UNKNOWN, None, 2) for mail in left), SEED
+    assert all((mail.state, mail.next_attempt, mail.unknowns) == (MailState.UNKNOWN, None, 2) for mail in left), SEED
     found = by_subject(server)
     assert {str(number) for number in range(count)} == {*found, *(mail.subject for mail in left)}, SEED
     assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED

@@ -24,7 +24,7 @@ import pytest
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox import database
 from smtpsetup.outbox.mail import Mail, NewMail
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import private_dir
 from tests.faults.test_outbox_trouble import own_mount
@@ -141,7 +141,7 @@ def test_1_mails_that_break_are_given_up_after_days_and_no_other_with_them(home:
             fill(home, new_mail(100 + hours, (f"good{hours}@example.com",)))
             assert home.run("outbox", "flush").code == 0
     assert len(server.mails) == 24
-    assert {mail.state for mail in waiting(home).values()} == {State.FAILED}
+    assert {mail.state for mail in waiting(home).values()} == {MailState.FAILED}
 
 
 def batch(home: Home, *names: str) -> str:
@@ -227,10 +227,15 @@ ENDINGS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 @pytest.mark.parametrize("number", ENDINGS)
 @pytest.mark.parametrize(
     ("verb", "state"),
-    [("CONNECT", State.WAITING), ("EHLO", State.WAITING), ("RCPT", State.WAITING), (".", State.UNKNOWN)],
+    [
+        ("CONNECT", MailState.WAITING),
+        ("EHLO", MailState.WAITING),
+        ("RCPT", MailState.WAITING),
+        (".", MailState.UNKNOWN),
+    ],
 )
 def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(
-    home: Home, number: signal.Signals, verb: str, state: State
+    home: Home, number: signal.Signals, verb: str, state: MailState
 ) -> None:
     with silent_at(verb) as (server, reached):
         plain_account(home, server.port)

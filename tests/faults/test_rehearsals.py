@@ -15,13 +15,13 @@ from smtpsetup.diagnosis.rehearsal import Act
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 # a sign-in needs its provider; a bug and a failing disk cannot be arranged
 NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "outbox.damaged"}
@@ -29,7 +29,7 @@ NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "o
 
 def rehearsed(
     code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, ports: tuple[int, int], **changes: Any
-) -> CheckReport:
+) -> AccountTestReport:
     """A check of an account that runs into the fault; `ports` are those that the second look tries."""
     fault = FAULTS[code]
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
@@ -49,7 +49,7 @@ def rehearsed(
         import datetime
 
         provider = Table(datetime.date(2026, 11, 24)).by_id(account.provider) if account.provider else None
-        return check(context_of(account), Secret("lösen"), provider=provider, to=typed.get("--to"), **changes)
+        return run_test(context_of(account), Secret("lösen"), provider=provider, to=typed.get("--to"), **changes)
 
 
 def test_every_error_code_can_be_rehearsed() -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from smtpsetup.message.html_to_text import text_of
 from smtpsetup.outbox.mail import NewMail
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
-from smtpsetup.outbox.state import State
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup import doctor
 from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started
@@ -105,7 +105,7 @@ def test_a_mail_that_is_kept_in_any_case_is_not_said_to_be_lost_by_a_signal(home
 def held(home: Home, *, is_possible: bool) -> None:
     with Outbox(state_dir(home)) as box:
         mail = new_mail(1)
-        number = box.add(NewMail(*mail[:5], State.SENDING, holds=True, lease="dead"))
+        number = box.add(NewMail(*mail[:5], MailState.SENDING, holds=True, lease="dead"))
         box.mark_possibly_delivered(number, is_possible=is_possible)
 
 
@@ -114,7 +114,7 @@ def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Hom
     held(home, is_possible=is_possible)
     repair(state_dir(home))
     (mail,) = kept(home)
-    expected = (State.UNKNOWN, True) if is_possible else (State.WAITING, False)
+    expected = (MailState.UNKNOWN, True) if is_possible else (MailState.WAITING, False)
     assert (mail.state, mail.next_attempt is None) == expected
 
 
@@ -135,7 +135,7 @@ def test_a_repair_saves_a_mail_of_which_only_the_state_is_damaged(home: Home) ->
     fill(home, new_mail(1))
     changed(home, "UPDATE mail SET state = 'waitinf'")
     assert repair(state_dir(home))[:2] == (1, 0)
-    assert [mail.state for mail in kept(home)] == [State.FAILED]
+    assert [mail.state for mail in kept(home)] == [MailState.FAILED]
 
 
 def test_an_outbox_of_the_version_before_without_its_first_page_is_saved(home: Home) -> None:

@@ -10,14 +10,14 @@ import pytest
 import trustme
 
 from smtpsetup.core.model import Secret, Security
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 READY = b"220 mail.example.com ESMTP\r\n"
 EHLO = b"250-mail.example.com\r\n250-SIZE 1000000\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n"
@@ -29,11 +29,11 @@ TO_DATA = (*TO_RCPT, b"250 ok\r\n", None)
 TO_DOT = (*TO_DATA, b"354 go\r\n", "message")
 
 
-def checked(script: tuple[bytes | float | str | None, ...], security: Security = Security.NONE) -> CheckReport:
+def checked(script: tuple[bytes | float | str | None, ...], security: Security = Security.NONE) -> AccountTestReport:
     """A check of a server on loopback, where a connection without TLS is allowed."""
     with ScriptedServer(script) as server:
         started = time.monotonic()
-        report = check(context_of(account_at(server.port, security)), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, security)), Secret(SECRET))
         assert time.monotonic() - started < 60
     for result in report.stages:
         assert SECRET not in result.detail + str(result.reply)
@@ -108,7 +108,7 @@ def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> N
     with ScriptedServer(
         (*TO_LOGIN, b"535 your password hemligt-l\xc3\xb6senord is wrong \x1b[31m\x07\r\n", None)
     ) as server:
-        report = check(context_of(account_at(server.port, Security.NONE), trace=lines.append), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, Security.NONE), trace=lines.append), Secret(SECRET))
         sent = [line for line in server.received if line.startswith(b"AUTH")]
     assert len(sent) == 1
     assert report.error
@@ -142,7 +142,7 @@ def test_nothing_is_sent_after_a_starttls_that_is_missing_refused_or_poisoned() 
         ((READY, None, offered, None, b"220 go\r\n", "drop"), "tls.handshake-failed"),
     ):
         with ScriptedServer(script) as server:
-            report = check(context_of(account_at(server.port, Security.STARTTLS)), Secret(SECRET))
+            report = run_test(context_of(account_at(server.port, Security.STARTTLS)), Secret(SECRET))
             received = b"".join(server.received)
         assert report.error
         assert report.error.code == code
@@ -156,7 +156,7 @@ def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     with ScriptedServer((READY,), context) as server:
-        report = check(context_of(account_at(server.port, Security.STARTTLS)), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, Security.STARTTLS)), Secret(SECRET))
     assert report.error
     assert report.error.code == "tls.expected"
     assert "--security tls" in report.error.hints[0]
@@ -181,7 +181,7 @@ def test_a_server_that_greets_late_is_waited_for(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_a_port_that_speaks_plaintext_is_told_from_one_that_speaks_tls() -> None:
     with ScriptedServer((READY, 1.0)) as server:
-        report = check(context_of(account_at(server.port, Security.TLS)), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, Security.TLS)), Secret(SECRET))
     assert report.error
     assert report.error.code == "tls.not-spoken"
     assert "--security starttls" in report.error.hints[0]
@@ -189,7 +189,7 @@ def test_a_port_that_speaks_plaintext_is_told_from_one_that_speaks_tls() -> None
 
 def test_a_port_that_nobody_listens_on_is_refused() -> None:
     with closed_port() as port:
-        report = check(context_of(account_at(port)), Secret(SECRET))
+        report = run_test(context_of(account_at(port)), Secret(SECRET))
     assert report.error
     assert (report.error.code, report.error.exit_code) == ("connect.refused", 75)
 
@@ -198,7 +198,7 @@ def test_a_host_that_does_not_exist_is_told() -> None:
     account = account_at(465)
     from smtpsetup.core.model import Server
 
-    report = check(
+    report = run_test(
         context_of(account._replace(server=Server("no-such-host.invalid", 465, Security.TLS))), Secret(SECRET)
     )
     assert report.error
@@ -208,7 +208,7 @@ def test_a_host_that_does_not_exist_is_told() -> None:
 def test_a_message_larger_than_the_server_takes_is_not_sent(tmp_path: Path) -> None:
     small = EHLO.replace(b"1000000", b"10")
     with ScriptedServer((READY, None, small, None, b"235 ok\r\n", None, b"221 bye\r\n")) as server:
-        report = check(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
+        report = run_test(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
         received = b"".join(server.received)
     assert report.error
     assert report.error.code == "data.too-large"

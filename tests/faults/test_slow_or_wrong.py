@@ -155,7 +155,7 @@ def test_11_rotation_loses_no_line_of_the_log(tmp_path: Path, monkeypatch: pytes
 
     def write(number: int) -> None:
         for line in range(100):
-            mail_log.note(Log.FILE, str(directory), {"line": f"{number}-{line}"})
+            mail_log.append_line(Log.FILE, str(directory), {"line": f"{number}-{line}"})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.model import Auth, Status
+from smtpsetup.core.model import Auth, ProviderStatus
 from smtpsetup.providers.table import Table, shipped_table
 
 TODAY = datetime.date(2026, 11, 24)
@@ -87,7 +87,7 @@ def test_a_users_own_row_adds_to_the_table(tmp_path: Path) -> None:
     table = own_table(tmp_path, ROW)
     found = table.by_domain("example.com")
     assert found
-    assert (found.name, found.status, found.auth) == ("My Host", Status.OK, (Auth.PASSWORD,))
+    assert (found.name, found.status, found.auth) == ("My Host", ProviderStatus.OK, (Auth.PASSWORD,))
     assert table.by_domain("live.se")
     assert table.all()[0].id == "my-host"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from tests.conftest import PASSWORD
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -88,7 +88,7 @@ def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
     for attempt, expected in enumerate((60, 120, 240, 480, 960, 1920, 3600, 3600), start=1):
         assert flush_when_due(home).code == 0
         mail = only_mail(home)
-        assert (mail.state, mail.attempts) == (State.WAITING, attempt)
+        assert (mail.state, mail.attempts) == (MailState.WAITING, attempt)
         assert seconds_to_next(mail) == pytest.approx(expected, abs=10)
     assert flush(home).code == 0
     assert only_mail(home).attempts == 8  # none is tried before its time
@@ -107,7 +107,7 @@ def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(hom
             assert flush_when_due(home).code == 0
             assert {round(seconds_to_next(mail), -1) for mail in mails(home)} == {expected}
     assert {(mail.state, mail.attempts, mail.last_code) for mail in mails(home)} == {
-        (State.WAITING, 2, "connect.refused")
+        (MailState.WAITING, 2, "connect.refused")
     }
 
 
@@ -143,13 +143,13 @@ def test_a_mail_that_could_not_be_sent_for_five_days_is_given_up_and_kept(home: 
     change(home, f"queued_at = {time.time() - 5 * DAY + 600}, attempts = 30, last_reply = '451 busy'")
     server.replies = {"MAIL": LATER}
     assert flush(home).code == 0
-    assert only_mail(home).state is State.WAITING
+    assert only_mail(home).state is MailState.WAITING
     change(home, f"queued_at = {time.time() - 5 * DAY - 60}, next_attempt = 0")
     assert flush(home).code == 0
     assert server.mails == []
     server.replies = {}
     given_up, report = mails(home)
-    assert (given_up.state, given_up.next_attempt) == (State.FAILED, None)
+    assert (given_up.state, given_up.next_attempt) == (MailState.FAILED, None)
     assert report.recipients == ("info@example.com",)
     assert flush(home).code == 0
     assert [arrival.recipients for arrival in server.mails] == [("info@example.com",)]
@@ -178,7 +178,11 @@ def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
     server.replies = {beginning: NEVER}
     flush(home)
     refused, report = mails(home)
-    assert (refused.state, refused.next_attempt, refused.last_reply) == (State.FAILED, None, "550 5.1.1 nobody here")
+    assert (refused.state, refused.next_attempt, refused.last_reply) == (
+        MailState.FAILED,
+        None,
+        "550 5.1.1 nobody here",
+    )
     server.replies = {}
     for _flush in range(3):
         flush_when_due(home)
@@ -195,7 +199,7 @@ def test_without_report_failures_nobody_is_written_to(home: Home, server: Record
     queued(home)
     server.replies = {"RCPT": NEVER}
     flush(home)
-    assert only_mail(home).state is State.FAILED
+    assert only_mail(home).state is MailState.FAILED
 
 
 def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingServer) -> None:
@@ -204,7 +208,10 @@ def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingS
     server.replies = {"RCPT": NEVER}
     for _flush in range(4):
         flush_when_due(home)
-    assert [(mail.state, mail.is_report) for mail in mails(home)] == [(State.FAILED, False), (State.FAILED, True)]
+    assert [(mail.state, mail.is_report) for mail in mails(home)] == [
+        (MailState.FAILED, False),
+        (MailState.FAILED, True),
+    ]
 
 
 # perhaps arrived
@@ -221,11 +228,11 @@ def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(
         flush(home)
     else:
         assert sent(home, A, "--json").json["result"]["queued"] is True
-    assert (only_mail(home).state, only_mail(home).unknowns) == (State.UNKNOWN, 1)
+    assert (only_mail(home).state, only_mail(home).unknowns) == (MailState.UNKNOWN, 1)
     for _flush in range(3):
         flush_when_due(home)
     mail = only_mail(home)
-    assert (mail.state, mail.next_attempt, mail.unknowns) == (State.UNKNOWN, None, 2)
+    assert (mail.state, mail.next_attempt, mail.unknowns) == (MailState.UNKNOWN, None, 2)
     assert server.message_ids == [mail.message_id] * 2
     server.replies = {}
     home.run("outbox", "retry", str(mail.id))
@@ -245,7 +252,7 @@ def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(
     for _flush in range(3):
         flush_when_due(home)
     mail = only_mail(home)
-    assert (mail.state, mail.next_attempt) == (State.UNKNOWN, None)
+    assert (mail.state, mail.next_attempt) == (MailState.UNKNOWN, None)
     assert server.message_ids == [mail.message_id]
 
 
@@ -271,12 +278,17 @@ def test_of_several_recipients_each_has_what_the_server_said_of_it(
     if is_queued:
         queued(home, A, B, C)
         flush(home)
-        assert {mail.recipients: mail.state for mail in mails(home)} == {(B,): State.WAITING, (C,): State.FAILED}
+        assert {mail.recipients: mail.state for mail in mails(home)} == {
+            (B,): MailState.WAITING,
+            (C,): MailState.FAILED,
+        }
     else:
         run = sent(home, A, B, C)
         assert run.code == 67
         assert C in run.err
-        assert {mail.recipients: mail.state for mail in mails(home) if mail.recipients != (C,)} == {(B,): State.WAITING}
+        assert {mail.recipients: mail.state for mail in mails(home) if mail.recipients != (C,)} == {
+            (B,): MailState.WAITING
+        }
     server.replies = {f"RCPT TO:<{C}": NEVER}
     flush_when_due(home)
     flush_when_due(home)
@@ -303,13 +315,17 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
         told = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
         told |= {B} if run.code and end.startswith(b"5") else set()
     states = {recipient: mail.state for mail in mails(home) for recipient in mail.recipients}
-    expected = {b"4": State.WAITING, b"5": State.FAILED, b"": State.UNKNOWN if beginning == "." else State.WAITING}
+    expected = {
+        b"4": MailState.WAITING,
+        b"5": MailState.FAILED,
+        b"": MailState.UNKNOWN if beginning == "." else MailState.WAITING,
+    }
     if is_queued:
         assert set(states) == {A, B}
     assert set(states) | told == {A, B}
     assert states.get(B, expected[end[:1]]) is expected[end[:1]]
     if first is LATER and end[:1] != b"":
-        assert states[A] is State.WAITING
+        assert states[A] is MailState.WAITING
     server.replies = {}
     if end[:1] != b"5":
         flush_when_due(home)
@@ -324,7 +340,7 @@ def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
     assert run.code == code, run.err
     assert words in run.err
     mail = only_mail(home)
-    assert mail.state is State.WAITING
+    assert mail.state is MailState.WAITING
     assert seconds_to_next(mail) == pytest.approx(60, abs=10)
     run = flush_when_due(home)
     assert run.code == code
@@ -358,7 +374,7 @@ def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
     queued(home)
     keyring.lock()
     run = home.run("outbox", "flush", **keyring.env)
-    assert only_mail(home).state is State.WAITING
+    assert only_mail(home).state is MailState.WAITING
     assert run.code == 75
     assert "keyring is locked" in run.err
 

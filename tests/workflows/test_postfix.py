@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.core.model import Secret, Security
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import Home, Run, account_at, context_of
 from tests.servers import POSTFIX_PASSWORD, Postfix
 
@@ -57,7 +57,7 @@ def text_of(message: EmailMessage) -> str:
 
 @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
 def test_a_test_mail_goes_through_every_stage(postfix: Postfix, security: Security) -> None:
-    report = check(context_of(at(postfix, security)), Secret(POSTFIX_PASSWORD))
+    report = run_test(context_of(at(postfix, security)), Secret(POSTFIX_PASSWORD))
     assert report.error is None
     assert {str(result.status) for result in report.stages} == {"ok"}
     assert {"SIZE", "AUTH", "8BITMIME"} <= set(report.capabilities)
@@ -65,7 +65,7 @@ def test_a_test_mail_goes_through_every_stage(postfix: Postfix, security: Securi
 
 
 def test_a_wrong_password_is_tried_once(postfix: Postfix) -> None:
-    report = check(context_of(at(postfix, Security.TLS)), Secret("fel"))
+    report = run_test(context_of(at(postfix, Security.TLS)), Secret("fel"))
     assert report.error
     assert (report.error.code, report.error.exit_code) == ("auth.bad-credentials", 77)
     assert [str(result.status) for result in report.stages if str(result.stage) == "quit"] == ["ok"]

@@ -15,7 +15,7 @@ from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS
 from smtpsetup.setup.second_look import clock_is_ahead
-from smtpsetup.setup.test_account import check
+from smtpsetup.setup.test_account import run_test
 from tests.conftest import PASSWORD, account_at, context_of
 from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smtpsetup.sandbox.server import SandboxFacts
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
     from tests.conftest import Home
     from tests.servers import Keyring
 
@@ -78,9 +78,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
 
 
-def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> CheckReport:
+def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:
     with FaultServer(directory, fault, ports=ports) as facts:
-        return check(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
+        return run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
 
 
 @pytest.mark.matrix
@@ -134,7 +134,7 @@ def test_a_certificate_that_was_refused_is_looked_at(
 def test_a_login_is_never_tried_twice() -> None:
     script = (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 no\r\n", None)
     with ScriptedServer(script) as server:
-        report = check(context_of(account_at(server.port, Security.NONE)), Secret("lösen"))
+        report = run_test(context_of(account_at(server.port, Security.NONE)), Secret("lösen"))
         assert report.error
         assert server.connections == 1
 

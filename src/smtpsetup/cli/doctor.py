@@ -11,7 +11,7 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.doctor import Finding, Status, examine
+from smtpsetup.setup.doctor import Finding, FindingStatus, examine
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
@@ -31,12 +31,12 @@ def doctor_command(state: State, account: str | None) -> None:
     try:
         chosen = state.config().account(account)
     except SmtpsetupError as error:
-        findings.append(Finding("config", Status.WRONG, error.message, error.hints, error))
+        findings.append(Finding("config", FindingStatus.WRONG, error.message, error.hints, error))
     else:
         findings.append(
             Finding(
                 "config",
-                Status.OK,
+                FindingStatus.OK,
                 _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file),
             )
         )

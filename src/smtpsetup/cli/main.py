@@ -23,7 +23,7 @@ from smtpsetup.terminal.streams import silence
 COMMANDS = {
     "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),
     "configure": ("configure", _("Set up an address: find the server, log in to prove it, save.")),
-    "test": ("check", _("Send a real test mail, stage by stage.")),
+    "test": ("test_account", _("Send a real test mail, stage by stage.")),
     "send": ("send", _("Send a mail from a script.")),
     "outbox": ("outbox", _("The mail that waits: list, show, send now, drop.")),
     "doctor": ("doctor", _("Will it work at three in the morning: check everything that cron needs.")),

@@ -19,7 +19,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.outbox import reserve, snapshot
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.state import State as MailState
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.context import context_for
 from smtpsetup.sending.flush import Flushed, flush

@@ -11,14 +11,14 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.test_account import Watch, check
+from smtpsetup.setup.test_account import Watch, run_test
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.providers.table import Provider
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
 
@@ -58,9 +58,9 @@ def prove(  # noqa: PLR0913  what a proof depends on
 
 def _log_in(
     state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool
-) -> CheckReport:
+) -> AccountTestReport:
     context = state.context(account)
-    look = functools.partial(check, context, secret, provider=provider, login_only=True, is_saved=is_saved)
+    look = functools.partial(run_test, context, secret, provider=provider, login_only=True, is_saved=is_saved)
     if not state.may_ask:
         return look()
     with views.stages.StageTable(

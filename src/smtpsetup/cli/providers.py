@@ -11,7 +11,7 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Status
+from smtpsetup.core.model import Auth, ProviderStatus
 from smtpsetup.providers.table import faults_of
 
 
@@ -28,7 +28,9 @@ def providers_command() -> None:
     "list", help=_("Every provider; TEXT keeps those with it in name, id or domain."), short_help=_("Every provider.")
 )
 @click.argument("text", required=False, metavar=_("[TEXT]"))
-@click.option("--status", type=click.Choice([str(value) for value in Status]), help=_("Only those with this status."))
+@click.option(
+    "--status", type=click.Choice([str(value) for value in ProviderStatus]), help=_("Only those with this status.")
+)
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("Only those that take this proof."))
 @common_options
 @click.pass_obj

@@ -38,7 +38,7 @@ def prove_for_scripts(state: State, account: Account) -> None:
         views.human.note(
             _("Logging in once more, as cron would: without a desktop, a terminal or your environment ...")
         )
-        proof = unattended.prove(account, config=state.config_option)
+        proof = unattended.log_in_as_cron(account, config=state.config_option)
         if proof.error is None:
             _show_schedule(state, account)
             return

@@ -49,7 +49,7 @@ class AllowedFrom(StrEnum):
     ANY = "any"
 
 
-class Status(StrEnum):
+class ProviderStatus(StrEnum):
     """Whether a provider's SMTP can be used as it is."""
 
     OK = "ok"

@@ -9,13 +9,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
-from smtpsetup.discovery.findings import Outcome
+from smtpsetup.discovery.candidates import QueryStatus
 from smtpsetup.discovery.suffixes import same_owner
 from smtpsetup.net.https import PORT, HttpsError, Trouble, Web
 
 if TYPE_CHECKING:
     from smtpsetup.net.dial import Deadline, LookUp
-    from smtpsetup.net.https import Answer
+    from smtpsetup.net.https import Response
     from smtpsetup.net.tls import TlsPolicy
 
 _REDIRECTS = 3
@@ -45,7 +45,7 @@ class FetchError(Exception):
     `is_ours` tells that the fault lies on this side: the proxy of this machine.
     """
 
-    def __init__(self, outcome: Outcome, detail: str, status: int = 0, *, is_ours: bool = False) -> None:
+    def __init__(self, outcome: QueryStatus, detail: str, status: int = 0, *, is_ours: bool = False) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
@@ -75,11 +75,11 @@ class Fetcher:
                 continue
             if answer.status == _OK:
                 return Document(url, answer.body, is_foreign)
-            outcome = Outcome.ABSENT if answer.status in _GONE else Outcome.FAILED
+            outcome = QueryStatus.ABSENT if answer.status in _GONE else QueryStatus.FAILED
             raise FetchError(outcome, _("HTTP status {status}").format(status=answer.status), answer.status)
-        raise FetchError(Outcome.REFUSED, _("more than {n} redirects").format(n=_REDIRECTS))
+        raise FetchError(QueryStatus.REFUSED, _("more than {n} redirects").format(n=_REDIRECTS))
 
-    def _request(self, parts: SplitResult, deadline: Deadline) -> Answer:
+    def _request(self, parts: SplitResult, deadline: Deadline) -> Response:
         try:
             return Web(self.policy, self.look_up).exchange("GET", parts, deadline)
         except HttpsError as error:
@@ -87,10 +87,10 @@ class Fetcher:
 
 
 _OUTCOMES = {
-    Trouble.ABSENT: Outcome.ABSENT,
-    Trouble.TIMEOUT: Outcome.TIMEOUT,
-    Trouble.FAILED: Outcome.FAILED,
-    Trouble.TOO_LARGE: Outcome.REFUSED,
+    Trouble.ABSENT: QueryStatus.ABSENT,
+    Trouble.TIMEOUT: QueryStatus.TIMEOUT,
+    Trouble.FAILED: QueryStatus.FAILED,
+    Trouble.TOO_LARGE: QueryStatus.REFUSED,
 }
 
 
@@ -99,7 +99,7 @@ def _joined(url: str, location: str) -> str:
         return urljoin(url, location)
     except ValueError as error:
         raise FetchError(
-            Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))
+            QueryStatus.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))
         ) from error
 
 
@@ -113,10 +113,12 @@ def _checked(url: str, *, is_redirect: bool) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise FetchError(
-            Outcome.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))
+            QueryStatus.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))
         ) from error
     if parts.scheme != "https":
-        raise FetchError(Outcome.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=_shown(url)))
+        raise FetchError(
+            QueryStatus.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=_shown(url))
+        )
     is_clean = all("!" <= char <= "~" for char in url)
     if (
         parts.username is not None
@@ -125,7 +127,7 @@ def _checked(url: str, *, is_redirect: bool) -> SplitResult:
         or not is_clean
     ):
         text = _("a redirect leads to {url}, which is not followed") if is_redirect else _("{url} is not asked")
-        raise FetchError(Outcome.REFUSED, text.format(url=_shown(url)))
+        raise FetchError(QueryStatus.REFUSED, text.format(url=_shown(url)))
     return parts
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery import autoconfig, pacc
+from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, Trust
 from smtpsetup.discovery.filters import FILTERS, FORWARDERS, named
-from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
-from smtpsetup.discovery.probe import ask_usual_names, guesses
-from smtpsetup.discovery.queries import Circumstances, Finding, MailRoute, Query, silence
+from smtpsetup.discovery.queries import Circumstances, MailRoute, Query, QueryResult, silence
 from smtpsetup.discovery.sources import ask_file_of_mail_host, ask_own_file, ask_pacc, ask_srv, ispdb_asker
 from smtpsetup.discovery.suffixes import registrable
-from smtpsetup.net.dns import Answer, DnsStatus
+from smtpsetup.discovery.usual_names import ask_usual_names, guesses
+from smtpsetup.net.dns import DnsAnswer, DnsStatus
 from smtpsetup.net.parallel import run_parallel
 
 if TYPE_CHECKING:
@@ -40,19 +40,21 @@ def first_queries(circumstances: Circumstances) -> list[Query]:
     return queries
 
 
-def ask_mx(circumstances: Circumstances, query: Query) -> Finding:
+def ask_mx(circumstances: Circumstances, query: Query) -> QueryResult:
     """Where the domain's mail goes: a provider of the table, a filter in front of one, or hosts to ask on about."""
     answer = circumstances.resolver.mx(circumstances.domain, circumstances.deadline)
     if answer.status is DnsStatus.NO_RECORDS:  # the domain itself is then its mail host (RFC 5321 section 5.1)
         route = MailRoute(answer.status, (circumstances.domain,))
-        return Finding(Outcome.ABSENT, _("no records"), next_queries=_last_queries(circumstances, route), route=route)
+        return QueryResult(
+            QueryStatus.ABSENT, _("no records"), next_queries=_last_queries(circumstances, route), route=route
+        )
     if answer.status is not DnsStatus.FOUND:
         return silence(answer, _("no such domain"), MailRoute(answer.status))
     exchanges: tuple[MailExchange, ...] = answer.records
     exchanges = tuple(mx for mx in exchanges if mx.host != ".")
     if not exchanges:
-        return Finding(
-            Outcome.ABSENT, _("the domain takes no mail"), route=MailRoute(answer.status, takes_no_mail=True)
+        return QueryResult(
+            QueryStatus.ABSENT, _("the domain takes no mail"), route=MailRoute(answer.status, takes_no_mail=True)
         )
     hosts = tuple(mx.host for mx in exchanges)
     route = MailRoute(
@@ -70,9 +72,9 @@ def ask_mx(circumstances: Circumstances, query: Query) -> Finding:
         provider = circumstances.table.by_mx_host(host)
         if provider:
             candidate = Candidate(query.source, Trust.DNS, query.rank, f"MX {host}", (), provider)
-            return Finding(Outcome.FOUND, host, (candidate,), route=route)
-    return Finding(
-        Outcome.ABSENT, _route_detail(route), next_queries=_after_unknown_mx(circumstances, route), route=route
+            return QueryResult(QueryStatus.FOUND, host, (candidate,), route=route)
+    return QueryResult(
+        QueryStatus.ABSENT, _route_detail(route), next_queries=_after_unknown_mx(circumstances, route), route=route
     )
 
 
@@ -110,8 +112,8 @@ def _mail_host_domains(host: str, domain: str) -> list[str]:
     return [name for name in (*wanted, base) if name and name != domain]
 
 
-def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Query], Finding]:
-    def ask(circumstances: Circumstances, _query: Query) -> Finding:
+def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Query], QueryResult]:
+    def ask(circumstances: Circumstances, _query: Query) -> QueryResult:
         """Records that a provider's customers put into their DNS.
 
         A mailbox there is likely, whatever stands in front of it.
@@ -119,7 +121,7 @@ def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Query], Finding]:
         rows = circumstances.table.with_signs()
         wanted = {(sign.type, sign.name) for row in rows for sign in row.signs}
         asked = run_parallel({key: _sign_question(circumstances, *key) for key in wanted}, circumstances.deadline)
-        answers = {key: asked.get(key, Answer(DnsStatus.TIMEOUT)) for key in wanted}
+        answers = {key: asked.get(key, DnsAnswer(DnsStatus.TIMEOUT)) for key in wanted}
         candidates = []
         for row in rows:
             seen = [sign for sign in row.signs if _is_there(sign, answers[sign.type, sign.name])]
@@ -132,20 +134,20 @@ def _signs_asker(route: MailRoute) -> Callable[[Circumstances, Query], Finding]:
                 )
                 candidates.append(Candidate(Source.MX, Trust.DNS, rank, origin, (), row))
         if candidates:
-            return Finding(Outcome.FOUND, candidates[0].origin, tuple(candidates))
+            return QueryResult(QueryStatus.FOUND, candidates[0].origin, tuple(candidates))
         failed = any(answer.status.is_temporary for answer in answers.values())
-        return Finding(Outcome.FAILED if failed else Outcome.ABSENT, _("none"), dns_failed=failed)
+        return QueryResult(QueryStatus.FAILED if failed else QueryStatus.ABSENT, _("none"), dns_failed=failed)
 
     return ask
 
 
-def _sign_question(circumstances: Circumstances, record_type: str, name: str) -> Callable[[], Answer]:
+def _sign_question(circumstances: Circumstances, record_type: str, name: str) -> Callable[[], DnsAnswer]:
     full = f"{name}.{circumstances.domain}" if name else circumstances.domain
     ask = circumstances.resolver.cname if record_type == "CNAME" else circumstances.resolver.txt
     return lambda: ask(full, circumstances.deadline)
 
 
-def _is_there(sign: Sign, answer: Answer) -> bool:
+def _is_there(sign: Sign, answer: DnsAnswer) -> bool:
     if sign.type == "CNAME":
         return any(target == sign.value or target.endswith(f".{sign.value}") for target in answer.records)
     words = [word for text in answer.records for word in text.lower().split()]

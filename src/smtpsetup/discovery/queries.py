@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Source, Trust
-from smtpsetup.net.dns import Answer, DnsStatus
+from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, Trust
+from smtpsetup.net.dns import DnsAnswer, DnsStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,10 +58,10 @@ class MailRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class QueryResult:
     """What one source came to, and the questions that its answer raises."""
 
-    outcome: Outcome
+    outcome: QueryStatus
     detail: str = ""
     candidates: tuple[Candidate, ...] = ()
     next_queries: tuple[Query, ...] = ()
@@ -77,25 +77,25 @@ class Query:
     source: Source
     rank: Rank
     origin: str
-    ask: Callable[[Circumstances, Query], Finding] = field(repr=False)
+    ask: Callable[[Circumstances, Query], QueryResult] = field(repr=False)
 
 
-def found(query: Query, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> Finding:
+def found(query: Query, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> QueryResult:
     """The finding for settings that a source names, best first."""
     first = settings[0]
     servers = tuple(dict.fromkeys(setting.server for setting in settings))[:MOST]
     candidate = Candidate(
         query.source, trust, rank, origin or query.origin, servers, username=first.username, auth=first.auth
     )
-    return Finding(Outcome.FOUND, ", ".join(str(server) for server in servers), (candidate,))
+    return QueryResult(QueryStatus.FOUND, ", ".join(str(server) for server in servers), (candidate,))
 
 
-def silence(answer: Answer, absent: str, route: MailRoute | None = None) -> Finding:
+def silence(answer: DnsAnswer, absent: str, route: MailRoute | None = None) -> QueryResult:
     """A look-up that gave no records: nothing there, or nobody said so."""
     if not answer.status.is_temporary:
-        return Finding(Outcome.ABSENT, absent, route=route)
-    outcome = Outcome.TIMEOUT if answer.status is DnsStatus.TIMEOUT else Outcome.FAILED
-    return Finding(outcome, dns_reason(answer.status), route=route, dns_failed=True)
+        return QueryResult(QueryStatus.ABSENT, absent, route=route)
+    outcome = QueryStatus.TIMEOUT if answer.status is DnsStatus.TIMEOUT else QueryStatus.FAILED
+    return QueryResult(outcome, dns_reason(answer.status), route=route, dns_failed=True)
 
 
 def dns_reason(status: DnsStatus) -> str:

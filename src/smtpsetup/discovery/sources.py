@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security
 from smtpsetup.discovery import autoconfig, pacc
+from smtpsetup.discovery.candidates import QueryStatus, Rank, Trust
 from smtpsetup.discovery.fetch import FetchError
-from smtpsetup.discovery.findings import Outcome, Rank, Trust
-from smtpsetup.discovery.queries import MOST, Finding, found, silence
+from smtpsetup.discovery.queries import MOST, QueryResult, found, silence
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.net.dns import Answer, DnsStatus
+from smtpsetup.net.dns import DnsAnswer, DnsStatus
 from smtpsetup.net.parallel import begun, run_parallel
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.net.dns import Service
 
 
-def ask_pacc(circumstances: Circumstances, query: Query) -> Finding:
+def ask_pacc(circumstances: Circumstances, query: Query) -> QueryResult:
     """The domain's PACC document and its digest, side by side.
 
     Nearly every domain has no digest, and then no web server need be waited for.
@@ -39,7 +39,7 @@ def ask_pacc(circumstances: Circumstances, query: Query) -> Finding:
     return found(query, Trust.TLS, query.rank, [setting])
 
 
-def ask_own_file(circumstances: Circumstances, query: Query) -> Finding:
+def ask_own_file(circumstances: Circumstances, query: Query) -> QueryResult:
     """The domain's own autoconfig file.
 
     One that a redirect to another owner's host gave is worth what the redirect is worth.
@@ -49,7 +49,7 @@ def ask_own_file(circumstances: Circumstances, query: Query) -> Finding:
     return found(query, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
 
 
-def ask_file_of_mail_host(circumstances: Circumstances, query: Query) -> Finding:
+def ask_file_of_mail_host(circumstances: Circumstances, query: Query) -> QueryResult:
     """The autoconfig file of whoever runs the MX: HTTPS all the way, but only the DNS says that they do."""
     document = circumstances.fetcher.get(query.origin, circumstances.deadline)
     return found(
@@ -57,13 +57,13 @@ def ask_file_of_mail_host(circumstances: Circumstances, query: Query) -> Finding
     )
 
 
-def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Query], Finding]:
+def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Query], QueryResult]:
     """The question to the public database for a domain.
 
     `trust` is DNS where the domain asked about is only the MX's.
     """
 
-    def ask(circumstances: Circumstances, query: Query) -> Finding:
+    def ask(circumstances: Circumstances, query: Query) -> QueryResult:
         for number, url in enumerate(autoconfig.DATABASES, start=1):
             try:
                 document = circumstances.fetcher.get(url.format(domain=domain), circumstances.deadline)
@@ -83,7 +83,7 @@ def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circ
     return ask
 
 
-def ask_srv(circumstances: Circumstances, query: Query) -> Finding:
+def ask_srv(circumstances: Circumstances, query: Query) -> QueryResult:
     """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
     names = {
         Security.TLS: f"_submissions._tcp.{circumstances.domain}",
@@ -92,7 +92,7 @@ def ask_srv(circumstances: Circumstances, query: Query) -> Finding:
     asked = run_parallel(
         {security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline
     )
-    answers = {security: asked.get(security, Answer(DnsStatus.TIMEOUT)) for security in names}
+    answers = {security: asked.get(security, DnsAnswer(DnsStatus.TIMEOUT)) for security in names}
     settings: list[Setting] = []
     reasons: list[str] = []
     declined = False
@@ -109,11 +109,11 @@ def ask_srv(circumstances: Circumstances, query: Query) -> Finding:
     if reasons:
         raise UnusableError("; ".join(reasons[:MOST]))
     if declined:
-        return Finding(Outcome.ABSENT, _("the domain says that it offers no submission"))
+        return QueryResult(QueryStatus.ABSENT, _("the domain says that it offers no submission"))
     return silence(max(answers.values(), key=lambda answer: answer.status.is_temporary), _("no records"))
 
 
-def _srv_question(circumstances: Circumstances, name: str) -> Callable[[], Answer]:
+def _srv_question(circumstances: Circumstances, name: str) -> Callable[[], DnsAnswer]:
     return lambda: circumstances.resolver.srv(name, circumstances.deadline)
 
 

@@ -29,7 +29,7 @@ NAMESERVER = "SMTPSETUP_NAMESERVER"
 _PORT = 53
 _HIGHEST_PORT = 65535
 _TRY_SECONDS = 2.0  # for one name server, before the next one is asked
-_LOOK_UP_SECONDS = 4.0  # less than a source has (look_up.py), so that it learns how the look-up ended
+_LOOK_UP_SECONDS = 4.0  # less than a source has (search.py), so that it learns how the look-up ended
 _SHARE = 0.9  # of the time that is left, for the same reason
 _MOST = 20  # records of one answer that are kept
 
@@ -70,7 +70,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DnsAnswer:
     """What came back; `records` are MailExchange, Service or str, by what was asked for, and empty unless found."""
 
     status: DnsStatus
@@ -97,7 +97,7 @@ class Resolver:
             self._resolver = _system_resolver()
         self._resolver.timeout = _TRY_SECONDS
 
-    def mx(self, domain: str, deadline: Deadline) -> Answer:
+    def mx(self, domain: str, deadline: Deadline) -> DnsAnswer:
         """Where a domain's mail goes, the most preferred host first.
 
         Hosts with names that cannot be ones are left out.
@@ -114,7 +114,7 @@ class Resolver:
             ),
         )
 
-    def srv(self, name: str, deadline: Deadline) -> Answer:
+    def srv(self, name: str, deadline: Deadline) -> DnsAnswer:
         """The places of a service, best first: by priority, then by weight (RFC 2782), the same order at every run."""
         answer = self._look_up(name, "SRV", deadline)
         places = (
@@ -128,19 +128,19 @@ class Resolver:
             ),
         )
 
-    def txt(self, name: str, deadline: Deadline) -> Answer:
+    def txt(self, name: str, deadline: Deadline) -> DnsAnswer:
         """The texts at a name, the strings of each record joined (RFC 7208 section 3.3)."""
         answer = self._look_up(name, "TXT", deadline)
         return _kept(answer, [b"".join(record.strings).decode("utf-8", "replace") for record in answer.records])
 
-    def cname(self, name: str, deadline: Deadline) -> Answer:
+    def cname(self, name: str, deadline: Deadline) -> DnsAnswer:
         """The name that this one stands for, lower case; it need not be one that a host can have."""
         answer = self._look_up(name, "CNAME", deadline)
         return _kept(answer, [record.target.to_text(omit_final_dot=True).lower() for record in answer.records])
 
     def addresses(self, host: str, deadline: Deadline) -> list[str]:
         """The addresses of a host, both families asked side by side. Raises socket.gaierror as getaddrinfo does."""
-        answers: dict[str, Answer] = {}
+        answers: dict[str, DnsAnswer] = {}
 
         def ask(kind: str) -> None:
             answers[kind] = self._look_up(host, kind, deadline)
@@ -156,14 +156,14 @@ class Resolver:
             raise socket.gaierror(socket.EAI_AGAIN, "the name servers gave no answer")
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
-    def _look_up(self, name: str, kind: str, deadline: Deadline) -> Answer:
+    def _look_up(self, name: str, kind: str, deadline: Deadline) -> DnsAnswer:
         try:
             lifetime = min(_LOOK_UP_SECONDS, deadline.remaining() * _SHARE)
-            return Answer(DnsStatus.FOUND, tuple(self._resolver.resolve(f"{name}.", kind, lifetime=lifetime)))
+            return DnsAnswer(DnsStatus.FOUND, tuple(self._resolver.resolve(f"{name}.", kind, lifetime=lifetime)))
         except dns.resolver.NoNameservers as error:
-            return Answer(_why(error))
+            return DnsAnswer(_why(error))
         except (dns.exception.DNSException, OSError) as error:
-            return Answer(
+            return DnsAnswer(
                 next((status for kinds, status in _STATUS if isinstance(error, kinds)), DnsStatus.SERVER_FAILURE)
             )
 
@@ -207,11 +207,11 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _kept(answer: Answer, records: list[Any]) -> Answer:
+def _kept(answer: DnsAnswer, records: list[Any]) -> DnsAnswer:
     """The records that can be used; none of them left is as if there were none."""
     if answer.status is DnsStatus.FOUND and not records:
-        return Answer(DnsStatus.NO_RECORDS)
-    return Answer(answer.status, tuple(records[:_MOST]))
+        return DnsAnswer(DnsStatus.NO_RECORDS)
+    return DnsAnswer(answer.status, tuple(records[:_MOST]))
 
 
 def _why(error: dns.resolver.NoNameservers) -> DnsStatus:

@@ -66,7 +66,7 @@ class HttpsError(Exception):
         self.may_be_clock = may_be_clock
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What a web server answered. `location` and `retry_after` are those header fields, or `""`."""
 
     status: int
@@ -92,7 +92,7 @@ class Web(NamedTuple):
         deadline: Deadline,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Ask once; no redirect is followed. Raises HttpsError."""
         host, port = str(parts.hostname), parts.port or PORT
         try:
@@ -113,7 +113,7 @@ class Web(NamedTuple):
             raise _told(error) from error
         if len(content) > LIMIT:
             raise HttpsError(Trouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
-        return Answer(
+        return Response(
             response.status, content, response.getheader("Location") or "", response.getheader("Retry-After") or ""
         )
 

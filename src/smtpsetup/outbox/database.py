@@ -243,7 +243,7 @@ def _write_made(handle: int, made: Made) -> None:
         os.write(handle, text)
 
 
-def note_highest(path: str, number: int) -> None:
+def write_highest(path: str, number: int) -> None:
     """Note that this mail was on the disk: who does not find its number knows that mails are lost. Raises OSError."""
     handle = private_dir.open_file(_made_file(path), os.O_WRONLY | os.O_CREAT)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.model import Stage
 from smtpsetup.outbox import retry
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Disposition(NamedTuple):
 
     recipients: tuple[str, ...]
     error: SmtpsetupError
-    state: State
+    state: MailState
     next_attempt: float | None
 
 
@@ -44,10 +44,14 @@ def dispositions(
     `attempts` failed, this one included. One that may have arrived is sent once more, unless `is_held`. `is_over` says
     that what has been waiting has waited for long enough.
     """
-    shares: dict[State, dict[str, SmtpsetupError]] = {State.UNKNOWN: {}, State.WAITING: {}, State.FAILED: {}}
+    shares: dict[MailState, dict[str, SmtpsetupError]] = {
+        MailState.UNKNOWN: {},
+        MailState.WAITING: {},
+        MailState.FAILED: {},
+    }
     for address, error in unsent.items():
         state = state_after(error)
-        shares[State.FAILED if is_over and state is State.WAITING else state][address] = error
+        shares[MailState.FAILED if is_over and state is MailState.WAITING else state][address] = error
     return [
         Disposition(
             tuple(share),
@@ -60,13 +64,13 @@ def dispositions(
     ]
 
 
-def state_after(error: SmtpsetupError) -> State:
+def state_after(error: SmtpsetupError) -> MailState:
     """What a mail is at after it was not sent for this reason."""
-    return State.UNKNOWN if error.code == LOST else State.WAITING if waits(error) else State.FAILED
+    return MailState.UNKNOWN if error.code == LOST else MailState.WAITING if waits(error) else MailState.FAILED
 
 
-def _next_attempt(state: State, error: SmtpsetupError, attempts: int, *, is_held: bool, now: float) -> float | None:
-    if state is State.FAILED or (state is State.UNKNOWN and is_held):
+def _next_attempt(state: MailState, error: SmtpsetupError, attempts: int, *, is_held: bool, now: float) -> float | None:
+    if state is MailState.FAILED or (state is MailState.UNKNOWN and is_held):
         return None
     return now + seconds_until_next(attempts, error)
 

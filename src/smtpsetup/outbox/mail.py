@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.outbox.database import IS_SOUND
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Mail(NamedTuple):
     subject: str
     message_id: str
     size: int
-    state: State
+    state: MailState
     attempts: int
     next_attempt: float | None
     queued_at: float
@@ -55,7 +55,7 @@ class NewMail(NamedTuple):
     message: Message
     message_id: str
     subject: str
-    state: State = State.WAITING
+    state: MailState = MailState.WAITING
     attempts: int = 0
     next_attempt: float | None = 0.0
     last_reply: str = ""
@@ -100,7 +100,7 @@ def read_mail(row: Sequence[object]) -> Mail:
     for name, most in _AT_MOST.items():  # of which no checksum tells
         values[name] = values[name] if values[name] is None or 0 <= values[name] <= most else 0
     values["recipients"] = tuple(recipients)
-    values["state"] = State(values["state"]) if values["state"] in tuple(State) else State.FAILED
+    values["state"] = MailState(values["state"]) if values["state"] in tuple(MailState) else MailState.FAILED
     for name in ("holds", "is_report", "is_sound"):
         values[name] = bool(values[name])
     return Mail(**values)
@@ -120,6 +120,6 @@ def shown_mail(row: Sequence[object]) -> Mail:
     )
     number = values["id"] if isinstance(values["id"], int) else 0
     return Mail(
-        number, account, sender, (), subject, message_id, 0, State.FAILED, 0, None, 0.0, "unreadable", "", 0,
+        number, account, sender, (), subject, message_id, 0, MailState.FAILED, 0, None, 0.0, "unreadable", "", 0,
         holds=False, is_report=False, config="", put_offs=0, is_sound=False,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from smtpsetup.outbox.database import (
     with_checksums,
 )
 from smtpsetup.outbox.mail import COLUMNS, STORED, read_mail
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 
 if TYPE_CHECKING:
@@ -158,9 +158,11 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     has_its_text = is_of_version_1 or content_checksum(message.header, (body,)) == text_checksum
     if not (has_its_text and (mail.is_sound or is_of_version_1)):
         last_reply = _("its content is damaged: it is not what was put into the outbox")
-        return mail._replace(state=State.FAILED, next_attempt=None, last_reply=last_reply, last_code=CHANGED), message
-    if mail.state is State.SENDING and not is_possible:
-        mail = mail._replace(state=State.WAITING)
+        return mail._replace(
+            state=MailState.FAILED, next_attempt=None, last_reply=last_reply, last_code=CHANGED
+        ), message
+    if mail.state is MailState.SENDING and not is_possible:
+        mail = mail._replace(state=MailState.WAITING)
     return mail, message
 
 

@@ -28,10 +28,10 @@ from smtpsetup.outbox.database import (
     header_fault,
     highest_number,
     lock,
-    note_highest,
+    write_highest,
 )
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.state import leases, private_dir
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Outbox:
             "queued_at": now,
             "last_reply": mail.last_reply,
             "last_code": mail.last_code,
-            "unknowns": int(mail.state is State.UNKNOWN),
+            "unknowns": int(mail.state is MailState.UNKNOWN),
             "holds": mail.holds,
             "is_report": mail.is_report,
             "config": mail.config,
@@ -149,7 +149,7 @@ class Outbox:
             if blob.tell() != message.body_size:
                 raise OSError(0, "it changed while it was read", self.path)
 
-    def mails(self, state: State | None = None) -> list[Mail]:
+    def mails(self, state: MailState | None = None) -> list[Mail]:
         """Every mail, oldest first."""
         with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
@@ -270,7 +270,7 @@ class Outbox:
             )
 
     def put_back(
-        self, number: int, *, state: State, next_attempt: float | None, reply: str = "", code: str = ""
+        self, number: int, *, state: MailState, next_attempt: float | None, reply: str = "", code: str = ""
     ) -> None:
         """Give a mail that was tried back, with what became of it. An outcome that is unknown is counted."""
         with self._change():
@@ -278,7 +278,7 @@ class Outbox:
                 "UPDATE mail SET lease = NULL, dotted = 0, state = ?, next_attempt = ?, attempts = attempts + 1,"
                 " unknowns = unknowns + ?, last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', "
                 "last_code, ?) WHERE id = ?",
-                (state, next_attempt, state is State.UNKNOWN, reply, reply, code, code, number),
+                (state, next_attempt, state is MailState.UNKNOWN, reply, reply, code, code, number),
             )
 
     def give_back(self, number: int) -> None:
@@ -414,10 +414,10 @@ class Outbox:
 
         One that was being sent may have arrived.
         """
-        if mail.state is State.SENDING:
+        if mail.state is MailState.SENDING:
             is_held = mail.holds or mail.unknowns > 0
             mail = mail._replace(
-                state=State.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt
+                state=MailState.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt
             )
         values = {name: getattr(mail, name) for name in STORED} | {
             "recipients": json.dumps(mail.recipients),
@@ -458,7 +458,7 @@ class Outbox:
                 self._depth -= 1
         if self._added and self._is_durable:
             with suppress(OSError):  # it is on the disk; only the loss of it could not be noticed
-                note_highest(self.path, self._added)
+                write_highest(self.path, self._added)
             reserve.keep(self.directory)
 
     def _commit(self) -> None:

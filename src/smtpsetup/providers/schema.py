@@ -9,7 +9,7 @@ from smtpsetup.address.hosts import InvalidHostError, checked_host
 from smtpsetup.core.error_codes import ERROR_CODES
 from smtpsetup.core.i18n import LANGUAGES
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security, Status, plain_text
+from smtpsetup.core.model import Auth, ProviderStatus, Security, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
         or not all(part.isalnum() for part in row["id"].split("-"))
     ):
         yield _("{key} must be {wanted}").format(key="id", wanted=_("lower-case letters, digits and hyphens"))
-    yield from _choice("status", row["status"], Status)
+    yield from _choice("status", row["status"], ProviderStatus)
     yield from _choice("confidence", row["confidence"], CONFIDENCE)
     for key in ("domains", "mx_suffixes", "often_mistyped", "auth", "sources"):
         if not all(isinstance(entry, str) for entry in row.get(key, ())):
@@ -140,9 +140,9 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
             )
     for auth in row["auth"]:
         yield from _choice("auth", auth, Auth)
-    if row["status"] != Status.UNAVAILABLE and not (row["servers"] and row["auth"]):
+    if row["status"] != ProviderStatus.UNAVAILABLE and not (row["servers"] and row["auth"]):
         yield _('only a row with status = "unavailable" may be without servers and auth')
-    if row["status"] == Status.PREPARE and "enable" not in row:
+    if row["status"] == ProviderStatus.PREPARE and "enable" not in row:
         yield _('status = "prepare" needs the table {key}').format(key="enable")
     yield from _parts(row)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import language
-from smtpsetup.core.model import Auth, Security, Server, Status
+from smtpsetup.core.model import Auth, ProviderStatus, Security, Server
 from smtpsetup.providers import schema
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Provider(NamedTuple):
     mx_suffixes: tuple[str, ...]
     signs: tuple[Sign, ...]
     often_mistyped: tuple[str, ...]
-    status: Status
+    status: ProviderStatus
     servers: tuple[Server, ...]
     auth: tuple[Auth, ...]
     docs_url: str
@@ -288,7 +288,7 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         mx_suffixes=tuple(row["mx_suffixes"]),
         signs=tuple(Sign(sign["type"], sign["name"], sign["value"]) for sign in row.get("signs", ())),
         often_mistyped=tuple(row.get("often_mistyped", ())),
-        status=Status(row["status"]),
+        status=ProviderStatus(row["status"]),
         servers=tuple(
             Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]
         ),

@@ -11,17 +11,17 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.render.human import fields, say, show
 from smtpsetup.render.prose import prose
-from smtpsetup.setup.doctor import Status
+from smtpsetup.setup.doctor import FindingStatus
 
 if TYPE_CHECKING:
     from smtpsetup.setup.doctor import Finding
 
-_STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.WRONG: "bold red"}
+_STYLES = {FindingStatus.OK: "green", FindingStatus.WARNING: "yellow", FindingStatus.WRONG: "bold red"}
 
 
 def finding(one: Finding) -> None:
     """One line, and below it what to change."""
-    words = {Status.OK: _("ok"), Status.WARNING: _("warning"), Status.WRONG: _("wrong")}
+    words = {FindingStatus.OK: _("ok"), FindingStatus.WARNING: _("warning"), FindingStatus.WRONG: _("wrong")}
     width = max(len(word) for word in words.values())
     show(fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))]))  # type: ignore[list-item]  # a label may have a colour
     for hint in one.hints:
@@ -30,8 +30,8 @@ def finding(one: Finding) -> None:
 
 def summary(findings: list[Finding]) -> None:
     """The end."""
-    wrong = sum(one.status is Status.WRONG for one in findings)
-    warnings = sum(one.status is Status.WARNING for one in findings)
+    wrong = sum(one.status is FindingStatus.WRONG for one in findings)
+    warnings = sum(one.status is FindingStatus.WARNING for one in findings)
     if wrong:
         text = ngettext("{n} thing is wrong.", "{n} things are wrong.", wrong).format(n=wrong)
     elif warnings:

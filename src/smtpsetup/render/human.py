@@ -13,7 +13,7 @@ from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
-from smtpsetup.core.model import Auth, Security, Status
+from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
 from smtpsetup.setup.identify import addresses_shown, said_by
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Provider
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.identify import Identification
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 _OLD_DAYS = 365
 _UNWRAPPED = 10_000  # columns: what is not a terminal gets each sentence on one line, to search in
@@ -235,10 +235,10 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
     The notes of a provider without SMTP stand in its error, too.
     """
     parts: list[RenderableType] = []
-    if row.enable_steps and row.status is not Status.UNAVAILABLE:
+    if row.enable_steps and row.status is not ProviderStatus.UNAVAILABLE:
         parts += [
             Text(),
-            Text(_("Before you send:") if row.status is Status.PREPARE else _("Good to know first:")),
+            Text(_("Before you send:") if row.status is ProviderStatus.PREPARE else _("Good to know first:")),
             indented(_steps(row.enable_steps)),
         ]
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
@@ -249,11 +249,11 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
     return [*parts, Text(), Text(_checked_line(row), style="dim")]
 
 
-def _status_line(status: Status) -> Text:
+def _status_line(status: ProviderStatus) -> Text:
     lines = {
-        Status.OK: Text(_("ready to use"), style="green"),
-        Status.PREPARE: Text(_("something must be switched on first"), style="yellow"),
-        Status.UNAVAILABLE: Text(_("no SMTP at all"), style="red"),
+        ProviderStatus.OK: Text(_("ready to use"), style="green"),
+        ProviderStatus.PREPARE: Text(_("something must be switched on first"), style="yellow"),
+        ProviderStatus.UNAVAILABLE: Text(_("no SMTP at all"), style="red"),
     }
     return lines[status]
 
@@ -363,7 +363,7 @@ def error(problem: SmtpsetupError) -> None:
     show(Group(*parts), stderr=True)
 
 
-def checked(report: CheckReport) -> None:
+def account_test(report: AccountTestReport) -> None:
     """The end of a `test` that went well."""
     rows: list[tuple[str, RenderableType]] = []
     if report.tls:

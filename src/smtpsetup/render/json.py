@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Reply, StageResult
     from smtpsetup.core.model import Server
     from smtpsetup.diagnosis.rehearsal import Fault
-    from smtpsetup.discovery.look_up import Discovery
+    from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.providers.table import Provider
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.doctor import Finding
     from smtpsetup.setup.identify import Identification
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 SCHEMA = 1
 
@@ -127,7 +127,7 @@ def sources(discovery: Discovery) -> dict[str, object]:
 
     `agrees` tells whether a candidate means the same provider as the best.
     """
-    from smtpsetup.discovery.look_up import agree  # only answers that were discovered come here
+    from smtpsetup.discovery.search import agree  # only answers that were discovered come here
 
     best = discovery.candidates[0] if discovery.candidates else None
     return {
@@ -231,7 +231,7 @@ def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
     }
 
 
-def check_report(report: CheckReport) -> dict[str, object]:
+def account_test(report: AccountTestReport) -> dict[str, object]:
     """`test`."""
     tls = report.tls
     facts: dict[str, Any] | None = None

@@ -15,7 +15,7 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.render.human import console, fields, note, say, show
 from smtpsetup.render.prose import Prose, print_lines, prose
 
@@ -62,7 +62,7 @@ def mail(one: Mail, header: str) -> None:
     if one.last_reply:
         rows.append((_("Last reply"), Text(_lines(one.last_reply))))
     parts: list[RenderableType] = [fields(rows)]
-    if one.state is State.UNKNOWN:
+    if one.state is MailState.UNKNOWN:
         parts.append(
             prose(
                 _(
@@ -79,7 +79,7 @@ def mail(one: Mail, header: str) -> None:
 def flushed(done: Flushed, left: list[Mail]) -> None:
     """The end of `outbox flush` at a terminal. `left` is what is in the outbox now, whether it was due or not."""
     if done.sent or done.waiting or done.unknown or done.failed or done.errors:
-        waiting = sum(mail.state is State.WAITING for mail in left)
+        waiting = sum(mail.state is MailState.WAITING for mail in left)
         text = _("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.")
         say(text.format(**{**counts(done), "waiting": waiting}))
         return
@@ -125,15 +125,15 @@ def _lines(text: str) -> str:
 
 def _state(one: Mail) -> str:
     return {
-        State.WAITING: _("waiting"),
-        State.SENDING: _("being sent"),
-        State.UNKNOWN: _("perhaps arrived"),
-        State.FAILED: _("given up"),
+        MailState.WAITING: _("waiting"),
+        MailState.SENDING: _("being sent"),
+        MailState.UNKNOWN: _("perhaps arrived"),
+        MailState.FAILED: _("given up"),
     }[one.state]
 
 
 def _when(one: Mail) -> str:
-    if one.state is State.SENDING:
+    if one.state is MailState.SENDING:
         return _("now")
     return _("never, unless you say so") if one.next_attempt is None else _local(one.next_attempt)
 

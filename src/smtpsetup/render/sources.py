@@ -9,21 +9,21 @@ from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
-from smtpsetup.discovery.findings import Outcome, Source, Trust
-from smtpsetup.discovery.look_up import agree
+from smtpsetup.discovery.candidates import QueryStatus, Source, Trust
+from smtpsetup.discovery.search import agree
 from smtpsetup.render.human import console, indented, server_line, show
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
-    from smtpsetup.discovery.findings import Candidate, Report
-    from smtpsetup.discovery.look_up import Discovery
+    from smtpsetup.discovery.candidates import Candidate, SourceReport
+    from smtpsetup.discovery.search import Discovery
 
 _STYLES = {
-    Outcome.FOUND: "green",
-    Outcome.ABSENT: "dim",
-    Outcome.REFUSED: "bold red",
-    Outcome.FAILED: "yellow",
-    Outcome.TIMEOUT: "yellow",
+    QueryStatus.FOUND: "green",
+    QueryStatus.ABSENT: "dim",
+    QueryStatus.REFUSED: "bold red",
+    QueryStatus.FAILED: "yellow",
+    QueryStatus.TIMEOUT: "yellow",
 }
 
 
@@ -40,13 +40,13 @@ def _source_name(source: Source) -> str:
     return names[source]
 
 
-def _outcome_name(outcome: Outcome) -> str:
+def _outcome_name(outcome: QueryStatus) -> str:
     names = {
-        Outcome.FOUND: _("found"),
-        Outcome.ABSENT: _("nothing"),
-        Outcome.REFUSED: _("not usable"),
-        Outcome.FAILED: _("failed"),
-        Outcome.TIMEOUT: _("no answer"),
+        QueryStatus.FOUND: _("found"),
+        QueryStatus.ABSENT: _("nothing"),
+        QueryStatus.REFUSED: _("not usable"),
+        QueryStatus.FAILED: _("failed"),
+        QueryStatus.TIMEOUT: _("no answer"),
     }
     return names[outcome]
 
@@ -80,7 +80,7 @@ class Searching:
     def __exit__(self, *_rest: object) -> None:
         self._status.stop()
 
-    def update(self, _report: Report, left: int) -> None:
+    def update(self, _report: SourceReport, left: int) -> None:
         """Tell how many are still awaited."""
         self._status.update(
             f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left)

@@ -23,7 +23,7 @@ from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import Disposition, said
 from smtpsetup.outbox.mail import Mail, NewMail
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
@@ -64,11 +64,11 @@ class Flushed:
     errors: dict[str, SmtpsetupError] = field(default_factory=dict)
     results: list[tuple[int, SendResult]] = field(default_factory=list)
 
-    def count(self, state: State) -> None:
+    def count(self, state: MailState) -> None:
         """Count a mail that was not sent."""
-        self.waiting += state is State.WAITING
-        self.unknown += state is State.UNKNOWN
-        self.failed += state is State.FAILED
+        self.waiting += state is MailState.WAITING
+        self.unknown += state is MailState.UNKNOWN
+        self.failed += state is MailState.FAILED
 
     def add(self, mail: Mail, result: SendResult) -> None:
         """Note what a mail came to."""
@@ -212,7 +212,7 @@ class _AccountFlush:
                 else:
                     self._outbox.narrow(mail.id, fate.recipients)
                     self._put_back(mail, fate)
-                if fate.state is State.FAILED and context.account.report_failures and not mail.is_report:
+                if fate.state is MailState.FAILED and context.account.report_failures and not mail.is_report:
                     from smtpsetup.sending.failure_notice import report_of  # only for what failed
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
@@ -230,7 +230,7 @@ class _AccountFlush:
         for mail in list(self._taken.values()):
             if any(mail is suspect.key for suspect in suspects):  # it makes room for the others
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
-                self._put_back(mail, Disposition(mail.recipients, error, State.WAITING, time.time() + pause))
+                self._put_back(mail, Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause))
             else:
                 self._outbox.give_back(mail.id)
             self._done.waiting += 1
@@ -267,14 +267,14 @@ class _AccountFlush:
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
         """Give up what has been tried for days, and nothing came of it."""
-        for mail in self._outbox.mails(State.WAITING):
+        for mail in self._outbox.mails(MailState.WAITING):
             if (mail.account, mail.config) == (self._name, self._config) and disposition.is_given_up(mail, self._now):
                 self._keep(context, mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
     def _note_stop(self, error: SmtpsetupError, log: Log) -> None:
         """Tell why the account's mail could not be tried: the caller, and one line in the log for all of it."""
         self._done.errors[self._name] = error
-        waiting = sum(mail.account == self._name for mail in self._outbox.mails(State.WAITING))
+        waiting = sum(mail.account == self._name for mail in self._outbox.mails(MailState.WAITING))
         facts = {
             "account": self._name,
             "waiting": waiting,
@@ -282,7 +282,7 @@ class _AccountFlush:
             "error": error.code,
             "exitcode": error.exit_code,
         }
-        mail_log.note(log, self._outbox.directory, facts)
+        mail_log.append_line(log, self._outbox.directory, facts)
 
 
 def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:

@@ -151,7 +151,7 @@ def log_result(
         "outbox": result.outbox_id or "",
         "exitcode": result.error.exit_code if result.error else 0,
     }
-    mail_log.note(context.log, directory, {name: value for name, value in facts.items() if value != ""})
+    mail_log.append_line(context.log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
 def kept_if_due(

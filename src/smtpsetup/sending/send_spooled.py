@@ -21,7 +21,7 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import said
-from smtpsetup.outbox.state import State
+from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
@@ -125,7 +125,7 @@ class _Spooled:
                 mail = new_mail(account, self._delivery, self._policy, None)
                 is_sent_now = self._policy.queue is not Queue.ALWAYS
                 self._number = self._outbox.add(
-                    mail._replace(state=State.SENDING, lease=lease) if is_sent_now else mail
+                    mail._replace(state=MailState.SENDING, lease=lease) if is_sent_now else mail
                 )
             return {
                 recipient: self._outbox.add(new_mail(account, self._delivery, self._policy, fate))

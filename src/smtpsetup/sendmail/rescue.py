@@ -37,7 +37,7 @@ def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: S
         header = header.removesuffix(b"\r\n")  # the header goes on in what could not be read
     path = saved_in_file(Message(header, body.chunks, body.size, body.is_ascii), Envelope("", recipients))
     code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
-    mail_log.note(
+    mail_log.append_line(
         Log.FILE,
         paths.state_dir(),
         {"recipients": ",".join(recipients), "size": body.size, "error": code, "saved": path or "nowhere"},

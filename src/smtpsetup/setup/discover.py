@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
+from smtpsetup.discovery.candidates import QueryStatus, Rank, Source, Trust
 from smtpsetup.discovery.fetch import Fetcher
-from smtpsetup.discovery.findings import Outcome, Rank, Source, Trust
-from smtpsetup.discovery.look_up import discover as look_up
 from smtpsetup.discovery.queries import Circumstances, dns_reason
+from smtpsetup.discovery.search import ask_sources
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.dns import DnsStatus, Resolver
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.address.address import Address
-    from smtpsetup.discovery.findings import Candidate, Report
-    from smtpsetup.discovery.look_up import Discovery
+    from smtpsetup.discovery.candidates import Candidate, SourceReport
     from smtpsetup.discovery.queries import MailRoute
+    from smtpsetup.discovery.search import Discovery
     from smtpsetup.providers.table import Table
 
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}
@@ -37,7 +37,7 @@ def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
     ask_ispdb: bool,
     ask_all: bool = False,
     meant: str | None = None,
-    on_report: Callable[[Report, int], None] = lambda _report, _left: None,
+    on_report: Callable[[SourceReport, int], None] = lambda _report, _left: None,
 ) -> Identification:
     """Ask everyone who may know, within `seconds`; `meant` is the address that was perhaps misspelt.
 
@@ -48,7 +48,7 @@ def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
     fetcher = Fetcher(tls.policy(), resolver.addresses if resolver.is_chosen else None)
     circumstances = Circumstances(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
     known = table.by_domain(address.domain)
-    discovery = look_up(circumstances, ask_all=ask_all, known=known, on_report=on_report)
+    discovery = ask_sources(circumstances, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
         raise _nothing_found(address, meant, discovery, seconds)
     return _concluded(address, meant, discovery)
@@ -228,7 +228,7 @@ def _failed(discovery: Discovery) -> tuple[str, ...]:
     """Sources that might have told more but could not be asked, or said what must not be used."""
     told: list[str] = []
     for report in discovery.reports:
-        if report.outcome not in (Outcome.FOUND, Outcome.ABSENT):
+        if report.outcome not in (QueryStatus.FOUND, QueryStatus.ABSENT):
             told += (
                 report.detail.split("; ") if report.source is Source.PROBE else [f"{report.origin}: {report.detail}"]
             )

@@ -50,7 +50,7 @@ _MACHINE_WIDE = "/usr/local/bin/smtpsetup-sendmail"  # where `pipx install --glo
 _SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
 
-class Status(StrEnum):
+class FindingStatus(StrEnum):
     """How a thing that was looked at is."""
 
     OK = "ok"
@@ -63,7 +63,7 @@ class Finding:
     """One thing that was looked at. `error` is set for what is wrong, and decides the exit code."""
 
     check: str
-    status: Status
+    status: FindingStatus
     message: str
     hints: tuple[str, ...] = ()
     error: SmtpsetupError | None = None
@@ -81,7 +81,7 @@ def examine(account: Account | None, *, config: str | None, provider: Provider |
         return
     yield from _network(account)
     age = sign_in_age(account)  # the proof below uses it
-    proof = unattended.prove(account, config=config)
+    proof = unattended.log_in_as_cron(account, config=config)
     stages = {str(stage["stage"]): stage for stage in proof.result.get("stages", [])}
     yield _clock(str((stages.get("greeting", {}).get("reply") or {}).get("text", "")))
     yield _secret(account, proof)
@@ -92,15 +92,15 @@ def examine(account: Account | None, *, config: str | None, provider: Provider |
 
 
 def _ok(check: str, message: str) -> Finding:
-    return Finding(check, Status.OK, message)
+    return Finding(check, FindingStatus.OK, message)
 
 
 def _warning(check: str, message: str, *hints: str) -> Finding:
-    return Finding(check, Status.WARNING, message, hints)
+    return Finding(check, FindingStatus.WARNING, message, hints)
 
 
 def _wrong(check: str, error: SmtpsetupError) -> Finding:
-    return Finding(check, Status.WRONG, error.message, error.hints, error)
+    return Finding(check, FindingStatus.WRONG, error.message, error.hints, error)
 
 
 def _program() -> Finding:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.address.address import parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Status
+from smtpsetup.core.model import ProviderStatus
 from smtpsetup.providers import settings
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from smtpsetup.address.address import Address
     from smtpsetup.core.model import Auth, Server
-    from smtpsetup.discovery.findings import Candidate
-    from smtpsetup.discovery.look_up import Discovery
+    from smtpsetup.discovery.candidates import Candidate
+    from smtpsetup.discovery.search import Discovery
     from smtpsetup.providers.table import Provider, Table
 
 _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
@@ -145,7 +145,7 @@ def from_row(address: Address, provider: Provider) -> Identification:
 def without_smtp(found: Identification) -> SmtpsetupError | None:
     """The error that says so when the provider gives its customers no SMTP."""
     provider = found.provider
-    if provider is None or provider.status is not Status.UNAVAILABLE:
+    if provider is None or provider.status is not ProviderStatus.UNAVAILABLE:
         return None
     return SmtpsetupError(
         "config.provider-without-smtp",
@@ -166,7 +166,7 @@ def said_by(found: Identification) -> str:
     best = found.best
     if best is None:
         return ""
-    from smtpsetup.discovery.findings import Rank  # an answer from the table needs no sources
+    from smtpsetup.discovery.candidates import Rank  # an answer from the table needs no sources
 
     names = {
         "domain": addresses_shown(found.address),

@@ -31,7 +31,7 @@ DEADLINE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class AccountTestReport:
     """How each stage went and what was learned. `error` is None when everything asked for worked.
 
     `alternative` is another place of the same provider that a second look after a failure found working.
@@ -55,7 +55,7 @@ class Watch:
     on_second_look: Callable[[], None] | None = None
 
 
-def check(  # noqa: PLR0913  what a test depends on, all keywords
+def run_test(  # noqa: PLR0913  what a test depends on, all keywords
     context: Context,
     secret: Secret | None,
     *,
@@ -64,7 +64,7 @@ def check(  # noqa: PLR0913  what a test depends on, all keywords
     login_only: bool = False,
     is_saved: bool = True,
     watch: Watch = Watch(),
-) -> CheckReport:
+) -> AccountTestReport:
     """Log in and, unless `login_only`, send a test mail to `to` or the account's own address.
 
     Raises SmtpsetupError for a malformed `to` only.
@@ -91,7 +91,7 @@ def check(  # noqa: PLR0913  what a test depends on, all keywords
         error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
     shown_to = recipient.address.wire if recipient else None
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
-    return CheckReport(
+    return AccountTestReport(
         account,
         _in_order(stages, planned),
         tuple(sorted(session.capabilities)),

@@ -38,7 +38,7 @@ def variables(config: str | None) -> dict[str, str]:
     return schedule.environment() | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
 
 
-def prove(account: Account, *, config: str | None) -> Proof:
+def log_in_as_cron(account: Account, *, config: str | None) -> Proof:
     """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session.
 
     An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed,

@@ -20,7 +20,7 @@ _NAME = "mail.log"
 _LARGEST = 2_000_000  # bytes, then it becomes mail.log.1 in the place of an older one
 
 
-def note(kind: Log, directory: str | None, facts: Mapping[str, object]) -> None:
+def append_line(kind: Log, directory: str | None, facts: Mapping[str, object]) -> None:
     """Write the facts as `name=value`, with quotes where there are blanks.
 
     A courtesy: where it cannot be written, sending goes on.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.failure import Failure, Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server, Stage
-from smtpsetup.discovery.findings import Candidate, Outcome, Trust
-from smtpsetup.discovery.queries import Finding
+from smtpsetup.discovery.candidates import Candidate, QueryStatus, Trust
+from smtpsetup.discovery.queries import QueryResult
 from smtpsetup.net.parallel import run_parallel
 from smtpsetup.smtp.probe import Probed, probe
 
@@ -30,10 +30,10 @@ def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Serv
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
 
 
-def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Query], Finding]:
+def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Query], QueryResult]:
     """The question to the usual names on both ports, all at once. The likeliest host that works is the answer."""
 
-    def ask(circumstances: Circumstances, query: Query) -> Finding:
+    def ask(circumstances: Circumstances, query: Query) -> QueryResult:
         servers = [server for pair in hosts for server in pair]
         answers = run_parallel(
             {server: _question(circumstances, server) for server in servers},
@@ -56,8 +56,8 @@ def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstanc
             if found
         )
         detail = "; ".join(f"{server}: {described(seen[server])}" for server in servers if _tells(seen[server]))
-        outcome = Outcome.FOUND if candidates else Outcome.FAILED if detail else Outcome.ABSENT
-        return Finding(outcome, detail or _("no such server"), candidates)
+        outcome = QueryStatus.FOUND if candidates else QueryStatus.FAILED if detail else QueryStatus.ABSENT
+        return QueryResult(outcome, detail or _("no such server"), candidates)
 
     return ask
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, SourceReport, Trust
 from smtpsetup.discovery.fetch import FetchError
-from smtpsetup.discovery.findings import Candidate, Outcome, Rank, Report, Source, Trust
 from smtpsetup.discovery.mail_exchange import first_queries, guess_query
-from smtpsetup.discovery.probe import described
-from smtpsetup.discovery.queries import Circumstances, Finding, MailRoute
+from smtpsetup.discovery.queries import Circumstances, MailRoute, QueryResult
 from smtpsetup.discovery.settings import UnusableError
 from smtpsetup.discovery.suffixes import registrable
+from smtpsetup.discovery.usual_names import described
 from smtpsetup.net.dns import DnsStatus
 from smtpsetup.net.parallel import GRACE_SECONDS, run_parallel
 from smtpsetup.providers.settings import servers_for, username_for
@@ -47,7 +47,7 @@ class Discovery:
     """
 
     candidates: tuple[Candidate, ...]
-    reports: tuple[Report, ...]
+    reports: tuple[SourceReport, ...]
     route: MailRoute | None
     rival: Candidate | None
     was_cut_short: bool
@@ -60,11 +60,11 @@ class _Progress:
     """What is known so far, and what is still awaited."""
 
     circumstances: Circumstances
-    answers: queue.SimpleQueue[tuple[Query, float, Finding | Exception]] = field(default_factory=queue.SimpleQueue)
+    answers: queue.SimpleQueue[tuple[Query, float, QueryResult | Exception]] = field(default_factory=queue.SimpleQueue)
     pending: list[Query] = field(default_factory=list)
     postponed: list[Query] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
+    reports: list[SourceReport] = field(default_factory=list)
     route: MailRoute | None = None
     dns_failed: bool = False
     best_since: float = 0.0
@@ -83,30 +83,30 @@ class _Progress:
 
         def work() -> None:
             started = time.monotonic()
-            finding: Finding | Exception
+            finding: QueryResult | Exception
             try:
                 finding = query.ask(own, query)
             except UnusableError as error:
-                finding = Finding(Outcome.REFUSED, str(error))
+                finding = QueryResult(QueryStatus.REFUSED, str(error))
             except FetchError as error:
-                finding = Finding(error.outcome, error.detail, proxy_failed=error.is_ours)
+                finding = QueryResult(error.outcome, error.detail, proxy_failed=error.is_ours)
             except TimeoutError:
-                finding = Finding(Outcome.TIMEOUT, _("no answer in time"))
+                finding = QueryResult(QueryStatus.TIMEOUT, _("no answer in time"))
             except Exception as error:  # noqa: BLE001  raised again where it is waited for
                 finding = error
             self.answers.put((query, time.monotonic() - started, finding))
 
         threading.Thread(target=work, daemon=True).start()
 
-    def take(self, query: Query, seconds: float, finding: Finding | Exception) -> None:
+    def take(self, query: Query, seconds: float, finding: QueryResult | Exception) -> None:
         """Note what a source said, and ask on.
 
         A fault of this program's own in one source does not lose the answers of the others.
         """
         if isinstance(finding, Exception):
             self.fault = finding
-            finding = Finding(
-                Outcome.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__)
+            finding = QueryResult(
+                QueryStatus.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__)
             )
         self.pending.remove(query)
         before = self.best
@@ -118,7 +118,7 @@ class _Progress:
         self.dns_failed = self.dns_failed or finding.dns_failed
         self.proxy_failed = self.proxy_failed or finding.proxy_failed
         self.reports.append(
-            Report(
+            SourceReport(
                 query.source, query.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found
             )
         )
@@ -148,12 +148,12 @@ class _Progress:
         return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
 
 
-def discover(
+def ask_sources(
     circumstances: Circumstances,
     *,
     ask_all: bool,
     known: Provider | None = None,
-    on_report: Callable[[Report, int], None] = lambda _report, _left: None,
+    on_report: Callable[[SourceReport, int], None] = lambda _report, _left: None,
 ) -> Discovery:
     """Look for the outgoing server of the address's domain.
 
@@ -206,7 +206,8 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
     candidates = sorted(progress.candidates, key=lambda candidate: candidate.rank)
     reports = list(progress.reports)
     reports += [
-        Report(query.source, query.origin, Outcome.TIMEOUT, 0.0, _("not waited for")) for query in progress.pending
+        SourceReport(query.source, query.origin, QueryStatus.TIMEOUT, 0.0, _("not waited for"))
+        for query in progress.pending
     ]
     rival = _rival(candidates)
     if rival and not was_cut_short:
@@ -245,7 +246,7 @@ def agree(one: Candidate, other: Candidate) -> bool:
 
 
 def _both_probed(
-    best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[Report]
+    best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[SourceReport]
 ) -> tuple[bool, bool]:
     """Ask both servers whether they take mail from customers at all; one that does not has lost."""
     if not best.servers:
@@ -257,9 +258,9 @@ def _both_probed(
     ms = round((time.monotonic() - started) * 1000, 1)
     for server in servers:
         seen = probed.get(server)
-        outcome = Outcome.TIMEOUT if seen is None else Outcome.FOUND if seen.works else Outcome.ABSENT
+        outcome = QueryStatus.TIMEOUT if seen is None else QueryStatus.FOUND if seen.works else QueryStatus.ABSENT
         reports.append(
-            Report(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time"))
+            SourceReport(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time"))
         )
     works = [server in probed and probed[server].works for server in servers]
     return works[0], works[1]

@@ -56,7 +56,7 @@ class Rank(IntEnum):
     PROBE = 12
 
 
-class Outcome(StrEnum):
+class QueryStatus(StrEnum):
     """How asking a source ended."""
 
     FOUND = "found"
@@ -89,12 +89,12 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SourceReport:
     """What came of asking one source. `ms` is how long it took in milliseconds, `detail` a few words for people."""
 
     source: Source
     origin: str
-    outcome: Outcome
+    outcome: QueryStatus
     ms: float
     detail: str = ""
     candidates: tuple[Candidate, ...] = ()

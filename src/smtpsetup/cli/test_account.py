@@ -19,13 +19,13 @@ from smtpsetup.core.model import Auth
 from smtpsetup.message.compose import parse_mailboxes
 from smtpsetup.oauth.access_token import newest, renewed
 from smtpsetup.sending.login import is_refused_token
-from smtpsetup.setup.test_account import Watch, check
+from smtpsetup.setup.test_account import Watch, run_test
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.sending.context import Context
-    from smtpsetup.setup.test_account import CheckReport
+    from smtpsetup.setup.test_account import AccountTestReport
 
 
 @click.command(
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--renew-token", "renew", is_flag=True, hidden=True)
 @common_options
 @click.pass_obj
-def check_command(  # noqa: PLR0913, PLR0917  click passes its options by name
+def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     account: str | None,
     to: str | None,
@@ -72,7 +72,7 @@ def check_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     if report.error is None and not chosen.verified:
         _remember(state, chosen)
     if state.json:
-        view = views.json.check_report(report)
+        view = views.json.account_test(report)
         if report.error is None:
             state.write_json(view)
             return
@@ -81,7 +81,7 @@ def check_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         if report.alternative and state.may_ask and not state.json:
             _offer(state, chosen, report)
         raise report.error
-    views.human.checked(report)
+    views.human.account_test(report)
 
 
 def _with_transport(context: Context, transport: str) -> Context:
@@ -92,7 +92,7 @@ def _with_transport(context: Context, transport: str) -> Context:
     return replace(context, transport=SmtplibTransport())
 
 
-def _offer(state: State, account: Account, report: CheckReport) -> None:
+def _offer(state: State, account: Account, report: AccountTestReport) -> None:
     """Let a person move the account to a place that works; the failure has happened all the same."""
     if report.error is None or report.alternative is None:
         return
@@ -113,13 +113,15 @@ def _remember(state: State, account: Account) -> None:
         tell(_("The test went well, but that could not be saved: {reason}.").format(reason=reason_of(error)))
 
 
-def _run(context: Context, state: State, secret: Secret | None, *, to: str | None, login_only: bool) -> CheckReport:
+def _run(
+    context: Context, state: State, secret: Secret | None, *, to: str | None, login_only: bool
+) -> AccountTestReport:
     provider = state.provider(context.account)
     if state.json:
-        return check(context, secret, provider=provider, to=to, login_only=login_only)
+        return run_test(context, secret, provider=provider, to=to, login_only=login_only)
     planned = context.transport.planned_stages(context.account, login_only=login_only)
     with views.stages.StageTable(planned, live=not state.verbose) as table:
-        return check(
+        return run_test(
             context,
             secret,
             provider=provider,
@@ -129,4 +131,4 @@ def _run(context: Context, state: State, secret: Secret | None, *, to: str | Non
         )
 
 
-test_command = check_command
+test_command = account_test_command
