@@ -18,6 +18,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.message.compose import parse_mailboxes
 from smtpsetup.oauth.access_token import newest, renewed
+from smtpsetup.sending.context import TRANSPORTS, transport_named
 from smtpsetup.sending.login import is_refused_token
 from smtpsetup.setup.test_account import Watch, run_test
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
 @click.option(
     "--transport",
-    type=click.Choice(["smtp", "smtplib"]),
+    type=click.Choice(TRANSPORTS),
     default="smtp",
     help=_(
         "smtplib makes the test with Python's own library, to see whether it fails there, too. It is one more login."
@@ -58,7 +59,7 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
-    context = _with_transport(state.context(chosen), transport)
+    context = replace(state.context(chosen), transport=transport_named(transport))
     secret = newest(chosen, may_prompt=state.may_ask) if renew and chosen.auth is not Auth.NONE else context.secret()
     report = _run(context, state, secret, to=to, login_only=login_only)
     if (
@@ -82,14 +83,6 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
             _offer(state, chosen, report)
         raise report.error
     views.human.account_test(report)
-
-
-def _with_transport(context: Context, transport: str) -> Context:
-    if transport == "smtp":
-        return context
-    from smtpsetup.sending.transports.python_smtplib import SmtplibTransport  # 20 ms, for who asks for it
-
-    return replace(context, transport=SmtplibTransport())
 
 
 def _offer(state: State, account: Account, report: AccountTestReport) -> None:

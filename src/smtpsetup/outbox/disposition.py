@@ -13,7 +13,7 @@ from smtpsetup.outbox import retry
 from smtpsetup.outbox.mail_state import MailState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.outbox.mail import Mail
@@ -78,6 +78,31 @@ def _next_attempt(state: MailState, error: SmtpsetupError, attempts: int, *, is_
 def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
     """The pause in seconds after so many failed attempts, and what the server said."""
     return retry.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
+
+
+class Postponement(NamedTuple):
+    """Why all due mails of an account wait, and for how long.
+
+    `seconds` gives the pause in seconds after so many failed attempts. `is_attempt` and `is_put_off` say whether it
+    counts in `attempts` and `put_offs` of Mail.
+    """
+
+    error: SmtpsetupError
+    seconds: Callable[[int], float]
+    is_attempt: bool
+    is_put_off: bool
+
+
+def postponement(error: SmtpsetupError, pause: float | None = None) -> Postponement:
+    """What all due mails of an account wait for. A `pause` in seconds that the provider asked for is no attempt."""
+    if pause is not None:
+        return Postponement(error, lambda _attempts: pause, is_attempt=False, is_put_off=False)
+    return Postponement(
+        error,
+        lambda attempts: seconds_until_next(attempts, error),
+        is_attempt=True,
+        is_put_off=not is_server_unreachable(error),
+    )
 
 
 def waits(error: SmtpsetupError) -> bool:

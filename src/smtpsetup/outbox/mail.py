@@ -42,6 +42,11 @@ class Mail(NamedTuple):
     put_offs: int
     is_sound: bool
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is not sent again by itself once its outcome is unknown: it `holds`, or was unknown before."""
+        return self.holds or self.unknowns > 0
+
 
 class NewMail(NamedTuple):
     """A mail to put into the outbox. `next_attempt` None means that it waits for a person.

@@ -6,36 +6,31 @@ In SQLite, so that many processes may add and send at once.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.message.message import Message
-from smtpsetup.outbox import reserve
 from smtpsetup.outbox.database import (
     HAS_A_STATE,
     IS_SOUND,
-    REPAIRED,
     OutboxDamagedError,
-    bring_up_to_date,
-    connected,
     content_checksum,
     explained,
-    file_in,
     header_fault,
     highest_number,
-    lock,
-    write_highest,
 )
+from smtpsetup.outbox.disposition import said
+from smtpsetup.outbox.file import OutboxFile
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.state import leases, private_dir
+from smtpsetup.state import leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from smtpsetup.outbox.disposition import Disposition, Postponement
 
 _CHUNK = 262_144  # bytes
 _DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
@@ -43,54 +38,11 @@ _FURTHEST_SECONDS = 3 * 86_400.0  # nothing is planned further ahead, unless by 
 _DAMAGED = "outbox.damaged"
 
 
-class Outbox:
+class Outbox(OutboxFile):
     """The outbox of one user, open.
 
     Every method may raise OutboxDamagedError or OSError; each change is one transaction.
     """
-
-    def __init__(self, directory: str, *, is_durable: bool = True) -> None:
-        """Open the outbox in a directory, which is made where it is missing.
-
-        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process:
-        then a mail can be sent twice after a power cut, but none is lost.
-        """
-        private_dir.prepare(directory)
-        self.directory = directory
-        self.path = file_in(directory)
-        self._depth = 0
-        self._added = 0  # the highest number that the transaction adds
-        with explained(self.path):
-            bring_up_to_date(self.path)
-        self._use = lock(self.path, is_shared=True)
-        try:
-            _refuse_half_repaired(self.path)
-            with explained(self.path):
-                self._db = connected(self.path)
-            self.be_durable(is_durable=is_durable)
-        except BaseException:
-            os.close(self._use)
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_rest: object) -> None:
-        self._db.close()
-        os.close(self._use)
-
-    def be_durable(self, *, is_durable: bool) -> None:
-        """Let what is changed from now on outlive a power cut, or only the end of the process."""
-        self._is_durable = is_durable
-        with explained(self.path):
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
-
-    def be_frugal(self) -> None:
-        """From now on need as little room as can be: for a disk that is full."""
-        with explained(self.path):
-            self._db.execute("PRAGMA secure_delete = OFF").fetchall()
-            self._db.execute("PRAGMA wal_autocheckpoint = 20").fetchall()  # pages of 4 kB
-            self._db.execute("PRAGMA journal_size_limit = 0").fetchall()
 
     def add(self, mail: NewMail, *, once: bool = False) -> int:
         """Keep a mail; its number.
@@ -116,15 +68,18 @@ class Outbox:
             "config": mail.config,
             "lease": mail.lease,
         }
-        with self._change():
+        with self.transaction():
             there = self._db.execute(
                 "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?",
                 (mail.message_id, mail.account, recipients),
             ).fetchone()
             if once and there:
                 return int(there[0])
-            number = self._insert(values, message)
-            self._added = max(self._added, number)
+            return self._added_as(values, message)
+
+    def _added_as(self, values: dict[str, object], message: Message) -> int:
+        number = self._insert(values, message)
+        self._added = max(self._added, number)
         return number
 
     def _insert(self, values: dict[str, object], message: Message) -> int:
@@ -206,7 +161,7 @@ class Outbox:
 
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
         """Mails of an account that are due, for the holder of the lease alone."""
-        with self._change():
+        with self.transaction():
             numbers = [
                 row[0]
                 for row in self._db.execute(
@@ -228,7 +183,7 @@ class Outbox:
         """Note that the server can have a mail from now on, or that it has said that it has not."""
 
         def mark() -> None:
-            with self._change():
+            with self.transaction():
                 self._db.execute("UPDATE mail SET dotted = ? WHERE id = ?", (is_possible, number))
 
         self._with_reserve(mark)
@@ -237,58 +192,78 @@ class Outbox:
         """Forget a mail that is sent."""
 
         def forget() -> None:
-            with self._change():
+            with self.transaction():
                 self._db.execute("DELETE FROM content WHERE id = ?", (number,))
                 self._db.execute("DELETE FROM mail WHERE id = ?", (number,))
 
         self._with_reserve(forget)
 
-    def _with_reserve(self, change: Callable[[], None]) -> None:
-        """Make a change that a full disk must not prevent, with the reserved room where there is no other."""
-        try:
-            change()
-        except OSError:
-            if self._depth or not reserve.give(self.directory):
-                raise
-            self.be_frugal()
-            change()
-
     def drop(self, number: int) -> bool:
         """Forget a mail unless it is being sent; whether it was there."""
-        with self._change():
+        with self.transaction():
             is_free = self._db.execute("DELETE FROM mail WHERE id = ? AND lease IS NULL", (number,)).rowcount == 1
             self._db.execute("DELETE FROM content WHERE id = ? AND ?", (number, is_free))
             return is_free
 
     def retry(self, number: int, now: float) -> None:
         """Let a mail be due now, whatever became of it so far; nothing for one that is being sent."""
-        with self._change():
+        with self.transaction():
             self._db.execute(
                 "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0, put_offs = 0 WHERE "
                 "id = ? AND lease IS NULL",
                 (now, number),
             )
 
-    def put_back(
-        self, number: int, *, state: MailState, next_attempt: float | None, reply: str = "", code: str = ""
-    ) -> None:
-        """Give a mail that was tried back, with what became of it. An outcome that is unknown is counted."""
-        with self._change():
+    def settle(self, number: int, dispositions: Sequence[Disposition]) -> list[int]:
+        """Replace a mail that was tried by what is left of it, a mail for each disposition; their numbers.
+
+        The first one keeps the number. Where nothing is left, the mail is removed.
+        """
+        with self.transaction():
+            if not dispositions:
+                self.remove(number)
+                return []
+            numbers = [number, *(self._copied(number) for _other in dispositions[1:])]
+            for kept, disposition in zip(numbers, dispositions, strict=True):
+                self.put_back(kept, disposition)
+            return numbers
+
+    def _copied(self, number: int) -> int:
+        mail = self.mail(number)
+        if mail is None:
+            raise OutboxDamagedError(self.path)
+        values = _values_of(mail)
+        del values["id"]
+        return self._added_as(values, self.message(number))
+
+    def put_back(self, number: int, disposition: Disposition) -> None:
+        """Give back a mail that was tried, for the recipients who have not got it."""
+        state, reply, code = disposition.state, said(disposition.error), disposition.error.code
+        with self.transaction():
             self._db.execute(
-                "UPDATE mail SET lease = NULL, dotted = 0, state = ?, next_attempt = ?, attempts = attempts + 1,"
-                " unknowns = unknowns + ?, last_reply = iif(? = '', last_reply, ?), last_code = iif(? = '', "
-                "last_code, ?) WHERE id = ?",
-                (state, next_attempt, state is MailState.UNKNOWN, reply, reply, code, code, number),
+                "UPDATE mail SET lease = NULL, dotted = 0, recipients = ?, state = ?, next_attempt = ?,"
+                " attempts = attempts + 1, unknowns = unknowns + ?,"
+                " last_reply = iif(? = '', last_reply, ?), last_code = ? WHERE id = ?",
+                (
+                    json.dumps(disposition.recipients),
+                    state,
+                    disposition.next_attempt,
+                    state is MailState.UNKNOWN,
+                    reply,
+                    reply,
+                    code,
+                    number,
+                ),
             )
 
     def give_back(self, number: int) -> None:
         """Give a mail that was taken and not tried back, as it was."""
-        with self._change():
+        with self.transaction():
             self._db.execute("UPDATE mail SET lease = NULL, dotted = 0, state = 'waiting' WHERE id = ?", (number,))
 
     def set_aside(self, number: int, reply: str) -> None:
         """Keep a mail that is damaged for a person to look at."""
-        with self._change():
+        with self.transaction():
             self._db.execute(
                 "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, "
                 "last_code = ? WHERE id = ?",
@@ -303,48 +278,32 @@ class Outbox:
             )
             return [shown_mail(row) for row in rows]
 
-    def put_off(  # noqa: PLR0913  what the outbox notes of an attempt
-        self,
-        account: str,
-        config: str,
-        delay: Callable[[int], float],
-        *,
-        now: float,
-        reply: str,
-        code: str,
-        is_attempt: bool,
-        is_put_off: bool,
-    ) -> None:
-        """Let all of an account's due mails wait, after what stopped them all.
-
-        `delay` gives the seconds after so many attempts.
-
-        `is_attempt` and `is_put_off` say what is counted, in `attempts` and `put_offs` of Mail.
-        """
-        with self._change():
+    def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
+        """Let all of an account's due mails wait."""
+        error, is_attempt, is_put_off = postponement.error, postponement.is_attempt, postponement.is_put_off
+        with self.transaction():
             rows = self._db.execute(
                 f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)
             ).fetchall()
             self._db.executemany(
                 "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, "
                 "last_code = ? WHERE id = ?",
-                [(is_attempt, is_put_off, now + delay(attempts + 1), reply, code, number) for number, attempts in rows],
+                [
+                    (is_attempt, is_put_off, now + postponement.seconds(attempts + 1), said(error), error.code, number)
+                    for number, attempts in rows
+                ],
             )
 
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:
         """Note that the server has a mail for all but these recipients, for whom it is kept."""
 
         def keep() -> None:
-            with self._change():
-                self.narrow(number, recipients)
-                self._db.execute("UPDATE mail SET dotted = 0 WHERE id = ?", (number,))
+            with self.transaction():
+                self._db.execute(
+                    "UPDATE mail SET recipients = ?, dotted = 0 WHERE id = ?", (json.dumps(list(recipients)), number)
+                )
 
         self._with_reserve(keep)
-
-    def narrow(self, number: int, recipients: Sequence[str]) -> None:
-        """Keep a mail for these recipients only: the others have it."""
-        with self._change():
-            self._db.execute("UPDATE mail SET recipients = ? WHERE id = ?", (json.dumps(list(recipients)), number))
 
     def revive(self, now: float) -> int:
         """Take back what dead processes had taken; how many mails.
@@ -353,14 +312,14 @@ class Outbox:
 
         What a clock that was ahead has put off for years is due now.
         """
-        with self._change():
+        with self.transaction():
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
         dead = [name for name in held if not leases.is_alive(self.directory, name)]
         revived = 0
         for name in dead:
-            with self._change():
+            with self.transaction():
                 revived += self._db.execute(
                     "UPDATE mail SET state = iif(dotted, 'unknown', 'waiting'), unknowns = unknowns + dotted, lease = "
                     "NULL,"
@@ -369,21 +328,10 @@ class Outbox:
                 ).rowcount
         return revived
 
-    def tidy(self) -> None:
-        """Give the space of sent mail back to the disk."""
-        with explained(self.path):
-            self._db.executescript("PRAGMA incremental_vacuum")  # a plain execute would free one page
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-    def compact(self) -> None:
-        """Bring everything into the one file, without a journal beside it."""
-        with explained(self.path):
-            self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
-
     def fault(self) -> str:
         """What is wrong with the file, as SQLite finds it, or with a mail in it that has changed; else `""`."""
         try:
-            with self._change():  # a header with a wrong byte can be read, and not written
+            with self.transaction():  # a header with a wrong byte can be read, and not written
                 found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(3)")]
                 damaged = self.damaged()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -415,61 +363,19 @@ class Outbox:
         One that was being sent may have arrived.
         """
         if mail.state is MailState.SENDING:
-            is_held = mail.holds or mail.unknowns > 0
-            mail = mail._replace(
-                state=MailState.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=None if is_held else mail.next_attempt
-            )
-        values = {name: getattr(mail, name) for name in STORED} | {
-            "recipients": json.dumps(mail.recipients),
-            "state": mail.state,
-        }
-        with self._change():
-            self._insert(values, message)
+            next_attempt = None if mail.is_held else mail.next_attempt
+            mail = mail._replace(state=MailState.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=next_attempt)
+        with self.transaction():
+            self._insert(_values_of(mail), message)
 
     def count_on_from(self, number: int) -> None:
         """Let the next mail have a higher number than this one."""
-        with self._change():
+        with self.transaction():
             if highest_number(self._db) < number:
                 self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'mail'")
                 self._db.execute("INSERT INTO sqlite_sequence VALUES ('mail', ?)", (number,))
 
-    def together(self) -> AbstractContextManager[None]:
-        """Make all changes of a block one transaction."""
-        return self._change()
 
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        if self._depth:
-            yield
-            return
-        self._added = 0
-        with explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
-                yield
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
-            else:
-                self._commit()
-            finally:
-                self._depth -= 1
-        if self._added and self._is_durable:
-            with suppress(OSError):  # it is on the disk; only the loss of it could not be noticed
-                write_highest(self.path, self._added)
-            reserve.keep(self.directory)
-
-    def _commit(self) -> None:
-        try:
-            self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
-
-
-def _refuse_half_repaired(path: str) -> None:
-    if os.path.exists(path + REPAIRED):  # a repair was killed before its end
-        raise OutboxDamagedError(path)
+def _values_of(mail: Mail) -> dict[str, object]:
+    """What the table has of a mail, by column."""
+    return {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients)}

@@ -110,7 +110,7 @@ class Batch:
         self._account = context.account
         self._directory = paths.state_dir()
         self._journal = journal
-        self._policy = policy
+        self._policy = policy._replace(keep_once=True)
         self._on_result = on_result
         self._begun: dict[str, Delivery] = {}  # by its item's key, until it comes to something
 
@@ -121,8 +121,8 @@ class Batch:
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
                 self._journal.mark_possibly_delivered(_item(delivery).key)
-                number = keep(self._account.name, delivery, self._policy, None, once=True)
-                self.finish(delivery, SendResult(self._account.name, delivery.message_id, (), (), None, None, number))
+                number = keep(self._account.name, delivery, self._policy, None)
+                self.finish(delivery, SendResult(self._account.name, delivery.message_id, outbox_id=number))
         else:
             stopped_by = stopped_by or deliver(run, deliveries)
             if stopped_by and not concerns_account(stopped_by):
@@ -151,9 +151,7 @@ class Batch:
             return error
         is_tried = is_server_unreachable(error)
         for delivery in (*self._begun.values(), *deliveries):
-            self.finish(
-                delivery, SendResult(self._account.name, delivery.message_id, (), (), None, error), is_tried=is_tried
-            )
+            self.finish(delivery, SendResult(self._account.name, delivery.message_id, error=error), is_tried=is_tried)
         return None
 
     def _deliveries(self, items: Iterable[Item]) -> Iterator[Delivery]:
@@ -165,7 +163,7 @@ class Batch:
             if delivery is None:
                 continue
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):
-                self._told(item, SendResult(self._account.name, delivery.message_id, (), (), None, _unknown()))
+                self._told(item, SendResult(self._account.name, delivery.message_id, error=_unknown()))
                 continue
             self._begun[item.key] = delivery
             yield delivery
@@ -177,7 +175,7 @@ class Batch:
             message_id = self._journal.message_id(item.key, draft.sender.address.domain)
             delivery = delivery_of(draft, message_id=message_id, key=item)
         except SmtpsetupError as error:
-            self._told(item, SendResult(self._account.name, "", (), (), None, error))
+            self._told(item, SendResult(self._account.name, "", error=error))
             return None
         left = self._journal.left(item.key)
         if left:
@@ -198,7 +196,7 @@ class Batch:
         """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == LOST):
-            result = kept_if_due(result, delivery, self._policy, once=True, is_tried=is_tried)
+            result = kept_if_due(result, delivery, self._policy, is_tried=is_tried)
         self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
         if result.accepted:
             usage.record(self._directory, self._account.name, len(result.accepted))

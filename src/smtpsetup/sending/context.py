@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     from smtpsetup.sending.transport import Session, Transport
 
 
-def _nobody() -> Provider | None:
+TRANSPORTS = ("smtp", "smtplib")
+"""The names of the ways to send."""
+
+
+def transport_named(name: str) -> Transport:
+    """The way to send of that name, one of TRANSPORTS."""
+    if name == "smtplib":
+        from smtpsetup.sending.transports.python_smtplib import SmtplibTransport  # 20 ms, only for a test with it
+
+        return SmtplibTransport()
+    return SmtpTransport()
+
+
+def _no_provider() -> Provider | None:
     return None
 
 
@@ -36,7 +49,7 @@ class Context:
 
     account: Account
     read_secret: Callable[[], Secret]
-    find_provider: Callable[[], Provider | None] = _nobody
+    find_provider: Callable[[], Provider | None] = _no_provider
     log: Log = Log.NONE
     trace: Callable[[str], None] | None = None
     transport: Transport = field(default_factory=SmtpTransport)

@@ -22,7 +22,6 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import Disposition, said
-from smtpsetup.outbox.mail import Mail, NewMail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.model import Secret
     from smtpsetup.message.message import Message
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.store import Outbox
     from smtpsetup.providers.table import Provider
     from smtpsetup.sending.context import Context
@@ -201,26 +201,17 @@ class _AccountFlush:
         now = time.time()
         is_over = is_over or disposition.is_given_up(mail, now)
         fates = disposition.dispositions(
-            left, attempts=mail.attempts + 1, is_held=_is_held(mail), now=now, is_over=is_over
+            left, attempts=mail.attempts + 1, is_held=mail.is_held, now=now, is_over=is_over
         )
         self._taken.pop(mail.id, None)
-        with self._outbox.together():
-            for place, fate in enumerate(fates):
+        with self._outbox.transaction():
+            self._outbox.settle(mail.id, fates)
+            for fate in fates:
                 self._done.count(fate.state)
-                if place:
-                    self._outbox.add(_copy(mail, self._outbox.message(mail.id), fate))
-                else:
-                    self._outbox.narrow(mail.id, fate.recipients)
-                    self._put_back(mail, fate)
                 if fate.state is MailState.FAILED and context.account.report_failures and not mail.is_report:
                     from smtpsetup.sending.failure_notice import report_of  # only for what failed
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
-
-    def _put_back(self, mail: Mail, fate: Disposition) -> None:
-        self._outbox.put_back(
-            mail.id, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code
-        )
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
         """The run ended before its mails did.
@@ -230,7 +221,8 @@ class _AccountFlush:
         for mail in list(self._taken.values()):
             if any(mail is suspect.key for suspect in suspects):  # it makes room for the others
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
-                self._put_back(mail, Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause))
+                fate = Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause)
+                self._outbox.put_back(mail.id, fate)
             else:
                 self._outbox.give_back(mail.id)
             self._done.waiting += 1
@@ -244,26 +236,8 @@ class _AccountFlush:
         self._note_stop(error, context.log)
 
     def _put_off(self, error: SmtpsetupError, pause: float | None = None) -> None:
-        """Let what is due of the account wait.
-
-        With a `pause` in seconds, which the provider asked for, none of it counts as tried.
-        """
-
-        def delay(attempts: int) -> float:
-            return disposition.seconds_until_next(attempts, error) if pause is None else pause
-
-        is_attempt = pause is None
-        is_put_off = is_attempt and not disposition.is_server_unreachable(error)
-        self._outbox.put_off(
-            self._name,
-            self._config,
-            delay,
-            now=self._now,
-            reply=said(error),
-            code=error.code,
-            is_attempt=is_attempt,
-            is_put_off=is_put_off,
-        )
+        postponement = disposition.postponement(error, pause)
+        self._outbox.put_off(self._name, self._config, self._now, postponement)
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
         """Give up what has been tried for days, and nothing came of it."""
@@ -300,30 +274,6 @@ def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None
             )
 
 
-def _is_held(mail: Mail) -> bool:
-    """Whether a mail is not sent again by itself once its outcome is unknown."""
-    return mail.holds or mail.unknowns > 0
-
-
-def _copy(mail: Mail, message: Message, fate: Disposition) -> NewMail:
-    """A mail once more, for some of its recipients."""
-    return NewMail(
-        mail.account,
-        Envelope(mail.sender, fate.recipients),
-        message,
-        mail.message_id,
-        mail.subject,
-        fate.state,
-        mail.attempts + 1,
-        fate.next_attempt,
-        said(fate.error),
-        fate.error.code,
-        holds=mail.holds,
-        is_report=mail.is_report,
-        config=mail.config,
-    )
-
-
 def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:
     """Keep a damaged mail for a person, and tell them."""
     damaged = SmtpsetupError(
@@ -339,4 +289,4 @@ def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:
     outbox.set_aside(mail.id, damaged.message)
     done.failed += 1
     done.errors[f"{mail.account} {mail.id}"] = damaged
-    done.add(mail, SendResult(mail.account, mail.message_id, (), (), None, damaged))
+    done.add(mail, SendResult(mail.account, mail.message_id, error=damaged))

@@ -5,6 +5,7 @@ It is saved to a file of its own, wherever there is room.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from contextlib import suppress
@@ -28,36 +29,27 @@ class NotKeptError(SmtpsetupError):
     """
 
     def __init__(
-        self, reason: str, cause: SmtpsetupError | None, more_hints: tuple[str, ...], code: str, path: str | None
+        self,
+        code: str,
+        reason: str,
+        path: str | None,
+        *,
+        cause: SmtpsetupError | None = None,
+        hints: tuple[str, ...] = (),
     ) -> None:
         told = _("The mail was not sent, and it could not be kept in the outbox: {reason}.").format(reason=reason)
         if path is None:
-            hints = (*more_hints, _("It is not saved anywhere else either: send it again once there is room."))
+            how = _("It is not saved anywhere else either: send it again once there is room.")
         else:
             told = f"{told} " + _("It is saved in {path}.").format(path=path)
-            hints = (
-                *more_hints,
-                _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path)),
-            )
-        super().__init__(code, told, causes=(cause.message,) if cause else (), hints=hints)
+            how = _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path))
+        super().__init__(code, told, causes=(cause.message,) if cause else (), hints=(*hints, how))
         self.path = path
-        self._facts = (reason, cause, more_hints, code)
+        self._again = functools.partial(NotKeptError, code, reason, cause=cause, hints=hints)
 
     def saved_in(self, path: str) -> NotKeptError:
         """The same, for a mail that is in this file."""
-        return NotKeptError(*self._facts, path)
-
-
-def not_kept(  # noqa: PLR0913, PLR0917  a mail, and why it is nowhere
-    message: Message,
-    envelope: Envelope,
-    reason: str,
-    cause: SmtpsetupError | None,
-    hints: tuple[str, ...] = (),
-    code: str = "outbox.unavailable",
-) -> NotKeptError:
-    """The error for a mail that could be neither sent nor kept: it is saved to a file first, wherever there is room."""
-    return NotKeptError(reason, cause, hints, code, saved(message, envelope))
+        return self._again(path)
 
 
 def _resent(envelope: Envelope) -> bytes:

@@ -221,20 +221,20 @@ class _Connection:
                 self._send(session)
         except UnreadableMessageError as error:
             first = self._taken.popleft()
-            self._source.give_back(list(self._taken))
-            self._taken.clear()
-            self._source.finish(
-                first, SendResult(self._run.context.account.name, first.message_id, (), (), None, error)
-            )
+            self._give_back_taken()
+            self._source.finish(first, SendResult(self._run.context.account.name, first.message_id, error=error))
         except TransportError as error:
             self._lost(error, reached=reached)
         except SmtpsetupError as error:
             if reached:
                 raise
-            # nobody can log in, since there is no token or the account is not as it should be
-            self._source.give_back(list(self._taken))
-            self._taken.clear()
+            # nobody can log in: there is no token, or the account's settings cannot be used
+            self._give_back_taken()
             self._source.give_up(error)
+
+    def _give_back_taken(self) -> None:
+        self._source.give_back(list(self._taken))
+        self._taken.clear()
 
     def _send(self, session: Session) -> None:
         lockstep = bool(self._run.seconds_between)
@@ -248,8 +248,7 @@ class _Connection:
                 if result.error:
                     self._finish()
                 if self._run.stop.is_set():  # nothing more is begun, also not what the server has agreed to
-                    self._source.give_back(list(self._taken))
-                    self._taken.clear()
+                    self._give_back_taken()
                     session.close()
                     return
         finally:

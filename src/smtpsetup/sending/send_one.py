@@ -29,19 +29,18 @@ class RefusedRecipient(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """Who got the message.
+    """Who got the message, by the account's name and the message's Message-ID.
 
-    `error` is None when everyone did, or will by way of the outbox; `outbox_id` is the mail's number there.
-
-    `postponed_by` is why it is in the outbox.
+    `error` is None when every recipient was accepted, or will get it by way of the outbox; `outbox_id` is the mail's
+    number there, and `postponed_by` the reason.
     """
 
     account: str
     message_id: str
-    accepted: tuple[str, ...]
-    refused: tuple[RefusedRecipient, ...]
-    reply: Reply | None
-    error: SmtpsetupError | None
+    accepted: tuple[str, ...] = ()
+    refused: tuple[RefusedRecipient, ...] = ()
+    reply: Reply | None = None
+    error: SmtpsetupError | None = None
     outbox_id: int | None = None
     postponed_by: SmtpsetupError | None = None
 

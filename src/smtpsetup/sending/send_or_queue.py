@@ -13,7 +13,7 @@ from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import LOST, said
-from smtpsetup.sending.rescue import not_kept
+from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.state import mail_log, usage
 
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 
 class Policy(NamedTuple):
-    """What becomes of a mail that cannot be sent now.
+    """What is done with a mail that cannot be sent now.
 
-    `hold_unknown` keeps one that may have arrived from being sent again by itself.
-
-    `keep_refused` keeps a mail that is refused for good, too, for callers that throw theirs away. `config` is the
-    configuration that was named, if one was: later, too, the mail is sent with the account of that file.
+    `hold_unknown` keeps one that may have arrived from being sent again by itself. `keep_refused` keeps a mail that is
+    refused for good, too, for callers that throw theirs away. With `keep_once`, one that is in the outbox already is
+    not put there again. `config` is the path of the configuration that was named, `""` for the usual one: the outbox
+    sends the mail with the account of that file.
     """
 
     queue: Queue = Queue.ON_FAILURE
     hold_unknown: bool = False
     keep_refused: bool = False
+    keep_once: bool = False
     config: str = ""
 
 
@@ -49,9 +50,8 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
         from smtpsetup.state import termination  # as below
 
         termination.ignore_termination()  # it is safe in a moment, and whoever asked to end it would not know that
-        result = SendResult(
-            account.name, delivery.message_id, (), (), None, None, keep(account.name, delivery, policy, None)
-        )
+        number = keep(account.name, delivery, policy, None)
+        result = SendResult(account.name, delivery.message_id, outbox_id=number)
         log_result(context, directory, delivery, result)
         return result
     result, is_terminated = _tried(context, delivery)
@@ -87,14 +87,14 @@ def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
         termination.ignore_termination()
     except SmtpsetupError as error:
         termination.ignore_termination()
-        return SendResult(account.name, delivery.message_id, (), (), None, error), False
+        return SendResult(account.name, delivery.message_id, error=error), False
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
             raise
         is_taken = bool(refused) or noted[-1:] == ["accepted"]
         accepted = tuple(one for one in delivery.envelope.recipients if is_taken and one not in refused)
         early = None if is_taken and not refused else _ended_early(is_unknown=noted[-1:] == ["dot"] and not refused)
-        return SendResult(account.name, delivery.message_id, accepted, (), None, early), True
+        return SendResult(account.name, delivery.message_id, accepted, error=early), True
     return result, False
 
 
@@ -154,17 +154,12 @@ def log_result(
     mail_log.append_line(context.log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(
-    result: SendResult, delivery: Delivery, policy: Policy, *, once: bool = False, is_tried: bool = True
-) -> SendResult:
-    """The result, once whatever of the mail should be kept is in the outbox.
-
-    `once` and `is_tried` are those of `keep`.
-    """
+def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, is_tried: bool = True) -> SendResult:
+    """The result, once whatever of the mail should be kept is in the outbox. `is_tried` is that of `keep`."""
     if result.error is None:
         return result
     fates, told = left_of(result, delivery, policy)
-    kept = [keep(result.account, delivery, policy, fate, once=once, is_tried=is_tried) for fate in fates]
+    kept = [keep(result.account, delivery, policy, fate, is_tried=is_tried) for fate in fates]
     return result._replace(outbox_id=kept[0] if kept else None, error=told, postponed_by=result.error if kept else None)
 
 
@@ -193,44 +188,34 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
     return {address: own.get(address, result.error) for address in recipients if address not in result.accepted}
 
 
-def keep(  # noqa: PLR0913  two keywords of its own
-    account: str,
-    delivery: Delivery,
-    policy: Policy,
-    fate: Disposition | None,
-    *,
-    once: bool = False,
-    is_tried: bool = True,
-) -> int:
+def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, is_tried: bool = True) -> int:
     """Put a mail into the outbox, on the disk when this returns; its number there.
 
-    `fate` is None for one that is to be sent as soon as may be.
+    `fate` is None for a mail that has not been tried and is due at once. `is_tried` is false for one whose turn had not
+    come when its run ended: that is not counted as an attempt.
 
-    `is_tried` is whether it was tried, and not only in a run that came to an end before its turn; with `once`, a mail
-    that is there already is not put there again.
-
-    Raises SmtpsetupError (exit code 74) where that cannot be done; then the mail is in a file that the error names.
+    Raises NotKeptError (exit code 74) where the outbox cannot take it; then the mail is in a file that the error names.
     """
     from smtpsetup.outbox.database import OutboxDamagedError  # SQLite costs 4 ms, and most mail is sent at once
     from smtpsetup.outbox.store import Outbox
 
     mail = new_mail(account, delivery, policy, fate)
     mail = mail if is_tried else mail._replace(attempts=0)
-    error = fate.error if fate else None
     directory = paths.state_dir()
-    if directory is None:
-        raise not_kept(mail.message, mail.envelope, _("it is not known where your files are: HOME is not set"), error)
+    code = "outbox.unavailable"
+    hints: tuple[str, ...] = ()
     try:
-        with Outbox(directory) as outbox:
-            return outbox.add(mail, once=once)
+        if directory is not None:
+            with Outbox(directory) as outbox:
+                return outbox.add(mail, once=policy.keep_once)
+        reason = _("it is not known where your files are: HOME is not set")
     except OutboxDamagedError as damaged:
-        reason = _("the outbox {path} is damaged").format(path=damaged.path)
+        code, reason = "outbox.damaged", _("the outbox {path} is damaged").format(path=damaged.path)
         hints = (_("Save what can be read of it: `smtpsetup outbox repair`."),)
-        raise not_kept(mail.message, mail.envelope, reason, error, hints, "outbox.damaged") from damaged
     except OSError as failed:
-        raise not_kept(
-            mail.message, mail.envelope, f"{failed.filename or directory}: {reason_of(failed)}", error
-        ) from failed
+        reason = f"{failed.filename or directory}: {reason_of(failed)}"
+    path = rescue.saved(mail.message, mail.envelope)
+    raise rescue.NotKeptError(code, reason, path, cause=fate.error if fate else None, hints=hints)
 
 
 def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None) -> NewMail:

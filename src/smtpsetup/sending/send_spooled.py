@@ -20,7 +20,6 @@ from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.disposition import said
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending import rescue
@@ -120,7 +119,7 @@ class _Spooled:
         The numbers of its copies for those that it cannot be sent to.
         """
         account = self._context.account.name
-        with self._outbox.together():
+        with self._outbox.transaction():
             if self._delivery.envelope.recipients:
                 mail = new_mail(account, self._delivery, self._policy, None)
                 is_sent_now = self._policy.queue is not Queue.ALWAYS
@@ -140,7 +139,7 @@ class _Spooled:
         """Send it now, unless it is to wait; what is not sent stays in the outbox as what it is then."""
         account, directory = self._context.account, self._outbox.directory
         if self._policy.queue is Queue.ALWAYS:
-            result = SendResult(account.name, self._delivery.message_id, (), (), None, None, self._number)
+            result = SendResult(account.name, self._delivery.message_id, outbox_id=self._number)
             log_result(self._context, directory, self._delivery, result)
             return result
         result = self._tried()
@@ -160,7 +159,7 @@ class _Spooled:
         try:
             return send(self._context, self._context.secret(), delivery)
         except SmtpsetupError as error:
-            return SendResult(self._context.account.name, delivery.message_id, (), (), None, error)
+            return SendResult(self._context.account.name, delivery.message_id, error=error)
 
     def _mark_possibly_delivered(self, *, is_possible: bool) -> None:
         try:
@@ -190,24 +189,12 @@ class _Spooled:
             return result
         fates, told = left_of(result, self._delivery, self._policy)
         try:
-            with self._outbox.together():
-                numbers = [self._keep(place, fate) for place, fate in enumerate(fates)]
-                if not fates:
-                    self._outbox.remove(self._number)
+            numbers = self._outbox.settle(self._number, fates)
         except (OSError, OutboxDamagedError):
             numbers = [self._number]  # as it was committed: the next flush finds that nobody holds its lease
         return result._replace(
             outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None
         )
-
-    def _keep(self, place: int, fate: Disposition) -> int:
-        if place:
-            return self._outbox.add(new_mail(self._context.account.name, self._delivery, self._policy, fate))
-        self._outbox.narrow(self._number, fate.recipients)
-        self._outbox.put_back(
-            self._number, state=fate.state, next_attempt=fate.next_attempt, reply=said(fate.error), code=fate.error.code
-        )
-        return self._number
 
 
 def _without_outbox(

@@ -1,0 +1,127 @@
+"""The outbox's file, open: kept apart from a repair, and changed in transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from smtpsetup.outbox import reserve
+from smtpsetup.outbox.database import (
+    REPAIRED,
+    OutboxDamagedError,
+    bring_up_to_date,
+    connected,
+    explained,
+    file_in,
+    lock,
+    write_highest,
+)
+from smtpsetup.state import private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class OutboxFile:
+    """The file of one user's outbox.
+
+    Every method may raise OutboxDamagedError or OSError.
+    """
+
+    def __init__(self, directory: str, *, is_durable: bool = True) -> None:
+        """Open the outbox in a directory, which is made where it is missing.
+
+        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process:
+        then a mail can be sent twice after a power cut, but none is lost.
+        """
+        private_dir.prepare(directory)
+        self.directory = directory
+        self.path = file_in(directory)
+        self._is_in_transaction = False
+        self._added = 0  # the highest number that the transaction adds
+        with explained(self.path):
+            bring_up_to_date(self.path)
+        self._use = lock(self.path, is_shared=True)
+        try:
+            _refuse_half_repaired(self.path)
+            with explained(self.path):
+                self._db = connected(self.path)
+            self.be_durable(is_durable=is_durable)
+        except BaseException:
+            os.close(self._use)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        self._db.close()
+        os.close(self._use)
+
+    def be_durable(self, *, is_durable: bool) -> None:
+        """Let what is changed from now on outlive a power cut, or only the end of the process."""
+        self._is_durable = is_durable
+        with explained(self.path):
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+
+    def be_frugal(self) -> None:
+        """From now on need as little room as can be: for a disk that is full."""
+        with explained(self.path):
+            self._db.execute("PRAGMA secure_delete = OFF").fetchall()
+            self._db.execute("PRAGMA wal_autocheckpoint = 20").fetchall()  # pages of 4 kB
+            self._db.execute("PRAGMA journal_size_limit = 0").fetchall()
+
+    def tidy(self) -> None:
+        """Give the space of sent mail back to the disk."""
+        with explained(self.path):
+            self._db.executescript("PRAGMA incremental_vacuum")  # a plain execute would free one page
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def compact(self) -> None:
+        """Bring everything into the one file, without a journal beside it."""
+        with explained(self.path):
+            self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all changes of a block one transaction; one inside another is a part of it."""
+        if self._is_in_transaction:
+            yield
+            return
+        self._added = 0
+        with explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            self._is_in_transaction = True
+            try:
+                yield
+                self._commit()
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+            finally:
+                self._is_in_transaction = False
+        if self._added and self._is_durable:
+            with suppress(OSError):  # it is on the disk; only the loss of it could not be noticed
+                write_highest(self.path, self._added)
+            reserve.keep(self.directory)
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def _with_reserve(self, change: Callable[[], None]) -> None:
+        """Make a change that a full disk must not prevent, with the reserved room where there is no other."""
+        try:
+            change()
+        except OSError:
+            if self._is_in_transaction or not reserve.give(self.directory):
+                raise
+            self.be_frugal()
+            change()
+
+
+def _refuse_half_repaired(path: str) -> None:
+    if os.path.exists(path + REPAIRED):  # a repair was killed before its end
+        raise OutboxDamagedError(path)
