@@ -208,6 +208,16 @@ def test_a_name_with_a_comma_is_one_name(home: Home, server: MailServer) -> None
     assert server.mails[0].recipients == ("a@example.com",)
 
 
+@pytest.mark.parametrize("separator", [",", ";", ", Bo <"])
+@pytest.mark.parametrize("template", ["${e-post}", "$namn <${e-post}>", "Kund <${e-post}>"])
+def test_a_cell_is_one_address_however_several_are_written(
+    home: Home, server: MailServer, separator: str, template: str
+) -> None:
+    cell = f"a@example.com{separator}evil@example.com{'>' if '<' in separator and '<' not in template else ''}"
+    done = merge(home, f'e-post;namn\n"{cell}";A\n', "--to", template)
+    assert (done.code, server.mails) == (65, [])
+
+
 # attachments
 
 

@@ -186,6 +186,9 @@ def test_other_headers_go_along() -> None:
         ('"Öberg, Åsa" <a@x.se>, b@x.se', [("Öberg, Åsa", "a@x.se"), ("", "b@x.se")]),
         ('"ord, och" <"a,b"@x.se>,b@x.se', [("ord, och", '"a,b"@x.se'), ("", "b@x.se")]),
         ("<a@mindomän.se>", [("", "a@xn--mindomn-bxa.se")]),
+        ("a@x.se; Åsa <b@x.se>", [("", "a@x.se"), ("Åsa", "b@x.se")]),  # as Outlook writes them
+        ("Styrelsen: a@x.se, b@x.se;c@x.se", [("", "a@x.se"), ("", "b@x.se"), ("", "c@x.se")]),
+        ("a@x.se (Åsa)", [("Åsa", "a@x.se")]),
     ],
 )
 def test_mailboxes_are_read_as_people_write_them(text: str, names: list[tuple[str, str]]) -> None:

@@ -6,7 +6,7 @@ import datetime
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpsetup.core.error_codes import ERROR_CODES
@@ -171,6 +171,7 @@ def test_a_reply_gets_the_code_that_fits_it(stage: Stage, reply: str, code: str,
     assert (error.code, error.exit_code) == (code, exit_code)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([stage for stage in Stage if stage not in (Stage.CONFIG, Stage.SECRET)]),
     st.sampled_from(Kind),

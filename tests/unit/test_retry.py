@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpsetup.core.failure import Reply
@@ -99,6 +99,7 @@ def test_a_quota_without_a_reply_is_not_asked_for_every_minute() -> None:
     assert seconds_until_next(1, None, "limit.quota") == 4 * HOUR
 
 
+@settings(deadline=None)
 @given(words=st.text(max_size=200), attempts=st.integers(1, 1000))
 def test_whatever_a_server_says_the_pause_is_between_a_minute_and_two_days(words: str, attempts: int) -> None:
     assert 60 <= told(words, attempts=attempts) <= 2 * DAY

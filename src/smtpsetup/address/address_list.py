@@ -25,19 +25,18 @@ class Entry(NamedTuple):
     address: str
 
 
-def entries(text: str) -> list[Entry]:
-    """The entries of a list; those of groups too, empty ones left out.
+def entries(text: str, *, may_be_empty: bool = True) -> list[Entry]:
+    """The entries of a list, those of groups included.
 
-    Raises SmtpsetupError for one that cannot be understood.
+    Empty entries are left out, or refused where `may_be_empty` is false: in a script, a variable without a value leaves
+    one. Raises SmtpsetupError (`config.address-malformed`) for one that cannot be understood.
     """
     if any(char < " " or char == "\x7f" for char in text):
         raise _not_understood(text)
-    found = []
-    for part, comment in _parts(text):
-        entry = _entry(part, comment)
-        if entry:
-            found.append(entry)
-    return found
+    found = [_entry(part, comment) for part, comment in _parts(text)]
+    if not may_be_empty and None in found:
+        raise _not_understood(text)
+    return [entry for entry in found if entry]
 
 
 class _Reader:

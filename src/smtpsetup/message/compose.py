@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smtpsetup.address.address import parse_address
+from smtpsetup.address.address_list import entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
@@ -39,7 +40,6 @@ _ONCE = {
     "auto-submitted",
 }
 _WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
 _LONGEST_PLAIN_NAME = 200  # characters
 _FOLDED_AT = 76  # characters of a header line
@@ -89,40 +89,10 @@ class Draft(NamedTuple):
 
 
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
-    """The mailboxes in a comma-separated list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError.
-
-    Stricter than `email.utils.getaddresses`, which leaves out what it does not understand: nobody is left out here
-    without an error.
-    """
+    """The mailboxes in a list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError."""
     _refuse_control_characters(text)
-    return tuple(_mailbox(part) for part in split_at_commas(text))
-
-
-def split_at_commas(text: str) -> list[str]:
-    """The parts of a list of mailboxes; a comma in quotes is none between two."""
-    parts, is_quoted, before = [""], False, ""
-    for char in text:
-        if char == '"' and before != "\\":
-            is_quoted = not is_quoted
-        if char == "," and not is_quoted:
-            parts.append("")
-        else:
-            parts[-1] += char
-        before = char
-    return parts
-
-
-def _mailbox(text: str) -> Mailbox:
-    text = text.strip()
-    if not text.endswith(">"):
-        return Mailbox("", parse_address(text))
-    before, _bracket, address = text[:-1].rpartition("<")
-    name = before.strip()
-    if len(name) > 1 and name.startswith('"') and name.endswith('"') and _QUOTED.fullmatch(name):
-        name = re.sub(r"\\(.)", r"\1", name[1:-1])
-    elif any(char in '"<>@' for char in name):
-        return Mailbox("", parse_address(text))
-    return Mailbox(name.strip(), parse_address(address))
+    found = entries(text.replace("\t", " "), may_be_empty=False)
+    return tuple(Mailbox(entry.name, parse_address(entry.address)) for entry in found)
 
 
 def parse_header(text: str) -> tuple[str, str]:

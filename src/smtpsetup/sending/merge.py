@@ -11,17 +11,18 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
+from smtpsetup.address.address_list import Entry, entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
-from smtpsetup.message.compose import split_at_commas
 from smtpsetup.sending.batch_input import Item, Keys, LineError, bounded
 from smtpsetup.sending.drafts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_HIDDEN = 0xF0000  # a code point of private use (Unicode, plane 15)
 _DELIMITERS = (";", ",", "\t", "|")
 _TO_COLUMNS = (
     "to",
@@ -207,34 +208,35 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
     Raises SmtpsetupError where a cell would make more recipients of one.
     """
     found = []
-    for template in (part for text in templates for part in _single(text)):
-        name, bracket, address = template.partition("<")
-        if bracket and "$" in name:
-            words = fill(name).strip().strip('"').replace("\\", "\\\\").replace('"', '\\"')
-            filled = f'"{words}" <{fill(address)}'
-        else:
-            filled = fill(template)
-        inside = fill(address if bracket else template)
-        if not inside.strip(" >"):
+    for name, address in (pair for text in templates for pair in _single(text)):
+        filled = fill(address).strip()
+        if not filled:
             continue
-        has_brackets = bool(bracket) and any(inside.count(char) > address.count(char) for char in "<>")
-        if has_brackets or len(split_at_commas(filled)) > 1:
+        if len(entries(filled)) > 1 or (name and any(char in filled for char in "<>")):
             raise SmtpsetupError(
                 "config.invalid",
                 _("{text} is more than one address: a cell of the table may hold only one.").format(
-                    text=plain_text(inside)
+                    text=plain_text(filled)
                 ),
                 hints=(_("Give each address a column of its own: `--to '$email1' --to '$email2'`."),),
                 exit_code=EX_DATAERR,
             )
-        found.append(filled)
+        words = fill(name).strip().replace("\\", "\\\\").replace('"', '\\"')
+        found.append(f'"{words}" <{filled}>' if words else filled)
     return tuple(found)
 
 
-def _single(text: str) -> list[str]:
-    """The recipients of a template, one by one; a comma in the name of a column is none between two."""
-    masked = re.sub(r"\$\{[^{}]*\}", lambda match: match[0].replace(",", "\0"), text)
-    return [part.strip().replace("\0", ",") for part in split_at_commas(masked)]
+def _single(text: str) -> list[Entry]:
+    """The recipients of a template, one by one; what stands in the name of a column separates nothing."""
+    columns: list[str] = []
+
+    def hidden(match: re.Match[str]) -> str:
+        columns.append(match[0])
+        return chr(_HIDDEN + len(columns) - 1)
+
+    found = entries(re.sub(r"\$\{[^{}]*\}", hidden, text))
+    shown = dict(enumerate(columns, _HIDDEN))
+    return [Entry(entry.name.translate(shown), entry.address.translate(shown)) for entry in found]
 
 
 def _path(path: str, fill: Callable[[str], str]) -> str:
