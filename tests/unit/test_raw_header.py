@@ -38,7 +38,7 @@ def made(message: bytes, name: str = "", *, ignores_dots: bool = True, size: int
     fields, rest = raw_header.split(lines if ignores_dots else spool.up_to_dot(lines))
     sender = raw_header.Sender(Mailbox(name, OWN), Mailbox(name, parse_address("asa@example.net")))
     done = raw_header.normalize_header(fields, sender, now=NOW, message_id="<1@example.com>")
-    wire = b"".join(raw_body.made_right(done, spool.Spool(rest)).chunks())
+    wire = b"".join(raw_body.corrected(done, spool.Spool(rest)).chunks())
     return re.sub(rb"(?m)^(Resent-Message-ID: <)[0-9a-f]{32}@", rb"\1always-the-same@", wire, count=1)
 
 

@@ -1,35 +1,31 @@
-"""Files that go along with a mail: looked at before, read while it is sent."""
+"""Attached files: checked before the mail is sent, read while it is."""
 
 from __future__ import annotations
 
-import codecs
 import io
 import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from smtpsetup.message import compose
+from smtpsetup.message.message import is_utf8
 from smtpsetup.state import input_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from smtpsetup.message.compose import Attachment
 
 _CHUNK = 65_536  # bytes
 
 
 def from_file(path: str, *, content_id: str = "") -> Attachment:
-    """A file as an attachment.
+    """A file as an attachment. A pipe can be read only once, and is read now.
 
-    Raises OSError where it cannot be read, SmtpsetupError where its name cannot stand in a header.
-
-    What is no regular file, such as a pipe, can be read only once and is read now.
+    Raises OSError where it cannot be read, SmtpsetupError where its name cannot be put into a header.
     """
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode):
         return from_bytes(path, input_file.read(path), content_id=content_id)
-    with open(path, "rb"):  # who may not read it is told now
+    with open(path, "rb"):  # an error of permissions is reported before anything is sent
         path = os.path.abspath(path)
     return compose.attachment(
         path, lambda: _reopened(path, info), info.st_size, content_id=content_id, is_utf8=lambda: _is_utf8(path)
@@ -37,19 +33,16 @@ def from_file(path: str, *, content_id: str = "") -> Attachment:
 
 
 def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
-    """What has been read already, as an attachment with the last part of `path` for its name."""
+    """Data that has been read already as an attachment, named by the last part of `path`."""
 
     def open_data() -> BinaryIO:
         return io.BytesIO(data)
 
-    return compose.attachment(path, open_data, len(data), content_id=content_id, is_utf8=lambda: _decodes([data]))
+    return compose.attachment(path, open_data, len(data), content_id=content_id, is_utf8=lambda: is_utf8([data]))
 
 
 def _reopened(path: str, seen: os.stat_result) -> BinaryIO:
-    """The file that was looked at.
-
-    Raises OSError where another one, or a pipe that would be waited for, is in its place now.
-    """
+    """The file that was checked. Raises OSError where another file, or a pipe, has taken its place since."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     info = os.fstat(handle)
     if (info.st_dev, info.st_ino, info.st_size) != (seen.st_dev, seen.st_ino, seen.st_size):
@@ -60,15 +53,4 @@ def _reopened(path: str, seen: os.stat_result) -> BinaryIO:
 
 def _is_utf8(path: str) -> bool:
     with open(path, "rb") as file:
-        return _decodes(iter(lambda: file.read(_CHUNK), b""))
-
-
-def _decodes(chunks: Iterable[bytes]) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for chunk in chunks:
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+        return is_utf8(iter(lambda: file.read(_CHUNK), b""))

@@ -1,11 +1,9 @@
 """From the parts of a message to its bytes (RFC 5322).
 
-Pure but for the clock and the randomness that the caller passes in.
-
-Header fields are written here and not by `email`, which takes a text that looks like an encoded word (RFC 2047) for
-one, decodes it and so lets a subject bring line breaks, header fields and recipients of its own. `mime` makes the
-parts. Importing `email` would be a fifth of a `send` from cron (bench/sending.py): its encoder of headers is imported
-where a header needs one.
+Header fields are written here and not by `email`. That decodes a text which looks like an encoded word (RFC 2047), so
+that a subject could add line breaks, header fields and recipients. Importing `email` would also take a fifth of the
+time of a `send` from cron (bench/sending.py): only its header encoder is imported, and only where a header needs it.
+`mime` makes the parts.
 """
 
 from __future__ import annotations
@@ -55,9 +53,9 @@ class Mailbox(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """A file of `size` bytes that goes along, opened when it is sent.
+    """An attached file of `size` bytes, opened when it is sent.
 
-    `content_id` is set for one that the HTML part shows (RFC 2392).
+    `content_id` is set for one that the HTML part shows (RFC 2392). `charset` is that of a text, where it is known.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Draft(NamedTuple):
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Everyone the server is told about, each once, in the form for the envelope."""
+        """The envelope recipients, each once, in their form for the wire."""
         return tuple(dict.fromkeys(mailbox.address.wire for mailbox in (*self.to, *self.cc, *self.bcc)))
 
 
@@ -121,12 +119,10 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def _refuse_control_characters(text: str) -> None:
-    """Raise SmtpsetupError for what could break out of a header field, or is no text at all."""
+    """Raise SmtpsetupError for characters that could end a header field, and for bytes that are not text."""
     if text.isprintable():
         return
-    if any(
-        "\ud800" <= char <= "\udfff" for char in text
-    ):  # how Python hands on bytes of the command line that are no text
+    if any("\ud800" <= char <= "\udfff" for char in text):  # bytes of the command line that are not UTF-8
         raise SmtpsetupError(
             "config.invalid",
             _("A header is not text in UTF-8."),
@@ -157,7 +153,7 @@ def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message
 
 
 def header_of(draft: Draft, *, now: datetime.datetime, message_id: str) -> str:
-    """The header without the fields of its MIME part. Raises SmtpsetupError for whatever cannot be sent in a draft."""
+    """The header without its MIME fields. Raises SmtpsetupError for what cannot be sent."""
     fields = [
         ("From", _mailbox_list((draft.sender,))),
         ("To", _mailbox_list(draft.to) if draft.to or draft.cc else "undisclosed-recipients:;"),
@@ -180,20 +176,21 @@ def header_of(draft: Draft, *, now: datetime.datetime, message_id: str) -> str:
 
 
 def date(now: datetime.datetime) -> str:
-    """A time with its zone as header fields write it (RFC 5322 section 3.3)."""
+    """A date-time with its zone (RFC 5322 section 3.3)."""
     return f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now:%Y %H:%M:%S %z}"
 
 
 def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """A field's text as `encoded_words` has it. Raises SmtpsetupError for control characters."""
+    """As `encoded_words`. Raises SmtpsetupError for control characters."""
     _refuse_control_characters(name + value)
     return encoded_words(name, value, is_encoded=is_encoded)
 
 
 def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """A field's text, folded: what is not plain ASCII becomes encoded words (RFC 2047), as does what looks like one.
+    """The value of an unstructured field, folded.
 
-    With `is_encoded` so does everything else.
+    It becomes encoded words (RFC 2047) where it is not plain ASCII, where it looks like an encoded word, and with
+    `is_encoded` in any case.
     """
     is_plain = value.isascii() and "=?" not in value and not is_encoded
     if is_plain and len(name) + 2 + len(value) <= _FOLDED_AT:
@@ -212,7 +209,7 @@ def _mailbox_list(mailboxes: tuple[Mailbox, ...]) -> str:
 
 
 def written(mailbox: Mailbox) -> str:
-    """A mailbox as RFC 5322 section 3.4 writes it."""
+    """A mailbox as a header field has it (RFC 5322 section 3.4)."""
     name, address = mailbox.name, mailbox.address.wire
     if not name:
         return address
@@ -228,9 +225,10 @@ def written(mailbox: Mailbox) -> str:
 def attachment(
     path: str, open_file: Callable[[], BinaryIO], size: int, *, content_id: str = "", is_utf8: Callable[[], bool] = bool
 ) -> Attachment:
-    """A file of `size` bytes as an attachment, its type from its name. Raises SmtpsetupError.
+    """A file of `size` bytes as an attachment. Raises SmtpsetupError.
 
-    It is `application/octet-stream` where the name does not tell; `is_utf8` is asked for a text.
+    Its content type comes from its name, and is `application/octet-stream` for an unknown one. `is_utf8` is called for
+    text files only.
     """
     import mimetypes  # only mail with attachments needs it
 
@@ -258,7 +256,7 @@ def attachment(
 
 
 def new_message_id(domain: str) -> str:
-    """A Message-ID that no other message has (RFC 5322 section 3.6.4)."""
+    """A new, unique Message-ID (RFC 5322 section 3.6.4)."""
     return f"<{os.urandom(16).hex()}@{domain.strip('[]')}>"
 
 

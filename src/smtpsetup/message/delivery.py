@@ -1,4 +1,4 @@
-"""A message on its way, and what became of it: what every way to send takes and gives."""
+"""What every transport takes and returns: a message with its envelope, and how the server answered."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Delivery(NamedTuple):
-    """A message on its way; `key` is whatever the caller knows it by.
+    """A message to deliver; `key` is whatever the caller identifies it by.
 
-    `before_dot` is called just before the server can accept it; then `accepted` when it has said that it did, for
-    everybody, `accepted_without` when it did for all but those recipients, or `not_accepted` when it has said that it
-    did not.
+    The transport calls `before_dot` just before the server can accept the message. By the server's reply it then calls
+    `accepted` (for all recipients), `accepted_without` (for all but these) or `not_accepted`. Where no reply comes,
+    none of the three is called.
     """
 
     envelope: Envelope
@@ -35,7 +35,7 @@ class Delivery(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Who was accepted, who was refused, and the server's reply to the message."""
+    """The recipients that were accepted and refused, and the server's reply to the message."""
 
     accepted: tuple[str, ...]
     refused: tuple[Refused, ...]
@@ -43,10 +43,7 @@ class Outcome(NamedTuple):
 
 
 class UnreadableMessageError(SmtpsetupError):
-    """A file of the message could not be read while it was sent.
-
-    The message was not sent, and the connection is of no more use.
-    """
+    """A file of the message could not be read while it was sent: it was not sent, and the session must be closed."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
@@ -60,7 +57,7 @@ class UnreadableMessageError(SmtpsetupError):
 
 
 def readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; a file behind them that cannot be read is told apart from a connection that is lost."""
+    """The chunks. Raises UnreadableMessageError for an OSError of reading, to tell it from one of the connection."""
     try:
         yield from chunks
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The text of an HTML page, for readers without HTML.
+"""The text of an HTML page, for mail readers that do not show HTML.
 
-Not on html.parser: after an unclosed tag it looks at the whole rest of the page, again at every "<"
-(github.com/python/cpython/issues/135462). Here every character is looked at once.
+html.parser is not used: after an unclosed tag it scans the rest of the page at every "<", so that its time is
+quadratic (github.com/python/cpython/issues/135462). Here the time is linear.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BREAKS = {
 }
 _PIECE = re.compile(r"""<(/?)([a-zA-Z][^\s<>/]*+)((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>|<([!?])|(<)|([^<]+)""")
 _HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
-# no character has such a number, and Python would not even read it
+# beyond the last code point; unescape would fail on very long numbers
 _TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")
 
 
@@ -53,7 +53,7 @@ class _Reader:
 
 
 def text_of(html: str) -> str:
-    """What the page shows: blocks on lines of their own, links with their address behind them."""
+    """The visible text of a page: blocks on lines of their own, links followed by their address."""
     reader = _Reader()
     place = 0
     while match := _PIECE.match(html, place):
@@ -78,7 +78,7 @@ _ENDS = {tag: re.compile(f"</{tag}", re.IGNORECASE) for tag in ("script", "style
 
 
 def _end_of_declaration(html: str, start: int) -> int:
-    """Where a comment or a declaration ends; one without an end is the rest of the page, as for browsers."""
+    """Where a comment or a declaration ends; one without an end takes the rest of the page, as in browsers."""
     end = html.find("-->", start + 2) if html.startswith("<!--", start) else html.find(">", start)
     if end < 0:
         return len(html)

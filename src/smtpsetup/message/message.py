@@ -1,11 +1,11 @@
-"""A message as bytes in pieces, so that a large one never stands in memory whole."""
+"""A message as bytes in pieces, so that a large one is never in memory whole."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LINE_LIMIT = 998
 """Bytes of a line without its CRLF (RFC 5322 section 2.1.1, RFC 5321 section 4.5.3.1.6)."""
@@ -36,10 +36,24 @@ class Message(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """Who sends to whom, as the server is told. Addresses carry their domain as A-labels."""
+    """The sender and the recipients in MAIL and RCPT; domains are A-labels."""
 
     sender: str
     recipients: tuple[str, ...]
+
+
+def is_utf8(chunks: Iterable[bytes]) -> bool:
+    """Whether the chunks together are UTF-8."""
+    import codecs  # most messages are ASCII
+
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for chunk in chunks:
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def from_bytes(content: bytes) -> Message:

@@ -1,4 +1,4 @@
-"""MIME entities (RFC 2045, 2046, 2183): their fields, and their content encoded while it is read."""
+"""MIME entities (RFC 2045, 2046, 2183), whose content is encoded while it is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9._+,@-](?:[A-Za-z0-9 ._+,@-]{0,58}[A-Za-z0-
 
 
 class Entity(NamedTuple):
-    """Fields, each line ended by CRLF, and content whose `size` in bytes is known before it is read."""
+    """Header fields, each with its CRLF, and content whose `size` in bytes is known before it is read."""
 
     fields: str
     size: int
@@ -28,7 +28,7 @@ class Entity(NamedTuple):
 
 
 def text(subtype: str, words: str) -> Entity:
-    """A text in UTF-8: as it is where mail can carry it, else in the encoding that stays readable or is shorter."""
+    """A text: as 7bit where that is possible, else as quoted-printable or base64, whichever is shorter."""
     words = words.replace("\r\n", "\n")
     if words and not words.endswith("\n"):
         words += "\n"
@@ -61,7 +61,8 @@ def file(  # noqa: PLR0913  what a part says of its file
 ) -> Entity:
     """A file of `size` bytes in base64, read when it is sent.
 
-    `content_id` is set for one that the HTML part shows (RFC 2392).
+    `content_id` is set for one that the HTML part shows (RFC 2392). Reading the content raises OSError where the file
+    has another size by then.
     """
     parameters = f'; charset="{charset}"' if charset else ""
     disposition = "inline" if content_id else "attachment"
@@ -95,10 +96,7 @@ def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator
 
 
 def base64_lines(data: bytes) -> bytes:
-    """Data in base64, in lines (RFC 2045 section 6.8).
-
-    In several pieces, all but the last are a multiple of BASE64_CHUNK long.
-    """
+    """Data as lines of base64 (RFC 2045 section 6.8). All pieces but the last are a multiple of BASE64_CHUNK."""
     encoded = binascii.b2a_base64(data, newline=False)
     return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
 

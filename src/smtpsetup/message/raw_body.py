@@ -1,4 +1,4 @@
-"""The body of a message that another program wrote, in a form that every server takes."""
+"""The body of a message that another program wrote, in a form that every server accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from smtpsetup.message.message import LINE_LIMIT, Message
+from smtpsetup.message.message import LINE_LIMIT, Message, is_utf8
 from smtpsetup.message.mime import BASE64_CHUNK, base64_lines
 from smtpsetup.message.raw_header import Field, as_bytes, values
 from smtpsetup.message.spool import Spool
@@ -19,12 +19,11 @@ _TEXT_FIELDS = ("mime-version", "content-type", "content-transfer-encoding")
 _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
 
 
-def made_right(fields: tuple[Field, ...], body: Spool) -> Message:
-    """The message.
+def corrected(fields: tuple[Field, ...], body: Spool) -> Message:
+    """The message, with a body that can be sent. Raises OSError where there is no room for what is encoded.
 
-    A text that is not plain or has lines beyond the limit is encoded; in what has parts, long lines are broken.
-
-    Raises OSError where there is no room for what is encoded.
+    A text with other than ASCII characters, NULs or lines beyond the limit is encoded; long lines of a multipart body
+    are broken.
     """
     is_long, has_nul = _look_at(body)
     kind = next(iter(values(fields, "content-type")), "")
@@ -54,27 +53,14 @@ def _look_at(body: Spool) -> tuple[bool, bool]:
 
 
 def _with_charset(kind: str, body: Spool) -> str:
-    """The Content-Type with the charset that the text really has, where it names none or one that cannot be right."""
+    """The Content-Type, with the charset found where it names none or one that cannot be right."""
     given = _CHARSET.search(kind)
     charset = given[1].strip('"').lower() if given else ""
     if charset and (body.is_ascii or charset not in ("us-ascii", "ascii")):
         return kind
-    found = "us-ascii" if body.is_ascii else "utf-8" if _is_utf8(body) else "windows-1252"
+    found = "us-ascii" if body.is_ascii else "utf-8" if is_utf8(body.chunks()) else "windows-1252"
     without = _CHARSET.sub("", kind) if given else kind
     return f'{without or "text/plain"}; charset="{found}"'
-
-
-def _is_utf8(body: Spool) -> bool:
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for chunk in body.chunks():
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _quoted(body: Spool) -> Iterator[bytes]:
@@ -97,10 +83,7 @@ def _base64(body: Spool) -> Iterator[bytes]:
 
 
 def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
-    """The lines without NUL, those that are too long in several.
-
-    `mark` says at the end of a line that it goes on (quoted-printable).
-    """
+    """The lines without NULs, long ones broken; `mark` ends a line that continues (quoted-printable)."""
     words = b""
     for line in body.lines():
         words += line.removesuffix(b"\r\n").replace(b"\0", b"")
@@ -116,7 +99,7 @@ def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
 
 
 def _break(words: bytes, *, is_quoted: bool) -> int:
-    """Where a long line is broken: behind a blank near the end, else between characters."""
+    """Where to break a long line: after a blank near its end, else between characters."""
     if is_quoted:
         equals = words.rfind(b"=", -2)
         return equals if equals >= 0 else len(words)

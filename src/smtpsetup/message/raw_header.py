@@ -1,7 +1,4 @@
-"""A message as another program wrote it.
-
-Its header read, and made right for a provider (RFC 5322, RFC 6409 section 8).
-"""
+"""The header of a message that another program wrote, read and corrected (RFC 5322, RFC 6409 section 8)."""
 
 from __future__ import annotations
 
@@ -52,23 +49,22 @@ _JOINED = {"to", "cc"}  # once, too; a second one adds to the first
 
 
 class Field(NamedTuple):
-    """A header field; `value` is unfolded text."""
+    """A header field; `value` is unfolded."""
 
     name: str
     value: str
 
     @property
     def key(self) -> str:
-        """The name to compare by."""
+        """The name in lower case."""
         return self.name.lower()
 
 
 def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
-    """The header's fields and the rest, from chunks with CRLF line ends.
+    """The header's fields and the rest of a message, from chunks with CRLF line ends.
 
-    A message whose first line is no field has no header.
-
-    Raises EndlessFieldError for a field that is longer than any is.
+    A message whose first line is not a field has no header. Raises EndlessFieldError for a field of more than
+    two million bytes.
     """
     source = _Lines(iter(chunks))
     found: list[tuple[str, list[str]]] = []
@@ -76,12 +72,9 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     while (line := source.next()) is not None:
         if source.is_cut and (_FIELD.match(line) or (line.startswith((b" ", b"\t")) and found)):
             raise EndlessFieldError(_fields(found), source.rest(line))
-        if (
-            is_first and not source.is_cut and line.startswith((b"From ", b">From "))
-        ):  # what mail programs write in front of a mail in a file
-            is_first = False
+        was_first, is_first = is_first, False
+        if was_first and not source.is_cut and line.startswith((b"From ", b">From ")):  # the separator of mbox files
             continue
-        is_first = False
         if not line:
             break
         if line.startswith((b" ", b"\t")) and found:
@@ -99,7 +92,7 @@ def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
 
 
 class EndlessFieldError(SmtpsetupError):
-    """A field of the header has no end. `fields` are those before it, `rest` is it and everything behind."""
+    """A header field is too long to be one. `fields` are those before it, `rest` is the field and all that follows."""
 
     def __init__(self, fields: tuple[Field, ...], rest: Iterator[bytes]) -> None:
         message = _("A field of the mail's header is longer than {n} million bytes.").format(n=_LINE_MOST // 1_000_000)
@@ -109,9 +102,9 @@ class EndlessFieldError(SmtpsetupError):
 
 
 class _Lines:
-    """Lines from chunks, as far as they are asked for.
+    """Lines from chunks, read as they are asked for.
 
-    `is_cut` is whether the last one is the beginning of one that is too long to be read whole.
+    `is_cut` says that the last line was too long to be read whole, and only its beginning was returned.
     """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
@@ -121,7 +114,7 @@ class _Lines:
         self.is_cut = False
 
     def next(self) -> bytes | None:
-        """The next line without its end; None when there is none."""
+        """The next line without its CRLF, None at the end."""
         while (end := self._data.find(b"\r\n", self._start)) < 0:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -140,7 +133,7 @@ class _Lines:
         self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
 
     def rest(self, line: bytes = b"") -> Iterator[bytes]:
-        """What has not been read, behind a `line` that has."""
+        """`line` and everything that has not been read."""
         if line:
             yield line
         if self._start < len(self._data):
@@ -161,12 +154,12 @@ def _without_controls(text: str) -> str:
 
 
 def values(fields: Iterable[Field], *keys: str) -> list[str]:
-    """The values of the fields of these names."""
+    """The values of the fields of these names, in order."""
     return [field.value for field in fields if field.key in keys]
 
 
 def decoded(name: str) -> str:
-    """A display name as people read it, its encoded words (RFC 2047) decoded."""
+    """A display name with its encoded words (RFC 2047) decoded, `""` where they cannot be."""
     if "=?" not in name:
         return name
     from email.errors import HeaderParseError
@@ -179,11 +172,9 @@ def decoded(name: str) -> str:
 
 
 def recipients_in(fields: tuple[Field, ...]) -> list[str]:
-    """Whom the header names.
+    """The recipients that the header names. Raises SmtpsetupError for an address that cannot be understood.
 
-    That is the newest block of Resent- fields where there is one, else To, Cc and Bcc (RFC 5322 section 3.6.6).
-
-    Raises SmtpsetupError for an address that cannot be understood.
+    They are those of the newest block of Resent- fields, else those of To, Cc and Bcc (RFC 5322 section 3.6.6).
     """
     resent: list[Field] = []
     for field in fields:
@@ -199,7 +190,7 @@ def recipients_in(fields: tuple[Field, ...]) -> list[str]:
 
 
 class Sender(NamedTuple):
-    """Who the message is from: what stands in From, and where answers go if that is another address."""
+    """The mailbox in From, and the one in Reply-To where answers go elsewhere."""
 
     mailbox: Mailbox
     reply_to: Mailbox | None = None
@@ -213,17 +204,15 @@ def normalize_header(
     message_id: str,
     is_own: Callable[[str], bool] = lambda _address: True,
 ) -> tuple[Field, ...]:
-    """The fields that go on the wire.
+    """The fields to send: From is the sender, missing fields are added, repeated ones merged, Bcc is removed.
 
-    From as it is allowed, each once that may stand once, what is missing added, Bcc gone.
-
-    `is_own` is asked whether the account may use an address; Sender and the like name no other.
+    Sender and the Resent- fields are kept only where `is_own` says that the account may use each address in them.
     """
     kept = _single(
         [
             field
             for field in fields
-            if field.key not in _NEVER_SENT and field.key != "from" and _may_stand(field, is_own)
+            if field.key not in _NEVER_SENT and field.key != "from" and _is_allowed(field, is_own)
         ]
     )
     keys = {field.key for field in kept}
@@ -246,11 +235,7 @@ def normalize_header(
     return tuple(done)
 
 
-def _may_stand(field: Field, is_own: Callable[[str], bool]) -> bool:
-    """Whether a field that says who has sent the mail says what the account may say.
-
-    Those that have been Resent- fields before are history.
-    """
+def _is_allowed(field: Field, is_own: Callable[[str], bool]) -> bool:
     if field.key not in _SENDERS:
         return True
     try:
@@ -264,7 +249,7 @@ def _unfolded(mailbox: Mailbox) -> str:
 
 
 def _single(fields: list[Field]) -> list[Field]:
-    """The fields, empty ones and seconds left out of those that may stand once; a second To or Cc adds to the first."""
+    """The fields without repeated and empty ones of those that may occur once; a second To or Cc adds to the first."""
     kept: list[Field] = []
     places: dict[str, int] = {}
     for field in fields:
@@ -284,7 +269,7 @@ def _single(fields: list[Field]) -> list[Field]:
 
 
 def as_bytes(fields: Iterable[Field]) -> bytes:
-    """The header with its empty line: 7-bit but for addresses that need more, folded, no line too long."""
+    """The header with its empty line, folded, and 7-bit but for internationalized addresses."""
     return ("".join(f"{field.name}: {_value(field)}\r\n" for field in fields) + "\r\n").encode("utf-8")
 
 
@@ -293,7 +278,7 @@ def _value(field: Field) -> str:
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
-            # nobody reads an address from it any more
+            # encoded, it is text and no longer read as an address
             return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)
     if field.value.isascii():
         return _folded(field.name, field.value)
@@ -309,7 +294,7 @@ def _entry(entry: Entry) -> str:
 
 
 def _folded(name: str, value: str) -> str:
-    """A value in lines of at most 78 characters where it has blanks to break at, and never more than the limit."""
+    """A value folded at blanks into lines of at most 78 characters; a longer word is cut at the limit of RFC 5322."""
     lines: list[str] = []
     line = ""
     room = 76 - len(name)

@@ -1,7 +1,4 @@
-"""A message's body as it comes from a pipe, made right for the wire.
-
-CRLF line ends, no bare CR, in memory while it is small.
-"""
+"""A message from a pipe, with CRLF line ends: in memory while it is small, else in a temporary file."""
 
 from __future__ import annotations
 
@@ -12,16 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _CHUNK = 65_536  # bytes
-_IN_MEMORY = 2_000_000  # bytes; what is larger goes into a file without a name
+_IN_MEMORY = 2_000_000  # bytes; what is larger goes into an unnamed file
 _MEMORY = "memory"
 _END = b"\r\n.\r\n"
 
 
 class Spool:
-    """Bytes that can be read again and again."""
+    """Bytes that can be read several times."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Keep the chunks, on whatever disk has room for them."""
+        """Keep the chunks, on a disk that has room for them. Raises OSError where none has."""
         self.size = 0
         self.is_ascii = True
         self._file: BinaryIO = io.BytesIO()
@@ -34,14 +31,14 @@ class Spool:
             self.is_ascii = self.is_ascii and chunk.isascii()
 
     def close(self) -> None:
-        """Give the room back."""
+        """Free the memory or the file."""
         self._file.close()
 
     def __del__(self) -> None:
-        self.close()  # a message is read for the last time where nobody knows that it was
+        self.close()  # whoever reads a message does not know that it was the last time
 
     def _append(self, chunk: bytes) -> None:
-        """Write a chunk, elsewhere where a disk has no room for it."""
+        """Write a chunk; where the disk is full, move to another one first."""
         while True:
             try:
                 self._file.seek(self.size)
@@ -52,7 +49,7 @@ class Spool:
                 return
 
     def _move(self) -> None:
-        """Go on in the next place that can be used, with what is kept so far; the last one is the memory."""
+        """Move what is kept to the next place that can be used; the last one is memory. Raises OSError."""
         for place in self._places:
             try:
                 file: BinaryIO = io.BytesIO() if place == _MEMORY else _new_file(place)
@@ -70,7 +67,7 @@ class Spool:
         raise OSError(28, "No space left on device")
 
     def chunks(self, size: int | None = None) -> Iterator[bytes]:
-        """What was kept, from the start; not more than `size` bytes."""
+        """The bytes from the start, at most `size` of them."""
         position = 0
         while size is None or position < size:
             self._file.seek(position)
@@ -81,7 +78,7 @@ class Spool:
             yield chunk
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of what was kept, each with its CRLF; one that is longer than a chunk comes in pieces without."""
+        """The lines, each with its CRLF; one that is longer than a chunk comes in pieces, the last with the CRLF."""
         rest = b""
         for chunk in self.chunks():
             *whole, rest = (rest + chunk).split(b"\r\n")
@@ -95,11 +92,8 @@ class Spool:
 
 
 def _places() -> Iterator[str]:
-    """Where what is too large for the memory may go.
-
-    `""` for TMPDIR, then where there is more room, and the memory all the same.
-    """
-    yield from ("", "/var/tmp", _MEMORY)  # noqa: S108  a file without a name
+    """Where to keep what is large: `""` for TMPDIR, then /var/tmp, which is often larger, then memory."""
+    yield from ("", "/var/tmp", _MEMORY)  # noqa: S108  an unnamed file
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
@@ -109,7 +103,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """What comes from a stream, as it comes."""
+    """The bytes of a stream, as they arrive."""
     return iter(lambda: stream.read1(_CHUNK) if isinstance(stream, io.BufferedReader) else stream.read(_CHUNK), b"")
 
 
@@ -127,11 +121,8 @@ def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def up_to_dot(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks, with CRLF line ends, up to a line that is a single dot."""
-    # a dot may be the first line; what stands for the line end before it is not part of the message
-    held, unsaid = (
-        b"\r\n",
-        2,
-    )
+    held = b"\r\n"  # stands for a line end before the first line, which may be the dot, and is not given out
+    unsaid = len(held)
     for chunk in chunks:
         text = held + chunk
         end = text.find(_END)
@@ -151,7 +142,7 @@ def _some(data: bytes) -> Iterator[bytes]:
 
 
 def _new_file(directory: str) -> BinaryIO:
-    """A file without a name, open as long as the spool is. Raises OSError."""
+    """An unnamed file, which is deleted when it is closed. Raises OSError."""
     import tempfile  # only large mail needs it
 
     return tempfile.TemporaryFile(dir=directory or None, buffering=0)

@@ -160,7 +160,7 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
     def is_own(address: str) -> bool:
         return _is_allowed(account, address)
 
-    message = raw_body.made_right(
+    message = raw_body.corrected(
         raw_header.normalize_header(kept, sender, now=now, message_id=message_id, is_own=is_own), body
     )
     return Delivery(Envelope("", ()), message, message_id)
