@@ -1,4 +1,4 @@
-"""The file of the outbox: made once, brought up to date, and its errors told as what they are."""
+"""The outbox's database: made, migrated, checked for damage and lost mail, and its errors classified."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from smtpsetup.state import locks, private_dir
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REPAIRED = ".repaired"  # behind the name: a new file that is complete, and not in its place yet
-LOST_WAL = (
-    ".lost-wal"  # behind the name: a write-ahead log that holds mails which SQLite does not see, kept for a repair
-)
+REPAIRED = ".repaired"  # suffix of a complete new file that has not replaced the damaged one yet
+LOST_WAL = ".lost-wal"  # suffix of a copy of a write-ahead log with mails that SQLite does not see, kept for a repair
 VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
-# what SQLite and Python's module do not call damage
+# SQLite reports these as other errors, but they mean damage
 _SIGNS_OF_DAMAGE = (
     "no such table",
     "no such column",
@@ -50,21 +48,20 @@ ALTER TABLE mail ADD COLUMN put_offs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN content_checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 """
-# what decides which mail goes to whom; a damaged state is no state, and a wrong time or counter only sends a mail
-# sooner or later
+# what decides which mail goes to whom; a wrong time or counter only sends a mail earlier or later
 _SUMMED = (
     "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, "
     "is_report, config, content_checksum"
 )
-_DAMAGED = -1  # no checksum: a row that was found to be another than was written stays known as that
+_DAMAGED = -1  # is no CRC-32: a damaged row stays damaged when it is changed
 
 
 def _checksum_of(row: str = "") -> str:
-    """In SQL: the checksum of a row, as bytes since a damaged text need not be UTF-8."""
+    """In SQL: the checksum of a row, from bytes, since a damaged text may not be UTF-8."""
     return f"row_checksum({', '.join(f'CAST({row}{column} AS BLOB)' for column in _SUMMED.split(', '))})"
 
 
-# they belong to the connection: every change renews the checksum of its row, unless the row was damaged before
+# triggers of this connection: every change updates the checksum of its row, unless the row was damaged before
 _TRIGGERS = f"""
 CREATE TEMP TRIGGER mail_added AFTER INSERT ON main.mail BEGIN
     UPDATE mail SET checksum = {_checksum_of("NEW.")} WHERE id = NEW.id;
@@ -75,14 +72,14 @@ CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
 END;
 """
 HAS_ITS_CHECKSUM = f"(checksum = {_checksum_of()})"
-"""In SQL: whether what decides which mail goes to whom is as it was written."""
+"""In SQL: whether a row of `mail` matches its checksum."""
 HAS_A_STATE = "(state IN ('waiting', 'sending', 'unknown', 'failed'))"
 IS_SOUND = f"({HAS_ITS_CHECKSUM} AND {HAS_A_STATE})"
-"""In SQL: whether a row of `mail` is as it was written."""
+"""In SQL: whether a row of `mail` is undamaged."""
 
 
 class OutboxDamagedError(Exception):
-    """The outbox is no database any more, or a part of it cannot be read. `path` is where it is."""
+    """The outbox at `path` is not a database any more, or a part of it cannot be read."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -95,7 +92,7 @@ def file_in(directory: str) -> str:
 
 
 def connected(path: str) -> sqlite3.Connection:
-    """A connection to the outbox, which is made where there is none. One thread at a time may use it.
+    """A connection to the outbox, which is made where it is missing. Only one thread at a time can use it.
 
     Raises OSError, OutboxDamagedError.
     """
@@ -126,7 +123,7 @@ def connected(path: str) -> sqlite3.Connection:
 
 
 def with_checksums(db: sqlite3.Connection) -> None:
-    """Let SQL have `row_checksum`."""
+    """Define the SQL function `row_checksum`."""
     db.create_function("row_checksum", -1, _row_checksum, deterministic=True)
 
 
@@ -135,10 +132,7 @@ def _row_checksum(*values: bytes | None) -> int:
 
 
 def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
-    """The CRC-32 of a whole message.
-
-    No burst of up to 32 wrong bits is missed, and of other damage one in four billion.
-    """
+    """The CRC-32 of a whole message. It detects every burst of up to 32 wrong bits."""
     checksum = crc32(header)
     for chunk in body:
         checksum = crc32(chunk, checksum)
@@ -146,7 +140,7 @@ def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
 
 
 def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
-    """Make the tables. Raises OutboxDamagedError for a file that had them once."""
+    """Make the tables. Raises OutboxDamagedError for a file that had them before."""
     with _alone(path) as making:
         if db.execute("PRAGMA user_version").fetchone()[0] != 0:
             return
@@ -160,12 +154,9 @@ def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
 
 
 def bring_up_to_date(path: str) -> None:
-    """Give an outbox of version 1 its checksums, which vouch for what it holds from then on.
+    """Add checksums to an outbox of version 1. Raises OSError, OutboxDamagedError.
 
-    Raises OSError, OutboxDamagedError.
-
-    Nobody may have it open meanwhile: a process of the older version knows no checksums, and what it wrote would be
-    taken for damage.
+    No other process can have it open meanwhile: one of the older version would not update the checksums.
     """
     if read_made(path).version != 1:
         return
@@ -196,15 +187,15 @@ def _add_checksums(db: sqlite3.Connection) -> None:
 
 
 def highest_number(db: sqlite3.Connection) -> int:
-    """The highest number that a mail has ever had."""
+    """The highest number that a mail has had."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'mail'").fetchone()
     return int(row[0]) if row else 0
 
 
 class Made(NamedTuple):
-    """What is known of the outbox beside its file: its version, and a number that a mail had which was on the disk.
+    """What a small file beside the outbox tells: its version, and the highest number of a mail that was on the disk.
 
-    Zeros for what is not known.
+    Zero for what is not known.
     """
 
     version: int
@@ -219,7 +210,7 @@ def _made_file(path: str) -> str:
 
 
 def read_made(path: str) -> Made:
-    """What is noted beside the outbox. Raises OSError."""
+    """The contents of the file beside the outbox. Raises OSError."""
     try:
         handle = private_dir.open_file(_made_file(path), os.O_RDONLY)
     except FileNotFoundError:
@@ -228,13 +219,13 @@ def read_made(path: str) -> Made:
         text = os.read(handle, _MADE_LENGTH)
     finally:
         os.close(handle)
-    if not os.path.exists(path):  # somebody has taken the outbox away as a whole
+    if not os.path.exists(path):  # the outbox was deleted or moved away
         return Made(0, 0)
     return Made(int(text[:1]), int(text[1:] or b"0")) if text.isdigit() else Made(0, 0)
 
 
 def _write_made(handle: int, made: Made) -> None:
-    """Note it in a text that never becomes longer, so that it needs room on the disk only once."""
+    """Write a text of constant length, so that it needs new disk space only once."""
     text = f"{made.version}{made.highest:0{_MADE_LENGTH - 1}}".encode()
     if hasattr(os, "pwrite"):
         os.pwrite(handle, text, 0)
@@ -244,7 +235,7 @@ def _write_made(handle: int, made: Made) -> None:
 
 
 def write_highest(path: str, number: int) -> None:
-    """Note that this mail was on the disk: who does not find its number knows that mails are lost. Raises OSError."""
+    """Note the number of a mail that is on the disk; an outbox that ends before it has lost mail. Raises OSError."""
     handle = private_dir.open_file(_made_file(path), os.O_WRONLY | os.O_CREAT)
     try:
         _write_made(handle, Made(VERSION, number))
@@ -253,7 +244,7 @@ def write_highest(path: str, number: int) -> None:
 
 
 def _refuse_other_content(path: str) -> None:
-    """SQLite takes a file of a byte or two for an empty one, and would write over what is left of an outbox."""
+    """Raise OutboxDamagedError for a short file, which SQLite would take for an empty one and overwrite."""
     try:
         with open(path, "rb") as file:
             start = file.read(len(_MAGIC))
@@ -268,15 +259,14 @@ def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
     if 1 <= version <= VERSION:
         return
     if 1 <= made.version <= VERSION:
-        raise OutboxDamagedError(path)  # this smtpsetup or an older one has made it: what says otherwise is damaged
+        raise OutboxDamagedError(path)  # made by this version or an older one: the number is damaged
     raise OSError(0, "a newer smtpsetup has made it", path)
 
 
 def _refuse_lost_mails(db: sqlite3.Connection, path: str, made: Made) -> None:
-    """Raise OutboxDamagedError where mails that were on the disk are not seen.
+    """Raise OutboxDamagedError where mails are missing.
 
-    SQLite takes a write-ahead log to end where a bit of it is wrong, and throws away what stands behind when it is
-    closed.
+    SQLite ends a write-ahead log at the first wrong bit, and deletes the rest when the last connection is closed.
     """
     if highest_number(db) >= made.highest:
         return
@@ -287,16 +277,16 @@ def _refuse_lost_mails(db: sqlite3.Connection, path: str, made: Made) -> None:
 def _keep_log(path: str) -> None:
     """Copy the write-ahead log for a repair, unless that has been done."""
     if os.path.exists(f"{path}-wal") and not os.path.exists(path + LOST_WAL):
-        import shutil  # only what is damaged comes here
+        import shutil  # only for damage
 
         shutil.copyfile(f"{path}-wal", path + LOST_WAL)
         os.chmod(path + LOST_WAL, 0o600)
 
 
 def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
-    """A handle that keeps whoever must have the outbox alone and everybody else apart until it is closed.
+    """Lock the outbox for use (shared) or for a repair (exclusive), until the returned handle is closed.
 
-    Raises OSError, also where others have it for longer than so many seconds.
+    Raises OSError, also where the lock is not free within so many `seconds`.
     """
     handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
     try:
@@ -309,11 +299,9 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
 
 @contextmanager
 def _alone(path: str) -> Iterator[int]:
-    """Keep other processes waiting that want to make the outbox.
+    """Let no other process make or migrate the outbox meanwhile; gives the handle of the file beside it.
 
-    Changing the journal's mode is the one thing that SQLite does not wait for.
-
-    Gives the handle of a file that has a byte once the outbox was made.
+    SQLite has no waiting of its own for a change of the journal's mode.
     """
     handle = private_dir.open_file(_made_file(path), os.O_RDWR | os.O_CREAT)
     try:
@@ -325,26 +313,22 @@ def _alone(path: str) -> Iterator[int]:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """SQLite's errors as OutboxDamagedError for a damaged file, and OSError for the disk's trouble."""
+    """Turn SQLite's errors into OutboxDamagedError for a damaged file and OSError for others."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DataError) as error:  # DataError: larger than SQLite takes
         if str(error).startswith(_SIGNS_OF_DAMAGE) or header_fault(path):
             raise OutboxDamagedError(path) from error
         raise OSError(0, str(error), path) from error
-    except (
-        sqlite3.DatabaseError,
-        ValueError,
-    ) as error:  # ValueError: a text that is no UTF-8, recipients that are no JSON
+    except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: text that is not UTF-8, recipients not JSON
         raise OutboxDamagedError(path) from error
 
 
 def header_fault(path: str) -> str:
-    """What is wrong with the file's first 100 bytes, which SQLite only half looks at, or `""`.
+    """Which of the file's first 100 bytes differ from those of every outbox, `""` where none does.
 
-    Compared with those of every outbox.
-
-    Nothing is said while there is a write-ahead log, which may have a newer first page.
+    SQLite checks only some of them. While there is a write-ahead log, which may have a newer first page, nothing is
+    checked.
     """
     try:
         if os.path.exists(f"{path}-wal") and os.stat(f"{path}-wal").st_size:

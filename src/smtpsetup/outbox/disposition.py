@@ -1,7 +1,4 @@
-"""What becomes of a mail that was not sent, and when it is tried again.
-
-One decision for the first attempt and for every later one.
-"""
+"""The state of a mail after a failed attempt, and when it is tried again: one decision for first and later attempts."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
 
 LOST = "data.lost-before-reply"
-"""The code of a mail that the server may have: all of it was sent, and the answer did not come."""
+"""The error code of a mail that may have arrived: all of it was sent, and no reply came."""
 
 
 class Disposition(NamedTuple):
-    """What becomes of a mail that was not sent to some of its recipients, and why.
+    """The state that a mail gets for some of its recipients, and the error that led to it.
 
-    `next_attempt` is in seconds since 1970, None for never by itself.
+    `next_attempt` is in seconds since 1970, None where only a person sends it again.
     """
 
     recipients: tuple[str, ...]
@@ -37,12 +34,10 @@ class Disposition(NamedTuple):
 def dispositions(
     unsent: Mapping[str, SmtpsetupError], *, attempts: int, is_held: bool, now: float, is_over: bool = False
 ) -> list[Disposition]:
-    """What becomes of a mail for those who have not got it, by their addresses.
+    """The dispositions of a mail after a failed attempt, one for each state.
 
-    One entry for each state that a part of it comes to.
-
-    `attempts` failed, this one included. One that may have arrived is sent once more, unless `is_held`. `is_over` says
-    that what has been waiting has waited for long enough.
+    `unsent` has the error of each recipient who has not got it. `attempts` counts the failed attempts, this one
+    included. A mail that may have arrived is sent once more, unless `is_held`. With `is_over`, what would wait fails.
     """
     shares: dict[MailState, dict[str, SmtpsetupError]] = {
         MailState.UNKNOWN: {},
@@ -65,7 +60,7 @@ def dispositions(
 
 
 def state_after(error: SmtpsetupError) -> MailState:
-    """What a mail is at after it was not sent for this reason."""
+    """The state of a mail that was not sent because of this error."""
     return MailState.UNKNOWN if error.code == LOST else MailState.WAITING if waits(error) else MailState.FAILED
 
 
@@ -76,7 +71,7 @@ def _next_attempt(state: MailState, error: SmtpsetupError, attempts: int, *, is_
 
 
 def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
-    """The pause in seconds after so many failed attempts, and what the server said."""
+    """The pause in seconds after so many failed attempts, longer where the server's reply asks for it."""
     return retry.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
 
 
@@ -106,38 +101,35 @@ def postponement(error: SmtpsetupError, pause: float | None = None) -> Postponem
 
 
 def waits(error: SmtpsetupError) -> bool:
-    """Whether a mail that is kept is tried again by itself.
-
-    After what passes, and after what is wrong with the account and not with the mail.
-    """
+    """Whether a mail is tried again automatically: after a temporary error, or one of the account."""
     return error.exit_code == EX_TEMPFAIL or concerns_account(error)
 
 
 def concerns_account(error: SmtpsetupError) -> bool:
-    """Whether it would have stopped every mail of the account: a password, a certificate, a setting."""
+    """Whether the error is about the account (password, certificate, setting) and would stop each of its mails."""
     if error.failure:
         return error.failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA)
     return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
 
 
 def is_server_unreachable(error: SmtpsetupError) -> bool:
-    """Whether what stopped every mail of the account was the way to the server, or the server.
+    """Whether the error stops each mail of the account because its server cannot be reached or does not work.
 
-    Then each of them has been tried.
+    That counts as an attempt for each of them.
     """
     return error.failure is not None and concerns_account(error) and error.exit_code == EX_TEMPFAIL
 
 
 def is_given_up(mail: Mail, now: float) -> bool:
-    """Whether a mail has been tried for long enough.
+    """Whether a mail is old enough, and has been tried often enough, to be given up.
 
-    One that waited in a machine that was off, or behind others, has not been tried.
+    Both count: a mail may be old because the machine was off.
     """
     return now - mail.queued_at > retry.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= retry.LEAST_ATTEMPTS
 
 
 def said(error: SmtpsetupError | None) -> str:
-    """The server's own words, else the error's: what the outbox shows as the last reply."""
+    """The server's reply, else the error's message: what the outbox shows as the last reply."""
     if error is None:
         return ""
     return str(error.failure.reply) if error.failure and error.failure.reply else error.message

@@ -1,4 +1,4 @@
-"""The outbox's file, open: kept apart from a repair, and changed in transactions."""
+"""The open file of an outbox: locked against a repair, and changed in transactions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class OutboxFile:
     def __init__(self, directory: str, *, is_durable: bool = True) -> None:
         """Open the outbox in a directory, which is made where it is missing.
 
-        With `is_durable` a change outlives a power cut once the method returns; without, only the end of the process:
-        then a mail can be sent twice after a power cut, but none is lost.
+        With `is_durable` a change survives a power cut once the method has returned, else only the end of the process:
+        a power cut can undo the last changes, so that a mail is sent twice, but no mail is lost.
         """
         private_dir.prepare(directory)
         self.directory = directory
@@ -61,32 +61,32 @@ class OutboxFile:
         os.close(self._use)
 
     def be_durable(self, *, is_durable: bool) -> None:
-        """Let what is changed from now on outlive a power cut, or only the end of the process."""
+        """Choose whether later changes survive a power cut, or only the end of the process."""
         self._is_durable = is_durable
         with explained(self.path):
             self._db.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
 
     def be_frugal(self) -> None:
-        """From now on need as little room as can be: for a disk that is full."""
+        """Use as little disk space as possible from now on: for a full disk."""
         with explained(self.path):
             self._db.execute("PRAGMA secure_delete = OFF").fetchall()
             self._db.execute("PRAGMA wal_autocheckpoint = 20").fetchall()  # pages of 4 kB
             self._db.execute("PRAGMA journal_size_limit = 0").fetchall()
 
     def tidy(self) -> None:
-        """Give the space of sent mail back to the disk."""
+        """Free the disk space of mail that was removed."""
         with explained(self.path):
             self._db.executescript("PRAGMA incremental_vacuum")  # a plain execute would free one page
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def compact(self) -> None:
-        """Bring everything into the one file, without a journal beside it."""
+        """Move everything into the one file, without a log beside it."""
         with explained(self.path):
             self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make all changes of a block one transaction; one inside another is a part of it."""
+        """Make all changes of a block one transaction; a nested block is a part of the outer one."""
         if self._is_in_transaction:
             yield
             return
@@ -104,7 +104,7 @@ class OutboxFile:
             finally:
                 self._is_in_transaction = False
         if self._added and self._is_durable:
-            with suppress(OSError):  # it is on the disk; only the loss of it could not be noticed
+            with suppress(OSError):  # the mail is on the disk; only its later loss could go unnoticed
                 write_highest(self.path, self._added)
             reserve.keep(self.directory)
 
@@ -112,7 +112,7 @@ class OutboxFile:
         self._db.execute("COMMIT")
 
     def _with_reserve(self, change: Callable[[], None]) -> None:
-        """Make a change that a full disk must not prevent, with the reserved room where there is no other."""
+        """Make a change that a full disk must not prevent, with the reserved space where there is no other."""
         try:
             change()
         except OSError:
@@ -123,5 +123,5 @@ class OutboxFile:
 
 
 def _refuse_half_repaired(path: str) -> None:
-    if os.path.exists(path + REPAIRED):  # a repair was killed before its end
+    if os.path.exists(path + REPAIRED):  # a repair was interrupted
         raise OutboxDamagedError(path)

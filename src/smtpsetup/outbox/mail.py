@@ -1,4 +1,4 @@
-"""What a mail in the outbox is, and what it is read from."""
+"""A mail in the outbox, and how it is read from the database."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Mail(NamedTuple):
     """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
 
-    `holds` says that it is not sent again by itself once its outcome is unknown; `unknowns` counts how often it was.
-    `attempts` counts the failed attempts, `put_offs` those of them that did not get as far as a server, for want of a
-    password or an account. `is_sound` is whether all of this is as it was written.
+    `attempts` counts the failed attempts, and `put_offs` those of them that did not reach a server because the account
+    or its password was missing. `unknowns` counts the attempts whose outcome is unknown; with `holds`, the mail is not
+    sent again automatically after one. `is_report` marks a failure notice. `is_sound` is false where the checksum shows
+    damage.
     """
 
     id: int
@@ -49,10 +50,10 @@ class Mail(NamedTuple):
 
 
 class NewMail(NamedTuple):
-    """A mail to put into the outbox. `next_attempt` None means that it waits for a person.
+    """A mail to put into the outbox. `next_attempt` None means that only a person sends it again.
 
-    `config` is the file that has its account, `""` for the usual one. `lease` is that of the process which sends it
-    now; its state is SENDING then.
+    `config` is the configuration file that has its account, `""` for the usual one. `lease` is that of the process
+    which sends the mail now; its state is SENDING then.
     """
 
     account: str
@@ -73,7 +74,7 @@ class NewMail(NamedTuple):
 
 STORED = tuple(name for name in Mail._fields if name != "is_sound")
 COLUMNS = ", ".join((*STORED, IS_SOUND))
-"""In SQL: what a Mail is read from."""
+"""In SQL: the columns that `read_mail` reads."""
 
 _NUMBERS: dict[str, type | tuple[type, ...]] = {
     "id": int,
@@ -95,14 +96,14 @@ _AT_MOST = {
 
 
 def read_mail(row: Sequence[object]) -> Mail:
-    """A row of COLUMNS as a Mail. Raises ValueError for one that makes no sense."""
+    """A row of COLUMNS as a Mail. Raises ValueError for values of the wrong type."""
     values: dict[str, Any] = dict(zip((*STORED, "is_sound"), row, strict=True))
     recipients = json.loads(str(values["recipients"]))
     if not isinstance(recipients, list) or not all(isinstance(recipient, str) for recipient in recipients):
         raise ValueError(row)
     if not all(isinstance(values[name], kind) for name, kind in _NUMBERS.items()):
         raise ValueError(row)
-    for name, most in _AT_MOST.items():  # of which no checksum tells
+    for name, most in _AT_MOST.items():  # the checksum does not cover them
         values[name] = values[name] if values[name] is None or 0 <= values[name] <= most else 0
     values["recipients"] = tuple(recipients)
     values["state"] = MailState(values["state"]) if values["state"] in tuple(MailState) else MailState.FAILED
@@ -112,7 +113,7 @@ def read_mail(row: Sequence[object]) -> Mail:
 
 
 def shown_mail(row: Sequence[object]) -> Mail:
-    """As `read_mail`; one that is damaged is shown as failed and to nobody, so that it is in no other mail's way."""
+    """As `read_mail`; a damaged mail is shown as failed and without recipients, so that others can still be listed."""
     try:
         mail = read_mail(row)
     except ValueError:

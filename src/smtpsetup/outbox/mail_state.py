@@ -1,4 +1,4 @@
-"""What a mail in the outbox is at."""
+"""The states of a mail in the outbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class MailState(StrEnum):
-    """What a mail in the outbox is at. UNKNOWN: the server got all of it, and its reply was lost."""
+    """The state of a mail in the outbox. UNKNOWN: all of it was sent, and no reply came."""
 
     WAITING = "waiting"
     SENDING = "sending"

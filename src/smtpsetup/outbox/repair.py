@@ -1,4 +1,4 @@
-"""Saving what can be read of a damaged outbox."""
+"""Saving the readable mails of a damaged outbox."""
 
 from __future__ import annotations
 
@@ -33,16 +33,14 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
 
 CHANGED = "outbox.damaged"
-"""The code of a mail that was saved and is not what was put into the outbox: it is not sent by itself."""
+"""The code of a mail whose content was damaged: only a person sends it."""
 _WITHOUT_CHECKSUMS = ", ".join((*("0" if name == "put_offs" else name for name in STORED), "1"))  # of version 1
 
 
 class Repaired(NamedTuple):
-    """What a repair came to: how many mails were saved and lost (None.
+    """The result of a repair: how many mails were saved and lost (None where that is not known).
 
-    Nobody can tell), and where the damaged file is now.
-
-    `changed` are the numbers of those that were saved and are not what was put into the outbox.
+    `changed` are the numbers of saved mails whose content is damaged. `damaged_file` is where the old file is now.
     """
 
     saved: int
@@ -52,10 +50,7 @@ class Repaired(NamedTuple):
 
 
 def repair(directory: str) -> Repaired:
-    """Save what can be read of a damaged outbox into a new one. A repair that was killed is brought to its end.
-
-    Raises OSError.
-    """
+    """Save the readable mails of a damaged outbox into a new one, or finish an interrupted repair. Raises OSError."""
     import shutil  # only here
 
     path = file_in(directory)
@@ -74,11 +69,7 @@ def repair(directory: str) -> Repaired:
             done = Repaired(saved, None, aside)
         else:
             done = _rebuilt(path, aside, highest)
-        for suffix in (
-            "-wal",
-            "-shm",
-            LOST_WAL,
-        ):  # they belong to the damaged file, and would be taken for the new one's
+        for suffix in ("-wal", "-shm", LOST_WAL):  # SQLite would take the damaged file's for the new one's
             with suppress(FileNotFoundError):
                 os.unlink(path + suffix)
         os.replace(path + REPAIRED, path)
@@ -88,7 +79,7 @@ def repair(directory: str) -> Repaired:
 
 
 def _rebuilt(path: str, damaged: str, highest: int) -> Repaired:
-    """A new outbox with what can be read of a damaged one, complete when it bears its name."""
+    """Make a new outbox of the readable mails; it has the suffix REPAIRED once it is complete."""
     saved, lost, changed = 0, 0, []
     building = os.path.join(os.path.dirname(path), f".repairing-{os.urandom(6).hex()}")
     numbers: list[int] = []
@@ -114,14 +105,14 @@ def _is_restored(outbox: Outbox, mail: Mail, message: Message) -> bool:
     try:
         outbox.restore(mail, message)
     except OutboxDamagedError:
-        return False  # what was read makes no sense
+        return False  # the values that were read are impossible
     return True
 
 
 def _readable(damaged: str, building: str) -> Iterator[tuple[int, Mail | None, Message | None]]:
-    """The mails of a damaged outbox, each read on its own; None for one that is lost.
+    """The numbers of the mails in a damaged outbox, with the mail and its message, None for one that is lost.
 
-    What is not as it was put there is a mail that failed.
+    A mail with damaged content becomes a failed one.
     """
     copy = os.path.join(building, "salvaged.db")
     try:
@@ -151,10 +142,10 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
     except (sqlite3.DatabaseError, TypeError, ValueError):
         return None, None
     has_its_checksum, checksum, text_checksum, is_possible = row[-5:-1]
-    # read with a first page of this version: nothing vouches for it, as before
+    # a row of version 1, read with a first page of version 2, has no checksums
     is_of_version_1 = checksum == text_checksum == 0
     if not (has_its_checksum or is_of_version_1):
-        return None, None  # nobody knows to whom it was to go
+        return None, None  # its recipients cannot be trusted
     has_its_text = is_of_version_1 or content_checksum(message.header, (body,)) == text_checksum
     if not (has_its_text and (mail.is_sound or is_of_version_1)):
         last_reply = _("its content is damaged: it is not what was put into the outbox")
@@ -167,7 +158,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
 
 
 def _numbers(db: sqlite3.Connection) -> list[int]:
-    """The numbers of the mails, by the table or by one of its indexes, whichever can be read."""
+    """The numbers of the mails, from whichever of the tables and indexes can be read."""
     found: set[int] = set()
     for query in (
         "SELECT id FROM mail NOT INDEXED",

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for sending what waits: a full disk must not keep the outbox from getting empty."""
+"""Disk space kept in reserve, so that waiting mail can be sent and removed when the disk is full."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from smtpsetup.state import private_dir
 
 _NAME = "outbox.reserve"
 _BYTES = 1_048_576
-_LEAST_BYTES = 262_144  # enough for the changes of one mail after the other
-_SHARE = 8  # at most one part in so many of what is free
+_LEAST_BYTES = 262_144  # enough to change one mail after the other
+_SHARE = 8  # at most one eighth of the free space
 
 
 def keep(directory: str) -> None:
-    """Take the room where there is plenty. A courtesy: where there is not, nothing else is in its way."""
+    """Reserve the space where there is plenty; an error is ignored, since mail can be sent without it."""
     path = os.path.join(directory, _NAME)
     if os.path.exists(path) or not hasattr(os, "posix_fallocate"):
         return
@@ -32,14 +32,14 @@ def keep(directory: str) -> None:
 
 
 def is_needed(directory: str) -> bool:
-    """Whether there is less room than sending needs."""
+    """Whether there is less free space than sending needs."""
     with suppress(OSError):
         return hasattr(os, "statvfs") and _free(directory) < _BYTES
     return False
 
 
 def give(directory: str) -> bool:
-    """Let the room be used; whether there was any."""
+    """Free the reserved space; whether there was any."""
     try:
         os.unlink(os.path.join(directory, _NAME))
     except OSError:
@@ -48,6 +48,6 @@ def give(directory: str) -> bool:
 
 
 def _free(directory: str) -> int:
-    """Bytes that this user may still write."""
+    """Bytes that this user can still write."""
     state = os.statvfs(directory)
     return state.f_bavail * state.f_frsize

@@ -1,6 +1,6 @@
-"""A damaged database file made readable.
+"""Making a copy of a damaged database file readable.
 
-What its write-ahead log still holds is put in, and a first page that is damaged is replaced.
+The pages of its write-ahead log are copied in, and a damaged first page is replaced.
 
 SQLite's file formats: https://www.sqlite.org/fileformat.html and https://www.sqlite.org/walformat.html.
 """
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _COLUMNS = ", ".join(name for name in STORED if name != "put_offs")  # those of version 1
-_PAGE = 4096  # bytes, as SQLite makes them by itself
+_PAGE = 4096  # bytes, SQLite's default
 _LEAST_PAGES = 8  # an outbox without a mail has a page for each table and index
-_MOST_TIMES = 1000  # what is left of a file is not believed to have been longer than so many times
+_MOST_TIMES = 1000  # a claimed size of more than so many times the real one is taken for damage
 _WAL_HEADER, _FRAME_HEADER = 32, 24  # bytes
 _SIZE_PLACE, _FREE_LIST_PLACE, _COUNTER_PLACE, _VALID_FOR_PLACE, _JOURNAL_MODE_PLACE = 28, 32, 24, 92, 18
 
 
 class _Frame(NamedTuple):
-    """A page in the write-ahead log. `pages` is how many the database has after it, 0 where its transaction goes on."""
+    """A page in the write-ahead log. `pages` is the database's size after a commit, 0 inside a transaction."""
 
     number: int
     pages: int
@@ -37,9 +37,9 @@ class _Frame(NamedTuple):
 
 
 def copied(damaged: str, copy: str, sound: str) -> None:
-    """Copy a damaged file, with what its log (`-wal` behind its name) holds, so that as much as possible can be read.
+    """Copy a damaged file together with its log, so that as much as possible can be read.
 
-    `sound` is another outbox, whose first page can stand in for a damaged one. Raises OSError.
+    `sound` is the path of another outbox, whose first page replaces a damaged one. Raises OSError.
     """
     shutil.copyfile(damaged, copy)
     os.chmod(copy, 0o600)
@@ -57,7 +57,7 @@ def copied(damaged: str, copy: str, sound: str) -> None:
 
 
 def highest_number(damaged: str) -> int:
-    """The highest number of a mail that a file and its log tell of, 0 where that cannot be read."""
+    """The highest number of a mail in a file and its log, 0 where that cannot be read."""
     copy = f"{damaged}.copy"
     try:
         copied(damaged, copy, "")
@@ -72,10 +72,7 @@ def highest_number(damaged: str) -> int:
 
 
 def _frames(log: bytes) -> Iterator[_Frame]:
-    """The frames of a log, whatever their checksums say.
-
-    They have the salt that its header names, or else that of its first frame.
-    """
+    """The frames of a log with the salt of its header, else of its first frame; checksums are not compared."""
     places = range(_WAL_HEADER, len(log) - _FRAME_HEADER - _PAGE + 1, _FRAME_HEADER + _PAGE)
     frames = [
         _Frame(_number(log, place), _number(log, place + 4), log[place + 8 : place + 16], place + _FRAME_HEADER)
@@ -93,16 +90,13 @@ def _number(log: bytes, place: int) -> int:
 
 
 def _committed(frames: list[_Frame]) -> list[_Frame]:
-    """The frames up to the end of the last transaction that was brought to its end."""
+    """The frames up to the last commit."""
     last = max((place for place, frame in enumerate(frames) if frame.pages), default=-1)
     return frames[: last + 1]
 
 
 def _plain_journal(handle: int) -> None:
-    """Let the copy be a file without a log of its own, and as long as it says.
-
-    There are zeros in the place of what is cut off.
-    """
+    """Mark the copy as a database without a log, and fill it with zeros up to the size that its header claims."""
     claimed = int.from_bytes(os.pread(handle, 4, _SIZE_PLACE), "big")
     there = -(-os.fstat(handle).st_size // _PAGE)
     pages = max(there, _LEAST_PAGES, claimed if claimed <= there * _MOST_TIMES else 0)
@@ -113,7 +107,7 @@ def _plain_journal(handle: int) -> None:
 
 
 def _can_be_read(path: str) -> bool:
-    """Whether SQLite knows the tables and columns of an outbox in a file; what is in them is another question."""
+    """Whether SQLite finds the tables and columns of an outbox in a file."""
     try:
         with closing(sqlite3.connect(path)) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -125,10 +119,7 @@ def _can_be_read(path: str) -> bool:
 
 
 def _replace_first_page(path: str, sound: str) -> None:
-    """Give the copy the first page of a sound outbox.
-
-    That of every outbox is the same but for counters, since all are made alike.
-    """
+    """Give the copy the first page of a sound outbox: those of all outboxes differ only in counters."""
     if not os.path.exists(sound):
         return
     with closing(sqlite3.connect(sound)) as db:

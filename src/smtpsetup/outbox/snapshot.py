@@ -1,4 +1,4 @@
-"""An outbox on a disk that cannot be written to, to be looked at: SQLite itself writes beside what it reads."""
+"""Reading an outbox on a read-only disk, by way of a copy: SQLite writes files beside the one that it reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_read_only(directory: str) -> bool:
-    """Whether a directory, or the place where it would be, is on a disk that cannot be written to."""
+    """Whether a directory, or the place where it would be made, is on a read-only disk."""
     if not hasattr(os, "statvfs"):
         return False
     place = os.path.abspath(directory)
@@ -25,8 +25,8 @@ def is_read_only(directory: str) -> bool:
 
 @contextmanager
 def copied(directory: str) -> Iterator[Outbox]:
-    """A copy of the outbox; what is changed in it is gone afterwards. Raises OSError, OutboxDamagedError."""
-    import shutil  # hardly anybody comes here
+    """A temporary copy of the outbox. Raises OSError, OutboxDamagedError."""
+    import shutil  # rarely needed
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="smtpsetup-") as copy:

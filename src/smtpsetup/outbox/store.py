@@ -1,7 +1,4 @@
-"""Mail that waits: accepted from the user and not yet accepted by a server.
-
-In SQLite, so that many processes may add and send at once.
-"""
+"""Mail that waits to be sent, in SQLite, so that several processes can add and send at the same time."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 262_144  # bytes
 _DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
-_FURTHEST_SECONDS = 3 * 86_400.0  # nothing is planned further ahead, unless by a clock that was wrong
+_FURTHEST_SECONDS = 3 * 86_400.0  # a later attempt was planned with a wrong clock
 _DAMAGED = "outbox.damaged"
 
 
@@ -45,10 +42,7 @@ class Outbox(OutboxFile):
     """
 
     def add(self, mail: NewMail, *, once: bool = False) -> int:
-        """Keep a mail; its number.
-
-        With `once` the same mail to the same recipients is kept once, however often it is added.
-        """
+        """Add a mail; its number. With `once`, the number of the same mail to the same recipients where it is there."""
         message, now, recipients = mail.message, time.time(), json.dumps(mail.envelope.recipients)
         values = {
             "account": mail.account,
@@ -94,7 +88,7 @@ class Outbox(OutboxFile):
         return number
 
     def _written(self, number: int, message: Message) -> Iterator[bytes]:
-        """Write the body; what was written, piece by piece."""
+        """Write the body, and give what was written piece by piece."""
         if not message.body_size:
             return
         with self._db.blobopen("content", "body", number) as blob:
@@ -119,7 +113,7 @@ class Outbox(OutboxFile):
             return shown_mail(row) if row else None
 
     def has_waiting(self) -> bool:
-        """Whether there is a mail that will be tried again."""
+        """Whether there is a mail that is tried again automatically."""
         with explained(self.path):
             return (
                 self._db.execute(
@@ -129,9 +123,9 @@ class Outbox(OutboxFile):
             )
 
     def message(self, number: int, *, is_checked: bool = True) -> Message:
-        """The message of a mail, its body read when it is asked for.
+        """The message of a mail; its body is read on demand.
 
-        Raises OutboxDamagedError where its content is gone or, when `is_checked`, is not what was put there.
+        Raises OutboxDamagedError where the content is missing or, with `is_checked`, does not match its checksum.
         """
         with explained(self.path):
             row = self._db.execute(
@@ -152,7 +146,7 @@ class Outbox(OutboxFile):
         return Message(bytes(row[0]), body, int(row[1]), bool(row[2]))
 
     def accounts_due(self, now: float) -> list[tuple[str, str]]:
-        """The accounts that have a mail to send by now, each with the configuration that has it."""
+        """The accounts that have due mail, each with the path of its configuration."""
         with explained(self.path):
             rows = self._db.execute(
                 f"SELECT DISTINCT account, config FROM mail WHERE {_DUE} ORDER BY account, config", (now,)
@@ -160,7 +154,7 @@ class Outbox(OutboxFile):
             return [(str(row[0]), str(row[1])) for row in rows]
 
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
-        """Mails of an account that are due, for the holder of the lease alone."""
+        """Take due mails of an account under a lease, so that no other process sends them."""
         with self.transaction():
             numbers = [
                 row[0]
@@ -180,7 +174,7 @@ class Outbox(OutboxFile):
             return [shown_mail(row) for row in taken]
 
     def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
-        """Note that the server can have a mail from now on, or that it has said that it has not."""
+        """Note that the server may have a mail from now on, or that it has refused it."""
 
         def mark() -> None:
             with self.transaction():
@@ -189,7 +183,7 @@ class Outbox(OutboxFile):
         self._with_reserve(mark)
 
     def remove(self, number: int) -> None:
-        """Forget a mail that is sent."""
+        """Remove a mail that was sent."""
 
         def forget() -> None:
             with self.transaction():
@@ -199,14 +193,14 @@ class Outbox(OutboxFile):
         self._with_reserve(forget)
 
     def drop(self, number: int) -> bool:
-        """Forget a mail unless it is being sent; whether it was there."""
+        """Remove a mail unless it is being sent; whether it was removed."""
         with self.transaction():
             is_free = self._db.execute("DELETE FROM mail WHERE id = ? AND lease IS NULL", (number,)).rowcount == 1
             self._db.execute("DELETE FROM content WHERE id = ? AND ?", (number, is_free))
             return is_free
 
     def retry(self, number: int, now: float) -> None:
-        """Let a mail be due now, whatever became of it so far; nothing for one that is being sent."""
+        """Make a mail due now, as if it were new, unless it is being sent."""
         with self.transaction():
             self._db.execute(
                 "UPDATE mail SET state = 'waiting', next_attempt = ?, unknowns = 0, attempts = 0, put_offs = 0 WHERE "
@@ -257,12 +251,12 @@ class Outbox(OutboxFile):
             )
 
     def give_back(self, number: int) -> None:
-        """Give a mail that was taken and not tried back, as it was."""
+        """Give back a mail that was taken and not tried."""
         with self.transaction():
             self._db.execute("UPDATE mail SET lease = NULL, dotted = 0, state = 'waiting' WHERE id = ?", (number,))
 
     def set_aside(self, number: int, reply: str) -> None:
-        """Keep a mail that is damaged for a person to look at."""
+        """Mark a damaged mail as failed, so that only a person sends it."""
         with self.transaction():
             self._db.execute(
                 "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, "
@@ -271,7 +265,7 @@ class Outbox(OutboxFile):
             )
 
     def damaged_due(self, now: float) -> list[Mail]:
-        """The mails that are due and damaged: nobody knows to whom they go, or from which account."""
+        """The mails that are due and damaged: their recipients or their account cannot be trusted."""
         with explained(self.path):
             rows = self._db.execute(
                 f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,)
@@ -295,7 +289,7 @@ class Outbox(OutboxFile):
             )
 
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:
-        """Note that the server has a mail for all but these recipients, for whom it is kept."""
+        """Keep a mail for these recipients only: the server has accepted it for all others."""
 
         def keep() -> None:
             with self.transaction():
@@ -306,11 +300,9 @@ class Outbox(OutboxFile):
         self._with_reserve(keep)
 
     def revive(self, now: float) -> int:
-        """Take back what dead processes had taken; how many mails.
+        """Take back the mails of processes that have ended; how many.
 
-        One that the server may have got already becomes UNKNOWN.
-
-        What a clock that was ahead has put off for years is due now.
+        One that the server may have becomes UNKNOWN. What was planned days ahead, with a wrong clock, is due now.
         """
         with self.transaction():
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
@@ -329,9 +321,9 @@ class Outbox(OutboxFile):
         return revived
 
     def fault(self) -> str:
-        """What is wrong with the file, as SQLite finds it, or with a mail in it that has changed; else `""`."""
+        """What is damaged: the file, by SQLite's checks, or mails, by their checksums; `""` where nothing is."""
         try:
-            with self.transaction():  # a header with a wrong byte can be read, and not written
+            with self.transaction():  # some damage of the header shows only in writing
                 found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(3)")]
                 damaged = self.damaged()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -344,13 +336,13 @@ class Outbox(OutboxFile):
         return f"{text}: {', '.join(map(str, damaged[:10]))}" if damaged else header
 
     def damaged(self) -> list[int]:
-        """The numbers of the mails whose state or content is not as it was put there."""
+        """The numbers of the mails that do not match their checksums."""
         with explained(self.path):
             rows = self._db.execute(f"SELECT {COLUMNS} FROM mail ORDER BY id").fetchall()
         return [int(row[0]) for row in rows if not self.is_sound(shown_mail(row))]
 
     def is_sound(self, mail: Mail) -> bool:
-        """Whether a mail's state and content are as they were put there."""
+        """Whether a mail and its content match their checksums."""
         try:
             self.message(mail.id)
         except OutboxDamagedError:
@@ -358,10 +350,7 @@ class Outbox(OutboxFile):
         return mail.is_sound
 
     def restore(self, mail: Mail, message: Message) -> None:
-        """Keep a mail that was saved from another outbox, under its number.
-
-        One that was being sent may have arrived.
-        """
+        """Add a mail from another outbox under its number. One that was being sent may have arrived."""
         if mail.state is MailState.SENDING:
             next_attempt = None if mail.is_held else mail.next_attempt
             mail = mail._replace(state=MailState.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=next_attempt)
@@ -369,7 +358,7 @@ class Outbox(OutboxFile):
             self._insert(_values_of(mail), message)
 
     def count_on_from(self, number: int) -> None:
-        """Let the next mail have a higher number than this one."""
+        """Give the next mail a higher number than this one."""
         with self.transaction():
             if highest_number(self._db) < number:
                 self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'mail'")
@@ -377,5 +366,5 @@ class Outbox(OutboxFile):
 
 
 def _values_of(mail: Mail) -> dict[str, object]:
-    """What the table has of a mail, by column."""
+    """A mail's values in the table, by column."""
     return {name: getattr(mail, name) for name in STORED} | {"recipients": json.dumps(mail.recipients)}
