@@ -19,7 +19,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
-from smtpsetup.sending.batch import Batch, Totals, checked
+from smtpsetup.sending.batch import Batch, Totals, usable_items
 from smtpsetup.sending.batch_input import Item, LineError, json_lines
 from smtpsetup.sending.drafts import Parts, delivery_of, draft_of, read_failed
 from smtpsetup.sending.send_many import Run
@@ -59,7 +59,7 @@ class Many(NamedTuple):
 def send_many(state: State, account: Account, policy: Policy, many: Many, template: Parts) -> None:
     """Read, check everything, send, render."""
     source, identity = _source(many, template)
-    items = checked(account, source)
+    items = usable_items(account, source)
     total = len(items)
     if many.merge and total > 1 and template.to and not any("$" in recipient for recipient in template.to):
         tell(

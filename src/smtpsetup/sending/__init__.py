@@ -1,1 +1,1 @@
-"""Getting mail out: one, many, what waits in the outbox."""
+"""Sending: one mail, many mails, and what waits in the outbox."""

@@ -1,6 +1,6 @@
-"""Sending many mails so that a run can be stopped and continued.
+"""Sending many mails in a run that can be stopped and continued.
 
-Nothing lost, nothing sent twice that the server accepted.
+No mail is lost, and none that the server has accepted is sent again.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from smtpsetup.sending.context import Context
     from smtpsetup.state.batch_journal import Journal
 
-_BROKE = "connection.lost"
-_TOLD = 10  # wrong lines that are listed
+_CONNECTION_LOST = "connection.lost"
+_MOST_ERRORS = 10  # lines that are listed
 
 
 class Totals:
-    """How it went. `before` counts what an earlier run had sent, `left` what was not tried."""
+    """The counts of a run. `before` is what earlier runs had sent, `error` what stopped the run."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -46,14 +46,14 @@ class Totals:
 
     @property
     def left(self) -> int:
-        """Mails without a result."""
+        """Mails that were not tried."""
         return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
 
 
-def checked(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
-    """Look at every mail's files and compose its header.
+def usable_items(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
+    """The items, once the files and the header of each have been checked.
 
-    Raises SmtpsetupError that tells which lines cannot be used.
+    Raises SmtpsetupError that lists the lines which cannot be used.
     """
     good: list[Item] = []
     now = datetime.datetime.now(datetime.UTC)
@@ -64,7 +64,7 @@ def checked(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
             wrong.append(fault)
         elif isinstance(item, Item):
             good.append(item)
-        if len(wrong) >= _TOLD:
+        if len(wrong) >= _MOST_ERRORS:
             break
     if wrong:
         raise _wrong_lines(wrong)
@@ -80,17 +80,19 @@ def _fault(account: Account, item: Item, now: datetime.datetime) -> LineError | 
 
 
 def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
-    """One error for all of them; the first one has the exit code and what to do."""
+    """One error for all lines, with the exit code and the hints of the first."""
     first = wrong[0]
     hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
     if len(wrong) == 1:
         first.hints = hints
         return first
-    told = tuple(error.message for error in wrong)
+    messages = tuple(error.message for error in wrong)
     message = (
-        _("Some lines cannot be used.") if len(wrong) < _TOLD else _("Many lines cannot be used; these are the first.")
+        _("Some lines cannot be used.")
+        if len(wrong) < _MOST_ERRORS
+        else _("Many lines cannot be used; these are the first.")
     )
-    return SmtpsetupError("config.invalid", message, causes=told, hints=hints, exit_code=first.exit_code)
+    return SmtpsetupError("config.invalid", message, causes=messages, hints=hints, exit_code=first.exit_code)
 
 
 class Batch:
@@ -112,11 +114,11 @@ class Batch:
         self._journal = journal
         self._policy = policy._replace(keep_once=True)
         self._on_result = on_result
-        self._begun: dict[str, Delivery] = {}  # by its item's key, until it comes to something
+        self._begun: dict[str, Delivery] = {}  # by its item's key, until it has a result
 
     def send(self, run: Run, items: Iterable[Item], stopped_by: SmtpsetupError | None = None) -> Totals:
-        """Send what is not sent yet. `stopped_by` is why nothing can be sent now, where that is known before."""
-        # in nobody's way
+        """Send what has not been sent. `stopped_by` is an error that is known to prevent sending now."""
+        # mails that ended a connection in an earlier run come last
         deliveries = self._deliveries(sorted(items, key=lambda item: self._journal.has_broken(item.key)))
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
@@ -138,9 +140,9 @@ class Batch:
                 self._journal.mark_broken(_item(delivery).key)
 
     def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-        """What stopped the run, unless it passes: then what is left waits in the outbox.
+        """Put what is left into the outbox after a temporary error; the error where that is not done.
 
-        A provider's limit would only be reached again there.
+        It is not done for a provider's limit, which the outbox would only reach again.
         """
         if (
             error is None
@@ -163,19 +165,19 @@ class Batch:
             if delivery is None:
                 continue
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):
-                self._told(item, SendResult(self._account.name, delivery.message_id, error=_unknown()))
+                self._report(item, SendResult(self._account.name, delivery.message_id, error=_unknown()))
                 continue
             self._begun[item.key] = delivery
             yield delivery
 
     def _delivery(self, item: Item) -> Delivery | None:
-        """The mail, ready to be sent; None for one whose files are gone since they were looked at, which is told."""
+        """The mail as a delivery; None, with the error as its result, where its files have changed since the check."""
         try:
             draft = draft_of(self._account, item.parts)
             message_id = self._journal.message_id(item.key, draft.sender.address.domain)
             delivery = delivery_of(draft, message_id=message_id, key=item)
         except SmtpsetupError as error:
-            self._told(item, SendResult(self._account.name, "", error=error))
+            self._report(item, SendResult(self._account.name, "", error=error))
             return None
         left = self._journal.left(item.key)
         if left:
@@ -187,13 +189,13 @@ class Batch:
             accepted_without=functools.partial(self._journal.mark_partly_done, item.key),
         )
 
-    def _told(self, item: Item, result: SendResult) -> None:
+    def _report(self, item: Item, result: SendResult) -> None:
         self._begun.pop(item.key, None)
         self._count(result)
         self._on_result(item, result)
 
     def finish(self, delivery: Delivery, result: SendResult, *, is_tried: bool = True) -> None:
-        """Note what became of a mail: in the journal first, since that is what keeps it from being sent again."""
+        """Record a result: in the journal first, which prevents a second sending."""
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == LOST):
             result = kept_if_due(result, delivery, self._policy, is_tried=is_tried)
@@ -201,19 +203,16 @@ class Batch:
         if result.accepted:
             usage.record(self._directory, self._account.name, len(result.accepted))
         log_result(self._context, self._directory, delivery, result, error)
-        self._told(item, result)
+        self._report(item, result)
 
     def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:
-        """Note in the journal what is not there yet.
-
-        `accepted` and its like have noted what the server said, the moment it did.
-        """
+        """Note in the journal what the delivery's own callbacks have not noted."""
         if result.outbox_id is not None or (result.accepted and not is_partly_done):
             if not self._journal.is_done(item.key):
                 self._journal.mark_done(item.key)
         elif is_partly_done or result.error is None or result.error.code == LOST:
             return
-        elif result.error.code == _BROKE:
+        elif result.error.code == _CONNECTION_LOST:
             self._journal.mark_broken(item.key)
         else:
             self._journal.mark_not_sent(item.key)
@@ -230,7 +229,7 @@ class Batch:
 
 
 def _several(delivery: Delivery) -> tuple[str, ...]:
-    """The recipients, where some can get a mail and others not."""
+    """The recipients where there are several, so that some may be accepted and others refused."""
     return delivery.envelope.recipients if len(delivery.envelope.recipients) > 1 else ()
 
 

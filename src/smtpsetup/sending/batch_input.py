@@ -1,7 +1,4 @@
-"""Many mails as they are written: JSON lines, or a table and texts to fill in.
-
-Everything is checked before anything is sent.
-"""
+"""The mails of a batch, from JSON lines; everything is checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -29,9 +26,9 @@ _KEYS = (*_LISTS, *_TEXTS, "headers", "id")
 
 
 class Item(NamedTuple):
-    """One mail of many: the line where it stands, from 1, and the user's own key for it.
+    """One mail of many: the number of its line, from 1, and the id that the user gave it.
 
-    `key` stays the same when the file is read again.
+    `key` is the same when the file is read again.
     """
 
     line: int
@@ -41,10 +38,10 @@ class Item(NamedTuple):
 
 
 class LineError(SmtpsetupError):
-    """A line that cannot be used; `line` is its number."""
+    """A line that cannot be used; `line` is its number, from 1."""
 
     def __init__(self, line: int, reason: str, *, cause: SmtpsetupError | None = None) -> None:
-        """`cause` is what is wrong with it, which gives the exit code and what to do."""
+        """`cause` gives the exit code and the hints."""
         if isinstance(cause, MalformedAddressError):
             reason = f"{cause.text}: {reason}"
         message = _("Line {line}: {reason}").format(line=line, reason=reason)
@@ -58,7 +55,7 @@ class LineError(SmtpsetupError):
 
 
 class Keys:
-    """Keys for mails by what they are, so that two equal ones have two keys."""
+    """Keys for mails, derived from their content; equal mails get different keys."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -71,7 +68,7 @@ class Keys:
 
 
 def json_lines(lines: Iterable[bytes], from_: str | None, root: str | None = None) -> Iterator[Item | LineError]:
-    """The mails of JSON lines, blank lines left out, and what is wrong with those that cannot be used.
+    """The mails of JSON lines, and an error for each line that cannot be used; blank lines are skipped.
 
     `root` is that of `bounded`.
     """
@@ -139,7 +136,7 @@ def _parsed(number: int, raw: bytes) -> dict[str, Any]:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once each. Raises ValueError."""
+    """An object without repeated keys. Raises ValueError."""
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _value in pairs]
@@ -150,10 +147,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def bounded(path: str, root: str | None) -> str:
-    """A path that a line or a table names, links in it resolved where it must lie below the directory `root`.
-
-    Raises SmtpsetupError.
-    """
+    """A path from a line or a table; with a `root`, resolved and below that directory. Raises SmtpsetupError."""
     if root is None:
         return path
     try:

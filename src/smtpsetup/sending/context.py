@@ -1,4 +1,4 @@
-"""What sending an account's mail depends on: built here by every face, so that none of them has rules of its own."""
+"""What sending an account's mail depends on, built in one place for every command."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def _no_provider() -> Provider | None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An account, and how to get at what sending its mail takes.
+    """An account, and what sending its mail takes.
 
-    `read_secret` gives the secret or an access token, and raises SmtpsetupError. `find_provider` is asked only when
-    something has failed, so that success pays nothing for it, and never raises. `log` is where each mail leaves a line;
-    `trace` gets the conversation, secrets masked.
+    `read_secret` gives the password or an access token; it raises SmtpsetupError. `find_provider` is called only after
+    a failure, so that success does not pay for the table; it never raises. `log` is where each mail leaves a line, and
+    `trace` gets the lines of the conversation, secrets masked.
     """
 
     account: Account
@@ -55,7 +55,7 @@ class Context:
     transport: Transport = field(default_factory=SmtpTransport)
 
     def secret(self) -> Secret | None:
-        """What the account logs in with, None where it needs no login. Raises SmtpsetupError."""
+        """The password or access token, None where the account needs no login. Raises SmtpsetupError."""
         return None if self.account.auth is Auth.NONE else self.read_secret()
 
     def session(self, seconds: float, on_stage: Callable[[StageResult], None] | None = None) -> Session:
@@ -69,9 +69,9 @@ class Context:
 def context_for(
     config: Config, account: Account, *, may_prompt: bool, trace: Callable[[str], None] | None = None
 ) -> Context:
-    """How an account of this configuration sends.
+    """The context of an account of this configuration.
 
-    `may_prompt` is whether a person is there who can unlock a keyring.
+    `may_prompt` says that a person is there who can unlock a keyring.
     """
 
     def find_provider() -> Provider | None:

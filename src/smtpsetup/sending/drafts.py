@@ -1,4 +1,4 @@
-"""From what was written, on the command line or in a line of a batch, to a draft and to a delivery."""
+"""From the words of a command line or a batch line to a draft and to a delivery."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
 class Parts(NamedTuple):
-    """A mail as it was written.
+    """A mail as the user wrote it.
 
     `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`.
     """
@@ -45,7 +45,7 @@ class Parts(NamedTuple):
 
 
 def draft_of(account: Account, parts: Parts) -> Draft:
-    """The draft, everything in it checked and every file looked at. Raises SmtpsetupError."""
+    """The draft, with everything checked, files included. Raises SmtpsetupError."""
     for text in (parts.body, parts.html):
         if _HALF_CHARACTERS.search(text):
             raise SmtpsetupError(
@@ -72,7 +72,7 @@ def draft_of(account: Account, parts: Parts) -> Draft:
 
 
 def delivery_of(draft: Draft, *, message_id: str | None = None, key: object = None) -> Delivery:
-    """The draft, composed and addressed. Raises SmtpsetupError."""
+    """The composed draft with its envelope. Raises SmtpsetupError."""
     identity = message_id or new_message_id(draft.sender.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=identity)
     return Delivery(Envelope(draft.sender.address.wire, draft.recipients), message, identity, draft.subject, key)
@@ -122,7 +122,7 @@ def text_in(path: str) -> str:
 
 
 def decoded(data: bytes, place: str) -> str:
-    """A text that came as bytes. Raises SmtpsetupError for one that is not UTF-8."""
+    """The text of bytes from `place`. Raises SmtpsetupError where they are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,7 +135,7 @@ def decoded(data: bytes, place: str) -> str:
 
 
 def read_failed(path: str, error: OSError) -> SmtpsetupError:
-    """An input file that is missing or cannot be read: exit code 66, a failing disk 74."""
+    """The error for an input file that is missing or cannot be read: exit code 66, for a failing disk 74."""
     import errno  # only when something failed
 
     return SmtpsetupError(

@@ -1,4 +1,4 @@
-"""The report on a mail that will not arrive."""
+"""The failure notice: a mail to the account itself about one that was given up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: SmtpsetupError) -> NewMail:
-    """A mail to the account's own address that says which mail was not delivered, to whom and why."""
+    """The notice that says which mail was not delivered, to whom and why."""
     own = Mailbox(account.from_name, parse_address(account.address))
     subject = _("Not delivered: {subject}").format(subject=mail.subject)
     text = _(
@@ -32,7 +32,7 @@ def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: 
         reply=error.failure.reply if error.failure and error.failure.reply else "",
         number=mail.id,
     )
-    # so that no machine answers it (RFC 3834 section 5)
+    # so that no automatic answer comes (RFC 3834 section 5)
     draft = Draft(own, to=(own,), subject=subject, text=text, headers=(("Auto-Submitted", "auto-replied"),))
     message_id = new_message_id(own.address.domain)
     message = compose(draft, now=datetime.datetime.now(datetime.UTC).astimezone(), message_id=message_id)

@@ -2,7 +2,7 @@
 
 `flush` goes through the accounts that have mail due. For each, `_AccountFlush.run` opens it or lets its mail wait
 (`_held_back`). `_send` gives the mails to `send_many.deliver`, which takes them a few at a time (`_deliveries`) and
-tells what each came to (`_finished`, `_keep`). Where the run ends before its mails do, what was not tried waits
+reports the result of each (`_finished`, `_keep`). Where the run stops early, what was not tried goes on waiting
 (`_stopped`).
 """
 
@@ -49,11 +49,10 @@ _AT_ONCE = 20  # mails that one process takes from the others
 
 @dataclass
 class Flushed:
-    """What became of the mails that were due.
+    """The counts and results of a flush.
 
-    `errors` are those that concern a person, by account; `results` each mail's number and result.
-
-    `on_result` is called for each mail as soon as it came to something.
+    `errors` are those that a person has to fix, by account; `results` has each mail's number and result. `on_result` is
+    called for each mail as soon as it has a result.
     """
 
     on_result: Callable[[Mail, SendResult], None] | None = None
@@ -71,7 +70,7 @@ class Flushed:
         self.failed += state is MailState.FAILED
 
     def add(self, mail: Mail, result: SendResult) -> None:
-        """Note what a mail came to."""
+        """Record the result of a mail."""
         self.results.append((mail.id, result))
         if self.on_result:
             self.on_result(mail, result)
@@ -101,9 +100,9 @@ def flush(
 
 
 class _AccountFlush:
-    """The due mails of one account, on their way and back.
+    """Sending the due mails of one account.
 
-    `config` is the configuration that has the account, `""` for the usual one.
+    `config` is the path of the configuration that has the account, `""` for the usual one.
     """
 
     def __init__(self, outbox: Outbox, name: str, config: str, lease: str, done: Flushed) -> None:
@@ -113,11 +112,11 @@ class _AccountFlush:
         self._lease = lease
         self._done = done
         self._now = time.time()
-        self._taken: dict[int, Mail] = {}  # and not yet come to anything
+        self._taken: dict[int, Mail] = {}  # from the outbox, without a result
         self._most_attempts = 1  # of the mails that were tried
 
     def run(self, open_context: OpenContext, log: Log) -> None:
-        """Send them, or let them wait with the reason."""
+        """Send the mails, or let them wait with the reason."""
         try:
             context = open_context(self._name, self._config)
             log = context.log
@@ -130,7 +129,7 @@ class _AccountFlush:
         self._send(context, secret, provider)
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
-        """Nothing of the account can be sent now."""
+        """Let all due mails wait: the account cannot send now."""
         is_limit = error.code.startswith("limit.")
         self._put_off(error, pause=disposition.seconds_until_next(1, error) if is_limit else None)
         self._note_stop(error, log)
@@ -148,7 +147,7 @@ class _AccountFlush:
             self._stopped(context, stopped_by, run.suspects)
 
     def _deliveries(self) -> Iterator[Delivery]:
-        """The mails that are due, taken from the outbox a few at a time, so that other processes have their share."""
+        """The due mails, taken from the outbox a few at a time, so that other processes can send some, too."""
         while mails := self._outbox.take(self._name, self._config, self._lease, self._now, _AT_ONCE):
             self._taken.update((mail.id, mail) for mail in mails)
             for mail in mails:
@@ -157,7 +156,7 @@ class _AccountFlush:
                     yield self._delivery(mail, message)
 
     def _message(self, mail: Mail) -> Message | None:
-        """The message of a mail; None for one that has changed, which is set aside so that it is in nobody's way."""
+        """The message of a mail; None for a damaged mail, which is set aside."""
         with suppress(OutboxDamagedError):
             if mail.is_sound:
                 return self._outbox.message(mail.id)
@@ -166,7 +165,7 @@ class _AccountFlush:
         return None
 
     def _delivery(self, mail: Mail, message: Message) -> Delivery:
-        """A mail on its way: the outbox knows at each moment what may have happened to it."""
+        """A mail as a delivery, which notes in the outbox whether the server may have or has accepted it."""
         return Delivery(
             Envelope(mail.sender, mail.recipients),
             message,
@@ -180,7 +179,7 @@ class _AccountFlush:
         )
 
     def _finished(self, context: Context, delivery: Delivery, result: SendResult) -> None:
-        """A mail came to something: it is out of the outbox already, or kept for those who have not got it."""
+        """Record the result of a mail, which has left the outbox already or is kept for the rest of its recipients."""
         mail: Mail = delivery.key  # type: ignore[assignment]  # `_delivery` has put it there
         if result.accepted:
             usage.record(self._outbox.directory, self._name, len(result.accepted))
@@ -194,10 +193,7 @@ class _AccountFlush:
         self._done.add(mail, result)
 
     def _keep(self, context: Context, mail: Mail, left: dict[str, SmtpsetupError], *, is_over: bool = False) -> None:
-        """Keep a mail for those who have not got it, each kind of outcome as a mail of its own.
-
-        All of it happens, or nothing.
-        """
+        """Keep a mail for the recipients who have not got it, in one transaction."""
         now = time.time()
         is_over = is_over or disposition.is_given_up(mail, now)
         fates = disposition.dispositions(
@@ -214,12 +210,9 @@ class _AccountFlush:
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
-        """The run ended before its mails did.
-
-        What was taken and not tried waits as it was, but for those that a connection ended with.
-        """
+        """Give back what was taken and not tried; mails that may have ended a connection wait."""
         for mail in list(self._taken.values()):
-            if any(mail is suspect.key for suspect in suspects):  # it makes room for the others
+            if any(mail is suspect.key for suspect in suspects):  # the others go first
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
                 fate = Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause)
                 self._outbox.put_back(mail.id, fate)
@@ -240,13 +233,13 @@ class _AccountFlush:
         self._outbox.put_off(self._name, self._config, self._now, postponement)
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
-        """Give up what has been tried for days, and nothing came of it."""
+        """Give up mails that have been tried for days."""
         for mail in self._outbox.mails(MailState.WAITING):
             if (mail.account, mail.config) == (self._name, self._config) and disposition.is_given_up(mail, self._now):
                 self._keep(context, mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
     def _note_stop(self, error: SmtpsetupError, log: Log) -> None:
-        """Tell why the account's mail could not be tried: the caller, and one line in the log for all of it."""
+        """Report why the account's mail could not be tried, in one line of the log for all of it."""
         self._done.errors[self._name] = error
         waiting = sum(mail.account == self._name for mail in self._outbox.mails(MailState.WAITING))
         facts = {
@@ -260,7 +253,7 @@ class _AccountFlush:
 
 
 def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
-    """Raise SmtpsetupError where the provider's daily limit is reached already: asking it would only make it angry."""
+    """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
     messages, recipients = usage.last_day(outbox.directory, account)
     for key, n in (("messages_per_day", messages), ("recipients_per_day", recipients)):
         limit = provider.limit(key) if provider else None
@@ -275,7 +268,7 @@ def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None
 
 
 def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:
-    """Keep a damaged mail for a person, and tell them."""
+    """Keep a damaged mail for a person, and report it."""
     damaged = SmtpsetupError(
         "outbox.damaged",
         _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),

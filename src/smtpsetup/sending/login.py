@@ -1,4 +1,4 @@
-"""From an account to a session that knows who is sending, whatever the transport."""
+"""Opening a session that is logged in, with any transport."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def logged_in(
 
     Raises TransportError; SmtpsetupError where the account's settings cannot be used.
 
-    An access token that looks fresh and is refused is replaced, once: it may have been revoked, or this machine's clock
-    is wrong. `on_new_token` gets the other one, so that nothing more is begun with the first.
+    An access token that is refused although it looks fresh is renewed once: it may have been revoked, or this
+    machine's clock is wrong. `on_new_token` gets the new one.
     """
     with context.session(seconds) as session:
         try:
@@ -38,7 +38,7 @@ def logged_in(
         else:
             yield session
             return
-    from smtpsetup.oauth.access_token import renewed  # only a token that was refused comes here
+    from smtpsetup.oauth.access_token import renewed  # only for a refused token
 
     new_token = renewed(context.account, secret)
     if new_token is None:
@@ -51,14 +51,14 @@ def logged_in(
 
 
 def is_refused_token(account: Account, error: TransportError) -> bool:
-    """Whether a server has refused an access token for good, so that a fresh one may help.
+    """Whether the server has refused an access token permanently, so that a new one may help.
 
-    A refusal that is about something else, such as a blocked account, does not count.
+    A refusal with another reason, such as a blocked account, does not count.
     """
     reply = error.failure.reply
     if account.auth is not Auth.OAUTH2 or error.failure.stage is not Stage.AUTH or reply is None or reply.is_temporary:
         return False
-    from smtpsetup.diagnosis.diagnose import error_code  # only a login that was refused comes here
+    from smtpsetup.diagnosis.diagnose import error_code  # only for a refused login
 
     return error_code(error.failure) not in _NOT_THE_TOKEN
 

@@ -1,4 +1,4 @@
-"""One mail for each row of a table: `$column` in texts, addresses and paths is filled in."""
+"""One mail for each row of a table: `$column` in texts, addresses and paths is replaced by the cell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TO_COLUMNS = (
 
 
 class _Columns(Template):
-    """`$name` with letters of any language, `${any name}` with blanks and hyphens, `$$` for a dollar sign."""
+    """`$name` with letters of any language, `${any name}` with other characters, `$$` for a dollar sign."""
 
     idpattern = r"[^\W\d]\w*"
     braceidpattern = r"[^{}]+"
@@ -49,9 +49,9 @@ class _Columns(Template):
 
 
 def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with the line each begins on, its encoding and delimiter found out.
+    """The rows of a CSV file with the number of the line on which each begins. Raises SmtpsetupError.
 
-    Raises SmtpsetupError.
+    Encoding and delimiter are detected.
     """
     text = _decoded(data)
     found: list[tuple[int, dict[str, str]]] = []
@@ -78,7 +78,7 @@ def rows(data: bytes) -> list[tuple[int, dict[str, str]]]:
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the cells: whatever makes the most of the first line that is not empty."""
+    """The delimiter: the one that gives the most cells in the first line that is not empty."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
 
@@ -102,7 +102,7 @@ def _names(line: int, cells: list[str]) -> list[str]:
 
 
 def _decoded(data: bytes) -> str:
-    """The text of a table. Excel writes UTF-8 with a mark, UTF-16, or the code page of western Windows."""
+    """The text of a table. Excel writes UTF-8 with a byte order mark, UTF-16, or Windows-1252."""
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
         (codecs.BOM_UTF16_LE, "utf-16"),
@@ -125,7 +125,7 @@ def _decoded(data: bytes) -> str:
 def merged(
     table: list[tuple[int, dict[str, str]]], template: Parts, root: str | None = None
 ) -> Iterator[Item | LineError]:
-    """A mail for each row, or what is wrong with it. Raises SmtpsetupError for a column that is not there.
+    """A mail or an error for each row. Raises SmtpsetupError for a column that does not exist.
 
     `root` is that of `bounded`.
     """
@@ -203,9 +203,9 @@ def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str], ro
 
 
 def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[str, ...]:
-    """Addresses filled in, empty ones left out. In `$name <$email>` the name stays a name, whatever stands in the cell.
+    """The addresses with cells filled in, empty ones left out. Whatever a cell has, a name stays one name.
 
-    Raises SmtpsetupError where a cell would make more recipients of one.
+    Raises SmtpsetupError where a cell has more than one address.
     """
     found = []
     for name, address in (pair for text in templates for pair in _single(text)):
@@ -227,7 +227,7 @@ def _addresses(templates: tuple[str, ...], fill: Callable[[str], str]) -> tuple[
 
 
 def _single(text: str) -> list[Entry]:
-    """The recipients of a template, one by one; what stands in the name of a column separates nothing."""
+    """The recipients of a template; commas inside `${column names}` do not separate."""
     columns: list[str] = []
 
     def hidden(match: re.Match[str]) -> str:
@@ -240,9 +240,9 @@ def _single(text: str) -> list[Entry]:
 
 
 def _path(path: str, fill: Callable[[str], str]) -> str:
-    """A path filled in.
+    """A path with cells filled in.
 
-    The table may be anyone's: it cannot lead out of the directory that the person's own part of the path names.
+    The table may come from strangers: the path must be below the directory before the first `$` of the template.
     """
     filled = fill(path)
     if filled == path:

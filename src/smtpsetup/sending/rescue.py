@@ -1,7 +1,4 @@
-"""A mail that could be neither sent nor kept in the outbox.
-
-It is saved to a file of its own, wherever there is room.
-"""
+"""Saving a mail that can be neither sent nor kept in the outbox to a file, on any disk that has room."""
 
 from __future__ import annotations
 
@@ -23,10 +20,7 @@ if TYPE_CHECKING:
 
 
 class NotKeptError(SmtpsetupError):
-    """A mail could be neither sent nor kept in the outbox.
-
-    `path` is the file that it is in, None where no disk has room.
-    """
+    """A mail could be neither sent nor kept in the outbox; `path` is the file with it, None where no disk has room."""
 
     def __init__(
         self,
@@ -48,17 +42,15 @@ class NotKeptError(SmtpsetupError):
         self._again = functools.partial(NotKeptError, code, reason, cause=cause, hints=hints)
 
     def saved_in(self, path: str) -> NotKeptError:
-        """The same, for a mail that is in this file."""
+        """The same error for a mail that is in this file."""
         return self._again(path)
 
 
 def _resent(envelope: Envelope) -> bytes:
-    """Fields that say to whom a saved mail goes: Resent-Bcc, which nobody gets to see.
+    """Header fields that keep the envelope of a saved mail: Resent-From and Resent-Bcc, which is never sent.
 
-    A recipient is a line, whatever is in it.
-
-    The last one ends their block: older Resent- fields of the mail itself are behind it, and name nobody any more (RFC
-    5322 section 3.6.6).
+    The last field ends their block, so that older Resent- fields of the mail itself are not read as recipients
+    (RFC 5322 section 3.6.6).
     """
     sender = f"Resent-From: {envelope.sender}\r\n" if envelope.sender else ""
     named = ", ".join(
@@ -70,11 +62,8 @@ def _resent(envelope: Envelope) -> bytes:
 
 
 def saved(message: Message, envelope: Envelope) -> str | None:
-    """The path of a file of its own with the mail, its recipients as Resent-Bcc, on the disk when this returns.
-
-    None where no disk has room.
-    """
-    import tempfile  # only where all else failed
+    """Save a mail, with its recipients in Resent-Bcc, synced to the disk; the path, None where no disk has room."""
+    import tempfile  # rarely needed
 
     for directory in _directories():
         path = ""
@@ -98,10 +87,7 @@ def saved(message: Message, envelope: Envelope) -> str | None:
 
 
 def _directories() -> Iterator[str]:
-    """Where a mail may be saved, the best place first.
-
-    What outlives a restart before what does not, and never the root directory.
-    """
+    """Where a mail can be saved, the best place first: what survives a restart, then the rest; never `/`."""
     shared = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108  mkstemp makes a file that nobody else can open
     for directory in (paths.state_dir(), os.path.expanduser("~"), os.environ.get("TMPDIR"), *shared):
         if directory and os.path.realpath(directory) != "/":

@@ -1,7 +1,4 @@
-"""Many messages to one account's server.
-
-Few connections, each used for as long as it lasts, and begun again where the server ends one.
-"""
+"""Many messages to one account's server, over few connections that are renewed when the server ends them."""
 
 from __future__ import annotations
 
@@ -29,22 +26,21 @@ if TYPE_CHECKING:
     from smtpsetup.sending.transport import Session
 
 _LOGIN_SECONDS = 90.0
-_LAST_SECONDS = 15.0  # that a run which is stopped waits for the replies that are on their way
-_LOOK_UP_SECONDS = 1.0  # Windows lets Ctrl-C through only between waits
-_DEAD_CONNECTIONS = 3  # one after the other that ended before anything was agreed on, before a run gives up
-# messages one after the other that ended a connection each: then it is the server, and logging in on and on would lock
-# the account
+_LAST_SECONDS = 15.0  # for replies that are awaited when a run is stopped
+_WAIT_SECONDS = 1.0  # Windows delivers Ctrl-C only between waits
+_DEAD_CONNECTIONS = 3  # in a row that ended before any reply to a message; then a run gives up
+# messages in a row that ended a connection each; then it is the server's fault, and more logins could lock the account
 _BREAKERS = 25
 _CLOSING = 421
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
 class Run:
-    """What a run depends on and shares between its connections.
+    """What a run depends on, shared by its connections.
 
-    `on_result` is called for each delivery that came to something, one at a time. `seconds_between` keeps messages
-    apart. `suspects` are deliveries that were in hand when a connection ended which had got nothing through: the server
-    may have meant them, or nothing of the kind.
+    `on_result` is called for each delivery that has a result, by one thread at a time. `seconds_between` is the pause
+    between messages. `suspects` are deliveries that were being sent when a connection ended on which no message had got
+    a reply: they may have caused that.
     """
 
     def __init__(
@@ -65,22 +61,20 @@ class Run:
         self.stop = threading.Event()
 
     def renewed(self, secret: Secret) -> None:
-        """Begin every other connection with this access token: the server has refused the one before."""
+        """Open further connections with this access token: the server has refused the one before."""
         self.secret = secret
 
 
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-    """Send messages until there are no more; what stopped it before that, or None.
+    """Send messages until there are no more; the error that stopped it before that, or None.
 
-    A delivery without a result has not been sent.
-
-    Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt after the messages that were half sent have
-    their replies.
+    A delivery without a result has not been sent. Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt
+    once the replies to messages that are being sent have come.
     """
     source = _Source(run, deliveries)
     with signals.deferrable() if run.context.account.oauth2 else nullcontext():  # a token may have to be renewed
         _work(run, source, run.connections)
-        while source.has_left and not run.stop.is_set():  # given back by one connection when the others were through
+        while source.has_left and not run.stop.is_set():  # given back after the other connections had ended
             _work(run, source, 1)
     if source.broken is not None:
         raise source.broken
@@ -88,10 +82,7 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
 
 
 def _work(run: Run, source: _Source, connections: int) -> None:
-    """Let so many connections work, each in a thread.
-
-    So a Ctrl-C in this thread finds them able to wait for the reply to a message that is sent.
-    """
+    """Run so many connections, each in a thread, so that Ctrl-C in this thread does not interrupt a message."""
     source.working = connections
     ends: list[threading.Event] = []
     try:
@@ -99,7 +90,7 @@ def _work(run: Run, source: _Source, connections: int) -> None:
             ends.append(threading.Event())
             threading.Thread(target=_Connection(run, source).work, args=(ends[-1],), daemon=True).start()
         for end in ends:
-            while not end.wait(_LOOK_UP_SECONDS):
+            while not end.wait(_WAIT_SECONDS):
                 pass
     except BaseException:
         run.stop.set()
@@ -110,12 +101,12 @@ def _work(run: Run, source: _Source, connections: int) -> None:
 
 
 class _Source:
-    """Where the connections get their messages from, and where what became of them goes."""
+    """Gives the connections their messages, and collects the results."""
 
     def __init__(self, run: Run, deliveries: Iterator[Delivery]) -> None:
         self.error: SmtpsetupError | None = None
         self.broken: BaseException | None = None
-        self.working = 0  # connections that are not through
+        self.working = 0  # connections that have not ended
         self._run = run
         self._deliveries = deliveries
         self._given_back: deque[Delivery] = deque()
@@ -126,11 +117,11 @@ class _Source:
 
     @property
     def has_left(self) -> bool:
-        """Whether there is something that a connection gave back."""
+        """Whether a connection has given back messages."""
         return bool(self._given_back or self._put_last)
 
     def take(self) -> Delivery | None:
-        """The next message, once its time has come; None when there is nothing more to do."""
+        """The next message, after the pause between messages; None when there are no more or the run is stopped."""
         if self._run.seconds_between:
             with self._taking:
                 start = max(time.monotonic(), self._next_start)
@@ -145,59 +136,56 @@ class _Source:
             return self._put_last.popleft() if delivery is None and self._put_last else delivery
 
     def give_back(self, deliveries: list[Delivery]) -> None:
-        """Let others send what this connection has taken."""
+        """Return messages that were taken and not tried."""
         with self._taking:
             self._given_back.extendleft(reversed(deliveries))
 
     def put_last(self, delivery: Delivery) -> None:
-        """Let a message be sent behind all others: it may have been what ended a connection."""
+        """Send a message after all others: it may have caused the end of a connection."""
         with self._taking:
             self._run.suspects.append(delivery)
             self._put_last.append(delivery)
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
-        """Tell what became of a message.
-
-        A provider that asks for a pause gets one: nothing more is sent in this run.
-        """
+        """Report the result of a message. A limit of the provider stops the run."""
         with self._telling:
             self._run.on_result(delivery, result)
         if result.error and result.error.code.startswith("limit.") and not result.accepted:
             self.give_up(result.error)
 
     def leave(self) -> None:
-        """A connection is through."""
+        """A connection has ended."""
         with self._telling:
             self.working -= 1
 
     def break_off(self, error: BaseException) -> None:
-        """Something went wrong that is no mail's fault: stop, and raise it where the run was started."""
+        """Stop the run for an unexpected error, which `deliver` raises."""
         with self._telling:
             self.broken = self.broken or error
             self._run.stop.set()
 
     def give_up(self, error: SmtpsetupError) -> None:
-        """Stop all connections; the first reason counts."""
+        """Stop all connections; the first error is kept."""
         with self._telling:
             self.error = self.error or error
             self._run.stop.set()
 
 
 class _Connection:
-    """One connection after the other, one at a time."""
+    """Sends messages over one connection at a time, and opens a new one when it ends."""
 
     def __init__(self, run: Run, source: _Source) -> None:
         self._run = run
         self._source = source
         self._taken: deque[Delivery] = deque()
         self._late: deque[tuple[Delivery, SendResult]] = deque()
-        self._through = 0  # messages that this connection had an answer for
-        self._dead = 0  # connections without a message through, one after the other
+        self._through = 0  # messages that got a reply on this connection
+        self._dead = 0  # connections in a row without a reply to a message
         self._was_closed = False  # the connection before was ended with 421
         self._is_surplus = False
 
     def work(self, end: threading.Event) -> None:
-        """Send until there is nothing more to do or nothing more can be done."""
+        """Send until there are no more messages or the run is stopped; then set `end`."""
         try:
             while not (self._run.stop.is_set() or self._is_surplus) and (first := self._source.take()) is not None:
                 self._taken.append(first)
@@ -247,7 +235,7 @@ class _Connection:
                 self._late.append((delivery, result))
                 if result.error:
                     self._finish()
-                if self._run.stop.is_set():  # nothing more is begun, also not what the server has agreed to
+                if self._run.stop.is_set():  # no further message is begun
                     self._give_back_taken()
                     session.close()
                     return
@@ -255,15 +243,12 @@ class _Connection:
             self._finish()
 
     def _finish(self) -> None:
-        """Tell what became of messages.
-
-        For those that everybody got it is put off until the server is busy with the next one.
-        """
+        """Report results. Those of accepted messages are delayed until the server is busy with the next message."""
         while self._late:
             self._source.finish(*self._late.popleft())
 
     def _feed(self) -> Iterator[Delivery]:
-        """What this connection sends: what it has taken, then more."""
+        """The messages for this connection: what it has taken, then more."""
         yield from list(self._taken)
         while True:
             self._finish()
@@ -279,7 +264,7 @@ class _Connection:
         return result_of(self._run.context, delivery, outcome)
 
     def _lost(self, error: TransportError, *, reached: bool) -> None:
-        """The connection is gone. What was behind the message in hand has not been tried, and goes over a new one."""
+        """The connection has ended. Messages behind the current one were not tried, and go over a new connection."""
         taken, self._taken = list(self._taken), deque()
         if not taken:
             return
@@ -287,16 +272,14 @@ class _Connection:
         self._dead = 0 if self._through else self._dead + 1
         if not (reached and error.failure.stage in _MESSAGE_STAGES):
             self._source.give_back(taken)
-            if (
-                not reached and self._source.working > 1
-            ):  # perhaps the server takes the other connections, and no more; the last one tells
+            if not reached and self._source.working > 1:  # the server may accept only the other connections
                 self._is_surplus = True
                 return
             self._give_up(error)
             return
         was_closed, self._was_closed = self._was_closed, _is_closing(error)
         if not self._through and _is_closing(error) and self._explained(error).code.startswith("limit."):
-            self._source.give_back(taken)  # the provider asks for a pause, before it has seen anything
+            self._source.give_back(taken)  # a limit of the provider, whatever the message
             self._give_up(error)
             return
         if self._is_to_blame(first, error, was_closed=was_closed):
@@ -314,18 +297,15 @@ class _Connection:
             self._give_up(error)
 
     def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
-        """Whether it was the message in hand that ended the connection.
-
-        It alone has that result, and is not tried again in this run.
-        """
+        """Whether the current message ended the connection, so that it gets that result and is not tried again."""
         reply = error.failure.reply
         if error.failure.is_unknown or (reply is not None and reply.code != _CLOSING):
             return True
         if any(first is suspect for suspect in self._run.suspects):
             return True
         if error.failure.stage is Stage.MAIL:
-            return False  # a server that takes no sender knows nothing of the message
-        return reply is None or (was_closed and not self._through)  # 421 twice, and nothing through between them
+            return False  # the server has not seen the message
+        return reply is None or (was_closed and not self._through)  # 421 twice, and no reply to a message between them
 
     def _give_up(self, error: TransportError) -> None:
         self._source.give_up(self._explained(error))

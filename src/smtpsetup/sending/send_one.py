@@ -1,4 +1,4 @@
-"""One mail from a script to its recipients."""
+"""Sending one mail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPENING_SECONDS = 120.0  # for everything before the message
 
 
 class RefusedRecipient(NamedTuple):
-    """A recipient that was not accepted and why."""
+    """A recipient that was refused, and why."""
 
     address: str
     error: SmtpsetupError
@@ -46,9 +46,9 @@ class SendResult(NamedTuple):
 
 
 def send(context: Context, secret: Secret | None, delivery: Delivery) -> SendResult:
-    """Hand one message to the account's server.
+    """Send one message through the account's server.
 
-    Raises SmtpsetupError where there is no session to be had, or the message cannot be read.
+    Raises SmtpsetupError where the account's settings cannot be used or the message cannot be read.
     """
     try:
         with logged_in(context, secret, seconds=_OPENING_SECONDS) as session:
@@ -59,8 +59,8 @@ def send(context: Context, secret: Secret | None, delivery: Delivery) -> SendRes
 
 
 def failed(context: Context, delivery: Delivery, failure: TransportError) -> SendResult:
-    """The result for a message that nobody got."""
-    from smtpsetup.diagnosis.diagnose import diagnose  # only what fails is explained
+    """The result for a message that no recipient got."""
+    from smtpsetup.diagnosis.diagnose import diagnose  # only for failures
 
     account, provider = context.account, context.find_provider()
     error = diagnose(failure.failure, account, provider)
@@ -70,7 +70,7 @@ def failed(context: Context, delivery: Delivery, failure: TransportError) -> Sen
         and error.code.startswith(("rcpt.", "server."))
         and error.exit_code != EX_TEMPFAIL
     ):
-        error.exit_code = EX_NOUSER  # whatever the reason: every recipient was refused for good
+        error.exit_code = EX_NOUSER  # every recipient was refused permanently
     return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
 
 
@@ -91,7 +91,7 @@ def _explained(
 
 
 def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:
-    """Some got it and some did not: 67 where one of them never will, else 75."""
+    """The error for a message that some recipients got: exit code 67 where one was refused permanently, else 75."""
     for_good = [entry for entry in refused if entry.error.exit_code != EX_TEMPFAIL]
     first = (for_good or list(refused))[0].error
     names = ", ".join(entry.address for entry in refused)

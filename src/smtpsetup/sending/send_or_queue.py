@@ -1,4 +1,4 @@
-"""One mail, sent now or kept in the outbox: accepted and lost is not among what can become of it."""
+"""Sending one mail now, or keeping it in the outbox: a mail that was accepted from the user is never lost."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Policy(NamedTuple):
 
 
 def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendResult:
-    """Send a mail, or keep it; a line in the log either way.
+    """Send a mail or keep it, and log the result.
 
-    Raises SmtpsetupError where it could be neither sent nor kept, with the file that it was saved to.
+    Raises NotKeptError where it can be neither sent nor kept.
     """
     account, directory = context.account, paths.state_dir()
     if policy.queue is Queue.ALWAYS:
         from smtpsetup.state import termination  # as below
 
-        termination.ignore_termination()  # it is safe in a moment, and whoever asked to end it would not know that
+        termination.ignore_termination()  # the caller could not tell whether the mail had been kept
         number = keep(account.name, delivery, policy, None)
         result = SendResult(account.name, delivery.message_id, outbox_id=number)
         log_result(context, directory, delivery, result)
@@ -67,11 +67,11 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
 
 
 def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
-    """What a first attempt came to, and whether SIGTERM or SIGHUP has ended it.
+    """The result of the first attempt, and whether SIGTERM or SIGHUP has ended it.
 
-    Nothing ends the process once it is over: what is left is quick.
+    After it, these signals are ignored: what is left is quick.
     """
-    from smtpsetup.state import termination  # smtpsetup-sendmail has its own way
+    from smtpsetup.state import termination  # smtpsetup-sendmail handles signals otherwise
 
     account = context.account
     noted: list[str] = []
@@ -99,10 +99,7 @@ def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
 
 
 def _ended_early(*, is_unknown: bool) -> SmtpsetupError:
-    """Why a mail was not sent whose sending was ended from outside.
-
-    `is_unknown` where it may have arrived all the same.
-    """
+    """The error for an attempt that a signal has ended. With `is_unknown`, the mail may have arrived."""
     if is_unknown:
         text = _(
             "smtpsetup was stopped by SIGTERM or SIGHUP after the whole mail had been sent, but before the server had "
@@ -115,7 +112,7 @@ def _ended_early(*, is_unknown: bool) -> SmtpsetupError:
 
 
 def _terminated(kept: SendResult) -> SmtpsetupError:
-    """What a person is told of a mail whose sending was ended from outside."""
+    """The error that tells where a mail is whose attempt a signal has ended."""
     if kept.accepted and kept.postponed_by is None:
         text = _("smtpsetup was stopped by SIGTERM or SIGHUP, but the mail had already been sent.")
     elif kept.outbox_id is None:
@@ -133,9 +130,9 @@ def _terminated(kept: SendResult) -> SmtpsetupError:
 def log_result(
     context: Context, directory: str | None, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None
 ) -> None:
-    """One line on what became of a mail in the log.
+    """Log the result of a mail in one line.
 
-    `error` is why it is not sent, where the result has none because it is kept.
+    `error` is why it was not sent, where the result has no error because the mail is kept.
     """
     account = context.account
     error = result.error or error
@@ -155,7 +152,7 @@ def log_result(
 
 
 def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, is_tried: bool = True) -> SendResult:
-    """The result, once whatever of the mail should be kept is in the outbox. `is_tried` is that of `keep`."""
+    """The result, after what is left of the mail has been put into the outbox. `is_tried` is that of `keep`."""
     if result.error is None:
         return result
     fates, told = left_of(result, delivery, policy)
@@ -164,9 +161,9 @@ def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, is_tr
 
 
 def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[list[Disposition], SmtpsetupError | None]:
-    """What of a mail is to be kept after its first attempt, and the error to tell: who was refused for good.
+    """What is to be kept of a mail after its first attempt, and the error to report: that of a permanent refusal.
 
-    With the queue `never`, what passes is left to the caller to try again.
+    With the queue `never`, temporary errors are reported, too.
     """
     left = unsent(result, delivery.envelope.recipients)
     later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
@@ -181,7 +178,7 @@ def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[lis
 
 
 def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, SmtpsetupError]:
-    """Who has not got a mail, each with the reason: their own, else that of the whole mail."""
+    """The recipients who have not got a mail, each with its own error or that of the whole mail."""
     if result.error is None:
         return {}
     own = {entry.address: entry.error for entry in result.refused}
@@ -220,7 +217,7 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
 
 def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None) -> NewMail:
     """A mail as the outbox takes it, after its first attempt, or before it where `fate` is None."""
-    from smtpsetup.outbox.mail import NewMail  # as above
+    from smtpsetup.outbox.mail import NewMail  # loads SQLite, as above
 
     envelope = delivery.envelope
     mail = NewMail(

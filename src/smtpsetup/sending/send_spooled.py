@@ -1,9 +1,7 @@
-"""A mail that is on the disk before anything else is tried, as every trusted sendmail has it.
+"""Sending a mail that is committed to the outbox first, so that it survives the end of the process.
 
-What ends the program then costs no mail.
-
-It is committed to the outbox as one that is being sent, and taken out when the server has said yes. Whoever finds the
-lease of a process that is gone sends it, or knows that it may have arrived.
+It is in the outbox in the state SENDING, under the lease of this process, until the server has accepted it. After the
+end of the process, `Outbox.revive` finds the lease of a dead process: the mail is sent again, or may have arrived.
 """
 
 from __future__ import annotations
@@ -37,13 +35,11 @@ if TYPE_CHECKING:
 
 
 class Submitted(NamedTuple):
-    """What became of a mail: the result for those it could be sent to, None where there was nobody.
+    """The result of a mail; None where it has no recipient that it could be sent to.
 
-    `unreachable` has the numbers of what is kept for the others.
-
-    `not_kept` are errors of what could be neither sent nor kept, each with the file that it is in. `is_waiting` is
-    whether the outbox has mail now that must be tried again; `is_noted` whether it knows of a mail that the server has
-    taken.
+    `unreachable` has the outbox number of the copy for each of the other recipients. `not_kept` are the errors for what
+    could be neither sent nor kept. `is_waiting` says that the outbox has mail to be tried again; `is_noted` is false
+    where the server has accepted the mail and the outbox could not be told.
     """
 
     result: SendResult | None
@@ -56,11 +52,9 @@ class Submitted(NamedTuple):
 def submit(
     context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]
 ) -> Submitted:
-    """Keep a mail, send it, and forget it once the server has it.
+    """Commit a mail to the outbox, send it, and remove it once the server has accepted it.
 
-    `unreachable` are recipients that cannot be sent to, each with the reason.
-
-    Raises KeptError.
+    `unreachable` are recipients without a usable address, each with the error. Raises KeptError.
     """
     directory = paths.state_dir()
     if directory is None:
@@ -75,7 +69,7 @@ def submit(
             stack.close()
             return _without_outbox(context, delivery, policy, unreachable)
         try:
-            # what is still to be noted can be lost to a power cut: then it is sent twice at most
+            # a power cut may undo later notes, so that the mail is sent twice, but it does not lose the mail
             outbox.be_durable(is_durable=False)
             result = spooled.send() if delivery.envelope.recipients else None
         except Exception as error:
@@ -84,10 +78,7 @@ def submit(
 
 
 class KeptError(Exception):
-    """Something went wrong that nobody has thought of, after the mail was in the outbox.
-
-    It `is_sent` already, or the next flush sends it.
-    """
+    """An unexpected error after the mail was put into the outbox. It `is_sent`, or the next flush sends it."""
 
     def __init__(self, *, is_sent: bool) -> None:
         super().__init__()
@@ -102,7 +93,7 @@ def _is_waiting(outbox: Outbox) -> bool:
 
 
 class _Spooled:
-    """A mail in the outbox that this process sends."""
+    """A mail in the outbox that this process is sending."""
 
     def __init__(self, outbox: Outbox, context: Context, delivery: Delivery, policy: Policy) -> None:
         self._outbox = outbox
@@ -114,10 +105,7 @@ class _Spooled:
         self.is_noted = True
 
     def commit(self, lease: str, unreachable: Mapping[str, SmtpsetupError]) -> dict[str, int]:
-        """Have the mail on the disk, all of it or nothing.
-
-        The numbers of its copies for those that it cannot be sent to.
-        """
+        """Commit the mail to the disk; the numbers of its copies for the unreachable recipients."""
         account = self._context.account.name
         with self._outbox.transaction():
             if self._delivery.envelope.recipients:
@@ -136,7 +124,7 @@ class _Spooled:
         return disposition.dispositions(unsent, attempts=1, is_held=self._policy.hold_unknown, now=time.time())
 
     def send(self) -> SendResult:
-        """Send it now, unless it is to wait; what is not sent stays in the outbox as what it is then."""
+        """Send the mail now, unless it is to wait; the outbox keeps what is not sent."""
         account, directory = self._context.account, self._outbox.directory
         if self._policy.queue is Queue.ALWAYS:
             result = SendResult(account.name, self._delivery.message_id, outbox_id=self._number)
@@ -181,17 +169,14 @@ class _Spooled:
             self.is_noted = False
 
     def _settled(self, result: SendResult) -> SendResult:
-        """The result, once the outbox says what is left of the mail.
-
-        A share for each kind of outcome, all of them or nothing.
-        """
+        """The result, after the outbox keeps what is left of the mail."""
         if self.is_sent or result.error is None:
             return result
         fates, told = left_of(result, self._delivery, self._policy)
         try:
             numbers = self._outbox.settle(self._number, fates)
         except (OSError, OutboxDamagedError):
-            numbers = [self._number]  # as it was committed: the next flush finds that nobody holds its lease
+            numbers = [self._number]  # as committed: the next flush revives it
         return result._replace(
             outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None
         )
@@ -200,7 +185,7 @@ class _Spooled:
 def _without_outbox(
     context: Context, delivery: Delivery, policy: Policy, unreachable: Mapping[str, SmtpsetupError]
 ) -> Submitted:
-    """Send a mail that the outbox cannot take: it is in a file of its own meanwhile, wherever there is room."""
+    """Send a mail that the outbox cannot take, saved to a file meanwhile."""
     path = rescue.saved(
         delivery.message, Envelope(delivery.envelope.sender, (*delivery.envelope.recipients, *unreachable))
     )
@@ -220,14 +205,10 @@ def _without_outbox(
         except SmtpsetupError as error:
             not_kept += [first, error]
     if path is not None:
-        if any(
-            isinstance(error, rescue.NotKeptError) and error.path is None for error in not_kept
-        ):  # there was room for one file
-            not_kept = [
-                error.saved_in(path) if isinstance(error, rescue.NotKeptError) and error.path is None else error
-                for error in not_kept
-            ]
-        else:  # it is sent, or kept, or in a file that an error names
+        unsaved = [error for error in not_kept if isinstance(error, rescue.NotKeptError) and error.path is None]
+        if unsaved:  # the disk had room for one file only, and this is it
+            not_kept = [error.saved_in(path) if error in unsaved else error for error in not_kept]
+        else:
             with suppress(OSError):
                 os.unlink(path)
     return Submitted(result, numbers, tuple(not_kept), is_waiting=bool(result and result.outbox_id))

@@ -1,4 +1,4 @@
-"""What every way to send mail can do: open a session for an account, and take deliveries."""
+"""The interface of all transports: open a session for an account, and deliver messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How a session is opened. `seconds` is for everything before the first message.
+    """How a session is opened. `seconds` is the time limit for everything before the first message.
 
-    `trace` gets the conversation line by line, secrets masked; `on_stage` how each stage went.
+    `trace` gets the lines of the conversation, secrets masked; `on_stage` gets the result of each stage.
     """
 
     seconds: float
@@ -28,57 +28,51 @@ class Conditions:
 
 
 class Session(Protocol):
-    """A way to one account's server.
-
-    As a context manager it is closed at the end, with a goodbye where that is still possible.
-    """
+    """A session with an account's server. As a context manager, it is ended in the protocol's way where possible."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object, /) -> None: ...
 
     def open(self, secret: Secret | None) -> None:
-        """Reach the server and log in; `secret` is None where the account needs none. Raises TransportError."""
+        """Connect and log in; `secret` is None where the account needs none. Raises TransportError."""
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
-        """Hand over one message; who was accepted and who was refused. In `lockstep` every stage has its own time.
+        """Deliver one message. With `lockstep`, a reply is awaited after each command, so that each stage is timed.
 
-        Raises TransportError when nobody was accepted, or nobody knows (`Failure.is_unknown`), SmtpsetupError when the
-        message cannot be read.
+        Raises TransportError where no recipient was accepted or the outcome is unknown (`Failure.is_unknown`), and
+        UnreadableMessageError where the message cannot be read.
         """
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
-        """Hand over messages as they come; what became of each, in order: a TransportError for one that nobody got.
+        """Deliver messages as they come, and give the outcome of each, in order: a TransportError where all refused it.
 
-        Raises TransportError when the session cannot go on: it concerns the first delivery that was taken and has no
-        outcome. Raises SmtpsetupError for a message that cannot be read; then the session must be closed.
+        Raises TransportError where the session cannot go on; it belongs to the first delivery that was taken and has no
+        outcome. Raises UnreadableMessageError for the same delivery; then the session must be closed.
         """
 
     def close(self) -> None:
-        """Drop the connection without a goodbye."""
+        """Close the connection at once."""
 
     @property
     def capabilities(self) -> Mapping[str, str]:
-        """What the server said it can do, by keyword; nothing before it has been reached."""
+        """The server's EHLO keywords with their parameters, or their like; empty before the session is open."""
 
     @property
     def tls_facts(self) -> TlsFacts | None:
-        """What the connection's TLS rests on, for a session whose stages somebody watches."""
+        """The connection's TLS parameters and certificate; only where `on_stage` is set."""
 
 
 class Transport(Protocol):
-    """A way to send.
-
-    `has_envelope` says that the recipients go beside the message; else the server reads them from its header.
-    """
+    """A way to send. Without `has_envelope`, the server reads the recipients from the message's header."""
 
     has_envelope: bool
 
     def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-        """The stages that sending goes through, in order."""
+        """The stages of a session with one message, or of a login, in order."""
 
     def session(self, account: Account, conditions: Conditions) -> Session:
-        """A session that is not open yet.
+        """A session that has not been opened.
 
         Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used.
         """

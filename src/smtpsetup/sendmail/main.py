@@ -1,4 +1,4 @@
-"""`smtpsetup-sendmail`: what scripts call as /usr/sbin/sendmail.
+"""`smtpsetup-sendmail`, which programs call as /usr/sbin/sendmail.
 
 Without click and rich, so that it starts in the time of a small script.
 """
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.message.raw_header import Field
+    from smtpsetup.message.spool import Spool
+    from smtpsetup.submission.submission import RawSubmitted
 
 _EX_SOFTWARE = 70
 _EX_INTERRUPTED = 130
-# what other sendmails know too: d e h L m n O p G U I A E X are taken and have no effect here
+# flags of other sendmails that have no effect here: d e h L m n O p G U I A E X
 _FLAGS = "a:b:A:B:C:d:e:f:F:h:iL:mnN:o:O:p:r:R:tvV:X:GIUE"
 
 
@@ -23,7 +26,7 @@ _SWITCHES = {"-t": "from_header", "-i": "ignores_dots", "-v": "is_verbose"}
 
 
 class Options:
-    """What was asked for. `mode` is sendmail's -b letter."""
+    """The options of a call. `mode` is the letter of -b."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -51,7 +54,7 @@ def main() -> None:
 
 
 def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
-    """Do what sendmail would be asked for; the exit code (sysexits)."""
+    """Run a call of sendmail; the exit code (sysexits.h)."""
     from smtpsetup.core.errors import SmtpsetupError, reason_of
     from smtpsetup.core.exit_codes import EX_IOERR, EX_USAGE
 
@@ -71,7 +74,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
     except OSError as error:
         _say(f"smtpsetup-sendmail: {error.filename or ''} {reason_of(error)}")
         return EX_IOERR
-    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
+    except Exception as error:  # noqa: BLE001  the boundary: a bug is reported in one line
         _say(f"smtpsetup-sendmail: internal.bug: {type(error).__name__}")
         if options.is_verbose:
             import traceback
@@ -103,7 +106,7 @@ def _done(options: Options) -> int:
 
 
 def _say(line: str) -> None:
-    """A line on standard error, without what a terminal would obey; that nobody can read it is no reason to stop."""
+    """Write a line to standard error, without control characters. A closed standard error is not an error."""
     from smtpsetup.core.model import plain_text
 
     try:
@@ -147,10 +150,7 @@ def parse(arguments: list[str], name: str) -> Options:
 
 
 def _without_queue_flags(arguments: list[str]) -> tuple[list[str], bool]:
-    """The arguments without -q, whose value may be missing, which getopt does not know; and whether it was there.
-
-    Values and what follows -- stay.
-    """
+    """The arguments without -q, and whether it was there. Its value is optional, which getopt does not support."""
     known: list[str] = []
     flushes = False
     for place, argument in enumerate(arguments):
@@ -167,7 +167,7 @@ def _without_queue_flags(arguments: list[str]) -> tuple[list[str], bool]:
 
 
 def _smtpsetup(options: Options, command: str) -> int:
-    """What the outbox commands do better."""
+    """Run an outbox command of smtpsetup."""
     from smtpsetup.cli.main import run as run_smtpsetup
 
     named = _named_config(options) if options.config else ""
@@ -177,20 +177,13 @@ def _smtpsetup(options: Options, command: str) -> int:
 
 
 def _send(options: Options) -> int:
-    # everything that is needed is loaded before the mail has come: from its end on, the time until it is safe counts
+    # imported before the mail is read: from its end on, the time until it is committed counts
     from smtpsetup.config import accounts
     from smtpsetup.core.i18n import gettext as _
-    from smtpsetup.message import raw_header, spool
     from smtpsetup.sending.send_spooled import KeptError
     from smtpsetup.submission import submission
 
-    lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
-    fault: SmtpsetupError | None = None
-    try:
-        fields, rest = raw_header.split(lines if options.ignores_dots else spool.up_to_dot(lines))
-    except raw_header.EndlessFieldError as error:
-        fields, rest, fault = error.fields, error.rest, error
-    body = spool.Spool(rest)
+    fields, body, fault = _read(is_ended_by_dot=not options.ignores_dots)
     request = submission.Request(
         options.recipients,
         options.account,
@@ -219,6 +212,30 @@ def _send(options: Options) -> int:
         raise
     finally:
         body.close()
+    return _report(done)
+
+
+def _read(*, is_ended_by_dot: bool) -> tuple[tuple[Field, ...], Spool, SmtpsetupError | None]:
+    """The mail on standard input; an error, together with what was read, for one that cannot be sent."""
+    from smtpsetup.message import raw_header, spool
+
+    lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
+    try:
+        fields, rest = raw_header.split(spool.up_to_dot(lines) if is_ended_by_dot else lines)
+    except raw_header.EndlessFieldError as error:
+        return error.fields, spool.Spool(error.rest), error
+    return fields, spool.Spool(rest), None
+
+
+def _raise(error: SmtpsetupError | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _report(done: RawSubmitted) -> int:
+    """Write to standard error what a person has to know; the exit code."""
+    from smtpsetup.core.i18n import gettext as _
+
     for refused in done.errors:
         _tell(refused)
     if not done.is_noted:
@@ -231,15 +248,10 @@ def _send(options: Options) -> int:
     return done.errors[0].exit_code if done.errors else 0
 
 
-def _raise(error: SmtpsetupError | None) -> None:
-    if error is not None:
-        raise error
-
-
 def _tell_if_nobody_flushes() -> None:
-    """Say so where nothing would ever send what waits: once a day, since a job can send a mail a minute."""
+    """Say once a day that mail waits and no scheduler runs `outbox flush`."""
     from smtpsetup.core.i18n import gettext as _
-    from smtpsetup.setup import schedule  # only for what was not sent
+    from smtpsetup.setup import schedule  # only where mail waits
 
     if schedule.is_due_to_be_told() and schedule.is_installed() is None:
         _say("smtpsetup-sendmail: " + _("Mail waits in the outbox, and nothing on this machine sends it."))
@@ -256,8 +268,7 @@ def _named_config(options: Options) -> str:
     if not options.config:
         named = os.environ.get("SMTPSETUP_CONFIG")
         return os.path.abspath(os.path.expanduser(named)) if named else ""
-    # programs hand on what strangers typed (PHP's fifth parameter of mail), and a configuration names commands that are
-    # run
+    # strangers may control this flag (PHP's fifth parameter of mail), and a configuration names commands to run
     own = paths.own_config_file()
     for known in (paths.system_config_file(), *([own] if own else [])):
         if os.path.realpath(options.config) == os.path.realpath(known):
@@ -286,7 +297,7 @@ def _user() -> str:
 
 
 def _tell(error: SmtpsetupError) -> None:
-    """The error on standard error, for a person or a log: what happened, the server's words, why, what to do."""
+    """Write an error to standard error: what happened, the server's reply, causes and hints."""
     reply = error.failure.reply if error.failure else None
     lines = [f"smtpsetup-sendmail: {error.message} ({error.code})", *([str(reply)] if reply else []), *error.causes]
     for number, line in enumerate("\n".join(lines).splitlines()):

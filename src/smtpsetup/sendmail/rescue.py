@@ -1,7 +1,4 @@
-"""A mail that another program handed in and that nothing could be done with.
-
-It is saved, since the caller throws it away.
-"""
+"""Saving a mail that could be neither sent nor kept: the calling program has thrown it away."""
 
 from __future__ import annotations
 
@@ -25,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
-    """Save the mail as it came; what to tell of it.
+    """Save the mail as it came; the lines to report.
 
-    Nothing for a mail without recipients, and for one that is in a file already.
+    A mail without recipients, or one that is in a file already, is not saved.
     """
     if isinstance(error, SmtpsetupError) and error.exit_code in (EX_USAGE, EX_IOERR):
         return ()
     recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
     header = raw_header.as_bytes(fields)
     if isinstance(error, raw_header.EndlessFieldError):
-        header = header.removesuffix(b"\r\n")  # the header goes on in what could not be read
+        header = header.removesuffix(b"\r\n")  # the rest of the header is in the body
     path = saved_in_file(Message(header, body.chunks, body.size, body.is_ascii), Envelope("", recipients))
     code = error.code if isinstance(error, SmtpsetupError) else "internal.bug"
     mail_log.append_line(

@@ -1,1 +1,1 @@
-"""Taking over a mail that another program wrote."""
+"""Accepting a mail from another program."""

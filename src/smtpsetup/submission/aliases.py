@@ -1,4 +1,4 @@
-"""From what a caller on this machine says, such as `root`, to addresses that a provider can deliver to."""
+"""From local names such as `root` to addresses that a provider can deliver to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Aliases(NamedTuple):
     host: str
 
     def resolved(self, recipient: str) -> list[str]:
-        """The addresses that a recipient stands for, in the form for the envelope.
+        """The addresses of a recipient, in their form for the envelope.
 
         Raises SmtpsetupError (`rcpt.unknown`, exit code 67).
         """
@@ -62,13 +62,13 @@ class Aliases(NamedTuple):
         return [parse_address(address).wire for address in found]
 
     def is_local(self, recipient: str) -> bool:
-        """Whether this is a name on this machine and no address on the net."""
+        """Whether this is a name on this machine and not an Internet address."""
         name, at, domain = recipient.rpartition("@")
         domain = domain.lower().rstrip(".")
         if not at or not name:
             return True
         if "@" in name and not name.startswith('"'):
-            return False  # malformed, which is told as that
+            return False  # malformed, and reported as that
         if domain == self.own_address.rpartition("@")[2].lower():
             return False
         return ("." not in domain and not domain.startswith("[")) or domain in (
@@ -104,9 +104,7 @@ _TARGET = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]+)')
 
 
 def _aliases_in(path: str) -> dict[str, list[str]]:
-    """The addresses and names in a file such as /etc/aliases (aliases(5)).
-
-    Commands, files and lists of others are no addresses and are left out.
+    """The addresses and names in a file such as /etc/aliases (aliases(5)); commands, files and includes are left out.
 
     Raises SmtpsetupError where it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""A mail that another program hands in, as to sendmail: whose it is, to whom it goes, and what becomes of it."""
+"""A mail from another program: its account, its sender and recipients, and its corrected message."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """What the caller asked for: `sender` is -f (`""` for nobody), `user` and `host` are who and where it is.
+    """What the caller asked for.
 
-    `config` is the path of the configuration that was named, `""` for the usual one.
+    `sender` is -f (`""` for the null sender), `user` the caller's login name and `host` this machine's name. With
+    `from_header`, the recipients come from the message's header, too. `config` is the path of the configuration that
+    was named, `""` for the usual one.
     """
 
     recipients: tuple[str, ...]
@@ -47,8 +49,8 @@ class Request(NamedTuple):
     config: str = ""
 
 
-class HandedIn(NamedTuple):
-    """What went wrong for good, the worst first. `is_waiting` and `is_noted` are those of `Submitted`."""
+class RawSubmitted(NamedTuple):
+    """The errors, the worst first. `is_waiting` and `is_noted` are those of `Submitted`."""
 
     errors: list[SmtpsetupError]
     is_waiting: bool
@@ -62,8 +64,8 @@ def submit_raw(
     body: Spool,
     *,
     trace: Callable[[str], None] | None = None,
-) -> HandedIn:
-    """Send a mail or keep it. Raises SmtpsetupError where nothing could be done with it, KeptError."""
+) -> RawSubmitted:
+    """Send a mail or keep it. Raises SmtpsetupError where neither is possible, KeptError as `submit`."""
     account = _account(config, request, fields)
     aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
     good, bad = _recipients(request, aliases, fields)
@@ -73,14 +75,14 @@ def submit_raw(
     )
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
     done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
-    errors = [_told_of_keeping(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
+    errors = [_with_number(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
     errors += done.not_kept
-    errors += [_told_of_keeping(bad[recipient], number) for recipient, number in done.unreachable.items()]
-    return HandedIn(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
+    errors += [_with_number(bad[recipient], number) for recipient, number in done.unreachable.items()]
+    return RawSubmitted(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
 
 
-def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
-    """The error, with where the mail is now."""
+def _with_number(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
+    """The error, with a hint that tells where the mail is."""
     if number is not None and waits(error):
         hint = _(
             "The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox "
@@ -96,7 +98,7 @@ def _told_of_keeping(error: SmtpsetupError, number: int | None) -> SmtpsetupErro
 
 
 def _account(config: Config, request: Request, fields: tuple[Field, ...]) -> Account:
-    """The account that was named, else the one whose address sends, else the default one.
+    """The account that was named, else the one of the sender's address, else the default one.
 
     Raises SmtpsetupError (`config.no-account`).
     """
@@ -114,7 +116,7 @@ def _bare(sender: str | None) -> str:
 
 
 def _from(fields: tuple[Field, ...]) -> list[Entry]:
-    """Who stands in From; nobody where that cannot be understood, since it is written anew."""
+    """The entries of From; none where it cannot be understood, since it is rewritten."""
     try:
         return [entry for value in raw_header.values(fields, "from") for entry in entries(value)]
     except SmtpsetupError:
@@ -124,10 +126,7 @@ def _from(fields: tuple[Field, ...]) -> list[Entry]:
 def _recipients(
     request: Request, aliases: Aliases, fields: tuple[Field, ...]
 ) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
-    """Who gets the mail, and who cannot, each with the reason.
-
-    One that cannot be reached keeps the mail from nobody else. Raises SmtpsetupError.
-    """
+    """The envelope recipients, and those without a usable address, each with the error. Raises SmtpsetupError."""
     named = [entry.address for recipient in request.recipients for entry in entries(recipient)]
     named += raw_header.recipients_in(fields) if request.from_header else []
     good: dict[str, None] = {}
@@ -150,7 +149,7 @@ def _recipients(
 
 
 def _delivery(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...], body: Spool) -> Delivery:
-    """The message, made right. Raises OSError."""
+    """The corrected message, without its envelope. Raises OSError."""
     sender = _sender(account, request, aliases, fields)
     given = (value for value in raw_header.values(fields, "message-id") if value.isascii())
     message_id = next((value for value in given if value), "") or new_message_id(sender.mailbox.address.domain)
@@ -167,7 +166,7 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
 
 
 def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> raw_header.Sender:
-    """What From says. An address that the account may not use becomes its own, with answers to the original."""
+    """The mailbox for From. An address that the account may not use becomes its own, with Reply-To for the original."""
     own = parse_address(account.address)
     given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
     name = raw_header.decoded(given.name) or request.full_name or account.from_name
@@ -180,7 +179,7 @@ def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[
 
 
 def _envelope_sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> str:
-    """Whom the server is told: -f where the account may use it, else who stands in From."""
+    """The envelope sender: -f where the account may use it, else the address in From."""
     own = parse_address(account.address)
     if request.sender is not None and not _bare(request.sender) and account.allowed_from is AllowedFrom.ANY:
         return ""
@@ -191,7 +190,7 @@ def _envelope_sender(account: Account, request: Request, aliases: Aliases, field
 
 
 def _parsed(address: str, aliases: Aliases) -> Address | None:
-    """An address on the net, None for whatever else was given."""
+    """An Internet address, None for anything else."""
     if not address or aliases.is_local(address):
         return None
     try:

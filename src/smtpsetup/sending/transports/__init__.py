@@ -1,1 +1,1 @@
-"""The ways out: each module gives a `Transport`, and nothing above them knows which one an account has."""
+"""The transports, one module each."""

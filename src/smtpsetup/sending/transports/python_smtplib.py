@@ -1,9 +1,7 @@
-"""SMTP by Python's own smtplib.
+"""SMTP by Python's own smtplib, an independent witness for `smtpsetup test --transport smtplib` and nothing else.
 
-An independent witness for `smtpsetup test --transport smtplib`, never used to send anything else.
-
-smtplib reaches the server, secures the connection and reads the greeting in one call, so that these are one stage here.
-It masks nothing and bounds no reply; what it has read is cleaned before it is shown.
+smtplib connects, starts TLS and reads the greeting in one call, so that these are one stage here. Its replies are
+cleaned and masked before they are shown.
 """
 
 from __future__ import annotations
@@ -46,22 +44,19 @@ class SmtplibTransport:
     has_envelope = True
 
     def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-        """The stages that smtplib tells apart, in order."""
+        """As the interface, as far as smtplib distinguishes stages."""
         starttls = (Stage.STARTTLS,) if account.server.security is Security.STARTTLS else ()
         login = () if account.auth is Auth.NONE else (Stage.AUTH,)
         mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
         return (Stage.CONNECT, Stage.EHLO, *starttls, *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtplibSession:
-        """A session that is not open yet.
-
-        Raises SmtpsetupError (`config.invalid`) where the account's `ca_file` cannot be used.
-        """
+        """As the interface."""
         return SmtplibSession(account, conditions)
 
 
 class _Plain(smtplib.SMTP):
-    """smtplib's client, connected; `trace` hears what is said on both sides."""
+    """smtplib's client, connected; `trace` gets the lines of both sides."""
 
     def __init__(self, account: Account, conditions: Conditions, masks: Masks, **options: Any) -> None:  # noqa: ANN401  smtplib's own
         self._masks = masks
@@ -85,7 +80,7 @@ class _Plain(smtplib.SMTP):
 
 
 class _Secured(_Plain, smtplib.SMTP_SSL):
-    """The same with TLS from the first byte."""
+    """The same with implicit TLS."""
 
 
 class SmtplibSession:
@@ -120,10 +115,7 @@ class SmtplibSession:
         self.close()
 
     def open(self, secret: Secret | None) -> None:
-        """Reach the server and log in, where the account asks for it.
-
-        Raises TransportError; SmtpsetupError for a password that smtplib cannot send.
-        """
+        """As the interface. Raises SmtpsetupError for a password that smtplib cannot send."""
         if secret is not None:
             self._masks.add(secret.reveal())
         server = self._account.server
@@ -156,10 +148,7 @@ class SmtplibSession:
             self.tls_facts = tls.facts(self._client.sock)
 
     def _log_in(self, secret: Secret) -> None:
-        """Log in once, with one mechanism.
-
-        Smtplib's own `login` goes on with the next one after a refusal, and may lock the account.
-        """
+        """Log in once, with one mechanism: smtplib's own `login` would try the next one, and may lock the account."""
         sock: socket.socket | None = self._client.sock
         if not isinstance(sock, ssl.SSLSocket) and not (sock and sock.getpeername()[0] in ("127.0.0.1", "::1")):
             raise TransportError(Failure(Stage.AUTH, Kind.UNPROTECTED, self._account.server))
@@ -189,7 +178,7 @@ class SmtplibSession:
         self._reply = self._cleaned(answer)
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:  # noqa: ARG002  smtplib knows no other way
-        """Hand over one message. Raises TransportError when nobody was accepted, or nobody knows."""
+        """As the interface."""
         envelope, message, client = delivery.envelope, delivery.message, self._client
         content = b"".join(message.chunks())
         options = [f"SIZE={len(content)}"] if client.has_extn("size") else []
@@ -219,7 +208,7 @@ class SmtplibSession:
         return Outcome(tuple(accepted), tuple(refused), self._reply)
 
     def _utf8_option(self, addresses: str) -> list[str]:
-        """What MAIL must say where an address is not ASCII (RFC 6531). Raises TransportError."""
+        """The option of MAIL where an address is not ASCII (RFC 6531). Raises TransportError."""
         if addresses.isascii():
             return []
         if not self._client.has_extn("smtputf8"):
@@ -228,7 +217,7 @@ class SmtplibSession:
         return ["SMTPUTF8"]
 
     def _hand_over(self, delivery: Delivery, content: bytes, refused: tuple[Refused, ...]) -> None:
-        """Send the message itself. Raises TransportError; SMTPDataError where the server does not want to see it."""
+        """Send the message itself. Raises TransportError; SMTPDataError where DATA is refused."""
         delivery.before_dot()
         try:
             self._reply = self._cleaned(self._client.data(content))
@@ -245,7 +234,7 @@ class SmtplibSession:
             raise self._refused(Stage.DATA, self._reply)
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
-        """Hand over messages as they come, one after the other."""
+        """As the interface, one after the other."""
         for delivery in deliveries:
             try:
                 outcome: Outcome | TransportError = self.deliver(delivery, lockstep=lockstep)
@@ -257,7 +246,7 @@ class SmtplibSession:
             yield outcome
 
     def close(self) -> None:
-        """Drop the connection without a goodbye."""
+        """As the interface."""
         if self._connected:
             self._connected.close()
 
@@ -280,7 +269,7 @@ class SmtplibSession:
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:
-        """Time a stage, tell how it went, and turn what smtplib raises into a Failure."""
+        """Time a stage, report its result, and turn smtplib's errors into a TransportError."""
         started = time.monotonic()
         self._reply = None
         try:
@@ -314,7 +303,7 @@ class SmtplibSession:
 
 
 def _stage_of(error: OSError, stage: Stage) -> Stage:
-    """What of a connection an exception is about."""
+    """The stage of a connection that an error belongs to."""
     import socket
 
     if isinstance(error, socket.gaierror):

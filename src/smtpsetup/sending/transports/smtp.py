@@ -1,4 +1,4 @@
-"""SMTP submission (RFC 6409) in our own words: pipelined, in constant memory, every stage told."""
+"""The SMTP transport (RFC 6409): pipelined, in constant memory, each stage reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SmtpTransport:
     has_envelope = True
 
     def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-        """The stages that sending goes through, in order."""
+        """As the interface."""
         order = {
             Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
             Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
@@ -37,15 +37,12 @@ class SmtpTransport:
         return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtpSession:
-        """A session that is not open yet. Raises as `policy_for`."""
+        """As the interface."""
         return SmtpSession(account, conditions)
 
 
 class SmtpSession(smtp.Session):
-    """A session with an account's server.
-
-    It greets with the sender's domain, a name that every server takes (RFC 5321 section 4.1.1.1).
-    """
+    """A session with an account's server. EHLO has the sender's domain, which every server accepts."""
 
     def __init__(self, account: Account, conditions: Conditions) -> None:
         super().__init__(
@@ -60,7 +57,7 @@ class SmtpSession(smtp.Session):
         self._account = account
 
     def open(self, secret: Secret | None) -> None:
-        """Reach the server and log in, where the account asks for it. Raises TransportError."""
+        """As the interface."""
         self.mask_secret(secret)
         self.connect()
         if self._account.auth is not Auth.NONE and secret is not None:
@@ -68,7 +65,7 @@ class SmtpSession(smtp.Session):
 
 
 def policy_for(account: Account) -> TlsPolicy:
-    """Whom an account believes. Raises SmtpsetupError (`config.invalid`) where its `ca_file` cannot be used."""
+    """The TLS policy of an account. Raises SmtpsetupError (`config.invalid`) where its `ca_file` cannot be used."""
     try:
         return tls.policy(account.ca_file, account.tls_fingerprint)
     except OSError as error:
