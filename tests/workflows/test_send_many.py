@@ -282,10 +282,11 @@ def test_ctrl_c_waits_for_the_answers_that_are_on_their_way(connections: int) ->
     pressed: list[Turn] = []
 
     def answer(turn: Turn) -> bytes | None:
-        if turn.verb == "." and len(server.mails) == 3 and not pressed:
-            pressed.append(turn)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)  # a server takes its time to store a message
+        if turn.verb == "." and len(server.mails) >= 3:
+            if not pressed:
+                pressed.append(turn)
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1.0)  # on a loaded machine, too, the run has stopped before the server answers
         return None
 
     report = Report()
