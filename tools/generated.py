@@ -14,8 +14,7 @@ from click.testing import CliRunner
 
 import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
-from smtpsetup.core.error_codes import ERROR_CODES
-from smtpsetup.core.errors import exit_code_for
+from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
@@ -190,8 +189,8 @@ def error_pages(language: str) -> str:
     )
     exit_code, who, see = _WORDS[language]
     parts = []
-    for code in sorted(ERROR_CODES):
-        parts.append(f"## `{code}`\n\n{exit_code.format(n=exit_code_for(code))}\n")
+    for code in sorted(EXIT_CODES):
+        parts.append(f"## `{code}`\n\n{exit_code.format(n=EXIT_CODES[code])}\n")
         explanation = EXPLANATIONS.get(code)
         if explanation is None:
             parts.append(f"{_RAISED_WITH_THEIR_OWN_TEXT[code][language == 'sv']}\n")
@@ -203,8 +202,8 @@ def error_pages(language: str) -> str:
                 *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)),
                 "",
             ]
-        if explanation and explanation.mender:
-            parts.append(f"{who.format(who=catalogue.gettext(explanation.mender))}\n")
+        if explanation and explanation.responsible:
+            parts.append(f"{who.format(who=catalogue.gettext(explanation.responsible))}\n")
         if code in FAULTS or code in REHEARSALS:
             parts.append(f"{see.format(command=REHEARSALS.get(code, f'smtpsetup sandbox --fault {code}'))}\n")
     return "\n".join(parts)

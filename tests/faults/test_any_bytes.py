@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Security, Server
 from smtpsetup.diagnosis.diagnose import diagnose
@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[bytes | float | str | None, ...]] = {
 
 
 def assert_sound(error: SmtpsetupError) -> None:
-    assert error.code in ERROR_CODES
+    assert error.code in EXIT_CODES
     assert error.hints
     reply = error.failure.reply if error.failure else None
     for text in (error.message, *error.causes, *error.hints, *(reply.lines if reply else ())):

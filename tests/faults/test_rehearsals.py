@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.core.error_codes import ERROR_CODES
-from smtpsetup.core.errors import exit_code_for
+from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.model import Auth, Secret, Security, Stage
 from smtpsetup.diagnosis.oauth_explanations import SIGN_IN_EXPLANATIONS
 from smtpsetup.diagnosis.rehearsal import Act
@@ -53,7 +52,7 @@ def rehearsed(
 
 
 def test_every_error_code_can_be_rehearsed() -> None:
-    assert set(FAULTS) | set(REHEARSALS) == ERROR_CODES - NOT_REHEARSED
+    assert set(FAULTS) | set(REHEARSALS) == set(EXIT_CODES) - NOT_REHEARSED
     assert not set(FAULTS) & set(REHEARSALS)
 
 
@@ -65,7 +64,7 @@ def test_a_rehearsed_fault_is_told_by_its_own_code(
     assert report.error
     assert report.error.code == code
     is_temporary = FAULTS[code].reply.startswith("4")
-    assert report.error.exit_code == (75 if is_temporary else exit_code_for(code))
+    assert report.error.exit_code == (75 if is_temporary else EXIT_CODES[code])
     if FAULTS[code].act is Act.REPLY and FAULTS[code].stage is not Stage.GREETING:
         assert report.error.failure
         assert report.error.failure.stage is FAULTS[code].stage

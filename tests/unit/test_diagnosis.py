@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpsetup.core.error_codes import ERROR_CODES
-from smtpsetup.core.errors import exit_code_for
+from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.failure import Failure, Kind, Reply
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.diagnosis.diagnose import diagnose, error_code
@@ -184,13 +183,13 @@ def test_every_failure_has_a_code_a_sentence_and_an_exit_code(
 ) -> None:
     reply = Reply(code, enhanced, (text,)) if kind is Kind.REPLY else None
     error = diagnose(Failure(stage, kind, SERVER, reply), account_at(587))
-    assert error.code in ERROR_CODES
+    assert error.code in EXIT_CODES
     assert error.message
-    assert error.exit_code == exit_code_for(error.code) or (reply and reply.is_temporary and error.exit_code == 75)
+    assert error.exit_code == EXIT_CODES[error.code] or (reply and reply.is_temporary and error.exit_code == 75)
 
 
 def test_rules_and_explanations_name_codes_that_exist() -> None:
-    assert {rule.error for rule in RULES} <= set(EXPLANATIONS) <= ERROR_CODES
+    assert {rule.error for rule in RULES} <= set(EXPLANATIONS) <= set(EXIT_CODES)
 
 
 def test_every_error_that_a_row_of_the_table_names_is_explained() -> None:

@@ -1,1 +1,1 @@
-"""Types, errors and language: what everything may use."""
+"""Types, errors and translation, for every other package."""

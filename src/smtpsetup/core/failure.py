@@ -1,4 +1,4 @@
-"""A failure as a fact: what happened, where, and in which words. What it means is said by `diagnosis` alone."""
+"""A failure as a fact: what happened, at which stage, and the server's reply. `diagnosis` alone interprets it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What kind of thing happened, as far as this machine can see it."""
+    """What happened, as this machine sees it."""
 
     REPLY = "reply"
     TIMEOUT = "timeout"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 class Reply(NamedTuple):
     """A server's reply (RFC 5321 section 4.2), cleaned for the terminal and with the session's secrets masked.
 
-    `enhanced` is the enhanced status code (RFC 3463) or `""`; `lines` are the words behind the codes.
+    `enhanced` is the enhanced status code (RFC 3463) or `""`; `lines` are the texts that follow the codes.
     """
 
     code: int
@@ -53,12 +53,12 @@ class Reply(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The words, one line after the other."""
+        """The texts of all lines."""
         return "\n".join(self.lines)
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the server says that the same may work later (4yz)."""
+        """Whether the same command may succeed later (4yz)."""
         return self.code // 100 == 4  # noqa: PLR2004  RFC 5321 section 4.2.1
 
     def __str__(self) -> str:
@@ -67,12 +67,10 @@ class Reply(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What went wrong in talking to a server.
+    """What went wrong in a session with a server.
 
-    `detail` is technical and short; `offered` lists what the server offered instead.
-
-    `is_unknown` is set where the whole message had been sent and the answer to it is missing: it may have been
-    accepted.
+    `detail` is short and technical. `offered` lists the SASL mechanisms or extensions that the server offers.
+    `is_unknown` is set if the whole message was sent and no reply came: it may have been accepted.
     """
 
     stage: Stage
@@ -85,7 +83,7 @@ class Failure(NamedTuple):
 
 
 class StageResult(NamedTuple):
-    """How one stage went. `ms` is its duration in milliseconds."""
+    """The result of one stage. `ms` is its duration in milliseconds."""
 
     stage: Stage
     status: StageStatus
@@ -95,9 +93,9 @@ class StageResult(NamedTuple):
 
 
 class CertificateFacts(NamedTuple):
-    """What a certificate that was not believed says of itself.
+    """The content of a certificate that was not trusted.
 
-    `names` are those it is made out to; both times are in UTC.
+    `names` are its DNS names or its common name; both times are in UTC.
     """
 
     names: tuple[str, ...]
@@ -108,12 +106,12 @@ class CertificateFacts(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a second look at a failure found, as facts.
+    """What probing after a failure found (`setup.second_look`).
 
-    `alternative` is another place where the same provider takes logins; `web_is_reachable` tells whether this machine
-    gets out at all (None: not tried); `greeting` is the failing server's own words; `is_impostor` that its certificate
-    belongs to another owner than the account's provider; `clock_is_ahead` by how many seconds this machine's clock runs
-    before the server's (None: the server did not say).
+    `alternative` is another server of the same provider that accepts logins. `web_is_reachable` says whether any web
+    server answers (None: not tried). `greeting` is that of the failing server. `is_impostor` says that its certificate
+    belongs to somebody other than the account's provider. `clock_is_ahead` is by how many seconds this machine's clock
+    is ahead of the server's (None: not known).
     """
 
     alternative: Server | None = None
@@ -125,14 +123,14 @@ class Evidence(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A recipient that the server did not take."""
+    """A recipient that the server refused."""
 
     address: str
     failure: Failure
 
 
 class TransportError(Exception):
-    """Carries a Failure up from the transport, and the recipients that had been refused before it."""
+    """A Failure in a transport, and the recipients that were refused before it."""
 
     def __init__(self, failure: Failure, refused: tuple[Refused, ...] = ()) -> None:
         super().__init__(f"{failure.stage}: {failure.kind}")

@@ -1,4 +1,4 @@
-"""The language a person reads: English in the code, every other language in a gettext catalogue."""
+"""Translation: texts in the code are English, every other language has a gettext catalogue."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 DOMAIN = "smtpsetup"
 LOCALE_DIR = os.path.join(os.path.dirname(os.path.dirname(__file__)), "locale")
 LANGUAGES = ("en", "sv")
-_WITH_COMMA = ("sv",)
+_DECIMAL_COMMA = ("sv",)
 _VARIABLES = ("SMTPSETUP_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
 @cache
 def language() -> str:
-    """The language to speak, one of LANGUAGES, from the first environment variable that is set."""
+    """The user's language, one of LANGUAGES, from the first environment variable that is set."""
     for variable in _VARIABLES:
         wanted = os.environ.get(variable, "")
         if wanted:
@@ -35,28 +35,28 @@ def _catalogue() -> _gettext.NullTranslations:
 
 
 def gettext(message: str) -> str:
-    """`message` in the person's language."""
+    """`message` in the user's language."""
     return _catalogue().gettext(message)
 
 
 def ngettext(singular: str, plural: str, n: int) -> str:
-    """The form of the message that suits `n`, in the person's language."""
+    """The singular or plural form for `n`, in the user's language."""
     return _catalogue().ngettext(singular, plural, n)
 
 
 def decimal(number: float, places: int) -> str:
-    """A number with so many decimals, and the mark before them that the person's language has."""
+    """A number with that many decimals and the decimal mark of the user's language."""
     text = f"{number:.{places}f}"
-    return text.replace(".", ",") if language() in _WITH_COMMA else text
+    return text.replace(".", ",") if language() in _DECIMAL_COMMA else text
 
 
-def N_(message: str) -> str:  # noqa: N802  the name that gettext tools extract by
-    """Marks `message` for the catalogue without translating it yet."""
+def N_(message: str) -> str:  # noqa: N802  gettext's own name, by which tools extract texts
+    """Mark `message` for the catalogue; it is translated later."""
     return message
 
 
 def translate_click() -> None:
-    """Let Click's own texts (usage, prompts, errors) come from the same catalogue."""
+    """Make Click translate its own texts (usage, prompts, errors) with the same catalogue."""
     if language() != "en":
         os.environ["LANGUAGE"] = language()
         _gettext.bindtextdomain(DOMAIN, LOCALE_DIR)

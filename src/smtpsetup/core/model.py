@@ -1,4 +1,4 @@
-"""The words of the house: enums and frozen values that every floor shares. No I/O."""
+"""Enums and immutable values that every package uses. No I/O."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Security(StrEnum):
 
 
 class Auth(StrEnum):
-    """What a provider wants as proof of who is sending."""
+    """The credential that a provider wants from a sender."""
 
-    PASSWORD = "password"  # noqa: S105  the word itself, no secret
+    PASSWORD = "password"  # noqa: S105  a name, not a secret
     APP_PASSWORD = "app-password"  # noqa: S105  as above
     OAUTH2 = "oauth2"
     API_KEY = "api-key"
@@ -26,7 +26,7 @@ class Auth(StrEnum):
 
 
 class Queue(StrEnum):
-    """When mail goes into the outbox instead of to the server at once."""
+    """When mail is put into the outbox instead of being sent at once."""
 
     NEVER = "never"
     ON_FAILURE = "on-failure"
@@ -34,7 +34,7 @@ class Queue(StrEnum):
 
 
 class Log(StrEnum):
-    """Where each mail leaves a line."""
+    """Where one line is logged for each mail."""
 
     FILE = "file"
     SYSLOG = "syslog"
@@ -58,10 +58,10 @@ class ProviderStatus(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where in sending a mail something happened, in the order they come."""
+    """The stages of sending a mail, in order."""
 
     CONFIG = "config"
-    SECRET = "secret"  # noqa: S105  the stage's name, not a secret
+    SECRET = "secret"  # noqa: S105  as above
     DNS = "dns"
     CONNECT = "connect"
     TLS = "tls"
@@ -85,7 +85,7 @@ class StageStatus(StrEnum):
 
 
 class Server(NamedTuple):
-    """A place to submit mail to. `host` is a domain name (A-labels) or an IP address."""
+    """A submission server. `host` is a domain name (A-labels) or an IP address."""
 
     host: str
     port: int
@@ -97,7 +97,7 @@ class Server(NamedTuple):
 
 
 class Secret:
-    """A password, key or token that prints as `***`; only `reveal()` gives it away."""
+    """A password, key or token that prints as `***`; only `reveal()` returns it."""
 
     __slots__ = ("_value",)
 
@@ -105,7 +105,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself: for the wire and the store, never for a person."""
+        """The secret itself: for the server and the secret store, never for output."""
         return self._value
 
     def __repr__(self) -> str:

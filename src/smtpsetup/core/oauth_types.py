@@ -1,7 +1,4 @@
-"""The words of signing in with OAuth2.
-
-What a provider has, what a registered program is, what an account keeps of both.
-"""
+"""The data of OAuth2: a provider's endpoints, an account's client, and tokens."""
 
 from __future__ import annotations
 
@@ -9,14 +6,13 @@ from typing import NamedTuple
 
 
 class Endpoints(NamedTuple):
-    """A provider's side of OAuth2, under the names of RFC 8414 and RFC 8628; `""` for what it does not have.
+    """A provider's OAuth2 endpoints, with the names of RFC 8414 and RFC 8628; `""` for what it does not have.
 
-    `parameters` go along with the authorization request, beside the standard's own. `redirect_host` is how the loopback
-    address is written in it. `client` names whose client id it takes: several providers may share one. `{tenant}` in an
-    endpoint stands for the organisation, `tenant` unless another is named; `issuer` is set where the endpoints were
-    found by it. A refresh token that is not used for `unused_days` is dead; one of a program that is still being
-    tested, after `testing_days` in any case. `register_url` is where a client id is had; `is_closed` says that nobody
-    gets one.
+    `client` is the provider whose client id is used; several may share one. `parameters` are added to the authorization
+    request, and `redirect_host` is the loopback host in its redirect URI. `{tenant}` in an endpoint is replaced by the
+    organisation, by default `tenant`. `issuer` is set if the endpoints were found from it. A refresh token expires when
+    it is not used for `unused_days`; one of a client in testing expires after `testing_days` at the latest. At
+    `register_url` a client is registered; `is_closed` says that the provider registers none.
     """
 
     client: str
@@ -35,7 +31,7 @@ class Endpoints(NamedTuple):
     issuer: str = ""
 
     def of_tenant(self, tenant: str) -> Endpoints:
-        """The endpoints of one organisation."""
+        """The endpoints of one organisation; `""` for the default one."""
         chosen = tenant or self.tenant
         return self._replace(
             token_endpoint=self.token_endpoint.replace("{tenant}", chosen),
@@ -46,11 +42,10 @@ class Endpoints(NamedTuple):
 
 
 class TokenClient(NamedTuple):
-    """What an account needs for new access tokens, beside its refresh token.
+    """What an account needs to get new access tokens, besides its refresh token.
 
-    `client_secret` is `""` for a public client, and printed never.
-
-    `tenant` and `issuer` are what was named to sign in, `""` for neither: so the next time needs no option.
+    `client_secret` is `""` for a public client and never printed. `tenant` and `issuer` are the options of the last
+    sign-in, or `""`.
     """
 
     client_id: str
@@ -66,9 +61,9 @@ class TokenClient(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """An answer of the token endpoint (RFC 6749 section 5.1).
+    """A response of the token endpoint (RFC 6749 section 5.1).
 
-    `expires_at` is in seconds since 1970; `refresh_token` is `""` where none came.
+    `expires_at` is in seconds since 1970; `refresh_token` is `""` if there is none.
     """
 
     access_token: str

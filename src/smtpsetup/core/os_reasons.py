@@ -1,4 +1,4 @@
-"""Why the system did not do something, in the person's language: what it says itself is English."""
+"""The reasons of system errors, translated: the texts of the system itself are English."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TEXTS = (
     N_("unable to open database file"),
     N_("attempt to write a readonly database"),
     N_("database is locked"),
-    # those of smtpsetup, raised in the system's place
+    # smtpsetup's own, raised as OSError
     N_("a newer smtpsetup has made it"),
     N_("it is another file now"),
     N_("it changed while it was read"),
@@ -69,9 +69,9 @@ TEXTS = (
     N_("No closing quotation"),
     N_("No escaped character"),
 )
-"""What is known; anything else is shown as it is said."""
+"""Translated texts; any other is shown as it is."""
 
-_RESOLVER = {  # each system has its own words
+_RESOLVER = {  # the texts differ from system to system
     socket.EAI_NONAME: "Name or service not known",
     socket.EAI_AGAIN: "Temporary failure in name resolution",
 }
@@ -83,6 +83,6 @@ def in_words(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror) and text not in TEXTS:
         text = _RESOLVER.get(number or 0, text)
-    elif number and errno.errorcode.get(number) == text:  # as a socket's pending error is raised
+    elif number and errno.errorcode.get(number) == text:  # net.dial gives a socket's error its symbol
         text = os.strerror(number)
     return _(text)

@@ -9,7 +9,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.config.secret_source import STORES, Store
-from smtpsetup.core.errors import SmtpsetupError, exit_code_for
+from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
@@ -98,7 +98,7 @@ def diagnose(
         hints = (*provider.enable_steps, *hints) if provider.enable_steps else hints
         url = provider.enable_url or provider.docs_url or None
     # an account that has worked is no typing mistake
-    whose = PROVIDER if code == "connect.refused" and is_saved else explanation.mender
+    whose = PROVIDER if code == "connect.refused" and is_saved else explanation.responsible
     temporary = failure.reply is not None and failure.reply.is_temporary
     return SmtpsetupError(
         code,
@@ -106,9 +106,9 @@ def diagnose(
         causes=causes,
         hints=hints,
         url=url,
-        exit_code=EX_TEMPFAIL if temporary else exit_code_for(code),
+        exit_code=EX_TEMPFAIL if temporary else None,
         failure=failure,
-        mender=_(whose) if whose else "",
+        responsible=_(whose) if whose else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""The record of an error code: what it means to a person, the way out, who can mend it, and how it is rehearsed.
+"""The record of an error code: what it means to a person, the way out, who can fix it, and how it is rehearsed.
 
 Texts are marked for the catalogue and translated when they are shown. Between braces: `server` (host:port), `host`,
 `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that changes it), `sign_in`
@@ -24,14 +24,14 @@ RECIPIENT = N_("the recipient")
 class Explanation(NamedTuple):
     """One sentence on what happened, the causes it can have (most likely first), and what to do, in order.
 
-    `mender` is who can mend it. `rehearsal` is what the sandbox's server does to show it, or a command that shows it
-    without a server; None for what needs a provider.
+    `responsible` is who can fix the cause. `rehearsal` is the fault of the sandbox server that produces the error, or a
+    command that does; None if only a real provider can.
     """
 
     message: str
     causes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
-    mender: str = ""
+    responsible: str = YOU
     rehearsal: Fault | str | None = None
 
 

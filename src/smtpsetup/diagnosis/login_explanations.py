@@ -11,7 +11,6 @@ from smtpsetup.diagnosis.explanation import (
     PROVIDER,
     SETTINGS,
     TRY_LATER,
-    YOU,
     Explanation,
 )
 from smtpsetup.diagnosis.rehearsal import Act, Fault
@@ -24,14 +23,13 @@ LOGIN_EXPLANATIONS: dict[str, Explanation] = {
             N_("See who names which server: `smtpsetup identify {address} --all`."),
             N_("If it needs no login: `--auth none`."),
         ),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, Act.WITHHOLD, offers=""),
     ),
     "auth.no-common-mechanism": Explanation(
         N_("{server} offers no way to log in with a password that smtpsetup knows."),
         (N_("It offers: {detail}."),),
         (ASK_PROVIDER,),
-        mender=PROVIDER,
+        responsible=PROVIDER,
         rehearsal=Fault(Stage.AUTH, Act.WITHHOLD, offers="GSSAPI NTLM"),
     ),
     "auth.bad-credentials": Explanation(
@@ -48,14 +46,12 @@ LOGIN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Mail programs must first be allowed in the account's settings (look for SMTP, IMAP or POP there)."),
         ),
         (NEW_SECRET, SETTINGS),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, reply="535 5.7.8 Error: authentication failed"),
     ),
     "auth.app-password-required": Explanation(
         N_("{server} wants an app password; your own password does not work there."),
         (N_("The account has two-step verification, or the provider takes only app passwords from mail programs."),),
         (N_("Create an app password at your provider."), NEW_SECRET),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, reply="534 5.7.9 Application-specific password required"),
     ),
     "auth.oauth2-required": Explanation(
@@ -65,14 +61,13 @@ LOGIN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in with OAuth2: `{configure} --auth oauth2`."),
             N_("Send through another server that you have an account at: `smtpsetup configure ADDRESS --host HOST`."),
         ),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, reply="535 5.7.139 Authentication unsuccessful, basic authentication is disabled."),
     ),
     "auth.disabled-by-admin": Explanation(
         N_("Sending with a login is switched off for this mailbox or its whole organisation."),
         (N_("An administrator has to allow authenticated SMTP; the password may well be right."),),
         (N_("Ask your administrator to turn on authenticated SMTP for this mailbox, and show them the reply above."),),
-        mender=ADMINISTRATOR,
+        responsible=ADMINISTRATOR,
         rehearsal=Fault(
             Stage.AUTH,
             reply="535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
@@ -86,28 +81,25 @@ LOGIN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Ask your administrator about sign-in policies."),
             TRY_LATER,
         ),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, reply="534 5.7.14 Please log in via your web browser and then try again."),
     ),
     "auth.too-many-attempts": Explanation(
         N_("{server} wants no more login attempts for now."),
         (N_("There were many logins in a short time, perhaps with a wrong password in another program."),),
         (N_("Wait at least 15 minutes."), N_("Look for other programs that log in with an old password.")),
-        mender=YOU,
         rehearsal=Fault(Stage.AUTH, reply="454 4.7.0 Too many login attempts, please try again later"),
     ),
     "auth.temporary": Explanation(
         N_("{server} cannot check logins at the moment."),
         (N_("The trouble is on the server's side."),),
         (TRY_LATER,),
-        mender=PROVIDER,
+        responsible=PROVIDER,
         rehearsal=Fault(Stage.AUTH, reply="454 4.7.0 Temporary authentication failure"),
     ),
     "auth.required": Explanation(
         N_("{server} wants a login before it takes mail."),
         (N_("The account says that no login is needed."),),
         (N_("Set the account up with a password: `{configure} --auth password`."),),
-        mender=YOU,
         rehearsal=Fault(Stage.MAIL, reply="530 5.7.0 Authentication required", needs="--auth none"),
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smtpsetup.core.i18n import N_
-from smtpsetup.diagnosis.explanation import ADMINISTRATOR, YOU, Explanation
+from smtpsetup.diagnosis.explanation import ADMINISTRATOR, Explanation
 
 _AGAIN = N_("Sign in again: `{sign_in}`.")
 _GUIDE = N_("What has to be set up at the provider is in docs/oauth2.md, step by step.")
@@ -13,7 +13,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         N_("The sign-in of {account} has ended."),
         (N_("It was not used for too long, or the organisation lets a sign-in live only for a while."),),
         (_AGAIN,),
-        mender=YOU,
     ),
     "auth.token-revoked": Explanation(
         N_("The sign-in of {username} (OAuth2) is not taken any more."),
@@ -26,7 +25,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in again, as {username}: `{sign_in}`."),
             N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
         ),
-        mender=YOU,
     ),
     "auth.consent-required": Explanation(
         N_("The provider wants somebody to agree that this program may send mail."),
@@ -39,7 +37,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
             _GUIDE,
         ),
-        mender=YOU,
     ),
     "auth.admin-approval-required": Explanation(
         N_("An administrator must approve this program before anybody signs in with it."),
@@ -51,7 +48,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
                 "--host HOST`."
             ),
         ),
-        mender=ADMINISTRATOR,
+        responsible=ADMINISTRATOR,
     ),
     "auth.device-code-blocked": Explanation(
         N_("The organisation does not allow signing in with a code on another device."),
@@ -60,13 +57,11 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in in a browser: `{sign_in} --browser`."),
             N_("Or ask your administrator to allow device codes for this program."),
         ),
-        mender=YOU,
     ),
     "auth.client-not-public": Explanation(
         N_("The registered program may not sign in without a secret."),
         (N_("It is not a public client: at Microsoft, public client flows are switched off in its registration."),),
         (N_('Switch on "Allow public client flows" under Authentication in its registration, and save there.'), _AGAIN),
-        mender=YOU,
     ),
     "auth.client-unknown": Explanation(
         N_("The provider does not know the program with this client id."),
@@ -85,7 +80,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("If it is registered for one organisation only, name that: `{sign_in} --tenant DOMAIN`."),
             _GUIDE,
         ),
-        mender=YOU,
     ),
     "auth.redirect-not-registered": Explanation(
         N_("The provider does not send the browser back to this machine."),
@@ -97,7 +91,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
             _AGAIN,
         ),
-        mender=YOU,
     ),
     "auth.wrong-tenant": Explanation(
         N_(
@@ -112,19 +105,16 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Name the organisation: `{sign_in} --tenant DOMAIN`; for private accounts `--tenant consumers`."),
             N_("Or let the registration support accounts in any organisation and private ones."),
         ),
-        mender=YOU,
     ),
     "auth.scope-refused": Explanation(
         N_("The provider does not give this program the permission to send mail (scope)."),
         (N_("The permission is not in its registration, or it was asked for together with one of another service."),),
         (N_("Add the permission where the program is registered; docs/oauth2.md has its name."), _AGAIN),
-        mender=YOU,
     ),
     "auth.sign-in-declined": Explanation(
         N_("The question whether this program may send mail was answered with no."),
         (),
         (N_("To agree after all: `{sign_in}`."),),
-        mender=YOU,
     ),
     "auth.sign-in-timeout": Explanation(
         N_("Nobody signed in in time."),
@@ -136,7 +126,6 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             ),
         ),
         (N_("Begin anew: `{sign_in}`."),),
-        mender=YOU,
     ),
     "auth.wrong-user": Explanation(
         N_("{server} does not take this sign-in for {username}."),
@@ -151,6 +140,5 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign out at the provider, or open a private window, and sign in as {username}: `{sign_in}`."),
             N_("Ask your administrator whether the mailbox may send with a login (authenticated SMTP)."),
         ),
-        mender=YOU,
     ),
 }

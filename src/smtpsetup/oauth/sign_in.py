@@ -257,5 +257,5 @@ def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool)
         exit_code=error.exit_code,
         failure=error.failure,
         result=error.result,
-        mender=_(EXPLANATIONS[code].mender),
+        responsible=_(EXPLANATIONS[code].responsible),
     )

@@ -67,7 +67,7 @@ def explained(
         _(explanation.message).format(**facts),
         causes=(*(() if error.is_own else (said,)), *(_(cause).format(**facts) for cause in explanation.causes)),
         hints=tuple(_(hint).format(**facts) for hint in explanation.hints),
-        mender=_(explanation.mender),
+        responsible=_(explanation.responsible),
     )
 
 

@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.address.hosts import InvalidHostError, checked_host
-from smtpsetup.core.error_codes import ERROR_CODES
+from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.i18n import LANGUAGES
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, ProviderStatus, Security, plain_text
@@ -167,7 +167,7 @@ def _parts(row: dict[str, Any]) -> Iterator[str]:
         yield from wrong or _choice(f"signs[{number}].type", sign["type"], SIGN_TYPES)
     for number, refusal in enumerate(row.get("refusals", ()), start=1):
         wrong = [*_shape(f"refusals[{number}].", refusal, _REFUSAL)]
-        yield from wrong or _choice(f"refusals[{number}].error", refusal["error"], ERROR_CODES)
+        yield from wrong or _choice(f"refusals[{number}].error", refusal["error"], EXIT_CODES)
     for key, text in _texts(row, enable):
         wrong = [*_shape(f"{key}.", text, _TEXT)]
         yield from wrong or (_("{key} is empty").format(key=f"{key}.{tag}") for tag in LANGUAGES if not text[tag])

@@ -351,8 +351,8 @@ def error(problem: SmtpsetupError) -> None:
         label = ngettext("Cause:", "Possible causes:", len(problem.causes))
         causes = prose(problem.causes[0]) if len(problem.causes) == 1 else _list("•", problem.causes)
         parts.append(indented(fields([(label, causes)])))
-    if problem.mender:
-        parts.append(indented(fields([(_("Who can change it:"), Text(problem.mender))])))
+    if problem.responsible:
+        parts.append(indented(fields([(_("Who can change it:"), Text(problem.responsible))])))
     if problem.hints:
         show(Group(*parts, Text(), Text(_("What to do:"))), stderr=True)
         _show_steps(problem.hints)
