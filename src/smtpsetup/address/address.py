@@ -1,7 +1,4 @@
-"""Mail addresses: taken apart, checked and brought into one form.
-
-Pure; `idna` is imported only for international domains.
-"""
+"""Mail addresses: parsed, checked and normalised. No I/O; `idna` is imported only for international domains."""
 
 from __future__ import annotations
 
@@ -14,9 +11,8 @@ from smtpsetup.core.model import plain_text
 
 _SPECIALS = frozenset("!#$%&'*+/=?^_`{|}~.-")
 _LOCAL_PART_OCTETS = 64
-# what nearly every address looks like, for runs over thousands; everything else is looked at letter by letter, so that
-# the fault can be shown
-_USUAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}")
+# the fast path for nearly every address; others are checked character by character, so that the fault can be shown
+_COMMON = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,}")
 _DOMAIN_OCTETS = 253
 _LABEL_OCTETS = 63
 
@@ -24,7 +20,7 @@ _LABEL_OCTETS = 63
 class Address(NamedTuple):
     """A mail address.
 
-    `local` is as it was typed, `domain` is lower case with A-labels, `unicode_domain` the same with U-labels.
+    `local` is as typed, `domain` is lower case with A-labels, `unicode_domain` the same with U-labels.
     """
 
     local: str
@@ -36,10 +32,7 @@ class Address(NamedTuple):
 
     @property
     def wire(self) -> str:
-        """The form for the envelope and headers.
-
-        The domain as A-labels, so that only the local part can need SMTPUTF8.
-        """
+        """The form for the envelope and headers: with A-labels, so that only the local part can need SMTPUTF8."""
         return f"{self.local}@{self.domain}"
 
     @property
@@ -49,7 +42,7 @@ class Address(NamedTuple):
 
 
 class MalformedAddressError(SmtpsetupError):
-    """An address that is none. `text` is what was typed and `position` where in it the fault is."""
+    """Not a valid address. `text` is what was typed, `position` is where in it the fault is."""
 
     def __init__(self, reason: str, text: str, position: int) -> None:
         super().__init__(
@@ -64,9 +57,9 @@ class MalformedAddressError(SmtpsetupError):
 def parse_address(text: str) -> Address:
     """The address in `text`. Raises MalformedAddressError (RFC 5321 section 4.1.2, RFC 6531 section 3.3)."""
     text = text.strip()
-    if _USUAL.fullmatch(text) and len(text) < _LOCAL_PART_OCTETS:
-        local, _at, usual = text.lower().rpartition("@")
-        return Address(text[: len(local)], usual, usual)
+    if _COMMON.fullmatch(text) and len(text) < _LOCAL_PART_OCTETS:
+        local, _at, domain = text.rpartition("@")
+        return Address(local, domain.lower(), domain.lower())
     if not text:
         raise MalformedAddressError(_("it is empty"), text, 0)
     for position, char in enumerate(text):
@@ -78,7 +71,7 @@ def parse_address(text: str) -> Address:
 
 
 def _local_part(text: str) -> tuple[str, int]:
-    """The local part and the position of the @ behind it."""
+    """The local part and the position of the @ after it."""
     end = _quoted_end(text) if text.startswith('"') else text.find("@")
     if end < 0:
         raise MalformedAddressError(_("there is no @ in it"), text, len(text))
@@ -101,7 +94,7 @@ def _local_part(text: str) -> tuple[str, int]:
 
 
 def _quoted_end(text: str) -> int:
-    """The position behind the quoted string that `text` starts with."""
+    """The position after the quoted string that `text` starts with."""
     match = re.match(r'"(?:[^"\\]|\\.)*"', text)
     if not match:
         raise MalformedAddressError(_("the quote is not closed"), text, 0)
@@ -126,7 +119,7 @@ def _domain(text: str, start: int) -> tuple[str, str]:
 
 
 class InvalidDomainError(ValueError):
-    """A domain name that is none: `reason` in the person's language, `position` in the text that was given."""
+    """Not a valid domain name: `reason` is in the user's language, `position` is where in the text the fault is."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(reason)
@@ -143,7 +136,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
         wire = domain.lower()
         _check_labels(wire)
         return wire, (_idna_decode(wire) if "xn--" in wire else wire)
-    import idna  # 17 ms that only international domains pay
+    import idna  # 17 ms, only for international domains
 
     position = 0
     for label in re.split("[.\u3002\uff0e\uff61]", domain):
@@ -152,9 +145,7 @@ def domain_forms(domain: str) -> tuple[str, str]:
         try:
             idna.encode(label, uts46=True)
         except idna.IDNAError as error:
-            raise InvalidDomainError(
-                _("{label} is not possible in a domain name").format(label=_shown(label)), position
-            ) from error
+            raise _invalid_label(label, position) from error
         position += len(label) + 1
     try:
         wire = idna.encode(domain, uts46=True).decode("ascii").lower()
@@ -171,9 +162,7 @@ def _idna_decode(wire: str) -> str:
         return str(idna.decode(wire))
     except idna.IDNAError as error:
         label = next((part for part in wire.split(".") if part.startswith("xn--")), wire)
-        raise InvalidDomainError(
-            _("{label} is not possible in a domain name").format(label=_shown(label)), wire.index(label)
-        ) from error
+        raise _invalid_label(label, wire.index(label)) from error
 
 
 def _check_labels(wire: str) -> None:
@@ -186,14 +175,13 @@ def _check_labels(wire: str) -> None:
                 _("a part between the dots is empty") if position else _("the domain starts with a dot"), position
             )
         if not (label.replace("-", "").isalnum() and label[0] != "-" != label[-1] and len(label) <= _LABEL_OCTETS):
-            raise InvalidDomainError(
-                _("{label} is not possible in a domain name").format(label=_shown(label)), position
-            )
+            raise _invalid_label(label, position)
         position += len(label) + 1
 
 
-def _shown(label: str) -> str:
-    return plain_text(label[:_LABEL_OCTETS])
+def _invalid_label(label: str, position: int) -> InvalidDomainError:
+    shown = plain_text(label[:_LABEL_OCTETS])
+    return InvalidDomainError(_("{label} is not possible in a domain name").format(label=shown), position)
 
 
 def _named(char: str) -> str:

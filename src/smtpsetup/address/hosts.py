@@ -1,4 +1,4 @@
-"""The hosts of servers, as people type them."""
+"""The hosts of servers, as users type them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ _IPV4 = r"\d{1,3}(\.\d{1,3}){3}"
 
 
 class InvalidHostError(ValueError):
-    """A host that cannot be one; the message is for people."""
+    """Not a valid host; the message is in the user's language."""
 
 
 def checked_host(text: str) -> str:
-    """A server's host as typed by a person: a domain name (returned as A-labels) or an IP address.
-
-    Raises InvalidHostError.
-    """
+    """The host in a user's text: a domain name (returned as A-labels) or an IP address. Raises InvalidHostError."""
     host = text.strip().rstrip(".").strip("[]")
     if not host:
         raise InvalidHostError(_("The host is empty."))
@@ -44,7 +41,7 @@ def checked_host(text: str) -> str:
 
 
 def _checked_ip(host: str) -> str:
-    import ipaddress  # only for hosts given as an IP address
+    import ipaddress  # only for IP addresses
 
     try:
         return str(ipaddress.ip_address(host))
@@ -53,5 +50,5 @@ def _checked_ip(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name or address alone."""
+    """Whether a host is `localhost` or a loopback address. Nothing is looked up."""
     return host in {"localhost", "::1"} or bool(host.startswith("127.") and re.fullmatch(_IPV4, host))

@@ -69,7 +69,7 @@ class Reply(NamedTuple):
 class Failure(NamedTuple):
     """What went wrong in a session with a server.
 
-    `detail` is short and technical. `offered` lists the SASL mechanisms or extensions that the server offers.
+    `detail` is short and technical. `offered` lists the SASL mechanisms that the server offers.
     `is_unknown` is set if the whole message was sent and no reply came: it may have been accepted.
     """
 

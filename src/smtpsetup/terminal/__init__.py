@@ -1,1 +1,1 @@
-"""Streams and line wrapping."""
+"""Standard streams and line wrapping."""

@@ -1,7 +1,4 @@
-"""Standard streams that the caller has closed.
-
-The first file or socket would take their number, and get what is printed.
-"""
+"""Standard streams: closed ones, their width, and those that can no longer be written to."""
 
 from __future__ import annotations
 
@@ -17,32 +14,32 @@ _USUAL_COLUMNS = 80
 
 
 def open_closed() -> None:
-    """Lead every closed one to nowhere, for as long as the process lives."""
+    """Open the null device in place of every standard stream that the caller has closed.
+
+    Otherwise the first file or socket would get its descriptor, and what is printed would go there.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # which takes the number of the lowest stream that is closed
-            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  for as long as the process lives
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is that of the stream
+            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  stays open until the process ends
 
 
 def columns(stream: TextIO) -> int | None:
-    """How wide the terminal behind a stream is; None where it is none, and nothing need be wrapped."""
+    """The width of a terminal in columns; None if the stream is not a terminal, so that nothing is wrapped."""
     if not stream.isatty():
         return None
     with suppress(OSError, ValueError):
-        return (
-            int(os.environ.get("COLUMNS", ""))
-            if os.environ.get("COLUMNS", "").isdecimal()
-            else os.get_terminal_size(stream.fileno()).columns
-        )
+        chosen = os.environ.get("COLUMNS", "")
+        return int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
     return _USUAL_COLUMNS
 
 
 def silence(stream: TextIO) -> None:
-    """Lead a stream that cannot be written to into the void.
+    """Redirect a stream that cannot be written to any more to the null device.
 
-    Python would complain once more, and exit with 120, while flushing it at the end.
+    Otherwise Python would report an error and exit with 120 when it flushes the stream at exit.
     """
     with suppress(OSError, ValueError):
-        void = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(void, stream.fileno())
-        os.close(void)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -1,7 +1,4 @@
-"""Where lines for a terminal are broken.
-
-At blanks, and inside a command between backticks only where no line has room for it.
-"""
+"""Line wrapping for a terminal: at spaces, but not inside a command between backticks."""
 
 from __future__ import annotations
 
@@ -13,14 +10,13 @@ _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 
 
 def breaks(line: str, width: int, *, hang: int = 0) -> list[int]:
-    """The places in one line of text where new lines begin, if a line has `width` columns.
+    """The positions in one line of text where new lines begin, if a line has `width` columns.
 
-    Lines behind the first are indented by `hang`.
-
-    A word or command that is longer than a line stands alone on one, unbroken.
+    Continuation lines are indented by `hang`. A word or command that is too long gets a line of its own, unbroken.
     """
     found: list[int] = []
-    start, room = len(line) - len(line.lstrip(" ")), width - (len(line) - len(line.lstrip(" ")))
+    start = len(line) - len(line.lstrip(" "))
+    room = width - start
     for word in _WORD.finditer(line):
         if word.start() > start and width_of(line[start : word.end()]) > room:
             start, room = word.start(), width - hang
@@ -29,10 +25,7 @@ def breaks(line: str, width: int, *, hang: int = 0) -> list[int]:
 
 
 def wrapped(text: str, width: int, *, hang: int | None = None) -> str:
-    """The text in lines of at most `width` columns.
-
-    Those behind the first of a line are indented by `hang`, or as far as that line is.
-    """
+    """The text in lines of at most `width` columns; continuation lines are indented by `hang`, or as their line is."""
     lines: list[str] = []
     for line in text.split("\n"):
         indent = len(line) - len(line.lstrip(" ")) if hang is None else hang
@@ -43,7 +36,7 @@ def wrapped(text: str, width: int, *, hang: int | None = None) -> str:
 
 
 def width_of(text: str) -> int:
-    """How wide a text is on a terminal."""
+    """The columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)
     return sum(
