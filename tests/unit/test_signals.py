@@ -13,7 +13,7 @@ import signal, sys, threading, time
 from smtpsetup.state import signals
 
 def step(hold):
-    with signals.held_back() as hold_signals:
+    with signals.deferral() as hold_signals:
         if hold:
             hold_signals()
         print("begun", flush=True)

@@ -57,7 +57,7 @@ def renewed(
     """A new access token; the caller holds the lock. Raises SmtpsetupError, OSError."""
     _respect_pause(client, kept)
     renewal = _Renewal(account, client, kept, _refresh_token(account, may_prompt=may_prompt))
-    with token_cache.reserved(directory, account.name) as save_there, signals.held_back() as hold_signals:
+    with token_cache.reserved(directory, account.name) as save_there, signals.deferral() as hold_signals:
         try:
             fresh = _answer(renewal, save_there, hold_signals)
         except OAuthError as error:

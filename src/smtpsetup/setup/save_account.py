@@ -97,7 +97,7 @@ def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
 
 
 def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool) -> None:
-    with signals.held_back() as hold_signals:
+    with signals.deferral() as hold_signals:
         hold_signals()  # between the two, the account would have the secret of another kind
         before = stores.store(account, secret, may_prompt=may_prompt) if secret is not None else None
         try:

@@ -1,1 +1,1 @@
-"""Files that last between runs; locks, and what puts off the end of the process."""
+"""Files that are kept between runs, locks, and signals that end the process."""

@@ -1,4 +1,4 @@
-"""Files that are changed all or nothing, by one process at a time."""
+"""Files that are replaced atomically, by one process at a time."""
 
 from __future__ import annotations
 
@@ -16,26 +16,23 @@ if TYPE_CHECKING:
 
     StrPath = str | os.PathLike[str]
 
-_LONGEST_SECONDS = 10.0  # that somebody else may take
+_MAX_WAIT_SECONDS = 10.0  # for another process
 _POLL_SECONDS = 0.05
 
 
 @contextmanager
 def locked(path: StrPath) -> Iterator[None]:
-    """Keep other smtpsetups from changing the file at the same time; its directory is made where it is missing.
-
-    Raises OSError.
-    """
+    """Lock out other processes that change the file; its directory is made if it is missing. Raises OSError."""
     parent = os.path.dirname(path) or "."
     private_dir.become_owner_of(parent)
     private_dir.make(parent)
-    if os.name != "posix":  # Windows locks no directory
+    if os.name != "posix":  # Windows cannot lock a directory
         yield
         return
     directory = os.open(parent, os.O_RDONLY)
     try:
         try:
-            locks.lock(directory, seconds=_LONGEST_SECONDS)
+            locks.lock(directory, seconds=_MAX_WAIT_SECONDS)
         except BlockingIOError as error:
             raise OSError(errno.EAGAIN, _("another smtpsetup is changing it"), os.fspath(path)) from error
         yield
@@ -44,8 +41,8 @@ def locked(path: StrPath) -> Iterator[None]:
 
 
 def write_atomically(path: StrPath, text: str) -> None:
-    """Replace a file's content with mode 0600, all or nothing, through a symbolic link if it is one. Raises OSError."""
-    import tempfile  # 4 ms that only a change pays
+    """Replace a file, or the target of a symbolic link, by one with mode 0600. Raises OSError."""
+    import tempfile  # 4 ms, only for a change
 
     target = os.path.realpath(path)
     private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)))
@@ -63,11 +60,8 @@ def write_atomically(path: StrPath, text: str) -> None:
 
 
 def replace(new: str, path: str) -> None:
-    """Let a file take another one's place, on the disk when this returns, as far as the file system knows how.
-
-    Raises OSError; then it has not.
-    """
-    end = time.monotonic() + _LONGEST_SECONDS
+    """Rename a file over another and sync the directory, if the system can. Raises OSError if it was not renamed."""
+    end = time.monotonic() + _MAX_WAIT_SECONDS
     while True:
         try:
             os.replace(new, path)
@@ -75,11 +69,9 @@ def replace(new: str, path: str) -> None:
         except PermissionError:
             if os.name == "posix" or time.monotonic() > end:
                 raise
-            time.sleep(_POLL_SECONDS)  # Windows replaces no file that somebody is reading
+            time.sleep(_POLL_SECONDS)  # Windows replaces no file that is open
     if os.name == "posix":
-        with suppress(
-            OSError
-        ):  # some file systems have no such thing for a directory, and some directories may not be read
+        with suppress(OSError):  # not every file system can sync a directory, and not every directory can be read
             directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
             try:
                 os.fsync(directory)

@@ -1,18 +1,15 @@
-"""Files that a person names to be read.
-
-A pipe that nobody writes to is an error after a second, and not a wait without end.
-"""
+"""Input files that a user names. A named pipe without a writer is an error after a second."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-_SECONDS = 1.0
+_WRITER_SECONDS = 1.0
 
 
 def read(path: str, limit: int | None = None) -> bytes:
-    """What is in a file, at most so many bytes. Raises OSError."""
+    """The content of a file, or its first `limit` bytes. Raises OSError."""
     handle = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     )
@@ -20,23 +17,23 @@ def read(path: str, limit: int | None = None) -> bytes:
         first = b""
         if os.name == "posix":
             if stat.S_ISFIFO(os.fstat(handle).st_mode):
-                first = _when_somebody_writes(handle, path)
+                first = _wait_for_writer(handle, path)
             os.set_blocking(handle, True)
         return first + (file.read() if limit is None else file.read(limit))
 
 
-def _when_somebody_writes(handle: int, path: str) -> bytes:
-    """Wait for a writer; the first byte, if it has been read to find that out."""
-    import select  # hardly anybody names a pipe
+def _wait_for_writer(handle: int, path: str) -> bytes:
+    """Wait until a program has opened a named pipe for writing. Gives what was read meanwhile: at most one byte."""
+    import select  # only for named pipes
 
     poll = select.poll()
     poll.register(handle, select.POLLIN | select.POLLHUP)
-    if poll.poll(_SECONDS * 1000):
-        return b""  # there is something to read, or there was somebody who had nothing to say
+    if poll.poll(_WRITER_SECONDS * 1000):
+        return b""  # there is data, or a writer has closed the pipe
     try:
         first = os.read(handle, 1)
     except BlockingIOError:
-        return b""  # somebody has it open and takes their time
+        return b""  # a writer has opened it and has not written yet
     if not first:
         raise OSError(0, "it is a named pipe, and no program writes to it", path)
     return first

@@ -1,4 +1,4 @@
-"""Signs of life: a process that works on something holds a lock, which the kernel takes away the moment it dies."""
+"""Leases: locked files that show that a process is still alive. The kernel releases the lock when it dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _A_DAY = 86_400.0  # seconds
 
 @contextmanager
 def held(directory: str) -> Iterator[str]:
-    """The name of a lease that is alive until the end of the block or of the process. Raises OSError."""
+    """The name of a new lease, held until the end of the block or of the process. Raises OSError."""
     name = f"lease-{os.getpid()}-{os.urandom(8).hex()}"
     path = os.path.join(directory, name)
     handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -25,26 +25,26 @@ def held(directory: str) -> Iterator[str]:
         locks.try_lock(handle)
         yield name
     finally:
-        with suppress(OSError):  # whoever finds it dead removes it, too
+        with suppress(OSError):  # `is_alive` of another process may delete it first
             os.unlink(path)
         os.close(handle)
 
 
 def is_alive(directory: str, name: str) -> bool:
-    """Whether the process that holds a lease still lives. What a dead one left behind is removed."""
+    """Whether the process that holds a lease is alive. The lease of a dead one is deleted."""
     path = os.path.join(directory, name)
     try:
         handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return False
-    except PermissionError:  # root's, of a version that worked as root here
+    except PermissionError:  # made by a version that kept root's rights here
         return time.time() - os.lstat(path).st_mtime < _A_DAY
     try:
         locks.try_lock(handle)
     except BlockingIOError:
         return True
     else:
-        with suppress(FileNotFoundError):  # another one has just found it
+        with suppress(FileNotFoundError):  # another process has just deleted it
             os.unlink(path)
         return False
     finally:

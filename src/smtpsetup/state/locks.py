@@ -1,19 +1,20 @@
-"""Locks on open files, which the kernel takes away the moment their process dies. Nothing else in smtpsetup locks."""
+"""Locks on open files, which the kernel releases when their process dies. Nothing else in smtpsetup locks."""
 
 from __future__ import annotations
 
 import os
 import time
 
-_POLL_SECONDS = 0.05  # between two tries: msvcrt and a lock with an end cannot wait by themselves
+from smtpsetup.state import private_dir
+
+_POLL_SECONDS = 0.05  # between two tries: neither msvcrt nor a lock with a timeout can wait by itself
 
 
 def try_lock(handle: int, *, is_shared: bool = False) -> None:
     """Lock an open file, or on POSIX a directory, until it is closed.
 
-    Raises BlockingIOError where another process has it.
-
-    Many may have a shared lock at the same time. Windows knows none: there nothing is locked then.
+    Any number of processes may hold a shared lock; Windows has none, so nothing is locked there. Raises BlockingIOError
+    if another process holds a lock that excludes this one.
     """
     if os.name == "posix":
         import fcntl  # POSIX only
@@ -32,10 +33,7 @@ def try_lock(handle: int, *, is_shared: bool = False) -> None:
 
 
 def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
-    """As `try_lock`, once others have let go of it: for ever without `seconds`.
-
-    Raises BlockingIOError when they have it for longer.
-    """
+    """As `try_lock`, but wait for other processes: at most `seconds`, or without end. Raises BlockingIOError."""
     if seconds is None and os.name == "posix":
         import fcntl  # POSIX only
 
@@ -46,6 +44,23 @@ def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) 
         try:
             return try_lock(handle, is_shared=is_shared)
         except BlockingIOError:
-            if end is not None and time.monotonic() > end:
+            if end is not None and time.monotonic() >= end:
                 raise
             time.sleep(_POLL_SECONDS)
+
+
+def open_locked(path: str, flags: int, *, seconds: float | None = None) -> int:
+    """A handle to a file of the state directory, locked as by `lock`. Raises BlockingIOError, OSError.
+
+    The file is opened again if it was moved or deleted before it could be locked: others would lock a new one.
+    """
+    while True:
+        handle = private_dir.open_file(path, flags)
+        try:
+            lock(handle, seconds=seconds)
+            if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)

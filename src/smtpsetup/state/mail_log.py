@@ -1,7 +1,4 @@
-"""One line for each mail: to whom, how large, what the server said, how it ended.
-
-For whoever looks for a mail months later.
-"""
+"""The mail log: one line for each mail, with its recipients, its size, the server's reply and the result."""
 
 from __future__ import annotations
 
@@ -17,17 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = "mail.log"
-_LARGEST = 2_000_000  # bytes, then it becomes mail.log.1 in the place of an older one
+_MAX_BYTES = 2_000_000  # a larger log replaces mail.log.1
 
 
 def append_line(kind: Log, directory: str | None, facts: Mapping[str, object]) -> None:
-    """Write the facts as `name=value`, with quotes where there are blanks.
-
-    A courtesy: where it cannot be written, sending goes on.
-    """
+    """Log the facts as `name=value`, with quotes around values with spaces. Errors of the file are ignored."""
     line = " ".join(f"{name}={_quoted(str(value))}" for name, value in facts.items())
     if kind is Log.SYSLOG:
-        import syslog  # POSIX only, and only where it is asked for
+        import syslog  # POSIX only
 
         syslog.openlog("smtpsetup", syslog.LOG_PID, syslog.LOG_MAIL)
         syslog.syslog(syslog.LOG_INFO, line)
@@ -47,27 +41,11 @@ def _quoted(value: str) -> str:
 def _append(directory: str, line: str) -> None:
     private_dir.prepare(directory)
     path = os.path.join(directory, _NAME)
-    handle = _locked(path)
+    # locked: of two processes that rotate at once, the second would overwrite the older log
+    handle = locks.open_locked(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(handle, line.encode())
-        if os.fstat(handle).st_size > _LARGEST:
+        if os.fstat(handle).st_size > _MAX_BYTES:
             os.replace(path, f"{path}.1")
     finally:
-        os.close(handle)
-
-
-def _locked(path: str) -> int:
-    """A handle to the log that no other process writes to.
-
-    Two that moved it away at once would write over the older one.
-    """
-    while True:
-        handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            locks.lock(handle)
-            if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle  # and not one that was moved away while it was waited for
-        except BaseException:
-            os.close(handle)
-            raise
         os.close(handle)

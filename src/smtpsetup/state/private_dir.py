@@ -1,7 +1,4 @@
-"""The state directory and the files in it.
-
-Their owner's alone, which is looked at before anything there is believed or written.
-"""
+"""The state directory and the files in it: private to their owner, which is checked before every use."""
 
 from __future__ import annotations
 
@@ -14,24 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OTHERS = 0o022  # write bits of group and others
-_NO_SUCH_USER = 65534  # how a user namespace shows the owners that it does not know (user_namespaces(7))
+_OVERFLOW_USER = 65534  # the owner of files from outside a user namespace (user_namespaces(7))
 
 
 class UnsafePathError(OSError):
-    """A directory or a file that somebody else could change, or has put there.
-
-    `filename` is which one, `strerror` why.
-    """
+    """A directory or a file that another user could change or has created (`filename`), and why (`strerror`)."""
 
     def __init__(self, reason: str, path: str) -> None:
         super().__init__(0, reason, path)
 
 
 def prepare(directory: str) -> None:
-    """Make a directory for its owner alone, whatever the umask is, and check it. Raises UnsafePathError, OSError.
+    """Make a directory with mode 0700, whatever the umask is, and check it. Raises UnsafePathError, OSError.
 
-    A root process becomes the owner of the place first: what it leaves there is the owner's, and a link that the owner
-    has put in its way leads it nowhere that the owner could not go.
+    A root process takes the owner's user id first, so that its files belong to the owner, and a symbolic link that the
+    owner has made leads only to what the owner may access.
     """
     path = os.path.abspath(directory)
     become_owner_of(path)
@@ -46,7 +40,7 @@ def prepare(directory: str) -> None:
 
 
 def check(directory: str) -> None:
-    """Raise UnsafePathError where somebody else could change the directory or put another one in its place."""
+    """Raise UnsafePathError if another user could change or replace the directory."""
     path = os.path.abspath(directory)
     if stat.S_ISLNK(os.lstat(path).st_mode):
         raise UnsafePathError("it is a symbolic link", path)
@@ -56,16 +50,16 @@ def check(directory: str) -> None:
             raise UnsafePathError("it belongs to another user", place)
         if stat.S_ISLNK(info.st_mode):
             continue
-        # such as /tmp, where nobody can move what is another's; each file is looked at, too
-        is_shared_place = bool(info.st_mode & stat.S_ISVTX)
-        if info.st_mode & _OTHERS and not is_shared_place and not _is_own_group(info):
+        # in a sticky directory such as /tmp nobody can move the files of others; each file is checked, too
+        is_sticky = bool(info.st_mode & stat.S_ISVTX)
+        if info.st_mode & _OTHERS and not is_sticky and not _is_own_group(info):
             raise UnsafePathError("others can write there", place)
 
 
 def open_file(path: str, flags: int) -> int:
-    """A handle to a file of the directory, made with mode 0600 where `flags` have O_CREAT.
+    """A handle to a file, created with mode 0600 if `flags` contain O_CREAT; symbolic links are not followed.
 
-    Raises UnsafePathError for one that is not ours alone.
+    Raises UnsafePathError for a file that another user could change, OSError.
     """
     try:
         handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
@@ -83,7 +77,7 @@ def open_file(path: str, flags: int) -> int:
 
 
 def check_file(path: str) -> None:
-    """Raise UnsafePathError for a file that is there and is not ours alone."""
+    """Raise UnsafePathError for a file that another user could change. It need not exist."""
     try:
         info = os.lstat(path)
     except FileNotFoundError:
@@ -106,7 +100,7 @@ def _check_file(info: os.stat_result, path: str, *, is_only_name: bool = False) 
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """A path and everything above it."""
+    """A path and all directories above it."""
     while True:
         yield path
         above = os.path.dirname(path)
@@ -116,24 +110,21 @@ def _upwards(path: str) -> Iterator[str]:
 
 
 def make(directory: str) -> None:
-    """Make what is missing of a path, each directory for its owner alone.
-
-    `os.makedirs` leaves those above to the umask. Raises OSError.
-    """
+    """Make the missing directories of a path, each with mode 0700 (`os.makedirs` uses the umask). Raises OSError."""
     for place in reversed(list(_upwards(os.path.abspath(directory)))):
         if not os.path.isdir(place):
             try:
                 os.mkdir(place, 0o700)
-                os.chmod(place, 0o700)  # a umask may take from the owner, too
+                os.chmod(place, 0o700)  # a umask may mask the owner's bits, too
             except FileExistsError:
-                if not os.path.isdir(place):  # and not another process that was first
+                if not os.path.isdir(place):  # another process may have made it
                     raise
 
 
 def become_owner_of(directory: str, *, for_good: bool = False) -> None:
-    """Let a root process work as the first user but root on the way to a directory. Raises OSError.
+    """Make a root process run as the first owner, other than root, on the path to a directory. Raises OSError.
 
-    With `for_good` it cannot be root again: what that user has written is obeyed from then on.
+    With `for_good` it cannot become root again, since it will obey what that user has written.
     """
     if os.name != "posix" or os.geteuid() != 0:
         return
@@ -149,10 +140,7 @@ def become_owner_of(directory: str, *, for_good: bool = False) -> None:
 
 @contextmanager
 def as_root_again() -> Iterator[None]:
-    """For a process that was root when it began, be root for a while.
-
-    For what root itself has named, such as its own password file.
-    """
+    """Give a process that started as root root's rights within the block, for files that root has named itself."""
     if os.name != "posix" or os.getuid() != 0 or os.geteuid() == 0:
         yield
         return
@@ -161,13 +149,13 @@ def as_root_again() -> Iterator[None]:
     try:
         yield
     finally:
-        if os.getuid() == 0:  # and it has not become somebody for good meanwhile
+        if os.getuid() == 0:  # not if it has given up root for good meanwhile
             os.setegid(group)
             os.seteuid(user)
 
 
 def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
-    import pwd  # only root in somebody else's directory comes here
+    import pwd  # only for root in the directory of another user
 
     groups = os.getgroups()
     try:
@@ -183,7 +171,7 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
     if can_read and not for_good:
         return
     os.seteuid(0)
-    if not can_read:  # what is not loaded yet could not be loaded any more
+    if not can_read:  # modules that are not loaded yet could not be imported
         os.setegid(0)
         os.setgroups(groups)
         raise UnsafePathError(
@@ -195,8 +183,8 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
 
 
 def _is_unknown_here(uid: int) -> bool:
-    """Whether this is no user, but how a user namespace shows everybody outside it."""
-    if uid != _NO_SUCH_USER:
+    """Whether this is not a user, but the id by which a user namespace shows all users outside it."""
+    if uid != _OVERFLOW_USER:
         return False
     try:
         with open("/proc/self/uid_map", encoding="ascii") as file:
@@ -206,10 +194,10 @@ def _is_unknown_here(uid: int) -> bool:
 
 
 def _is_own_group(info: os.stat_result) -> bool:
-    """Whether only the group may write, and it has nobody but this user in it, as on systems whose umask is 002."""
+    """Whether only the group may write and this user is its only member, as on systems with umask 002."""
     if info.st_mode & stat.S_IWOTH:
         return False
-    import grp  # a rare case
+    import grp  # rarely needed
     import pwd
 
     try:

@@ -1,4 +1,4 @@
-"""What a process that holds secrets owes them."""
+"""Protection of the secrets in the memory of the process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def forbid_core_dumps() -> None:
-    """Let no crash leave the memory, and the password in it, on the disk."""
+    """Keep a crash from writing the memory, and the password in it, to the disk."""
     if os.name != "posix":
         return
     import resource

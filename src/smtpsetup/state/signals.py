@@ -1,4 +1,4 @@
-"""Putting off the end of the process over the few steps that must not be left half done."""
+"""Deferring signals over the few steps that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -15,25 +15,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _changing = threading.Lock()
-_holding = 0  # threads beside the main one that are in the midst of such a step
-_put_off: list[int] = []  # what has arrived meanwhile
-_usual: dict[
-    int, Callable[[int, FrameType | None], object] | int | None
-] = {}  # the handlers that `deferrable` stands in for
+_deferring = 0  # how many threads other than the main one are in such a step
+_deferred: list[int] = []  # signals that have arrived meanwhile
+_replaced: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}  # the handlers before `deferrable`
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], None]]:
-    """Gives a function: from its call to the end of the block, Ctrl-C, SIGTERM and SIGHUP wait.
+def deferral() -> Iterator[Callable[[], None]]:
+    """A function: from its call to the end of the block, SIGINT, SIGTERM and SIGHUP are deferred.
 
-    On Windows nothing can wait.
-
-    In a thread beside the main one they wait only within `deferrable`.
+    In a thread other than the main one this works only within `deferrable`. On Windows it does nothing.
     """
     if os.name != "posix":
         yield lambda: None
     elif threading.current_thread() is threading.main_thread():
-        import signal  # POSIX only, and most runs have no such step
+        import signal  # most runs have no such step
 
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
@@ -41,18 +37,18 @@ def held_back() -> Iterator[Callable[[], None]]:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     else:
-        held: list[bool] = []
+        is_deferring: list[bool] = []
         try:
-            yield lambda: _hold(held)
+            yield lambda: _start_deferring(is_deferring)
         finally:
-            _let_go(held)
+            _stop_deferring(is_deferring)
 
 
 @contextmanager
 def deferrable() -> Iterator[None]:
-    """Let threads that are begun within hold signals back.
+    """Let threads that start within the block defer signals. At its end the main thread waits for their deferrals.
 
-    The main thread, which alone is asked, waits at the end until they are through.
+    Python runs signal handlers in the main thread only.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
@@ -61,17 +57,17 @@ def deferrable() -> Iterator[None]:
 
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # nohup's go on being ignored
+    # a signal that nohup ignores stays ignored
     replaced = {number: handler for number, handler in handlers.items() if handler in usual}
     try:
         for number, handler in replaced.items():
-            _usual[number] = handler
-            signal.signal(number, _arrived)
+            _replaced[number] = handler
+            signal.signal(number, _handle)
         yield
     finally:
         try:
-            while _holding:
-                time.sleep(0.05)  # an event's wait could be left by the very signal that is to wait
+            while _deferring:
+                time.sleep(0.05)  # the signal could interrupt the wait for an event
         finally:
             for number, handler in replaced.items():
                 signal.signal(number, handler)
@@ -84,28 +80,28 @@ def _block(*numbers: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
 
-def _hold(held: list[bool]) -> None:
-    global _holding  # noqa: PLW0603  a process has one set of signal handlers
+def _start_deferring(is_deferring: list[bool]) -> None:
+    global _deferring  # noqa: PLW0603  a process has one set of signal handlers
     with _changing:
-        _holding += not held
-        held[:] = [True]
+        _deferring += not is_deferring
+        is_deferring[:] = [True]
 
 
-def _let_go(held: list[bool]) -> None:
-    global _holding  # noqa: PLW0603  as above
-    if held:
+def _stop_deferring(is_deferring: list[bool]) -> None:
+    global _deferring  # noqa: PLW0603  as above
+    if is_deferring:
         with _changing:
-            _holding -= 1
-        if not _holding:
+            _deferring -= 1
+        if not _deferring:
             _deliver()
 
 
-def _arrived(number: int, frame: FrameType | None) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     import signal  # as above
 
-    if _holding:
-        _put_off.append(number)
-    elif callable(handler := _usual.get(number)):
+    if _deferring:
+        _deferred.append(number)
+    elif callable(handler := _replaced.get(number)):
         handler(number, frame)
     else:
         signal.signal(number, signal.SIG_DFL)
@@ -113,11 +109,10 @@ def _arrived(number: int, frame: FrameType | None) -> None:
 
 
 def _deliver() -> None:
-    """Let what was put off arrive, now."""
+    """Deliver the deferred signals to the main thread."""
     import signal  # as above
 
-    numbers = set(_put_off)
-    _put_off.clear()
+    numbers = set(_deferred)
+    _deferred.clear()
     for number in numbers:
-        # which alone runs the handlers, and may be waiting
         signal.pthread_kill(int(threading.main_thread().ident or 0), number)

@@ -1,4 +1,4 @@
-"""Ending a command on SIGTERM and SIGHUP with what it has in hand kept. Light, since every `send` is ready for it."""
+"""SIGTERM and SIGHUP as an exception, so that a command keeps its mail first. Small, since every `send` imports it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ if TYPE_CHECKING:
 
 
 def raise_when_terminated() -> None:
-    """Let SIGTERM and SIGHUP raise TerminatedError in the main thread, once.
+    """Make SIGTERM and SIGHUP raise TerminatedError in the main thread, once, instead of ending the process.
 
-    Without this they would end the process on the spot.
-
-    A job in the background has Ctrl-C ignored, so this does not go by way of it.
+    They do not raise KeyboardInterrupt through SIGINT, since that is ignored in a background job.
     """
-    for number in _endings():
+    for number in _signals():
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, terminate)
 
 
 def ignore_termination() -> None:
-    """From now on the process comes to its own end, which is near, whoever asks."""
-    for number in _endings():
+    """Ignore both signals from now on: the process is about to end anyway."""
+    for number in _signals():
         if signal.getsignal(number) is terminate:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _endings() -> list[int]:
+def _signals() -> list[int]:
     return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def terminate(_number: int, _frame: FrameType | None) -> None:
-    """The handler of both."""
+    """Handle SIGTERM and SIGHUP. Raises TerminatedError."""
     ignore_termination()
     raise TerminatedError

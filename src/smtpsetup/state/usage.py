@@ -1,7 +1,4 @@
-"""How much was sent in the last 24 hours, to warn before a provider's daily limit.
-
-A courtesy: where it cannot be kept, sending goes on.
-"""
+"""The mail that was sent in the last 24 hours, to warn before a provider's daily limit. Errors of files are ignored."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DAY = 86_400  # seconds
-_LONGEST_LINE = 40
-_LARGEST = 65_536  # bytes, then what is older than a day is thrown away
+_MAX_LINE = 40  # characters
+_MAX_BYTES = 65_536  # of a file before lines older than a day are deleted
 
 
 def record(directory: str | None, account: str, recipients: int) -> None:
-    """Note that a message went to so many recipients; without a directory nothing is noted."""
+    """Record that a message was sent to that many recipients; without a directory, do nothing."""
     if directory is None:
         return
     path = _file(directory, account)
@@ -30,24 +27,23 @@ def record(directory: str | None, account: str, recipients: int) -> None:
         handle = private_dir.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.write(handle, f"{int(time.time())} {recipients}\n".encode("ascii"))
-            is_large = os.fstat(handle).st_size > _LARGEST
+            is_large = os.fstat(handle).st_size > _MAX_BYTES
         finally:
             os.close(handle)
-        if is_large and _begins_too_early(path):
-            _shorten(path)
+        if is_large and _has_old_lines(path):
+            _delete_old_lines(path)
 
 
-def _shorten(path: str) -> None:
+def _delete_old_lines(path: str) -> None:
     kept = [f"{when} {count}\n" for when, count in _recent(path)]
-    with open(
-        f"{path}.{os.getpid()}", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)
-    ) as file:
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.writelines(kept)
-    os.replace(f"{path}.{os.getpid()}", path)
+    os.replace(temporary, path)
 
 
 def last_day(directory: str | None, account: str) -> tuple[int, int]:
-    """Messages and recipients of an account in the last 24 hours, as far as they are known."""
+    """How many messages and recipients an account had in the last 24 hours; 0 if that is not known."""
     if directory is None:
         return 0, 0
     try:
@@ -57,11 +53,8 @@ def last_day(directory: str | None, account: str) -> tuple[int, int]:
     return len(counts), sum(counts)
 
 
-def _begins_too_early(path: str) -> bool:
-    """Whether there is anything to throw away.
-
-    A file with thousands of mails of today is left as it is, or each of them would rewrite it.
-    """
+def _has_old_lines(path: str) -> bool:
+    """Whether the first line is more than two days old: a large file of today is not rewritten for every mail."""
     with open(path, "rb") as file:
         first = file.readline().split()
     return not first or not first[0].isdigit() or int(first[0]) < time.time() - 2 * _DAY
@@ -72,7 +65,7 @@ def _recent(path: str) -> Iterator[tuple[int, int]]:
     with open(path, encoding="ascii", errors="replace") as file:
         for line in file:
             when, _blank, count = line.strip().partition(" ")
-            if when.isdigit() and count.isdigit() and len(line) < _LONGEST_LINE and int(when) >= since:
+            if when.isdigit() and count.isdigit() and len(line) < _MAX_LINE and int(when) >= since:
                 yield int(when), int(count)
 
 
