@@ -83,7 +83,7 @@ class Fetcher:
         try:
             return Web(self.policy, self.look_up).exchange("GET", parts, deadline)
         except HttpsError as error:
-            raise FetchError(_OUTCOMES[error.trouble], error.detail, is_ours=error.is_ours) from error
+            raise FetchError(_OUTCOMES[error.trouble], error.detail, is_ours=error.proxy_failed) from error
 
 
 _OUTCOMES = {

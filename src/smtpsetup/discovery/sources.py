@@ -12,7 +12,7 @@ from smtpsetup.discovery.fetch import FetchError
 from smtpsetup.discovery.queries import MOST, QueryResult, found, silence
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
 from smtpsetup.net.dns import DnsAnswer, DnsStatus
-from smtpsetup.net.parallel import begun, run_parallel
+from smtpsetup.net.parallel import run_in_background, run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,9 @@ def ask_pacc(circumstances: Circumstances, query: Query) -> QueryResult:
 
     Nearly every domain has no digest, and then no web server need be waited for.
     """
-    fetched = begun(lambda: circumstances.fetcher.get(query.origin, circumstances.deadline), circumstances.deadline)
+    fetched = run_in_background(
+        lambda: circumstances.fetcher.get(query.origin, circumstances.deadline), circumstances.deadline
+    )
     texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
     announced = pacc.digests(texts.records)
     if not announced:

@@ -1,8 +1,9 @@
-"""From a host and a port to a connected socket, within a deadline."""
+"""TCP connections to a host and port, within a deadline."""
 
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import socket
 import threading
@@ -13,42 +14,56 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STAGGER = 0.25  # seconds before the next address is tried beside the others (RFC 8305 section 5)
+NAMESERVER = "SMTPSETUP_NAMESERVER"  # the environment variable for another name server than the system's
+_ATTEMPT_DELAY = 0.25  # seconds before the next address is tried as well (RFC 8305 section 5)
+_NAMESERVER_SECONDS = 5.0  # to look up the name server itself
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
 
 SockAddress = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class Deadline:
-    """A moment that nothing may outlast."""
+    """A point in time at which every wait ends."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds left, more than zero. Raises TimeoutError when there are none."""
+        """Seconds left, more than zero. Raises TimeoutError if none are."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError(errno.ETIMEDOUT, "deadline passed")
         return left
 
     def at_most(self, seconds: float) -> Deadline:
-        """This deadline or one that many seconds from now, whichever comes first."""
+        """This deadline, or the one in that many seconds if it is earlier."""
         return Deadline(min(seconds, max(0.0, self._end - time.monotonic())))
 
 
 LookUp: TypeAlias = "Callable[[str, Deadline], list[str]]"
 
 
-def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = None) -> list[SockAddress]:
-    """The addresses of a host, both families in turn; `look_up` finds those of a name in the system's place.
+def look_up_from_environment() -> LookUp | None:
+    """The look-up of addresses with the name server in SMTPSETUP_NAMESERVER; None for the system's own.
 
-    Raises socket.gaierror, or TimeoutError when the resolver does not answer in time.
+    Raises as `net.dns.Resolver`.
+    """
+    if not os.environ.get(NAMESERVER):
+        return None
+    from smtpsetup.net.dns import Resolver  # 30 ms, only for this variable
+
+    return Resolver(Deadline(_NAMESERVER_SECONDS)).addresses
+
+
+def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = None) -> list[SockAddress]:
+    """The addresses of a host, IPv6 and IPv4 in turn. `look_up` replaces the system's resolver.
+
+    Raises socket.gaierror, UnicodeError, or TimeoutError if the resolver does not answer in time.
     """
     found: list[SockAddress] = []
     error: list[OSError | UnicodeError] = []
 
-    def work() -> None:
+    def ask() -> None:
         try:
             names = look_up(host, deadline) if look_up and _is_name(host) else [host]
             infos = [
@@ -62,8 +77,8 @@ def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = N
                 families.setdefault(family, []).append((family, address))  # type: ignore[arg-type]  # typeshed knows no narrower type
             found.extend(entry for entry in chain.from_iterable(zip_longest(*families.values())) if entry)
 
-    # getaddrinfo has no timeout of its own; a daemon thread does not hold up the end of the process
-    thread = threading.Thread(target=work, daemon=True)
+    # getaddrinfo has no timeout; a daemon thread does not keep the process from ending
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(deadline.remaining())
     if error:
@@ -78,10 +93,9 @@ def _is_name(host: str) -> bool:
 
 
 def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
-    """The first socket that connects, the addresses tried side by side (RFC 8305).
+    """The first socket that connects; the addresses are tried in parallel (Happy Eyeballs, RFC 8305).
 
-    Raises TimeoutError, or the most telling OSError when every address failed: one that answered with a refusal says
-    more than one that is out of reach.
+    Raises TimeoutError, or the most informative OSError if every address failed: a refusal rather than no answer.
     """
     waiting = list(addresses)
     errors: list[OSError] = []
@@ -90,13 +104,11 @@ def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
         try:
             while waiting or selector.get_map():
                 if waiting and (time.monotonic() >= next_start or not selector.get_map()):
-                    _start(waiting.pop(0), selector, errors)
-                    next_start = time.monotonic() + _STAGGER
-                pause = (
-                    min(deadline.remaining(), max(0.0, next_start - time.monotonic()))
-                    if waiting
-                    else deadline.remaining()
-                )
+                    _start_connecting(waiting.pop(0), selector, errors)
+                    next_start = time.monotonic() + _ATTEMPT_DELAY
+                pause = deadline.remaining()
+                if waiting:
+                    pause = min(pause, max(0.0, next_start - time.monotonic()))
                 for key, _events in selector.select(pause):
                     sock: socket.socket = key.fileobj  # type: ignore[assignment]  # only sockets are registered
                     selector.unregister(sock)
@@ -109,10 +121,10 @@ def race(addresses: list[SockAddress], deadline: Deadline) -> socket.socket:
         finally:
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # as above
-    raise min(errors, key=_silence)
+    raise min(errors, key=_rank)
 
 
-def _start(address: SockAddress, selector: selectors.BaseSelector, errors: list[OSError]) -> None:
+def _start_connecting(address: SockAddress, selector: selectors.BaseSelector, errors: list[OSError]) -> None:
     family, where = address
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -128,5 +140,5 @@ def _start(address: SockAddress, selector: selectors.BaseSelector, errors: list[
         errors.append(OSError(code, errno.errorcode.get(code, "")))
 
 
-def _silence(error: OSError) -> int:
+def _rank(error: OSError) -> int:
     return 0 if error.errno == errno.ECONNREFUSED else 1 if error.errno == errno.ETIMEDOUT else 2

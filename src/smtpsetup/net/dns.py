@@ -1,10 +1,11 @@
-"""What the domain name system says, every kind of silence told apart. Only this module knows dnspython."""
+"""DNS look-ups that distinguish every kind of failure. Only this module uses dnspython."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 import threading
 from dataclasses import dataclass
@@ -23,15 +24,14 @@ from smtpsetup.core.model import plain_text
 from smtpsetup.net import dial
 
 if TYPE_CHECKING:
-    from smtpsetup.net.dial import Deadline, LookUp
+    from smtpsetup.net.dial import Deadline
 
-NAMESERVER = "SMTPSETUP_NAMESERVER"
 _PORT = 53
 _HIGHEST_PORT = 65535
 _TRY_SECONDS = 2.0  # for one name server, before the next one is asked
-_LOOK_UP_SECONDS = 4.0  # less than a source has (search.py), so that it learns how the look-up ended
-_SHARE = 0.9  # of the time that is left, for the same reason
-_MOST = 20  # records of one answer that are kept
+_LOOK_UP_SECONDS = 4.0  # less than a source has (discovery/search.py), so that it gets the status of the look-up
+_SHARE = 0.9  # of the remaining time, for the same reason
+_MAX_RECORDS = 20  # of one answer
 
 
 class DnsStatus(StrEnum):
@@ -47,13 +47,13 @@ class DnsStatus(StrEnum):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the name servers did not say, so that the same question may be answered later."""
+        """Whether the same query may be answered later."""
         return self not in (DnsStatus.FOUND, DnsStatus.NO_NAME, DnsStatus.NO_RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class MailExchange:
-    """An MX record. `host` is `"."` where the domain takes no mail (RFC 7505)."""
+    """An MX record. `host` is `"."` if the domain accepts no mail (null MX, RFC 7505)."""
 
     preference: int
     host: str
@@ -61,7 +61,7 @@ class MailExchange:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An SRV record. `target` is `"."` where the service is not offered (RFC 2782)."""
+    """An SRV record. `target` is `"."` if the service is not offered (RFC 2782)."""
 
     priority: int
     weight: int
@@ -71,23 +71,21 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
-    """What came back; `records` are MailExchange, Service or str, by what was asked for, and empty unless found."""
+    """The result of a look-up. `records` are MailExchange, Service or str, by the query; empty unless FOUND."""
 
     status: DnsStatus
     records: tuple[Any, ...] = ()
 
 
 class Resolver:
-    """The system's name servers, or the one that `SMTPSETUP_NAMESERVER` names.
+    """The system's name servers, or the one in `SMTPSETUP_NAMESERVER`. Names are absolute: no search list is used.
 
-    Names are absolute: no search list is applied.
-
-    Raises SmtpsetupError: `config.invalid` for a value of that variable which cannot be one, `dns.temporary` for a name
-    that cannot be looked up.
+    Raises SmtpsetupError: `config.invalid` for an invalid value of that variable, `dns.temporary` if the name in it
+    cannot be looked up now.
     """
 
     def __init__(self, deadline: Deadline) -> None:
-        chosen = os.environ.get(NAMESERVER)
+        chosen = os.environ.get(dial.NAMESERVER)
         self.is_chosen = bool(chosen)
         if chosen:
             host, port = _host_and_port(chosen, deadline)
@@ -98,57 +96,45 @@ class Resolver:
         self._resolver.timeout = _TRY_SECONDS
 
     def mx(self, domain: str, deadline: Deadline) -> DnsAnswer:
-        """Where a domain's mail goes, the most preferred host first.
-
-        Hosts with names that cannot be ones are left out.
-        """
+        """The MX hosts of a domain, the most preferred first. Invalid host names are left out."""
         answer = self._look_up(domain, "MX", deadline)
-        records = (
-            (int(record.preference), _host(record.exchange, may_have_underscores=True)) for record in answer.records
+        found = (
+            MailExchange(int(record.preference), _host(record.exchange, may_have_underscores=True))
+            for record in answer.records
         )
-        return _kept(
-            answer,
-            sorted(
-                (MailExchange(preference, host) for preference, host in records if host),
-                key=lambda mx: (mx.preference, mx.host),
-            ),
-        )
+        return _kept(answer, sorted((mx for mx in found if mx.host), key=lambda mx: (mx.preference, mx.host)))
 
     def srv(self, name: str, deadline: Deadline) -> DnsAnswer:
-        """The places of a service, best first: by priority, then by weight (RFC 2782), the same order at every run."""
+        """The servers of a service, by priority, then by weight; unlike in RFC 2782, the order is not random."""
         answer = self._look_up(name, "SRV", deadline)
-        places = (
+        found = (
             Service(int(record.priority), int(record.weight), int(record.port), _host(record.target))
             for record in answer.records
         )
-        return _kept(
-            answer,
-            sorted(
-                (place for place in places if place.target), key=lambda srv: (srv.priority, -srv.weight, srv.target)
-            ),
-        )
+        usable = (service for service in found if service.target)
+        return _kept(answer, sorted(usable, key=lambda srv: (srv.priority, -srv.weight, srv.target)))
 
     def txt(self, name: str, deadline: Deadline) -> DnsAnswer:
-        """The texts at a name, the strings of each record joined (RFC 7208 section 3.3)."""
+        """The TXT records of a name, the strings of each joined (RFC 7208 section 3.3)."""
         answer = self._look_up(name, "TXT", deadline)
         return _kept(answer, [b"".join(record.strings).decode("utf-8", "replace") for record in answer.records])
 
     def cname(self, name: str, deadline: Deadline) -> DnsAnswer:
-        """The name that this one stands for, lower case; it need not be one that a host can have."""
+        """The target of an alias in lower case; it need not be a valid host name."""
         answer = self._look_up(name, "CNAME", deadline)
         return _kept(answer, [record.target.to_text(omit_final_dot=True).lower() for record in answer.records])
 
     def addresses(self, host: str, deadline: Deadline) -> list[str]:
-        """The addresses of a host, both families asked side by side. Raises socket.gaierror as getaddrinfo does."""
+        """The addresses of a host; both families are queried in parallel. Raises socket.gaierror like getaddrinfo."""
         answers: dict[str, DnsAnswer] = {}
 
-        def ask(kind: str) -> None:
+        def query(kind: str) -> None:
             answers[kind] = self._look_up(host, kind, deadline)
 
-        other = threading.Thread(target=ask, args=("AAAA",), daemon=True)
-        other.start()
-        ask("A")
-        other.join()
+        thread = threading.Thread(target=query, args=("AAAA",), daemon=True)
+        thread.start()
+        query("A")
+        thread.join()
         found = [str(record.address) for kind in ("AAAA", "A") for record in answers[kind].records]
         if found:
             return found
@@ -161,7 +147,7 @@ class Resolver:
             lifetime = min(_LOOK_UP_SECONDS, deadline.remaining() * _SHARE)
             return DnsAnswer(DnsStatus.FOUND, tuple(self._resolver.resolve(f"{name}.", kind, lifetime=lifetime)))
         except dns.resolver.NoNameservers as error:
-            return DnsAnswer(_why(error))
+            return DnsAnswer(_status_of(error))
         except (dns.exception.DNSException, OSError) as error:
             return DnsAnswer(
                 next((status for kinds, status in _STATUS if isinstance(error, kinds)), DnsStatus.SERVER_FAILURE)
@@ -175,16 +161,8 @@ _STATUS: tuple[tuple[tuple[type[Exception], ...], DnsStatus], ...] = (
 )
 
 
-def configured_look_up(deadline: Deadline) -> LookUp | None:
-    """How to find a host's addresses where `SMTPSETUP_NAMESERVER` names a server; None where the system finds them.
-
-    Raises as Resolver.
-    """
-    return Resolver(deadline).addresses if os.environ.get(NAMESERVER) else None
-
-
 def _system_resolver() -> dns.resolver.Resolver:
-    """As resolv.conf has it; a line in it that cannot be read is passed over, as the C library does."""
+    """The name servers in resolv.conf; invalid lines are ignored, as the C library does."""
     try:
         return dns.resolver.Resolver()
     except (dns.exception.DNSException, OSError, ValueError):
@@ -195,7 +173,7 @@ def _system_resolver() -> dns.resolver.Resolver:
             words = line.split()
             if len(words) > 1 and words[0] == "nameserver" and _is_address(words[1]):
                 servers.append(words[1])
-    resolver.nameservers = servers or ["127.0.0.1"]  # where it is told nothing, as resolv.conf(5) has it
+    resolver.nameservers = servers or ["127.0.0.1"]  # the default of resolv.conf(5)
     return resolver
 
 
@@ -208,14 +186,14 @@ def _is_address(text: str) -> bool:
 
 
 def _kept(answer: DnsAnswer, records: list[Any]) -> DnsAnswer:
-    """The records that can be used; none of them left is as if there were none."""
+    """The answer with only the usable records: NO_RECORDS if none are left."""
     if answer.status is DnsStatus.FOUND and not records:
         return DnsAnswer(DnsStatus.NO_RECORDS)
-    return DnsAnswer(answer.status, tuple(records[:_MOST]))
+    return DnsAnswer(answer.status, tuple(records[:_MAX_RECORDS]))
 
 
-def _why(error: dns.resolver.NoNameservers) -> DnsStatus:
-    """What the name servers said instead of an answer; one that was reached says more than one that was not."""
+def _status_of(error: dns.resolver.NoNameservers) -> DnsStatus:
+    """How the name servers failed: one that refused decides, then one that was reached."""
     refused = False
     unreachable = True
     for _server, _tcp, _port, reason, response in error.kwargs["errors"]:
@@ -227,7 +205,7 @@ def _why(error: dns.resolver.NoNameservers) -> DnsStatus:
 
 
 def _host(name: dns.name.Name, *, may_have_underscores: bool = False) -> str:
-    """A name from a record as a host on the internet, `"."` for the root, `""` for what no such host can be called."""
+    """The name in a record as a public host name; `"."` for the root, `""` if it is not valid."""
     if name == dns.name.root:
         return "."
     text = name.to_text(omit_final_dot=True).lower()
@@ -242,22 +220,15 @@ def _host(name: dns.name.Name, *, may_have_underscores: bool = False) -> str:
 
 
 def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
-    """`HOST[:PORT]`, with brackets round an IPv6 address that has a port behind it; a name is looked up."""
+    """The address and port in `HOST[:PORT]`. An IPv6 address with a port is in brackets; a name is looked up."""
     host, port = text.strip(), ""
     if host.startswith("["):
         host, _bracket, port = host[1:].partition("]")
         port = port.removeprefix(":")
     elif host.count(":") == 1:
         host, _colon, port = host.partition(":")
-    if not host or (
-        port
-        and not (
-            port.isascii()
-            and port.isdigit()
-            and len(port) <= len(str(_HIGHEST_PORT))
-            and 0 < int(port) <= _HIGHEST_PORT
-        )
-    ):
+    is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _HIGHEST_PORT
+    if not host or (port and not is_port):
         raise _invalid(text, _("it must be HOST or HOST:PORT"))
     number = int(port) if port else _PORT
     try:
@@ -269,7 +240,7 @@ def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
                 _("The name server {host} could not be looked up at the moment.").format(host=plain_text(host)),
                 hints=(
                     _("Give its IP address in {variable} instead of its name, or unset it.").format(
-                        variable=NAMESERVER
+                        variable=dial.NAMESERVER
                     ),
                 ),
             ) from error
@@ -279,10 +250,10 @@ def _host_and_port(text: str, deadline: Deadline) -> tuple[str, int]:
 def _invalid(text: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
-        _("{variable} is {value}: {reason}.").format(variable=NAMESERVER, value=plain_text(text), reason=reason),
+        _("{variable} is {value}: {reason}.").format(variable=dial.NAMESERVER, value=plain_text(text), reason=reason),
         hints=(
             _("Give the address of a name server, for example `{variable}=9.9.9.9`, or unset it.").format(
-                variable=NAMESERVER
+                variable=dial.NAMESERVER
             ),
         ),
     )

@@ -1,6 +1,6 @@
-"""One HTTPS exchange over verified TLS, within a deadline that the other side cannot stretch.
+"""One HTTPS exchange over verified TLS, through the proxy in the environment.
 
-It goes through the proxy that the environment names.
+It ends at its deadline, however slowly the server answers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from smtpsetup.net.dial import Deadline, LookUp
     from smtpsetup.net.tls import TlsPolicy
 
-LIMIT = 65536  # bytes of an answer
+LIMIT = 65536  # bytes of a response body
 PORT = 443
-_SHOWN = 200  # characters of an address that somebody else wrote
+_MAX_SHOWN = 200  # characters of a URL that somebody else wrote
 _PROXY_PORT = 3128
 _HEADERS = {
     "User-Agent": f"smtpsetup/{__version__}",
@@ -42,7 +42,7 @@ _HEADERS = {
 
 
 class Trouble(Enum):
-    """Why there is no answer: nobody is there, nobody answered in time, it failed, or it is too large."""
+    """Why there is no response: no server, no answer in time, a failure, or too large a body."""
 
     ABSENT = auto()
     TIMEOUT = auto()
@@ -51,23 +51,24 @@ class Trouble(Enum):
 
 
 class HttpsError(Exception):
-    """There is no answer.
+    """There is no response.
 
-    `detail` is for people; `is_ours` tells that the fault lies on this side: the proxy of this machine.
-
-    `may_be_clock` tells that a certificate is not valid at the time that this machine's clock shows.
+    `detail` is in the user's language. `proxy_failed` says that this machine's proxy is at fault. `may_be_clock` says
+    that the certificate is expired or not valid yet, so that this machine's clock may be wrong.
     """
 
-    def __init__(self, trouble: Trouble, detail: str, *, is_ours: bool = False, may_be_clock: bool = False) -> None:
+    def __init__(
+        self, trouble: Trouble, detail: str, *, proxy_failed: bool = False, may_be_clock: bool = False
+    ) -> None:
         super().__init__(detail)
         self.trouble = trouble
         self.detail = detail
-        self.is_ours = is_ours
+        self.proxy_failed = proxy_failed
         self.may_be_clock = may_be_clock
 
 
 class Response(NamedTuple):
-    """What a web server answered. `location` and `retry_after` are those header fields, or `""`."""
+    """A response. `location` and `retry_after` are those header fields, or `""`."""
 
     status: int
     body: bytes
@@ -76,10 +77,7 @@ class Response(NamedTuple):
 
 
 class Web(NamedTuple):
-    """How this run reaches the web.
-
-    Whom it believes, who finds hosts (None for the system), and what is done before a request goes out.
-    """
+    """How to reach web servers. `look_up` replaces the system's resolver; `before_request` is called before sending."""
 
     policy: TlsPolicy
     look_up: LookUp | None
@@ -93,12 +91,12 @@ class Web(NamedTuple):
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Ask once; no redirect is followed. Raises HttpsError."""
+        """Send one request; redirects are not followed. Raises HttpsError."""
         host, port = str(parts.hostname), parts.port or PORT
         try:
             with contextlib.closing(self._connected(host, port, deadline)) as sock:
                 connection = http.client.HTTPConnection(host, None if port == PORT else port)
-                connection.sock = _Timed(sock, deadline)  # the three methods of a socket that http.client uses
+                connection.sock = _Timed(sock, deadline)  # it has the socket methods that http.client uses
                 path = parts.path or "/"
                 if self.before_request:
                     self.before_request()
@@ -110,7 +108,7 @@ class Web(NamedTuple):
         except HttpsError:
             raise
         except (OSError, UnicodeError, http.client.HTTPException, ValueError) as error:
-            raise _told(error) from error
+            raise _https_error(error) from error
         if len(content) > LIMIT:
             raise HttpsError(Trouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
         return Response(
@@ -132,10 +130,7 @@ class Web(NamedTuple):
             raise
 
     def _tunnel(self, proxy: Proxy, host: str, port: int, deadline: Deadline) -> socket.socket:
-        """A connection to the host through a proxy.
-
-        Raises HttpsError for everything that goes wrong on the way to it.
-        """
+        """A connection to the host through a proxy. Raises HttpsError."""
         try:
             sock = dial.race(dial.resolve(proxy.host, proxy.port, deadline, self.look_up), deadline)
         except (OSError, UnicodeError) as error:
@@ -151,7 +146,7 @@ class Web(NamedTuple):
 
 
 class _Timed:
-    """A socket for http.client on which every wait ends at the deadline, however slowly the other side drips."""
+    """A socket for http.client on which every wait ends at the deadline, even if single bytes keep coming."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -165,7 +160,7 @@ class _Timed:
         return io.BufferedReader(_TimedReader(self._sock, self._deadline))
 
     def close(self) -> None:
-        """The socket is closed by who opened it."""
+        """Do nothing: the opener closes the socket."""
 
 
 class _TimedReader(io.RawIOBase):
@@ -182,7 +177,7 @@ class _TimedReader(io.RawIOBase):
 
 
 class Proxy(NamedTuple):
-    """An HTTP proxy; `login` is `name:password`, None where it wants none."""
+    """An HTTP proxy; `login` is `name:password` or None."""
 
     host: str
     port: int
@@ -190,17 +185,14 @@ class Proxy(NamedTuple):
 
 
 def _proxy_error(detail: str) -> HttpsError:
-    return HttpsError(Trouble.FAILED, detail, is_ours=True)
+    return HttpsError(Trouble.FAILED, detail, proxy_failed=True)
 
 
 def _proxy_for(host: str) -> Proxy | None:
-    """The proxy that the environment (or the system) names for a host.
-
-    Raises HttpsError for one that cannot be used.
-    """
+    """The proxy in the environment or the system's settings for a host. Raises HttpsError for one that is not HTTP."""
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    from urllib.request import getproxies, proxy_bypass  # 30 ms that only users of a proxy pay
+    from urllib.request import getproxies, proxy_bypass  # 30 ms, only for users of a proxy
 
     proxies = getproxies()
     chosen = proxies.get("https") or proxies.get("all")
@@ -210,28 +202,27 @@ def _proxy_for(host: str) -> Proxy | None:
         parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
         name, port = parts.hostname, parts.port or _PROXY_PORT
     except ValueError:
-        name, port = None, 0
-        parts = SplitResult("", "", "", "", "")
+        parts, name, port = SplitResult("", "", "", "", ""), None, 0
     if parts.scheme != "http" or not name:
         without_login = chosen.rpartition("@")[2]
-        raise _proxy_error(_("the proxy {url} is not one for HTTP").format(url=plain_text(without_login[:_SHOWN])))
+        raise _proxy_error(_("the proxy {url} is not one for HTTP").format(url=plain_text(without_login[:_MAX_SHOWN])))
     login = None if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return Proxy(name, port, login)
 
 
 def _open_tunnel(sock: _Timed, proxy: Proxy, place: str) -> None:
-    """Ask a proxy for a connection to the host (RFC 9110 section 9.3.6). Raises HttpsError."""
+    """Send CONNECT to a proxy (RFC 9110 section 9.3.6). Raises HttpsError."""
     lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
     if proxy.login is not None:
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(proxy.login.encode()).decode()}")
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    response = http.client.HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]  # it uses makefile alone
+    response = http.client.HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]  # it uses only makefile
     response.begin()
     if response.status != http.client.OK:
         raise _proxy_error(_("the proxy answered {status}").format(status=response.status))
 
 
-def _told(error: Exception) -> HttpsError:
+def _https_error(error: Exception) -> HttpsError:
     if isinstance(error, TimeoutError):
         return HttpsError(Trouble.TIMEOUT, _("no answer in time"))
     if isinstance(error, UnicodeError) or (isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN):

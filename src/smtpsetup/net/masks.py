@@ -1,4 +1,4 @@
-"""Secrets kept out of what is shown, also where a server repeats them in another form."""
+"""Masking of secrets in output, also where a server repeats them in another encoding."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import base64
 import re
 
 _MASK = "***"
-_PIECE = 6  # characters of a secret that give it away; fewer are in too many words
+_PIECE = 6  # characters of a secret that reveal it; shorter pieces occur in ordinary words
 _LONG = 200  # characters
-_REMEMBERED = 50  # texts
-_ALIGNMENTS = 3  # base64 writes three bytes in four letters, so a secret inside other data has three forms
+_CACHED_TEXTS = 50
+_ALIGNMENTS = 3  # base64 encodes groups of three bytes, so a secret inside other data has three forms
 
 
 class Masks:
-    """What is to be hidden."""
+    """The secrets to mask."""
 
     def __init__(self) -> None:
         self._secrets: list[str] = []
-        self._pieces: dict[int, set[str]] = {}  # by their length
-        self._seen: dict[str, str] = {}  # a server says the same to every message
+        self._pieces: dict[int, set[str]] = {}  # by length
+        self._seen: dict[str, str] = {}  # a server gives the same reply to every message
 
     def add(self, secret: str) -> None:
-        """Hide this from now on: whole, in pieces, and as base64, hexadecimal or percent-encoded data."""
+        """Mask this secret from now on: whole, in pieces, and as base64, hexadecimal or percent-encoded data."""
         self._secrets.append(secret)
         self._seen.clear()
         data = secret.encode()
@@ -34,11 +34,11 @@ class Masks:
             self._add_pieces(piece, _PIECE)
 
     def applied(self, text: str) -> str:
-        """The text without the secrets, and without any word that holds a piece of one."""
+        """The text with the secrets masked, and every word that contains a piece of one."""
         if not self._pieces:
             return text
         if text not in self._seen:
-            if len(self._seen) >= _REMEMBERED:
+            if len(self._seen) >= _CACHED_TEXTS:
                 self._seen.clear()
             self._seen[text] = self._without_secrets(text)
         return self._seen[text]
@@ -46,18 +46,18 @@ class Masks:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
-        return re.sub(r"\S+", lambda word: _MASK if self._gives_away(word[0]) else word[0], text)
+        return re.sub(r"\S+", lambda word: _MASK if self._reveals_secret(word[0]) else word[0], text)
 
     def _add_pieces(self, text: str, length: int) -> None:
-        step = 1 if len(text) < _LONG else length  # of a long token, a few characters tell nothing
+        step = 1 if len(text) < _LONG else length  # a few characters of a long token reveal nothing
         self._pieces.setdefault(length, set()).update(
             text[start : start + length] for start in range(0, len(text) - length + 1, step)
         )
 
-    def _gives_away(self, word: str) -> bool:
+    def _reveals_secret(self, word: str) -> bool:
         forms = [word, word.casefold()]
         if "%" in word:
-            from urllib.parse import unquote  # 2 ms, for what a server seldom says
+            from urllib.parse import unquote  # 2 ms, for a rare case
 
             forms.append(unquote(word).casefold())
         return any(

@@ -1,4 +1,4 @@
-"""Several waits at once, each in a thread that does not hold up the end of the process."""
+"""Work in parallel daemon threads, which do not keep the process from ending."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-# that an answer waits for a better one which is still on its way: four round trips to the other side of the world
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.0  # for a better answer that is still on its way: four round trips around the world
 
 
-def begun(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]:
-    """Ask at once, in the background; the function that is given back waits for the answer.
+def run_in_background(ask: Callable[[], _Value], deadline: Deadline) -> Callable[[], _Value]:
+    """Start asking in the background. The function returned waits for the answer.
 
-    It raises what asking raised, and TimeoutError.
+    It raises what `ask` raised, or TimeoutError.
     """
-    answers = _asked({"": ask})
+    answers = _start({"": ask})
 
     def answer() -> _Value:
         try:
@@ -41,13 +40,11 @@ def run_parallel(
     *,
     is_enough: Callable[[_Value], bool] = lambda _value: False,
 ) -> dict[_Key, _Value]:
-    """The answers to several questions, asked at once; those that did not come in time are missing.
+    """The answers to several questions, asked in parallel. Those that did not come before the deadline are missing.
 
-    Raises what asking raised.
-
-    After an answer that `is_enough`, the others have GRACE_SECONDS left.
+    After an answer that `is_enough`, the others have GRACE_SECONDS left. Raises what a question raised.
     """
-    answers = _asked(questions)
+    answers = _start(questions)
     found: dict[_Key, _Value] = {}
     while len(found) < len(questions):
         try:
@@ -60,14 +57,14 @@ def run_parallel(
     return found
 
 
-def _asked(questions: dict[_Key, Callable[[], _Value]]) -> queue.SimpleQueue[tuple[_Key, Callable[[], _Value]]]:
-    """Where the answers arrive, each as a function that gives it or raises what asking raised."""
+def _start(questions: dict[_Key, Callable[[], _Value]]) -> queue.SimpleQueue[tuple[_Key, Callable[[], _Value]]]:
+    """Start a thread for each question. An item of the queue returns the answer when called, or raises the error."""
     answers: queue.SimpleQueue[tuple[_Key, Callable[[], _Value]]] = queue.SimpleQueue()
 
     def work(key: _Key, ask: Callable[[], _Value]) -> None:
         try:
             value = ask()
-        except Exception as error:  # noqa: BLE001  raised again where it is waited for
+        except Exception as error:  # noqa: BLE001  raised again by the waiting thread
             answers.put((key, functools.partial(_raise, error)))
         else:
             answers.put((key, lambda: value))

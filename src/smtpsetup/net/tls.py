@@ -1,4 +1,4 @@
-"""Verified TLS, its facts for people, and what a handshake's failure was."""
+"""Verified TLS, facts about a connection, and the kinds of failed handshakes."""
 
 from __future__ import annotations
 
@@ -26,29 +26,27 @@ _NOT_SPOKEN = (
     "UNKNOWN_PROTOCOL",
 )
 _TOO_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")
-
-
 _SHA256_DIGITS = 64
 
 
 class TlsPolicy(NamedTuple):
-    """Whom to believe: what `context` verifies, or the one certificate with this SHA-256 `fingerprint`."""
+    """What to trust: the certificates that `context` verifies, or the one with this SHA-256 `fingerprint`."""
 
     context: ssl.SSLContext
     fingerprint: str | None = None
 
     @property
     def proves_the_name(self) -> bool:
-        """Whether a connection under it may carry a secret."""
+        """Whether a secret may be sent over a connection with this policy."""
         return self.fingerprint is not None or self.context.verify_mode is ssl.CERT_REQUIRED
 
 
 def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPolicy:
-    """Believe the system's authorities, those in `ca_file` instead, or one certificate.
+    """Trust the system's authorities, those in `ca_file` instead, or one certificate.
 
     Raises OSError for a `ca_file` that cannot be used.
     """
-    # verifies; ssl.create_default_context would obey SSLKEYLOGFILE and write session keys to a file
+    # this verifies by default; ssl.create_default_context would write session keys to SSLKEYLOGFILE
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # RFC 9525 section 6.2: names are in subjectAltName
@@ -63,10 +61,7 @@ def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPol
 
 
 def unverified() -> TlsPolicy:
-    """Believe nobody and connect all the same, to look at what a server shows.
-
-    For diagnosis only, no session logs in under it.
-    """
+    """Accept any certificate, to look at it. For diagnosis only: no session logs in with this policy."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -74,24 +69,17 @@ def unverified() -> TlsPolicy:
 
 
 def certificate_facts(der: bytes | None) -> CertificateFacts | None:
-    """What a certificate says of itself, believed or not; None for what is none."""
+    """The content of a certificate, trusted or not; None if it is missing or malformed."""
     if not der:
         return None
-    # 40 ms, paid only where a certificate was refused; the standard library reads verified ones alone
-    from cryptography import (
-        x509,
-    )
+    from cryptography import x509  # 40 ms, only for a refused certificate; the ssl module parses only verified ones
 
     try:
         certificate = x509.load_der_x509_certificate(der)
         names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         with contextlib.suppress(x509.ExtensionNotFound):
-            names = (
-                certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
-                    x509.DNSName
-                )
-                or names
-            )
+            extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            names = extension.value.get_values_for_type(x509.DNSName) or names
         issuer = [
             str(name.value)
             for kind in (x509.NameOID.ORGANIZATION_NAME, x509.NameOID.COMMON_NAME)
@@ -109,9 +97,9 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
 
 
 class TlsFacts(NamedTuple):
-    """What a verified connection rests on.
+    """The parameters of a connection and its certificate.
 
-    `not_after` is ISO 8601 in UTC; it and `issuer` are empty for a certificate known by fingerprint.
+    `not_after` is ISO 8601 in UTC; it and `issuer` are empty if the certificate was verified by its fingerprint.
     """
 
     version: str
@@ -121,7 +109,7 @@ class TlsFacts(NamedTuple):
 
 
 class FingerprintMismatchError(ssl.SSLError):
-    """The certificate is another than the one that was pinned; `found` is its fingerprint."""
+    """The certificate is not the pinned one; `found` is its fingerprint."""
 
     def __init__(self, found: str) -> None:
         super().__init__(f"certificate fingerprint is {found}")
@@ -137,21 +125,21 @@ def normalised_fingerprint(text: str) -> str:
 
 
 def secure(sock: socket.socket, host: str, policy: TlsPolicy) -> ssl.SSLSocket:
-    """`sock` in TLS 1.2 or newer, its certificate verified.
+    """Start TLS 1.2 or newer on `sock` and verify the certificate. The socket's timeout applies to the handshake.
 
-    Raises ssl.SSLError or OSError; the socket's timeout bounds the handshake.
+    Raises ssl.SSLError or OSError.
     """
-    # as bytes, since a str would be taken for IDNA of 2003, whose import costs 2 ms and whose mapping is another
+    # bytes, since a str is encoded with IDNA 2003, which maps names differently and takes 2 ms to import
     secured = policy.context.wrap_socket(sock, server_hostname=host.encode())
     check_fingerprint(secured, policy)
     return secured
 
 
 def check_fingerprint(secured: ssl.SSLSocket, policy: TlsPolicy) -> None:
-    """Close a connection whose certificate is not the pinned one. Raises FingerprintMismatchError."""
+    """Close the connection if the certificate is not the pinned one. Raises FingerprintMismatchError."""
     if policy.fingerprint is None:
         return
-    import hashlib  # only a pinned certificate needs it
+    import hashlib  # only for a pinned certificate
 
     found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
     if found != policy.fingerprint:
@@ -160,11 +148,11 @@ def check_fingerprint(secured: ssl.SSLSocket, policy: TlsPolicy) -> None:
 
 
 def facts(sock: ssl.SSLSocket) -> TlsFacts:
-    """The facts of a connection for people."""
+    """The facts about a connection, for output."""
     certificate = sock.getpeercert() or {}
     not_after = ""
     if "notAfter" in certificate:
-        import datetime  # only a person who looks needs it
+        import datetime  # only for output
 
         seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
         not_after = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
@@ -177,7 +165,7 @@ def facts(sock: ssl.SSLSocket) -> TlsFacts:
 
 
 def kind_of(error: OSError) -> Kind:
-    """What a failed handshake was."""
+    """The kind of a failed handshake."""
     if isinstance(error, FingerprintMismatchError):
         return Kind.FINGERPRINT_MISMATCH
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -194,10 +182,7 @@ def kind_of(error: OSError) -> Kind:
 
 
 def answers_client_hello(sock: socket.socket, host: str) -> bool:
-    """Whether the other side speaks TLS from the first byte, its certificate not looked at.
-
-    For diagnosis only: nothing else is sent.
-    """
+    """Whether the server speaks implicit TLS. The certificate is not verified and nothing else is sent."""
     try:
         with unverified().context.wrap_socket(sock, server_hostname=host.encode()):
             return True

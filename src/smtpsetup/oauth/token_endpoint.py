@@ -10,9 +10,8 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.diagnosis.diagnose import facts_of
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.net import tls
-from smtpsetup.net.dial import Deadline
+from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.net.https import Web
-from smtpsetup.net.name_server import look_up_from_environment
 from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import post
 

@@ -22,7 +22,6 @@ from smtpsetup.core.i18n import decimal, ngettext
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Queue
 from smtpsetup.net import dial
-from smtpsetup.net.name_server import look_up_from_environment
 from smtpsetup.oauth.access_token import days_ago, sign_in_age
 from smtpsetup.outbox.database import OutboxDamagedError, file_in
 from smtpsetup.outbox.store import Outbox
@@ -311,7 +310,7 @@ def _network(account: Account) -> Iterator[Finding]:
     host, port = account.server.host, account.server.port
     started = time.monotonic()
     try:
-        addresses = dial.resolve(host, port, dial.Deadline(_CONNECT_SECONDS * 2), look_up_from_environment())
+        addresses = dial.resolve(host, port, dial.Deadline(_CONNECT_SECONDS * 2), dial.look_up_from_environment())
     except (OSError, UnicodeError) as error:
         code = "dns.temporary" if isinstance(error, TimeoutError) else "dns.not-found"
         message = _("The resolver does not find {host}: {reason}.").format(host=host, reason=reason_of(error))

@@ -14,8 +14,7 @@ from smtpsetup.core.failure import Evidence, Failure, Kind
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.net import dial
-from smtpsetup.net.dial import Deadline
-from smtpsetup.net.name_server import look_up_from_environment
+from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.net.parallel import run_parallel
 from smtpsetup.providers import settings
 from smtpsetup.sending.transports.smtp import policy_for

@@ -9,8 +9,7 @@ from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security, Stage
 from smtpsetup.net import tls
-from smtpsetup.net.dial import Deadline
-from smtpsetup.net.name_server import look_up_from_environment
+from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.smtp import session as smtp
 
 if TYPE_CHECKING:
