@@ -378,11 +378,7 @@ def _proposal(subject: _Subject, options: _Options) -> Proposal:
         typed = replace(typed, username=typed.username or existing.username or None, auth=typed.auth or existing.auth)
     if found and options.accept_host in {server.host for server in found.servers}:
         typed = replace(typed, host=options.accept_host)
-    known = (
-        Known(found.servers, found.username, found.username_note, found.auth)
-        if found
-        else known_for(subject.address, subject.provider)
-    )
+    known = Known(found.servers, found.username, found.auth) if found else known_for(subject.address, subject.provider)
     return propose(known, typed)
 
 

@@ -1,4 +1,4 @@
-"""An account as it is saved: nothing in it is optional that sending needs."""
+"""An account as it is saved, with everything that sending needs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Account(NamedTuple):
-    """Everything that is needed to send, but for the secret itself. `provider` is its id, `""` where none is known.
+    """Everything that is needed to send, except the secret itself. `provider` is an id of the provider table, or `""`.
 
-    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits; `verified` says that a login with these settings has
-    worked. `hold_unknown` keeps a mail that may have arrived from being sent again by itself; `report_failures` sends a
-    report on mail that will not arrive to the account's address. `oauth2` is set for accounts that sign in with OAuth2,
-    unless their secret is a command that prints access tokens; `config_file` is where such an account was read, `""`
-    where it is not saved yet.
+    `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits. `verified` says that a login with these settings has
+    worked. With `hold_unknown`, mail that may have been delivered is not resent automatically. With `report_failures`,
+    a report on mail that cannot be delivered is sent to the account's address. `oauth2` is set if the account signs in
+    with OAuth2, unless its secret is a command that prints access tokens; then `config_file` is the file that it was
+    read from, `""` if it is not saved yet.
     """
 
     name: str

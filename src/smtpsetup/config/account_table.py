@@ -1,4 +1,4 @@
-"""An account as a table of the configuration: checked, read and written."""
+"""An account as a table of the configuration: validated, read and written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEYS: dict[str, type] = {
     "verified": bool,
     "oauth2": dict,
 }
-# never written here
+# smtpsetup never writes these
 _BY_HAND: dict[str, type] = {
     "queue": str,
     "on_unknown": str,
@@ -52,10 +52,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "allowed_from": tuple(AllowedFrom),
 }
 _NEEDED = ("address", "host", "port", "security")
+_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
 
 
 def account_of(name: str, row: dict[str, Any], path: StrPath) -> Account:
-    """A row of the file at `path` as an Account. Raises ValueError with what is wrong with it, for people."""
+    """The account in a table of the file at `path`. Raises ValueError with its first fault, in the user's language."""
     fault = next(_faults(row), None)
     if fault:
         raise ValueError(_("account {name}: {fault}").format(name=name, fault=fault))
@@ -81,11 +82,8 @@ def account_of(name: str, row: dict[str, Any], path: StrPath) -> Account:
     )
 
 
-_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
-
-
 def _token_client(row: dict[str, Any]) -> TokenClient:
-    from smtpsetup.core.oauth_types import TokenClient  # only accounts that sign in with OAuth2
+    from smtpsetup.core.oauth_types import TokenClient  # only for accounts that sign in with OAuth2
 
     scopes = tuple(row.get("scope", "").split())
     texts = {key: row.get(key, "") for key in _SIGN_IN_TEXTS}
@@ -95,64 +93,74 @@ def _token_client(row: dict[str, Any]) -> TokenClient:
 def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
     for key in ("client_id", "token_endpoint"):
         if not isinstance(row.get(key), str) or not row[key]:
-            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+            yield must_be(f"oauth2.{key}", _("a string"))
     if not str(row.get("token_endpoint", "")).startswith("https://"):
-        yield _("{key} must be {wanted}").format(
-            key="oauth2.token_endpoint", wanted=_("an address that begins with https://")
-        )
+        yield must_be("oauth2.token_endpoint", _("an address that begins with https://"))
     for key in ("scope", *_SIGN_IN_TEXTS):
         if not isinstance(row.get(key, ""), str):
-            yield _("{key} must be {wanted}").format(key=f"oauth2.{key}", wanted=_("a string"))
+            yield must_be(f"oauth2.{key}", _("a string"))
     if not isinstance(row.get("unused_days", 0), int):
-        yield _("{key} must be {wanted}").format(key="oauth2.unused_days", wanted=_("a whole number"))
+        yield must_be("oauth2.unused_days", _("a whole number"))
 
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a row, each fault with its key; the first one is what a person is told."""
+    """The faults of an account's table. Only the first is reported, and those after it may follow from it."""
     yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
-    kinds = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
-    for key, kind in (KEYS | _BY_HAND).items():
-        if key in row and (not isinstance(row[key], kind) or (kind is int and isinstance(row[key], bool))):
-            yield _("{key} must be {wanted}").format(key=key, wanted=kinds[kind])
-    yield from _value_faults(row)  # reached only when every type is right
+    yield from type_faults(row, KEYS | _BY_HAND)
+    yield from _value_faults(row)
+
+
+def type_faults(table: dict[str, Any], types: dict[str, type]) -> Iterator[str]:
+    """Keys of a parsed TOML table whose values have another type than `types` says."""
+    names = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
+    for key, kind in types.items():
+        if key in table and type(table[key]) is not kind:  # a bool is an int to isinstance
+            yield must_be(key, names[kind])
+
+
+def choice_faults(table: dict[str, Any], choices: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """Keys of a parsed TOML table whose values are not among their choices."""
+    for key, allowed in choices.items():
+        if key in table and table[key] not in allowed:
+            yield _("{key} is {value}, but must be one of: {choices}").format(
+                key=key, value=table[key], choices=", ".join(allowed)
+            )
+
+
+def must_be(key: str, wanted: str) -> str:
+    """The fault of a value of the wrong type or form."""
+    return _("{key} must be {wanted}").format(key=key, wanted=wanted)
 
 
 def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from _oauth2_faults(row["oauth2"]) if "oauth2" in row else ()
     texts = {**row, **{f"secret.{key}": value for key, value in row.get("secret", {}).items()}}
-    # as a shell would have it
+    # a shell command may have several lines
     texts["secret.command"] = str(texts.get("secret.command", "")).replace("\n", " ").replace("\t", " ")
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
     yield from (_("{key} contains a control character").format(key=key) for key in bad)
-    for key, choices in _CHOICES.items():
-        if key in row and row[key] not in choices:
-            yield _("{key} is {value}, but must be one of: {choices}").format(
-                key=key, value=row[key], choices=", ".join(choices)
-            )
+    yield from choice_faults(row, _CHOICES)
     if not 0 < row["port"] <= _HIGHEST_PORT:
-        yield _("{key} must be {wanted}").format(key="port", wanted=_("a number from 1 to 65535"))
+        yield must_be("port", _("a number from 1 to 65535"))
     if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
-        yield _("{key} must be {wanted}").format(key="tls_fingerprint", wanted=_("a SHA-256 in 64 hexadecimal digits"))
+        yield must_be("tls_fingerprint", _("a SHA-256 in 64 hexadecimal digits"))
     try:
         parse_address(row["address"])
         host = checked_host(row["host"])
         SecretSource.from_table(row.get("secret", {"store": "keyring"}))
-    except (MalformedAddressError, ValueError) as error:
-        key = (
-            "address: "
-            if isinstance(error, MalformedAddressError)
-            else "host: "
-            if isinstance(error, InvalidHostError)
-            else ""
-        )
-        yield key + str(error).rstrip(".")
+    except MalformedAddressError as error:
+        yield f"address: {str(error).rstrip('.')}"
+    except InvalidHostError as error:
+        yield f"host: {str(error).rstrip('.')}"
+    except ValueError as error:
+        yield str(error).rstrip(".")
     else:
         if row["security"] == Security.NONE and not is_loopback(host):
             yield _('security = "none" is for a server on this machine only')
 
 
 def table_of(account: Account) -> dict[str, Any]:
-    """An account as the file writes it."""
+    """The table of an account, as it is written to the file."""
     table: dict[str, Any] = {
         "address": account.address,
         "from_name": account.from_name,

@@ -1,4 +1,4 @@
-"""The accounts in `config.toml`: loaded, checked, and changed without touching anything else in the file."""
+"""The configuration `config.toml`: loaded, validated, and changed without touching anything else in the file."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.config import paths, toml_edit
-from smtpsetup.config.account_table import KEYS, account_of, table_of
+from smtpsetup.config.account_table import KEYS, account_of, choice_faults, must_be, table_of, type_faults
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
 from smtpsetup.state import files, private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from smtpsetup.config.account import Account
     from smtpsetup.state.files import StrPath
 
 _KNOWN_VERSION = 1
+_TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
 
 
 class Config(NamedTuple):
     """The accounts by name, and the name of the default one or `""`.
 
-    `ispdb` is whether Thunderbird's database may be asked about a domain.
-
-    `aliases` gives the addresses of local names such as `root` for smtpsetup-sendmail, and `aliases_file` a file with
-    more of them or `""`; `log` says where each mail leaves a line. `oauth2_clients` has the person's own client ids
-    (`client_id`, `client_secret`) by provider.
+    `ispdb` says whether Thunderbird's database may be asked about a domain. `aliases` maps local names such as `root`
+    to addresses, for smtpsetup-sendmail; `aliases_file` is a file with more of them, or `""`. `oauth2_clients` has the
+    user's own `client_id` and `client_secret` by provider.
     """
 
     path: StrPath
@@ -45,7 +44,7 @@ class Config(NamedTuple):
     oauth2_clients: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     def account(self, name: str | None) -> Account:
-        """The account of that name or, where it is the only one, of that address; without a name the default one.
+        """The account with that name, or the only one with that address; without a name, the default account.
 
         Raises SmtpsetupError (`config.no-account`).
         """
@@ -69,15 +68,13 @@ class Config(NamedTuple):
 
 
 def load_with_system(path: StrPath | None, system: StrPath) -> Config:
-    """The user's configuration on top of the machine's, which others may read but only root may change.
+    """The user's configuration, completed by that of the system, which only root may change. Raises as `load`.
 
-    Raises as `load`.
-
-    `path` is None for a user who can have no files.
+    `path` is None for a user without a home.
     """
     if not os.path.exists(system):
         return load(path) if path is not None else Config(system, {}, "")
-    own = load(path) if path is not None and _can_be_looked_at(path) else Config(path or system, {}, "")
+    own = load(path) if path is not None and _is_accessible(path) else Config(path or system, {}, "")
     shared = _config(_read(system, is_shared=True), system)
     return Config(
         path or system,
@@ -91,19 +88,17 @@ def load_with_system(path: StrPath | None, system: StrPath) -> Config:
     )
 
 
-def _can_be_looked_at(path: StrPath) -> bool:
-    """Whether it can be known if there is a file: not for a user who runs with another one's HOME."""
+def _is_accessible(path: StrPath) -> bool:
+    """Whether this user may know if the file exists: not if HOME is that of another user."""
     try:
         os.stat(path)
-    except PermissionError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, PermissionError)
     return True
 
 
 def load_named(path: str) -> Config:
-    """The one configuration that was named, which may be the machine's; the usual one for `""`. Raises as `load`."""
+    """The configuration at `path`, which may be the system's; the default one for `""`. Raises as `load`."""
     system = paths.system_config_file()
     if path in ("", system):
         return load_with_system(None if path else paths.own_config_file(), system)
@@ -111,7 +106,7 @@ def load_named(path: str) -> Config:
 
 
 def load(path: StrPath) -> Config:
-    """The configuration, empty where there is no file.
+    """The configuration at `path`, empty if there is no file.
 
     Raises SmtpsetupError (`config.invalid`, `config.permissions`).
     """
@@ -126,7 +121,7 @@ def _config(text: str, path: StrPath) -> Config:
         accounts,
         table.get("default", ""),
         table.get("ispdb", True),
-        {name.lower(): tuple(_listed(target)) for name, target in table.get("aliases", {}).items()},
+        {name.lower(): tuple(_as_list(target)) for name, target in table.get("aliases", {}).items()},
         table.get("aliases_file", ""),
         Log(table.get("log", Log.FILE)),
         table.get("oauth2", {}),
@@ -134,7 +129,7 @@ def _config(text: str, path: StrPath) -> Config:
 
 
 def save(path: StrPath, account: Account, *, make_default: bool) -> None:
-    """Add or replace one account. Raises SmtpsetupError or OSError; then the file is as it was."""
+    """Add or replace an account. Raises SmtpsetupError or OSError and leaves the file as it was."""
 
     def change(text: str) -> str:
         text = toml_edit.with_table(text, ("accounts", account.name), table_of(account), KEYS)
@@ -144,7 +139,7 @@ def save(path: StrPath, account: Account, *, make_default: bool) -> None:
 
 
 def mark_verified(path: StrPath, account: Account) -> None:
-    """Note that an account is proved, unless it was changed or removed meanwhile. Raises as `save`."""
+    """Mark an account as verified, unless it was changed or removed meanwhile. Raises as `save`."""
 
     def change(text: str) -> str:
         if _config(text, path).accounts.get(account.name) != account:
@@ -161,7 +156,7 @@ def set_default(path: StrPath, name: str) -> None:
 
 
 def remove(path: StrPath, name: str) -> None:
-    """Forget an account, and that it is the default. Raises as `save`."""
+    """Remove an account, also as the default. Raises as `save`."""
 
     def change(text: str) -> str:
         text = toml_edit.without_table(text, ("accounts", name))
@@ -189,9 +184,8 @@ def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
     try:
         if not is_shared:
             private_dir.become_owner_of(os.path.dirname(os.path.abspath(path)), for_good=True)
-        with open(
-            path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-        ) as file:  # a pipe would hang
+        nonblocking = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for a writer
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking)) as file:
             _check_permissions(os.fstat(file.fileno()), path, is_shared=is_shared)
             return file.read().decode("utf-8")
     except FileNotFoundError:
@@ -209,24 +203,27 @@ def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
 def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
-    if os.name == "posix" and info.st_uid not in ((0,) if is_shared else (0, os.geteuid())):
+    if os.name != "posix":
+        return
+    causes = (_("It names commands that smtpsetup runs, so only you may change it."),)
+    if info.st_uid not in ((0,) if is_shared else (0, os.geteuid())):
         raise SmtpsetupError(
             "config.permissions",
             _("The configuration {path} belongs to another user.").format(path=path),
-            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            causes=causes,
             hints=(
                 _("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(
                     user=os.geteuid(), path=path
                 ),
             ),
         )
-    if os.name == "posix" and info.st_mode & (0o022 if is_shared else 0o077):
+    if info.st_mode & (0o022 if is_shared else 0o077):
         raise SmtpsetupError(
             "config.permissions",
             _("Others may read or change the configuration {path} (mode {mode}).").format(
                 path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"
             ),
-            causes=(_("It names commands that smtpsetup runs, so only you may change it."),),
+            causes=causes,
             hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
         )
 
@@ -234,74 +231,54 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
 def _parse(text: str, path: StrPath) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError also for a number of thousands of digits, or a day of 25 hours
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a date or a number may be out of range
         raise _invalid(path, str(error)) from error
-    version = table.get("version", _KNOWN_VERSION)
-    if version != _KNOWN_VERSION:
-        raise _invalid(
-            path, _("its version is {version}, but this smtpsetup knows only version 1").format(version=version)
-        )
-    accounts = table.get("accounts", {})
-    if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
-        raise _invalid(path, _('every account must be a table, such as [accounts."info@mittforetag.se"]'))
-    default = table.get("default", "")
-    if not isinstance(default, str):
-        raise _invalid(path, _("{key} must be a string").format(key="default"))
-    if not isinstance(table.get("ispdb", True), bool):
-        raise _invalid(path, _("{key} must be true or false").format(key="ispdb"))
-    if not isinstance(table.get("aliases_file", ""), str):
-        raise _invalid(path, _("{key} must be a string").format(key="aliases_file"))
-    if table.get("log", Log.FILE) not in tuple(Log):
-        raise _invalid(
-            path,
-            _("{key} is {value}, but must be one of: {choices}").format(
-                key="log", value=table["log"], choices=", ".join(Log)
-            ),
-        )
-    _check_aliases(table.get("aliases", {}), path)
-    _check_oauth2_clients(table.get("oauth2", {}), path)
+    fault = next(_faults(table), None)
+    if fault:
+        raise _invalid(path, fault)
     return table
 
 
-def _check_oauth2_clients(clients: object, path: StrPath) -> None:
-    rows = clients.values() if isinstance(clients, dict) else [clients]
+def _faults(table: dict[str, Any]) -> Iterator[str]:
+    """The faults of a configuration apart from its accounts. Only the first is reported."""
+    version = table.get("version", _KNOWN_VERSION)
+    if version != _KNOWN_VERSION:
+        yield _("its version is {version}, but this smtpsetup knows only version 1").format(version=version)
+    accounts = table.get("accounts", {})
+    if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
+        yield _('every account must be a table, such as [accounts."info@mittforetag.se"]')
+    yield from type_faults(table, _TYPES)
+    yield from choice_faults(table, {"log": tuple(Log)})
+    yield from _alias_faults(table.get("aliases", {}))
+    if not _are_oauth2_clients(table.get("oauth2", {})):
+        yield must_be("oauth2", _('tables such as [oauth2.microsoft] with client_id = "…"'))
+
+
+def _are_oauth2_clients(clients: object) -> bool:
     known = {"client_id", "client_secret"}
-    if not all(
+    return isinstance(clients, dict) and all(
         isinstance(row, dict) and set(row) <= known and all(isinstance(value, str) for value in row.values())
-        for row in rows
-    ):
-        raise _invalid(
-            path,
-            _("{key} must be {wanted}").format(
-                key="oauth2", wanted=_('tables such as [oauth2.microsoft] with client_id = "…"')
-            ),
-        )
+        for row in clients.values()
+    )
 
 
-def _check_aliases(aliases: object, path: StrPath) -> None:
+def _alias_faults(aliases: object) -> Iterator[str]:
     if not isinstance(aliases, dict):
-        raise _invalid(path, _("{key} must be {wanted}").format(key="aliases", wanted=_("a table")))
+        yield must_be("aliases", _("a table"))
+        return
     for name, given in aliases.items():
-        targets = _listed(given)
+        targets = _as_list(given)
         if not targets or not all(isinstance(target, str) for target in targets):
-            raise _invalid(
-                path,
-                _("{key} must be {wanted}").format(
-                    key=f"aliases.{name}", wanted=_("an address, or a list of addresses")
-                ),
-            )
+            yield must_be(f"aliases.{name}", _("an address, or a list of addresses"))
+            return
         for target in targets:
             try:
                 parse_address(target)
             except MalformedAddressError as error:
-                raise _invalid(path, f"aliases.{name}: {str(error).rstrip('.')}") from error
+                yield f"aliases.{name}: {str(error).rstrip('.')}"
 
 
-def _listed(given: Any) -> list[Any]:  # noqa: ANN401  whatever stands in the file
-    """One address or several, as a list."""
+def _as_list(given: Any) -> list[Any]:  # noqa: ANN401  any TOML value
     return given if isinstance(given, list) else [given]
 
 

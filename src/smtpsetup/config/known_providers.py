@@ -1,4 +1,4 @@
-"""The table of providers as it is on this machine today, and who of them runs an account's server."""
+"""The provider table of this machine, and the provider of an account."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 
 def table_of_today() -> Table:
-    """The table, with a person's own rows."""
+    """The provider table as of today, with the rows of the system and the user."""
     return Table(datetime.datetime.now(datetime.UTC).astimezone().date(), own_files=paths.own_provider_tables())
 
 
 def provider_of(account: Account) -> Provider | None:
-    """Who runs the account's server: by the provider's id, else by the server's host.
+    """The provider of an account's server, by its id in the account or else by the host of the server.
 
-    None for a server on this machine that no row is named for.
-
-    Raises SmtpsetupError where a table of the person's own cannot be used.
+    None if it is not known. Raises SmtpsetupError if a provider table of the system or the user has a fault.
     """
     if account.provider:
         return table_of_today().by_id(account.provider)
@@ -34,10 +32,7 @@ def provider_of(account: Account) -> Provider | None:
 
 
 def known_provider(account: Account) -> Provider | None:
-    """As `provider_of`.
-
-    A broken table of the person's own must not hide what became of a mail: then nobody is known.
-    """
+    """As `provider_of`, but None if a provider table has a fault, which must not hide the result of a mail."""
     try:
         return provider_of(account)
     except SmtpsetupError:

@@ -1,4 +1,4 @@
-"""Where an account's secret is kept: one explicit choice, as it stands in the configuration."""
+"""Where an account's secret is kept, as chosen in the configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smtpsetup.core.model import plain_text
 
 
 class Store(StrEnum):
-    """The places a secret can be in."""
+    """The kinds of secret stores."""
 
     KEYRING = "keyring"
     COMMAND = "command"
@@ -22,11 +22,11 @@ class Store(StrEnum):
 
 
 class StoreFacts(NamedTuple):
-    """What is known of a store without loading its module.
+    """The properties of a store that are needed without its module.
 
-    The texts are marked for the catalogue; `{reference}` in them is what to look for in the store.
-    `option` names it on the command line, with what stands behind it (`metavar`); `key` names the reference in the
-    configuration, `""` where there is none. `elsewhere` says of `{account}` that smtpsetup only reads its password.
+    Texts are marked for the catalogue; `{reference}` in them is the reference of a SecretSource. `option` and `metavar`
+    are its option on the command line; `key` is the key of the reference in the configuration, or `""`. `elsewhere`
+    says that smtpsetup only reads the password of `{account}`.
     """
 
     described: str
@@ -39,7 +39,7 @@ class StoreFacts(NamedTuple):
     is_path: bool = False
 
     def reference(self, text: str) -> str:
-        """A reference as it is meant: a path with `~` in it is one in the home."""
+        """A reference as the user gave it, with `~` in a path expanded."""
         return os.path.expanduser(text) if self.is_path else text
 
 
@@ -85,39 +85,35 @@ STORES = {
         N_("The password of {account} comes from the systemd credential {reference}, not from smtpsetup."),
     ),
 }
-"""Every store there is. How it is read, written and emptied is in the module of its name in `credentials/`."""
+"""Every store. The module of its name in `credentials/` reads and writes it."""
 
 
 class SecretSource(NamedTuple):
-    """A store and what to look for in it: a command, a path, a variable's or a credential's name.
-
-    `""` for the keyring.
-    """
+    """A store, and the command, path or name to look up in it; `""` for the keyring."""
 
     store: Store
     reference: str = ""
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> SecretSource:
-        """The source that the configuration's `secret` table names. Raises ValueError with a text for people."""
+        """The source in a `secret` table of the configuration. Raises ValueError with a text in the user's language."""
         store = table.get("store")
         if store not in tuple(Store):
             text = _("{key} is {value}, but must be one of: {choices}")
             raise ValueError(text.format(key="secret.store", value=store, choices=", ".join(Store)))
         facts = STORES[Store(store)]
-        key = facts.key
-        if not key:
+        if not facts.key:
             return cls(Store(store))
-        reference = table.get(key)
+        reference = table.get(facts.key)
         if not isinstance(reference, str) or not reference:
-            raise ValueError(_("{key} must be {wanted}").format(key=f"secret.{key}", wanted=_("a string")))
+            raise ValueError(_("{key} must be {wanted}").format(key=f"secret.{facts.key}", wanted=_("a string")))
         return cls(Store(store), facts.reference(reference))
 
     def described(self) -> str:
-        """The place in words."""
+        """The place of the secret, in the user's language."""
         return _(STORES[self.store].described).format(reference=plain_text(self.reference))
 
     def as_table(self) -> dict[str, str]:
-        """As the configuration writes it."""
+        """The `secret` table of the configuration."""
         key = STORES[self.store].key
         return {"store": str(self.store), key: self.reference} if key else {"store": str(self.store)}

@@ -1,4 +1,4 @@
-"""A TOML file as text: one table or value changed, every other byte kept."""
+"""Edits to a TOML text that change one table or value and keep every other byte."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Statement(NamedTuple):
-    """One header, key with its value, or comment, as it is written.
-
-    `table` is the path of the table it stands in, a header's own path.
-    """
+    """The text of a header, a key with its value, or a comment. `table` is the path of its table."""
 
     text: str
     table: tuple[str, ...]
@@ -26,10 +23,7 @@ class _Statement(NamedTuple):
 
 
 def _statements(text: str) -> Iterator[_Statement]:
-    """The statements of a TOML text, in order.
-
-    Lines are joined until `tomllib` accepts them, so that no second TOML grammar is needed.
-    """
+    """The statements of a TOML text. Lines are joined until `tomllib` accepts them. Raises ValueError."""
     table: tuple[str, ...] = ()
     part = ""
     for line in re.findall(r"[^\n]*\n|[^\n]+", text):
@@ -59,10 +53,7 @@ def _path(value: dict[str, Any]) -> tuple[str, ...]:
 
 
 def with_table(text: str, path: tuple[str, ...], values: dict[str, Any], owned: Collection[str]) -> str:
-    """`text` with the `owned` keys of the table at `path` holding exactly `values`; all else stays as it is written.
-
-    Raises SmtpsetupError.
-    """
+    """`text` with exactly `values` for the `owned` keys of the table at `path`. Raises SmtpsetupError."""
     left = dict(values)
     kept: list[str] = []
     insert_at: int | None = None
@@ -75,17 +66,17 @@ def with_table(text: str, path: tuple[str, ...], values: dict[str, Any], owned: 
         elif statement.table[len(path)] not in owned:
             kept.append(statement.text)
     if insert_at is not None:
-        kept.insert(insert_at, _in_line_ends_of(text, _dumped(left)))
+        kept.insert(insert_at, _with_line_ends_of(text, _dumped(left)))
     else:
         end = "" if not kept or kept[-1].endswith("\n") else "\n"
-        kept.append(_in_line_ends_of(text, end + ("\n" if kept else "") + _header(path) + _dumped(values)))
+        kept.append(_with_line_ends_of(text, end + ("\n" if kept else "") + _header(path) + _dumped(values)))
     return _checked("".join(kept), text, path, values, owned)
 
 
 def _rewritten(
     statement: _Statement, values: dict[str, Any], left: dict[str, Any], owned: Collection[str], text: str
 ) -> list[str]:
-    """What a statement of the changed table becomes; takes from `left` what has found its place."""
+    """The new text of a statement in the changed table. A key that it writes is removed from `left`."""
     whole = statement.text if statement.text.endswith("\n") else statement.text + "\n"
     if statement.is_header or not statement.value:
         return [whole]
@@ -95,7 +86,7 @@ def _rewritten(
     if key not in left:
         return []
     del left[key]
-    return [whole] if value == values[key] else [_in_line_ends_of(text, _dumped({key: values[key]}))]
+    return [whole] if value == values[key] else [_with_line_ends_of(text, _dumped({key: values[key]}))]
 
 
 def without_table(text: str, path: tuple[str, ...]) -> str:
@@ -105,8 +96,8 @@ def without_table(text: str, path: tuple[str, ...]) -> str:
 
 
 def with_root_value(text: str, key: str, value: str | None) -> str:
-    """`text` with a value at the top, before any table, or without it for None. Raises SmtpsetupError."""
-    line = _in_line_ends_of(text, _dumped({key: value})) if value is not None else ""
+    """`text` with a value before the first table, or without it for None. Raises SmtpsetupError."""
+    line = _with_line_ends_of(text, _dumped({key: value})) if value is not None else ""
     kept: list[str] = []
     placed = False
     for statement in _statements(text):
@@ -116,13 +107,13 @@ def with_root_value(text: str, key: str, value: str | None) -> str:
         else:
             kept.append(statement.text)
     if not placed and line:
-        kept.insert(0, line + _in_line_ends_of(text, "\n" if kept else ""))
+        kept.insert(0, line + _with_line_ends_of(text, "\n" if kept else ""))
     return _checked("".join(kept), text, (key,), value)
 
 
 def _header(path: tuple[str, ...]) -> str:
-    """`[a."b.c"]` with the quoting that TOML needs."""
-    import tomli_w  # only a change to the configuration needs it
+    """A header such as `[a."b.c"]`, quoted where TOML needs it."""
+    import tomli_w  # only for a change to the configuration
 
     table: dict[str, Any] = {}
     for key in reversed(path):
@@ -131,7 +122,7 @@ def _header(path: tuple[str, ...]) -> str:
 
 
 def _dumped(values: dict[str, Any]) -> str:
-    """One line a key; a table as an inline table, the form in which the contract shows `secret`."""
+    """One line for each key; a table such as `secret` is an inline table."""
     import tomli_w
 
     lines = []
@@ -143,12 +134,12 @@ def _dumped(values: dict[str, Any]) -> str:
     return "".join(lines)
 
 
-def _in_line_ends_of(text: str, added: str) -> str:
+def _with_line_ends_of(text: str, added: str) -> str:
     return added.replace("\n", "\r\n") if "\r\n" in text else added
 
 
 def _checked(after: str, before: str, path: tuple[str, ...], value: Any, owned: Collection[str] = ()) -> str:  # noqa: ANN401  any TOML value
-    """`after`, once it is sure that it differs from `before` in nothing but `path`."""
+    """`after`. Raises SmtpsetupError if it differs from `before` in anything but `path`."""
     wanted = tomllib.loads(before)
     parent = wanted
     for key in path[:-1]:

@@ -1,1 +1,1 @@
-"""From a row of the table of providers to settings."""
+"""The provider table, and settings from its rows."""

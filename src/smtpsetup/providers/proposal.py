@@ -1,4 +1,4 @@
-"""From what is known and what was typed to the settings to use. Pure."""
+"""The settings to use: what is known, overridden by what the user gave. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What a person typed: every part may be missing, and then the provider's row decides."""
+    """Settings that the user gave; for those that are None the provider's row decides."""
 
     host: str | None = None
     port: int | None = None
@@ -27,42 +27,33 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known about sending from an address before anything is typed: servers and proofs best first.
-
-    None where only the person can say.
-    """
+    """What is known about an address: servers and authentication best first; `username` is None if it is not known."""
 
     servers: tuple[Server, ...]
     username: str | None
-    username_note: str
     auth: tuple[Auth, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Settings as far as they are known; None where only the person can say."""
+    """Settings; None for those that only the user knows."""
 
     server: Server | None
     username: str | None
-    username_note: str
     auth: Auth
 
 
 def known_for(address: Address, provider: Provider | None) -> Known:
-    """What the provider's row says; without one, what is usual."""
-    username, note = username_for(address, provider)
-    return Known(servers_for(address, provider) if provider else (), username, note, provider.auth if provider else ())
+    """What the provider's row says of an address; without a row, what is usual."""
+    username, _note = username_for(address, provider)
+    return Known(servers_for(address, provider) if provider else (), username, provider.auth if provider else ())
 
 
 def propose(known: Known, typed: Overrides) -> Proposal:
-    """The settings to use: what was typed wins, then what is known, then the usual values (RFC 8314 section 3)."""
-    username, note = known.username, known.username_note
+    """The settings to use: those given, then those known, then the usual ones (RFC 8314 section 3)."""
     auth = typed.auth or next(iter(known.auth), Auth.PASSWORD)
-    if typed.username is not None:
-        username, note = typed.username, ""
-    if auth is Auth.NONE:
-        username, note = "", ""
-    return Proposal(_server(known.servers, typed), username, note, auth)
+    username = known.username if typed.username is None else typed.username
+    return Proposal(_server(known.servers, typed), "" if auth is Auth.NONE else username, auth)
 
 
 def _server(known: tuple[Server, ...], typed: Overrides) -> Server | None:

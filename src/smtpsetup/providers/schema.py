@@ -1,8 +1,9 @@
-"""What a row of the provider table must look like. Faults are told by row and key, never by a traceback."""
+"""The schema of the provider table. Faults are reported by row and key."""
 
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.address.hosts import InvalidHostError, checked_host
@@ -12,7 +13,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, ProviderStatus, Security, plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 USERNAME_FORMS = ("address", "local-part", "local-part.domain", "fixed", "own", "none")
 CONFIDENCE = ("high", "medium", "low")
@@ -26,7 +27,7 @@ LIMITS = (
     "connections",
 )
 _HIGHEST_PORT = 65535
-_UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with TLS does occur
+_UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with implicit TLS does occur
 
 _ROW: dict[str, tuple[type, bool]] = {
     "id": (str, True),
@@ -93,7 +94,7 @@ _REFUSAL: dict[str, tuple[type, bool]] = {
 
 
 def faults(table: dict[str, Any]) -> list[str]:
-    """Every fault of a parsed table, each naming its row and key; empty where there is none."""
+    """Every fault of a parsed table, each with its row and key."""
     found = [_("unknown key {key}").format(key=key) for key in table if key != "provider"]
     rows = table.get("provider", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -121,17 +122,13 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from shape
     if shape:
         return
-    if (
-        not row["id"].isascii()
-        or row["id"] != row["id"].lower()
-        or not all(part.isalnum() for part in row["id"].split("-"))
-    ):
-        yield _("{key} must be {wanted}").format(key="id", wanted=_("lower-case letters, digits and hyphens"))
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row["id"]):
+        yield _must_be("id", _("lower-case letters, digits and hyphens"))
     yield from _choice("status", row["status"], ProviderStatus)
     yield from _choice("confidence", row["confidence"], CONFIDENCE)
     for key in ("domains", "mx_suffixes", "often_mistyped", "auth", "sources"):
         if not all(isinstance(entry, str) for entry in row.get(key, ())):
-            yield _("{key} must be {wanted}").format(key=key, wanted=_("a list of strings"))
+            yield _must_be(key, _("a list of strings"))
             return
     for domain in (*row["domains"], *row["mx_suffixes"]):
         if domain != domain.lower() or not domain.isascii() or "@" in domain or " " in domain:
@@ -174,7 +171,7 @@ def _parts(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _texts(row: dict[str, Any], enable: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every text of a row with its key, whatever it turns out to be."""
+    """Every text of a row with its key; its type is not checked yet."""
     single = {
         "username.label": row["username"].get("label"),
         "username.note": row["username"].get("note"),
@@ -200,13 +197,11 @@ def _oauth2_faults(table: dict[str, Any]) -> Iterator[str]:
         return
     for key in (key for key in table if key.endswith("_endpoint") or key == "register_url"):
         if not table[key].startswith("https://"):
-            yield _("{key} must be {wanted}").format(
-                key=f"oauth2.{key}", wanted=_("an address that begins with https://")
-            )
+            yield _must_be(f"oauth2.{key}", _("an address that begins with https://"))
     if not all(isinstance(scope, str) for scope in table["scopes"]) or not all(
         isinstance(value, str) for value in table.get("parameters", {}).values()
     ):
-        yield _("{key} must be {wanted}").format(key="oauth2.scopes", wanted=_("a list of strings"))
+        yield _must_be("oauth2.scopes", _("a list of strings"))
 
 
 def _server_faults(server: object) -> Iterator[str]:
@@ -220,7 +215,7 @@ def _server_faults(server: object) -> Iterator[str]:
             key="servers", port=server["port"], security=server["security"]
         )
     if not 0 < server["port"] <= _HIGHEST_PORT:
-        yield _("{key} must be {wanted}").format(key="servers.port", wanted=_("a number from 1 to 65535"))
+        yield _must_be("servers.port", _("a number from 1 to 65535"))
     try:
         checked_host(server["host"].replace("{domain}", "d").replace("{domain-with-dashes}", "d"))
     except InvalidHostError as error:
@@ -239,25 +234,25 @@ def _unprintable(value: object, key: str = "") -> Iterator[str]:
 def _shape(prefix: str, table: object, keys: dict[str, tuple[type, bool]]) -> Iterator[str]:
     """Unknown, missing and wrongly typed keys."""
     if not isinstance(table, dict):
-        yield _("{key} must be {wanted}").format(key=prefix.rstrip("."), wanted=_("a table"))
+        yield _must_be(prefix.rstrip("."), _("a table"))
         return
     yield from (_("unknown key {key}").format(key=prefix + key) for key in table if key not in keys)
     for key, (kind, needed) in keys.items():
         if key not in table:
             if needed:
                 yield _("{key} is missing").format(key=prefix + key)
-        elif (
-            not isinstance(table[key], kind)
-            or isinstance(table[key], datetime.datetime)
-            or (isinstance(table[key], bool) and kind is not bool)
-        ):
-            yield _("{key} must be {wanted}").format(key=prefix + key, wanted=_kind_name(kind))
+        elif type(table[key]) is not kind:  # a bool is an int and a datetime is a date to isinstance
+            yield _must_be(prefix + key, _kind_name(kind))
 
 
-def _choice(key: str, value: object, choices: object) -> Iterator[str]:
-    allowed = [str(choice) for choice in choices]  # type: ignore[attr-defined]  # an enum class iterates, which `object` hides
+def _must_be(key: str, wanted: str) -> str:
+    return _("{key} must be {wanted}").format(key=key, wanted=wanted)
+
+
+def _choice(key: str, value: object, choices: Iterable[str]) -> Iterator[str]:
+    allowed = [str(choice) for choice in choices]
     if value not in allowed:
-        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("the codes in docs/errors.md")  # noqa: PLR2004  a list a person can read
+        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("the codes in docs/errors.md")  # noqa: PLR2004  a list that is short enough to read
         yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=value, choices=shown)
 
 

@@ -1,4 +1,4 @@
-"""From an address, a provider and what the person typed to the settings to use. Pure."""
+"""The settings of an address at a provider. No I/O."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
 
 
 def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:
-    """The provider's servers, best first, with the address's domain filled in."""
-    fill = {"{domain}": address.domain, "{domain-with-dashes}": address.domain.replace(".", "-")}
+    """The provider's servers, best first, with the domain of the address inserted."""
 
-    def filled(host: str) -> str:
-        for mark, value in fill.items():
-            host = host.replace(mark, value)
-        return host
+    def inserted(host: str) -> str:
+        with_dashes = address.domain.replace(".", "-")
+        return host.replace("{domain}", address.domain).replace("{domain-with-dashes}", with_dashes)
 
-    return tuple(Server(filled(server.host), server.port, server.security) for server in provider.servers)
+    return tuple(server._replace(host=inserted(server.host)) for server in provider.servers)
 
 
 def username_for(address: Address, provider: Provider | None) -> tuple[str | None, str]:
-    """The login name for an address and a sentence about it; None where only the person knows it."""
+    """The user name for an address and a sentence about it; None if only the user knows the name."""
     form = provider.username.form if provider else "address"
     fixed = provider.username.value if provider else ""
     label = provider.username.label if provider else ""
@@ -54,8 +52,5 @@ def username_for(address: Address, provider: Provider | None) -> tuple[str | Non
 
 
 def usual_security(port: int | None) -> Security:
-    """Implicit TLS on 465 and where no port is given, otherwise the required upgrade.
-
-    Never plaintext unless asked for.
-    """
+    """Implicit TLS on port 465 and without a port, otherwise STARTTLS; never plaintext."""
     return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

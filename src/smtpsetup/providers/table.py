@@ -1,7 +1,4 @@
-"""The provider table: rows of `providers.toml`, found by domain or id, validated as they are loaded (schema.
-
-Docs/providers.md).
-"""
+"""The provider table: rows of `providers.toml`, found by domain, id or host. docs/providers.md has the keys."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import Endpoints
 
 _ROW_HEADER = "[[provider]]\n"
-_SUFFIX_LABELS = 8  # of a host's name that a suffix can have
+_SUFFIX_LABELS = 8  # labels that an MX suffix may have
 
 
 class Refusal(NamedTuple):
-    """How one of a provider's own replies is to be understood. `phrase` is lower case, `""` where any text fits.
+    """The meaning of one of a provider's replies. `phrase` is lower case; `""` fits any text.
 
-    `causes` are for a reply that has several, the likeliest on the day first; `note` is for one that has one.
+    A reply has either `causes`, the likeliest first, or one cause in `note`.
     """
 
     code: int
@@ -40,11 +37,9 @@ class Refusal(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A DNS record of a provider's customers.
+    """A DNS record that the customers of a provider have.
 
-    `type` (CNAME or TXT) at `name` below the domain, `""` for the domain itself.
-
-    `value` is where a CNAME points, or a word of the text.
+    `type` is CNAME or TXT. `name` is relative to the domain. `value` is the target of a CNAME, or a word in a TXT.
     """
 
     type: str
@@ -53,12 +48,12 @@ class Sign(NamedTuple):
 
     @property
     def is_weak(self) -> bool:
-        """Whether it says no more than that the provider may send for the domain."""
+        """Whether it shows only that the provider may send for the domain, as an SPF record does."""
         return not self.name
 
 
 class Username(NamedTuple):
-    """The form of a provider's login name; `label` is the provider's word for one that only the customer knows."""
+    """The form of a provider's user names; `label` is its term for a name that only the customer knows."""
 
     form: str
     value: str
@@ -67,10 +62,7 @@ class Username(NamedTuple):
 
 
 class Provider(NamedTuple):
-    """One row of the table, its texts in the person's language.
-
-    It has only those texts that are true on the day of the look-up.
-    """
+    """One row of the table, with the texts that are valid today, in the user's language."""
 
     id: str
     name: str
@@ -96,18 +88,16 @@ class Provider(NamedTuple):
     oauth2: Endpoints | None = None
 
     def limit(self, key: str) -> int | None:
-        """How many the provider allows of something; None where that is not known."""
+        """One of the provider's limits, by a key of `schema.LIMITS`; None if it is not known."""
         limit = self.limits.get(key)
         return limit if isinstance(limit, int) else None
 
 
 class Table:
-    """The shipped rows and those of other files, which add to and replace them.
+    """The shipped rows, and those of `own_files`, which add to them and replace them.
 
-    Shipped rows are parsed when they are asked for.
-
-    Of `own_files` (the system's, then the user's) those that exist are read; the last one that has an id or a domain
-    wins.
+    Of several rows with the same id or domain, the one in the last file wins; a file need not exist. Shipped rows are
+    parsed when they are needed. Methods raise SmtpsetupError for a fault in a row.
     """
 
     def __init__(
@@ -119,12 +109,12 @@ class Table:
         self._own: dict[str, Provider] = {}
         for file in own_files:
             if os.path.exists(file):
-                _refuse_foreign(file)
+                _check_permissions(file)
                 rows = {row.id: row for row in _rows(_read(file), file, today)}
                 self._own = {**rows, **{key: row for key, row in self._own.items() if key not in rows}}
 
     def by_domain(self, domain: str) -> Provider | None:
-        """The provider of a mail domain (lower case, A-labels), or None."""
+        """The provider of a mail domain (lower case, A-labels)."""
         labels = domain.split(".")
         below = [f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels) - 1)]
         is_national = len(labels) == 2 or labels[1:-1] in (["co"], ["com"])  # noqa: PLR2004  hotmail.se, hotmail.co.uk, but not live.mycompany.se
@@ -136,23 +126,20 @@ class Table:
         return None
 
     def by_id(self, provider_id: str) -> Provider | None:
-        """The provider of that id, or None."""
+        """The provider with that id."""
         if provider_id in self._own:
             return self._own[provider_id]
         return next((row for row in self._shipped_with(provider_id) if row.id == provider_id), None)
 
     def by_name(self, name: str) -> Provider | None:
-        """The provider that a person means by its id, its name or a domain of its own, in any letter case, or None."""
+        """The provider with that id, name or domain, in any letter case."""
         wanted = name.strip().lower()
         return self.by_id(wanted) or next(
             (row for row in self.all() if wanted in (row.name.lower(), *row.domains)), None
         )
 
     def by_server_host(self, host: str, domain: str = "") -> Provider | None:
-        """The provider that a submission host belongs to, or None.
-
-        Where several share it: the one whose customers have domains like `domain`.
-        """
+        """The provider that a submission host belongs to. Of several, the one that has `domain` is preferred."""
         rows = [
             row
             for row in (*self._own.values(), *self._shipped_with(host))
@@ -161,10 +148,7 @@ class Table:
         return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
 
     def by_mx_host(self, host: str) -> Provider | None:
-        """The provider that a domain's MX host (lower case) belongs to, or None.
-
-        The longest suffix that a row has decides.
-        """
+        """The provider that an MX host (lower case) belongs to, by its longest suffix in the table."""
         labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
             for row in (*self._own.values(), *self._shipped_with(suffix)):
@@ -173,27 +157,27 @@ class Table:
         return None
 
     def often_mistyped(self) -> tuple[str, ...]:
-        """The large providers' domains that people often misspell."""
-        rows = (*self._own.values(), *self._shipped_holding("\noften_mistyped = ["))
+        """The domains of large providers that are often misspelt."""
+        rows = (*self._own.values(), *self._shipped_containing("\noften_mistyped = ["))
         return tuple(name for row in rows for name in row.often_mistyped)
 
     def with_signs(self) -> tuple[Provider, ...]:
-        """The rows that say how their customers' DNS gives them away."""
-        return (*(row for row in self._own.values() if row.signs), *self._shipped_holding("\nsigns = ["))
+        """The rows that list DNS records of their customers."""
+        return (*(row for row in self._own.values() if row.signs), *self._shipped_containing("\nsigns = ["))
 
     def all(self) -> tuple[Provider, ...]:
-        """Every row, those of the user's and the system's files first."""
+        """Every row, those of other files before the shipped ones."""
         return (
             *self._own.values(),
             *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own),
         )
 
     def _shipped_with(self, value: str) -> Iterator[Provider]:
-        """Rows that hold `value` as a quoted string."""
-        return self._shipped_holding(f'"{value}"')
+        """Rows that contain `value` as a quoted string."""
+        return self._shipped_containing(f'"{value}"')
 
-    def _shipped_holding(self, wanted: str) -> Iterator[Provider]:
-        """Rows by a piece of their text: parsing one row instead of all is what keeps `identify` quick."""
+    def _shipped_containing(self, wanted: str) -> Iterator[Provider]:
+        """Rows whose text contains `wanted`. Only these are parsed, which keeps `identify` fast."""
         position = self._text.find(wanted)
         while position >= 0:
             start = self._text.rfind("\n" + _ROW_HEADER, 0, position) + 1
@@ -206,12 +190,11 @@ class Table:
 
 
 def shipped_table() -> str:
-    """Where the table is: inside an installed package, or at the top of the checkout in an editable install."""
+    """The path of the table: in the package, or in an editable install at the top of the repository."""
     package = os.path.dirname(os.path.dirname(__file__))
-    inside = os.path.join(package, "providers.toml")
-    return (
-        inside if os.path.exists(inside) else os.path.join(os.path.dirname(os.path.dirname(package)), "providers.toml")
-    )
+    installed = os.path.join(package, "providers.toml")
+    repository = os.path.dirname(os.path.dirname(package))
+    return installed if os.path.exists(installed) else os.path.join(repository, "providers.toml")
 
 
 def _read(path: str) -> str:
@@ -226,8 +209,8 @@ def _read(path: str) -> str:
         raise _unreadable(path, _("it is not UTF-8")) from error
 
 
-def _refuse_foreign(path: str) -> None:
-    """Raise SmtpsetupError for a table that others may change: it says where passwords are sent."""
+def _check_permissions(path: str) -> None:
+    """Raise SmtpsetupError for a table that others may change, since it decides where passwords are sent."""
     info = os.stat(path)
     if os.name == "posix" and (info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o022):
         raise SmtpsetupError(
@@ -247,12 +230,7 @@ def _unreadable(path: str, reason: str) -> SmtpsetupError:
 
 
 def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        faults: list[str] = [str(error)]
-    else:
-        faults = schema.faults(table)
+    rows, faults = _parsed(text)
     if faults:
         raise SmtpsetupError(
             "config.invalid",
@@ -260,25 +238,28 @@ def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
             causes=tuple(faults[1:]),
             hints=(_("Mend the file or move it away. Every key is described in docs/providers.md."),),
         )
-    for row in table.get("provider", ()):
+    for row in rows:
         yield _provider(row, path, today)
 
 
 def faults_of(path: str) -> tuple[int, list[str]]:
-    """How many rows a table file has, and everything that is wrong with it.
+    """The number of rows in a table file, and its faults. Raises SmtpsetupError if the file cannot be read."""
+    rows, faults = _parsed(_read(path))
+    return len(rows), faults
 
-    Raises SmtpsetupError for a file that cannot be read.
-    """
+
+def _parsed(text: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a table, and its faults; the rows are valid only if there are none."""
     try:
-        table = tomllib.loads(_read(path))
+        table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        return 0, [str(error)]
+        return [], [str(error)]
     rows = table.get("provider", [])
-    return len(rows) if isinstance(rows, list) else 0, schema.faults(table)
+    return rows if isinstance(rows, list) else [], schema.faults(table)
 
 
 def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
-    """A row that the schema has accepted, as a Provider."""
+    """A row that fits the schema, as a Provider."""
     enable = row.get("enable", {})
     username = row["username"]
     return Provider(
@@ -289,30 +270,31 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         signs=tuple(Sign(sign["type"], sign["name"], sign["value"]) for sign in row.get("signs", ())),
         often_mistyped=tuple(row.get("often_mistyped", ())),
         status=ProviderStatus(row["status"]),
-        servers=tuple(
-            Server(server["host"], server["port"], Security(server["security"])) for server in row["servers"]
-        ),
+        servers=tuple(Server(place["host"], place["port"], Security(place["security"])) for place in row["servers"]),
         auth=tuple(Auth(auth) for auth in row["auth"]),
         docs_url=row["docs_url"],
         last_checked=row["last_checked"],
         confidence=row["confidence"],
         sources=tuple(row["sources"]),
         username=Username(
-            username["form"], username.get("value", ""), _said(username.get("label")), _said(username.get("note"))
+            username["form"],
+            username.get("value", ""),
+            _translated(username.get("label")),
+            _translated(username.get("note")),
         ),
-        enable_steps=_true_texts(enable.get("steps", ()), today),
+        enable_steps=_valid_texts(enable.get("steps", ()), today),
         enable_url=enable.get("url", ""),
-        limits={key: _said(limit) if key == "note" else limit for key, limit in row.get("limits", {}).items()},
-        from_policy=_said(row.get("from_policy")),
-        notes=_true_texts(row.get("notes", ()), today),
+        limits={key: _translated(limit) if key == "note" else limit for key, limit in row.get("limits", {}).items()},
+        from_policy=_translated(row.get("from_policy")),
+        notes=_valid_texts(row.get("notes", ()), today),
         refusals=tuple(
             Refusal(
                 refusal["code"],
                 refusal.get("enhanced", ""),
                 refusal.get("phrase", ""),
                 refusal["error"],
-                _said(refusal.get("note")),
-                _true_texts(refusal.get("causes", ()), today),
+                _translated(refusal.get("note")),
+                _valid_texts(refusal.get("causes", ()), today),
             )
             for refusal in row.get("refusals", ())
         ),
@@ -322,29 +304,16 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
 
 
 def _endpoints(table: dict[str, Any]) -> Endpoints:
-    from smtpsetup.core.oauth_types import Endpoints  # few rows have one
+    from smtpsetup.core.oauth_types import Endpoints  # few rows have any
 
-    return Endpoints(
-        client=table["client"],
-        token_endpoint=table["token_endpoint"],
-        authorization_endpoint=table.get("authorization_endpoint", ""),
-        device_authorization_endpoint=table.get("device_authorization_endpoint", ""),
-        registration_endpoint=table.get("registration_endpoint", ""),
-        scopes=tuple(table["scopes"]),
-        tenant=table.get("tenant", ""),
-        parameters=tuple(table.get("parameters", {}).items()),
-        redirect_host=table.get("redirect_host", "127.0.0.1"),
-        unused_days=table.get("unused_days", 0),
-        testing_days=table.get("testing_days", 0),
-        register_url=table.get("register_url", ""),
-        is_closed=table.get("is_closed", False),
-    )
+    parameters = tuple(table.get("parameters", {}).items())
+    return Endpoints(**{**table, "scopes": tuple(table["scopes"]), "parameters": parameters})
 
 
-def _said(text: dict[str, str] | None) -> str:
+def _translated(text: dict[str, str] | None) -> str:
     return text[language()] if text else ""
 
 
-def _true_texts(texts: Iterable[dict[str, Any]], today: datetime.date) -> tuple[str, ...]:
-    """The texts that hold on the day, in the person's language."""
-    return tuple(_said(text) for text in texts if text.get("from", today) <= today <= text.get("until", today))
+def _valid_texts(texts: Iterable[dict[str, Any]], today: datetime.date) -> tuple[str, ...]:
+    """The texts that are valid on a day, in the user's language."""
+    return tuple(_translated(text) for text in texts if text.get("from", today) <= today <= text.get("until", today))
