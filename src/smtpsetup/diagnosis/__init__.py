@@ -1,1 +1,1 @@
-"""From a failure to an explanation."""
+"""The explanation of a failure: its error code, causes and hints."""

@@ -1,4 +1,4 @@
-"""What the error codes of reaching a server mean, a record each."""
+"""Explanations of the error codes of DNS, TCP, TLS and the start of a session."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a failure means, in the person's language, with the way out.
-
-Pure: the only place where a failure gets its meaning.
-"""
+"""The diagnosis of a failure, in the user's language. Nothing else interprets failures. No I/O."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Stage
-from smtpsetup.diagnosis.evidence import SEEN_IS_ALL, alternative_hint, seen_causes, sharpened
-from smtpsetup.diagnosis.explanation import ELSEWHERE, FOR_UNSAVED, NEW_SECRET, PROVIDER, TOKEN_ELSEWHERE
+from smtpsetup.diagnosis.evidence import OBSERVED_CAUSES_ONLY, alternative_hint, observed_causes, refined_code
+from smtpsetup.diagnosis.explanation import FOR_UNSAVED, NEW_SECRET, PROVIDER, SECRET_ELSEWHERE, TOKEN_ELSEWHERE
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.diagnosis.rules import RULES
 
@@ -24,17 +21,15 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Evidence, Failure
     from smtpsetup.providers.table import Provider, Refusal
 
-_PROVIDER_STEPS_HELP = (
+_SOLVED_BY_ENABLE_STEPS = (
     "auth.bad-credentials",
     "auth.app-password-required",
     "auth.oauth2-required",
     "auth.disabled-by-admin",
 )
 
-
-# what the challenge before the refusal of a token says: RFC 7628 section 3.2.2, an HTTP status as Google writes it,
-# Dovecot's own trouble
-_CHALLENGES = (
+# texts in the error challenge for a refused token: RFC 7628 section 3.2.2, Google's HTTP status, Dovecot's own failure
+_TOKEN_ERRORS = (
     ("insufficient_scope", "auth.scope-refused"),
     ("status: 403", "auth.scope-refused"),
     ("internal_failure", "auth.temporary"),
@@ -43,7 +38,7 @@ _CHALLENGES = (
 
 
 def error_code(failure: Failure, provider: Provider | None = None) -> str:
-    """The error code of a failure: what the provider's row says of its own replies first, then the general rules."""
+    """The error code of a failure, by the refusals in the provider's row or else by RULES."""
     refusal = _refusal(failure, provider)
     if refusal:
         return refusal.error
@@ -61,59 +56,61 @@ def diagnose(
     is_saved: bool = True,
     evidence: Evidence | None = None,
 ) -> SmtpsetupError:
-    """The failure as an error for a person, ready to be raised.
+    """The error to raise for a failure.
 
-    `is_saved` is False while the account is only being set up.
-
-    `evidence` is what a second look found, if there was one.
+    `is_saved` is False while the account is being set up. `evidence` is what probing found, if it was done.
     """
-    code = error_code(failure, provider)
-    if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
-        said = failure.reply.text if failure.reply else ""  # it was a token that was refused, and no password
-        code = next((code for words, code in _CHALLENGES if words in said), "auth.token-revoked")
-    if evidence:
-        code = sharpened(code, failure, evidence)
-    explanation = EXPLANATIONS[code]
-    facts = {
-        **facts_of(account, is_saved=is_saved),
+    code = _refined_code(failure, account, provider, evidence)
+    values = {
+        **placeholder_values(account, is_saved=is_saved),
         "server": failure.server,
         "host": failure.server.host,
         "port": failure.server.port,
         "detail": _detail(failure),
     }
+    explanation = EXPLANATIONS[code]
+    applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
+    explanation = explanation._replace(hints=applicable).translated(values)
+    causes, hints = explanation.causes, explanation.hints
     refusal = _refusal(failure, provider)
-    causes = tuple(_(cause).format(**facts) for cause in explanation.causes)
     if refusal and (refusal.causes or refusal.note):
         causes = refusal.causes or (refusal.note,)
-    hints = tuple(_(hint).format(**facts) for hint in _fitting(explanation.hints, account, is_saved=is_saved))
     if evidence:
-        seen = seen_causes(code, failure, evidence)
-        causes = seen if seen and code in SEEN_IS_ALL else (*seen, *causes)
-        hints = (*alternative_hint(evidence, str(facts["configure"]), is_saved=is_saved), *hints)
+        observed = observed_causes(code, failure, evidence)
+        causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
+        hints = (*alternative_hint(evidence, str(values["configure"]), is_saved=is_saved), *hints)
     if failure.kind is Kind.TOO_LARGE:
         causes = (f"{failure.detail}.", *causes)
     url = None
-    if provider and code in _PROVIDER_STEPS_HELP:
-        causes = _provider_causes(code, provider, account, causes)
-        hints = (*provider.enable_steps, *hints) if provider.enable_steps else hints
+    if provider and code in _SOLVED_BY_ENABLE_STEPS:
+        causes = (*_provider_causes(code, provider, account), *causes)
+        hints = (*provider.enable_steps, *hints)
         url = provider.enable_url or provider.docs_url or None
-    # an account that has worked is no typing mistake
-    whose = PROVIDER if code == "connect.refused" and is_saved else explanation.responsible
-    temporary = failure.reply is not None and failure.reply.is_temporary
+    # the settings of a saved account have worked, so they are not mistyped
+    responsible = _(PROVIDER) if code == "connect.refused" and is_saved else explanation.responsible
     return SmtpsetupError(
         code,
-        _(explanation.message).format(**facts),
+        explanation.message,
         causes=causes,
         hints=hints,
         url=url,
-        exit_code=EX_TEMPFAIL if temporary else None,
+        exit_code=EX_TEMPFAIL if failure.reply and failure.reply.is_temporary else None,
         failure=failure,
-        responsible=_(whose) if whose else "",
+        responsible=responsible,
     )
 
 
-def facts_of(account: Account, *, is_saved: bool) -> dict[str, object]:
-    """What the explanations say of an account, by the names in their braces."""
+def _refined_code(failure: Failure, account: Account, provider: Provider | None, evidence: Evidence | None) -> str:
+    """The error code, made more precise by what the account authenticates with and by the evidence."""
+    code = error_code(failure, provider)
+    if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
+        text = failure.reply.text if failure.reply else ""
+        code = next((code for phrase, code in _TOKEN_ERRORS if phrase in text), "auth.token-revoked")
+    return refined_code(code, failure, evidence) if evidence else code
+
+
+def placeholder_values(account: Account, *, is_saved: bool) -> dict[str, object]:
+    """What an account gives for the placeholders of an Explanation."""
     configure = _configure_command(account)
     return {
         "server": account.server,
@@ -130,16 +127,16 @@ def facts_of(account: Account, *, is_saved: bool) -> dict[str, object]:
 
 
 def _sign_in_options(account: Account) -> str:
-    """What was said about signing in to an account that is not saved yet."""
+    """The sign-in options that were given for an account that is not saved yet."""
     client = account.oauth2
-    typed = {
+    given = {
         "--provider": account.provider,
         "--client-id": client.client_id if client else "",
         "--issuer": client.issuer if client else "",
         "--scope": " ".join(client.scopes) if client and client.issuer else "",
         "--password-file": account.secret.reference if account.secret.store is Store.FILE else "",
     }
-    return " --auth oauth2" + "".join(f" {option} {shlex.quote(value)}" for option, value in typed.items() if value)
+    return " --auth oauth2" + "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
 
 
 def _detail(failure: Failure) -> str:
@@ -154,31 +151,28 @@ def _configure_command(account: Account) -> str:
     return f"smtpsetup configure {shlex.quote(account.address)}{name}"
 
 
-def _fitting(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tuple[str, ...]:
-    """The hints that fit an account: saved or only being set up, its password kept by smtpsetup or elsewhere."""
+def _applicable_hints(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tuple[str, ...]:
+    """The hints for an account that is saved or not, and whose secret smtpsetup keeps or only reads."""
     if not is_saved:
         return tuple(hint for hint in (FOR_UNSAVED.get(hint, hint) for hint in hints) if hint)
     if account.auth is Auth.OAUTH2 and account.oauth2 is None:
         return tuple(TOKEN_ELSEWHERE if "{sign_in}" in hint else hint for hint in hints)
     if STORES[account.secret.store].is_writable:
         return hints
-    return tuple(ELSEWHERE if hint == NEW_SECRET else hint for hint in hints)
+    return tuple(SECRET_ELSEWHERE if hint == NEW_SECRET else hint for hint in hints)
 
 
-def _provider_causes(code: str, provider: Provider, account: Account, causes: tuple[str, ...]) -> tuple[str, ...]:
-    """For a refused password at a provider that takes only app passwords, the likeliest cause first."""
-    takes_own_password = Auth.PASSWORD in provider.auth
-    if code == "auth.bad-credentials" and Auth.APP_PASSWORD in provider.auth and not takes_own_password:
-        likely = _("{provider} takes only an app password here, not the one you sign in with on the web.").format(
-            provider=provider.name
-        )
-        return (likely, *causes)
-    if code == "auth.bad-credentials" and provider.username.form == "own" and "@" in account.username:
-        likely = _("At {provider} the user name is not the address but: {label}.").format(
-            provider=provider.name, label=provider.username.label
-        )
-        return (likely, *causes)
-    return causes
+def _provider_causes(code: str, provider: Provider, account: Account) -> tuple[str, ...]:
+    """The likeliest cause of refused credentials at a provider that wants an app password or a user name of its own."""
+    if code != "auth.bad-credentials":
+        return ()
+    if Auth.APP_PASSWORD in provider.auth and Auth.PASSWORD not in provider.auth:
+        text = _("{provider} takes only an app password here, not the one you sign in with on the web.")
+        return (text.format(provider=provider.name),)
+    if provider.username.form == "own" and "@" in account.username:
+        text = _("At {provider} the user name is not the address but: {label}.")
+        return (text.format(provider=provider.name, label=provider.username.label),)
+    return ()
 
 
 def _refusal(failure: Failure, provider: Provider | None) -> Refusal | None:

@@ -1,7 +1,4 @@
-"""What a second look adds to a failure's explanation.
-
-A sharper code, causes that were seen rather than supposed, and a place that works. Pure.
-"""
+"""What evidence adds to a diagnosis: a more precise code, observed causes, and a server that works. No I/O."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from smtpsetup.core.i18n import gettext as _
 if TYPE_CHECKING:
     from smtpsetup.core.failure import Evidence, Failure
 
-_CLOCK_SECONDS = 3600.0  # of difference that a certificate can notice
-_MANY_NAMES = 4
-SEEN_IS_ALL = ("tls.untrusted",)  # codes whose causes, once seen, leave no room for those that are merely possible
+_CLOCK_SECONDS = 3600.0  # a smaller difference is not mentioned as a cause
+_MAX_NAMES = 4
+OBSERVED_CAUSES_ONLY = ("tls.untrusted",)  # codes for which observed causes replace the possible ones
 
 
-def sharpened(code: str, failure: Failure, evidence: Evidence) -> str:
-    """The error code in the light of the evidence."""
+def refined_code(code: str, failure: Failure, evidence: Evidence) -> str:
+    """The error code that the evidence supports."""
     other_port_answers = evidence.alternative is not None and evidence.alternative.host == failure.server.host
     if code == "connect.timeout" and (evidence.web_is_reachable or other_port_answers):
         return "connect.port-blocked"
@@ -28,8 +25,8 @@ def sharpened(code: str, failure: Failure, evidence: Evidence) -> str:
     return code
 
 
-def seen_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[str, ...]:
-    """Causes that the evidence shows, to stand before those that are merely possible."""
+def observed_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[str, ...]:
+    """Causes that the evidence shows, to be listed before possible ones."""
     found: list[str] = []
     if code in ("tls.hostname-mismatch", "connect.intercepted"):
         found += _names(evidence)
@@ -43,26 +40,22 @@ def seen_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[str, .
 
 
 def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> tuple[str, ...]:
-    """How to use the place that works, or nothing."""
+    """How to use the server that works, if one was found."""
     server = evidence.alternative
     if server is None:
         return ()
     options = f"--host {server.host} --port {server.port} --security {server.security}"
     if is_saved:
-        return (
-            _("{server} works from here: `{configure} {options}`.").format(
-                server=server, configure=configure, options=options
-            ),
-        )
-    return (
-        _("{server} works from here: run the command again with `{options}`.").format(server=server, options=options),
-    )
+        text = _("{server} works from here: `{configure} {options}`.")
+    else:
+        text = _("{server} works from here: run the command again with `{options}`.")
+    return (text.format(server=server, configure=configure, options=options),)
 
 
 def _names(evidence: Evidence) -> list[str]:
     found = []
     if evidence.certificate and evidence.certificate.names:
-        names = ", ".join(evidence.certificate.names[:_MANY_NAMES])
+        names = ", ".join(evidence.certificate.names[:_MAX_NAMES])
         found.append(_("The certificate is made out to {names}.").format(names=names))
     if evidence.greeting:
         found.append(_("What answers there greets with: {greeting}").format(greeting=evidence.greeting.splitlines()[0]))

@@ -1,8 +1,8 @@
-"""The record of an error code: what it means to a person, the way out, who can fix it, and how it is rehearsed.
+"""The explanation of an error code: what happened, causes, hints, who can fix it, and how it is rehearsed.
 
-Texts are marked for the catalogue and translated when they are shown. Between braces: `server` (host:port), `host`,
-`port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that changes it), `sign_in`
-(the one that signs in anew), `place` (of the password), `detail` (technical).
+Texts are marked for the catalogue and translated when they are shown. Their placeholders: `server` (host:port),
+`host`, `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that changes the
+account), `sign_in` (the command that signs in again), `place` (of the secret), `detail` (technical).
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import N_
+from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smtpsetup.diagnosis.rehearsal import Fault
 
 YOU = N_("you")
@@ -22,7 +25,7 @@ RECIPIENT = N_("the recipient")
 
 
 class Explanation(NamedTuple):
-    """One sentence on what happened, the causes it can have (most likely first), and what to do, in order.
+    """What happened in one sentence, its possible causes (most likely first), and what to do, in order.
 
     `responsible` is who can fix the cause. `rehearsal` is the fault of the sandbox server that produces the error, or a
     command that does; None if only a real provider can.
@@ -33,6 +36,15 @@ class Explanation(NamedTuple):
     hints: tuple[str, ...] = ()
     responsible: str = YOU
     rehearsal: Fault | str | None = None
+
+    def translated(self, values: Mapping[str, object]) -> Explanation:
+        """The texts in the user's language, with these values in place of the placeholders."""
+        return self._replace(
+            message=_(self.message).format(**values),
+            causes=tuple(_(cause).format(**values) for cause in self.causes),
+            hints=tuple(_(hint).format(**values) for hint in self.hints),
+            responsible=_(self.responsible),
+        )
 
 
 SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
@@ -56,8 +68,8 @@ FOR_UNSAVED = {
     USE_STARTTLS: N_("Run the command again with `--port {port} --security starttls`."),
     USE_TLS: N_("Run the command again with `--port {port} --security tls`."),
 }
-"""While an account is being set up: what to say instead of hints that speak of a saved one, `""` for nothing."""
-ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
-"""Instead of NEW_SECRET for an account whose password smtpsetup only reads."""
+"""The hints to give instead while an account is being set up; `""` for none."""
+SECRET_ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
+"""Instead of NEW_SECRET, for an account whose password smtpsetup only reads."""
 TOKEN_ELSEWHERE = N_("Sign in again with the program that gives the token: {place}.")
-"""Instead of signing in again here, for an account whose access token another program gives."""
+"""Instead of `{sign_in}`, for an account whose access token another program gives."""

@@ -1,4 +1,4 @@
-"""The records of all error codes that a diagnosis can come to. Others are raised with texts of their own."""
+"""The explanations of all error codes that `diagnose` gives. Other codes are raised with texts of their own."""
 
 from __future__ import annotations
 

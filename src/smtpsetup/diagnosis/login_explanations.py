@@ -1,4 +1,4 @@
-"""What the error codes of logging in mean, a record each."""
+"""Explanations of the error codes of authentication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the error codes of handing a mail over mean, a record each."""
+"""Explanations of the error codes of a mail transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the error codes of OAuth2 mean, a record each."""
+"""Explanations of the error codes of OAuth2."""
 
 from __future__ import annotations
 

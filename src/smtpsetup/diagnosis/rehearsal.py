@@ -1,4 +1,4 @@
-"""How a failure is rehearsed: what a server does in place of what is right."""
+"""How a failure is rehearsed: what the sandbox server does wrong."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Act(StrEnum):
-    """What the server does at the fault's stage, in place of what is right."""
+    """What the server does at the stage of the fault."""
 
     REPLY = "reply"
     DROP = "drop"
     SILENCE = "silence"
     REFUSE_CONNECTIONS = "refuse-connections"
-    CLOG = "clog"  # connections are neither accepted nor refused, as behind a firewall
-    WRONG_PROTOCOL = "wrong-protocol"  # TLS where the clear is expected, the clear where TLS is
+    CLOG = "clog"  # connections are neither accepted nor refused, as by a firewall
+    WRONG_PROTOCOL = "wrong-protocol"  # implicit TLS where plaintext is expected, and the reverse
     BAD_CERTIFICATE = "bad-certificate"
     OLD_TLS = "old-tls"
     BREAK_HANDSHAKE = "break-handshake"
@@ -34,18 +34,17 @@ class Certificate(StrEnum):
     OTHER_NAME = "other-name"
     UNKNOWN_AUTHORITY = "unknown-authority"
     SELF_SIGNED = "self-signed"
-    OWN_CHAIN = "own-chain"  # an unknown authority's, which is shown as well, as an antivirus program does
-    OTHER_HOST = "other-host"  # as OTHER_NAME, and the greeting names that host, too
+    OWN_CHAIN = "own-chain"  # of an unknown authority, whose certificate is sent too, as by an antivirus program
+    OTHER_HOST = "other-host"  # as OTHER_NAME, and the greeting names the same host
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, and where.
+    """What goes wrong, and at which stage.
 
-    `reply` is the whole reply; `offers` is what EHLO offers for AUTH (None: nothing changed).
-
-    `only_tls_port` leaves the port with STARTTLS in order; `needs` are options that the account must have for the fault
-    to show; `ports` are those that it must be on, 0 for any.
+    `reply` is the whole reply. `offers` is what EHLO offers for AUTH (None: unchanged). With `only_tls_port`, the port
+    with STARTTLS has no fault. `needs` are options that the account must have for the fault to occur. `ports` are the
+    ports for implicit TLS and STARTTLS, 0 for any.
     """
 
     stage: Stage

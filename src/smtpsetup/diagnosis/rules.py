@@ -1,9 +1,7 @@
-"""From a failure's facts to an error code: rules as data, the first that fits decides.
+"""The rules that map a failure to an error code: the first that fits decides.
 
-A provider's own refusals stand in its row and come first.
-
-Rules rest on stage, kind and codes; phrases only tell apart what the codes leave open, and are the short words that
-wordings share.
+Rules rely on stage, kind and codes. Phrases decide only what these leave open, with the words that different servers
+share. The refusals in a provider's row are tried before these rules (`diagnose.error_code`).
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from smtpsetup.core.model import Stage
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Fits a failure when everything that is given fits.
+    """A rule fits a failure if every condition that is set is met.
 
-    `codes` are reply codes or their first digits, `enhanced` patterns of enhanced codes, `ports` the server's; beside
-    the SASL mechanisms in `only_offered` the server offers none. `is_unknown` asks for a failure after which nobody
-    knows whether the message was accepted.
+    `codes` are reply codes or their first digits. `enhanced` and `phrase` are patterns for the enhanced status code and
+    the text. With `is_unknown`, the message must possibly have been accepted. With `only_offered`, the server must
+    offer no SASL mechanisms but these.
     """
 
     error: str
@@ -35,7 +33,7 @@ class Rule:
     only_offered: tuple[str, ...] = ()
 
     def fits(self, failure: Failure) -> bool:
-        """Whether this rule speaks of that failure."""
+        """Whether this rule applies to a failure."""
         if (
             self.kind is not failure.kind
             or (self.stages and failure.stage not in self.stages)
@@ -53,16 +51,16 @@ class Rule:
             return False
         if self.enhanced and not re.fullmatch(self.enhanced, reply.enhanced):
             return False
-        return not self.phrase or re.search(self.phrase, _words(reply.text), re.IGNORECASE) is not None
+        return not self.phrase or re.search(self.phrase, _searchable(reply.text), re.IGNORECASE) is not None
 
 
-def _words(text: str) -> str:
-    """What a server says in its own words, on one line: names, addresses and web addresses in it may hold any word."""
-    shown = " ".join(text[:_LONGEST].split())
-    return " ".join(re.sub(r"<[^<>\s]*>|https?://\S+|\S+@\S+|\[[^\]\s]*\]|^[\w-]+(\.[\w-]+)+", "", shown).split())
+def _searchable(text: str) -> str:
+    """The text on one line, without names, mail addresses and URLs, which may contain any word."""
+    line = " ".join(text[:_MAX_SEARCHED].split())
+    return " ".join(re.sub(r"<[^<>\s]*>|https?://\S+|\S+@\S+|\[[^\]\s]*\]|^[\w-]+(\.[\w-]+)+", "", line).split())
 
 
-_LONGEST = 2000  # characters of a reply in which words are looked for: patterns on endless text would take endless time
+_MAX_SEARCHED = 2000  # characters of a reply: patterns on a longer text would take too long
 _SENDER = (
     r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*\bas\b|mail from "
     r".*must|auth(ori[sz]ed|enticated)? .*send from"
@@ -98,13 +96,13 @@ _BLOCKED_ACCOUNT = (
 )
 
 RULES: tuple[Rule, ...] = (
-    # the name and the connection
+    # DNS and TCP
     Rule("dns.not-found", kind=Kind.NAME_NOT_FOUND),
     Rule("dns.temporary", kind=Kind.NAME_TEMPORARY),
     Rule("dns.temporary", (Stage.DNS,), Kind.TIMEOUT),
     Rule("connect.refused", kind=Kind.REFUSED),
     Rule("connect.unreachable", kind=Kind.UNREACHABLE),
-    # blocked nearly everywhere but between mail servers
+    # most networks block port 25 except between mail servers
     Rule("connect.port-blocked", (Stage.CONNECT,), Kind.TIMEOUT, ports=(25,)),
     Rule("connect.timeout", (Stage.CONNECT,), Kind.TIMEOUT),
     Rule("connect.port-blocked", codes=(5,), phrase=r"use port (587|465)|instead of port 25"),
@@ -127,14 +125,14 @@ RULES: tuple[Rule, ...] = (
     Rule("server.client-blocked", (Stage.GREETING, Stage.EHLO, Stage.STARTTLS), phrase=_BLOCKLIST),
     Rule("server.temporary", (Stage.GREETING,), codes=(4,)),
     Rule("greeting.rejected", (Stage.GREETING,)),
-    # the name we greet with; servers may hold that complaint back until RCPT
+    # the EHLO name; servers may delay this refusal until RCPT
     Rule(
         "ehlo.name-rejected",
         (Stage.EHLO, *_MAIL_ON),
         phrase=r"\b(helo|ehlo)\b.*(reject|invalid|need|denied|fully)|invalid (helo|ehlo)|\((helo|ehlo)\)",
     ),
     Rule("ehlo.name-rejected", (Stage.EHLO,), codes=(501, 504, 550)),
-    # the upgrade
+    # STARTTLS
     Rule("starttls.not-offered", (Stage.STARTTLS,), Kind.NOT_OFFERED),
     Rule("starttls.injection", kind=Kind.INJECTION),
     Rule("server.shutting-down", (Stage.STARTTLS,), codes=(421,)),
@@ -199,10 +197,10 @@ RULES: tuple[Rule, ...] = (
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKED_ACCOUNT),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(525,)),  # RFC 5248: user account disabled
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
-    # 334: it said why a token is not taken, and hung up
+    # 334: an error challenge for a token, after which the server closed the connection
     Rule("auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)),
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
-    # what the codes and the order of commands say, before phrases that several troubles share
+    # what codes and the order of commands decide, before phrases that several errors share
     Rule("server.client-blocked", _MAIL_ON, enhanced=r"[45]\.7\.25|5\.7\.(511|6(0[6-9]|[1-4]\d)|708)"),
     Rule("limit.rate", _MAIL_ON, enhanced=r"[45]\.7\.28"),
     Rule("mail.sender-not-allowed", _MAIL_ON, enhanced=r"5\.7\.27"),

@@ -12,7 +12,7 @@ from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.core.oauth_types import TokenClient
-from smtpsetup.diagnosis.diagnose import facts_of
+from smtpsetup.diagnosis.diagnose import placeholder_values
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
@@ -248,14 +248,14 @@ def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool)
     Likeliest somebody else signed in than the address says.
     """
     code = "auth.wrong-user"
-    facts = facts_of(account, is_saved=is_saved)
+    explanation = EXPLANATIONS[code].translated(placeholder_values(account, is_saved=is_saved))
     return SmtpsetupError(
         code,
-        _(EXPLANATIONS[code].message).format(**facts),
-        causes=tuple(_(cause).format(**facts) for cause in EXPLANATIONS[code].causes),
-        hints=tuple(_(hint).format(**facts) for hint in EXPLANATIONS[code].hints),
+        explanation.message,
+        causes=explanation.causes,
+        hints=explanation.hints,
         exit_code=error.exit_code,
         failure=error.failure,
         result=error.result,
-        responsible=_(EXPLANATIONS[code].responsible),
+        responsible=explanation.responsible,
     )

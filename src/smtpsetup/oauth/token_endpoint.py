@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.diagnosis.diagnose import facts_of
+from smtpsetup.diagnosis.diagnose import placeholder_values
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline, look_up_from_environment
@@ -58,15 +58,14 @@ def explained(
     if error.is_temporary or not error.error:
         return _temporary(error, is_saved=is_saved)
     code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
-    explanation = EXPLANATIONS[code]
-    facts = facts_of(account, is_saved=is_saved)
+    explanation = EXPLANATIONS[code].translated(placeholder_values(account, is_saved=is_saved))
     said = _("The provider said: {words}").format(words=error.words)
     return SmtpsetupError(
         code,
-        _(explanation.message).format(**facts),
-        causes=(*(() if error.is_own else (said,)), *(_(cause).format(**facts) for cause in explanation.causes)),
-        hints=tuple(_(hint).format(**facts) for hint in explanation.hints),
-        responsible=_(explanation.responsible),
+        explanation.message,
+        causes=explanation.causes if error.is_own else (said, *explanation.causes),
+        hints=explanation.hints,
+        responsible=explanation.responsible,
     )
 
 
