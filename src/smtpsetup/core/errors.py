@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def reason_of(error: Exception) -> str:
     """The reason of an error of the operating system, the resolver or SQLite, in the user's language."""
-    from smtpsetup.core.os_reasons import in_words  # only for what failed
+    from smtpsetup.core.os_reasons import translated_reason  # only after a failure
 
-    return in_words(error)
+    return translated_reason(error)
 
 
 class SmtpsetupError(Exception):

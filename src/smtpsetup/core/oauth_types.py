@@ -69,7 +69,6 @@ class Tokens(NamedTuple):
     access_token: str
     expires_at: float
     refresh_token: str = ""
-    scope: str = ""
 
     def __repr__(self) -> str:
         return "Tokens(***)"

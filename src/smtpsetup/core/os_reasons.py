@@ -77,7 +77,7 @@ _RESOLVER = {  # the texts differ from system to system
 }
 
 
-def in_words(error: Exception) -> str:
+def translated_reason(error: Exception) -> str:
     """The reason of an error of the operating system, the resolver or SQLite, without its number."""
     text = str(getattr(error, "strerror", None) or error)
     number = getattr(error, "errno", None)

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from smtpsetup import __version__
 from smtpsetup.core.failure import Kind
+from smtpsetup.core.i18n import N_
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.net import dial, tls
@@ -33,6 +34,12 @@ LIMIT = 65536  # bytes of a response body
 PORT = 443
 _MAX_SHOWN = 200  # characters of a URL that somebody else wrote
 _PROXY_PORT = 3128
+_CERTIFICATE_FAULTS = {
+    Kind.CERTIFICATE_EXPIRED: N_("its certificate has expired"),
+    Kind.CERTIFICATE_NOT_YET_VALID: N_("its certificate is not valid yet"),
+    Kind.CERTIFICATE_UNTRUSTED: N_("its certificate comes from an unknown authority"),
+    Kind.HOSTNAME_MISMATCH: N_("its certificate is for another name"),
+}
 _HEADERS = {
     "User-Agent": f"smtpsetup/{__version__}",
     "Accept": "*/*",
@@ -232,16 +239,7 @@ def _https_error(error: Exception) -> HttpsError:
     if isinstance(error, ssl.SSLError):
         kind = tls.kind_of(error)
         may_be_clock = kind in (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID)
-        return HttpsError(
-            Trouble.FAILED, _CERTIFICATE.get(kind, lambda: _("no TLS connection"))(), may_be_clock=may_be_clock
-        )
+        fault = _CERTIFICATE_FAULTS.get(kind) or N_("no TLS connection")
+        return HttpsError(Trouble.FAILED, _(fault), may_be_clock=may_be_clock)
     is_http = isinstance(error, http.client.HTTPException | ValueError)
     return HttpsError(Trouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))
-
-
-_CERTIFICATE: dict[Kind, Callable[[], str]] = {
-    Kind.CERTIFICATE_EXPIRED: lambda: _("its certificate has expired"),
-    Kind.CERTIFICATE_NOT_YET_VALID: lambda: _("its certificate is not valid yet"),
-    Kind.CERTIFICATE_UNTRUSTED: lambda: _("its certificate comes from an unknown authority"),
-    Kind.HOSTNAME_MISMATCH: lambda: _("its certificate is for another name"),
-}

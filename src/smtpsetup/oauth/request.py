@@ -173,7 +173,7 @@ def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) 
         raise OAuthError(
             "invalid_scope", _("less was granted than was asked for: {scope}").format(scope=plain_text(granted)[:300])
         )
-    return Tokens(access, now + _lifetime(document.get("expires_in")), refresh_token_in(document), granted)
+    return Tokens(access, now + _lifetime(document.get("expires_in")), refresh_token_in(document))
 
 
 def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:

@@ -177,7 +177,7 @@ def _taken(path: str, end: float) -> int:
     while True:
         handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            locks.try_lock(handle)
+            locks.lock(handle, seconds=0)
             if _is_still(handle, path):
                 return handle
         except BlockingIOError as error:

@@ -22,7 +22,7 @@ def held(directory: str) -> Iterator[str]:
     path = os.path.join(directory, name)
     handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        locks.try_lock(handle)
+        locks.lock(handle, seconds=0)
         yield name
     finally:
         with suppress(OSError):  # `is_alive` of another process may delete it first
@@ -40,7 +40,7 @@ def is_alive(directory: str, name: str) -> bool:
     except PermissionError:  # made by a version that kept root's rights here
         return time.time() - os.lstat(path).st_mtime < _A_DAY
     try:
-        locks.try_lock(handle)
+        locks.lock(handle, seconds=0)
     except BlockingIOError:
         return True
     else:

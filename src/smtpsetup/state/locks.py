@@ -10,12 +10,28 @@ from smtpsetup.state import private_dir
 _POLL_SECONDS = 0.05  # between two tries: neither msvcrt nor a lock with a timeout can wait by itself
 
 
-def try_lock(handle: int, *, is_shared: bool = False) -> None:
+def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
     """Lock an open file, or on POSIX a directory, until it is closed.
 
-    Any number of processes may hold a shared lock; Windows has none, so nothing is locked there. Raises BlockingIOError
-    if another process holds a lock that excludes this one.
+    Any number of processes may hold a shared lock; Windows has none, so nothing is locked there. Waits for other
+    processes at most `seconds`, or without end; then raises BlockingIOError.
     """
+    if seconds is None and os.name == "posix":
+        import fcntl  # POSIX only
+
+        fcntl.flock(handle, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        return None
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        try:
+            return _try_lock(handle, is_shared=is_shared)
+        except BlockingIOError:
+            if end is not None and time.monotonic() >= end:
+                raise
+            time.sleep(_POLL_SECONDS)
+
+
+def _try_lock(handle: int, *, is_shared: bool) -> None:
     if os.name == "posix":
         import fcntl  # POSIX only
 
@@ -30,23 +46,6 @@ def try_lock(handle: int, *, is_shared: bool = False) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
     except OSError as error:
         raise BlockingIOError(errno.EAGAIN, "locked") from error
-
-
-def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
-    """As `try_lock`, but wait for other processes: at most `seconds`, or without end. Raises BlockingIOError."""
-    if seconds is None and os.name == "posix":
-        import fcntl  # POSIX only
-
-        fcntl.flock(handle, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
-        return None
-    end = None if seconds is None else time.monotonic() + seconds
-    while True:
-        try:
-            return try_lock(handle, is_shared=is_shared)
-        except BlockingIOError:
-            if end is not None and time.monotonic() >= end:
-                raise
-            time.sleep(_POLL_SECONDS)
 
 
 def open_locked(path: str, flags: int, *, seconds: float | None = None) -> int:
