@@ -161,7 +161,7 @@ def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_ti
     failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
     told = now - datetime.timedelta(seconds=difference)
     greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
-    evidence = Evidence(certificate=facts, greeting=greeting, clock_is_ahead=clock_is_ahead(greeting))
+    evidence = Evidence(certificate=facts, greeting=greeting, clock_ahead_seconds=clock_is_ahead(greeting))
     cause = diagnose(failure, account_at(465), evidence=evidence).causes[0]
     assert f"hours {word}." in cause if word else "clock" not in cause
 

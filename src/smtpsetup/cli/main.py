@@ -96,7 +96,7 @@ _name_parts(cli)
 
 def main() -> None:
     """The console script."""
-    streams.open_closed()
+    streams.replace_closed()
     process.forbid_core_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -110,8 +110,8 @@ class Evidence(NamedTuple):
 
     `alternative` is another server of the same provider that accepts logins. `web_is_reachable` says whether any web
     server answers (None: not tried). `greeting` is that of the failing server. `is_impostor` says that its certificate
-    belongs to somebody other than the account's provider. `clock_is_ahead` is by how many seconds this machine's clock
-    is ahead of the server's (None: not known).
+    belongs to somebody other than the account's provider. `clock_ahead_seconds` is how far this machine's clock is
+    ahead of the server's (None: not known).
     """
 
     alternative: Server | None = None
@@ -119,7 +119,7 @@ class Evidence(NamedTuple):
     certificate: CertificateFacts | None = None
     greeting: str = ""
     is_impostor: bool = False
-    clock_is_ahead: float | None = None
+    clock_ahead_seconds: float | None = None
 
 
 class Refused(NamedTuple):

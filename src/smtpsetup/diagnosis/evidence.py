@@ -64,7 +64,7 @@ def _names(evidence: Evidence) -> list[str]:
 
 def _dates(evidence: Evidence) -> list[str]:
     found = []
-    ahead = evidence.clock_is_ahead
+    ahead = evidence.clock_ahead_seconds
     if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
         text = (
             _("This machine's clock is about {n} hours fast.")

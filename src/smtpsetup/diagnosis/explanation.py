@@ -58,11 +58,11 @@ OTHER_SERVER = N_("If the server has moved, say where to: `{configure} --host HO
 OTHER_PORT = N_(
     "Try the other port: `{configure} --port 465 --security tls`, or `{configure} --port 587 --security starttls`."
 )
-TLS_FIRST = N_("Try TLS from the first byte: `{configure} --port 465 --security tls`.")
+TRY_IMPLICIT_TLS = N_("Try TLS from the first byte: `{configure} --port 465 --security tls`.")
 FOR_UNSAVED = {
     OTHER_SERVER: N_("Use 465 with `--security tls` or 587 with `--security starttls`, as your provider says."),
     OTHER_PORT: N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`."),
-    TLS_FIRST: N_("Try TLS from the first byte: `--port 465 --security tls`."),
+    TRY_IMPLICIT_TLS: N_("Try TLS from the first byte: `--port 465 --security tls`."),
     SETTINGS: "",
     NEW_SECRET: N_("Run the command again with the right user name and password; nothing was saved."),
     USE_STARTTLS: N_("Run the command again with `--port {port} --security starttls`."),

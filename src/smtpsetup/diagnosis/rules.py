@@ -61,12 +61,12 @@ def _searchable(text: str) -> str:
 
 
 _MAX_SEARCHED = 2000  # characters of a reply: patterns on a longer text would take too long
-_SENDER = (
+_SENDER_REFUSED = (
     r"sender|from address|from header|send as|sendas|not owned|relay(ing)? .*\bas\b|mail from "
     r".*must|auth(ori[sz]ed|enticated)? .*send from"
     r"|send from this|not allowed to send|permissions? to send|header from|from:? address|not authori[sz]ed to perform"
 )
-_MAIL_ON = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+_TRANSACTION = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 _BLOCKLIST = (
     r"blocked using|block ?list|black ?list|spamhaus|barracuda|listed (at|by|in|on)|\b(ip|ip "
     r"address|client|host)\b.*(blocked|not allowed)"
@@ -78,18 +78,18 @@ _TOO_MANY = (
     r"|(emails|messages|mails|failures) per hour|flood"
 )
 _MAILBOX_FULL = r"(mailbox|account|inbox|user)\b.*\b(full|over|exceeds?)\b.*|over ?quota|storage"
-_UNKNOWN = (
+_UNKNOWN_RECIPIENT = (
     r"(no such|unknown|invalid) (user|recipient|mailbox|rcpt)|(user|recipient|mailbox|rcpt)\b.{0,40}(unknown"
     r"|not found|n.t (exist|have)|not exist|disabled|null mx)"
     r"|no mailbox|malformed address|not accept mail"
 )
-_TLS_FIRST = r"starttls|encrypt|secure connection|\b(ssl|tls)\b.*(required|needed)|non-secure"
-_LOGIN_FIRST = (
+_TLS_REQUIRED = r"starttls|encrypt|secure connection|\b(ssl|tls)\b.*(required|needed)|non-secure"
+_LOGIN_REQUIRED = (
     r"(auth\w*|login) (is )?(required|needed)|requires? auth|not authenticated|not logged in|unauthenticated "
     r"senders|turn on smtp auth"
     r"|(must|please|need to) (be )?(authenticate|log ?in|check for new mail)"
 )
-_BLOCKED_ACCOUNT = (
+_BLOCKED = (
     r"\bsuspen(ded|sion)\b|account (is |has been |was )?(temporarily )?(locked|disabled|blocked|frozen|suspended)"
     r"|not (yet )?activated|activate your|unusual sending|outgoing (mail |email )?(blocked|disabled)"
     r"|outbound sender"
@@ -128,7 +128,7 @@ RULES: tuple[Rule, ...] = (
     # the EHLO name; servers may delay this refusal until RCPT
     Rule(
         "ehlo.name-rejected",
-        (Stage.EHLO, *_MAIL_ON),
+        (Stage.EHLO, *_TRANSACTION),
         phrase=r"\b(helo|ehlo)\b.*(reject|invalid|need|denied|fully)|invalid (helo|ehlo)|\((helo|ehlo)\)",
     ),
     Rule("ehlo.name-rejected", (Stage.EHLO,), codes=(501, 504, 550)),
@@ -139,7 +139,7 @@ RULES: tuple[Rule, ...] = (
     Rule("starttls.refused", (Stage.STARTTLS,)),
     Rule("starttls.required", kind=Kind.UNPROTECTED),
     Rule("starttls.required", enhanced=r"5\.7\.1[01]"),
-    Rule("starttls.required", (Stage.EHLO, Stage.AUTH, Stage.MAIL, Stage.RCPT), codes=(5,), phrase=_TLS_FIRST),
+    Rule("starttls.required", (Stage.EHLO, Stage.AUTH, Stage.MAIL, Stage.RCPT), codes=(5,), phrase=_TLS_REQUIRED),
     Rule("starttls.required", codes=(538,)),
     # logging in
     Rule("auth.not-offered", (Stage.AUTH,), Kind.NOT_OFFERED),
@@ -194,26 +194,26 @@ RULES: tuple[Rule, ...] = (
     Rule("server.client-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKLIST),
     Rule("limit.quota", (Stage.AUTH,), phrase=r"credits|quota"),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), enhanced=r"5\.2\.1|5\.7\.13"),
-    Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKED_ACCOUNT),
+    Rule("limit.account-blocked", (Stage.AUTH,), codes=(5,), phrase=_BLOCKED),
     Rule("limit.account-blocked", (Stage.AUTH,), codes=(525,)),  # RFC 5248: user account disabled
     Rule("auth.temporary", (Stage.AUTH,), codes=(4,)),
     # 334: an error challenge for a token, after which the server closed the connection
     Rule("auth.bad-credentials", (Stage.AUTH,), codes=(334, 526, 535, 550, 554)),
     Rule("auth.required", (Stage.AUTH,), codes=(530,)),
     # what codes and the order of commands decide, before phrases that several errors share
-    Rule("server.client-blocked", _MAIL_ON, enhanced=r"[45]\.7\.25|5\.7\.(511|6(0[6-9]|[1-4]\d)|708)"),
-    Rule("limit.rate", _MAIL_ON, enhanced=r"[45]\.7\.28"),
-    Rule("mail.sender-not-allowed", _MAIL_ON, enhanced=r"5\.7\.27"),
-    Rule("server.refused", _MAIL_ON, codes=(5,), enhanced=r"5\.7\.(12[49]|13[0-9])"),
-    Rule("auth.required", _MAIL_ON, codes=(530,)),
-    Rule("auth.required", _MAIL_ON, codes=(5,), phrase=_LOGIN_FIRST),
+    Rule("server.client-blocked", _TRANSACTION, enhanced=r"[45]\.7\.25|5\.7\.(511|6(0[6-9]|[1-4]\d)|708)"),
+    Rule("limit.rate", _TRANSACTION, enhanced=r"[45]\.7\.28"),
+    Rule("mail.sender-not-allowed", _TRANSACTION, enhanced=r"5\.7\.27"),
+    Rule("server.refused", _TRANSACTION, codes=(5,), enhanced=r"5\.7\.(12[49]|13[0-9])"),
+    Rule("auth.required", _TRANSACTION, codes=(530,)),
+    Rule("auth.required", _TRANSACTION, codes=(5,), phrase=_LOGIN_REQUIRED),
     Rule("auth.required", (Stage.MAIL,), codes=(5,), phrase=r"authori[sz]ation required"),
-    Rule("server.refused", _MAIL_ON, codes=(503,)),
-    Rule("limit.account-blocked", _MAIL_ON, codes=(5,), enhanced=r"|5\.[0347]\.\d+|5\.1\.8", phrase=_BLOCKED_ACCOUNT),
-    Rule("data.unauthenticated-domain", _MAIL_ON, enhanced=r"5\.7\.(2[0-46]|29|509|515)"),
-    Rule("rcpt.relay-denied", _MAIL_ON, enhanced=r"5\.7\.(54|64)"),
-    Rule("mail.smtputf8-unsupported", _MAIL_ON, enhanced=r"5\.6\.7"),
-    Rule("mail.smtputf8-unsupported", _MAIL_ON, codes=(5,), phrase=r"smtputf8"),
+    Rule("server.refused", _TRANSACTION, codes=(503,)),
+    Rule("limit.account-blocked", _TRANSACTION, codes=(5,), enhanced=r"|5\.[0347]\.\d+|5\.1\.8", phrase=_BLOCKED),
+    Rule("data.unauthenticated-domain", _TRANSACTION, enhanced=r"5\.7\.(2[0-46]|29|509|515)"),
+    Rule("rcpt.relay-denied", _TRANSACTION, enhanced=r"5\.7\.(54|64)"),
+    Rule("mail.smtputf8-unsupported", _TRANSACTION, enhanced=r"5\.6\.7"),
+    Rule("mail.smtputf8-unsupported", _TRANSACTION, codes=(5,), phrase=r"smtputf8"),
     Rule(
         "rcpt.relay-denied",
         (Stage.RCPT,),
@@ -238,7 +238,7 @@ RULES: tuple[Rule, ...] = (
     Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=_MAILBOX_FULL),
     Rule("rcpt.mailbox-full", (Stage.DATA,), phrase=r"mailbox (is )?full"),
     Rule("rcpt.too-many", (Stage.RCPT, Stage.DATA), enhanced=r"[45]\.5\.3"),
-    Rule("limit.quota", _MAIL_ON, enhanced=r"5\.4\.5"),
+    Rule("limit.quota", _TRANSACTION, enhanced=r"5\.4\.5"),
     Rule("server.client-blocked", (Stage.RCPT, Stage.MAIL), phrase=_BLOCKLIST),
     Rule("rcpt.greylisted", (Stage.RCPT, Stage.DATA), codes=(4,), phrase=r"gr[ea]y ?-?list"),
     Rule(
@@ -247,24 +247,24 @@ RULES: tuple[Rule, ...] = (
         phrase=r"too (many|much) recipient|recipients? (count|limit)|number of recipients",
     ),
     # the mail itself
-    Rule("data.too-large", _MAIL_ON, enhanced=r"5\.3\.4"),
+    Rule("data.too-large", _TRANSACTION, enhanced=r"5\.3\.4"),
     Rule(
         "data.too-large",
-        _MAIL_ON,
+        _TRANSACTION,
         codes=(5,),
         phrase=r"message size|size limit|max\w* size|length .*exceeds|(mail|message)\b.* too (large|big|long)",
     ),
-    Rule("limit.quota", _MAIL_ON, phrase=r"(daily|hourly|sending) (limit|quota)"),
-    Rule("limit.rate", _MAIL_ON, phrase=r"\brate ?limit|frequency limit"),
+    Rule("limit.quota", _TRANSACTION, phrase=r"(daily|hourly|sending) (limit|quota)"),
+    Rule("limit.rate", _TRANSACTION, phrase=r"\brate ?limit|frequency limit"),
     Rule(
         "limit.quota",
-        _MAIL_ON,
+        _TRANSACTION,
         phrase=r"\bquota\b|(daily|sending|hourly|message) limit|limit exceeded|credits|exceeded limits|per day|daily "
         r".*exceeded",
     ),
     Rule("data.too-large", kind=Kind.TOO_LARGE),
     Rule("data.content-rejected", (Stage.DATA,), codes=(552,), phrase=r"\bspam\b|virus|attachment"),
-    Rule("data.too-large", _MAIL_ON, codes=(552, 523), enhanced=r"5\.3\.4|5\.2\.3|"),
+    Rule("data.too-large", _TRANSACTION, codes=(552, 523), enhanced=r"5\.3\.4|5\.2\.3|"),
     Rule("limit.rate", (Stage.MAIL, Stage.RCPT), phrase=_TOO_MANY),
     Rule("limit.rate", (Stage.DATA,), codes=(4,), phrase=_TOO_MANY),
     Rule(
@@ -275,22 +275,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "mail.sender-unverified",
-        _MAIL_ON,
+        _TRANSACTION,
         codes=(5,),
         phrase=r"not (been )?verified|unverified|verify (your|the) (domain|sender)|unconfigured sending domain",
     ),
-    Rule("data.unauthenticated-domain", _MAIL_ON, codes=(5,), phrase=r"\b(spf|dkim|dmarc)\b(?!.{0,12}pass)"),
+    Rule("data.unauthenticated-domain", _TRANSACTION, codes=(5,), phrase=r"\b(spf|dkim|dmarc)\b(?!.{0,12}pass)"),
     Rule("mail.smtputf8-unsupported", kind=Kind.SMTPUTF8_NOT_OFFERED),
     # recipients
-    Rule("rcpt.unknown", (Stage.RCPT, Stage.DATA), codes=(5,), phrase=_UNKNOWN),
+    Rule("rcpt.unknown", (Stage.RCPT, Stage.DATA), codes=(5,), phrase=_UNKNOWN_RECIPIENT),
     Rule("rcpt.relay-denied", (Stage.RCPT,), phrase=r"\brelay|rcpthosts|delivery is not allowed|local user only"),
     Rule("rcpt.relay-denied", (Stage.MAIL,), phrase=r"relay denied"),
     Rule("data.content-rejected", (Stage.DATA,), codes=(5,), phrase=r"(rejected|refused|blocked|classified) .*\bspam"),
-    Rule("mail.sender-not-allowed", _MAIL_ON, codes=(5,), phrase=_SENDER),
-    Rule("mail.sender-not-allowed", _MAIL_ON, enhanced=r"5\.7\.60|5\.1\.[78]"),
+    Rule("mail.sender-not-allowed", _TRANSACTION, codes=(5,), phrase=_SENDER_REFUSED),
+    Rule("mail.sender-not-allowed", _TRANSACTION, enhanced=r"5\.7\.60|5\.1\.[78]"),
     Rule("server.client-blocked", (Stage.DATA,), codes=(5,), phrase=r"ip address has been blocked"),
     Rule("data.content-rejected", (Stage.DATA,), codes=(5,), phrase=r"spam|content|virus|attachment|phish"),
-    Rule("server.client-blocked", _MAIL_ON, codes=(5,), phrase=_BLOCKLIST),
+    Rule("server.client-blocked", _TRANSACTION, codes=(5,), phrase=_BLOCKLIST),
     Rule("rcpt.greylisted", (Stage.RCPT,), codes=(450, 451), enhanced=r"4\.7\.1"),
     Rule("rcpt.unknown", (Stage.RCPT,), codes=(501, 511, 550, 551, 553, 556, 559)),
     Rule("mail.sender-not-allowed", (Stage.MAIL,), codes=(553,)),
@@ -301,7 +301,7 @@ RULES: tuple[Rule, ...] = (
     Rule("server.refused", (Stage.DATA,), codes=(5,), enhanced=r"5\.[345]\.\d+"),
     Rule("data.content-rejected", (Stage.DATA,), codes=(550, 552, 554)),
     Rule("data.lost-before-reply", (Stage.DATA,), Kind.CLOSED, is_unknown=True),
-    # whatever the stage
+    # at any stage
     Rule("limit.rate", codes=(421,), phrase=_TOO_MANY),
     Rule("server.shutting-down", codes=(421,)),
     Rule("server.temporary", codes=(4,)),

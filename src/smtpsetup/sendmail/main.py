@@ -43,9 +43,9 @@ class Options:
 def main() -> None:
     """The console script."""
     from smtpsetup.state.process import forbid_core_dumps
-    from smtpsetup.terminal.streams import open_closed
+    from smtpsetup.terminal.streams import replace_closed
 
-    open_closed()
+    replace_closed()
     forbid_core_dumps()
     try:
         sys.exit(run(sys.argv[1:], os.path.basename(sys.argv[0])))

@@ -86,7 +86,7 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
         is_impostor=isinstance(shown, Shown)
         and failure.kind is Kind.HOSTNAME_MISMATCH
         and _is_impostor(shown, account, provider),
-        clock_is_ahead=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
+        clock_ahead_seconds=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
     )
 
 

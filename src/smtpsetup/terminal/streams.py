@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _USUAL_COLUMNS = 80
 
 
-def open_closed() -> None:
+def replace_closed() -> None:
     """Open the null device in place of every standard stream that the caller has closed.
 
     Otherwise the first file or socket would get its descriptor, and what is printed would go there.
