@@ -120,16 +120,14 @@ class Table:
         is_national = len(labels) == 2 or labels[1:-1] in (["co"], ["com"])  # noqa: PLR2004  hotmail.se, hotmail.co.uk, but not live.mycompany.se
         family = [f"{labels[0]}.*"] if is_national else []
         for name in (domain, *below, *family):
-            for row in (*self._own.values(), *self._shipped_with(name)):
+            for row in self._rows_with(name):
                 if name in row.domains:
                     return row
         return None
 
     def by_id(self, provider_id: str) -> Provider | None:
         """The provider with that id."""
-        if provider_id in self._own:
-            return self._own[provider_id]
-        return next((row for row in self._shipped_with(provider_id) if row.id == provider_id), None)
+        return next((row for row in self._rows_with(provider_id) if row.id == provider_id), None)
 
     def by_name(self, name: str) -> Provider | None:
         """The provider with that id, name or domain, in any letter case."""
@@ -140,18 +138,14 @@ class Table:
 
     def by_server_host(self, host: str, domain: str = "") -> Provider | None:
         """The provider that a submission host belongs to. Of several, the one that has `domain` is preferred."""
-        rows = [
-            row
-            for row in (*self._own.values(), *self._shipped_with(host))
-            if any(server.host == host for server in row.servers)
-        ]
+        rows = [row for row in self._rows_with(host) if any(server.host == host for server in row.servers)]
         return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
 
     def by_mx_host(self, host: str) -> Provider | None:
         """The provider that an MX host (lower case) belongs to, by its longest suffix in the table."""
         labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
-            for row in (*self._own.values(), *self._shipped_with(suffix)):
+            for row in self._rows_with(suffix):
                 if suffix in row.mx_suffixes:
                     return row
         return None
@@ -172,9 +166,10 @@ class Table:
             *(row for row in _rows(self._text, self._shipped_file, self._today) if row.id not in self._own),
         )
 
-    def _shipped_with(self, value: str) -> Iterator[Provider]:
-        """Rows that contain `value` as a quoted string."""
-        return self._shipped_containing(f'"{value}"')
+    def _rows_with(self, value: str) -> Iterator[Provider]:
+        """The rows of other files, then the shipped ones that contain `value` as a quoted string."""
+        yield from self._own.values()
+        yield from self._shipped_containing(f'"{value}"')
 
     def _shipped_containing(self, wanted: str) -> Iterator[Provider]:
         """Rows whose text contains `wanted`. Only these are parsed, which keeps `identify` fast."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _changing = threading.Lock()
-_deferring = 0  # how many threads other than the main one are in such a step
+_deferring = 0  # how many threads other than the main one defer signals
 _deferred: list[int] = []  # signals that have arrived meanwhile
 _replaced: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}  # the handlers before `deferrable`
 
@@ -29,7 +29,7 @@ def deferral() -> Iterator[Callable[[], None]]:
     if os.name != "posix":
         yield lambda: None
     elif threading.current_thread() is threading.main_thread():
-        import signal  # most runs have no such step
+        import signal  # 1 ms, and most runs defer nothing
 
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
@@ -53,7 +53,7 @@ def deferrable() -> Iterator[None]:
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
         return
-    import signal  # as above
+    import signal
 
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -75,7 +75,7 @@ def deferrable() -> Iterator[None]:
 
 
 def _block(*numbers: int) -> None:
-    import signal  # as above
+    import signal
 
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
@@ -97,7 +97,7 @@ def _stop_deferring(is_deferring: list[bool]) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    import signal  # as above
+    import signal
 
     if _deferring:
         _deferred.append(number)
@@ -110,7 +110,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def _deliver() -> None:
     """Deliver the deferred signals to the main thread."""
-    import signal  # as above
+    import signal
 
     numbers = set(_deferred)
     _deferred.clear()
