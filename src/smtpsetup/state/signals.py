@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -29,11 +30,9 @@ def deferral() -> Iterator[Callable[[], None]]:
     if os.name != "posix":
         yield lambda: None
     elif threading.current_thread() is threading.main_thread():
-        import signal  # 1 ms, and most runs defer nothing
-
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
-            yield lambda: _block(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            yield _block
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     else:
@@ -53,8 +52,6 @@ def deferrable() -> Iterator[None]:
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
         return
-    import signal
-
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     # a signal that nohup ignores stays ignored
@@ -74,10 +71,8 @@ def deferrable() -> Iterator[None]:
             _deliver()
 
 
-def _block(*numbers: int) -> None:
-    import signal
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+def _block() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 def _start_deferring(is_deferring: list[bool]) -> None:
@@ -97,8 +92,6 @@ def _stop_deferring(is_deferring: list[bool]) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    import signal
-
     if _deferring:
         _deferred.append(number)
     elif callable(handler := _replaced.get(number)):
@@ -110,8 +103,6 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def _deliver() -> None:
     """Deliver the deferred signals to the main thread."""
-    import signal
-
     numbers = set(_deferred)
     _deferred.clear()
     for number in numbers:
