@@ -142,7 +142,7 @@ def test_11_rotation_loses_no_line_of_the_log(tmp_path: Path, monkeypatch: pytes
     Each line is in one of the files that there ever were.
     """
     directory = tmp_path / "state"
-    monkeypatch.setattr(mail_log, "_LARGEST", 3000)
+    monkeypatch.setattr(mail_log, "_MAX_BYTES", 3000)
     found: set[str] = set()
     replaced = os.replace
 
