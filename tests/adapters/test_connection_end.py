@@ -16,7 +16,7 @@ from smtpsetup.message.message import Envelope, Message
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp.session import Session
-from smtpsetup.smtp.transaction import submit
+from smtpsetup.smtp.transaction import Channel, submit
 from tests.adapters.test_submit import AGREED, EHLO, OFFERS, READY, mail, opened, second, send
 from tests.mail_server import MailServer, reset
 from tests.servers import ScriptedServer
@@ -158,10 +158,8 @@ def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -
     with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
         list(
             submit(
-                session.wire,
-                session.server,
+                Channel(session.wire, session.server, lambda *_: None),
                 iter([mail("a"), mail("b")]),
-                lambda *_: None,
                 deadline_for=lambda _message: Deadline(0.3),
             )
         )

@@ -18,7 +18,7 @@ from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.net.parallel import run_parallel
 from smtpsetup.providers import settings
 from smtpsetup.sending.transports.smtp import policy_for
-from smtpsetup.smtp.probe import Probed, Shown, probe, shown_by
+from smtpsetup.smtp.probe import Probed, Unverified, probe, probe_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
         "alternative": lambda: _alternative(failure, account, provider, deadline, look_up)
     }
     if is_certificate:
-        questions["shown"] = lambda: shown_by(account.server, address.domain, deadline, look_up)
+        questions["shown"] = lambda: probe_unverified(account.server, address.domain, deadline, look_up)
     if failure.stage is Stage.CONNECT and not is_loopback(account.server.host):
         questions["web"] = lambda: _reaches_the_web(account, provider, deadline, look_up)
     answers = run_parallel(questions, deadline)
@@ -81,12 +81,12 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
     return Evidence(
         alternative=alternative if isinstance(alternative, Server) else None,
         web_is_reachable=web if isinstance(web, bool) else None,
-        certificate=shown.certificate if isinstance(shown, Shown) else None,
-        greeting=shown.greeting if isinstance(shown, Shown) else "",
-        is_impostor=isinstance(shown, Shown)
+        certificate=shown.certificate if isinstance(shown, Unverified) else None,
+        greeting=shown.greeting if isinstance(shown, Unverified) else "",
+        is_impostor=isinstance(shown, Unverified)
         and failure.kind is Kind.HOSTNAME_MISMATCH
         and _is_impostor(shown, account, provider),
-        clock_ahead_seconds=clock_is_ahead(shown.greeting) if isinstance(shown, Shown) else None,
+        clock_ahead_seconds=clock_is_ahead(shown.greeting) if isinstance(shown, Unverified) else None,
     )
 
 
@@ -132,7 +132,7 @@ def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:
     return True
 
 
-def _is_impostor(shown: Shown, account: Account, provider: Provider | None) -> bool:
+def _is_impostor(shown: Unverified, account: Account, provider: Provider | None) -> bool:
     """Whether the certificate is made out to somebody else than the provider.
 
     Then something answers in the host's place.

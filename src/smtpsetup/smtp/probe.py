@@ -1,7 +1,4 @@
-"""Asking a server itself: EHLO over TLS, a look at what it offers and what it shows of itself, and goodbye.
-
-Nobody logs in here.
-"""
+"""Probing a server: connect, TLS, EHLO, QUIT, without logging in."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.failure import StageResult, TransportError
 from smtpsetup.core.model import Auth, Stage
 from smtpsetup.net import tls
-from smtpsetup.smtp.sasl import TOKEN_MECHANISMS, best_mechanism
+from smtpsetup.smtp.sasl import best_mechanism
 from smtpsetup.smtp.session import Session
 
 if TYPE_CHECKING:
@@ -24,11 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a server showed of itself.
+    """The result of a probe.
 
-    `auth` is empty where nobody could log in; `failure` is None where it greeted and proved its name.
-
-    `address` is the IP address that answered, `""` where none did.
+    `failure` is None if the server greeted and proved its name.
+    `address` is the IP address that answered, `""` if none did.
     """
 
     server: Server
@@ -38,9 +34,10 @@ class Probed:
 
     @property
     def auth(self) -> tuple[Auth, ...]:
-        """The proofs that it takes."""
-        found = [Auth.PASSWORD] if best_mechanism(self.mechanisms) else []
-        return (*found, *([Auth.OAUTH2] if set(TOKEN_MECHANISMS) & set(self.mechanisms) else []))
+        """The ways to log in that it offers, of those that this program knows."""
+        password = (Auth.PASSWORD,) if best_mechanism(self.mechanisms) else ()
+        token = (Auth.OAUTH2,) if best_mechanism(self.mechanisms, with_token=True) else ()
+        return (*password, *token)
 
     @property
     def works(self) -> bool:
@@ -51,34 +48,36 @@ class Probed:
 def probe(
     server: Server, ehlo_name: str, policy: TlsPolicy, deadline: Deadline, look_up: LookUp | None = None
 ) -> Probed:
-    """Open a session and leave it. Whatever goes wrong is the answer, not an error."""
-    addresses: list[str] = []
+    """Connect and leave. A failure is part of the result and is not raised."""
+    address = ""
 
-    def note(result: StageResult) -> None:
+    def note_address(result: StageResult) -> None:
+        nonlocal address
         if result.stage is Stage.CONNECT:
-            addresses.append(result.detail)
+            address = result.detail
 
-    session = Session(server, ehlo_name=ehlo_name, deadline=deadline, policy=policy, on_stage=note, look_up=look_up)
     try:
-        with session:
+        with Session(
+            server, ehlo_name=ehlo_name, deadline=deadline, policy=policy, on_stage=note_address, look_up=look_up
+        ) as session:
             session.connect()
-            return Probed(server, session.mechanisms, addresses[-1])
+            return Probed(server, session.mechanisms, address)
     except TransportError as error:
-        return Probed(server, address=addresses[-1] if addresses else "", failure=error.failure)
+        return Probed(server, address=address, failure=error.failure)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a server whose certificate did not verify shows of itself: for diagnosis only."""
+class Unverified:
+    """The greeting and certificate of a server whose certificate did not verify: for diagnosis only."""
 
     greeting: str
     certificate: CertificateFacts | None
 
 
-def shown_by(server: Server, ehlo_name: str, deadline: Deadline, look_up: LookUp | None = None) -> Shown:
-    """Look at a server's certificate and greeting without believing either: nothing but EHLO and STARTTLS is sent."""
+def probe_unverified(server: Server, ehlo_name: str, deadline: Deadline, look_up: LookUp | None = None) -> Unverified:
+    """Read a server's certificate and greeting without trusting either: nothing but EHLO and STARTTLS is sent."""
     session = Session(server, ehlo_name=ehlo_name, deadline=deadline, policy=tls.unverified(), look_up=look_up)
     with session:
-        with contextlib.suppress(TransportError):  # what was seen before it failed is still worth telling
+        with contextlib.suppress(TransportError):  # what was read before the failure is still worth reporting
             session.connect()
-        return Shown(session.greeting.text if session.greeting else "", tls.certificate_facts(session.certificate))
+        return Unverified(session.greeting.text if session.greeting else "", tls.certificate_facts(session.certificate))

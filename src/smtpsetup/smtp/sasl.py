@@ -1,4 +1,4 @@
-"""Logging in: one attempt, with the best mechanism that both sides know (RFC 4954)."""
+"""SASL authentication (RFC 4954): one login attempt with one mechanism."""
 
 from __future__ import annotations
 
@@ -14,32 +14,23 @@ if TYPE_CHECKING:
     from smtpsetup.smtp.wire import Wire
 
 _CONTINUE = 334
-MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
-"""Best first.
-
-Inside verified TLS the password is safe, so the plain mechanisms, which take UTF-8 (RFC 4616), come before CRAM-MD5.
-"""
-
-
-TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
-"""The standard (RFC 7628) before Google's and Microsoft's own, which says the same."""
+# Best first. Verified TLS protects the password, so the plain mechanisms, which take UTF-8 (RFC 4616), precede CRAM-MD5
+_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
+_TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")  # the standard (RFC 7628) before Google's and Microsoft's own
 _STATUS_LIMIT = 300  # characters
-# bytes of an initial response: the line of AUTH is a command's, of 512 (RFC 4954 section 4); Dovecot takes 1,000
-_INITIAL_LIMIT = 490
+_INITIAL_LIMIT = 490  # bytes of an initial response: an AUTH line has at most 512 (RFC 4954 section 4)
 
 
 def best_mechanism(offered: tuple[str, ...], *, with_token: bool = False) -> str | None:
-    """The best mechanism that the server offers, for a password or for an access token."""
-    return next(
-        (mechanism for mechanism in (TOKEN_MECHANISMS if with_token else MECHANISMS) if mechanism in offered), None
-    )
+    """The best of the offered mechanisms for a password or an access token; None if none is supported."""
+    known = _TOKEN_MECHANISMS if with_token else _MECHANISMS
+    return next((mechanism for mechanism in known if mechanism in offered), None)
 
 
 def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, server: Server) -> Reply:
-    """Log in once with an access token; the server's final reply, whatever it is. Raises what Wire raises."""
+    """Log in once with an access token. Returns the server's final reply. Raises WireError and OSError."""
     wire.mask(token.reveal())
     encoded = _encoded(token_response(mechanism, username, token, server).encode())
-    goodbye = _encoded(b"\x01") if mechanism == "OAUTHBEARER" else ""
     if len(encoded) > _INITIAL_LIMIT:
         reply = wire.command(f"AUTH {mechanism}")
         if reply.code != _CONTINUE:
@@ -50,20 +41,21 @@ def log_in_with_token(wire: Wire, mechanism: str, username: str, token: Secret, 
     reply = wire.reply()
     if reply.code != _CONTINUE:
         return reply
-    # the server has said why, and waits for this before it refuses (RFC 7628 section 3.2.3)
-    wire.put_secret(goodbye, goodbye or "(empty line)")
-    why = _status(wire, reply.text)
+    # the challenge holds the reason; the final reply follows only after this response (RFC 7628 section 3.2.3)
+    acknowledgement = _encoded(b"\x01") if mechanism == "OAUTHBEARER" else ""
+    wire.put_secret(acknowledgement, acknowledgement or "(empty line)")
+    reason = _error_status(wire, reply.text)
     try:
         refusal = _final(wire)
     except (OSError, WireError):
-        if not why:
+        if not reason:
             raise
-        refusal = reply._replace(lines=())  # it hung up, but has said why
-    return refusal._replace(lines=(*refusal.lines, why)) if why else refusal
+        refusal = reply._replace(lines=())
+    return refusal._replace(lines=(*refusal.lines, reason)) if reason else refusal
 
 
 def token_response(mechanism: str, username: str, token: Secret, server: Server) -> str:
-    """What a client says to log in with an access token (RFC 7628 section 3.1, and Google's XOAUTH2), not encoded."""
+    """The client's response with an access token, before Base64 (RFC 7628 section 3.1; Google's XOAUTH2)."""
     bearer = f"auth=Bearer {token.reveal()}\x01\x01"
     if mechanism != "OAUTHBEARER":
         return f"user={username}\x01{bearer}"
@@ -71,31 +63,30 @@ def token_response(mechanism: str, username: str, token: Secret, server: Server)
     return f"n,a={name},\x01host={server.host}\x01port={server.port}\x01{bearer}"
 
 
-def _status(wire: Wire, challenge: str) -> str:
-    """Why a token is not taken, as the challenge before the refusal says (RFC 7628 section 3.2.2).
-
-    Its status and scope, masked; `""` for nothing.
-    """
+def _error_status(wire: Wire, challenge: str) -> str:
+    """The status and scope in the challenge before a refusal, masked (RFC 7628 section 3.2.2); `""` if it has none."""
     import json  # only for a token that was refused
 
     try:
-        said = json.loads(wire.as_reply(_CONTINUE, [base64.b64decode(challenge, validate=True)]).text)
+        document = json.loads(wire.as_reply(_CONTINUE, [base64.b64decode(challenge, validate=True)]).text)
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(document, dict):
         return ""
-    words = [f"{key}: {said[key]}" for key in ("status", "scope") if isinstance(said.get(key), str) and said[key]]
-    return ", ".join(words)[:_STATUS_LIMIT]
+    fields = [
+        f"{key}: {document[key]}" for key in ("status", "scope") if isinstance(document.get(key), str) and document[key]
+    ]
+    return ", ".join(fields)[:_STATUS_LIMIT]
 
 
 def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
-    """Log in once; the server's final reply, whatever it is. Raises what Wire raises."""
+    """Log in once with a password. Returns the server's final reply. Raises WireError and OSError."""
     password = secret.reveal()
-    plain = f"\0{username}\0{password}"
+    plain = _encoded(f"\0{username}\0{password}".encode())
     wire.mask(password)
-    wire.mask(_encoded(plain.encode()))
+    wire.mask(plain)
     if mechanism == "PLAIN":
-        wire.put_secret(f"AUTH PLAIN {_encoded(plain.encode())}", "AUTH PLAIN ***")
+        wire.put_secret(f"AUTH PLAIN {plain}", "AUTH PLAIN ***")
         return _final(wire)
     reply = wire.command(f"AUTH {mechanism}")
     if reply.code != _CONTINUE:
@@ -113,10 +104,7 @@ def log_in(wire: Wire, mechanism: str, username: str, secret: Secret) -> Reply:
 
 
 def _final(wire: Wire) -> Reply:
-    """The reply that ends the login.
-
-    A server that asks for more than the mechanism has is told to stop (RFC 4954 section 4).
-    """
+    """The reply that ends the login. A further challenge is cancelled with `*` (RFC 4954 section 4)."""
     reply = wire.reply()
     if reply.code == _CONTINUE:
         with suppress(OSError, WireError):
@@ -130,8 +118,8 @@ def _encoded(data: bytes) -> str:
 
 
 def _cram_md5(username: str, password: str, challenge: str) -> str:
-    """The answer to a CRAM-MD5 challenge (RFC 2195)."""
-    import hmac  # only servers that offer nothing else ask for it
+    """The response to a CRAM-MD5 challenge (RFC 2195)."""
+    import hmac  # only for servers that offer nothing better
 
     try:
         raw = base64.b64decode(challenge, validate=True)

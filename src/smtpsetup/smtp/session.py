@@ -1,4 +1,4 @@
-"""One SMTP session, stage by stage. Everything that can go wrong becomes a `Failure`."""
+"""One SMTP session, stage by stage. Every error becomes a `Failure`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smtpsetup.core.model import Security, Server, Stage, StageStatus
 from smtpsetup.net import dial, tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp import sasl
-from smtpsetup.smtp.transaction import seconds_for, submit
+from smtpsetup.smtp.transaction import Channel, seconds_for, submit
 from smtpsetup.smtp.wire import Wire, WireError
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.model import Secret
     from smtpsetup.message.delivery import Delivery, Outcome
-    from smtpsetup.message.message import Message
     from smtpsetup.net.dial import LookUp
     from smtpsetup.net.tls import TlsFacts, TlsPolicy
 
 _CONNECT_SECONDS = 20.0
-_SILENCE_SECONDS = 4.0  # of silence before a port that should speak first is asked whether it waits for TLS
+_SILENCE_SECONDS = 4.0  # without a greeting before the port is tested for implicit TLS
 _GREETING_SECONDS = 30.0
 _QUIT_SECONDS = 3.0
 _READY = 220
@@ -36,15 +35,16 @@ _OK = 250
 _LOGGED_IN = 235
 _MECHANISM_UNKNOWN = 504  # RFC 4954 section 4
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Session:
-    """A connection to one server.
+    """A connection to one server, as a context manager: it sends QUIT if that is still possible, and closes.
 
-    Use it as a context manager: it is closed at the end, after QUIT where that is still possible.
+    `greeting` is the server's greeting. `tls_facts` describes the connection's TLS, if `on_stage` is given.
     """
 
-    def __init__(  # noqa: PLR0913  a session's circumstances, all of them keywords
+    def __init__(  # noqa: PLR0913  independent options, all but one of them keywords
         self,
         server: Server,
         *,
@@ -56,98 +56,88 @@ class Session:
         look_up: LookUp | None = None,
     ) -> None:
         self.server = server
-        self._tls_facts: TlsFacts | None = None
+        self.tls_facts: TlsFacts | None = None
         self.greeting: Reply | None = None
         self._ehlo_name = ehlo_name
         self._deadline = deadline
         self._policy = policy
         self._hidden: list[str] = []
-        self._is_watched = on_stage is not None
         self._is_secured = False
-        self._on_stage = on_stage or (lambda _result: None)
+        self._on_stage = on_stage
         self._trace = trace
         self._look_up = look_up
         self._wire: Wire | None = None
         self._sock: socket.socket | None = None
-        self._note = ""
+        self._detail = ""  # of the current stage, as is `_reply`
         self._reply: Reply | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        refused = isinstance(error, TransportError) and error.failure.kind is Kind.REPLY
-        if (
-            error is None or refused
-        ):  # a client that hangs up after a refused login looks like an attacker to the server's log watchers
+        is_refused = isinstance(error, TransportError) and error.failure.kind is Kind.REPLY
+        # a client that hangs up after a refused login looks like an attacker to the server's log watchers
+        if error is None or is_refused:
             self.quit()
         self.close()
 
     def mask_secret(self, secret: Secret | None) -> None:
-        """Show `***` where the secret stands, from the first line on.
-
-        A server may remember it from an earlier session.
-        """
+        """Show `***` in place of the secret from the first line on: a server may repeat it from an earlier session."""
         if secret is not None:
             self._hidden.append(secret.reveal())
 
     @property
     def wire(self) -> Wire:
-        """The lines below the session; there is none before `connect`."""
+        """The session's command and reply lines. Raises RuntimeError before `connect`."""
         if self._wire is None:
             raise RuntimeError("the session is not open")
         return self._wire
 
     @property
-    def tls_facts(self) -> TlsFacts | None:
-        """What the connection's TLS rests on, for a session whose stages somebody watches."""
-        return self._tls_facts
-
-    @property
     def capabilities(self) -> dict[str, str]:
-        """What the server said it can do, by EHLO keyword in upper case; nothing before it has been reached."""
+        """The server's extensions, by EHLO keyword in upper case; empty before EHLO."""
         return dict(self._wire.extensions) if self._wire else {}
 
     @property
     def certificate(self) -> bytes | None:
         """The server's certificate (DER), verified or not."""
-        import ssl  # transport.tls has it in memory
+        import ssl  # net.tls has loaded it
 
         return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms that the server offers, by names that can be ones (RFC 4422 section 3.1)."""
+        """The SASL mechanisms that the server offers, without malformed names (RFC 4422 section 3.1)."""
         offered = self.wire.extensions.get("AUTH", "").upper().split()
         return tuple(dict.fromkeys(name for name in offered if re.fullmatch("[A-Z0-9_-]{1,20}", name)))
 
     def connect(self) -> None:
-        """Connect, secure the connection as the server's row says, and greet. Raises TransportError."""
+        """Connect, read the greeting, send EHLO, and start TLS as `server.security` says. Raises TransportError."""
         with self._stage(Stage.DNS):
             addresses = dial.resolve(
                 self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up
             )
-            self._note = ", ".join(str(where[0]) for _family, where in addresses)
+            self._detail = ", ".join(str(where[0]) for _family, where in addresses)
         with self._stage(Stage.CONNECT):
             self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
-            self._note = str(self._sock.getpeername()[0])
+            self._detail = str(self._sock.getpeername()[0])
         if self.server.security is Security.TLS:
-            self._secure()
+            self._start_tls()
         self._wire = Wire(self._sock, self._deadline, self._trace)
         for secret in self._hidden:
             self._wire.mask(secret)
         with self._stage(Stage.GREETING):
-            self.greeting = self._reply = self._greeting()
+            self.greeting = self._reply = self._read_greeting()
             if self._reply.code != _READY:
                 raise self._refused(Stage.GREETING, self._reply)
         self._ehlo()
         if self.server.security is Security.STARTTLS:
-            self._starttls()
+            self._upgrade()
 
     def log_in(self, username: str, secret: Secret, *, with_token: bool = False) -> None:
-        """Prove who is sending, once (RFC 4954), by a password or an access token. Raises TransportError.
+        """Log in once (RFC 4954), with a password or an access token. Raises TransportError.
 
-        Nothing secret is sent on a connection that is not safe.
+        Nothing secret is sent on an unprotected connection, other than to this machine.
         """
         if not self._policy.proves_the_name:
             raise RuntimeError("a session that believes every certificate does not log in")
@@ -160,48 +150,38 @@ class Session:
             mechanism = sasl.best_mechanism(offered, with_token=with_token)
             if mechanism is None:
                 raise self._failed(Stage.AUTH, Kind.NO_COMMON_MECHANISM, offered=offered)
-            self._note = mechanism
+            self._detail = mechanism
             if with_token:
                 self._reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
             else:
                 self._reply = sasl.log_in(self.wire, mechanism, username, secret)
                 if self._reply.code == _MECHANISM_UNKNOWN and mechanism == "PLAIN" and "LOGIN" in offered:
-                    self._note = "LOGIN"  # the server has not looked at the password: it does not know what it offers
+                    self._detail = "LOGIN"  # the server offered PLAIN, does not know it, and has not seen the password
                     self._reply = sasl.log_in(self.wire, "LOGIN", username, secret)
             if self._reply.code != _LOGGED_IN:
                 raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
-        """Hand over one message; who was accepted and who was refused. In `lockstep` every command waits for its reply.
+        """Send one message. In `lockstep` every command waits for its reply, all within the session's deadline.
 
-        Raises TransportError when nobody was accepted, SmtpsetupError when the message cannot be read.
+        Raises TransportError if no recipient was accepted, SmtpsetupError if the message cannot be read.
         """
-
-        def deadline_for(message: Message) -> Deadline:
-            return self._deadline if lockstep else Deadline(seconds_for(message))
-
-        outcome = next(
-            submit(
-                self.wire, self.server, iter((delivery,)), self._report, deadline_for=deadline_for, lockstep=lockstep
-            )
-        )
+        deadline = self._deadline if lockstep else Deadline(seconds_for(delivery.message))
+        channel = Channel(self.wire, self.server, self._report)
+        outcome = next(submit(channel, iter((delivery,)), deadline_for=lambda _message: deadline, lockstep=lockstep))
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
-        """Hand over messages as they come, each with a deadline of its own; see `submit`."""
+        """Send messages in order, each with its own deadline; see `submit`."""
+        channel = Channel(self.wire, self.server, self._report)
         return submit(
-            self.wire,
-            self.server,
-            deliveries,
-            self._report,
-            deadline_for=lambda message: Deadline(seconds_for(message)),
-            lockstep=lockstep,
+            channel, deliveries, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
         )
 
     def quit(self) -> None:
-        """Say goodbye. The mail is accepted by now, so a fault here is a warning, never a failure."""
+        """Send QUIT and close. The mail has been accepted, so an error here is a warning, never a failure."""
         if self._wire is None or self._wire.sock is None:
             return
         started = time.monotonic()
@@ -211,41 +191,41 @@ class Session:
             reply = self._wire.command("QUIT")
         except (OSError, WireError) as error:
             status, detail = StageStatus.WARNING, type(error).__name__
-        self._on_stage(StageResult(Stage.QUIT, status, _ms(started), detail, reply))
+        self._report(Stage.QUIT, started, detail, reply, status)
         self.close()
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection without QUIT."""
         if self._sock is not None:
             self._sock.close()
         if self._wire is not None:
             self._wire.sock = None
 
-    def _secure(self) -> None:
+    def _start_tls(self) -> ssl.SSLSocket:
         sock = self._sock
         if sock is None:
             raise RuntimeError("the session is not open")
         with self._stage(Stage.TLS):
             sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
-            secured: ssl.SSLSocket = tls.secure(sock, self.server.host, self._policy)
-            self._sock = secured
+            self._sock = secured = tls.secure(sock, self.server.host, self._policy)
             self._is_secured = True
             cipher = secured.cipher()
-            self._note = f"{secured.version()}, {cipher[0] if cipher else ''}"
-            if self._is_watched:
-                self._tls_facts = tls.facts(secured)
+            self._detail = f"{secured.version()}, {cipher[0] if cipher else ''}"
+            if self._on_stage:
+                self.tls_facts = tls.facts(secured)
+        return secured
 
-    def _greeting(self) -> Reply:
+    def _read_greeting(self) -> Reply:
         wire = self.wire
-        may_want_tls = self.server.security is not Security.TLS
-        wire.deadline = self._deadline.at_most(_SILENCE_SECONDS if may_want_tls else _GREETING_SECONDS)
+        may_expect_tls = self.server.security is not Security.TLS
+        wire.deadline = self._deadline.at_most(_SILENCE_SECONDS if may_expect_tls else _GREETING_SECONDS)
         try:
             try:
                 return wire.reply()
             except TimeoutError:
-                if not may_want_tls:
+                if not may_expect_tls:
                     raise
-                if self._wants_tls():
+                if self._expects_tls():
                     raise self._failed(Stage.GREETING, Kind.TLS_EXPECTED) from None
                 wire.deadline = self._deadline.at_most(_GREETING_SECONDS - _SILENCE_SECONDS)
                 return wire.reply()
@@ -258,8 +238,8 @@ class Session:
         finally:
             wire.deadline = self._deadline
 
-    def _wants_tls(self) -> bool:
-        """Whether a ClientHello on a fresh connection is answered: the port then waits for TLS, not for a greeting."""
+    def _expects_tls(self) -> bool:
+        """Whether the port answers a ClientHello on a new connection, that is, speaks implicit TLS."""
         try:
             deadline = self._deadline.at_most(_SILENCE_SECONDS)
             sock = dial.race(dial.resolve(self.server.host, self.server.port, deadline, self._look_up), deadline)
@@ -274,10 +254,10 @@ class Session:
             self._reply = self.wire.ehlo(self._ehlo_name)
             if self._reply.code != _OK:
                 raise self._refused(Stage.EHLO, self._reply)
-            self._note = ", ".join(sorted(self.capabilities))
+            self._detail = ", ".join(sorted(self.capabilities))
 
-    def _starttls(self) -> None:
-        """Upgrade to TLS or stop: there is no way on without it (RFC 8314 section 3.3)."""
+    def _upgrade(self) -> None:
+        """Upgrade to TLS by STARTTLS, or fail: the session never continues without it (RFC 8314 section 3.3)."""
         with self._stage(Stage.STARTTLS):
             if "STARTTLS" not in self.capabilities:
                 raise self._failed(Stage.STARTTLS, Kind.NOT_OFFERED)
@@ -286,39 +266,38 @@ class Session:
                 raise self._refused(Stage.STARTTLS, self._reply)
             if self.wire.unread:
                 raise self._failed(Stage.STARTTLS, Kind.INJECTION)
-        self._secure()
-        if self._sock is not None:
-            self.wire.upgrade(self._sock)
+        self.wire.upgrade(self._start_tls())
         self._ehlo()
 
     def _is_local(self) -> bool:
-        import ipaddress  # only connections without TLS ask
+        import ipaddress  # only for connections without TLS
 
         sock = self._sock
         return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback
 
     def _report(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
-        self._on_stage(StageResult(stage, status, _ms(started), detail, reply))
+        """Report a stage that began at `started` (monotonic seconds)."""
+        if self._on_stage:
+            ms = round((time.monotonic() - started) * 1000, 1)
+            self._on_stage(StageResult(stage, status, ms, detail, reply))
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:
-        """Time a stage, tell how it went, and turn what is raised inside into a Failure."""
+        """Time and report a stage, and turn an error inside it into a TransportError."""
         started = time.monotonic()
-        self._note, self._reply = "", None
+        self._detail, self._reply = "", None
         try:
             yield
         except TransportError as error:
             failure = error.failure
-        except (OSError, WireError) as error:
-            failure = failure_from(error, stage, self.server)
-        except UnicodeError as error:
-            if stage is not Stage.DNS:
+        except (OSError, WireError, UnicodeError) as error:
+            if isinstance(error, UnicodeError) and stage is not Stage.DNS:
                 raise
             failure = failure_from(error, stage, self.server)
         else:
-            self._on_stage(StageResult(stage, StageStatus.OK, _ms(started), self._note, self._reply))
+            self._report(stage, started, self._detail, self._reply, StageStatus.OK)
             return
-        self._on_stage(StageResult(stage, StageStatus.FAILED, _ms(started), failure.detail, failure.reply))
+        self._report(stage, started, failure.detail, failure.reply, StageStatus.FAILED)
         raise TransportError(failure)
 
     def _refused(self, stage: Stage, reply: Reply) -> TransportError:
@@ -329,17 +308,17 @@ class Session:
 
 
 def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server: Server) -> Failure:
-    """The fact behind an exception of the socket, the resolver or the wire."""
+    """The failure that an exception of the socket, the resolver or the wire means at a stage."""
     if isinstance(error, WireError):
         return Failure(stage, error.kind, server, detail=error.detail)
     kind, detail = Kind.CLOSED, type(error).__name__
     if stage is Stage.DNS:
-        gone = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
-        kind, detail = Kind.NAME_NOT_FOUND if gone else Kind.NAME_TEMPORARY, reason_of(error)
+        is_absent = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
+        kind, detail = Kind.NAME_NOT_FOUND if is_absent else Kind.NAME_TEMPORARY, reason_of(error)
     elif stage is Stage.TLS and isinstance(error, OSError):
         kind, detail = tls.kind_of(error), _tls_detail(error)
         if kind is Kind.TLS_NOT_SPOKEN and server.security is Security.STARTTLS:
-            kind = Kind.TLS_FAILED  # it said that it would, and then did not
+            kind = Kind.TLS_FAILED  # it had agreed to TLS
     elif isinstance(error, TimeoutError):
         kind, detail = Kind.TIMEOUT, ""
     elif isinstance(error, ConnectionRefusedError):
@@ -349,14 +328,7 @@ def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server
     return Failure(stage, kind, server, detail=detail)
 
 
-_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-
-
 def _tls_detail(error: Exception) -> str:
     if isinstance(error, tls.FingerprintMismatchError):
         return error.found
     return str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
-
-
-def _ms(started: float) -> float:
-    return round((time.monotonic() - started) * 1000, 1)

@@ -1,7 +1,7 @@
-"""SMTP's lines on a socket: bounded in time and size, secrets masked, every reply clean.
+"""SMTP command lines and replies on a socket: bounded in time and size, secrets masked, replies cleaned.
 
-Not on smtplib: it waits for each byte anew, believes endless replies, encodes in ASCII and cannot pipeline, so that all
-of it would be replaced, and importing it would be a quarter of a `send` from cron (bench/sending.py).
+smtplib is not used: its timeout restarts with each byte, it reads replies without a limit, encodes in ASCII and cannot
+pipeline. Importing it would also be a quarter of a `send` from cron (bench/sending.py).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from smtpsetup.net.dial import Deadline
 
-_LINE_LIMIT = 8192  # bytes; RFC 5321 section 4.5.3.1.5 asks for 512, extensions for more
-_REPLY_LIMIT = 65536  # bytes of one reply over all its lines
+_LINE_LIMIT = 8192  # bytes; RFC 5321 section 4.5.3.1.5 requires 512, extensions more
+_REPLY_LIMIT = 65536  # bytes of one reply, all lines together
 _CHUNK = 65536
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _EXTENSION = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =](.*))?$", re.DOTALL)
-_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; the kernel forgets it after a while
-_SHOWN = 200  # characters of a line that is no reply
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only; the kernel resets it after a while
+_SHOWN = 200  # characters of a malformed line
 
 
 class WireError(Exception):
-    """The other side broke the protocol or is gone; `kind` says how."""
+    """The server broke the protocol or closed the connection; `kind` says which."""
 
     def __init__(self, kind: Kind, detail: str = "") -> None:
         super().__init__(detail)
@@ -39,47 +39,36 @@ class WireError(Exception):
 
 
 class Wire:
-    """Commands out and replies in, over a socket that somebody else opened.
+    """Sends commands and reads replies on an open socket. Text is UTF-8.
 
-    Every wait ends at the deadline; text is UTF-8.
+    Every wait ends at `deadline`, which callers narrow for a stage. `extensions` is the server's last EHLO response: a
+    keyword in upper case to its parameters.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline, trace: Callable[[str], None] | None) -> None:
         self.sock: socket.socket | None = sock
         self.extensions: dict[str, str] = {}
-        self._deadline = deadline
+        self.deadline = deadline
         self._trace = trace
         self._buffer = b""
         self._masks = Masks()
 
-    @property
-    def deadline(self) -> Deadline:
-        """What bounds every wait; the session narrows it for a stage."""
-        return self._deadline
-
-    @deadline.setter
-    def deadline(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-
     def mask(self, secret: str) -> None:
-        """From now on show `***` where the secret stands, also where the server repeats it."""
+        """Show `***` in place of the secret from now on, in commands and replies."""
         self._masks.add(secret)
 
     def upgrade(self, sock: socket.socket) -> None:
-        """Go on over `sock`, TLS by now, forgetting what was said in the clear (RFC 3207 section 4.2)."""
+        """Continue on the TLS socket and discard what the server said in the clear (RFC 3207 section 4.2)."""
         self.sock = sock
         self.extensions = {}
 
     @property
     def unread(self) -> bytes:
-        """Bytes that came behind the last reply."""
+        """Bytes received after the last reply."""
         return self._buffer
 
     def ehlo(self, name: str) -> Reply:
-        """Greet (RFC 5321 section 4.1.1.1).
-
-        `extensions` holds what the server offers then, each keyword in upper case with its parameters.
-        """
+        """Send EHLO and read the server's extensions (RFC 5321 section 4.1.1.1)."""
         self.put([f"EHLO {name}"])
         code, lines = self._read_reply()
         self.extensions = {}
@@ -87,7 +76,7 @@ class Wire:
             match = _EXTENSION.match(line.decode("utf-8", "replace"))
             if match:
                 keyword, parameters = match[1].upper(), (match[2] or "").strip()
-                # old servers say AUTH= beside AUTH
+                # old servers send AUTH= beside AUTH
                 self.extensions[keyword] = f"{self.extensions.get(keyword, '')} {parameters}".strip()
         return self.as_reply(code, lines)
 
@@ -95,29 +84,28 @@ class Wire:
         """Send bytes within the deadline."""
         if not self.sock:
             raise WireError(Kind.CLOSED)
-        self.sock.settimeout(self._deadline.remaining())
+        self.sock.settimeout(self.deadline.remaining())
         self.sock.sendall(data)
 
     def put(self, commands: Sequence[str]) -> None:
-        """Send command lines in one go, traced. Raises ValueError for a line break inside one."""
+        """Send command lines in one write and trace them. Raises ValueError for a line break inside one."""
         self.send(self.lines(commands))
 
     def lines(self, commands: Sequence[str]) -> bytes:
-        """Command lines, traced, to be sent with what else is on its way. Raises ValueError as `put`."""
+        """Encode and trace command lines that the caller sends. Raises ValueError as `put`."""
         for command in commands:
             if "\r" in command or "\n" in command:
-                message = "a line break inside a command"
-                raise ValueError(message)
-            self._tell("> ", command)
+                raise ValueError("a line break inside a command")
+            self._report("> ", command)
         return "".join(f"{command}\r\n" for command in commands).encode()
 
     def put_secret(self, line: str, shown: str) -> None:
-        """Send a line that holds a secret; `shown` is what the trace says instead."""
-        self._tell("> ", shown)
+        """Send a line that holds a secret; the trace gets `shown` instead."""
+        self._report("> ", shown)
         self.send(f"{line}\r\n".encode())
 
     def reply(self) -> Reply:
-        """The next reply (RFC 5321 section 4.2). Raises WireError, or OSError for the socket's own troubles."""
+        """Read the next reply (RFC 5321 section 4.2). Raises WireError, and OSError from the socket."""
         code, lines = self._read_reply()
         return self.as_reply(code, lines)
 
@@ -127,16 +115,16 @@ class Wire:
         return self.reply()
 
     def as_reply(self, code: int, lines: list[bytes]) -> Reply:
-        """A reply's raw lines, masked and cleaned."""
+        """The reply of raw lines, masked and cleaned."""
         return clean_reply(code, lines, self._masks)
 
-    def _tell(self, mark: str, line: str | bytes) -> None:
-        """Show a line to whoever watches, secrets masked."""
+    def _report(self, direction: str, line: str) -> None:
         if self._trace:
-            self._trace(
-                mark
-                + plain_text(self._masks.applied(line if isinstance(line, str) else line.decode("utf-8", "replace")))
-            )
+            self._trace(direction + plain_text(self._masks.applied(line)))
+
+    def _excerpt(self, line: bytes) -> str:
+        """The beginning of a line that is no reply, safe to show."""
+        return plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN]
 
     def _read_reply(self) -> tuple[int, list[bytes]]:
         lines: list[bytes] = []
@@ -146,10 +134,8 @@ class Wire:
             size += len(line)
             match = _REPLY_LINE.fullmatch(line)
             if not match or size > _REPLY_LIMIT:
-                raise WireError(
-                    Kind.PROTOCOL_ERROR, plain_text(self._masks.applied(line.decode("utf-8", "replace")))[:_SHOWN]
-                )
-            self._tell("< ", line)
+                raise WireError(Kind.PROTOCOL_ERROR, self._excerpt(line))
+            self._report("< ", line.decode("utf-8", "replace"))
             lines.append(match[3] or b"")
             if match[2] != b"-":
                 return int(match[1]), lines
@@ -160,23 +146,21 @@ class Wire:
                 raise WireError(Kind.PROTOCOL_ERROR, "line too long")
             if not self.sock:
                 raise WireError(Kind.CLOSED)
-            self.sock.settimeout(self._deadline.remaining())
+            self.sock.settimeout(self.deadline.remaining())
             if _QUICK_ACK is not None:
-                # a reply in two segments, such as one behind a TLS session ticket, would wait 40 ms for the
+                # otherwise a reply in two segments, such as one after a TLS session ticket, waits 40 ms for the
                 # acknowledgement of the first
                 self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(_CHUNK)
             if not data:
-                raise WireError(
-                    Kind.CLOSED, plain_text(self._masks.applied(self._buffer.decode("utf-8", "replace")))[:_SHOWN]
-                )
+                raise WireError(Kind.CLOSED, self._excerpt(self._buffer))
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")
 
 
 def clean_reply(code: int, lines: list[bytes], masks: Masks) -> Reply:
-    """A reply from its raw lines without their codes: secrets masked, nothing in it that a terminal would obey."""
+    """A reply from its raw lines without their codes: secrets masked, no terminal control sequences."""
     enhanced, words = "", []
     for raw in lines:
         line = plain_text(masks.applied(raw.decode("utf-8", "replace"))).strip()
