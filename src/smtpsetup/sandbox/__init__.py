@@ -1,1 +1,1 @@
-"""A local SMTP server that catches mail, for trying things out and for the tests."""
+"""A local SMTP server that catches mail, for trials and tests."""

@@ -1,7 +1,4 @@
-"""A server that fails as it is told, on the sandbox's two ports.
-
-Everything up to the fault is in order, and any login is accepted.
-"""
+"""A server with a fault, on the sandbox's two ports. It works up to the fault and accepts any login."""
 
 from __future__ import annotations
 
@@ -17,18 +14,16 @@ from typing import TYPE_CHECKING
 import trustme
 
 from smtpsetup.core.model import Stage
-from smtpsetup.diagnosis.rehearsal import Act, Certificate
+from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.sandbox.server import HOST, PASSWORD, SandboxFacts
 
 if TYPE_CHECKING:
     import io
     from pathlib import Path
-    from types import TracebackType
-
-    from smtpsetup.diagnosis.rehearsal import Fault
 
 _OTHER_NAME = "server7.web-host.example"
-_CLOGS = 4  # connections that fill up the queue of a listener which accepts none
+_NO_FAULT = Fault(Stage.DNS)  # a server takes no part in that stage
+_CLOGS = 4  # connections that fill the backlog of a listener that accepts none
 
 
 class FaultServer:
@@ -39,10 +34,9 @@ class FaultServer:
         self._fault = fault
         self._ports = ports
         self._sockets: list[socket.socket] = []
-        self._context: ssl.SSLContext | None = None
 
     def __enter__(self) -> SandboxFacts:
-        self._context = self._tls()
+        self._context = self._tls_context()
         try:
             tls_port = self._listen(self._ports[0], is_tls_port=True)
             starttls_port = self._listen(self._ports[1], is_tls_port=False)
@@ -51,18 +45,16 @@ class FaultServer:
             raise
         return SandboxFacts(HOST, tls_port, starttls_port, str(self._directory / "ca.pem"), PASSWORD)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._close()
 
     def _close(self) -> None:
         for sock in self._sockets:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # a thread that waits in accept goes on only after this
+                sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in accept
             sock.close()
 
-    def _tls(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         authority = trustme.CA(organization_name="smtpsetup sandbox")
         authority.cert_pem.write_to_path(str(self._directory / "ca.pem"))
         kind = self._fault.certificate
@@ -83,7 +75,7 @@ class FaultServer:
         else:
             leaf.configure_cert(context)
         if self._fault.act is Act.OLD_TLS:
-            with warnings.catch_warnings():  # that it is deprecated is the point
+            with warnings.catch_warnings():  # a deprecated version is intended
                 warnings.simplefilter("ignore", DeprecationWarning)
                 context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
                 context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -91,15 +83,15 @@ class FaultServer:
         return context
 
     def _listen(self, port: int, *, is_tls_port: bool) -> int:
-        is_faulty = is_tls_port or not self._fault.only_tls_port
+        fault = self._fault if is_tls_port or not self._fault.only_tls_port else _NO_FAULT
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._sockets.append(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((HOST, port))
         where: tuple[str, int] = sock.getsockname()
-        if is_faulty and self._fault.act is Act.REFUSE_CONNECTIONS:
-            return where[1]  # bound, so that nobody else takes it, but not listening
-        if is_faulty and self._fault.act is Act.CLOG:
+        if fault.act is Act.REFUSE_CONNECTIONS:
+            return where[1]  # bound, so that no other process takes it, but not listening
+        if fault.act is Act.CLOG:
             sock.listen(0)
             for _number in range(_CLOGS):
                 clog = socket.socket()
@@ -109,25 +101,23 @@ class FaultServer:
             return where[1]
         sock.listen(16)
         threading.Thread(
-            target=self._accept, args=(sock,), kwargs={"is_tls_port": is_tls_port, "is_faulty": is_faulty}, daemon=True
+            target=self._accept, args=(sock, fault), kwargs={"is_tls_port": is_tls_port}, daemon=True
         ).start()
         return where[1]
 
-    def _accept(self, listener: socket.socket, *, is_tls_port: bool, is_faulty: bool) -> None:
-        with contextlib.suppress(OSError):  # closed at the end
+    def _accept(self, listener: socket.socket, fault: Fault, *, is_tls_port: bool) -> None:
+        with contextlib.suppress(OSError):  # `_close` closes the listener
             while True:
                 client, _peer = listener.accept()
                 self._sockets.append(client)
-                session = _Session(client, self._fault if is_faulty else None, self._context, is_tls_port=is_tls_port)
+                session = _Session(client, fault, self._context, is_tls_port=is_tls_port)
                 threading.Thread(target=session.run, daemon=True).start()
 
 
 class _Session:
-    """One client's visit."""
+    """One client's connection."""
 
-    def __init__(
-        self, sock: socket.socket, fault: Fault | None, context: ssl.SSLContext | None, *, is_tls_port: bool
-    ) -> None:
+    def __init__(self, sock: socket.socket, fault: Fault, context: ssl.SSLContext, *, is_tls_port: bool) -> None:
         self._sock = sock
         self._fault = fault
         self._context = context
@@ -135,41 +125,37 @@ class _Session:
         self._is_over = False
 
     def run(self) -> None:
-        """Talk until the client leaves or the fault ends it."""
-        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
-            stack.callback(self.close)
-            speaks_tls = self._is_tls_port is not self._has(Act.WRONG_PROTOCOL)
+        """Serve until the client leaves or the fault ends the connection."""
+        try:
+            speaks_tls = self._is_tls_port is not (self._fault.act is Act.WRONG_PROTOCOL)
             if speaks_tls:
-                self._secure()
-            self._talk()
+                self._start_tls()
+            self._serve()
+        except (OSError, ValueError):
+            pass  # the client is gone
+        finally:
+            self._sock.close()  # not necessarily the socket that was accepted: TLS wraps it
 
-    def close(self) -> None:
-        """End the visit; by now the socket may be another one than at first."""
-        self._sock.close()
-
-    def _has(self, act: Act) -> bool:
-        return self._fault is not None and self._fault.act is act
-
-    def _secure(self) -> None:
-        if self._has(Act.BREAK_HANDSHAKE):
+    def _start_tls(self) -> None:
+        if self._fault.act is Act.BREAK_HANDSHAKE:
             self._sock.recv(1)
-            raise OSError("as the fault wants it")
-        if self._context is not None:
-            self._sock = self._context.wrap_socket(self._sock, server_side=True)
+            raise OSError("the fault ends the handshake")
+        self._sock = self._context.wrap_socket(self._sock, server_side=True)
 
-    def _talk(self) -> None:
-        other_host = self._fault is not None and self._fault.certificate is Certificate.OTHER_HOST
-        self._answer(Stage.GREETING, f"220 {_OTHER_NAME if other_host else 'localhost'} ESMTP smtpsetup test server")
+    def _serve(self) -> None:
+        host = _OTHER_NAME if self._fault.certificate is Certificate.OTHER_HOST else "localhost"
+        self._answer(Stage.GREETING, f"220 {host} ESMTP smtpsetup test server")
         lines = self._sock.makefile("rb")
         while not self._is_over and (line := lines.readline(8192)):
             command = line.decode("utf-8", "replace").strip()
             verb = command.partition(" ")[0].upper()
             if verb == "STARTTLS":
-                self._start_tls()
+                self._answer_starttls()
                 lines = self._sock.makefile("rb")
             elif verb == "DATA":
                 self._send("354 go ahead")
-                self._take(lines)
+                while lines.readline(65536) not in (b".\r\n", b""):
+                    pass
                 self._answer(Stage.DATA, "250 2.0.0 Accepted, and thrown away")
             elif verb == "QUIT":
                 self._answer(Stage.QUIT, "221 2.0.0 Bye")
@@ -185,44 +171,38 @@ class _Session:
     def _offers(self) -> tuple[str, ...]:
         fault = self._fault
         is_secure = isinstance(self._sock, ssl.SSLSocket)
+        withheld = fault.stage if fault.act is Act.WITHHOLD else None
         offers = ["localhost", "SIZE 50000000", "8BITMIME"]
-        if fault is None or not (fault.act is Act.WITHHOLD and fault.stage is Stage.MAIL):
+        if withheld is not Stage.MAIL:
             offers.append("SMTPUTF8")
-        if not is_secure and not (fault is not None and fault.act is Act.WITHHOLD and fault.stage is Stage.STARTTLS):
+        if not is_secure and withheld is not Stage.STARTTLS:
             offers.append("STARTTLS")
-        mechanisms = (
-            fault.offers if fault is not None and fault.offers is not None else "PLAIN LOGIN" if is_secure else ""
-        )
+        mechanisms = fault.offers if fault.offers is not None else "PLAIN LOGIN" if is_secure else ""
         if mechanisms:
             offers.append(f"AUTH {mechanisms}")
         return (*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
 
-    def _start_tls(self) -> None:
-        if self._has(Act.INJECT):
-            self._sock.sendall(b"220 2.0.0 go ahead\r\n250 slipped in\r\n")
+    def _answer_starttls(self) -> None:
+        if self._fault.act is Act.INJECT:
+            self._send("220 2.0.0 go ahead", "250 slipped in")
             return
         self._answer(Stage.STARTTLS, "220 2.0.0 go ahead")
-        if not self._is_over and not (self._fault is not None and self._fault.stage is Stage.STARTTLS):
-            self._secure()
+        if not self._is_over and self._fault.stage is not Stage.STARTTLS:
+            self._start_tls()
 
     def _log_in(self, command: str, lines: io.BufferedReader) -> None:
         mechanism, *first_answer = command.split()[1:] or [""]
         prompts = {"LOGIN": ["334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"], "PLAIN": ["334 "]}.get(mechanism.upper(), [])
-        for prompt in prompts[len(first_answer) :]:  # a client may send its first answer along (RFC 4954 section 4)
+        for prompt in prompts[len(first_answer) :]:  # a client may send an initial response (RFC 4954 section 4)
             self._send(prompt)
             lines.readline(8192)
         self._answer(Stage.AUTH, "235 2.7.0 Welcome")
 
-    @staticmethod
-    def _take(lines: io.BufferedReader) -> None:
-        while lines.readline(65536) not in (b".\r\n", b""):
-            pass
-
-    def _answer(self, stage: Stage | None, *right: str) -> None:
-        """The right reply, or at the fault's stage what the fault wants."""
+    def _answer(self, stage: Stage | None, *reply: str) -> None:
+        """Send the reply, or act out the fault if this is its stage."""
         fault = self._fault
-        if fault is None or fault.stage is not stage or fault.act not in (Act.REPLY, Act.DROP, Act.SILENCE):
-            self._send(*right)
+        if fault.stage is not stage or fault.act not in (Act.REPLY, Act.DROP, Act.SILENCE):
+            self._send(*reply)
         elif fault.act is Act.DROP:
             self._is_over = True
         elif fault.act is Act.SILENCE:
@@ -230,7 +210,7 @@ class _Session:
             self._sock.recv(65536)
         else:
             *others, last = fault.reply.splitlines()
-            self._send(*others, f"{last[:3]} {last[4:]}")  # what was cut out of a longer reply may have a dash there
+            self._send(*others, f"{last[:3]} {last[4:]}")  # a part of a longer reply may have a dash there
             self._is_over = fault.reply.startswith("421")
 
     def _send(self, *lines: str) -> None:
@@ -238,7 +218,7 @@ class _Session:
 
 
 def _self_signed(context: ssl.SSLContext, directory: Path) -> None:
-    """A certificate that vouches for itself: trustme makes only such as an authority signed."""
+    """Load a self-signed certificate. trustme issues only certificates that an authority signed."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -246,18 +226,17 @@ def _self_signed(context: ssl.SSLContext, directory: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    builder = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
-        now + datetime.timedelta(days=30)
-    )
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    certificate = builder.sign(key, hashes.SHA256())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

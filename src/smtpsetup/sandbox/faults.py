@@ -1,4 +1,4 @@
-"""The failures that can be rehearsed, by error code: what a server does, or the command that shows one."""
+"""The failures that can be rehearsed, by error code: by a server's fault or by a command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAULTS: dict[str, Fault] = {
 }
 _ACCOUNT = "info@example.com --host localhost --port 465 --security tls --no-verify"
 REHEARSALS: dict[str, str] = {
-    # raised with texts of their own
+    # these have no record in EXPLANATIONS
     "config.no-account": "smtpsetup test nobody@example.com",
     "config.invalid": "(umask 077; echo 'default = 1' > fault.toml); smtpsetup --config fault.toml accounts list",
     "config.permissions": "touch fault.toml && chmod 644 fault.toml && smtpsetup --config fault.toml accounts list",
@@ -30,7 +30,7 @@ REHEARSALS: dict[str, str] = {
     f"smtpsetup test info@example.com",
     **{code: record.rehearsal for code, record in EXPLANATIONS.items() if isinstance(record.rehearsal, str)},
 }
-"""Failures without a server: a command that shows each. Those of sign-in with OAuth2 come with it."""
+"""A command that shows each failure for which no server is needed."""
 
 DESCRIPTIONS = {
     Act.REPLY: N_("answers: {reply}"),

@@ -1,6 +1,6 @@
-"""The sandbox's server: TLS and STARTTLS on loopback, a login, and every mail handed to a callback.
+"""The sandbox's server: a TLS and a STARTTLS port on loopback, a login, and every mail passed to a callback.
 
-Its certificate is from an authority that is thrown away afterwards.
+Its certificate comes from an authority made for this run.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import EmailMessage
     from pathlib import Path
-    from types import TracebackType
 
 HOST = "127.0.0.1"
-PASSWORD = "sandbox"  # noqa: S105  printed for everyone: it opens nothing but the sandbox
+PASSWORD = "sandbox"  # noqa: S105  public: it opens nothing but the sandbox
 SIZE_LIMIT = 50_000_000  # bytes
 _SHOWN = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxFacts:
-    """Where the sandbox listens and what it takes to use it."""
+    """Where the sandbox listens, its authority's certificate and its password."""
 
     host: str
     tls_port: int
@@ -48,7 +47,7 @@ class SandboxFacts:
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """A mail as it came over the wire."""
+    """A mail as it was received."""
 
     number: int
     username: str
@@ -59,36 +58,32 @@ class CaughtMail:
 
     @property
     def message(self) -> EmailMessage:
-        """The mail, parsed."""
+        """The parsed mail."""
         return email.message_from_bytes(self.content, policy=email.policy.default)
 
     @property
     def subject(self) -> str:
-        """The subject, safe to show."""
+        """The subject, safe to print."""
         return dict(self.shown_headers).get("Subject", "")
 
     @property
     def shown_headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers that a reader looks at, safe to show."""
+        """The headers that a mail program shows, safe to print."""
         return tuple((name, shown) for name in _SHOWN if (shown := self._header(name)))
 
     def _header(self, name: str) -> str:
         try:
             return plain_text(str(self.message.get(name, "")))
-        except (
-            IndexError,
-            ValueError,
-            LookupError,
-        ):  # `email` cannot read some broken headers; then they are shown as they came
+        except (LookupError, ValueError):  # `email` cannot parse some broken headers
             return plain_text(dict(self.message.raw_items()).get(name, ""))
 
     @property
     def text(self) -> str:
-        """The text that a reader sees, safe to show."""
+        """The text that a mail program shows, safe to print."""
         try:
             part = self.message.get_body(("plain", "html"))
             content = str(part.get_content()) if part else ""
-        except (LookupError, ValueError, AttributeError):  # an unknown character set, or bytes that are none of it
+        except (LookupError, ValueError, AttributeError):  # an unknown character set, or bytes that are not in it
             content = self.content.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
         else:
             content = text_of(content) if part and part.get_content_subtype() == "html" else content
@@ -96,7 +91,7 @@ class CaughtMail:
 
     @property
     def attachments(self) -> tuple[str, ...]:
-        """Name, type and size of each attachment, safe to show."""
+        """Name, type and size of each attachment, safe to print."""
         found = []
         for part in self.message.iter_attachments():
             size = len(part.get_payload(decode=True) or b"")
@@ -105,7 +100,7 @@ class CaughtMail:
 
 
 class Sandbox:
-    """The running server, as a context manager. Mails are handed to `on_mail` in the server's own thread."""
+    """The running server, as a context manager. `on_mail` is called with each mail in the server's own thread."""
 
     def __init__(
         self,
@@ -127,7 +122,7 @@ class Sandbox:
         self.mails: list[CaughtMail] = []
 
     def __enter__(self) -> SandboxFacts:
-        # that port is TLS from the start
+        # aiosmtpd does not see that the first port has implicit TLS
         warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS", module="aiosmtpd")
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         authority = trustme.CA(organization_name="smtpsetup sandbox")
@@ -146,9 +141,7 @@ class Sandbox:
             raise
         return SandboxFacts(HOST, tls_port, starttls_port, str(ca_file), self._password)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop()
 
     def _stop(self) -> None:
@@ -175,7 +168,7 @@ class Sandbox:
         return SMTP(
             self,
             hostname="localhost",
-            ident="smtpsetup test server",  # not the word that is its password, which would be masked
+            ident="smtpsetup test server",  # without the password's text, which clients mask
             authenticator=self._authenticate,
             auth_required=True,
             enable_SMTPUTF8=True,
@@ -193,7 +186,7 @@ class Sandbox:
         return AuthResult(success=True)
 
     def _save(self, content: bytes) -> Path:
-        """The mail in a file of its own, behind those of earlier runs."""
+        """Write the mail to a new file, numbered after those of earlier runs."""
         number = 1 + max((int(path.stem) for path in self._directory.glob("[0-9][0-9][0-9][0-9].eml")), default=0)
         path = self._directory / f"{number:04d}.eml"
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -201,7 +194,7 @@ class Sandbox:
         return path
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
-        """Keep the mail and tell of it."""
+        """Keep the mail and pass it to `on_mail`."""
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         number = len(self.mails) + 1
         file = self._save(content) if self._keep else None
