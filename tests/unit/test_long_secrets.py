@@ -49,18 +49,18 @@ def as_backend(vault: Vault) -> KeyringBackend:
 def test_what_is_written_is_read(length: int, character: str) -> None:
     vault = Vault()
     value = character * length
-    long_secrets.write(as_backend(vault), "smtpsetup", "a", value, LIMIT)
-    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") == value
+    long_secrets.write(as_backend(vault), "a", value, LIMIT)
+    assert long_secrets.read(as_backend(vault), "a") == value
     assert (len(vault.entries) == 1) == (len(value.encode("utf-16-le")) <= LIMIT)
-    long_secrets.delete(as_backend(vault), "smtpsetup", "a")
+    long_secrets.delete(as_backend(vault), "a")
     assert vault.entries == {}
 
 
 def test_a_new_secret_leaves_nothing_of_the_old_one() -> None:
     vault = Vault()
     for value in ("x" * 4000, "y" * 3000, "z"):
-        long_secrets.write(as_backend(vault), "smtpsetup", "a", value, LIMIT)
-        assert long_secrets.read(as_backend(vault), "smtpsetup", "a") == value
+        long_secrets.write(as_backend(vault), "a", value, LIMIT)
+        assert long_secrets.read(as_backend(vault), "a") == value
     assert list(vault.entries) == ["a"]
 
 
@@ -68,17 +68,17 @@ def test_a_new_secret_leaves_nothing_of_the_old_one() -> None:
 def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> None:
     vault = Vault()
     old, new = "x" * 4000, "y" * 3000
-    long_secrets.write(as_backend(vault), "smtpsetup", "a", old, LIMIT)
+    long_secrets.write(as_backend(vault), "a", old, LIMIT)
     vault.changes_left = changes
     try:
-        long_secrets.write(as_backend(vault), "smtpsetup", "a", new, LIMIT)
+        long_secrets.write(as_backend(vault), "a", new, LIMIT)
     except OSError:
         assert changes < 13
-    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") in (old, new)
+    assert long_secrets.read(as_backend(vault), "a") in (old, new)
 
 
 def test_a_part_that_is_gone_is_no_secret() -> None:
     vault = Vault()
-    long_secrets.write(as_backend(vault), "smtpsetup", "a", "x" * 4000, LIMIT)
+    long_secrets.write(as_backend(vault), "a", "x" * 4000, LIMIT)
     del vault.entries[next(name for name in vault.entries if name != "a")]
-    assert long_secrets.read(as_backend(vault), "smtpsetup", "a") is None
+    assert long_secrets.read(as_backend(vault), "a") is None

@@ -1,1 +1,1 @@
-"""Secrets: one module a store, and `stores`, which finds the one that an account names."""
+"""Secrets: `stores` finds the store that an account names; each store has a module of its own."""

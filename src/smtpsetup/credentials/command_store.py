@@ -11,7 +11,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 
 _SECONDS = 60  # a person may have to touch a key or type into a pinentry
-_SHOWN = 200  # characters of the command's own complaint
+_SHOWN = 200  # characters of the command's standard error
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
@@ -60,6 +60,6 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
 
 
 def _home() -> str:
-    """The home directory, or the root of the file system for users who have none."""
+    """The home directory, or `/` for a user without one."""
     home = os.path.expanduser("~")
     return home if os.path.isdir(home) else "/"

@@ -35,7 +35,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     if len(data) > _LIMIT:
         raise _unreadable(path, account, _("it is too long for a password"))
     try:
-        return data.decode("utf-8-sig")  # some editors put a mark in front, which is no part of the password
+        return data.decode("utf-8-sig")  # without the byte order mark that some editors write
     except UnicodeDecodeError as error:
         raise _unreadable(path, account, _("it is not UTF-8")) from error
 
@@ -51,32 +51,29 @@ def _unreadable(path: str, account: str, reason: str) -> SmtpsetupError:
 
 
 def _check(info: os.stat_result, path: str) -> None:
+    """Raise SmtpsetupError unless it is a regular file that only its owner, this user or root, can read."""
     if os.name != "posix":
         return
     if not stat.S_ISREG(info.st_mode):
-        raise SmtpsetupError(
-            "secret.file-permissions",
-            _("{path} is not a regular file.").format(path=path),
-            hints=(_("Put the password into a file of its own."),),
+        message, hint = _("{path} is not a regular file."), _("Put the password into a file of its own.")
+    elif info.st_uid not in (0, os.geteuid()):
+        message, hint = (
+            _("The password file {path} belongs to another user."),
+            _("Make it yours: `chown {user} {path}`."),
         )
-    if info.st_uid not in (0, os.geteuid()):
-        raise SmtpsetupError(
-            "secret.file-permissions",
-            _("The password file {path} belongs to another user.").format(path=path),
-            hints=(_("Make it yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path),),
+    elif info.st_mode & 0o077:
+        message, hint = (
+            _("Others may read the password file {path} (mode {mode})."),
+            _("Make it private: `chmod 600 {path}`."),
         )
-    if info.st_mode & 0o077:
-        raise SmtpsetupError(
-            "secret.file-permissions",
-            _("Others may read the password file {path} (mode {mode}).").format(
-                path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"
-            ),
-            hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
-        )
+    else:
+        return
+    facts = {"path": path, "user": os.geteuid(), "mode": f"{stat.S_IMODE(info.st_mode):04o}"}
+    raise SmtpsetupError("secret.file-permissions", message.format(**facts), hints=(hint.format(**facts),))
 
 
 def is_ours(account: Account) -> bool:
-    """Whether it is the sign-in of OAuth2, or a password file that smtpsetup itself has made."""
+    """Whether the file holds an OAuth2 sign-in, or is a password file that smtpsetup itself made."""
     return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
 
 
@@ -87,7 +84,7 @@ def write(
     *,
     may_prompt: bool,  # noqa: ARG001  the stores' one interface
 ) -> Secret | None:
-    """Replace the file's content, mode 0600; what was in it before. Raises SmtpsetupError as `read`, OSError."""
+    """Replace the file's content, mode 0600. Returns the previous one. Raises SmtpsetupError as `read`, OSError."""
     path = os.path.expanduser(reference)
     before = read(reference, account, may_prompt=False) if os.path.exists(path) else None
     files.write_atomically(path, secret.reveal() + "\n")
@@ -95,7 +92,7 @@ def write(
 
 
 def delete(reference: str, account: str, *, may_prompt: bool) -> bool:  # noqa: ARG001  the stores' one interface
-    """Delete the file; whether there was one. Raises OSError."""
+    """Delete the file. Returns whether there was one. Raises OSError."""
     try:
         os.unlink(os.path.expanduser(reference))
     except FileNotFoundError:

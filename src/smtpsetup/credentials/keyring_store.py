@@ -1,7 +1,6 @@
-"""The operating system's keyring, through the `keyring` library, with one backend chosen by name.
+"""The operating system's keyring, through one fixed backend of the `keyring` library.
 
-`keyring`'s own choice could be a plain-text file or ask several backends in turn, and which it is may change with what
-else is installed or with an environment variable. Here it is the platform's secret service or nothing.
+`keyring`'s own choice depends on what is installed and on environment variables, and may be a plain-text file.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import shlex
 import stat
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.credentials.secret_service import Trouble
 
-SERVICE = "smtpsetup"
-_SECONDS = 10.0  # a keyring that does not answer by then is treated as locked
-_SECONDS_FOR_A_PERSON = 90.0  # to type the keyring's password into its own window
+_Value = TypeVar("_Value")
+_SECONDS = 10.0  # timeout of a call; then the keyring is treated as locked
+_SECONDS_FOR_A_PERSON = 90.0  # timeout of a call that lets a person type the keyring's password into its own window
 
 
 def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG001  the stores' one interface
@@ -68,20 +67,23 @@ def _read(account: str, *, may_prompt: bool) -> str | None:
             if error.code != "secret.keyring-locked" or not may_prompt:
                 raise
     prepare(may_prompt=may_prompt)
-    value: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
-    return value
+    return _read_by_keyring(account)
+
+
+def _read_by_keyring(account: str) -> str | None:
+    return _bounded(lambda: long_secrets.read(_backend(), account), _SECONDS)
 
 
 def _read_directly(account: str) -> str | None:
-    """The secret by way of the session bus alone; None where the keyring has none. Raises SmtpsetupError."""
-    from smtpsetup.credentials import secret_service  # one platform a run
+    """Read the secret over D-Bus without `keyring`; None if there is none. Raises SmtpsetupError."""
+    from smtpsetup.credentials import secret_service  # only on its platform
 
     _find_bus()
     address = os.environ["DBUS_SESSION_BUS_ADDRESS"]
-    attributes = {"service": SERVICE, "username": account}
+    attributes = {"service": long_secrets.SERVICE, "username": account}
     try:
-        # jeepney greets the bus without a limit of time, so all of it runs beside
-        found: bytes = _bounded(
+        # jeepney connects to the bus without a timeout
+        found = _bounded(
             lambda: secret_service.secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent
         )
         return found.decode("utf-8", "surrogateescape")
@@ -89,13 +91,12 @@ def _read_directly(account: str) -> str | None:
         if error.trouble is secret_service.Trouble.ABSENT:
             return None
         if error.trouble is secret_service.Trouble.NOT_PLAIN:
-            value: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
-            return value
-        raise _told(error.trouble, error.detail) from error
+            return _read_by_keyring(account)
+        raise _error_for(error.trouble, error.detail) from error
 
 
-def _told(trouble: Trouble, detail: str) -> SmtpsetupError:
-    from smtpsetup.credentials.secret_service import Trouble  # loaded by now
+def _error_for(trouble: Trouble, detail: str) -> SmtpsetupError:
+    from smtpsetup.credentials.secret_service import Trouble  # already loaded
 
     if trouble is Trouble.LOCKED:
         return _locked()
@@ -107,33 +108,33 @@ def _told(trouble: Trouble, detail: str) -> SmtpsetupError:
 
 
 def is_ours(account: Account) -> bool:  # noqa: ARG001  the stores' one interface
-    """What stands there under smtpsetup's name is smtpsetup's."""
+    """Always: no other program writes under smtpsetup's service name."""
     return True
 
 
 def write(reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:  # noqa: ARG001  as above
-    """Save the secret of an account and read it back; the one that was there before. Raises SmtpsetupError."""
+    """Save the secret of an account and read it back. Returns the previous one. Raises SmtpsetupError."""
     value = secret.reveal()
     limit = long_secrets.WINDOWS_LIMIT if sys.platform == "win32" else None
     prepare(may_prompt=may_prompt)
-    before: str | None = _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS)
-    _bounded(lambda: long_secrets.write(_backend(), SERVICE, account, value, limit), _SECONDS_FOR_A_PERSON)
-    if _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS) != value:
+    before = _read_by_keyring(account)
+    _bounded(lambda: long_secrets.write(_backend(), account, value, limit), _SECONDS_FOR_A_PERSON)
+    if _read_by_keyring(account) != value:
         raise _unavailable(_("what was saved could not be read back"))
     return None if before is None else Secret(before)
 
 
 def delete(reference: str, account: str, *, may_prompt: bool) -> bool:  # noqa: ARG001  as above
-    """Delete the secret of an account; whether there was one. Raises SmtpsetupError."""
+    """Delete the secret of an account. Returns whether there was one. Raises SmtpsetupError."""
     prepare(may_prompt=may_prompt)
-    if _bounded(lambda: long_secrets.read(_backend(), SERVICE, account), _SECONDS) is None:
+    if _read_by_keyring(account) is None:
         return False
-    _bounded(lambda: long_secrets.delete(_backend(), SERVICE, account), _SECONDS)
+    _bounded(lambda: long_secrets.delete(_backend(), account), _SECONDS)
     return True
 
 
 def prepare(*, may_prompt: bool) -> None:
-    """Find the session bus and unlock the keyring, asking the person only with `may_prompt`. Raises SmtpsetupError."""
+    """Find the session bus and unlock the keyring; it asks the person only with `may_prompt`. Raises SmtpsetupError."""
     if sys.platform in ("win32", "darwin"):
         return
     _find_bus()
@@ -142,22 +143,22 @@ def prepare(*, may_prompt: bool) -> None:
 
 
 def _backend() -> KeyringBackend:
-    """The platform's own keyring, made directly: no configuration file, variable or priority has a say."""
+    """The platform's own keyring, independent of `keyring`'s configuration file, variables and priorities."""
     if sys.platform == "win32":
-        from keyring.backends.Windows import WinVaultKeyring  # one platform a run
+        from keyring.backends.Windows import WinVaultKeyring  # only on its platform
 
         return WinVaultKeyring()  # type: ignore[no-untyped-call]  # keyring annotates no constructors
     if sys.platform == "darwin":
-        from keyring.backends.macOS import Keyring as MacKeyring  # one platform a run
+        from keyring.backends.macOS import Keyring as MacKeyring  # only on its platform
 
         return MacKeyring()  # type: ignore[no-untyped-call]  # as above
-    from keyring.backends.SecretService import Keyring  # one platform a run
+    from keyring.backends.SecretService import Keyring  # only on its platform
 
     return Keyring()  # type: ignore[no-untyped-call]  # as above
 
 
 def _find_bus() -> None:
-    """Point the D-Bus library at the user's session bus, which cron and ssh do not name in the environment."""
+    """Name the user's session bus in the environment if, as under cron and ssh, it is not. Raises SmtpsetupError."""
     if os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     for directory in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):
@@ -173,9 +174,9 @@ def _find_bus() -> None:
 
 
 def _unlock(*, may_prompt: bool) -> None:
-    """Raise SmtpsetupError unless the default collection is there and open.
+    """Raise SmtpsetupError unless the default collection exists and is unlocked.
 
-    Without `may_prompt` nothing is asked and nothing is made.
+    Only with `may_prompt` may the keyring ask the person to unlock it, or be created later.
     """
     import secretstorage  # 40 ms
     from secretstorage import exceptions
@@ -189,7 +190,7 @@ def _unlock(*, may_prompt: bool) -> None:
             return
     except exceptions.ItemNotFoundException as error:
         if may_prompt:
-            return  # keyring makes the collection when it saves, with a question of its own
+            return  # `keyring` creates the collection when it saves, and asks the person then
         raise _unavailable(_("it is empty and was never set up")) from error
     except TimeoutError as error:
         raise _locked() from error
@@ -198,26 +199,28 @@ def _unlock(*, may_prompt: bool) -> None:
     raise _locked()
 
 
-def _bounded(action: Callable[[], Any], seconds: float, on_timeout: Callable[[], SmtpsetupError] | None = None) -> Any:  # noqa: ANN401  whatever the action gives
-    """Run an action of a keyring library, for at most so many seconds, and turn what it raises into SmtpsetupError."""
-    outcome: list[Any] = []
-    error: list[BaseException] = []
+def _bounded(
+    action: Callable[[], _Value], seconds: float, on_timeout: Callable[[], SmtpsetupError] | None = None
+) -> _Value:
+    """Run an action of a keyring library with a timeout in seconds. Its errors become SmtpsetupError."""
+    values: list[_Value] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome.append(action())
-        except BaseException as failure:  # noqa: BLE001  raised again below, in the caller's thread
-            error.append(failure)
+            values.append(action())
+        except BaseException as error:  # noqa: BLE001  raised again below, in the caller's thread
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        error_for_silence = on_timeout or _locked
-        raise error_for_silence()
-    if error:
-        raise _explained(error[0]) from error[0]
-    return outcome[0]
+        timed_out = on_timeout or _locked
+        raise timed_out()
+    if errors:
+        raise _explained(errors[0]) from errors[0]
+    return values[0]
 
 
 def _explained(error: BaseException) -> BaseException:

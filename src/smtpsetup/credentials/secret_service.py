@@ -1,9 +1,7 @@
-"""Reading from the Secret Service in four calls on the session bus.
+"""Reading from the Secret Service (https://specifications.freedesktop.org/secret-service) over the session bus.
 
-https://specifications.freedesktop.org/secret-service
-
-The `keyring` library does the same in 110 ms, of which cron would pay every one at every run; this is 15
-(bench/sending.py). Nothing here prompts, starts a daemon or waits without end.
+This takes 15 ms, the `keyring` library 110 (bench/sending.py), which cron would pay at every run. Nothing here prompts
+or starts a daemon, and every call has a timeout.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jeepney.io.blocking import DBusConnection
 
-SECONDS = 5.0  # for each call: a service that does not answer by then has hung
+SECONDS = 5.0  # timeout of each call
 _NAME = "org.freedesktop.secrets"
 _ROOT = "/org/freedesktop/secrets"
 _DEFAULT = f"{_ROOT}/aliases/default"
@@ -32,7 +30,7 @@ class Trouble(Enum):
 
 
 class SecretServiceError(Exception):
-    """The service is there and has no secret for us, or is not there; `detail` is its own name for it."""
+    """No secret was read; `detail` is the D-Bus name of the error."""
 
     def __init__(self, trouble: Trouble, detail: str = "") -> None:
         super().__init__(f"{trouble.name} {detail}")
@@ -41,12 +39,11 @@ class SecretServiceError(Exception):
 
 
 def secret(address: str, attributes: dict[str, str]) -> bytes:
-    """The secret of the item with these attributes, on the bus at a D-Bus address; the newest where several have them.
+    """The secret of the item with these attributes, the newest if there are several. `address` is the bus's.
 
-    Raises SecretServiceError, OSError for a bus that cannot be reached, and whatever jeepney makes of an address that
-    is none.
+    Raises SecretServiceError, OSError for a bus that cannot be reached, and errors of jeepney for a malformed address.
     """
-    from jeepney.io.blocking import open_dbus_connection  # 9 ms that only this store pays
+    from jeepney.io.blocking import open_dbus_connection  # 9 ms, only for this store
 
     with open_dbus_connection(bus=address, auth_timeout=SECONDS) as bus:
         unlocked, locked = _call(bus, _ROOT, "org.freedesktop.Secret.Service", "SearchItems", "a{ss}", attributes)
@@ -61,13 +58,13 @@ def secret(address: str, attributes: dict[str, str]) -> bytes:
 
 
 def _is_locked(bus: DBusConnection) -> bool:
-    """Whether the default collection is locked, in which a service may not find what it holds."""
+    """Whether the default collection is locked: some services find none of its items then."""
     try:
         ((_kind, is_locked),) = _property(bus, _DEFAULT, "org.freedesktop.Secret.Collection", "Locked")
     except SecretServiceError as error:
         if error.trouble is Trouble.TIMEOUT:
             raise
-        return False  # there is none
+        return False  # no default collection
     return bool(is_locked)
 
 
@@ -95,7 +92,7 @@ def _call(bus: DBusConnection, path: str, interface: str, method: str, signature
     from jeepney import DBusAddress, HeaderFields, MessageFlag, MessageType, new_method_call
 
     message = new_method_call(DBusAddress(path, _NAME, interface), method, signature, arguments)
-    message.header.flags |= MessageFlag.no_auto_start  # a service that D-Bus starts for cron starts locked, and stays
+    message.header.flags |= MessageFlag.no_auto_start  # a service that D-Bus starts for cron stays locked
     try:
         reply = bus.send_and_get_reply(message, timeout=SECONDS)
     except TimeoutError as error:

@@ -1,12 +1,12 @@
-"""Secrets: read from the one place that the account names, checked, and nowhere else. Keyrings are written too."""
+"""Secrets: read, checked, written and deleted in the one store that the account names."""
 
 from __future__ import annotations
 
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from smtpsetup.config.secret_source import STORES, Store
+from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
@@ -18,28 +18,24 @@ if TYPE_CHECKING:
 _GOOGLE_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
 
 
-class _ReadableStore(Protocol):
+class _Store(Protocol):
+    """The functions of a store's module; only a writable store has those after `read`."""
+
     def read(self, reference: str, account: str, *, may_prompt: bool) -> str:
-        """What is there. Raises SmtpsetupError (`secret.…`)."""
+        """The stored secret. Raises SmtpsetupError (`secret.…`)."""
 
-
-class _WritableStore(_ReadableStore, Protocol):
     def is_ours(self, account: Account) -> bool:
-        """Whether smtpsetup itself writes the account's secret there, and so may write over it and delete it."""
+        """Whether smtpsetup itself writes the account's secret there, and so may overwrite and delete it."""
 
     def write(self, reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
-        """Put a secret there; the one that was there before. Raises SmtpsetupError or OSError."""
+        """Store a secret. Returns the previous one. Raises SmtpsetupError or OSError."""
 
     def delete(self, reference: str, account: str, *, may_prompt: bool) -> bool:
-        """Delete the secret; whether there was one. Raises SmtpsetupError or OSError."""
+        """Delete the secret. Returns whether there was one. Raises SmtpsetupError or OSError."""
 
 
-def _module_of(store: Store) -> Any:  # noqa: ANN401  a module, which the callers take for one of the interfaces
-    return import_module(f"smtpsetup.credentials.{store}_store")
-
-
-def _writable(store: Store) -> _WritableStore | None:
-    return cast("_WritableStore", _module_of(store)) if STORES[store].is_writable else None
+def _store_of(account: Account) -> _Store:
+    return cast("_Store", import_module(f"smtpsetup.credentials.{account.secret.store}_store"))
 
 
 def read(account: Account, *, may_prompt: bool) -> Secret:
@@ -47,9 +43,8 @@ def read(account: Account, *, may_prompt: bool) -> Secret:
 
     Raises SmtpsetupError (`secret.…`).
     """
-    module = cast("_ReadableStore", _module_of(account.secret.store))
     with private_dir.as_root_again():
-        value = module.read(account.secret.reference, account.name, may_prompt=may_prompt)
+        value = _store_of(account).read(account.secret.reference, account.name, may_prompt=may_prompt)
     try:
         return checked(value, account.auth)
     except SmtpsetupError as error:
@@ -60,16 +55,16 @@ def read(account: Account, *, may_prompt: bool) -> Secret:
 
 
 def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
-    """A secret as it came from a person or a store, without the line end that files and pipes add.
+    """A secret from a person or a store, without the line end that files and pipes add.
 
-    Raises SmtpsetupError for what no server takes.
+    Raises SmtpsetupError (`secret.missing`) for a value that no server accepts.
     """
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise _unusable(_("The password is empty."))
     if "\n" in value or "\r" in value:
         raise _unusable(_("There is a line break inside the password."))
-    if any("\ud800" <= char <= "\udfff" for char in value):  # how Python hands on bytes that are no text
+    if any("\ud800" <= char <= "\udfff" for char in value):  # surrogates stand for bytes that are not UTF-8
         raise _unusable(_("The password is not text in UTF-8."))
     if "\0" in value:
         raise _unusable(_("There is a NUL character in the password."))
@@ -85,7 +80,7 @@ def _unusable(message: str) -> SmtpsetupError:
 
 
 def prepare_keyring(*, may_prompt: bool) -> None:
-    """Make sure that the keyring can be used before a person types a password for it.
+    """Check, before a person types a password, that the keyring can be used.
 
     Raises SmtpsetupError (`secret.keyring-…`).
     """
@@ -95,31 +90,25 @@ def prepare_keyring(*, may_prompt: bool) -> None:
 
 
 def store(account: Account, secret: Secret, *, may_prompt: bool = False) -> Secret | None:
-    """Put the secret where the account says; the one that was there before.
+    """Write the secret to the account's store. Returns the previous one.
 
-    Raises SmtpsetupError or OSError; ValueError where the account's place is only read.
+    Raises SmtpsetupError or OSError; ValueError for a store that is only read.
     """
-    module = _writable(account.secret.store)
-    if module is None:
+    if not STORES[account.secret.store].is_writable:
         raise ValueError(account.secret.store)
-    return module.write(account.secret.reference, account.name, secret, may_prompt=may_prompt)
+    return _store_of(account).write(account.secret.reference, account.name, secret, may_prompt=may_prompt)
 
 
 def is_kept_here(account: Account) -> bool:
-    """Whether smtpsetup itself writes the account's secret, and so may write over it and delete it.
-
-    Others' places are only read.
-    """
-    module = _writable(account.secret.store)
-    return module is not None and module.is_ours(account)
+    """Whether smtpsetup itself writes the account's secret, and so may overwrite and delete it."""
+    return STORES[account.secret.store].is_writable and _store_of(account).is_ours(account)
 
 
 def forget(account: Account, *, may_prompt: bool = False) -> bool:
-    """Delete a secret that is kept here; whether there was one. Secrets that others keep are left alone.
+    """Delete the secret if smtpsetup itself wrote it. Returns whether one was deleted.
 
     Raises SmtpsetupError or OSError.
     """
-    module = _writable(account.secret.store)
-    if module is None or not module.is_ours(account):
+    if not is_kept_here(account):
         return False
-    return module.delete(account.secret.reference, account.name, may_prompt=may_prompt)
+    return _store_of(account).delete(account.secret.reference, account.name, may_prompt=may_prompt)

@@ -1,4 +1,4 @@
-"""A secret that systemd hands to a unit (https://systemd.io/CREDENTIALS)."""
+"""A secret that systemd passes to a unit (https://systemd.io/CREDENTIALS)."""
 
 from __future__ import annotations
 
