@@ -1,7 +1,4 @@
-"""The `clientConfig` files of the autoconfig format (draft-ietf-mailmaint-autoconfig).
-
-Where they are, and what they say.
-"""
+"""The location and content of `clientConfig` files (draft-ietf-mailmaint-autoconfig)."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.fetch import Document, Fetcher
     from smtpsetup.net.dial import Deadline
 
-# Thunderbird's database, and where its specification has it; the second is asked where the first cannot be reached
+# Thunderbird's database, and its address in the draft, which is asked if the first cannot be reached
 DATABASES = ("https://autoconfig.thunderbird.net/v1.1/{domain}", "https://v1.ispdb.net/{domain}")
 _SECURITY = {"SSL": Security.TLS, "STARTTLS": Security.STARTTLS, "plain": Security.NONE}
 _AUTH = {
@@ -32,36 +29,33 @@ _AUTH = {
     "none": Auth.NONE,
     "client-IP-address": Auth.NONE,
 }
-_REASONS = 5  # that are told of one file
+_REASONS = 5  # at most, in the error for one file
 _DEPTH = 16  # the format needs 4
-_INSISTS = 400  # HTTP status of a server that does not answer without the address
+_ADDRESS_REQUIRED = 400  # HTTP status of a server that does not answer without the address
 
 
 def own_url(domain: str) -> str:
-    """Where a domain's own file is."""
+    """The URL of a domain's own file."""
     return f"https://autoconfig.{domain}/mail/config-v1.1.xml"
 
 
 def well_known_url(domain: str) -> str:
-    """Where a domain's own file may be as well."""
+    """The alternative URL of a domain's own file."""
     return f"https://{domain}/.well-known/autoconfig/mail/config-v1.1.xml"
 
 
 def fetch_own(url: str, address: Address, fetcher: Fetcher, deadline: Deadline) -> Document:
-    """A domain's own file. The address is sent only where the server insists, and to no other owner's.
-
-    Raises FetchError.
-    """
+    """Fetch a domain's own file. The address is sent only if the server requires it. Raises FetchError."""
     try:
         return fetcher.get(url, deadline)
     except FetchError as error:
-        if error.status != _INSISTS:
+        if error.status != _ADDRESS_REQUIRED:
             raise
     return fetcher.get(f"{url}?emailaddress={quote(address.wire, safe='')}", deadline)
 
 
 def settings(body: bytes, address: Address) -> list[Setting]:
-    """The outgoing servers of a file, best first. Raises UnusableError where it names none that can be used."""
+    """The outgoing servers of a file, best first. Raises UnusableError if it names none that can be used."""
     found: list[Setting] = []
     reasons: list[str] = []
     for element in _root(body).iterfind("./emailProvider/outgoingServer"):
@@ -101,10 +95,7 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """A tree without a document type and of bounded depth.
-
-    Entities, and what they can be made to do, need the first.
-    """
+    """A tree of bounded depth without a document type, which entity expansion attacks need."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,13 +116,13 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 def _root(body: bytes) -> ElementTree.Element:
-    parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314  a document type is refused, which is what makes the parser dangerous
+    parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314  `_Builder` refuses what makes the parser dangerous
     try:
         parser.feed(body)
         root: ElementTree.Element = parser.close()
+    except UnusableError:
+        raise
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        if isinstance(error, UnusableError):
-            raise
         raise UnusableError(_("it is not a settings file")) from error
     if root.tag != "clientConfig":
         raise UnusableError(_("it is not a settings file"))

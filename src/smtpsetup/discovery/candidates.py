@@ -1,4 +1,4 @@
-"""What a source said about a domain's outgoing server, and what vouches for it."""
+"""What a source says about a domain's outgoing server, and how far that can be trusted."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Source(StrEnum):
 
 
 class Trust(StrEnum):
-    """What binds an answer to the address's domain, the strongest first."""
+    """What proves that an answer belongs to the address's domain, the strongest first."""
 
     TABLE = "table"
     TLS = "tls"  # fetched over HTTPS from a name below the domain
     THIRD_PARTY = "third-party"
-    DNS = "dns"  # unsigned DNS alone, or a redirect to another owner's host
+    DNS = "dns"  # unsigned DNS, or a redirect to another owner's host
     GUESS = "guess"
 
     @property
     def vouches(self) -> bool:
-        """Whether a host outside the domain that it names may get a password unasked."""
+        """Whether a named host outside the domain may get a password without asking the person."""
         return self in (Trust.TABLE, Trust.TLS)
 
 
 class Rank(IntEnum):
-    """How plausible an answer is, the best first. What stands where, and why, is in docs/discovery.md."""
+    """How plausible an answer is, the best first. docs/discovery.md explains the order."""
 
     TABLE = 0
     PACC = 1
@@ -57,20 +57,20 @@ class Rank(IntEnum):
 
 
 class QueryStatus(StrEnum):
-    """How asking a source ended."""
+    """The result of asking a source."""
 
     FOUND = "found"
-    ABSENT = "absent"  # it has nothing to say about the domain
-    REFUSED = "refused"  # it said something that must not be used
+    ABSENT = "absent"  # it knows nothing about the domain
+    REFUSED = "refused"  # its answer must not be used
     FAILED = "failed"  # it could not be asked
     TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Settings from one source. `origin` is the record or address they were read from.
+    """Settings from one source. `origin` is the DNS record or URL that they were read from.
 
-    `username` is filled in for the address, None where the source does not say; `auth` is empty where it does not say.
+    `username` is filled in for the address. It is None, and `auth` is empty, if the source does not say.
     """
 
     source: Source
@@ -84,13 +84,13 @@ class Candidate:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The servers' hosts, each once."""
+        """The servers' hosts, without duplicates."""
         return tuple(dict.fromkeys(server.host for server in self.servers))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What came of asking one source. `ms` is how long it took in milliseconds, `detail` a few words for people."""
+    """The result of asking one source. `ms` is the duration in milliseconds, `detail` a few words for people."""
 
     source: Source
     origin: str

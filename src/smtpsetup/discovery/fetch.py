@@ -1,4 +1,4 @@
-"""One small document over verified HTTPS, within a deadline that the other side cannot stretch."""
+"""Fetching a small document over verified HTTPS, within a deadline that holds whatever the server does."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ _REDIRECTS = 3
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 _OK = 200
 _GONE = (404, 410)
-_SHOWN = 200  # characters of an address that somebody else wrote
+_SHOWN = 200  # characters of a URL from outside
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What was fetched.
-
-    `url` is where it was found in the end; `is_foreign` tells that a redirect led to another owner's host.
-    """
+    """A fetched document. `url` is its address after redirects; `is_foreign`: one led to another owner's host."""
 
     url: str
     body: bytes
@@ -38,11 +35,10 @@ class Document:
 
 
 class FetchError(Exception):
-    """Nothing was fetched.
+    """Nothing was fetched. `status` is the HTTP status, 0 without a response.
 
-    `outcome` tells a place that has nothing (ABSENT) from one that could not be asked or must not be followed.
-
-    `is_ours` tells that the fault lies on this side: the proxy of this machine.
+    `outcome` tells a missing document (ABSENT) from a failure or a URL that must not be followed. `is_ours` says that
+    this machine's proxy is the cause.
     """
 
     def __init__(self, outcome: QueryStatus, detail: str, status: int = 0, *, is_ours: bool = False) -> None:
@@ -55,7 +51,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """How this run fetches: whom it believes, who finds hosts (None for the system)."""
+    """How documents are fetched. `look_up` is None for the system's resolver."""
 
     policy: TlsPolicy
     look_up: LookUp | None
@@ -98,27 +94,21 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise FetchError(
-            QueryStatus.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(location))
-        ) from error
+        raise _refused(_("a redirect leads to {url}, which is no web address"), location) from error
 
 
 def _checked(url: str, *, is_redirect: bool) -> SplitResult:
-    """The parts of an address that may be asked: HTTPS, a host with a name, the usual port, no login.
+    """The parts of a URL, without the fragment, if it is HTTPS to a host name on port 443 without a login.
 
-    The fragment dropped. Raises FetchError.
+    Raises FetchError.
     """
     try:
         parts = urlsplit(url)._replace(fragment="")
         port = parts.port
     except ValueError as error:
-        raise FetchError(
-            QueryStatus.REFUSED, _("a redirect leads to {url}, which is no web address").format(url=_shown(url))
-        ) from error
+        raise _refused(_("a redirect leads to {url}, which is no web address"), url) from error
     if parts.scheme != "https":
-        raise FetchError(
-            QueryStatus.REFUSED, _("a redirect leads to {url}, which is not HTTPS").format(url=_shown(url))
-        )
+        raise _refused(_("a redirect leads to {url}, which is not HTTPS"), url)
     is_clean = all("!" <= char <= "~" for char in url)
     if (
         parts.username is not None
@@ -126,13 +116,14 @@ def _checked(url: str, *, is_redirect: bool) -> SplitResult:
         or not _is_public_name(parts.hostname or "")
         or not is_clean
     ):
-        text = _("a redirect leads to {url}, which is not followed") if is_redirect else _("{url} is not asked")
-        raise FetchError(QueryStatus.REFUSED, text.format(url=_shown(url)))
+        raise _refused(
+            _("a redirect leads to {url}, which is not followed") if is_redirect else _("{url} is not asked"), url
+        )
     return parts
 
 
-def _shown(url: str) -> str:
-    return plain_text(url[:_SHOWN])
+def _refused(text: str, url: str) -> FetchError:
+    return FetchError(QueryStatus.REFUSED, text.format(url=plain_text(url[:_SHOWN])))
 
 
 def _is_public_name(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Services that only pass mail on: an MX that names one says nothing about where the domain's mail is sent from. Data.
+"""Services that only pass mail on: an MX that names one says nothing about where the domain's mail is sent from.
 
 Each by the end of its MX hosts' names, as its help pages give them for the customer's DNS.
 """
@@ -51,6 +51,6 @@ FORWARDERS = {
 
 
 def named(host: str, table: dict[str, str]) -> str | None:
-    """Whose host it is, by the longest ending that the table has, or None."""
+    """The service that a host belongs to, by the longest matching ending, or None."""
     labels = host.split(".")
     return next((table[ending] for start in range(len(labels)) if (ending := ".".join(labels[start:])) in table), None)

@@ -1,4 +1,4 @@
-"""PACC: a JSON document below the domain, bound by its digest in the domain's DNS (draft-ietf-mailmaint-pacc-04)."""
+"""PACC: a JSON document on a host below the domain, with its digest in the DNS (draft-ietf-mailmaint-pacc-04)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from smtpsetup.discovery.settings import Setting, UnusableError, server_named
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
 
-_PORT = 465  # the draft knows TLS from the first byte only
+_PORT = 465  # the draft has implicit TLS only
 _PROTOCOLS = ("submit", "smtp")  # draft 03 renamed the key
 
 
 def url(domain: str) -> str:
-    """Where a domain's document is."""
+    """The URL of a domain's document."""
     return f"https://ua-auto-config.{domain}/.well-known/user-agent-configuration.json"
 
 
 def digest_name(domain: str) -> str:
-    """The name of the TXT records with the document's digests; several of them while one replaces another."""
+    """The name of the TXT records with the document's digests: several while the document is being replaced."""
     return f"_ua-auto-config.{domain}"
 
 
 def digests(texts: tuple[str, ...]) -> list[bytes]:
-    """The SHA-256 digests that TXT records announce; records of another kind are passed over."""
+    """The SHA-256 digests in TXT records; other records are ignored."""
     found = []
     for text in texts:
         tags = {
@@ -48,7 +48,7 @@ def digests(texts: tuple[str, ...]) -> list[bytes]:
 
 
 def settings(body: bytes, announced: list[bytes], address: Address) -> Setting:
-    """The server of a document whose digest was announced. Raises UnusableError."""
+    """The server in a document. Raises UnusableError, also if the document's digest is not among those announced."""
     digest = hashlib.sha256(body).digest()
     if not any(hmac.compare_digest(digest, one) for one in announced):
         raise UnusableError(_("the document is not the one whose digest stands in the DNS"))
@@ -67,11 +67,10 @@ def settings(body: bytes, announced: list[bytes], address: Address) -> Setting:
 
 
 def _auth(document: dict[str, Any]) -> tuple[Auth, ...]:
-    ways = _table(document.get("authentication"))
-    found = [Auth.OAUTH2] if "oauth-public" in ways else []
-    if ways.get("password") is not False:
-        found.insert(0, Auth.PASSWORD)
-    return tuple(found)
+    methods = _table(document.get("authentication"))
+    password = (Auth.PASSWORD,) if methods.get("password") is not False else ()
+    token = (Auth.OAUTH2,) if "oauth-public" in methods else ()
+    return (*password, *token)
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""What asking a source takes, and what comes of it; shared by the sources."""
+"""What a query of a source needs and returns, and helpers that the sources share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, Trust
 from smtpsetup.net.dns import DnsAnswer, DnsStatus
+from smtpsetup.net.parallel import run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +22,13 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Table
 
 
-MOST = 10  # records, servers or reasons of one source that are kept: whoever sends more means no good
+_Key = TypeVar("_Key")
+MOST = 10  # records, servers or reasons of one source that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What every source needs to know.
-
-    `ask_ispdb` is False for people who do not want a third party to learn the domain.
-    """
+class SearchContext:
+    """What every source needs. `ask_ispdb` is False if no third party may learn the domain."""
 
     address: Address
     table: Table
@@ -39,16 +39,13 @@ class Circumstances:
 
     @property
     def domain(self) -> str:
-        """The domain asked about, as A-labels."""
+        """The address's domain, as A-labels."""
         return self.address.domain
 
 
 @dataclass(frozen=True, slots=True)
 class MailRoute:
-    """Where the domain's incoming mail goes, as far as that tells something.
-
-    `status` is how the look-up of its MX ended.
-    """
+    """Where the domain's incoming mail goes. `status` is the result of the MX look-up."""
 
     status: DnsStatus
     hosts: tuple[str, ...] = ()
@@ -59,7 +56,10 @@ class MailRoute:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What one source came to, and the questions that its answer raises."""
+    """The result of asking one source, and the queries that follow from it.
+
+    `dns_failed` and `proxy_failed` say that the name servers or this machine's proxy were the cause of a failure.
+    """
 
     outcome: QueryStatus
     detail: str = ""
@@ -72,16 +72,16 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One source to ask. `rank` is the best that its answer can be."""
+    """One question to a source. `rank` is the best rank that its answer can have."""
 
     source: Source
     rank: Rank
     origin: str
-    ask: Callable[[Circumstances, Query], QueryResult] = field(repr=False)
+    ask: Callable[[SearchContext, Query], QueryResult] = field(repr=False)
 
 
 def found(query: Query, trust: Trust, rank: Rank, settings: list[Setting], *, origin: str = "") -> QueryResult:
-    """The finding for settings that a source names, best first."""
+    """The result for the settings of a source, best first."""
     first = settings[0]
     servers = tuple(dict.fromkeys(setting.server for setting in settings))[:MOST]
     candidate = Candidate(
@@ -90,8 +90,19 @@ def found(query: Query, trust: Trust, rank: Rank, settings: list[Setting], *, or
     return QueryResult(QueryStatus.FOUND, ", ".join(str(server) for server in servers), (candidate,))
 
 
-def silence(answer: DnsAnswer, absent: str, route: MailRoute | None = None) -> QueryResult:
-    """A look-up that gave no records: nothing there, or nobody said so."""
+def look_up_all(
+    context: SearchContext, names: dict[_Key, tuple[Callable[[str, Deadline], DnsAnswer], str]]
+) -> dict[_Key, DnsAnswer]:
+    """Look up DNS names in parallel, each with a method of the resolver. What is not answered in time is a TIMEOUT."""
+    questions: dict[_Key, Callable[[], DnsAnswer]] = {
+        key: partial(look_up, name, context.deadline) for key, (look_up, name) in names.items()
+    }
+    answers = run_parallel(questions, context.deadline)
+    return {key: answers.get(key, DnsAnswer(DnsStatus.TIMEOUT)) for key in names}
+
+
+def not_found(answer: DnsAnswer, absent: str, route: MailRoute | None = None) -> QueryResult:
+    """The result of a look-up without records. `absent` is the detail if the name servers said that there are none."""
     if not answer.status.is_temporary:
         return QueryResult(QueryStatus.ABSENT, absent, route=route)
     outcome = QueryStatus.TIMEOUT if answer.status is DnsStatus.TIMEOUT else QueryStatus.FAILED
@@ -99,7 +110,7 @@ def silence(answer: DnsAnswer, absent: str, route: MailRoute | None = None) -> Q
 
 
 def dns_reason(status: DnsStatus) -> str:
-    """Why the name servers gave no answer, for people."""
+    """Why the name servers gave no answer, as text for people."""
     reasons = {
         DnsStatus.TIMEOUT: _("the name servers did not answer in time"),
         DnsStatus.REFUSED: _("the name servers refused to answer"),

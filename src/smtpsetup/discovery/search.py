@@ -1,4 +1,4 @@
-"""Asking every source at once and giving the best answer as soon as no better one can come."""
+"""Asking every source in parallel, until no better answer than the best can come."""
 
 from __future__ import annotations
 
@@ -11,39 +11,37 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, SourceReport, Trust
 from smtpsetup.discovery.fetch import FetchError
-from smtpsetup.discovery.mail_exchange import first_queries, guess_query
-from smtpsetup.discovery.queries import Circumstances, MailRoute, QueryResult
+from smtpsetup.discovery.mail_exchange import first_queries, guess_queries
+from smtpsetup.discovery.queries import MailRoute, QueryResult, SearchContext
 from smtpsetup.discovery.settings import UnusableError
 from smtpsetup.discovery.suffixes import registrable
-from smtpsetup.discovery.usual_names import described
+from smtpsetup.discovery.usual_names import described, prober
 from smtpsetup.net.dns import DnsStatus
 from smtpsetup.net.parallel import GRACE_SECONDS, run_parallel
 from smtpsetup.providers.settings import servers_for, username_for
-from smtpsetup.smtp.probe import Probed, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.core.model import Server
     from smtpsetup.discovery.queries import Query
-    from smtpsetup.net.dial import Deadline
     from smtpsetup.providers.table import Provider
 
 _SOURCE_SECONDS = 5.0  # for one source
-_GUESS_AFTER_SECONDS = 2.0  # without any answer before the usual names are tried beside what is still awaited
+_GUESS_AFTER_SECONDS = 2.0  # without an answer before the usual names are probed as well
 _RIVAL_SECONDS = 3.0
-_DETAIL = 400  # characters of what somebody else's server said
-_TICK_SECONDS = 0.1  # between two looks at the clock
-_OWN_WORD = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)
+_DETAIL = 400  # characters of a remote server's text
+_TICK_SECONDS = 0.1  # polling interval
+_OWN_SETTINGS = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)  # published by the domain itself
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What came of it: the candidates, best first, and the report of every source.
+    """The result of a search: the candidates, best first, and a report of every source.
 
-    `route` is where the domain's mail goes, None if that was not learned. `rival` is a candidate of the domain's own
-    that names another provider than the best one; `was_cut_short` tells that the deadline passed before every source
-    had answered, `dns_failed` that name servers gave no answer, `proxy_failed` that this machine's proxy is in the way.
+    `route` is where the domain's mail goes, None if the MX look-up did not finish. `rival` is a candidate that the
+    domain itself published and that names another provider than the best one. `was_cut_short` says that the deadline
+    passed before every source had answered, `dns_failed` that name servers gave no answer, `proxy_failed` that this
+    machine's proxy caused a failure.
     """
 
     candidates: tuple[Candidate, ...]
@@ -57,9 +55,9 @@ class Discovery:
 
 @dataclass
 class _Progress:
-    """What is known so far, and what is still awaited."""
+    """The state of a search: what is known, and which queries are pending or postponed."""
 
-    circumstances: Circumstances
+    context: SearchContext
     answers: queue.SimpleQueue[tuple[Query, float, QueryResult | Exception]] = field(default_factory=queue.SimpleQueue)
     pending: list[Query] = field(default_factory=list)
     postponed: list[Query] = field(default_factory=list)
@@ -77,61 +75,60 @@ class _Progress:
         return min(self.candidates, key=lambda candidate: candidate.rank, default=None)
 
     def start(self, query: Query) -> None:
-        """Ask a source, in a thread that does not hold up the end of the process."""
+        """Ask a source in a daemon thread."""
         self.pending.append(query)
-        own = replace(self.circumstances, deadline=self.circumstances.deadline.at_most(_SOURCE_SECONDS))
+        context = replace(self.context, deadline=self.context.deadline.at_most(_SOURCE_SECONDS))
 
         def work() -> None:
             started = time.monotonic()
-            finding: QueryResult | Exception
+            result: QueryResult | Exception
             try:
-                finding = query.ask(own, query)
+                result = query.ask(context, query)
             except UnusableError as error:
-                finding = QueryResult(QueryStatus.REFUSED, str(error))
+                result = QueryResult(QueryStatus.REFUSED, str(error))
             except FetchError as error:
-                finding = QueryResult(error.outcome, error.detail, proxy_failed=error.is_ours)
+                result = QueryResult(error.outcome, error.detail, proxy_failed=error.is_ours)
             except TimeoutError:
-                finding = QueryResult(QueryStatus.TIMEOUT, _("no answer in time"))
-            except Exception as error:  # noqa: BLE001  raised again where it is waited for
-                finding = error
-            self.answers.put((query, time.monotonic() - started, finding))
+                result = QueryResult(QueryStatus.TIMEOUT, _("no answer in time"))
+            except Exception as error:  # noqa: BLE001  `ask_sources` raises it
+                result = error
+            self.answers.put((query, time.monotonic() - started, result))
 
         threading.Thread(target=work, daemon=True).start()
 
-    def take(self, query: Query, seconds: float, finding: QueryResult | Exception) -> None:
-        """Note what a source said, and ask on.
+    def take(self, query: Query, seconds: float, result: QueryResult | Exception) -> None:
+        """Record the result of a query, and start the queries that follow from it.
 
-        A fault of this program's own in one source does not lose the answers of the others.
+        A bug in one source does not discard the answers of the others.
         """
-        if isinstance(finding, Exception):
-            self.fault = finding
-            finding = QueryResult(
-                QueryStatus.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(finding).__name__)
+        if isinstance(result, Exception):
+            self.fault = result
+            result = QueryResult(
+                QueryStatus.FAILED, _("a mistake in smtpsetup itself ({name})").format(name=type(result).__name__)
             )
         self.pending.remove(query)
         before = self.best
-        found = tuple(_completed(candidate, self.circumstances) for candidate in finding.candidates)
+        found = tuple(_completed(candidate, self.context) for candidate in result.candidates)
         self.candidates += found
         if self.best is not before:
             self.best_since = time.monotonic()
-        self.route = finding.route or self.route
-        self.dns_failed = self.dns_failed or finding.dns_failed
-        self.proxy_failed = self.proxy_failed or finding.proxy_failed
+        self.route = result.route or self.route
+        self.dns_failed = self.dns_failed or result.dns_failed
+        self.proxy_failed = self.proxy_failed or result.proxy_failed
+        ms = round(seconds * 1000, 1)
         self.reports.append(
-            SourceReport(
-                query.source, query.origin, finding.outcome, round(seconds * 1000, 1), finding.detail[:_DETAIL], found
-            )
+            SourceReport(query.source, query.origin, result.outcome, ms, result.detail[:_DETAIL], found)
         )
-        for follower in finding.next_queries:
-            if follower.source is Source.PROBE:
-                self.postponed.append(follower)
+        for following in result.next_queries:
+            if following.source is Source.PROBE:
+                self.postponed.append(following)
             else:
-                self.start(follower)
+                self.start(following)
 
     def is_settled(self) -> bool:
-        """Whether nothing better can come, or what could has had its time.
+        """Whether no better answer can come, or has come within GRACE_SECONDS.
 
-        A domain that does not exist has no answer, and where the DNS gives none, its hosts cannot be tried either.
+        Also if the domain does not exist, or its DNS gives no answers and only probes are left, which need the DNS.
         """
         best = self.best
         if best is None:
@@ -143,28 +140,28 @@ class _Progress:
         better = [
             query
             for query in self.pending
-            if query.rank < best.rank or (query.rank in _OWN_WORD and not best.trust.vouches)
+            if query.rank < best.rank or (query.rank in _OWN_SETTINGS and not best.trust.vouches)
         ]
         return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
 
 
 def ask_sources(
-    circumstances: Circumstances,
+    context: SearchContext,
     *,
     ask_all: bool,
     known: Provider | None = None,
     on_report: Callable[[SourceReport, int], None] = lambda _report, _left: None,
 ) -> Discovery:
-    """Look for the outgoing server of the address's domain.
+    """Find the outgoing server of the address's domain.
 
     `ask_all` waits for every source instead of stopping at the best answer. `known` is the table's row for the domain,
-    where it has one. `on_report` is told of each source that has answered and how many are still awaited.
+    if it has one. `on_report` is called with the report of each source and the number of pending queries.
     """
-    progress = _Progress(circumstances)
+    progress = _Progress(context)
     if known:
         row = Candidate(Source.TABLE, Trust.TABLE, Rank.TABLE, known.file, (), known)
-        progress.candidates.append(_completed(row, circumstances))
-    for query in first_queries(circumstances):
+        progress.candidates.append(_completed(row, context))
+    for query in first_queries(context):
         progress.start(query)
     guess_at = time.monotonic() + _GUESS_AFTER_SECONDS
     was_cut_short = False
@@ -173,15 +170,13 @@ def ask_sources(
         if not progress.pending:
             break
         try:
-            query, seconds, finding = progress.answers.get(
-                timeout=min(_TICK_SECONDS, circumstances.deadline.remaining())
-            )
+            answer = progress.answers.get(timeout=min(_TICK_SECONDS, context.deadline.remaining()))
         except queue.Empty:
             continue
         except TimeoutError:
             was_cut_short = True
             break
-        progress.take(query, seconds, finding)
+        progress.take(*answer)
         on_report(progress.reports[-1], len(progress.pending))
     if progress.fault and not progress.candidates:
         raise progress.fault
@@ -189,12 +184,12 @@ def ask_sources(
 
 
 def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> None:
-    """Try the usual names once nothing else has an answer, or the rest takes long."""
+    """Probe the usual names once no other query is pending, or the others take long."""
     if progress.candidates and not ask_all:
         return
-    if is_time and progress.route is None and registrable(progress.circumstances.domain) and not progress.has_guessed:
+    if is_time and progress.route is None and not progress.has_guessed:
         progress.has_guessed = True
-        progress.postponed.append(guess_query(progress.circumstances))
+        progress.postponed += guess_queries(progress.context)
     if ask_all or is_time or not progress.pending:
         for query in progress.postponed:
             progress.start(query)
@@ -202,20 +197,20 @@ def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> Non
 
 
 def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
-    circumstances = progress.circumstances
+    context = progress.context
     candidates = sorted(progress.candidates, key=lambda candidate: candidate.rank)
-    reports = list(progress.reports)
-    reports += [
-        SourceReport(query.source, query.origin, QueryStatus.TIMEOUT, 0.0, _("not waited for"))
-        for query in progress.pending
+    reports = [
+        *progress.reports,
+        *(
+            SourceReport(query.source, query.origin, QueryStatus.TIMEOUT, 0.0, _("not waited for"))
+            for query in progress.pending
+        ),
     ]
     rival = _rival(candidates)
-    if rival and not was_cut_short:
-        best_works, rival_works = _both_probed(candidates[0], rival, circumstances, reports)
-        if rival_works and not best_works:
-            candidates.remove(rival)
-            candidates.insert(0, rival)
-            rival = candidates[1]
+    if rival and not was_cut_short and _only_rival_works(candidates[0], rival, context, reports):
+        candidates.remove(rival)
+        candidates.insert(0, rival)
+        rival = candidates[1]
     return Discovery(
         tuple(candidates),
         tuple(reports),
@@ -228,9 +223,9 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
 
 
 def _rival(candidates: list[Candidate]) -> Candidate | None:
-    """The domain's own word where it contradicts a best candidate that rests on the MX.
+    """The settings that the domain published, if they contradict a best candidate that was found by the MX.
 
-    Web hosts publish settings for every domain they serve.
+    Either can be wrong: web hosts publish settings for every domain that they serve.
     """
     if not candidates or candidates[0].rank not in (Rank.MX, Rank.MAILBOX_BEHIND_FILTER):
         return None
@@ -238,23 +233,21 @@ def _rival(candidates: list[Candidate]) -> Candidate | None:
 
 
 def agree(one: Candidate, other: Candidate) -> bool:
-    """Whether two candidates mean the same provider: by the table, or by whose hosts they name."""
+    """Whether two candidates mean the same provider, by the table or by the registrable domain of their hosts."""
     if one.provider and other.provider and one.provider.id == other.provider.id:
         return True
     owners = [{registrable(host) for host in candidate.hosts} - {None} for candidate in (one, other)]
     return bool(owners[0] & owners[1])
 
 
-def _both_probed(
-    best: Candidate, rival: Candidate, circumstances: Circumstances, reports: list[SourceReport]
-) -> tuple[bool, bool]:
-    """Ask both servers whether they take mail from customers at all; one that does not has lost."""
+def _only_rival_works(best: Candidate, rival: Candidate, context: SearchContext, reports: list[SourceReport]) -> bool:
+    """Whether, of both candidates' first servers, only the rival's works as a submission server. Adds to `reports`."""
     if not best.servers:
-        return True, False
-    deadline = circumstances.deadline.at_most(_RIVAL_SECONDS)
+        return False
+    context = replace(context, deadline=context.deadline.at_most(_RIVAL_SECONDS))
     started = time.monotonic()
     servers = (best.servers[0], rival.servers[0])
-    probed = run_parallel({server: _question(server, circumstances, deadline) for server in servers}, deadline)
+    probed = run_parallel({server: prober(context, server) for server in servers}, context.deadline)
     ms = round((time.monotonic() - started) * 1000, 1)
     for server in servers:
         seen = probed.get(server)
@@ -262,22 +255,13 @@ def _both_probed(
         reports.append(
             SourceReport(Source.PROBE, str(server), outcome, ms, described(seen) if seen else _("no answer in time"))
         )
-    works = [server in probed and probed[server].works for server in servers]
-    return works[0], works[1]
+    best_works, rival_works = (server in probed and probed[server].works for server in servers)
+    return rival_works and not best_works
 
 
-def _question(server: Server, circumstances: Circumstances, deadline: Deadline) -> Callable[[], Probed]:
-    return lambda: probe(
-        server, circumstances.domain, circumstances.fetcher.policy, deadline, circumstances.fetcher.look_up
-    )
-
-
-def _completed(candidate: Candidate, circumstances: Circumstances) -> Candidate:
-    """A candidate with its provider's row, where one is known by its servers.
-
-    It gets the row's servers, which were checked.
-    """
-    address, table = circumstances.address, circumstances.table
+def _completed(candidate: Candidate, context: SearchContext) -> Candidate:
+    """A candidate with its provider's row and the row's servers, if the table knows one of its hosts."""
+    address, table = context.address, context.table
     provider = candidate.provider or next(
         (row for host in candidate.hosts if (row := table.by_server_host(host, address.domain))), None
     )

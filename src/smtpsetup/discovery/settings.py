@@ -1,7 +1,4 @@
-"""What every source's answer must pass before it is a candidate: hosts, ports and login names that can be used.
-
-Pure.
-"""
+"""Validation of every source's settings: hosts, ports and login names that can be used."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 _HIGHEST_PORT = 65535
 _RELAY_PORT = 25
-_SHOWN = 80  # characters of what is no host
+_SHOWN = 80  # characters of an invalid host
 _USERNAME_CHARACTERS = 320  # RFC 3696 section 3: 64 + 1 + 255
 
 
@@ -29,7 +26,7 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One server as a source names it. `username` is None and `auth` empty where the source does not say."""
+    """One server as a source names it. `username` is None and `auth` empty if the source does not say."""
 
     server: Server
     username: str | None = None
@@ -37,7 +34,7 @@ class Setting:
 
 
 def server_named(host: str, port: int, security: Security) -> Server:
-    """The server, where it is one that a password may go to once it has proved its name. Raises UnusableError."""
+    """A server on the internet, with TLS and a port other than 25. Raises UnusableError for any other."""
     shown = plain_text(host[:_SHOWN])
     try:
         name = domain_forms(host.strip().rstrip("."))[0]
@@ -56,13 +53,13 @@ def server_named(host: str, port: int, security: Security) -> Server:
 
 
 def filled(text: str, address: Address, *, in_host: bool = False) -> str:
-    """A text of the autoconfig format with the address put in. Raises UnusableError for what no login name can hold."""
+    """Replace the autoconfig format's placeholders by the address. Raises UnusableError for an invalid login name."""
     domain = address.domain if in_host else address.unicode_domain
-    marks = {"%EMAILDOMAIN%": domain}
+    placeholders = {"%EMAILDOMAIN%": domain}
     if not in_host:
-        marks |= {"%EMAILADDRESS%": f"{address.mailbox}@{domain}", "%EMAILLOCALPART%": address.mailbox}
-    for mark, value in marks.items():
-        text = text.replace(mark, value)
+        placeholders |= {"%EMAILADDRESS%": f"{address.mailbox}@{domain}", "%EMAILLOCALPART%": address.mailbox}
+    for placeholder, value in placeholders.items():
+        text = text.replace(placeholder, value)
     if not in_host and (not text.isprintable() or len(text) > _USERNAME_CHARACTERS):
         raise UnusableError(
             _("the login name {name} cannot be one").format(name=plain_text(text[:_USERNAME_CHARACTERS]))
@@ -71,5 +68,5 @@ def filled(text: str, address: Address, *, in_host: bool = False) -> str:
 
 
 def best_first(settings: list[Setting]) -> list[Setting]:
-    """TLS from the first byte before STARTTLS (RFC 8314 section 3), otherwise in the order they were named."""
+    """Implicit TLS before STARTTLS (RFC 8314 section 3), otherwise in the source's order."""
     return sorted(settings, key=lambda setting: setting.server.security is not Security.TLS)

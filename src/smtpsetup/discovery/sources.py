@@ -1,4 +1,4 @@
-"""The sources that name servers outright: the domain's own files and records, and the public database."""
+"""The sources that name mail servers: the domain's own files and SRV records, and the public database."""
 
 from __future__ import annotations
 
@@ -9,92 +9,74 @@ from smtpsetup.core.model import Security
 from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.candidates import QueryStatus, Rank, Trust
 from smtpsetup.discovery.fetch import FetchError
-from smtpsetup.discovery.queries import MOST, QueryResult, found, silence
+from smtpsetup.discovery.queries import MOST, QueryResult, found, look_up_all, not_found
 from smtpsetup.discovery.settings import Setting, UnusableError, best_first, server_named
-from smtpsetup.net.dns import DnsAnswer, DnsStatus
-from smtpsetup.net.parallel import run_in_background, run_parallel
+from smtpsetup.net.parallel import run_in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from smtpsetup.core.model import Server
-    from smtpsetup.discovery.queries import Circumstances, Query
+    from smtpsetup.discovery.fetch import Document
+    from smtpsetup.discovery.queries import Query, SearchContext
     from smtpsetup.net.dns import Service
 
 
-def ask_pacc(circumstances: Circumstances, query: Query) -> QueryResult:
-    """The domain's PACC document and its digest, side by side.
+def ask_pacc(context: SearchContext, query: Query) -> QueryResult:
+    """Fetch the domain's PACC document and its digest in parallel.
 
-    Nearly every domain has no digest, and then no web server need be waited for.
+    Few domains have a digest; without one, the web server is not waited for.
     """
-    fetched = run_in_background(
-        lambda: circumstances.fetcher.get(query.origin, circumstances.deadline), circumstances.deadline
-    )
-    texts = circumstances.resolver.txt(pacc.digest_name(circumstances.domain), circumstances.deadline)
+    fetched = run_in_background(lambda: context.fetcher.get(query.origin, context.deadline), context.deadline)
+    texts = context.resolver.txt(pacc.digest_name(context.domain), context.deadline)
     announced = pacc.digests(texts.records)
     if not announced:
-        return silence(texts, _("no digest in the DNS"))
+        return not_found(texts, _("no digest in the DNS"))
     document = fetched()
     if document.is_foreign:
         raise UnusableError(_("a redirect leads to {url}, which is not followed").format(url=document.url))
-    setting = pacc.settings(document.body, announced, circumstances.address)
+    setting = pacc.settings(document.body, announced, context.address)
     return found(query, Trust.TLS, query.rank, [setting])
 
 
-def ask_own_file(circumstances: Circumstances, query: Query) -> QueryResult:
-    """The domain's own autoconfig file.
-
-    One that a redirect to another owner's host gave is worth what the redirect is worth.
-    """
-    document = autoconfig.fetch_own(query.origin, circumstances.address, circumstances.fetcher, circumstances.deadline)
+def ask_own_file(context: SearchContext, query: Query) -> QueryResult:
+    """Fetch the domain's own autoconfig file. A redirect to another owner's host makes it less trustworthy."""
+    document = autoconfig.fetch_own(query.origin, context.address, context.fetcher, context.deadline)
     trust, rank = (Trust.DNS, Rank.REDIRECTED) if document.is_foreign else (Trust.TLS, query.rank)
-    return found(query, trust, rank, autoconfig.settings(document.body, circumstances.address), origin=document.url)
+    return _found_in(document, context, query, trust, rank)
 
 
-def ask_file_of_mail_host(circumstances: Circumstances, query: Query) -> QueryResult:
-    """The autoconfig file of whoever runs the MX: HTTPS all the way, but only the DNS says that they do."""
-    document = circumstances.fetcher.get(query.origin, circumstances.deadline)
-    return found(
-        query, Trust.DNS, query.rank, autoconfig.settings(document.body, circumstances.address), origin=document.url
+def ask_file_of_mail_host(context: SearchContext, query: Query) -> QueryResult:
+    """Fetch the autoconfig file of the MX's domain. Only unsigned DNS connects that domain to the address's."""
+    document = context.fetcher.get(query.origin, context.deadline)
+    return _found_in(document, context, query, Trust.DNS, query.rank)
+
+
+def ask_ispdb(context: SearchContext, query: Query, *, domain: str, trust: Trust) -> QueryResult:
+    """Ask the public database about a domain; its second address only if the first cannot be reached."""
+    first, second = (url.format(domain=domain) for url in autoconfig.DATABASES)
+    try:
+        document = context.fetcher.get(first, context.deadline)
+    except FetchError as error:
+        if error.status:
+            raise
+        document = context.fetcher.get(second, context.deadline)
+    return _found_in(document, context, query, trust, query.rank)
+
+
+def _found_in(document: Document, context: SearchContext, query: Query, trust: Trust, rank: Rank) -> QueryResult:
+    settings = autoconfig.settings(document.body, context.address)
+    return found(query, trust, rank, settings, origin=document.url)
+
+
+def ask_srv(context: SearchContext, query: Query) -> QueryResult:
+    """Look up the domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
+    srv = context.resolver.srv
+    answers = look_up_all(
+        context,
+        {
+            Security.TLS: (srv, f"_submissions._tcp.{context.domain}"),
+            Security.STARTTLS: (srv, f"_submission._tcp.{context.domain}"),
+        },
     )
-
-
-def ispdb_asker(domain: str, trust: Trust = Trust.THIRD_PARTY) -> Callable[[Circumstances, Query], QueryResult]:
-    """The question to the public database for a domain.
-
-    `trust` is DNS where the domain asked about is only the MX's.
-    """
-
-    def ask(circumstances: Circumstances, query: Query) -> QueryResult:
-        for number, url in enumerate(autoconfig.DATABASES, start=1):
-            try:
-                document = circumstances.fetcher.get(url.format(domain=domain), circumstances.deadline)
-            except FetchError as error:
-                if error.status or number == len(autoconfig.DATABASES):
-                    raise
-            else:
-                return found(
-                    query,
-                    trust,
-                    query.rank,
-                    autoconfig.settings(document.body, circumstances.address),
-                    origin=document.url,
-                )
-        raise AssertionError("the last database either answered or raised")
-
-    return ask
-
-
-def ask_srv(circumstances: Circumstances, query: Query) -> QueryResult:
-    """The domain's SRV records (RFC 6186, RFC 8314 section 5.1), implicit TLS first."""
-    names = {
-        Security.TLS: f"_submissions._tcp.{circumstances.domain}",
-        Security.STARTTLS: f"_submission._tcp.{circumstances.domain}",
-    }
-    asked = run_parallel(
-        {security: _srv_question(circumstances, name) for security, name in names.items()}, circumstances.deadline
-    )
-    answers = {security: asked.get(security, DnsAnswer(DnsStatus.TIMEOUT)) for security in names}
     settings: list[Setting] = []
     reasons: list[str] = []
     declined = False
@@ -112,13 +94,9 @@ def ask_srv(circumstances: Circumstances, query: Query) -> QueryResult:
         raise UnusableError("; ".join(reasons[:MOST]))
     if declined:
         return QueryResult(QueryStatus.ABSENT, _("the domain says that it offers no submission"))
-    return silence(max(answers.values(), key=lambda answer: answer.status.is_temporary), _("no records"))
-
-
-def _srv_question(circumstances: Circumstances, name: str) -> Callable[[], DnsAnswer]:
-    return lambda: circumstances.resolver.srv(name, circumstances.deadline)
+    return not_found(max(answers.values(), key=lambda answer: answer.status.is_temporary), _("no records"))
 
 
 def _service_server(service: Service, security: Security) -> Server:
-    # a record for STARTTLS that names port 465 is a slip often made: what listens there waits for TLS
+    # STARTTLS records often name port 465 by mistake, which speaks implicit TLS
     return server_named(service.target, service.port, Security.TLS if service.port == 465 else security)  # noqa: PLR2004  RFC 8314 section 3.3

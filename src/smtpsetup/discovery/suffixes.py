@@ -1,4 +1,4 @@
-"""Where one owner's names end and another's begin: the Public Suffix List, bundled with publicsuffixlist."""
+"""The boundary between the domain names of different owners, by publicsuffixlist's Public Suffix List."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _list() -> PublicSuffixList:
-    from publicsuffixlist import PublicSuffixList  # 40 ms that only names of two owners cost
+    from publicsuffixlist import PublicSuffixList  # 40 ms, which `same_owner` avoids if it can
 
     return PublicSuffixList()
 
 
 def registrable(domain: str) -> str | None:
-    """The part of a domain name (A-labels) that was registered, such as `mittforetag.se`; None for a public suffix."""
+    """The registrable domain of a name (A-labels), such as `mittforetag.se`; None for a public suffix."""
     found: str | None = _list().privatesuffix(domain)
     return found
 
 
 def same_owner(host: str, domain: str) -> bool:
-    """Whether a host belongs to whoever registered the domain."""
+    """Whether a host and a domain have the same registrable domain."""
     if host.rpartition(".")[2] != domain.rpartition(".")[2]:
         return False
     # also for a host below the domain: another suffix may lie between, such as s3.amazonaws.com

@@ -1,8 +1,9 @@
-"""Trying the usual names of a domain's outgoing server."""
+"""Probing the usual names of a domain's outgoing server."""
 
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.failure import Failure, Kind
@@ -16,64 +17,53 @@ from smtpsetup.smtp.probe import Probed, probe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.discovery.queries import Circumstances, Query
+    from smtpsetup.discovery.queries import Query, SearchContext
 
 _SHOWN = 100  # characters of a reply
 _USUAL_NAMES = ("smtp", "mail", "send", "mailout")
 
 
 def guesses(domain: str, mail_hosts: tuple[str, ...]) -> list[tuple[Server, Server]]:
-    """The hosts to try, the likeliest first, each with TLS and with STARTTLS."""
+    """The servers to probe, the likeliest host first: each host with implicit TLS and with STARTTLS."""
     hosts = dict.fromkeys(
         (*(f"{name}.{domain}" for name in _USUAL_NAMES), *(host for host in mail_hosts if "_" not in host))
     )
     return [(Server(host, 465, Security.TLS), Server(host, 587, Security.STARTTLS)) for host in hosts]
 
 
-def ask_usual_names(hosts: list[tuple[Server, Server]]) -> Callable[[Circumstances, Query], QueryResult]:
-    """The question to the usual names on both ports, all at once. The likeliest host that works is the answer."""
-
-    def ask(circumstances: Circumstances, query: Query) -> QueryResult:
-        servers = [server for pair in hosts for server in pair]
-        answers = run_parallel(
-            {server: _question(circumstances, server) for server in servers},
-            circumstances.deadline,
-            is_enough=lambda probed: probed.works,
-        )
-        late = {server: Probed(server, failure=Failure(Stage.CONNECT, Kind.TIMEOUT, server)) for server in servers}
-        seen = {**late, **answers}
-        works = [tuple(seen[server] for server in pair if seen[server].works) for pair in hosts]
-        candidates = tuple(
-            Candidate(
-                query.source,
-                Trust.GUESS,
-                query.rank,
-                found[0].server.host,
-                tuple(one.server for one in found),
-                auth=found[0].auth,
-            )
-            for found in works
-            if found
-        )
-        detail = "; ".join(f"{server}: {described(seen[server])}" for server in servers if _tells(seen[server]))
-        outcome = QueryStatus.FOUND if candidates else QueryStatus.FAILED if detail else QueryStatus.ABSENT
-        return QueryResult(outcome, detail or _("no such server"), candidates)
-
-    return ask
+def ask_usual_names(context: SearchContext, query: Query, *, hosts: list[tuple[Server, Server]]) -> QueryResult:
+    """Probe all servers in parallel. The candidates are the hosts that work, the likeliest first."""
+    servers = [server for pair in hosts for server in pair]
+    answers = run_parallel(
+        {server: prober(context, server) for server in servers},
+        context.deadline,
+        is_enough=lambda probed: probed.works,
+    )
+    late = {server: Probed(server, failure=Failure(Stage.CONNECT, Kind.TIMEOUT, server)) for server in servers}
+    seen = {**late, **answers}
+    candidates = []
+    for pair in hosts:
+        working = tuple(server for server in pair if seen[server].works)
+        if working:
+            auth = seen[working[0]].auth
+            candidates.append(Candidate(query.source, Trust.GUESS, query.rank, working[0].host, working, auth=auth))
+    detail = "; ".join(f"{server}: {described(seen[server])}" for server in servers if _exists(seen[server]))
+    outcome = QueryStatus.FOUND if candidates else QueryStatus.FAILED if detail else QueryStatus.ABSENT
+    return QueryResult(outcome, detail or _("no such server"), tuple(candidates))
 
 
-def _tells(probed: Probed) -> bool:
-    """Whether a server that was only guessed has anything to say: most of them do not exist."""
+def _exists(probed: Probed) -> bool:
     return probed.failure is None or probed.failure.kind not in (Kind.NAME_NOT_FOUND, Kind.REFUSED)
 
 
-def _question(circumstances: Circumstances, server: Server) -> Callable[[], Probed]:
-    fetcher = circumstances.fetcher
-    return lambda: probe(server, circumstances.domain, fetcher.policy, circumstances.deadline, fetcher.look_up)
+def prober(context: SearchContext, server: Server) -> Callable[[], Probed]:
+    """A call without arguments that probes the server."""
+    fetcher = context.fetcher
+    return partial(probe, server, context.domain, fetcher.policy, context.deadline, fetcher.look_up)
 
 
 def described(probed: Probed) -> str:
-    """What came of it, in a few words for people."""
+    """The result of a probe in a few words for people."""
     if probed.failure:
         return _reason(probed.failure)
     if not probed.auth:

@@ -9,7 +9,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.discovery.candidates import QueryStatus, Rank, Source, Trust
 from smtpsetup.discovery.fetch import Fetcher
-from smtpsetup.discovery.queries import Circumstances, dns_reason
+from smtpsetup.discovery.queries import SearchContext, dns_reason
 from smtpsetup.discovery.search import ask_sources
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}
 
 
-def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
+def discover(  # noqa: PLR0913  independent options, most of them keywords
     address: Address,
     table: Table,
     *,
@@ -46,9 +46,9 @@ def discover(  # noqa: PLR0913  a search's circumstances, all of them keywords
     deadline = Deadline(seconds)
     resolver = Resolver(deadline)
     fetcher = Fetcher(tls.policy(), resolver.addresses if resolver.is_chosen else None)
-    circumstances = Circumstances(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
+    context = SearchContext(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
     known = table.by_domain(address.domain)
-    discovery = ask_sources(circumstances, ask_all=ask_all, known=known, on_report=on_report)
+    discovery = ask_sources(context, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
         raise _nothing_found(address, meant, discovery, seconds)
     return _concluded(address, meant, discovery)
