@@ -321,7 +321,7 @@ def with_token(site: Site) -> Row:
     now = time.time()
     account = accounts.load(str(config)).account(ADDRESS)
     assert account.oauth2
-    kept = token_cache.Kept(
+    kept = token_cache.CachedTokens(
         secrets.token_urlsafe(1125), now + 86_400, token_cache.owner_of(account, account.oauth2), now
     )
     token_cache.save(str(state_dir(token)), ADDRESS, kept)

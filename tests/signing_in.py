@@ -168,7 +168,7 @@ def signed_in(home: Home, server: OAuthServer) -> None:
     accounts.save(str(home.config), account, make_default=True)
     answer, now = server.tokens(), time.time()
     token.write_text(f"{answer['refresh_token']}\n")
-    known = token_cache.Kept(
+    known = token_cache.CachedTokens(
         answer["access_token"], now + answer["expires_in"], token_cache.owner_of(account, client), now, now
     )
     token_cache.save(str(home.path / ".local/state/smtpsetup"), USER, known)

@@ -226,7 +226,7 @@ def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content
     ],
 )
 def test_a_hand_in_the_token_file_is_no_bug(tmp_path: Path, change: dict[str, Any]) -> None:
-    kept = tokens.Kept("token", 1e9, "client", 0.0)
+    kept = tokens.CachedTokens("token", 1e9, "client", 0.0)
     tokens.save(str(tmp_path), "a@example.com", kept)
     path = tmp_path / "tokens" / "a@example.com.json"
     assert tokens.load(str(tmp_path), "a@example.com") == kept

@@ -308,7 +308,7 @@ NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A"
 
 def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
     for name in NAMES:
-        token_cache.save(str(tmp_path), name, token_cache.Kept("token", 1.0, name, 1.0))
+        token_cache.save(str(tmp_path), name, token_cache.CachedTokens("token", 1.0, name, 1.0))
     files = list((tmp_path / "tokens").iterdir())
     assert len(files) == len(NAMES)
     assert all(file.parent == tmp_path / "tokens" and len(file.name) < 250 for file in files)

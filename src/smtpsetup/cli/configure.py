@@ -36,7 +36,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret, Security
 from smtpsetup.credentials import file_store, stores
-from smtpsetup.oauth.access_token import newest
+from smtpsetup.oauth.access_token import fresh_secret_for
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
 from smtpsetup.setup.identify import UnknownDomainError, without_smtp
 from smtpsetup.setup.save_account import save
@@ -390,7 +390,7 @@ def _secret(state: State, account: Account, *, known: bool, from_stdin: bool) ->
     if account.auth is Auth.NONE:
         return None
     if known:
-        return newest(account, may_prompt=state.may_ask)
+        return fresh_secret_for(account, may_prompt=state.may_ask)
     if (from_stdin or state.may_ask) and account.secret.store is Store.KEYRING:
         stores.prepare_keyring(may_prompt=state.may_ask)
     return new_secret(state, account.auth, account.username, from_stdin=from_stdin)

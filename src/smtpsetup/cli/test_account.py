@@ -17,7 +17,7 @@ from smtpsetup.core.failure import TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.message.compose import parse_mailboxes
-from smtpsetup.oauth.access_token import newest, renewed
+from smtpsetup.oauth.access_token import fresh_secret_for, renewed
 from smtpsetup.sending.context import TRANSPORTS, transport_named
 from smtpsetup.sending.login import is_refused_token
 from smtpsetup.setup.test_account import Watch, run_test
@@ -60,7 +60,11 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
     context = replace(state.context(chosen), transport=transport_named(transport))
-    secret = newest(chosen, may_prompt=state.may_ask) if renew and chosen.auth is not Auth.NONE else context.secret()
+    secret = (
+        fresh_secret_for(chosen, may_prompt=state.may_ask)
+        if renew and chosen.auth is not Auth.NONE
+        else context.secret()
+    )
     report = _run(context, state, secret, to=to, login_only=login_only)
     if (
         report.error

@@ -1,4 +1,4 @@
-"""The access token of an account, asked for anew when it is about to end: once, however many processes need it."""
+"""The access token of an account, renewed before it expires: by one process, however many need it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,25 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import TokenClient, Tokens
 
-_LOCK_SECONDS = 60.0  # two answers of the token endpoint, at their slowest
+_LOCK_SECONDS = 60.0  # two requests to the token endpoint, at their slowest
 _DAY = 86_400.0
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def secret_for(account: Account, *, may_prompt: bool) -> Secret:
-    """What proves who is sending: the account's secret, or an access token where it signs in with OAuth2.
-
-    Raises SmtpsetupError.
-    """
+    """What the account logs in with: its secret, or with OAuth2 an access token. Raises SmtpsetupError."""
     if account.auth is not Auth.OAUTH2:
         return stores.read(account, may_prompt=may_prompt)
     if account.oauth2 is None:
         return _from_command(account, may_prompt=may_prompt)
-    kept = _kept(account)
-    if kept and kept.is_good(token_cache.owner_of(account, account.oauth2), time.time()):
-        return Secret(kept.access_token)
+    cached = _load(account)
+    if cached and cached.is_good(token_cache.owner_of(account, account.oauth2), time.time()):
+        return Secret(cached.access_token)
     return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=None)
 
 
 def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> Secret | None:
-    """Another token than the one that the server has refused, None where there is no other. Raises SmtpsetupError."""
+    """A token other than the one that the server refused, None if there is no other. Raises SmtpsetupError."""
     if account.oauth2 is None:
         fresh = _from_command(account, may_prompt=may_prompt)
     else:
@@ -53,22 +50,16 @@ def renewed(account: Account, refused: Secret, *, may_prompt: bool = False) -> S
     return None if fresh == refused else fresh
 
 
-def newest(account: Account, *, may_prompt: bool) -> Secret:
-    """The same as `secret_for`, but an access token is asked for anew, also where the one that there is would do.
-
-    That it can be is what counts.
-    """
+def fresh_secret_for(account: Account, *, may_prompt: bool) -> Secret:
+    """As `secret_for`, but renews the access token even if it has not expired: this proves that it can be renewed."""
     if account.auth is not Auth.OAUTH2 or account.oauth2 is None:
         return secret_for(account, may_prompt=may_prompt)
-    kept = _kept(account)
-    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=kept.access_token if kept else None)
+    cached = _load(account)
+    return _refreshed(account, account.oauth2, may_prompt=may_prompt, refused=cached.access_token if cached else None)
 
 
 def _from_command(account: Account, *, may_prompt: bool) -> Secret:
-    """The access token that a command of the person's prints.
-
-    What is kept elsewhere is no access token, and is sent to nobody.
-    """
+    """The access token that the user's command prints. A secret in another store is no access token."""
     if account.secret.store is Store.COMMAND:
         token = stores.read(account, may_prompt=may_prompt)
         if all("!" <= char <= "~" for char in token.reveal()):  # RFC 6750 section 2.1
@@ -96,18 +87,30 @@ def _directory() -> str:
     return directory
 
 
-def _kept(account: Account) -> token_cache.Kept | None:
-    try:
+def _load(account: Account) -> token_cache.CachedTokens | None:
+    with _explained_os_errors():
         return token_cache.load(_directory(), account.name)
+
+
+def _save(account: Account, tokens: token_cache.CachedTokens) -> None:
+    with _explained_os_errors():
+        token_cache.save(_directory(), account.name, tokens)
+
+
+@contextmanager
+def _explained_os_errors() -> Iterator[None]:
+    """Turn an OSError of the token's file into a SmtpsetupError."""
+    try:
+        yield
     except OSError as error:
-        raise _not_kept(error) from error
+        raise _explained(error) from error
 
 
-def _not_kept(error: OSError) -> SmtpsetupError:
+def _explained(error: OSError) -> SmtpsetupError:
     message = _("The token in {path} cannot be read or written: {reason}.").format(
         path=error.filename, reason=reason_of(error)
     )
-    if error.errno in _OF_THE_DISK:
+    if error.errno in _DISK_ERRORS:
         return SmtpsetupError(
             "auth.temporary",
             message,
@@ -122,23 +125,19 @@ def _not_kept(error: OSError) -> SmtpsetupError:
 def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
     directory = _directory()
     with without_renewal(account):
-        kept = _kept(account)  # another process may have asked meanwhile
-        if kept and kept.is_good(token_cache.owner_of(account, client), time.time()) and kept.access_token != refused:
-            return Secret(kept.access_token)
-        from smtpsetup.oauth import refresh  # most sends have a token that is good
+        cached = _load(account)  # another process may have renewed it meanwhile
+        owner = token_cache.owner_of(account, client)
+        if cached and cached.access_token != refused and cached.is_good(owner, time.time()):
+            return Secret(cached.access_token)
+        from smtpsetup.oauth import refresh  # most sends need no renewal
 
-        _check_as_read(account)
-        try:
-            return refresh.renewed(account, client, kept, directory, may_prompt=may_prompt)
-        except OSError as error:
-            raise _not_kept(error) from error
+        _check_unchanged(account)
+        with _explained_os_errors():
+            return refresh.renewed(account, client, cached, directory, may_prompt=may_prompt)
 
 
-def _check_as_read(account: Account) -> None:
-    """Raise SmtpsetupError where the account was changed since it was read.
-
-    Its secret may be another one now, for somebody else.
-    """
+def _check_unchanged(account: Account) -> None:
+    """Raise SmtpsetupError if the account's settings have changed since they were read: so may have its secret."""
     if not account.config_file:
         return
     config = accounts.load_named(account.config_file)
@@ -148,91 +147,66 @@ def _check_as_read(account: Account) -> None:
         raise SmtpsetupError("auth.temporary", message, hints=(_("Run the command again."),), exit_code=EX_TEMPFAIL)
 
 
-def _still_locked() -> SmtpsetupError:
-    message = _("Another process has been asking for a token for a minute.")
-    return SmtpsetupError("auth.temporary", message, hints=(_("Try again later."),), exit_code=EX_TEMPFAIL)
-
-
 @contextmanager
 def without_renewal(account: Account) -> Iterator[None]:
-    """Let nobody renew the account's token meanwhile.
+    """Keep other processes from renewing the account's token. Raises SmtpsetupError.
 
-    A new refresh token must not come after another sign-in, or after none is wanted.
-
-    Raises SmtpsetupError.
+    Otherwise the refresh token of an earlier sign-in could overwrite that of a new one, or come back after a removal.
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(token_cache.locked(_directory(), account.name, _LOCK_SECONDS))
+            with _explained_os_errors():
+                stack.enter_context(token_cache.locked(_directory(), account.name, _LOCK_SECONDS))
         except token_cache.StillLockedError as error:
-            raise _still_locked() from error
-        except OSError as error:
-            raise _not_kept(error) from error
+            message = _("Another process has been asking for a token for a minute.")
+            hints = (_("Try again later."),)
+            raise SmtpsetupError("auth.temporary", message, hints=hints, exit_code=EX_TEMPFAIL) from error
         yield
 
 
 def forget_tokens(account: str) -> None:
-    """Throw away the access token of an account. Raises SmtpsetupError."""
+    """Delete the cached tokens of an account. Raises SmtpsetupError."""
     directory = paths.state_dir()
     if directory is not None:
-        try:
+        with _explained_os_errors():
             token_cache.forget(directory, account)
-        except OSError as error:
-            raise _not_kept(error) from error
 
 
 @contextmanager
-def first_kept(account: Account, client: TokenClient, answer: Tokens) -> Iterator[None]:
-    """Keep the access token of a sign-in while its refresh token and the account are saved.
-
-    Where that fails, what there was is there again.
-
-    Raises SmtpsetupError.
-    """
-    before = _kept(account)
-    _keep_first(account, client, answer)
+def saving_tokens(account: Account, client: TokenClient, tokens: Tokens) -> Iterator[None]:
+    """Cache the access token of a new sign-in; restore the earlier state if the body fails. Raises SmtpsetupError."""
+    before = _load(account)
+    now = time.time()
+    owner = token_cache.owner_of(account, client)
+    _save(account, token_cache.CachedTokens(tokens.access_token, tokens.expires_at, owner, now, now))
     try:
         yield
     except BaseException:
         if before:
-            _keep(account, before)
+            _save(account, before)
         else:
             forget_tokens(account.name)
         raise
 
 
-def _keep_first(account: Account, client: TokenClient, answer: Tokens) -> None:
-    now = time.time()
-    _keep(
-        account,
-        token_cache.Kept(answer.access_token, answer.expires_at, token_cache.owner_of(account, client), now, now),
-    )
-
-
-def _keep(account: Account, kept: token_cache.Kept) -> None:
-    try:
-        token_cache.save(_directory(), account.name, kept)
-    except OSError as error:
-        raise _not_kept(error) from error
-
-
 class SignInAge(NamedTuple):
-    """Days since the refresh token was last used, and since somebody signed in (None where that is not known)."""
+    """Days since the refresh token was last used, and since the sign-in (None if that is not known)."""
 
     unused: float
     signed_in: float | None
 
 
 def days_ago(days: float) -> str:
-    """In words, such as "3 days ago"."""
+    """The age in words, such as "3 days ago"."""
     n = int(days)
     return ngettext("{n} day ago", "{n} days ago", n).format(n=n) if n > 0 else _("today")
 
 
 def sign_in_age(account: Account) -> SignInAge | None:
-    """How old an account's sign-in is, None for one without or whose age is not known. Raises SmtpsetupError."""
-    kept = _kept(account) if account.oauth2 and paths.state_dir() else None
-    if kept is None:
+    """The age of an account's sign-in, None if it has none or its age is not known. Raises SmtpsetupError."""
+    cached = _load(account) if account.oauth2 and paths.state_dir() else None
+    if cached is None:
         return None
     now = time.time()
-    return SignInAge((now - kept.refreshed_at) / _DAY, (now - kept.signed_in_at) / _DAY if kept.signed_in_at else None)
+    signed_in = (now - cached.signed_in_at) / _DAY if cached.signed_in_at else None
+    return SignInAge((now - cached.refreshed_at) / _DAY, signed_in)

@@ -1,7 +1,4 @@
-"""Signing in with a browser on this machine (RFC 8252 section 7.3, RFC 7636).
-
-The provider sends the browser back to a loopback address.
-"""
+"""Sign-in with a browser on this machine: redirect to a loopback address (RFC 8252 section 7.3), PKCE (RFC 7636)."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
-from smtpsetup.net.dial import Deadline
-from smtpsetup.oauth.request import TEMPORARY, OAuthError, post, tokens_in
+from smtpsetup.oauth.request import TEMPORARY, OAuthError, request_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,17 +24,19 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
     from smtpsetup.net.https import Web
 
-SECONDS = 300.0  # that somebody may take to sign in
-_ANSWER_SECONDS = 20.0
+SECONDS = 300.0  # for the person to sign in
 _REQUEST_SECONDS = 20.0  # for a browser that has connected
-_REQUEST_LIMIT = 65_536  # bytes: every program on this machine's ports leaves its cookies with the browser
-_MOST_VISITORS = 64  # at once
-_PAUSE_SECONDS = 0.05  # where nobody can be let in: select would find the same visitor at once, again and again
-_LOOK_SECONDS = 1.0  # between two looks at the clock
+_REQUEST_LIMIT = 65_536  # bytes: a browser sends the cookies of every program on this machine's ports
+_MOST_CONNECTIONS = 64  # at once
+_PAUSE_SECONDS = 0.05  # after accept failed: select would report the same connection at once
+_POLL_SECONDS = 1.0
 
 
 class SignIn(NamedTuple):
-    """One attempt: where the browser goes, and what must come back. `verifier` is a secret (RFC 7636 section 4.1)."""
+    """One attempt: the URL for the browser, and what to check its answer with.
+
+    `verifier` is a secret (RFC 7636 section 4.1).
+    """
 
     url: str
     redirect_uri: str
@@ -50,12 +48,12 @@ class SignIn(NamedTuple):
 
 
 def listener() -> socket.socket:
-    """A socket on a loopback port, for one request. Raises OSError."""
-    return socket.create_server(("127.0.0.1", 0), backlog=_MOST_VISITORS)
+    """A listening socket on a free loopback port. Raises OSError."""
+    return socket.create_server(("127.0.0.1", 0), backlog=_MOST_CONNECTIONS)
 
 
 def begin(endpoints: Endpoints, client: TokenClient, address: str, port: int) -> SignIn:
-    """The address to open in a browser, for an answer to a port of this machine. `address` is who is to sign in."""
+    """Prepare an attempt with a redirect to `port` on this machine. `address` is the user to suggest."""
     verifier = _random()
     challenge = _base64url(hashlib.sha256(verifier.encode()).digest())
     state = _random()
@@ -84,20 +82,21 @@ def _base64url(data: bytes) -> str:
 
 
 def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str], None] | None = None) -> str:
-    """The code that the browser brings, or that a person pastes as the address it was sent to. Raises OAuthError.
+    """Wait for the code, from the browser or from a redirect URL that the person pastes. Raises OAuthError.
 
-    `on_wrong_paste` is told what is wrong with a pasted line, and the person may paste another one; without it, nothing
-    is read.
+    `on_wrong_paste` is called with what is wrong with a pasted line; the person may then paste another one. Without it,
+    standard input is not read.
     """
     end = time.monotonic() + SECONDS
-    typed: list[socket.socket | int] = [sys.stdin.fileno()] if on_wrong_paste else []
-    with closing(_Visitors(sign_in, server)) as visitors:
+    stdin: list[socket.socket | int] = [sys.stdin.fileno()] if on_wrong_paste else []
+    with closing(_Connections(sign_in, server)) as connections:
         while (left := end - time.monotonic()) > 0:
-            ready, _writable, _failed = select.select([*visitors.watched(), *typed], [], [], min(left, _LOOK_SECONDS))
-            code = visitors.code(ready)
-            if not code and on_wrong_paste and set(typed) & set(ready):
+            sockets = connections.sockets()
+            ready, _writable, _failed = select.select([*sockets, *stdin], [], [], min(left, _POLL_SECONDS))
+            code = connections.code(ready)
+            if not code and on_wrong_paste and set(stdin) & set(ready):
                 pasted = sys.stdin.readline()
-                typed = typed if pasted else []
+                stdin = stdin if pasted else []
                 code = _pasted(sign_in, pasted.strip(), on_wrong_paste)
             if code:
                 return code
@@ -105,10 +104,7 @@ def wait(sign_in: SignIn, server: socket.socket, on_wrong_paste: Callable[[str],
 
 
 def _pasted(sign_in: SignIn, url: str, on_wrong_paste: Callable[[str], None]) -> str:
-    """The code in what was pasted; `""` for nothing, or for what is none of it, as the person is told.
-
-    Raises OAuthError for a no.
-    """
+    """The code in a pasted URL; `""` for an empty or a wrong one. Raises OAuthError for the provider's refusal."""
     try:
         return code_in(sign_in, url) if url else ""
     except OAuthError as error:
@@ -118,103 +114,98 @@ def _pasted(sign_in: SignIn, url: str, on_wrong_paste: Callable[[str], None]) ->
         return ""
 
 
-class _Visitors:
-    """Whoever comes to the loopback address, side by side.
+class _Connections:
+    """The connections to the loopback address, served in parallel.
 
-    Browsers open connections that they do not use, and others come to be in the way.
+    Browsers open connections that they do not use, and other programs may connect.
     """
 
     def __init__(self, sign_in: SignIn, server: socket.socket) -> None:
         self._sign_in = sign_in
         self._server = server
-        self._said: dict[socket.socket, bytes] = {}
+        self._received: dict[socket.socket, bytes] = {}
         self._ends: dict[socket.socket, float] = {}
 
-    def watched(self) -> list[socket.socket]:
-        """What to wait for."""
-        for visitor in [visitor for visitor, end in self._ends.items() if end < time.monotonic()]:
-            self._leave(visitor)
-        return [self._server, *self._said]
+    def sockets(self) -> list[socket.socket]:
+        """The listening socket and the open connections, after closing those that took too long."""
+        for connection in [connection for connection, end in self._ends.items() if end < time.monotonic()]:
+            self._drop(connection)
+        return [self._server, *self._received]
 
     def code(self, ready: Collection[object]) -> str:
-        """The code that one of them brings, `""` as long as nobody does. Raises OAuthError as `code_in`."""
-        for visitor in [visitor for visitor in self._said if visitor in ready]:
-            code = self._heard(visitor)
+        """Read from the sockets that are ready. Returns the code, `""` without one. Raises OAuthError as `code_in`."""
+        for connection in [connection for connection in self._received if connection in ready]:
+            code = self._read(connection)
             if code:
                 return code
         if self._server in ready:
-            try:
-                visitor, _address = self._server.accept()
-            except OSError:  # gone before anybody looked; or this process has no place for another one now
-                time.sleep(_PAUSE_SECONDS)
-                return ""
-            visitor.settimeout(0)
-            self._said[visitor], self._ends[visitor] = b"", time.monotonic() + _REQUEST_SECONDS
-            if len(self._said) > _MOST_VISITORS:
-                first = next(iter(self._said))
-                self._leave(
-                    next((silent for silent, said in self._said.items() if not said and silent is not visitor), first)
-                )
+            self._accept()
         return ""
 
-    def _heard(self, visitor: socket.socket) -> str:
+    def _accept(self) -> None:
         try:
-            piece = visitor.recv(_REQUEST_LIMIT)
+            connection, _address = self._server.accept()
+        except OSError:  # closed meanwhile, or this process has too many open files
+            time.sleep(_PAUSE_SECONDS)
+            return
+        connection.settimeout(0)
+        if len(self._received) == _MOST_CONNECTIONS:
+            oldest = next(iter(self._received))
+            self._drop(next((silent for silent, received in self._received.items() if not received), oldest))
+        self._received[connection], self._ends[connection] = b"", time.monotonic() + _REQUEST_SECONDS
+
+    def _read(self, connection: socket.socket) -> str:
+        try:
+            piece = connection.recv(_REQUEST_LIMIT)
         except OSError:
             piece = b""
-        said = self._said[visitor] = self._said[visitor] + piece
-        if piece and b"\r\n\r\n" not in said and len(said) < _REQUEST_LIMIT:
+        received = self._received[connection] = self._received[connection] + piece
+        if piece and b"\r\n\r\n" not in received and len(received) < _REQUEST_LIMIT:
             return ""
         try:
-            return _answered(self._sign_in, visitor, said)
+            return _answered(self._sign_in, connection, received)
         finally:
-            self._leave(visitor)
+            self._drop(connection)
 
-    def _leave(self, visitor: socket.socket) -> None:
-        del self._said[visitor], self._ends[visitor]
-        visitor.close()
+    def _drop(self, connection: socket.socket) -> None:
+        del self._received[connection], self._ends[connection]
+        connection.close()
 
     def close(self) -> None:
-        """Let everybody go."""
-        for visitor in list(self._said):
-            self._leave(visitor)
+        """Close every connection."""
+        for connection in list(self._received):
+            self._drop(connection)
 
 
-def _answered(sign_in: SignIn, visitor: socket.socket, request: bytes) -> str:
-    """The code of one request; `""` for a request that is none of ours, whoever sent it.
-
-    Raises OAuthError as `code_in`.
-    """
+def _answered(sign_in: SignIn, connection: socket.socket, request: bytes) -> str:
+    """Answer a request. Returns its code, `""` for a request of another origin. Raises OAuthError as `code_in`."""
     target = _target(request, urlsplit(sign_in.redirect_uri).netloc)
     if target is None or not _is_ours(sign_in, _fields(target)):
-        _show(visitor, 404, _("This page belongs to a sign-in that is going on."))
+        _show(connection, 404, _("This page belongs to a sign-in that is going on."))
         return ""
     try:
         code = code_in(sign_in, target)
     except OAuthError:
-        _show(visitor, 400, _("Signing in did not work. The terminal says why."))
+        _show(connection, 400, _("Signing in did not work. The terminal says why."))
         raise
-    _show(visitor, 200, _("Go back to the terminal: it goes on there. This page can be closed."))
+    _show(connection, 200, _("Go back to the terminal: it goes on there. This page can be closed."))
     return code
 
 
-def _show(visitor: socket.socket, status: int, words: str) -> None:
-    """Send a page; whoever does not wait for it has brought what they had all the same."""
+def _show(connection: socket.socket, status: int, words: str) -> None:
+    """Send a page. A browser that has gone is no error: its code is valid."""
     body = f"<!doctype html><meta charset=utf-8><title>smtpsetup</title><p>{words}</p>".encode()
     reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}[status]
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
     with suppress(OSError):
-        visitor.sendall(
+        connection.sendall(
             f"{head}Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n".encode()
             + body
         )
 
 
 def code_in(sign_in: SignIn, url: str) -> str:
-    """The code in the address that a browser was sent to.
-
-    Raises OAuthError for one of another sign-in, or one that says no.
-    """
+    """The code in a redirect URL. Raises OAuthError for one of another sign-in, or with the provider's refusal."""
     fields = _fields(url)
     if "state" not in fields:
         raise OAuthError("", _("it is not the address at which a sign-in ends"))
@@ -229,15 +220,12 @@ def code_in(sign_in: SignIn, url: str) -> str:
 
 
 def _is_ours(sign_in: SignIn, fields: Mapping[str, str]) -> bool:
-    """Whether the state that was sent has come back (RFC 6749 section 10.12).
-
-    Any page of any site can ask for the loopback address.
-    """
+    """Whether the fields hold the sign-in's state (RFC 6749 section 10.12): any website can open the loopback URL."""
     return hmac.compare_digest(fields.get("state", "").encode(), sign_in.state.encode())
 
 
 def _fields(url: str) -> dict[str, str]:
-    """What an address says behind its question mark; nothing for what is no address."""
+    """The query parameters of a URL; none for a malformed one."""
     try:
         return {key: found[0] for key, found in parse_qs(urlsplit(url).query).items()}
     except ValueError:
@@ -245,10 +233,7 @@ def _fields(url: str) -> dict[str, str]:
 
 
 def _target(request: bytes, host: str) -> str | None:
-    """The path and query of a browser's request; None for one that is not the redirect.
-
-    Another method, another host (DNS rebinding), no query.
-    """
+    """The path and query of a request; None unless it is a GET with a query for this host (DNS rebinding)."""
     head, end, _body = request.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -262,14 +247,11 @@ def _target(request: bytes, host: str) -> str | None:
 
 
 def finish(web: Web, client: TokenClient, sign_in: SignIn, code: str) -> Tokens:
-    """The tokens for a code. Raises OAuthError."""
-    fields = {
+    """Exchange the code for tokens. Raises OAuthError."""
+    grant = {
         "grant_type": "authorization_code",
         "code": code,
         "redirect_uri": sign_in.redirect_uri,
-        "client_id": client.client_id,
         "code_verifier": sign_in.verifier,
     }
-    if client.client_secret:
-        fields["client_secret"] = client.client_secret
-    return tokens_in(post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes)
+    return request_tokens(web, client, grant)

@@ -1,7 +1,4 @@
-"""Signing in on another device (RFC 8628).
-
-A short code is typed into a web page, and meanwhile the token endpoint is asked again and again.
-"""
+"""Sign-in on another device (RFC 8628): the person types a code into a web page, and the token endpoint is polled."""
 
 from __future__ import annotations
 
@@ -10,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
-from smtpsetup.net.dial import Deadline
-from smtpsetup.oauth.request import OAuthError, post, tokens_in
+from smtpsetup.oauth.request import OAuthError, client_fields, post, request_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +16,7 @@ if TYPE_CHECKING:
     from smtpsetup.net.https import Web
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-_ANSWER_SECONDS = 20.0
-_INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, where the server names none
+_INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, if the server names none
 _SHORTEST_INTERVAL = 1.0
 _SLOWER_SECONDS = 5.0  # RFC 8628 section 3.5
 _LONGEST_SECONDS = 1800.0
@@ -29,9 +24,9 @@ _SLOWEST_SECONDS = 60.0
 
 
 class DeviceCode(NamedTuple):
-    """What a person types where.
+    """A code and the page to type it in. It is valid for `seconds`; `interval` is that of polling, in seconds.
 
-    `seconds` is how long the code lives; `device_code` is the program's own half, and a secret.
+    `device_code` is the secret with which this program polls.
     """
 
     user_code: str
@@ -45,23 +40,19 @@ class DeviceCode(NamedTuple):
 
 
 def begin(web: Web, endpoints: Endpoints, client: TokenClient) -> DeviceCode:
-    """A code for a person. Raises OAuthError."""
-    fields = {"client_id": client.client_id, "scope": " ".join(client.scopes)}
-    if client.client_secret:
-        fields["client_secret"] = client.client_secret  # RFC 8628 section 3.1: as at the token endpoint
-    answer = post(web, endpoints.device_authorization_endpoint, fields, Deadline(_ANSWER_SECONDS))
-    texts = {key: answer.get(key) for key in ("user_code", "device_code")}
-    uri = answer.get("verification_uri") or answer.get("verification_url")  # the second as Google once wrote it
-    if not all(isinstance(text, str) and text for text in (*texts.values(), uri)) or not str(uri).startswith(
-        "https://"
-    ):
+    """Request a code. Raises OAuthError."""
+    fields = {**client_fields(client), "scope": " ".join(client.scopes)}  # RFC 8628 section 3.1
+    answer = post(web, endpoints.device_authorization_endpoint, fields)
+    uri = answer.get("verification_uri") or answer.get("verification_url")  # the second is Google's old name
+    texts = (answer.get("user_code"), answer.get("device_code"), uri)
+    if not all(isinstance(text, str) and text for text in texts) or not str(uri).startswith("https://"):
         raise OAuthError("", _("the answer holds no code"))
     return DeviceCode(
-        plain_text(str(texts["user_code"])),
+        plain_text(answer["user_code"]),
         plain_text(str(uri)),
         _seconds(answer.get("expires_in"), 900.0, _LONGEST_SECONDS),
         max(_seconds(answer.get("interval"), _INTERVAL_SECONDS, _SLOWEST_SECONDS), _SHORTEST_INTERVAL),
-        str(texts["device_code"]),
+        answer["device_code"],
     )
 
 
@@ -72,24 +63,18 @@ def _seconds(value: object, usual: float, most: float) -> float:
 
 
 def wait(web: Web, client: TokenClient, code: DeviceCode, *, pause: Callable[[float], object] = time.sleep) -> Tokens:
-    """The tokens, once the person has signed in.
+    """Poll until the person has signed in. Returns the tokens. `pause` sleeps for so many seconds.
 
-    Raises OAuthError (`expired_token`, `access_denied` and whatever else the provider says).
-
-    What is no answer, such as a page for people, ends nothing: it may come from something in between.
+    Raises OAuthError (`expired_token`, `access_denied` or another code of the provider). A response that is not OAuth's
+    does not end the polling: it may come from a proxy.
     """
     end = time.monotonic() + code.seconds
     interval = code.interval
     unanswered: OAuthError | None = None
-    fields = {"grant_type": DEVICE_GRANT, "device_code": code.device_code, "client_id": client.client_id}
-    if client.client_secret:
-        fields["client_secret"] = client.client_secret
     while time.monotonic() + interval < end:
         pause(interval)
         try:
-            return tokens_in(
-                post(web, client.token_endpoint, fields, Deadline(_ANSWER_SECONDS)), time.time(), client.scopes
-            )
+            return request_tokens(web, client, {"grant_type": DEVICE_GRANT, "device_code": code.device_code})
         except OAuthError as error:
             unanswered = error if error.is_temporary or not error.error else None
             if error.error == "slow_down":

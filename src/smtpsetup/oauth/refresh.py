@@ -1,4 +1,4 @@
-"""Renewing an access token: room on the disk is taken before it is asked for, so that no answer is lost."""
+"""Renewing an access token. Disk space is reserved before the request, so that no new refresh token is lost."""
 
 from __future__ import annotations
 
@@ -26,54 +26,50 @@ _LONGEST_PAUSE = 3600.0  # seconds that a provider may ask for
 
 
 class _Renewal(NamedTuple):
-    """What a renewal begins with: `stored` is in the account's own place, `kept` beside the access token."""
+    """The state before a renewal. `stored` is the refresh token in the account's store."""
 
     account: Account
     client: TokenClient
-    kept: token_cache.Kept | None
+    cached: token_cache.CachedTokens | None
     stored: str
 
     @property
     def current(self) -> str:
-        """The refresh token to use: the one from the account's place, or the one that has followed it."""
-        follows = self.kept is not None and bool(self.kept.refresh_token) and self.kept.replaces == _digest(self.stored)
-        return self.kept.refresh_token if self.kept and follows else self.stored
+        """The refresh token to use: the cached one if it replaces the stored one, else the stored one."""
+        if self.cached and self.cached.refresh_token and self.cached.replaces == _digest(self.stored):
+            return self.cached.refresh_token
+        return self.stored
 
-    def kept_now(self, access_token: str, expires_at: float, newest: str) -> token_cache.Kept:
-        """What is to be kept from now on."""
-        fresh = token_cache.Kept(
-            access_token,
-            expires_at,
-            token_cache.owner_of(self.account, self.client),
-            time.time(),
-            self.kept.signed_in_at if self.kept else 0.0,
-        )
+    def result(self, access_token: str, expires_at: float, newest: str) -> token_cache.CachedTokens:
+        """The tokens to cache after the renewal. `newest` is the refresh token to use from now on."""
+        owner = token_cache.owner_of(self.account, self.client)
+        signed_in_at = self.cached.signed_in_at if self.cached else 0.0
+        fresh = token_cache.CachedTokens(access_token, expires_at, owner, time.time(), signed_in_at)
         return fresh if newest == self.stored else fresh._replace(refresh_token=newest, replaces=_digest(self.stored))
 
 
 def renewed(
-    account: Account, client: TokenClient, kept: token_cache.Kept | None, directory: str, *, may_prompt: bool
+    account: Account, client: TokenClient, cached: token_cache.CachedTokens | None, directory: str, *, may_prompt: bool
 ) -> Secret:
-    """A new access token; the caller holds the lock. Raises SmtpsetupError, OSError."""
-    _respect_pause(client, kept)
-    renewal = _Renewal(account, client, kept, _refresh_token(account, may_prompt=may_prompt))
+    """Request a new access token and cache it. The caller holds the lock. Raises SmtpsetupError, OSError."""
+    _respect_pause(client, cached)
+    renewal = _Renewal(account, client, cached, _refresh_token(account, may_prompt=may_prompt))
     with token_cache.reserved(directory, account.name) as save_there, signals.deferral() as hold_signals:
         try:
-            fresh = _answer(renewal, save_there, hold_signals)
+            fresh = _request(renewal, save_there, hold_signals)
         except OAuthError as error:
             raise token_endpoint.explained(error, account) from error
         save_there(fresh)
     if fresh.refresh_token and stores.is_kept_here(account):
-        _move_to_its_place(account, fresh, directory)
+        _move_to_store(account, fresh, directory)
     return Secret(fresh.access_token)
 
 
-def _respect_pause(client: TokenClient, kept: token_cache.Kept | None) -> None:
-    left = kept.ask_again_at - time.time() if kept else 0.0
+def _respect_pause(client: TokenClient, cached: token_cache.CachedTokens | None) -> None:
+    left = cached.ask_again_at - time.time() if cached else 0.0
     if 0 < left <= _LONGEST_PAUSE:
-        host = token_endpoint.host_of(client)
         message = _("{host} has asked for a pause before it gives another token; it ends in {n} seconds.").format(
-            host=host, n=int(left) + 1
+            host=token_endpoint.host_of(client.token_endpoint), n=int(left) + 1
         )
         raise SmtpsetupError(
             "auth.temporary",
@@ -83,25 +79,25 @@ def _respect_pause(client: TokenClient, kept: token_cache.Kept | None) -> None:
         )
 
 
-def _answer(
-    renewal: _Renewal, save_there: Callable[[token_cache.Kept], None], hold_signals: Callable[[], None]
-) -> token_cache.Kept:
-    """What came back. A new refresh token is kept also where nothing else of it can be used. Raises OAuthError."""
-    current, client, kept = renewal.current, renewal.client, renewal.kept
+def _request(
+    renewal: _Renewal, save_there: Callable[[token_cache.CachedTokens], None], hold_signals: Callable[[], None]
+) -> token_cache.CachedTokens:
+    """Request new tokens. A new refresh token is saved even if the rest cannot be used. Raises OAuthError."""
+    current, client, cached = renewal.current, renewal.client, renewal.cached
     try:
         document = token_endpoint.answer(client, current, before_request=hold_signals)
     except OAuthError as error:
-        if kept and error.retry_after:
-            save_there(kept._replace(ask_again_at=time.time() + min(error.retry_after, _LONGEST_PAUSE)))
+        if cached and error.retry_after:
+            save_there(cached._replace(ask_again_at=time.time() + min(error.retry_after, _LONGEST_PAUSE)))
         raise
     newest = refresh_token_in(document) or current
     try:
-        answer = tokens_in(document, time.time(), client.scopes)
+        tokens = tokens_in(document, time.time(), client.scopes)
     except OAuthError:
         if newest != renewal.stored:
-            save_there(renewal.kept_now("", 0.0, newest))
+            save_there(renewal.result("", 0.0, newest))
         raise
-    return renewal.kept_now(answer.access_token, answer.expires_at, newest)
+    return renewal.result(tokens.access_token, tokens.expires_at, newest)
 
 
 def _refresh_token(account: Account, *, may_prompt: bool) -> str:
@@ -124,11 +120,8 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _move_to_its_place(account: Account, fresh: token_cache.Kept, directory: str) -> None:
-    """Bring a new refresh token to where the account keeps it.
-
-    Where that cannot be written now, it stays beside the access token, and serves.
-    """
+def _move_to_store(account: Account, fresh: token_cache.CachedTokens, directory: str) -> None:
+    """Move a new refresh token to the account's store. If that cannot be written, it stays in the cache."""
     with suppress(SmtpsetupError, OSError):
         stores.store(account, Secret(fresh.refresh_token))
         token_cache.save(directory, account.name, fresh._replace(refresh_token="", replaces=""))

@@ -1,4 +1,4 @@
-"""Which error code a provider's refusal to sign in or to renew a token has."""
+"""The error code of a provider's refusal of a sign-in or of a token renewal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smtpsetup.oauth.request import OAuthError
 
-# Microsoft puts its own numbers into the description
-# (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
-# They change, so they only refine what the standard's code says
+# Microsoft's own numbers, in the description, refine the standard's code
+# (https://learn.microsoft.com/entra/identity-platform/reference-error-codes)
 _NUMBERS = {
     "50173": "auth.token-revoked",
     "50076": "auth.token-revoked",
@@ -68,12 +67,12 @@ _USUAL = "auth.token-revoked"
 def code_of(error: OAuthError, *, is_first: bool = False, by_device_code: bool = False) -> str:
     """The error code of a refusal that is not temporary.
 
-    `is_first` says that nobody had signed in before, `by_device_code` how they wanted to.
+    `is_first`: there was no earlier sign-in. `by_device_code`: it was a sign-in with a device code.
     """
     number = re.search(r"AADSTS(\d+)", error.description)
     code = _NUMBERS.get(number[1] if number else "") or _ERRORS.get(error.error, _USUAL)
     if error.error in ("invalid_request", "invalid_client") and "client_secret" in error.description and not number:
-        code = "auth.client-unknown"  # as Google says that it is missing
+        code = "auth.client-unknown"  # Google, for a missing secret
     if is_first and code == "auth.token-revoked":
-        code = "auth.sign-in-blocked"  # what has never been given cannot have been taken back
+        code = "auth.sign-in-blocked"  # there was no token to revoke
     return "auth.device-code-blocked" if by_device_code and code == "auth.sign-in-blocked" else code

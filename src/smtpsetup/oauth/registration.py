@@ -1,7 +1,4 @@
-"""Finding a server's endpoints (RFC 8414), and registering there without asking anybody.
-
-RFC 7591 and draft-ietf-mailmaint-oauth-public.
-"""
+"""An issuer's endpoints (RFC 8414), and dynamic registration (RFC 7591, draft-ietf-mailmaint-oauth-public)."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.core.oauth_types import Endpoints
-from smtpsetup.net.dial import Deadline
 from smtpsetup.oauth.device import DEVICE_GRANT
 from smtpsetup.oauth.request import OAuthError, get, parsed, post_json
 
 if TYPE_CHECKING:
     from smtpsetup.net.https import Web
 
-_SECONDS = 20.0
 _PATH = "/.well-known/oauth-authorization-server"
 _KEYS = ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint", "registration_endpoint")
 
@@ -26,7 +21,7 @@ def endpoints_of(web: Web, issuer: str, scopes: tuple[str, ...]) -> Endpoints:
     """The endpoints that an issuer publishes. Raises OAuthError."""
     parts = parsed(issuer)
     path = parts.path.rstrip("/")
-    document = get(web, parts._replace(path=f"{_PATH}{path}", query="", fragment="").geturl(), Deadline(_SECONDS))
+    document = get(web, parts._replace(path=f"{_PATH}{path}", query="", fragment="").geturl())
     if document.get("issuer") != issuer:  # RFC 8414 section 3.3
         raise OAuthError("", _("{url} publishes the settings of another issuer").format(url=plain_text(issuer)))
     found = {key: _endpoint(document, key) for key in _KEYS}
@@ -49,7 +44,7 @@ def _endpoint(document: dict[str, Any], key: str) -> str:
 
 
 def register(web: Web, endpoints: Endpoints) -> str:
-    """A client id for this program on this machine. Raises OAuthError."""
+    """Register this installation. Returns its client id. Raises OAuthError."""
     document = {
         "client_name": "smtpsetup",
         "application_type": "native",
@@ -63,7 +58,7 @@ def register(web: Web, endpoints: Endpoints) -> str:
         "redirect_uris": [f"http://{endpoints.redirect_host}/"],
         "scope": " ".join(endpoints.scopes),
     }
-    client_id = post_json(web, endpoints.registration_endpoint, document, Deadline(_SECONDS)).get("client_id")
+    client_id = post_json(web, endpoints.registration_endpoint, document).get("client_id")
     if not isinstance(client_id, str) or not client_id.isprintable() or not client_id:
         raise OAuthError("", _("the answer holds no client id"))
     return client_id

@@ -1,46 +1,46 @@
-"""Asking an OAuth2 endpoint (RFC 6749 section 3.2): HTTPS only, no redirect, 64 KB, one deadline."""
+"""Requests to an OAuth2 endpoint (RFC 6749 section 3.2): HTTPS only, no redirect, 64 KB, one deadline."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.core.oauth_types import Tokens
+from smtpsetup.net.dial import Deadline
 from smtpsetup.net.https import HttpsError
 from smtpsetup.net.masks import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from smtpsetup.net.dial import Deadline
+    from smtpsetup.core.oauth_types import TokenClient
     from smtpsetup.net.https import Web
 
-_JSON = {"Accept": "application/json"}
-_FORM = {"Content-Type": "application/x-www-form-urlencoded", **_JSON}
+_ANSWER_SECONDS = 20.0
 _TOO_MANY = 429
 _SERVER_ERROR = 500
-_MOST_SECONDS = 10 * 86_400.0  # an access token that is said to live longer is asked for anew all the same
+_LONGEST_LIFETIME = 10 * 86_400.0  # seconds; an access token is renewed after that in any case
 _DIGITS = 20
-_USUAL_SECONDS = 3600.0  # where the answer does not say how long
-_SECRET_LENGTH = 6  # characters; a shorter one is in many words
+_USUAL_LIFETIME = 3600.0  # seconds, if the answer names none
+_SECRET_LENGTH = 6  # characters; a shorter text may occur in other words
 _SECRETS = {"refresh_token", "client_secret", "code", "code_verifier", "device_code"}
 TEMPORARY = {"temporarily_unavailable", "server_error"}
 
 
 class OAuthError(Exception):
-    """An endpoint refused, or could not be asked.
+    """An endpoint refused, or could not be reached.
 
-    `error` is the standard's code (RFC 6749 section 5.2), `""` where there was none.
-
-    `description` is the provider's own words, or this program's where there is no code; `words` is for people.
-    `is_temporary` says that the same may work later, `retry_after` in how many seconds. `may_be_clock` says that it
-    could lie at this machine's clock; `is_own` that nobody but this program has said so.
+    `error` is the standard's code (RFC 6749 section 5.2), `""` if there was none. `description` is the provider's text,
+    or this program's if there is no code; `words` is both, masked, for people. `is_temporary` says that the same may
+    work later, `retry_after` after how many seconds. `may_be_clock` says that this machine's clock could be wrong,
+    `is_own` that the code is this program's and not the provider's.
     """
 
-    def __init__(  # noqa: PLR0913  what is known of a refusal
+    def __init__(  # noqa: PLR0913  independent facts, most of them optional keywords
         self,
         error: str,
         description: str,
@@ -60,51 +60,60 @@ class OAuthError(Exception):
         self._masks = Masks()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Keep what was sent out of what is shown. What the provider's words mean is read from them as they came."""
+        """Mask secrets of the request in `words`; `description` stays as it was received."""
         for secret in secrets:
             if len(secret) >= _SECRET_LENGTH:
                 self._masks.add(secret)
 
     @property
     def words(self) -> str:
-        """What was said, fit to be shown."""
-        said = ": ".join(part for part in (self.error, self.description) if part)
-        return self._masks.applied(said) if self.error else said
+        """The error as text for people."""
+        text = ": ".join(part for part in (self.error, self.description) if part)
+        return self._masks.applied(text) if self.error else text
 
 
-def post(web: Web, endpoint: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any]:
-    """The JSON object that an endpoint answers a form with.
+def client_fields(client: TokenClient) -> dict[str, str]:
+    """The form fields that identify a client (RFC 6749 section 2.3.1)."""
+    fields = {"client_id": client.client_id}
+    if client.client_secret:
+        fields["client_secret"] = client.client_secret
+    return fields
 
-    Raises OAuthError, which does not repeat what is secret among the fields.
-    """
+
+def request_tokens(web: Web, client: TokenClient, grant: Mapping[str, str]) -> Tokens:
+    """Request the tokens for a grant (RFC 6749 section 4) at the client's token endpoint. Raises OAuthError."""
+    document = post(web, client.token_endpoint, {**grant, **client_fields(client)})
+    return tokens_in(document, time.time(), client.scopes)
+
+
+def post(web: Web, endpoint: str, fields: Mapping[str, str], seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
+    """Post a form. Returns the JSON object of the answer. Raises OAuthError, with secret fields masked."""
     try:
         body = urlencode(fields).encode("ascii")
-    except UnicodeError as error:  # half a surrogate pair, which JSON can hold
+    except UnicodeError as error:  # a lone surrogate, which JSON can hold
         raise OAuthError("", _("the provider gave something that is no text")) from error
     try:
-        return _exchanged(web, "POST", endpoint, deadline, body, _FORM)
+        return _exchanged(web, endpoint, seconds, body, "application/x-www-form-urlencoded")
     except OAuthError as error:
         error.hide(fields[name] for name in _SECRETS & fields.keys())
         raise
 
 
-def post_json(web: Web, endpoint: str, document: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-    """The same for a JSON document (RFC 7591 section 3.1)."""
-    return _exchanged(
-        web, "POST", endpoint, deadline, json.dumps(document).encode(), {"Content-Type": "application/json", **_JSON}
-    )
+def post_json(web: Web, endpoint: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Post a JSON document (RFC 7591 section 3.1). Returns the JSON object of the answer. Raises OAuthError."""
+    return _exchanged(web, endpoint, _ANSWER_SECONDS, json.dumps(document).encode(), "application/json")
 
 
-def get(web: Web, url: str, deadline: Deadline) -> dict[str, Any]:
-    """The JSON object at an address. Raises OAuthError."""
-    return _exchanged(web, "GET", url, deadline, None, _JSON)
+def get(web: Web, url: str) -> dict[str, Any]:
+    """The JSON object at a URL. Raises OAuthError."""
+    return _exchanged(web, url, _ANSWER_SECONDS)
 
 
 def parsed(url: str) -> SplitResult:
-    """An address taken apart. Raises OAuthError for one that is none."""
+    """The parts of a URL. Raises OAuthError if it is malformed."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  it is looked at when it is asked for
+        parts.port  # noqa: B018  parsed only on access
     except ValueError as error:
         raise OAuthError(
             "", _("{url} is no address that a token may be asked from").format(url=plain_text(url)[:200])
@@ -112,14 +121,16 @@ def parsed(url: str) -> SplitResult:
     return parts
 
 
-def _exchanged(  # noqa: PLR0913, PLR0917  the parts of a request
-    web: Web, method: str, url: str, deadline: Deadline, body: bytes | None, headers: Mapping[str, str]
-) -> dict[str, Any]:
+def _exchanged(web: Web, url: str, seconds: float, body: bytes | None = None, content_type: str = "") -> dict[str, Any]:
+    """GET, or with a body POST, a URL. Returns the JSON object of the answer. Raises OAuthError."""
     parts = parsed(url)
     if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.fragment:
         raise OAuthError("", _("{url} is no address that a token may be asked from").format(url=plain_text(url)))
+    headers = {"Accept": "application/json"}
+    if content_type:
+        headers["Content-Type"] = content_type
     try:
-        answer = web.exchange(method, parts, deadline, body, headers)
+        answer = web.exchange("GET" if body is None else "POST", parts, Deadline(seconds), body, headers)
     except HttpsError as error:
         raise OAuthError(
             "", f"{parts.hostname}: {error.detail}", is_temporary=True, may_be_clock=error.may_be_clock
@@ -128,13 +139,17 @@ def _exchanged(  # noqa: PLR0913, PLR0917  the parts of a request
     is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERROR
     if 200 <= answer.status < 300 and document is not None and not document.get("error"):  # noqa: PLR2004  RFC 9110 section 15.3
         return document
-    refused = document.get("error") if document else None
-    code = plain_text(refused)[:100] if isinstance(refused, str) else ""
-    said = document.get("error_description") if document else None
-    words = plain_text(said)[:1000] if isinstance(said, str) else ""
-    description = words if code else _("HTTP status {status}").format(status=answer.status)
-    waits = float(answer.retry_after) if answer.retry_after.isascii() and answer.retry_after.isdigit() else 0.0
-    raise OAuthError(code, description, is_temporary=is_temporary or code in TEMPORARY, retry_after=waits)
+    code = _text(document, "error")[:100]
+    description = _text(document, "error_description")[:1000]
+    if not code:
+        description = _("HTTP status {status}").format(status=answer.status)
+    pause = float(answer.retry_after) if answer.retry_after.isascii() and answer.retry_after.isdigit() else 0.0
+    raise OAuthError(code, description, is_temporary=is_temporary or code in TEMPORARY, retry_after=pause)
+
+
+def _text(document: Mapping[str, Any] | None, key: str) -> str:
+    value = document.get(key) if document else None
+    return plain_text(value) if isinstance(value, str) else ""
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -146,16 +161,13 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def refresh_token_in(document: Mapping[str, Any]) -> str:
-    """The refresh token of an answer.
-
-    `""` for none, or for one that nobody could give back (RFC 6749 appendix A.17).
-    """
+    """The refresh token of an answer; `""` if it has none or an invalid one (RFC 6749 appendix A.17)."""
     token = document.get("refresh_token")
     return token if isinstance(token, str) and all(" " <= char <= "~" for char in token) else ""
 
 
 def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) -> Tokens:
-    """The tokens of an answer. Raises OAuthError for one that cannot be used."""
+    """The tokens of an answer that was received at `now`. Raises OAuthError if they cannot be used."""
     access = document.get("access_token")
     kind = document.get("token_type", "")
     if not isinstance(access, str) or not access or not all("!" <= char <= "~" for char in access):
@@ -177,10 +189,7 @@ def tokens_in(document: Mapping[str, Any], now: float, scopes: tuple[str, ...]) 
 
 
 def _covers(granted: list[str], scopes: tuple[str, ...]) -> bool:
-    """Whether everything was granted.
-
-    `offline_access` and the like are about the refresh token and are not always named.
-    """
+    """Whether all scopes were granted, except `offline_access` and the like, which providers do not always list."""
     about_mail = [scope for scope in scopes if scope not in ("offline_access", "openid", "profile", "email")]
     lowered = {scope.lower() for scope in granted}
     return all(scope.lower() in lowered for scope in about_mail)
@@ -190,5 +199,5 @@ def _lifetime(seconds: object) -> float:
     if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() and len(seconds) < _DIGITS:
         seconds = int(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:  # NaN is not
-        return _USUAL_SECONDS
-    return _MOST_SECONDS if seconds > _MOST_SECONDS else float(seconds)
+        return _USUAL_LIFETIME
+    return _LONGEST_LIFETIME if seconds > _LONGEST_LIFETIME else float(seconds)

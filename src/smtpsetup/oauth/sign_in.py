@@ -1,4 +1,4 @@
-"""Signing in with OAuth2: which program signs in, how, and what is kept of it."""
+"""Sign-in with OAuth2: the choice of the client, the sign-in itself, and its errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.core.oauth_types import TokenClient
-from smtpsetup.diagnosis.diagnose import placeholder_values
-from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
-from smtpsetup.oauth.token_endpoint import explained, web
+from smtpsetup.oauth.token_endpoint import error_with, explained, host_of, web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,69 +26,58 @@ if TYPE_CHECKING:
 
 
 class Person(Protocol):
-    """Who signs in: what they are shown and how they answer."""
+    """What a sign-in shows to the person."""
 
     def type_code(self, code: DeviceCode) -> None:
-        """Show a code and where it is typed."""
+        """Show a code and the page to type it in."""
 
     def open_page(self, url: str) -> None:
-        """Show an address and open it in a browser, where there is one."""
+        """Show a URL and open it in a browser, if there is one."""
 
     def wrong_paste(self, reason: str) -> None:
-        """Say what is wrong with an address that was pasted."""
+        """Show what is wrong with a pasted URL."""
 
 
 class SignedIn(NamedTuple):
-    """A sign-in that worked: what the account needs for new tokens, and the first ones."""
+    """The result of a sign-in: what the account needs to renew its tokens, and the first tokens."""
 
     client: TokenClient
     tokens: Tokens
 
 
 class NamedClient(NamedTuple):
-    """A program as it is registered at a provider; `secret` is `""` for a public one."""
+    """A client as it is registered at a provider; `secret` is `""` for a public client."""
 
     id: str
     secret: str = ""
 
 
 def client_named(endpoints: Endpoints, option: str, configured: Mapping[str, Mapping[str, str]]) -> NamedClient | None:
-    """The client id that was given: as an option, as `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration.
-
-    None where there is none.
-    """
+    """The client named by an option, by `SMTPSETUP_<PROVIDER>_CLIENT_ID`, or in the configuration; None if by none."""
     variable = _variable(endpoints)
     row = configured.get(endpoints.client, {})
     in_environment, in_config = os.environ.get(f"{variable}_ID", ""), row.get("client_id", "")
     found = option or in_environment or in_config
     if not found:
         return None
-    # another program's secret is none of this one's
+    # a secret belongs to the client id beside it
     secret = os.environ.get(f"{variable}_SECRET", "") if in_environment in ("", found) else ""
     return NamedClient(found, secret or (row.get("client_secret", "") if in_config == found else ""))
 
 
 def client_before(client: TokenClient | None, endpoints: Endpoints) -> NamedClient | None:
-    """The program that an account signs in with, for signing in with it at the same provider.
-
-    No other one is shown its secret.
-    """
+    """The client of the account's earlier sign-in if that was at the same provider, which alone may get its secret."""
     if client is None:
         return None
-    is_same = client.token_endpoint == endpoints.token_endpoint
-    if not (
-        client.issuer or endpoints.issuer
-    ):  # a provider of the table knows a program in all its organisations; a host may have many issuers
-        is_same = _host(client.token_endpoint) == _host(endpoints.token_endpoint)
+    if client.issuer or endpoints.issuer:  # a host may have several issuers
+        is_same = client.token_endpoint == endpoints.token_endpoint
+    else:  # a provider of the table has one endpoint per organisation, and knows a client in all of them
+        is_same = host_of(client.token_endpoint) == host_of(endpoints.token_endpoint)
     return NamedClient(client.client_id, client.client_secret) if is_same else None
 
 
-def _host(endpoint: str) -> str:
-    return endpoint.split("/")[2]
-
-
 def _variable(endpoints: Endpoints) -> str:
-    """How the environment variables of a provider's client begin."""
+    """The prefix of the environment variables for a provider's client."""
     return f"SMTPSETUP_{re.sub('[^A-Z0-9]', '_', endpoints.client.upper())}_CLIENT"
 
 
@@ -115,7 +102,7 @@ def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
 
 
 def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
-    """A client id that the provider gives to whoever asks (RFC 7591); None where it does not. Raises SmtpsetupError."""
+    """Register a client dynamically (RFC 7591); None if the provider does not offer that. Raises SmtpsetupError."""
     if not endpoints.registration_endpoint:
         return None
     try:
@@ -132,7 +119,7 @@ def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
         ) from error
 
 
-def sign_in(  # noqa: PLR0913  what a sign-in depends on
+def sign_in(  # noqa: PLR0913  independent facts of one sign-in, which one caller has
     endpoints: Endpoints,
     client: NamedClient,
     account: Account,
@@ -142,11 +129,12 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
     by_browser: bool,
     may_paste: bool,
 ) -> SignedIn:
-    """Let a person sign in: by a code on any device where the provider has that, else in a browser.
+    """Let a person sign in: with a code on any device if the provider offers that, else in a browser.
 
+    `is_saved` says whether the account has been saved, `may_paste` whether standard input may be read for a pasted URL.
     Raises SmtpsetupError.
     """
-    kept = TokenClient(
+    token_client = TokenClient(
         client.id,
         endpoints.token_endpoint,
         endpoints.scopes,
@@ -162,14 +150,13 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
     )
     try:
         tokens = (
-            _by_code(endpoints, kept, person)
+            _with_device_code(endpoints, token_client, person)
             if by_device_code
-            else _in_browser(endpoints, kept, account.username, person, may_paste=may_paste)
+            else _with_browser(endpoints, token_client, account.username, person, may_paste=may_paste)
         )
     except OAuthError as error:
-        raise explained(
-            error, account._replace(oauth2=kept), is_saved=is_saved, by_device_code=by_device_code
-        ) from error
+        account = account._replace(oauth2=token_client)
+        raise explained(error, account, is_saved=is_saved, by_device_code=by_device_code) from error
     if not tokens.refresh_token:
         raise SmtpsetupError(
             "auth.consent-required",
@@ -178,16 +165,18 @@ def sign_in(  # noqa: PLR0913  what a sign-in depends on
                 _("Give the program access for longer where it is registered (offline access), then sign in again."),
             ),
         )
-    return SignedIn(kept, tokens)
+    return SignedIn(token_client, tokens)
 
 
-def _by_code(endpoints: Endpoints, client: TokenClient, person: Person) -> Tokens:
+def _with_device_code(endpoints: Endpoints, client: TokenClient, person: Person) -> Tokens:
     code = device.begin(web(), endpoints, client)
     person.type_code(code)
     return device.wait(web(), client, code)
 
 
-def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool) -> Tokens:
+def _with_browser(
+    endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool
+) -> Tokens:
     with closing(browser.listener()) as server:
         attempt = browser.begin(endpoints, client, address, server.getsockname()[1])
         person.open_page(attempt.url)
@@ -196,7 +185,7 @@ def _in_browser(endpoints: Endpoints, client: TokenClient, address: str, person:
 
 
 def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> SmtpsetupError:
-    """What has to be there before anybody can sign in, in three lines, and what is simpler where there is something."""
+    """The error that a client id is missing: how to get one, and the simpler ways to log in that the provider has."""
     simpler = _simpler(provider)
     name = provider.name if provider else endpoints.client
     if endpoints.is_closed:
@@ -232,7 +221,7 @@ def _simpler(provider: Provider | None) -> tuple[str, ...]:
 
 
 def lasts(unused_days: int) -> str:
-    """For how long a sign-in works without a person."""
+    """A text on how long a sign-in works unattended."""
     if unused_days:
         text = _(
             "A sign-in works unattended as long as it is used at least once in {n} days, until the password is "
@@ -243,19 +232,7 @@ def lasts(unused_days: int) -> str:
 
 
 def not_signed_in_as(account: Account, error: SmtpsetupError, *, is_saved: bool) -> SmtpsetupError:
-    """The refusal of a token that is fresh from its sign-in.
-
-    Likeliest somebody else signed in than the address says.
-    """
-    code = "auth.wrong-user"
-    explanation = EXPLANATIONS[code].translated(placeholder_values(account, is_saved=is_saved))
-    return SmtpsetupError(
-        code,
-        explanation.message,
-        causes=explanation.causes,
-        hints=explanation.hints,
-        exit_code=error.exit_code,
-        failure=error.failure,
-        result=error.result,
-        responsible=explanation.responsible,
-    )
+    """The error for a server that refuses a new token: most likely another user than the account's has signed in."""
+    wrong_user = error_with("auth.wrong-user", account, is_saved=is_saved)
+    wrong_user.exit_code, wrong_user.failure, wrong_user.result = error.exit_code, error.failure, error.result
+    return wrong_user

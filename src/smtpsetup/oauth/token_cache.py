@@ -1,8 +1,6 @@
-"""Access tokens between runs.
+"""The cache of access tokens: one private file an account in the state directory, and its lock for renewals.
 
-A file in the state directory that only its owner reads, and the lock under which one process asks for a new one.
-
-A send with a token that is still good reads this file and nothing else of OAuth2.
+A send whose token has not expired needs no other module of OAuth2.
 """
 
 from __future__ import annotations
@@ -23,20 +21,18 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import TokenClient
 
 _DIRECTORY = "tokens"
-_EARLY_SECONDS = (
-    120.0  # a token that ends within a login is no use, and clocks differ; of one that lives shortly, half its time
-)
-_END_OF_TIME = 1e12
+_EARLY_SECONDS = 120.0  # before it expires, a token is renewed: a login takes time, and clocks differ
+_LATEST_TIME = 1e12  # seconds since 1970
 _FORMAT = 1
-_ROOM = 65_536  # bytes: an answer of the token endpoint has no more
+_ROOM = 65_536  # bytes: the limit of a token endpoint's response
 
 
-class Kept(NamedTuple):
-    """What is kept of an account's sign-in. Times are in seconds since 1970.
+class CachedTokens(NamedTuple):
+    """The cached tokens of an account's sign-in. Times are in seconds since 1970.
 
-    `owner` is whose access token it is, and whom it is for, as `owner_of` has it. `refresh_token` is a newer one than
-    the account's own place holds, `""` where that place could be written; `replaces` is the SHA-256 of the older one.
-    `ask_again_at` is set where the provider asked for a pause.
+    `owner` is the result of `owner_of` for the access token. `refresh_token` is newer than the one in the account's
+    store, `""` if that store could be written; `replaces` is the SHA-256 of the older one. `ask_again_at` is set if the
+    provider asked for a pause.
     """
 
     access_token: str
@@ -49,79 +45,70 @@ class Kept(NamedTuple):
     ask_again_at: float = 0.0
 
     def __repr__(self) -> str:
-        return "Kept(***)"
+        return "CachedTokens(***)"
 
     @property
-    def is_whole(self) -> bool:
-        """Whether a hand in the file has left every value what it should be."""
+    def is_valid(self) -> bool:
+        """Whether every value has the right type and range: the file may have been edited."""
         times = (self.expires_at, self.refreshed_at, self.signed_in_at, self.ask_again_at)
         tokens = (self.access_token, self.refresh_token)
         return (
-            # JSON has numbers that no clock has
-            all(type(time) in (int, float) and abs(time) < _END_OF_TIME for time in times)
+            all(type(time) in (int, float) and abs(time) < _LATEST_TIME for time in times)
             and all(isinstance(text, str) for text in (*tokens, self.owner, self.replaces))
             and all(token.isascii() and (token.isprintable() or not token) for token in tokens)
         )
 
     def is_good(self, owner: str, now: float) -> bool:
-        """Whether the access token can be used now.
-
-        One from a clock that was wrong, further away than any lives, cannot.
-        """
+        """Whether the access token can be used at the time `now` by `owner`. One from the future cannot."""
         early = min(_EARLY_SECONDS, (self.expires_at - self.refreshed_at) / 2)
         is_in_time = self.refreshed_at - _EARLY_SECONDS <= now < self.expires_at - early
         return bool(self.access_token) and self.owner == owner and is_in_time
 
 
 def owner_of(account: Account, client: TokenClient) -> str:
-    """Whose access token it is, which program has it from whom, and which server it is for.
-
-    Given to any other, it would be given away.
-    """
+    """The user, mail server, client and token endpoint of an access token. It must not be sent for any other."""
     return f"{account.username}\n{account.server.host}\n{client.client_id}\n{client.token_endpoint}"
 
 
-def load(directory: str, account: str) -> Kept | None:
-    """What is kept of an account, None for nothing or for a file that is none of ours.
+def load(directory: str, account: str) -> CachedTokens | None:
+    """The cached tokens of an account, None if there is no file or a malformed one.
 
-    Raises OSError where it is there and cannot be read.
+    Raises OSError if the file exists and cannot be read.
     """
-    import json  # an account with a password has no use for it
+    import json  # only for accounts with OAuth2
 
     try:
         with open(_file(directory, account), "rb") as file:
             row = json.loads(file.read())
-        kept = Kept(**row["kept"])
-        return kept if row["format"] == _FORMAT and kept.is_whole else None
+        tokens = CachedTokens(**row["kept"])
+        return tokens if row["format"] == _FORMAT and tokens.is_valid else None
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def save(directory: str, account: str, kept: Kept) -> None:
-    """Keep it, on the disk when this returns, mode 0600. Raises OSError."""
+def save(directory: str, account: str, tokens: CachedTokens) -> None:
+    """Write the tokens with mode 0600, synced to disk. Raises OSError."""
     with reserved(directory, account) as save_there:
-        save_there(kept)
+        save_there(tokens)
 
 
 @contextmanager
-def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
-    """Room on the disk for what will have to be kept, taken before it is known.
+def reserved(directory: str, account: str) -> Iterator[Callable[[CachedTokens], None]]:
+    """Reserve disk space for tokens. Yields a function that writes them as `save` does. Raises OSError.
 
-    Gives what saves it there, as `save` does. The caller holds the lock.
-
-    Raises OSError.
+    The caller holds the lock.
     """
     path = _file(directory, account)
     try:
         _make_directory(directory)
-        _unlink(f"{path}.new")  # a process that was killed has left it
+        _unlink(f"{path}.new")  # left by a process that was killed
         handle = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "r+b") as file:
                 _write(file, bytes(_ROOM))
-                yield functools.partial(_put, file, path)
+                yield functools.partial(_commit, file, path)
         finally:
             _unlink(f"{path}.new")
     except OSError as error:
@@ -129,11 +116,11 @@ def reserved(directory: str, account: str) -> Iterator[Callable[[Kept], None]]:
         raise
 
 
-def _put(file: BinaryIO, path: str, kept: Kept) -> None:
-    import json  # as in `reserved`
+def _commit(file: BinaryIO, path: str, tokens: CachedTokens) -> None:
+    import json  # only for accounts with OAuth2
 
-    _write(file, json.dumps({"format": _FORMAT, "kept": kept._asdict()}).encode())
-    file.close()  # Windows moves no file that is open
+    _write(file, json.dumps({"format": _FORMAT, "kept": tokens._asdict()}).encode())
+    file.close()  # Windows cannot move an open file
     files.replace(f"{path}.new", path)
 
 
@@ -146,7 +133,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 
 def forget(directory: str, account: str) -> None:
-    """Throw away what is kept of an account."""
+    """Delete the cached tokens of an account. Raises OSError."""
     for path in (_file(directory, account), f"{_file(directory, account)}.new"):
         _unlink(path)
 
@@ -157,42 +144,42 @@ def _unlink(path: str) -> None:
 
 
 class StillLockedError(Exception):
-    """Another process has been asking for a token for too long."""
+    """Another process has held the lock for too long."""
 
 
 @contextmanager
 def locked(directory: str, account: str, seconds: float) -> Iterator[None]:
-    """Let one process at a time ask for a token. Raises StillLockedError, OSError."""
+    """Hold the account's renewal lock. Raises StillLockedError after so many seconds, OSError."""
     _make_directory(directory)
-    handle = _taken(f"{_file(directory, account)}.lock", time.monotonic() + seconds)
+    handle = _locked_file(f"{_file(directory, account)}.lock", time.monotonic() + seconds)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _taken(path: str, end: float) -> int:
-    from smtpsetup.state import locks  # as in `reserved`
+def _locked_file(path: str, end: float) -> int:
+    from smtpsetup.state import locks  # only for renewals
 
     while True:
         handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             locks.lock(handle, seconds=0)
-            if _is_still(handle, path):
+            if _is_same_file(handle, path):
                 return handle
         except BlockingIOError as error:
             if time.monotonic() > end:
                 os.close(handle)
                 raise StillLockedError from error
-            time.sleep(0.05)  # a lock that waits has no end of its own
+            time.sleep(0.05)  # a blocking lock has no timeout
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
 
 
-def _is_still(handle: int, path: str) -> bool:
-    """Whether a locked file is the one that others will find: somebody may have cleaned up meanwhile."""
+def _is_same_file(handle: int, path: str) -> bool:
+    """Whether the locked file is still the one at the path: it may have been deleted meanwhile."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
@@ -200,7 +187,7 @@ def _is_still(handle: int, path: str) -> bool:
 
 
 def _make_directory(directory: str) -> None:
-    """The directory for tokens, and that of everything else that is remembered, for their owner alone."""
+    """Create the state directory and the one for tokens in it, private to their owner."""
     private_dir.prepare(directory)
     private_dir.prepare(os.path.join(directory, _DIRECTORY))
 

@@ -1,4 +1,4 @@
-"""What a provider's token endpoint is asked, and what its refusal means."""
+"""Requests to a provider's token endpoint, and the errors that its refusals mean."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.diagnosis.diagnose import placeholder_values
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.net import tls
-from smtpsetup.net.dial import Deadline, look_up_from_environment
+from smtpsetup.net.dial import look_up_from_environment
 from smtpsetup.net.https import Web
 from smtpsetup.oauth.refusals import code_of
-from smtpsetup.oauth.request import post
+from smtpsetup.oauth.request import client_fields, post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,44 +26,47 @@ _SECONDS = 25.0
 
 
 def web(before_request: Callable[[], None] | None = None) -> Web:
-    """How the endpoints are reached: the system's authorities, also for an account with a `ca_file` of its own."""
+    """Access to the endpoints. It trusts the system's authorities, even if the account has its own `ca_file`."""
     return Web(tls.policy(), look_up_from_environment(), before_request)
 
 
-def host_of(client: TokenClient) -> str:
-    """Who gives the tokens."""
-    return client.token_endpoint.split("/")[2]
+def host_of(endpoint: str) -> str:
+    """The host and port of an endpoint's URL."""
+    return endpoint.split("/")[2]
 
 
 def answer(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
-    """What comes back for a refresh token (RFC 6749 section 6). `before_request` is called once there is a connection.
+    """Request new tokens (RFC 6749 section 6). `before_request` is called once there is a connection.
 
-    Raises OAuthError.
+    Returns the JSON object of the answer. Raises OAuthError.
     """
-    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client.client_id}
+    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, **client_fields(client)}
     if client.scopes:
         fields["scope"] = " ".join(client.scopes)
-    if client.client_secret:
-        fields["client_secret"] = client.client_secret
-    return post(web(before_request), client.token_endpoint, fields, Deadline(_SECONDS))
+    return post(web(before_request), client.token_endpoint, fields, _SECONDS)
 
 
 def explained(
     error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False
 ) -> SmtpsetupError:
-    """What an endpoint's refusal means, with the provider's own words.
-
-    Network trouble is temporary and costs nobody their sign-in.
-    """
+    """The error that an endpoint's refusal means, with the provider's text. A network error is temporary."""
     if error.is_temporary or not error.error:
         return _temporary(error, is_saved=is_saved)
     code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
+    explained_error = error_with(code, account, is_saved=is_saved)
+    if not error.is_own:
+        said = _("The provider said: {words}").format(words=error.words)
+        explained_error.causes = (said, *explained_error.causes)
+    return explained_error
+
+
+def error_with(code: str, account: Account, *, is_saved: bool) -> SmtpsetupError:
+    """The error of an error code with its explanation, filled in for an account."""
     explanation = EXPLANATIONS[code].translated(placeholder_values(account, is_saved=is_saved))
-    said = _("The provider said: {words}").format(words=error.words)
     return SmtpsetupError(
         code,
         explanation.message,
-        causes=explanation.causes if error.is_own else (said, *explanation.causes),
+        causes=explanation.causes,
         hints=explanation.hints,
         responsible=explanation.responsible,
     )

@@ -12,7 +12,7 @@ from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth
 from smtpsetup.credentials import stores
-from smtpsetup.oauth.access_token import first_kept, forget_tokens, without_renewal
+from smtpsetup.oauth.access_token import forget_tokens, saving_tokens, without_renewal
 from smtpsetup.state import signals
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def save(  # noqa: PLR0913  what there is to save
     earlier = config.accounts.get(account.name)
     make_default = make_default or not config.default
     with _undisturbed(account, earlier):
-        with first_kept(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
+        with saving_tokens(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
             _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
         left_behind = _forget_earlier(earlier, account) if earlier else ""
     return Saved(make_default or config.default == account.name, left_behind)
