@@ -191,7 +191,7 @@ class _Transaction:
             self._record(
                 self.delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply)
             )
-            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
+            raise self._refusal(reply)
 
     def _envelope(self) -> list[str]:
         envelope, message = self.delivery.envelope, self.delivery.message
@@ -227,7 +227,7 @@ class _Transaction:
         if reply.code // 100 != _ACCEPTED:
             if reply.code != _CLOSING:
                 self._drain_replies()
-            raise TransportError(Failure(self._stage, Kind.REPLY, self._server, reply))
+            raise self._refusal(reply)
         self._report(self._stage, self._started, envelope.sender, reply, StageStatus.OK)
         self._started, self._stage = time.monotonic(), Stage.RCPT
         for recipient in envelope.recipients:
@@ -242,17 +242,17 @@ class _Transaction:
         self._started, self._stage = time.monotonic(), Stage.DATA
         reply = self._reply()
         if reply.code != _GO_AHEAD:
-            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
+            raise self._refusal(reply)
 
     def _read_recipient_reply(self, recipient: str) -> None:
         reply = self._reply()
         if reply.code // 100 == _ACCEPTED:
             self._accepted.append(recipient)
             return
-        failure = Failure(Stage.RCPT, Kind.REPLY, self._server, reply)
-        self._refused.append(Refused(recipient, failure))
+        refusal = self._refusal(reply)
+        self._refused.append(Refused(recipient, refusal.failure))
         if reply.code == _CLOSING:
-            raise TransportError(failure)
+            raise refusal
 
     def _drain_replies(self) -> None:
         """Read the outstanding replies.
@@ -311,7 +311,7 @@ class _Transaction:
             reply = self._wire.reply()
             if reply.code // 100 == _ACCEPTED:
                 raise WireError(Kind.PROTOCOL_ERROR, str(reply))
-            raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
+            raise self._refusal(reply)
 
     def _record(self, write: Callable[[], object], state: str, *hints: str) -> None:
         """Write the delivery's state to disk. `state` describes it to people in the SmtpsetupError if that fails.
@@ -337,7 +337,10 @@ class _Transaction:
         except (OSError, WireError):
             return
         self._is_out_of_step = True
-        raise TransportError(Failure(Stage.DATA, Kind.REPLY, self._server, reply))
+        raise self._refusal(reply)
+
+    def _refusal(self, reply: Reply) -> TransportError:
+        return TransportError(Failure(self._stage, Kind.REPLY, self._server, reply))
 
     def _failed(self, error: TransportError | OSError | WireError) -> TransportError:
         failure = error.failure if isinstance(error, TransportError) else _failure_of(error, self._stage, self._server)
