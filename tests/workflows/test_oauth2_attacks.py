@@ -210,7 +210,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     with Elsewhere(oauth_server, head + body) as slow:
         began = time.monotonic()
         with pytest.raises(OAuthError) as caught:
-            token_endpoint.answer(
+            token_endpoint.refresh_tokens(
                 TokenClient("id", f"https://localhost:{slow.port}/token"), "r", before_request=lambda: None
             )
         assert 0.9 < time.monotonic() - began < 5

@@ -109,7 +109,7 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
         "invalid_grant", description=f"The token {secret} ({base64.b64encode(secret.encode()).decode()}) is not known."
     )
     with pytest.raises(OAuthError) as caught:
-        token_endpoint.answer(
+        token_endpoint.refresh_tokens(
             client, secret if name == "refresh_token" else "another-refresh-token", before_request=lambda: None
         )
     assert caught.value.error == "invalid_grant"
@@ -126,11 +126,11 @@ def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
     client = TokenClient("id", oauth_server.token_endpoint, client_secret=secret)
     oauth_server.error("invalid_client", description="client_secret is missing.")
     with pytest.raises(OAuthError) as caught:
-        token_endpoint.answer(client, "a-refresh-token", before_request=lambda: None)
+        token_endpoint.refresh_tokens(client, "a-refresh-token", before_request=lambda: None)
     assert (caught.value.error, code_of(caught.value)) == ("invalid_client", "auth.client-unknown")
     oauth_server.unavailable()
     with pytest.raises(OAuthError) as caught:
-        token_endpoint.answer(client, "a-refresh-token", before_request=lambda: None)
+        token_endpoint.refresh_tokens(client, "a-refresh-token", before_request=lambda: None)
     assert caught.value.words == "HTTP status 503"
 
 

@@ -84,7 +84,7 @@ def _read_directly(account: str) -> str | None:
     try:
         # jeepney connects to the bus without a timeout
         found = _bounded(
-            lambda: secret_service.secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent
+            lambda: secret_service.read_secret(address, attributes), 2 * secret_service.SECONDS, on_timeout=_silent
         )
         return found.decode("utf-8", "surrogateescape")
     except secret_service.SecretServiceError as error:

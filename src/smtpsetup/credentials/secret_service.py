@@ -38,8 +38,8 @@ class SecretServiceError(Exception):
         self.detail = detail
 
 
-def secret(address: str, attributes: dict[str, str]) -> bytes:
-    """The secret of the item with these attributes, the newest if there are several. `address` is the bus's.
+def read_secret(address: str, attributes: dict[str, str]) -> bytes:
+    """Read the secret of the item with these attributes, the newest of several. `address` is that of the bus.
 
     Raises SecretServiceError, OSError for a bus that cannot be reached, and errors of jeepney for a malformed address.
     """

@@ -45,7 +45,7 @@ def well_known_url(domain: str) -> str:
 
 
 def fetch_own(url: str, address: Address, fetcher: Fetcher, deadline: Deadline) -> Document:
-    """Fetch a domain's own file. The address is sent only if the server requires it. Raises FetchError."""
+    """Fetch a domain's own file. Its server alone gets the address, and only if it requires it. Raises FetchError."""
     try:
         return fetcher.get(url, deadline)
     except FetchError as error:

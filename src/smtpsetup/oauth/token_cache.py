@@ -1,4 +1,4 @@
-"""The cache of access tokens: one private file an account in the state directory, and its lock for renewals.
+"""The cache of access tokens: one private file per account in the state directory, and its lock for renewals.
 
 A send whose token has not expired needs no other module of OAuth2.
 """

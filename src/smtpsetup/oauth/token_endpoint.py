@@ -35,7 +35,7 @@ def host_of(endpoint: str) -> str:
     return endpoint.split("/")[2]
 
 
-def answer(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
+def refresh_tokens(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
     """Request new tokens (RFC 6749 section 6). `before_request` is called once there is a connection.
 
     Returns the JSON object of the answer. Raises OAuthError.

@@ -132,7 +132,7 @@ class _Session:
                 self._start_tls()
             self._serve()
         except (OSError, ValueError):
-            pass  # the client is gone
+            pass  # the client is gone, or the fault broke the handshake
         finally:
             self._sock.close()  # not necessarily the socket that was accepted: TLS wraps it
 

@@ -1,1 +1,1 @@
-"""The protocol."""
+"""The SMTP client: command lines, login, transactions, sessions."""
