@@ -187,6 +187,8 @@ def test_other_headers_go_along() -> None:
         ('"ord, och" <"a,b"@x.se>,b@x.se', [("ord, och", '"a,b"@x.se'), ("", "b@x.se")]),
         ("<a@mindomän.se>", [("", "a@xn--mindomn-bxa.se")]),
         ("a@x.se; Åsa <b@x.se>", [("", "a@x.se"), ("Åsa", "b@x.se")]),  # as Outlook writes them
+        ("a@x.se; Åsa <b@x.se>; ", [("", "a@x.se"), ("Åsa", "b@x.se")]),
+        ("Styrelsen: a@x.se, b@x.se;", [("", "a@x.se"), ("", "b@x.se")]),
         ("Styrelsen: a@x.se, b@x.se;c@x.se", [("", "a@x.se"), ("", "b@x.se"), ("", "c@x.se")]),
         ("a@x.se (Åsa)", [("Åsa", "a@x.se")]),
     ],
@@ -197,7 +199,19 @@ def test_mailboxes_are_read_as_people_write_them(text: str, names: list[tuple[st
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a@x.se,", "Åsa <>", "Åsa <a@@x.se>", "a@x.se b@x.se", "Åsa <a@x.se> b@x.se", ",", "<", "a@x.se, nobody"],
+    [
+        "",
+        "a@x.se,",
+        ";",
+        "a@x.se;;",
+        "Åsa <>",
+        "Åsa <a@@x.se>",
+        "a@x.se b@x.se",
+        "Åsa <a@x.se> b@x.se",
+        ",",
+        "<",
+        "a@x.se, nobody",
+    ],
 )
 def test_a_list_with_something_that_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(SmtpsetupError):

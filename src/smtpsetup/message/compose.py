@@ -89,7 +89,8 @@ class Draft(NamedTuple):
 def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     """The mailboxes in a list such as `Åsa <asa@example.se>, bo@example.se`. Raises SmtpsetupError."""
     _refuse_control_characters(text)
-    found = entries(text.replace("\t", " "), may_be_empty=False)
+    # Outlook and groups end a list with a semicolon
+    found = entries(text.replace("\t", " ").rstrip().removesuffix(";"), may_be_empty=False)
     return tuple(Mailbox(entry.name, parse_address(entry.address)) for entry in found)
 
 
