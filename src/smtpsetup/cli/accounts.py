@@ -18,69 +18,48 @@ from smtpsetup.setup.save_account import remove
 @click.group(
     "accounts",
     help=_("List, show and remove what is configured."),
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def accounts_command() -> None:
-    """Only a group."""
+    """Group the subcommands."""
 
 
-@accounts_command.command(
-    "list",
-    help=_("Every account and its server; * marks the default one."),
-    short_help=_("Every account and its server; * marks the default one."),
-)
+@accounts_command.command("list", help=_("Every account and its server; * marks the default one."))
 @common_options
-@click.pass_obj
 def list_command(state: State) -> None:
-    """Load, render."""
+    """List the accounts."""
     config = state.config()
-    if state.json:
-        state.write_json(
-            [
-                views.json.account(account, is_default=account.name == config.default)
-                for account in config.accounts.values()
-            ]
-        )
-        return
-    views.human.accounts(config)
+    state.output(
+        lambda: [
+            views.json.account(account, is_default=account.name == config.default)
+            for account in config.accounts.values()
+        ],
+        lambda: views.human.accounts(config),
+    )
 
 
-@accounts_command.command(
-    "show",
-    help=_("An account's settings; never its password."),
-    short_help=_("An account's settings; never its password."),
-)
+@accounts_command.command("show", help=_("An account's settings; never its password."))
 @click.argument("name", required=False, metavar=_("[NAME]"))
 @common_options
-@click.pass_obj
 def show_command(state: State, name: str | None) -> None:
-    """Load, render."""
+    """Show an account."""
     _show(state, name)
 
 
-@accounts_command.command(
-    "default", help=_("Make an account the default one."), short_help=_("Make an account the default one.")
-)
+@accounts_command.command("default", help=_("Make an account the default one."))
 @click.argument("name", metavar=_("NAME"))
 @common_options
-@click.pass_obj
 def default_command(state: State, name: str) -> None:
-    """Change, render."""
+    """Change the default account and show it."""
     accounts.set_default(state.config_file, name)
     _show(state, name)
 
 
-@accounts_command.command(
-    "remove",
-    help=_("Remove an account, and its password from the keyring."),
-    short_help=_("Remove an account, and its password from the keyring."),
-)
+@accounts_command.command("remove", help=_("Remove an account, and its password from the keyring."))
 @click.argument("name", metavar=_("NAME"))
 @click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))
 @common_options
-@click.pass_obj
 def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa: FBT001  click passes flags by name
-    """Ask, remove, render."""
+    """Confirm, then remove the account and its secret."""
     account = state.config().account(name)
     if state.may_ask and not confirm(_("Remove the account {name}?").format(name=account.name), default=False):
         raise click.Abort
@@ -96,9 +75,12 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
 def _show(state: State, name: str | None) -> None:
     config = state.config()
     account = config.account(name)
+    is_default = account.name == config.default
     age = sign_in_age(account)
-    if state.json:
-        view = views.json.account(account, is_default=account.name == config.default)
-        state.write_json({**view, "sign_in": views.json.sign_in(account, age)} if account.oauth2 else view)
-        return
-    views.human.account(account, is_default=account.name == config.default, age=age)
+    state.output(
+        lambda: (
+            views.json.account(account, is_default=is_default)
+            | ({"sign_in": views.json.sign_in(account, age)} if account.oauth2 else {})
+        ),
+        lambda: views.human.account(account, is_default=is_default, age=age),
+    )

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
-@click.pass_obj
 def doctor_command(state: State, account: str | None) -> None:
     """Look, render as it goes; the exit code is that of the first thing that is wrong."""
     findings: list[Finding] = []

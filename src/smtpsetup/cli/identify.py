@@ -79,7 +79,6 @@ def search_options(command: _Command) -> _Command:
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
 @search_options
 @common_options
-@click.pass_obj
 def identify_command(state: State, address: str, offline: bool, ask_all: bool, seconds: float, no_ispdb: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917  click passes its options by name
     """Parse, identify, render."""
     try:

@@ -11,15 +11,12 @@ from smtpsetup.cli import views
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import (
-    NOTHING_TYPED,
     SignInOptions,
-    as_before,
     check_place,
     check_sign_in_options,
-    endpoints_for,
     place_of_sign_in,
+    sign_in_account,
     sign_in_options,
-    signed_in,
     token_source,
 )
 from smtpsetup.cli.state import State, common_options
@@ -34,6 +31,7 @@ from smtpsetup.setup.save_account import forget_secret, save
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.config.secret_source import SecretSource
+    from smtpsetup.core.oauth_types import Tokens
 
 
 @click.command(
@@ -49,26 +47,24 @@ if TYPE_CHECKING:
 @sign_in_options
 @secret_options
 @common_options
-@click.pass_obj
-def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
+def login_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     account: str | None,
     auth: str | None,
     source: SecretSource | None,
-    from_stdin: bool,  # noqa: FBT001  click passes flags by name
+    from_stdin: bool,  # noqa: FBT001  as above
     how: SignInOptions,
 ) -> None:
-    """Parse, ask, prove, save, render."""
+    """Replace the account's secret."""
     check_sign_in_options(auth, how, source)
-    config = state.config()
-    chosen = config.account(account)
+    chosen = state.config().account(account)
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
     is_by_command = chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND
-    if is_by_command and auth is None and source is None and how == NOTHING_TYPED:
+    if is_by_command and auth is None and source is None and how == SignInOptions():
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
-    kind = Auth(auth) if auth else Auth.OAUTH2 if how != NOTHING_TYPED else chosen.auth
+    kind = Auth(auth) if auth else Auth.OAUTH2 if how != SignInOptions() else chosen.auth
     check_place(chosen._replace(auth=kind), chosen, source, state.provider(chosen), from_stdin=from_stdin)
     if kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
@@ -79,13 +75,13 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes what was typed
 
 
 def _replace_secret(state: State, chosen: Account, source: SecretSource | None, *, from_stdin: bool) -> None:
-    """Another password, or another program that gives access tokens, once it has proved itself."""
+    """Save another password, or another command for access tokens, once a login with it has worked."""
     if source is None and not STORES[chosen.secret.store].is_writable:
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
     typed = source is None or from_stdin
-    kept = typed and STORES[chosen.secret.store].is_writable  # a new password for the place that the account has
-    changed = chosen._replace(secret=chosen.secret if kept or source is None else source, verified=True)
+    keeps_place = typed and STORES[chosen.secret.store].is_writable
+    changed = chosen._replace(secret=chosen.secret if keeps_place or source is None else source, verified=True)
     if typed:
         if changed.secret.store is Store.KEYRING:
             stores.prepare_keyring(may_prompt=state.may_ask)
@@ -93,68 +89,52 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
     else:
         secret = secret_for(changed, may_prompt=state.may_ask)
     _account, proved = prove(state, changed, secret, state.provider(changed), is_saved=True, may_retype=source is None)
-    saved = save(state.config_file, changed, proved if typed else None, make_default=False, may_prompt=state.may_ask)
-    views.human.left_behind(changed.name, saved.left_behind)
-    if state.json:
-        state.write_json(views.json.account(changed, is_default=saved.is_default))
-        return
-    password, token = (
-        _("The password of {account} works. It is kept in: {place}."),
-        _("The access token of {account} works. It comes from: {place}."),
-    )
-    views.human.say(
-        (token if changed.auth is Auth.OAUTH2 else password).format(
-            account=changed.name, place=changed.secret.described()
-        )
+    password = _("The password of {account} works. It is kept in: {place}.")
+    token = _("The access token of {account} works. It comes from: {place}.")
+    _save(state, changed, proved if typed else None, token if changed.auth is Auth.OAUTH2 else password)
+
+
+def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:
+    """Sign in with OAuth2 once more, with the same client unless another is named."""
+    provider = state.provider(account)
+    account = account._replace(secret=place_of_sign_in(account, source))
+    account, tokens = sign_in_account(state, account, provider, how)
+    text = _("You are signed in. What keeps {account} so is in: {place}.")
+    _save(state, account._replace(verified=True), Secret(tokens.refresh_token), text, tokens)
+
+
+def _save(state: State, account: Account, secret: Secret | None, text: str, tokens: Tokens | None = None) -> None:
+    """Save the account and its secret, and say so in `text`."""
+    saved = save(state.config_file, account, secret, make_default=False, may_prompt=state.may_ask, tokens=tokens)
+    views.human.left_behind(account.name, saved.left_behind)
+    state.output(
+        lambda: views.json.account(account, is_default=saved.is_default),
+        lambda: views.human.say(text.format(account=account.name, place=account.secret.described())),
     )
 
 
 @click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
-@click.pass_obj
 def logout_command(state: State, account: str | None) -> None:
-    """Parse, forget, render."""
+    """Delete the account's secret where smtpsetup keeps it."""
     chosen = state.config().account(account)
     if not stores.is_kept_here(chosen) or chosen.auth is Auth.NONE:
         raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
     removed = forget_secret(chosen, may_prompt=state.may_ask)
-    if state.json:
-        state.write_json({"account": chosen.name, "secret_removed": removed})
-        return
     text = (
         _("What logs {account} in is deleted: {place}.")
         if removed
         else _("There was nothing of {account} to delete: {place}.")
     )
-    views.human.say(text.format(account=chosen.name, place=chosen.secret.described()))
-
-
-def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:
-    """Sign in with OAuth2 once more, with the same program unless another is named."""
-    provider = state.provider(account)
-    how = as_before(how, account.oauth2)
-    account, done = signed_in(
-        state, account._replace(secret=place_of_sign_in(account, source)), provider, endpoints_for(provider, how), how
-    )
-    account = account._replace(verified=True)
-    refresh_token = Secret(done.tokens.refresh_token)
-    saved = save(
-        state.config_file, account, refresh_token, make_default=False, may_prompt=state.may_ask, tokens=done.tokens
-    )
-    views.human.left_behind(account.name, saved.left_behind)
-    if state.json:
-        state.write_json(views.json.account(account, is_default=saved.is_default))
-        return
-    views.human.say(
-        _("You are signed in. What keeps {account} so is in: {place}.").format(
-            account=account.name, place=account.secret.described()
-        )
+    state.output(
+        lambda: {"account": chosen.name, "secret_removed": removed},
+        lambda: views.human.say(text.format(account=chosen.name, place=chosen.secret.described())),
     )
 
 
 def _kept_elsewhere(account: Account) -> str:
-    """Where a secret is that smtpsetup only reads."""
+    """A sentence that says where the secret is, where smtpsetup does not keep it."""
     if account.auth is Auth.NONE:
         return _("The account {account} needs no login.").format(account=account.name)
     text = _(STORES[account.secret.store].elsewhere)

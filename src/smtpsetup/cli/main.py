@@ -19,7 +19,7 @@ from smtpsetup.state import process
 from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
 
-# name → (module, one line for the list); the lines stand here so that --help need not import every command
+# name: (module, line in the list of commands); the lines are here so that --help need not import every command
 COMMANDS = {
     "identify": ("identify", _("Who runs an address's mail, and what to switch on first.")),
     "configure": ("configure", _("Set up an address: find the server, log in to prove it, save.")),
@@ -36,26 +36,26 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is used: cron pays for one command, not for all of them."""
+    """A group that imports a command only when it is used, for the start-up time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """The commands in the order in which a person meets them."""
+        """The commands in the order in which a person needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
+        """The command of that name, imported now; None for an unknown one."""
         if cmd_name not in COMMANDS:
             return None
         ctx.ensure_object(State).command = cmd_name
         module = import_module(f"smtpsetup.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
-        _name_parts(command)
+        _complete_help(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command to run; a slip of the keyboard gets the names that are close."""
+        """The command to run; the error for a mistyped name suggests similar ones."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
@@ -78,20 +78,21 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s", help=_("Show the version and exit."))
 @click.pass_obj
 def cli(state: State, config_option: str | None) -> None:
-    """Keep what every command needs."""
+    """Keep --config for the command."""
     state.config_option = config_option
 
 
-def _name_parts(command: click.Command) -> None:
-    """Give what Click's usage lines call the parts of a command its name in the person's language."""
+def _complete_help(command: click.Command) -> None:
+    """Translate the placeholders of Click's usage lines; list a command with its whole help, which Click would cut."""
     command.options_metavar = _("[OPTIONS]")
+    command.short_help = command.short_help or command.help
     if isinstance(command, click.Group):
         command.subcommand_metavar = _("COMMAND [ARGS]...")
         for inner in command.commands.values():
-            _name_parts(inner)
+            _complete_help(inner)
 
 
-_name_parts(cli)
+_complete_help(cli)
 
 
 def main() -> None:
@@ -100,13 +101,13 @@ def main() -> None:
     process.forbid_core_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # a terminal that lacks a letter shows its number, not a traceback
+            # a character that the terminal cannot show is escaped, not a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; its exit code (docs/errors.md)."""
+    """Run a command line, report its errors, and return its exit code (docs/errors.md)."""
     i18n.translate_click()
     state = State()
     try:
@@ -115,20 +116,21 @@ def run(arguments: list[str]) -> int:
         except SmtpsetupError as error:
             code = _report(error, state)
         except click.ClickException as error:
-            code = _report_wrong_use(error, state, as_json=state.json or "--json" in arguments)
+            state.json = state.json or "--json" in arguments
+            code = _report_usage_error(error, state)
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError as error:
-        return _local_failure(error, state)
-    except Exception as error:  # noqa: BLE001  the boundary: a bug is told as one, never as a traceback
-        if _holds_an_interrupt(error):
-            return _told_of_interrupt(error)
+        return _report_io_error(error, state)
+    except Exception as error:  # noqa: BLE001  the boundary: a bug is reported in a sentence, never as a traceback
+        if _is_caused_by_interrupt(error):
+            return _report_interrupt(error)
         return _report(_bug(error, verbose=state.verbose), state)
     return code
 
 
-def _holds_an_interrupt(error: BaseException | None) -> bool:
-    """Whether an error is what an import made of Ctrl-C."""
+def _is_caused_by_interrupt(error: BaseException | None) -> bool:
+    """Whether an import turned Ctrl-C into this error."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -145,25 +147,21 @@ def _run_click(arguments: list[str], state: State) -> int:
             "config.invalid", _("The argument {text} is not text in UTF-8.").format(text=shown), exit_code=EX_DATAERR
         )
     try:
-        # an exit code where a command raised click's Exit
-        ended_with = cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
+        # an exit code if a command raised click's Exit, else None
+        code = cli.main(arguments, prog_name="smtpsetup", standalone_mode=False, obj=state)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except InterruptedAfterTheDotError:
+    except (click.Abort, KeyboardInterrupt) as stop:
+        return _report_interrupt(stop)
+    except SystemExit as stop:  # raised by Click when standard output is closed
+        return EX_IOERR if stop.code else 0
+    return code if isinstance(code, int) else 0
+
+
+def _report_interrupt(error: BaseException) -> int:
+    if any(isinstance(one, InterruptedAfterTheDotError) for one in (error, error.__cause__ or error.__context__)):
         tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
         return EX_INTERRUPTED
-    except (click.Abort, KeyboardInterrupt) as stop:
-        if isinstance(stop.__cause__ or stop.__context__, InterruptedAfterTheDotError):
-            tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
-        else:
-            return _told_of_interrupt(stop)
-        return EX_INTERRUPTED
-    except SystemExit as stop:  # Click's answer to a reader of our output that is gone
-        return EX_IOERR if stop.code else 0
-    return ended_with if isinstance(ended_with, int) else 0
-
-
-def _told_of_interrupt(error: BaseException) -> int:
     if is_termination(error):
         tell(_("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."))
         return EX_TERMINATED
@@ -171,8 +169,8 @@ def _told_of_interrupt(error: BaseException) -> int:
     return EX_INTERRUPTED
 
 
-def _report_wrong_use(error: click.ClickException, state: State, *, as_json: bool) -> int:
-    if as_json:
+def _report_usage_error(error: click.ClickException, state: State) -> int:
+    if state.json:
         state.write_json(None, SmtpsetupError("config.invalid", error.format_message(), exit_code=error.exit_code))
     shown = io.StringIO()
     error.show(shown)
@@ -187,29 +185,29 @@ def _report(error: SmtpsetupError, state: State) -> int:
     return error.exit_code
 
 
-def _local_failure(error: OSError, state: State) -> int:
-    """Reading or writing on this machine failed, perhaps our own output: then nobody is there to be told."""
+def _report_io_error(error: OSError, state: State) -> int:
+    """Report a failed read or write on this machine; if standard output itself is closed, only the exit code tells."""
     if isinstance(error, BrokenPipeError):
         silence(sys.stdout)
         silence(sys.stderr)
         return EX_IOERR
     place = error.filename or _("this machine")
-    told = SmtpsetupError(
+    report = SmtpsetupError(
         "config.invalid",
         _("Reading from or writing to {place} failed: {reason}.").format(place=place, reason=reason_of(error)),
         hints=(_("Check the free space and the permissions there. What was saved before is still as it was."),),
         exit_code=EX_IOERR,
     )
     try:
-        return _report(told, state)
+        return _report(report, state)
     except OSError:
         silence(sys.stdout)
         return EX_IOERR
 
 
 def _bug(error: Exception, *, verbose: bool) -> SmtpsetupError:
-    """A bug in smtpsetup: where it happened, but not the exception's text, which may hold anything."""
-    import traceback  # only for bugs
+    """The error for a bug in smtpsetup: its place, without the exception's text, which may hold secrets."""
+    import traceback  # loaded only for bugs
 
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('smtpsetup/')[2]}:{frames[-1].lineno}" if frames else "?"

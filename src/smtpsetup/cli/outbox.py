@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
 from smtpsetup.cli.state import State, WholeNumberType, common_options
-from smtpsetup.config import accounts, paths
-from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.config import accounts
+from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
-from smtpsetup.outbox import reserve, snapshot
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.context import context_for
 from smtpsetup.sending.flush import Flushed, flush
-from smtpsetup.state import private_dir, termination
+from smtpsetup.state import termination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.sending.context import Context
@@ -36,108 +36,33 @@ if TYPE_CHECKING:
 @click.group(
     "outbox",
     help=_("The mail that waits: list it, show why, send it now, drop it."),
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def outbox_command() -> None:
-    """Only a group."""
+    """Group the subcommands."""
 
 
-@contextmanager
-def _opened(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterator[Outbox]:
-    """The outbox. Raises SmtpsetupError (exit code 74) where it cannot be used."""
-    directory = directory_of_outbox()
-    is_full = is_for_sending and reserve.is_needed(directory) and reserve.give(directory)
-    try:
-        with Outbox(directory, is_durable=is_durable) as opened:
-            if is_full:
-                opened.be_frugal()
-            yield opened
-        if is_for_sending:
-            reserve.keep(directory)
-    except OutboxDamagedError as error:
-        raise damaged(error) from error
-    except private_dir.UnsafePathError as error:
-        message = _("{path} cannot be trusted: {reason}.").format(path=error.filename, reason=reason_of(error))
-        hint = _(
-            "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: "
-            "`chmod go-w {path}`."
-        ).format(path=error.filename)
-        raise SmtpsetupError("config.permissions", message, hints=(hint,), exit_code=EX_IOERR) from error
-    except OSError as error:
-        message = _("The outbox {path} cannot be used: {reason}.").format(
-            path=error.filename or directory, reason=reason_of(error)
-        )
-        hint = _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory)
-        raise SmtpsetupError("outbox.unavailable", message, hints=(hint,)) from error
+def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the numbers of mails, and --all."""
+    command = click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))(command)
+    return click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))(command)
 
 
-@contextmanager
-def _opened_to_read() -> Iterator[Outbox]:
-    """The outbox or, on a disk that cannot be written to or is full, a copy of it. Raises as `_opened`."""
-    with ExitStack() as stack:
-        try:
-            opened = stack.enter_context(_opened())
-        except SmtpsetupError as error:
-            if not (snapshot.is_read_only(directory_of_outbox()) or reserve.is_needed(directory_of_outbox())):
-                raise
-            try:
-                opened = stack.enter_context(snapshot.copied(directory_of_outbox()))
-            except (OSError, OutboxDamagedError):
-                raise error from None
-        yield opened
-
-
-def damaged(error: OutboxDamagedError) -> SmtpsetupError:
-    """What to do about an outbox that is no database any more."""
-    return SmtpsetupError(
-        "outbox.damaged",
-        _("The outbox {path} is damaged.").format(path=error.path),
-        causes=(_("A disk that failed or was full, or a power cut on a disk that does not keep its promises."),),
-        hints=(_("Save what can be read of it: `smtpsetup outbox repair`. The damaged file is kept."),),
-    )
-
-
-def directory_of_outbox() -> str:
-    """The state directory. Raises SmtpsetupError where none is known."""
-    directory = paths.state_dir()
-    if directory is None:
-        raise SmtpsetupError(
-            "config.invalid",
-            _("It is not known where your outbox is: HOME is not set."),
-            hints=(_("Set HOME, or name the directory in SMTPSETUP_STATE_DIR."),),
-        )
-    return directory
-
-
-@outbox_command.command(
-    "list",
-    help=_("Every mail that waits, and when it is tried again."),
-    short_help=_("Every mail that waits, and when it is tried again."),
-)
+@outbox_command.command("list", help=_("Every mail that waits, and when it is tried again."))
 @common_options
-@click.pass_obj
 def list_command(state: State) -> None:
-    """Load, render."""
-    with _opened_to_read() as opened:
+    """List the mails."""
+    with open_to_read() as opened:
         opened.revive(time.time())
         listed = opened.mails()
-    if state.json:
-        state.write_json([views.json.outbox_mail(mail) for mail in listed])
-        return
-    views.outbox.mails(listed)
+    state.output(lambda: [views.json.outbox_mail(mail) for mail in listed], lambda: views.outbox.mails(listed))
 
 
-@outbox_command.command(
-    "show",
-    help=_("One mail: its state, the last reply, its headers."),
-    short_help=_("One mail: its state, the last reply, its headers."),
-)
+@outbox_command.command("show", help=_("One mail: its state, the last reply, its headers."))
 @click.argument("number", type=WholeNumberType(), metavar=_("NUMBER"))
 @common_options
-@click.pass_obj
 def show_command(state: State, number: int) -> None:
-    """Load, render."""
-    with _opened_to_read() as opened:
+    """Show one mail."""
+    with open_to_read() as opened:
         opened.revive(time.time())
         mail = _mail(opened, number)
         is_damaged = not opened.is_sound(mail)
@@ -184,33 +109,32 @@ def _mail(opened: Outbox, number: int) -> Mail:
     short_help=_("Send every mail that is due."),
 )
 @common_options
-@click.pass_obj
 def flush_command(state: State) -> None:
-    """Send, render. Mail that still waits is no failure: that is what an outbox is for."""
+    """Send what is due. Mail that still waits is no failure."""
     termination.raise_when_terminated()
     log = state.config().log
     configs: dict[str, accounts.Config] = {}
 
     def open_context(name: str, path: str) -> Context:
-        """Mail goes out through the configuration that it was put into the outbox with, whatever is named now."""
+        """The context of an account, from the configuration that the mail was queued with."""
         config = configs[path] if path in configs else configs.setdefault(path, accounts.load_named(path))
         return context_for(config, config.account(name), may_prompt=state.may_ask, trace=state.trace())
 
-    with _opened(is_durable=False, is_for_sending=True) as opened:
-        done = flush(opened, open_context, log=log, on_result=_tell_of_refusal)
-        left = opened.mails() if sys.stdout.isatty() and not state.json else []  # cron need not know
+    with open_outbox(is_durable=False, is_for_sending=True) as opened:
+        done = flush(opened, open_context, log=log, on_result=_report_refusal)
+        left = opened.mails() if sys.stdout.isatty() and not state.json else []  # shown at a terminal only
     _show_flushed(state, done, left)
 
 
-def _tell_of_refusal(mail: Mail, result: SendResult) -> None:
-    if result.error and result.error.exit_code not in (EX_TEMPFAIL, EX_IOERR):  # a damaged one is told at the end
-        with suppress(OSError):  # the mails behind it are sent all the same
+def _report_refusal(mail: Mail, result: SendResult) -> None:
+    if result.error and result.error.exit_code not in (EX_TEMPFAIL, EX_IOERR):  # a damaged mail is reported at the end
+        with suppress(OSError):  # a closed standard error must not stop the mails after this one
             views.outbox.refused(mail, result)
 
 
 def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
-    """Say what became of the mail, and what a person must mend before more can be sent."""
-    for_a_person = [
+    """Report the run. Raises the first error that a person must fix before more can be sent."""
+    to_fix = [
         error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")
     ]
     view = (
@@ -221,11 +145,11 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
         if state.json
         else None
     )
-    if for_a_person:
-        for_a_person[0].result = view
-        for error in for_a_person[1:]:
+    if to_fix:
+        to_fix[0].result = view
+        for error in to_fix[1:]:
             views.human.error(error)
-        raise for_a_person[0]
+        raise to_fix[0]
     if state.json:
         state.write_json(view)
     elif sys.stdout.isatty():
@@ -239,46 +163,40 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     help=_("Try these mails again with the next flush, also those that were refused."),
     short_help=_("Try mails again, also those that were refused."),
 )
-@click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))
-@click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
+@_choose_mails
 @common_options
-@click.pass_obj
 def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
-    """Change, render."""
-    with _opened() as opened:
-        meant = _chosen(opened, numbers, take_all=take_all)
-        chosen = [mail for mail in meant if opened.is_sound(mail)]
-        for mail in chosen:
+    """Make mails due now."""
+    with open_outbox() as opened:
+        chosen = _chosen(opened, numbers, take_all=take_all)
+        sound = [mail for mail in chosen if opened.is_sound(mail)]
+        for mail in sound:
             opened.retry(mail.id, time.time())
-    if len(chosen) < len(meant):
-        broken = ", ".join(str(mail.id) for mail in meant if mail not in chosen)
+    view: dict[str, object] = {"retried": [mail.id for mail in sound]}
+    if len(sound) < len(chosen):
+        damaged = ", ".join(str(mail.id) for mail in chosen if mail not in sound)
         raise SmtpsetupError(
             "outbox.damaged",
-            _("Mail {number} in the outbox is damaged and is not sent.").format(number=broken),
+            _("Mail {number} in the outbox is damaged and is not sent.").format(number=damaged),
             hints=(_("Save what can be read of it: `smtpsetup outbox repair`."),),
-            result={"retried": [mail.id for mail in chosen]},
+            result=view,
         )
-    if state.json:
-        state.write_json({"retried": [mail.id for mail in chosen]})
-        return
     text = ngettext(
         "{n} mail is tried again with the next `smtpsetup outbox flush`.",
         "{n} mails are tried again with the next `smtpsetup outbox flush`.",
-        len(chosen),
+        len(sound),
     )
-    views.human.say(text.format(n=len(chosen)))
+    state.output(lambda: view, lambda: views.human.say(text.format(n=len(sound))))
 
 
 @outbox_command.command(
     "drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent.")
 )
-@click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))
-@click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))
+@_choose_mails
 @common_options
-@click.pass_obj
 def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
-    """Ask, change, render."""
-    with _opened() as opened:
+    """Confirm, then delete mails."""
+    with open_outbox() as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
         question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(
             n=len(chosen)
@@ -286,16 +204,15 @@ def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None
         if state.may_ask and chosen and not confirm(question, default=False):
             raise click.Abort
         dropped = [mail.id for mail in chosen if opened.drop(mail.id)]
-    if state.json:
-        state.write_json({"dropped": dropped})
-        return
-    views.human.say(
-        ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped)).format(n=len(dropped))
-    )
+    text = ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped))
+    state.output(lambda: {"dropped": dropped}, lambda: views.human.say(text.format(n=len(dropped))))
 
 
 def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list[Mail]:
-    """The mails that were meant; none of them is being sent at this moment."""
+    """The mails with these numbers, or all that are not being sent.
+
+    Raises click.UsageError, or SmtpsetupError where a mail does not exist or is being sent.
+    """
     if take_all == bool(numbers):
         raise click.UsageError(_("Give the numbers of the mails, or --all."))
     opened.revive(time.time())
@@ -311,23 +228,18 @@ def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list
     return [mail for mail in mails if mail.state is not MailState.SENDING]
 
 
-@outbox_command.command(
-    "repair",
-    help=_("Save what can be read of a damaged outbox."),
-    short_help=_("Save what can be read of a damaged outbox."),
-)
+@outbox_command.command("repair", help=_("Save what can be read of a damaged outbox."))
 @common_options
-@click.pass_obj
 def repair_command(state: State) -> None:
-    """Check, rebuild, render."""
-    directory = directory_of_outbox()
+    """Rebuild the outbox where it is damaged. Raises SmtpsetupError where mail was lost or has changed."""
+    directory = state_directory()
     if not _is_damaged(directory):
-        if state.json:
-            state.write_json({"saved": 0, "lost": 0, "damaged_file": None, "changed": []})
-        else:
-            views.human.say(_("The outbox is sound: there is nothing to repair."))
+        state.output(
+            lambda: {"saved": 0, "lost": 0, "damaged_file": None, "changed": []},
+            lambda: views.human.say(_("The outbox is sound: there is nothing to repair.")),
+        )
         return
-    from smtpsetup.outbox.repair import repair  # only what is damaged comes here
+    from smtpsetup.outbox.repair import repair  # needed for a damaged outbox only
 
     done = repair(directory)
     view: dict[str, object] = {
@@ -342,8 +254,7 @@ def repair_command(state: State) -> None:
     )
     if done.changed:
         numbers = ", ".join(map(str, done.changed))
-        told = _("Saved but damaged, so not sent by themselves: {numbers}.").format(numbers=numbers)
-        text = f"{text} {told}"
+        text += " " + _("Saved but damaged, so not sent by themselves: {numbers}.").format(numbers=numbers)
     if done.lost != 0 or done.changed:
         hints = (
             _("See which mails are left: `smtpsetup outbox list`. The log of what was sent and kept is {path}.").format(
@@ -351,10 +262,7 @@ def repair_command(state: State) -> None:
             ),
         )
         raise SmtpsetupError("outbox.damaged", text, hints=hints, result=view)
-    if state.json:
-        state.write_json(view)
-    else:
-        views.human.say(text)
+    state.output(lambda: view, lambda: views.human.say(text))
 
 
 def _is_damaged(directory: str) -> bool:
@@ -380,10 +288,9 @@ def _is_damaged(directory: str) -> bool:
 )
 @click.option("--install", is_flag=True, help=_("Set it up instead of printing it."))
 @common_options
-@click.pass_obj
 def schedule_command(state: State, scheduler: str | None, install: bool) -> None:  # noqa: FBT001  click passes flags by name
-    """Choose, set up, render."""
-    from smtpsetup.setup import schedule  # only here
+    """Print or set up what flushes the outbox."""
+    from smtpsetup.setup import schedule  # needed for this command only
 
     plan = schedule.plan(scheduler, config=state.config_option)
     if install:

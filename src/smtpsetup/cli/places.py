@@ -63,7 +63,7 @@ def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
         )
 
 
-def for_typed(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
+def place_for_secret(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
     """Where to keep a password before anybody types it, or what keeps somebody signed in.
 
     Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place.

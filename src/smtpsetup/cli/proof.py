@@ -1,8 +1,8 @@
-"""Logging in to prove an account, shown as it happens; shared by `configure` and `login`."""
+"""Logging in to prove an account, for `configure` and `login`."""
 
 from __future__ import annotations
 
-import functools
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +11,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.test_account import Watch, run_test
+from smtpsetup.setup.test_account import run_test
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
 
 
-def prove(  # noqa: PLR0913  what a proof depends on
+def prove(  # noqa: PLR0913  the login, and what a person may change after a failure
     state: State,
     account: Account,
     secret: Secret | None,
@@ -33,10 +33,10 @@ def prove(  # noqa: PLR0913  what a proof depends on
     may_retype: bool,
     may_move: bool = False,
 ) -> tuple[Account, Secret | None]:
-    """Log in; the account and secret that worked. Raises SmtpsetupError.
+    """Log in and show each stage; the account and secret that worked. Raises SmtpsetupError, click.Abort.
 
-    A person who typed the secret may try another one, each sent to one server only. With `may_move` they may go on with
-    another place of the same provider, where the first one failed before the secret was sent.
+    With `may_retype` a person may type another secret after a refusal. With `may_move` they may accept another server
+    of the same provider after a failure before the secret was sent.
     """
     while True:
         report = _log_in(state, account, secret, provider, is_saved=is_saved)
@@ -60,10 +60,7 @@ def _log_in(
     state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool
 ) -> AccountTestReport:
     context = state.context(account)
-    look = functools.partial(run_test, context, secret, provider=provider, login_only=True, is_saved=is_saved)
-    if not state.may_ask:
-        return look()
-    with views.stages.StageTable(
-        context.transport.planned_stages(account, login_only=True), stderr=True, live=not state.verbose
-    ) as table:
-        return look(watch=Watch(table.update, table.look_again))
+    planned = context.transport.planned_stages(account, login_only=True)
+    table = views.stages.StageTable(planned, stderr=True, live=not state.verbose) if state.may_ask else None
+    with table or nullcontext():
+        return run_test(context, secret, provider=provider, login_only=True, is_saved=is_saved, watch=table)

@@ -18,10 +18,9 @@ from smtpsetup.providers.table import faults_of
 @click.group(
     "providers",
     help=_("The provider table: list it, show a row, check your own rows."),
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def providers_command() -> None:
-    """Only a group."""
+    """Group the subcommands."""
 
 
 @providers_command.command(
@@ -33,9 +32,8 @@ def providers_command() -> None:
 )
 @click.option("--auth", type=click.Choice([str(value) for value in Auth]), help=_("Only those that take this proof."))
 @common_options
-@click.pass_obj
 def list_command(state: State, text: str | None, status: str | None, auth: str | None) -> None:
-    """Load, filter, render."""
+    """List the rows that match."""
     wanted = (text or "").lower()
     rows = [
         row
@@ -44,10 +42,7 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
         and (auth is None or auth in row.auth)
         and any(wanted in name for name in (row.id, row.name.lower(), *row.domains))
     ]
-    if state.json:
-        state.write_json([views.json.provider_line(row) for row in rows])
-        return
-    views.human.providers(rows)
+    state.output(lambda: [views.json.provider_line(row) for row in rows], lambda: views.human.providers(rows))
 
 
 @providers_command.command(
@@ -55,9 +50,8 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
 )
 @click.argument("name", metavar=_("NAME"))
 @common_options
-@click.pass_obj
 def show_command(state: State, name: str) -> None:
-    """Find, render."""
+    """Show one row."""
     table = state.table()
     row = table.by_name(name) or table.by_domain(name.lower())
     if row is None:
@@ -66,10 +60,7 @@ def show_command(state: State, name: str) -> None:
             _("The provider table has no row {name}.").format(name=name),
             hints=(_("See which there are: `smtpsetup providers list`."),),
         )
-    if state.json:
-        state.write_json(views.json.provider(row))
-        return
-    views.human.provider_row(row)
+    state.output(lambda: views.json.provider(row), lambda: views.human.provider_row(row))
 
 
 @providers_command.command(
@@ -79,9 +70,8 @@ def show_command(state: State, name: str) -> None:
 )
 @click.argument("file", required=False, metavar=_("[FILE]"))
 @common_options
-@click.pass_obj
 def validate_command(state: State, file: str | None) -> None:
-    """Check, render."""
+    """Check the person's own tables, and the accounts that refer to providers."""
     files = [file] if file else [path for path in paths.own_provider_tables() if os.path.exists(path)]
     checked = [(path, *faults_of(path)) for path in files]
     results: dict[str, object] = {
@@ -110,7 +100,7 @@ def validate_command(state: State, file: str | None) -> None:
 
 
 def _dead_references(state: State) -> list[str]:
-    """Accounts that name a provider which the table does not have."""
+    """A message for each account whose provider is not in the table."""
     table = state.table()
     text = _("account {name}: the provider table has no row {id}")
     accounts = state.config().accounts.values()

@@ -8,7 +8,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import ask, confirm
-from smtpsetup.cli.types import PORT, HostType, SecurityType
+from smtpsetup.cli.types import HOST, PORT, SecurityType
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server
@@ -95,7 +95,7 @@ def ask_server(state: State, typed_port: int | None, typed_security: str | None)
     """The server, as far as it was not typed already. Raises click.UsageError where nobody can be asked."""
     if not state.may_ask:
         raise click.UsageError(_("Give the server: `--host HOST`."))
-    host = ask(_("Outgoing mail server (host)"), type=HostType())
+    host = ask(_("Outgoing mail server (host)"), type=HOST)
     security = typed_security or ask(
         _("Security"),
         type=SecurityType([str(Security.TLS), str(Security.STARTTLS)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import queue
 import signal
 import tempfile
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 @click.option("--fault", metavar=_("CODE"), help=_("Fail in the way of this error code, to see what that looks like."))
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options
-@click.pass_obj
 def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     tls_port: int | None,
@@ -59,14 +59,14 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     fault: str | None,
     list_faults: bool,  # noqa: FBT001  as above
 ) -> None:
-    """Parse, run, show each mail as it comes."""
+    """Run the sandbox and show each mail that it catches."""
     if list_faults:
-        _list_faults(state)
+        state.output(lambda: views.json.faults(FAULTS, REHEARSALS), lambda: views.sandbox.faults(FAULTS, REHEARSALS))
         return
     if fault is not None:
         _rehearse(state, fault, (tls_port or 0, starttls_port or 0))
         return
-    from smtpsetup.sandbox.server import Sandbox  # asyncio, aiosmtpd and trustme, only here
+    from smtpsetup.sandbox.server import Sandbox  # loads asyncio, aiosmtpd and trustme
 
     caught: queue.SimpleQueue[CaughtMail] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -77,24 +77,19 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
             directory, keep=keep is not None, ports=(tls_port or 0, starttls_port or 0), on_mail=caught.put
         )
         facts = stack.enter_context(_listening(sandbox))
-        _end_when_asked()
-        _show_ready(state, facts)
+        _stop_on_signals()
+        state.output(lambda: views.json.sandbox(facts), lambda: views.sandbox.ready(facts))
         with suppress(KeyboardInterrupt):  # the way to stop it
-            seen = 0
-            while count is None or seen < count:
+            for _number in itertools.count() if count is None else range(count):
                 _show_mail(state, caught.get())
-                seen += 1
 
 
-def _list_faults(state: State) -> None:
-    if state.json:
-        state.write_json(views.json.faults(FAULTS, REHEARSALS))
-        return
-    views.sandbox.faults(FAULTS, REHEARSALS)
+def _show_mail(state: State, mail: CaughtMail) -> None:
+    state.output(lambda: views.json.caught_mail(mail), lambda: views.sandbox.caught_mail(mail))
 
 
 def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
-    """Run a server that fails, until Ctrl-C."""
+    """Run a server that fails as the error code tells, until Ctrl-C. Raises click.BadParameter."""
     if code in REHEARSALS:
         raise click.BadParameter(
             _("No server has a part in {code}. See it with: {command}").format(code=code, command=REHEARSALS[code]),
@@ -105,59 +100,43 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
             _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code),
             param_hint="--fault",
         )
-    from smtpsetup.sandbox.fault_server import FaultServer  # trustme, only here
+    from smtpsetup.sandbox.fault_server import FaultServer  # loads trustme
 
     fault = FAULTS[code]
     tls_port, starttls_port = (typed or needed for typed, needed in zip(ports, fault.ports, strict=True))
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))
         facts = stack.enter_context(_listening(FaultServer(directory, fault, ports=(tls_port, starttls_port))))
-        _end_when_asked()
-        if state.json:
-            state.write_json({**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None})
-        else:
-            views.sandbox.failing(facts, code, fault)
+        _stop_on_signals()
+        state.output(
+            lambda: {**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None},
+            lambda: views.sandbox.failing(facts, code, fault),
+        )
         with suppress(KeyboardInterrupt):  # the way to stop it
             threading.Event().wait()
 
 
-def _end_when_asked() -> None:
-    """Clean up after SIGTERM as after Ctrl-C, which a shell's job in the background has ignored."""
+def _stop_on_signals() -> None:
+    """Let SIGTERM stop the sandbox as Ctrl-C does, and SIGINT also where a shell started it in the background."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager
 def _listening(sandbox: Sandbox | FaultServer) -> Iterator[SandboxFacts]:
-    """The sandbox, or an error that says which port is taken."""
-    try:
-        facts = sandbox.__enter__()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise SmtpsetupError(
-            "config.invalid",
-            _("Another program listens on that port already."),
-            hints=(
-                _("Choose other ports, or leave `--tls-port` and `--starttls-port` out: then free ones are taken."),
-            ),
-            exit_code=EX_IOERR,
-        ) from error
-    try:
+    """Run the sandbox. Raises SmtpsetupError where a port is in use."""
+    with ExitStack() as stack:
+        try:
+            facts = stack.enter_context(sandbox)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise SmtpsetupError(
+                "config.invalid",
+                _("Another program listens on that port already."),
+                hints=(
+                    _("Choose other ports, or leave `--tls-port` and `--starttls-port` out: then free ones are taken."),
+                ),
+                exit_code=EX_IOERR,
+            ) from error
         yield facts
-    finally:
-        sandbox.__exit__(None, None, None)
-
-
-def _show_ready(state: State, facts: SandboxFacts) -> None:
-    if state.json:
-        state.write_json(views.json.sandbox(facts))
-        return
-    views.sandbox.ready(facts)
-
-
-def _show_mail(state: State, mail: CaughtMail) -> None:
-    if state.json:
-        state.write_json(views.json.caught_mail(mail))
-        return
-    views.sandbox.caught_mail(mail)

@@ -131,7 +131,6 @@ _NOTHING: dict[str, Any] = {
     "--restart", is_flag=True, help=_("With --batch or --merge: forget what an earlier run sent, and send everything.")
 )
 @common_options
-@click.pass_obj
 def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     /,

@@ -1,4 +1,4 @@
-"""A person signs in with OAuth2; shared by `configure` and `login`."""
+"""Signing in with OAuth2, for `configure` and `login`."""
 
 from __future__ import annotations
 
@@ -24,28 +24,25 @@ if TYPE_CHECKING:
 
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
-    from smtpsetup.core.oauth_types import Endpoints, TokenClient
+    from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
     from smtpsetup.oauth.device import DeviceCode
-    from smtpsetup.oauth.sign_in import NamedClient, SignedIn
+    from smtpsetup.oauth.sign_in import NamedClient
     from smtpsetup.providers.table import Provider
 
 
 class SignInOptions(NamedTuple):
-    """What was typed about signing in."""
+    """The options of signing in as typed; all are at their defaults where none was."""
 
-    client_id: str | None
-    tenant: str | None
-    issuer: str | None
-    scope: str | None
-    token_command: str | None
-    by_browser: bool
-
-
-NOTHING_TYPED = SignInOptions(None, None, None, None, None, by_browser=False)
+    client_id: str | None = None
+    tenant: str | None = None
+    issuer: str | None = None
+    scope: str | None = None
+    token_command: str | None = None
+    by_browser: bool = False
 
 
 def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of signing in; the command gets them as `how`."""
+    """Add the options of signing in; the command gets them as `how`."""
 
     @functools.wraps(command)
     def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
@@ -82,12 +79,12 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_sign_in_options(auth: str | None, how: SignInOptions, source: SecretSource | None) -> None:
-    """Raise click.UsageError where options of signing in are beside others that do not go with them."""
-    if auth not in (None, Auth.OAUTH2) and how != NOTHING_TYPED:
+    """Raise click.UsageError where options of signing in conflict with other options."""
+    if auth not in (None, Auth.OAUTH2) and how != SignInOptions():
         raise click.UsageError(
             _("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`.")
         )
-    if how.token_command and (source or how._replace(token_command=None) != NOTHING_TYPED):
+    if how.token_command and (source or how._replace(token_command=None) != SignInOptions()):
         raise click.UsageError(
             _("--token-command goes with no other option of signing in, and with no place for a password.")
         )
@@ -101,10 +98,7 @@ def check_place(
     *,
     from_stdin: bool,
 ) -> None:
-    """Raise click.UsageError where a password is given to who signs in.
-
-    The same where what keeps somebody signed in would be taken for a password.
-    """
+    """Raise click.UsageError for a password on standard input with OAuth2, or a refresh token taken for a password."""
     if account.auth is Auth.OAUTH2 and from_stdin:
         takes_none = provider is not None and provider.auth == (Auth.OAUTH2,)
         text = _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.")
@@ -118,15 +112,15 @@ def check_place(
 
 
 def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSource:
-    """Where what keeps an account signed in goes: where it was said, where it is already, else into the keyring."""
+    """Where the refresh token goes: the named place, the account's own, else the keyring."""
     if source:
         return source
-    is_there = account.oauth2 is not None or stores.is_kept_here(account)
-    return account.secret if is_there else SecretSource(Store.KEYRING)
+    has_place = account.oauth2 is not None or stores.is_kept_here(account)
+    return account.secret if has_place else SecretSource(Store.KEYRING)
 
 
-def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
-    """Where to sign in; None where nobody knows. Raises SmtpsetupError."""
+def _endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
+    """Where to sign in; None where that is unknown. Raises SmtpsetupError, click.UsageError."""
     if how.scope and not how.issuer:
         raise click.UsageError(_("--scope goes with --issuer: the providers of the table have theirs there."))
     if how.issuer and how.tenant:
@@ -142,8 +136,8 @@ def endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | 
     return provider.oauth2.of_tenant(how.tenant or "")
 
 
-def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
-    """What was typed, filled up with what was said when somebody signed in before."""
+def _with_saved(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
+    """The typed options; missing ones are taken from the account's last sign-in."""
     if client is None:
         return how
     issuer = how.issuer or client.issuer or None
@@ -154,16 +148,15 @@ def as_before(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
     )
 
 
-def signed_in(  # noqa: PLR0913  what a sign-in depends on
-    state: State,
-    account: Account,
-    provider: Provider | None,
-    endpoints: Endpoints | None,
-    how: SignInOptions,
-    *,
-    verify: bool = True,
-) -> tuple[Account, SignedIn]:
-    """Sign in and prove it by a login: the account as it can be saved, and the tokens. Raises SmtpsetupError."""
+def sign_in_account(
+    state: State, account: Account, provider: Provider | None, how: SignInOptions, *, verify: bool = True
+) -> tuple[Account, Tokens]:
+    """Sign in and, with `verify`, log in at the mail server; the account to save, and its tokens.
+
+    Raises SmtpsetupError, click.UsageError, click.Abort.
+    """
+    how = _with_saved(how, account.oauth2)
+    endpoints = _endpoints_for(provider, how)
     if endpoints is None:
         raise SmtpsetupError(
             "auth.oauth2-required",
@@ -183,29 +176,33 @@ def signed_in(  # noqa: PLR0913  what a sign-in depends on
     places.check_room_for_sign_in(account, existing)
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
-        account = account._replace(secret=places.for_typed(state, account.name, is_sign_in=True))
+        account = account._replace(secret=places.place_for_secret(state, account.name, is_sign_in=True))
     views.human.note(sign_in.lasts(endpoints.unused_days))
-    terminal = _Terminal(state)
     is_saved = existing is not None
-    may_paste = state.may_ask and os.name == "posix"
     done = sign_in.sign_in(
-        endpoints, client, account, terminal, is_saved=is_saved, by_browser=how.by_browser, may_paste=may_paste
+        endpoints,
+        client,
+        account,
+        _Terminal(state),
+        is_saved=is_saved,
+        by_browser=how.by_browser,
+        may_paste=state.may_ask and os.name == "posix",
     )
-    _forget_half_typed()
+    _discard_typed_input()
     account = account._replace(oauth2=done.client)
     if not verify:
-        return account, done
+        return account, done.tokens
     try:
         prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
     except SmtpsetupError as error:
         raise (
             sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error
         ) from None
-    return account, done
+    return account, done.tokens
 
 
-def _forget_half_typed() -> None:
-    """Throw away what somebody had begun to paste when the browser answered: it is no answer to the next question."""
+def _discard_typed_input() -> None:
+    """Discard what was pasted before the browser answered, so that it does not answer the next question."""
     if sys.stdin.isatty() and os.name == "posix":
         import termios  # POSIX only
 
@@ -215,8 +212,11 @@ def _forget_half_typed() -> None:
 def _client(
     state: State, account: Account, provider: Provider | None, endpoints: Endpoints, how: SignInOptions
 ) -> NamedClient:
-    """The program that signs in. Raises SmtpsetupError where there is none."""
-    before = sign_in.client_before(account.oauth2, endpoints)  # the same program signs in once more, at the same place
+    """The OAuth2 client: named, of the last sign-in, registered now or asked for.
+
+    Raises SmtpsetupError, click.Abort.
+    """
+    before = sign_in.client_before(account.oauth2, endpoints)
     named = sign_in.client_named(
         endpoints, (how.client_id or (before.id if before else "")).strip(), state.config().oauth2_clients
     )
@@ -224,7 +224,7 @@ def _client(
         return named if named.secret else before
     client = named or sign_in.registered(endpoints, account)
     if client is not None:
-        return client if client.secret or not state.may_ask else client._replace(secret=_asked_for_secret(endpoints))
+        return client if client.secret or not state.may_ask else client._replace(secret=_ask_client_secret(endpoints))
     needed = sign_in.what_is_needed(provider, endpoints)
     if not state.may_ask or endpoints.is_closed:
         raise needed
@@ -232,13 +232,13 @@ def _client(
     typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
     if not typed:
         raise click.Abort
-    return sign_in.NamedClient(typed, _asked_for_secret(endpoints))
+    return sign_in.NamedClient(typed, _ask_client_secret(endpoints))
 
 
-def _asked_for_secret(endpoints: Endpoints) -> str:
-    """The client secret that a person knows; `""` for none.
+def _ask_client_secret(endpoints: Endpoints) -> str:
+    """Ask for the client secret; `""` for none.
 
-    Whoever offers codes for any device, or registers everybody, knows public clients.
+    A server with the device flow (RFC 8628) or dynamic registration (RFC 7591) takes public clients: no question.
     """
     if endpoints.device_authorization_endpoint or endpoints.registration_endpoint:
         return ""
@@ -253,13 +253,13 @@ def _asked_for_secret(endpoints: Endpoints) -> str:
 
 
 class _Terminal:
-    """The person at the terminal, or whoever reads its output."""
+    """What the sign-in shows on standard error."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def type_code(self, code: DeviceCode) -> None:
-        """Show a code and where it is typed."""
+        """Show a code, and the page to type it on."""
         views.human.note(_("Open {url} on any device, sign in, and type this code:").format(url=code.verification_uri))
         views.human.note(f"\n    {code.user_code}\n")
         views.human.note(
@@ -273,7 +273,7 @@ class _Terminal:
         views.human.note(_("Sign in at this address, in a browser on this machine:"))
         click.echo(f"\n{url}\n", err=True)
         if self._state.may_ask and _has_browser():
-            import webbrowser  # only here
+            import webbrowser  # needed for this sign-in only
 
             webbrowser.open(url)
         if self._state.may_ask:
@@ -300,5 +300,5 @@ def _has_browser() -> bool:
 
 
 def token_source(how: SignInOptions) -> SecretSource | None:
-    """The place of access tokens that another program gives."""
+    """The command that prints access tokens, as the place of the secret; None where none was named."""
     return SecretSource(Store.COMMAND, how.token_command) if how.token_command else None

@@ -1,10 +1,10 @@
-"""What one run of the command line knows about itself, and the options that every command has."""
+"""The state of one run of the command line, and the options that every command has."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Provider, Table
     from smtpsetup.sending.context import Context
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-
 
 class State:
-    """The common options, and how to get at what several commands need."""
+    """The common options, and access to the configuration, the table and the output."""
 
     def __init__(self) -> None:
         self.command = "smtpsetup"
@@ -37,7 +35,7 @@ class State:
 
     @property
     def config_file(self) -> str:
-        """The configuration that this run uses."""
+        """The path of the configuration that this run uses."""
         return paths.config_file(self.config_option)
 
     @property
@@ -48,11 +46,11 @@ class State:
 
     @property
     def may_ask(self) -> bool:
-        """Whether a person sits at the terminal and may be asked."""
+        """Whether standard input is a terminal and --no-input was not given."""
         return not self.no_input and sys.stdin.isatty()
 
     def config(self) -> Config:
-        """The configuration, loaded."""
+        """Load the configuration. Raises SmtpsetupError."""
         from smtpsetup.config import accounts  # identify needs no accounts
 
         if self.named_config:
@@ -60,35 +58,42 @@ class State:
         return accounts.load_with_system(self.config_file, paths.system_config_file())
 
     def table(self) -> Table:
-        """The provider table as it is true today."""
+        """The provider table with the person's own rows. Raises SmtpsetupError."""
         from smtpsetup.config.known_providers import table_of_today  # a send that works needs no table
 
         return table_of_today()
 
     def provider(self, account: Account) -> Provider | None:
-        """Who runs the account's server. Raises SmtpsetupError where a table of the person's own cannot be used."""
+        """The provider of the account's server. Raises SmtpsetupError where a table of the person's own is invalid."""
         from smtpsetup.config.known_providers import provider_of  # as above
 
         return provider_of(account)
 
     def context(self, account: Account) -> Context:
-        """How the account sends."""
+        """The context that the account sends with."""
         from smtpsetup.sending.context import context_for  # identify sends nothing
 
         return context_for(self.config(), account, may_prompt=self.may_ask, trace=self.trace())
 
     def trace(self) -> Callable[[str], None] | None:
-        """Where the SMTP conversation goes: standard error with -v, nowhere without."""
+        """What prints the SMTP conversation on standard error; None without -v."""
         return _print if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
-        """The contract's document on standard output."""
+        """Write the JSON document (docs/commands.md) on standard output."""
         sys.stdout.write(views.json.document(self.command, result, error) + "\n")
         sys.stdout.flush()
 
+    def output(self, view: Callable[[], object], show: Callable[[], None]) -> None:
+        """Write `view()` as the JSON document with --json; without, print with `show()`."""
+        if self.json:
+            self.write_json(view())
+        else:
+            show()
+
 
 def tell(text: str) -> None:
-    """A sentence on standard error, beside the work, wrapped where a terminal is its reader."""
+    """Print a sentence on standard error, wrapped where that is a terminal; `views.human.note` without rich."""
     width = columns(sys.stderr)
     if width:
         from smtpsetup.terminal.wrapping import wrapped  # cron has no terminal
@@ -98,7 +103,7 @@ def tell(text: str) -> None:
 
 
 def _print(line: str) -> None:
-    """A line on standard error. That nobody can read it any more is no reason to stop sending."""
+    """Print a line on standard error. A closed standard error must not stop a run that sends."""
     try:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  click.echo would raise, and end the run
     except OSError:
@@ -106,7 +111,7 @@ def _print(line: str) -> None:
 
 
 class WholeNumberType(click.IntRange):
-    """A whole number, told in words when it is none."""
+    """A whole number, with an error message for anything else."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
         """The number."""
@@ -117,8 +122,8 @@ class WholeNumberType(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-def common_options(command: _Command) -> _Command:
-    """The options that every command has; they are read from the State, not passed as arguments."""
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command has, and pass the State, which holds their values, as the first argument."""
 
     def keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
         def callback(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401  click's signature
@@ -127,6 +132,7 @@ def common_options(command: _Command) -> _Command:
 
         return callback
 
+    command = click.pass_obj(command)
     for name, flags, text in (
         ("no_input", ("--no-input",), _("Never ask; implied when standard input is not a terminal.")),
         ("verbose", ("-v", "--verbose"), _("Show the conversation with the server on standard error, secrets masked.")),

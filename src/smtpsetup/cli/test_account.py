@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ from smtpsetup.message.compose import parse_mailboxes
 from smtpsetup.oauth.access_token import fresh_secret_for, renewed
 from smtpsetup.sending.context import TRANSPORTS, transport_named
 from smtpsetup.sending.login import is_refused_token
-from smtpsetup.setup.test_account import Watch, run_test
+from smtpsetup.setup.test_account import run_test
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
-    from smtpsetup.core.model import Secret
+    from smtpsetup.core.model import Secret, Server
     from smtpsetup.sending.context import Context
     from smtpsetup.setup.test_account import AccountTestReport
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 )
 @click.option("--renew-token", "renew", is_flag=True, hidden=True)
 @common_options
-@click.pass_obj
 def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     state: State,
     account: str | None,
@@ -55,7 +55,7 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
     transport: str,
     renew: bool,  # noqa: FBT001  as above
 ) -> None:
-    """Parse, check, render."""
+    """Run the test; with OAuth2, once more with a new token where the first is refused."""
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
@@ -65,7 +65,7 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
         if renew and chosen.auth is not Auth.NONE
         else context.secret()
     )
-    report = _run(context, state, secret, to=to, login_only=login_only)
+    report = _run(state, context, secret, to=to, login_only=login_only)
     if (
         report.error
         and secret
@@ -73,37 +73,28 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
         and is_refused_token(chosen, TransportError(report.error.failure))
     ):
         fresh = renewed(chosen, secret, may_prompt=state.may_ask)
-        report = _run(context, state, fresh, to=to, login_only=login_only) if fresh else report
-    if report.error is None and not chosen.verified:
-        _remember(state, chosen)
-    if state.json:
-        view = views.json.account_test(report)
-        if report.error is None:
-            state.write_json(view)
-            return
-        report.error.result = view
+        report = _run(state, context, fresh, to=to, login_only=login_only) if fresh else report
     if report.error:
         if report.alternative and state.may_ask and not state.json:
-            _offer(state, chosen, report)
+            views.human.error(report.error)
+            _offer(state, chosen, report.alternative)
+            raise click.exceptions.Exit(report.error.exit_code)
+        report.error.result = views.json.account_test(report)
         raise report.error
-    views.human.account_test(report)
+    if not chosen.verified:
+        _mark_verified(state, chosen)
+    state.output(lambda: views.json.account_test(report), lambda: views.human.account_test(report))
 
 
-def _offer(state: State, account: Account, report: AccountTestReport) -> None:
-    """Let a person move the account to a place that works; the failure has happened all the same."""
-    if report.error is None or report.alternative is None:
-        return
-    views.human.error(report.error)
-    if confirm(_("Use {server} from now on?").format(server=report.alternative), default=True):
-        accounts.save(
-            state.config_file, account._replace(server=report.alternative, verified=False), make_default=False
-        )
+def _offer(state: State, account: Account, alternative: Server) -> None:
+    """Let a person change the account to a server that works."""
+    if confirm(_("Use {server} from now on?").format(server=alternative), default=True):
+        accounts.save(state.config_file, account._replace(server=alternative, verified=False), make_default=False)
         views.human.say(_("Saved. Try it: `smtpsetup test {account}`.").format(account=shlex.quote(account.name)))
-    raise click.exceptions.Exit(report.error.exit_code)
 
 
-def _remember(state: State, account: Account) -> None:
-    """Note in the configuration that the account is proved. The test stays a success where that cannot be written."""
+def _mark_verified(state: State, account: Account) -> None:
+    """Note in the configuration that the account works. A failure to write that does not fail the test."""
     try:
         accounts.mark_verified(state.config_file, account)
     except (OSError, SmtpsetupError) as error:
@@ -111,21 +102,13 @@ def _remember(state: State, account: Account) -> None:
 
 
 def _run(
-    context: Context, state: State, secret: Secret | None, *, to: str | None, login_only: bool
+    state: State, context: Context, secret: Secret | None, *, to: str | None, login_only: bool
 ) -> AccountTestReport:
     provider = state.provider(context.account)
-    if state.json:
-        return run_test(context, secret, provider=provider, to=to, login_only=login_only)
     planned = context.transport.planned_stages(context.account, login_only=login_only)
-    with views.stages.StageTable(planned, live=not state.verbose) as table:
-        return run_test(
-            context,
-            secret,
-            provider=provider,
-            to=to,
-            login_only=login_only,
-            watch=Watch(table.update, table.look_again),
-        )
+    table = None if state.json else views.stages.StageTable(planned, live=not state.verbose)
+    with table or nullcontext():
+        return run_test(context, secret, provider=provider, to=to, login_only=login_only, watch=table)
 
 
 test_command = account_test_command

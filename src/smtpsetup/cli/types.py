@@ -1,15 +1,19 @@
-"""Parameters that are checked where they are typed."""
+"""Parameter types that check a value when the command line is parsed, or when a person types it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup.address.hosts import InvalidHostError, checked_host
+from smtpsetup.address.hosts import checked_host
 from smtpsetup.cli.state import WholeNumberType
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.sending.drafts import read_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class PortType(WholeNumberType):
@@ -22,7 +26,7 @@ class PortType(WholeNumberType):
 
 
 class SecurityType(click.Choice[str]):
-    """How the connection is protected, in any letter case; SSL is what mail programs call TLS from the start."""
+    """How the connection is protected, in any letter case; SSL is what mail programs call implicit TLS."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """One of the choices."""
@@ -30,57 +34,47 @@ class SecurityType(click.Choice[str]):
         return super().convert("tls" if lowered in {"ssl", "ssl/tls"} else lowered, param, ctx)
 
 
-PORT = PortType()
+class CheckedType(click.ParamType[str]):
+    """A text that `check` returns in its normal form, or refuses with a ValueError whose text is for people."""
 
-
-class HostType(click.ParamType[str]):
-    """A host name or IP address."""
-
-    name = "host"
+    def __init__(self, name: str, check: Callable[[str], str]) -> None:
+        self.name = name
+        self._check = check
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The host as A-labels."""
+        """The text in its normal form."""
         try:
-            return checked_host(value)
-        except InvalidHostError as error:
+            return self._check(value)
+        except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class FingerprintType(click.ParamType[str]):
-    """A SHA-256 fingerprint of a certificate."""
+def _fingerprint(value: str) -> str:
+    """A SHA-256 fingerprint as 64 hexadecimal digits."""
+    from smtpsetup.net.tls import normalised_fingerprint  # loads ssl
 
-    name = "sha256"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """64 hexadecimal digits."""
-        from smtpsetup.net.tls import normalised_fingerprint  # ssl, only where it is used
-
-        try:
-            return normalised_fingerprint(value)
-        except ValueError:
-            self.fail(_("A SHA-256 fingerprint has 64 hexadecimal digits."), param, ctx)
+    try:
+        return normalised_fingerprint(value)
+    except ValueError as error:
+        raise ValueError(_("A SHA-256 fingerprint has 64 hexadecimal digits.")) from error
 
 
-class CaFileType(click.ParamType[str]):
-    """A file with certificates of authorities, as an absolute path."""
+def _ca_file(value: str) -> str:
+    """The absolute path of a file of CA certificates that OpenSSL can read."""
+    import ssl  # needed for this option only
 
-    name = "file"
+    path = Path(value).expanduser().absolute()
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError as error:
+        reason = _("it holds no certificate in PEM form")
+        raise ValueError(_("{path} cannot be used: {reason}.").format(path=path, reason=reason)) from error
+    except OSError as error:
+        raise read_failed(str(path), error) from error
+    return str(path)
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The absolute path, once OpenSSL can read it."""
-        import ssl  # only where it is used
 
-        path = Path(value).expanduser().absolute()
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except ssl.SSLError:
-            self.fail(
-                _("{path} cannot be used: {reason}.").format(
-                    path=path, reason=_("it holds no certificate in PEM form")
-                ),
-                param,
-                ctx,
-            )
-        except OSError as error:
-            raise read_failed(str(path), error) from error
-        return str(path)
+PORT = PortType()
+HOST = CheckedType("host", checked_host)
+FINGERPRINT = CheckedType("sha256", _fingerprint)
+CA_FILE = CheckedType("file", _ca_file)

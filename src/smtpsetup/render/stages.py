@@ -92,7 +92,7 @@ class StageTable:
         if self._live:
             self._live.refresh()
 
-    def look_again(self) -> None:
+    def start_second_look(self) -> None:
         """Say that a failure is being looked into, which takes some seconds."""
         self._is_looking = True
         if self._live:

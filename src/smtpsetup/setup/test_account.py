@@ -1,11 +1,11 @@
-"""The `test` command: a login and a real test mail, stage by stage."""
+"""A login and a real test mail, stage by stage, for `test` and wherever settings are proved."""
 
 from __future__ import annotations
 
 import datetime
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smtpsetup.core.failure import StageResult, TransportError
 from smtpsetup.core.i18n import gettext as _
@@ -17,8 +17,6 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.setup.second_look import second_look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from smtpsetup.config.account import Account
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Secret, Server
@@ -32,9 +30,10 @@ DEADLINE_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class AccountTestReport:
-    """How each stage went and what was learned. `error` is None when everything asked for worked.
+    """The result of each stage and what was learned. `error` is None where everything worked.
 
-    `alternative` is another place of the same provider that a second look after a failure found working.
+    `message_id` is None where no test mail was handed over. `alternative` is another server of the same provider that
+    the second look found working.
     """
 
     account: Account
@@ -47,15 +46,17 @@ class AccountTestReport:
     alternative: Server | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What is told while a test goes on: how each stage went, and that a second look at a failure begins."""
+class Watch(Protocol):
+    """What shows a test while it runs."""
 
-    on_stage: Callable[[StageResult], None] | None = None
-    on_second_look: Callable[[], None] | None = None
+    def update(self, result: StageResult) -> None:
+        """Show a stage that is over."""
+
+    def start_second_look(self) -> None:
+        """Show that a failure is being looked into."""
 
 
-def run_test(  # noqa: PLR0913  what a test depends on, all keywords
+def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that suit most callers
     context: Context,
     secret: Secret | None,
     *,
@@ -63,20 +64,18 @@ def run_test(  # noqa: PLR0913  what a test depends on, all keywords
     to: str | None = None,
     login_only: bool = False,
     is_saved: bool = True,
-    watch: Watch = Watch(),
+    watch: Watch | None = None,
 ) -> AccountTestReport:
     """Log in and, unless `login_only`, send a test mail to `to` or the account's own address.
 
-    Raises SmtpsetupError for a malformed `to` only.
-
-    A failure is looked at a second time before it is explained. `is_saved` is whether the account is in the
-    configuration.
+    A failure is looked into (`second_look`) before it is explained. `is_saved` is whether the account is in the
+    configuration. Raises SmtpsetupError for a malformed `to` only.
     """
     account = context.account
     planned = context.transport.planned_stages(account, login_only=login_only)
     stages: list[StageResult] = []
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
-    session = context.session(DEADLINE_SECONDS, functools.partial(_keep, stages, watch.on_stage))
+    session = context.session(DEADLINE_SECONDS, functools.partial(_keep, stages, watch))
     message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
     error, evidence = None, None
     try:
@@ -85,11 +84,10 @@ def run_test(  # noqa: PLR0913  what a test depends on, all keywords
             if recipient is not None and message_id is not None:
                 _send_test_mail(session, account, recipient, message_id)
     except TransportError as failed:
-        if watch.on_second_look:
-            watch.on_second_look()
+        if watch:
+            watch.start_second_look()
         evidence = second_look(failed.failure, account, provider)
         error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
-    shown_to = recipient.address.wire if recipient else None
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return AccountTestReport(
         account,
@@ -97,25 +95,22 @@ def run_test(  # noqa: PLR0913  what a test depends on, all keywords
         tuple(sorted(session.capabilities)),
         session.tls_facts,
         message_id if was_handed_over else None,
-        shown_to,
+        recipient.address.wire if recipient else None,
         error,
         evidence.alternative if evidence else None,
     )
 
 
-def _keep(stages: list[StageResult], on_stage: Callable[[StageResult], None] | None, result: StageResult) -> None:
-    if result.stage in (
-        Stage.EHLO,
-        Stage.TLS,
-    ):  # after STARTTLS the server is greeted a second time; the last answer counts
+def _keep(stages: list[StageResult], watch: Watch | None, result: StageResult) -> None:
+    if result.stage in (Stage.EHLO, Stage.TLS):  # repeated after STARTTLS; the last result counts
         stages[:] = [earlier for earlier in stages if earlier.stage is not result.stage]
     stages.append(result)
-    if on_stage:
-        on_stage(result)
+    if watch:
+        watch.update(result)
 
 
 def _in_order(stages: list[StageResult], planned: tuple[Stage, ...]) -> tuple[StageResult, ...]:
-    """What happened as it was planned, stages that were not reached as skipped."""
+    """The results in the planned order, stages that were not reached as skipped."""
     reached = {result.stage for result in stages}
     skipped = (StageResult(stage, StageStatus.SKIPPED, 0.0) for stage in planned if stage not in reached)
     return tuple(

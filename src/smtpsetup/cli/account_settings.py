@@ -1,0 +1,238 @@
+"""The settings that `configure` knows before the login: typed, saved, found out or asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.hosts import is_loopback
+from smtpsetup.cli import places, views
+from smtpsetup.cli.ask import ask, confirm
+from smtpsetup.cli.identify import Search, find
+from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
+from smtpsetup.cli.sign_in import SignInOptions
+from smtpsetup.config.account import Account
+from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security
+from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
+from smtpsetup.setup.identify import UnknownDomainError, without_smtp
+
+if TYPE_CHECKING:
+    from smtpsetup.address.address import Address
+    from smtpsetup.cli.state import State
+    from smtpsetup.providers.proposal import Proposal
+    from smtpsetup.providers.table import Provider
+    from smtpsetup.setup.identify import Identification
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was typed on the command line. `source` is the place of the secret, None where none is named."""
+
+    name: str | None
+    from_name: str | None
+    provider_id: str | None
+    host: str | None
+    port: int | None
+    security: str | None
+    username: str | None
+    auth: str | None
+    ca_file: str | None
+    tls_fingerprint: str | None
+    make_default: bool
+    no_verify: bool
+    accept_host: str | None
+    unattended: bool | None
+    no_ispdb: bool
+    offline: bool
+    seconds: float
+    how: SignInOptions
+    source: SecretSource | None
+    from_stdin: bool
+
+    @property
+    def may_need_typed_password(self) -> bool:
+        """Whether nothing that was typed rules out a password that somebody types in."""
+        return self.source is None and self.auth not in (Auth.NONE, Auth.OAUTH2) and self.how == SignInOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The address to set up, with its provider, what was found out about it and its saved account, as far as known.
+
+    `place` is where a typed password will be kept, None until that is decided.
+    """
+
+    address: Address
+    provider: Provider | None = None
+    found: Identification | None = None
+    existing: Account | None = None
+    place: SecretSource | None = None
+
+
+def find_subject(state: State, address: str | None, options: Options) -> Subject:
+    """Find out what is known about the address. Raises SmtpsetupError, click.UsageError, click.Abort.
+
+    Where a password may be typed, an unusable keyring is reported before any other question.
+    """
+    entered = _address(state, address)
+    accounts = state.config().accounts
+    existing = accounts.get(options.name or str(entered))
+    if options.provider_id or options.host or existing:
+        subject = Subject(entered, _stated_provider(state, entered, existing, options), existing=existing)
+    else:
+        subject = _identified(state, entered, options)
+        subject = replace(subject, existing=accounts.get(options.name or str(subject.address)))
+    is_sign_in = subject.provider is not None and subject.provider.auth == (Auth.OAUTH2,) and options.auth is None
+    if (
+        options.may_need_typed_password
+        and not is_sign_in
+        and not subject.existing
+        and state.may_ask
+        and subject.place is None
+    ):
+        subject = replace(subject, place=places.place_for_secret(state, options.name or str(subject.address)))
+    if subject.existing and state.may_ask:
+        question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
+        if not confirm(question, default=True):
+            raise click.Abort
+    return subject
+
+
+def _address(state: State, address: str | None) -> Address:
+    if address is not None:
+        return parse_address(address)
+    if not state.may_ask:
+        raise click.UsageError(_("Give the address to set up: `smtpsetup configure ADDRESS`."))
+    while True:
+        try:
+            return parse_address(ask(_("Your mail address")))
+        except MalformedAddressError as error:
+            views.human.error(error)
+
+
+def _stated_provider(state: State, entered: Address, existing: Account | None, options: Options) -> Provider | None:
+    """The provider that was named, or whose server was named or is saved; None where the table has none."""
+    if options.provider_id:
+        provider = state.table().by_name(options.provider_id)
+        if provider is None:
+            raise click.BadParameter(no_such_provider(state.table(), options.provider_id), param_hint="--provider")
+        if state.may_ask:
+            views.human.provider(provider)
+        return provider
+    if options.host:
+        return None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain)
+    return state.provider(existing) if existing else None
+
+
+def _identified(state: State, entered: Address, options: Options) -> Subject:
+    """Identify the address. Where nothing is found, a person may know the provider."""
+    try:
+        found = find(
+            state, str(entered), Search(options.offline, seconds=options.seconds, ask_ispdb=not options.no_ispdb)
+        )
+    except UnknownDomainError as error:
+        if not state.may_ask or error.code == "dns.not-found":
+            raise
+        views.human.note(error.message)
+        for cause in error.causes if error.code == "dns.temporary" else ():
+            views.human.note(cause)
+        place = (
+            places.place_for_secret(state, options.name or str(entered)) if options.may_need_typed_password else None
+        )
+        return Subject(entered, ask_provider(state), place=place)
+    if state.may_ask:
+        views.human.identification(found, stderr=True)
+    refusal = without_smtp(found)
+    if refusal:
+        raise refusal
+    return Subject(found.address, found.provider, found)
+
+
+def from_name(state: State, subject: Subject, options: Options) -> str:
+    """The sender name that recipients see; a person is asked for that of a new account."""
+    if options.from_name is not None:
+        return options.from_name
+    if subject.existing:
+        return subject.existing.from_name
+    return str(ask(_("Sender name (Enter for none)"), default="", show_default=False)) if state.may_ask else ""
+
+
+def account_before_login(state: State, subject: Subject, options: Options) -> Account:
+    """The account without sender name and proof; a person is asked for missing parts.
+
+    Raises SmtpsetupError, click.UsageError, click.Abort.
+    """
+    address, provider, existing = subject.address, subject.provider, subject.existing
+    proposal = _proposal(subject, options)
+    server = proposal.server or ask_server(state, options.port, options.security)
+    if subject.found:
+        confirm_host(state, subject.found, server, options.accept_host)
+    if server.security is Security.NONE and not is_loopback(server.host):
+        raise click.UsageError(
+            _(
+                "`--security none` is for a server on this machine only: a password would cross the network in the "
+                "clear."
+            )
+        )
+    auth = proposal.auth
+    if options.how != SignInOptions():
+        auth = Auth.OAUTH2
+    elif auth is Auth.OAUTH2 and not options.auth and not _is_signed_in(existing, options):
+        offered = subject.found.auth if subject.found else provider.auth if provider else ()
+        # a password needs no client id; OAuth2 does
+        auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)
+    is_kept = auth is Auth.OAUTH2 and not options.how.token_command and _is_signed_in(existing, options)
+    signed_in = existing if is_kept else None
+    username = proposal.username if proposal.username is not None else ask_username(state, provider)
+    return Account(
+        name=options.name or str(address),
+        address=str(address),
+        from_name="",
+        provider=provider.id if provider else "",
+        server=server,
+        auth=auth,
+        username=username,
+        secret=signed_in.secret if signed_in else subject.place or SecretSource(Store.KEYRING),
+        ca_file=options.ca_file or (existing.ca_file if existing else None),
+        tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
+        oauth2=signed_in.oauth2 if signed_in else None,
+        config_file=signed_in.config_file if signed_in else "",
+    )
+
+
+def _is_signed_in(existing: Account | None, options: Options) -> bool:
+    """Whether the saved account signs in with OAuth2 at the server that is asked for."""
+    return (
+        options.provider_id is None
+        and existing is not None
+        and options.host in (None, existing.server.host)
+        and existing.auth is Auth.OAUTH2
+    )
+
+
+def _proposal(subject: Subject, options: Options) -> Proposal:
+    """The settings by precedence: typed, saved, found out."""
+    existing, found = subject.existing, subject.found
+    security = Security(options.security) if options.security else None
+    typed = Overrides(
+        options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None
+    )
+    if existing and not (options.host or options.provider_id):
+        is_same_port = options.port is None and security is None
+        typed = replace(
+            typed,
+            host=existing.server.host,
+            port=existing.server.port if is_same_port else typed.port,
+            security=existing.server.security if is_same_port else typed.security,
+        )
+    if existing and not options.provider_id:
+        typed = replace(typed, username=typed.username or existing.username or None, auth=typed.auth or existing.auth)
+    if found and options.accept_host in {server.host for server in found.servers}:
+        typed = replace(typed, host=options.accept_host)
+    known = Known(found.servers, found.username, found.auth) if found else known_for(subject.address, subject.provider)
+    return propose(known, typed)
