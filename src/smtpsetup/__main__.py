@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Start the command line; Ctrl-C while it is still being loaded ends it without a traceback."""
+    """Start the command line. Ctrl-C while it is being imported ends it without a traceback."""
     try:
         from smtpsetup.cli.main import main as run  # inside the try, see above
 

@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from smtpsetup.setup import doctor
+from smtpsetup.setup import sendmail_check
 from smtpsetup.state import private_dir
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, plain_account, state_dir
@@ -173,11 +173,11 @@ def test_7_root_is_told_to_link_only_what_nobody_else_can_change(
     own = tmp_path / "bin" / "smtpsetup-sendmail"
     own.parent.mkdir()
     own.touch(0o755)
-    monkeypatch.setattr(doctor, "_SENDMAIL", (str(tmp_path / "nowhere"),))
+    monkeypatch.setattr(sendmail_check, "_SENDMAIL", (str(tmp_path / "nowhere"),))
     monkeypatch.setenv("PATH", str(own.parent))
     own.chmod(0o755)
     os.chown(own.parent, NOBODY, NOBODY)
-    finding = doctor._sendmail()
+    finding = sendmail_check.check_sendmail()
     assert "pipx install --global" in finding.hints[0]
     assert str(own) not in " ".join(finding.hints)
     assert "/usr/local/bin/smtpsetup-sendmail" in finding.hints[1]
@@ -196,15 +196,15 @@ def test_7_every_part_of_the_path_must_be_roots_and_writable_by_root_alone(
         program = base / "bin" / "smtpsetup-sendmail"
         program.touch(0o755)
         monkeypatch.setattr(sys, "executable", "/usr/bin/env")
-        monkeypatch.setattr(doctor, "__file__", "/usr/bin/env")
-        if doctor._place_of_others("/usr/local/lib") is None:
-            assert doctor._place_of_others(str(program)) is None
+        monkeypatch.setattr(sendmail_check, "__file__", "/usr/bin/env")
+        if sendmail_check._unsafe_place("/usr/local/lib") is None:
+            assert sendmail_check._unsafe_place(str(program)) is None
         spoilt = {"file": program, "directory": base / "bin", "writable": base}[spoil]
         if spoil == "writable":
             spoilt.chmod(0o775)
         else:
             os.chown(spoilt, NOBODY, NOBODY)
-        assert doctor._place_of_others(str(program)) == str(spoilt)
+        assert sendmail_check._unsafe_place(str(program)) == str(spoilt)
     finally:
         shutil.rmtree(base)
 

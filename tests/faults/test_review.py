@@ -20,7 +20,7 @@ from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
 from smtpsetup.outbox.store import Outbox
-from smtpsetup.setup import doctor
+from smtpsetup.setup import sendmail_check
 from tests.faults.test_nothing_lost import as_version_1, fill, silent_at, started
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -210,8 +210,8 @@ def test_a_link_that_somebody_else_can_turn_is_not_roots(tmp_path: Path) -> None
         (tmp_path / "turned").symlink_to("/usr/bin/env")
         os.lchown(tmp_path / "turned", 65534, 65534)
         (base / "link").symlink_to(tmp_path / "turned")
-        assert doctor._place_of_others(str(base / "link")) is not None
-        assert doctor._place_of_others(str(base / "program")) == "/home/alice/python"
+        assert sendmail_check._unsafe_place(str(base / "link")) is not None
+        assert sendmail_check._unsafe_place(str(base / "program")) == "/home/alice/python"
     finally:
         shutil.rmtree(base)
 

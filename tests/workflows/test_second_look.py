@@ -14,7 +14,7 @@ from smtpsetup.diagnosis.diagnose import diagnose
 from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.sandbox.faults import FAULTS
-from smtpsetup.setup.second_look import clock_is_ahead
+from smtpsetup.setup.second_look import clock_offset
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import PASSWORD, account_at, context_of
 from tests.person import Person, ended, saved
@@ -161,7 +161,7 @@ def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_ti
     failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
     told = now - datetime.timedelta(seconds=difference)
     greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
-    evidence = Evidence(certificate=facts, greeting=greeting, clock_ahead_seconds=clock_is_ahead(greeting))
+    evidence = Evidence(certificate=facts, greeting=greeting, clock_ahead_seconds=clock_offset(greeting))
     cause = diagnose(failure, account_at(465), evidence=evidence).causes[0]
     assert f"hours {word}." in cause if word else "clock" not in cause
 
@@ -170,7 +170,7 @@ def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_ti
     "greeting", ["mail.example.com", "Tue, 99 Foo 2026 25:61:61 +9999", "Tue, 31 Feb 2026 10:00:00 +0000", ""]
 )
 def test_a_greeting_without_a_time_tells_none(greeting: str) -> None:
-    assert clock_is_ahead(greeting) is None
+    assert clock_offset(greeting) is None
 
 
 def test_nothing_else_reached_is_told_as_perhaps_offline() -> None:

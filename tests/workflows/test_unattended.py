@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.setup import doctor
+from smtpsetup.setup import sendmail_check
 from tests.conftest import PASSWORD, Home
 from tests.person import Person, ended
 from tests.servers import closed_port
@@ -243,12 +243,12 @@ def test_what_is_well_is_said_in_words_that_say_so(
     assert messages["program"].startswith(("cron finds smtpsetup", "Write "))
     program = tmp_path / "sendmail"
     program.touch()
-    monkeypatch.setattr(doctor, "_SENDMAIL", (str(program),))
-    assert doctor._sendmail().message.startswith(f"{program} is another program: ")
+    monkeypatch.setattr(sendmail_check, "_SENDMAIL", (str(program),))
+    assert sendmail_check.check_sendmail().message.startswith(f"{program} is another program: ")
     link = tmp_path / "link"
     link.symlink_to(program)
-    monkeypatch.setattr(doctor, "_SENDMAIL", (str(link),))
-    assert doctor._sendmail().message.startswith(f"{link} is {program}: ")
+    monkeypatch.setattr(sendmail_check, "_SENDMAIL", (str(link),))
+    assert sendmail_check.check_sendmail().message.startswith(f"{link} is {program}: ")
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""The command line: one file a command, each parse → one workflow → render. The only importer of click."""
+"""The command line: each command parses, calls one function and renders. Only this room imports click."""

@@ -19,7 +19,7 @@ from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
-from smtpsetup.setup.identify import UnknownDomainError, without_smtp
+from smtpsetup.setup.identify import UnknownDomainError, no_smtp_error
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
@@ -132,9 +132,7 @@ def _stated_provider(state: State, entered: Address, existing: Account | None, o
 def _identified(state: State, entered: Address, options: Options) -> Subject:
     """Identify the address. Where nothing is found, a person may know the provider."""
     try:
-        found = find(
-            state, str(entered), Search(options.offline, seconds=options.seconds, ask_ispdb=not options.no_ispdb)
-        )
+        found = find(state, str(entered), Search(options.offline, options.seconds, not options.no_ispdb))
     except UnknownDomainError as error:
         if not state.may_ask or error.code == "dns.not-found":
             raise
@@ -147,7 +145,7 @@ def _identified(state: State, entered: Address, options: Options) -> Subject:
         return Subject(entered, ask_provider(state), place=place)
     if state.may_ask:
         views.human.identification(found, stderr=True)
-    refusal = without_smtp(found)
+    refusal = no_smtp_error(found)
     if refusal:
         raise refusal
     return Subject(found.address, found.provider, found)

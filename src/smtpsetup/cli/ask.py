@@ -1,4 +1,4 @@
-"""Questions to a person, wrapped for their terminal. Click's own yes/no knows only the English letters."""
+"""Questions to a person, wrapped for the terminal, with translated yes and no, which Click lacks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from smtpsetup.cli.state import tell
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.terminal.streams import columns
 
-_ROOM = 2  # columns left for the cursor behind a question
+_CURSOR_COLUMNS = 2  # left free after a question
 
 
 def ask(
     question: str,
     *,
-    default: Any = None,  # noqa: ANN401  what `type` makes of it
+    default: Any = None,  # noqa: ANN401  converted by `type`
     show_default: bool = True,
     hide_input: bool = False,
     type: click.ParamType[Any] | None = None,  # noqa: A002  as in click.prompt
 ) -> Any:  # noqa: ANN401  as above
-    """What a person answers, on standard error, as `click.prompt` gives it.
+    """Ask on standard error until the answer is valid; the answer converted by `type`.
 
     Raises click.Abort for Ctrl-C and the end of input.
     """
@@ -30,9 +30,9 @@ def ask(
     shown = f"{question}{choices}{f' [{default}]' if default is not None and show_default else ''}: "
     width = columns(sys.stderr)
     if width:
-        from smtpsetup.terminal.wrapping import wrapped  # not for cron, which asks nothing
+        from smtpsetup.terminal.wrapping import wrapped  # needed at a terminal only
 
-        shown = wrapped(shown[:-1], max(width - _ROOM, 1)) + " "
+        shown = wrapped(shown[:-1], max(width - _CURSOR_COLUMNS, 1)) + " "
     while True:
         try:
             typed = click.prompt(
@@ -45,8 +45,8 @@ def ask(
                 err=True,
             )
         except click.Abort:
-            if width and not hide_input:  # where click has done it already
-                click.echo(err=True)  # what is said next does not stand behind the question
+            if width and not hide_input:  # with hide_input Click ends the line itself
+                click.echo(err=True)
             raise
         try:
             return type(typed) if type else typed
@@ -55,7 +55,7 @@ def ask(
 
 
 def confirm(question: str, *, default: bool) -> bool:
-    """A question answered with yes or no, in the person's language or with y and n. Raises click.Abort for Ctrl-C."""
+    """Ask a yes/no question, answered in the person's language or with y and n. Raises click.Abort as `ask`."""
     yes = {"y", "yes", *_("y/yes").split("/")}
     no = {"n", "no", *_("n/no").split("/")}
     choices = _("[Y/n]") if default else _("[y/N]")

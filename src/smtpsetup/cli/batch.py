@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -39,12 +39,11 @@ if TYPE_CHECKING:
 _SHOWN = 3  # mails of a dry run
 
 
-class Many(NamedTuple):
+class BatchOptions(NamedTuple):
     """Where the mails come from, and how they are to be sent.
 
-    `seconds_between` is None for as fast as the provider allows.
-
-    `root` is the directory that files which the mails name must be in, None for any.
+    `seconds_between` is None for as fast as the provider allows. `root` is the directory that must hold the files
+    which the mails name, None for any.
     """
 
     batch: str | None
@@ -56,51 +55,37 @@ class Many(NamedTuple):
     root: str | None
 
 
-def send_many(state: State, account: Account, policy: Policy, many: Many, template: Parts) -> None:
-    """Read, check everything, send, render."""
-    source, identity = _source(many, template)
+def send_many(state: State, account: Account, policy: Policy, options: BatchOptions, template: Parts) -> None:
+    """Read and check every mail, then send them. Raises SmtpsetupError."""
+    source, identity = _source(options, template)
     items = usable_items(account, source)
-    total = len(items)
-    if many.merge and total > 1 and template.to and not any("$" in recipient for recipient in template.to):
+    if options.merge and len(items) > 1 and template.to and not any("$" in recipient for recipient in template.to):
         tell(
             _("Every one of these mails goes to {names}. For a column of the table, write `--to '$column'`.").format(
                 names=", ".join(template.to)
             )
         )
-    if many.dry_run:
+    if options.dry_run:
         _show_first(state, account, items)
         return
     context = state.context(account)
     provider = context.find_provider()
-    _warn_of_daily_limit(provider, total)
-    directory = paths.state_dir() or ""
+    context = dataclasses.replace(context, find_provider=lambda: provider)  # looked for once
+    _warn_of_daily_limit(provider, len(items))
+    directory = paths.state_dir()
     if not directory:
         raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
     secret, stopped_by = _secret(context, policy)
     started = time.monotonic()
+    failures: list[SmtpsetupError] = []
     try:
-        with Journal(directory, f"{identity} {account.name}") as journal, ExitStack() as stack:
-            if many.restart:
-                journal.restart()
-            before = sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0
-            if before:
-                told = _(
-                    "{n} of these {total} mails were sent by an earlier run, and are not sent again. To send "
-                    "everything anew: --restart."
-                )
-                tell(told.format(n=before, total=total))
-            bar = stack.enter_context(_bar(state, total, before))
-            failures: list[SmtpsetupError] = []
-            batch = Batch(context, journal, policy, total=total, on_result=_told(state, bar, failures))
-            run = Run(
-                dataclasses.replace(context, find_provider=lambda: provider),  # looked for once
-                secret,
-                batch.finish,
-                connections=_allowed(many.connections, provider.limit("connections") if provider else None),
-                seconds_between=_pause(
-                    many.seconds_between, provider.limit("messages_per_minute") if provider else None, total
-                ),
-            )
+        with (
+            Journal(directory, f"{identity} {account.name}") as journal,
+            _bar(state, len(items), _sent_before(journal, items, restart=options.restart)) as bar,
+        ):
+            on_result = _result_reporter(state, bar, failures)
+            batch = Batch(context, journal, policy, total=len(items), on_result=on_result)
+            run = _run(context, secret, batch, options, provider)
             try:
                 totals = batch.send(run, items, stopped_by)
             except KeyboardInterrupt:
@@ -113,11 +98,37 @@ def send_many(state: State, account: Account, policy: Policy, many: Many, templa
     _finish(state, totals, failures, time.monotonic() - started)
 
 
-def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
-    """The secret, or why it is not to be had now, for mails that can wait.
+def _sent_before(journal: Journal, items: list[Item], *, restart: bool) -> int:
+    """How many of the mails an earlier run sent, reported to the person; none with --restart."""
+    if restart:
+        journal.restart()
+    before = sum(journal.is_done(item.key) for item in items) if journal.is_resumed else 0
+    if before:
+        text = _(
+            "{n} of these {total} mails were sent by an earlier run, and are not sent again. To send "
+            "everything anew: --restart."
+        )
+        tell(text.format(n=before, total=len(items)))
+    return before
 
-    Raises SmtpsetupError for others, and for what does not pass.
-    """
+
+def _run(
+    context: Context, secret: Secret | None, batch: Batch, options: BatchOptions, provider: Provider | None
+) -> Run:
+    """The run, within the provider's limits for connections and messages a minute."""
+    connections, seconds_between = options.connections, options.seconds_between or 0.0
+    limit = provider.limit("connections") if provider else None
+    if limit is not None and connections > limit:
+        tell(_("The provider allows {n} connections at a time: no more than that are used.").format(n=limit))
+        connections = limit
+    per_minute = provider.limit("messages_per_minute") if provider else None
+    if per_minute is not None and batch.totals.total > per_minute:
+        seconds_between = max(seconds_between, 60.0 / per_minute)
+    return Run(context, secret, batch.finish, connections=connections, seconds_between=seconds_between)
+
+
+def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupError | None]:
+    """The secret or, for mails that may be queued, the temporary failure to read it. Raises SmtpsetupError."""
     if policy.queue is Queue.ALWAYS:
         return None, None
     try:
@@ -128,9 +139,9 @@ def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupE
         return None, error
 
 
-def _source(many: Many, template: Parts) -> tuple[Iterator[Item | LineError], str]:
-    """The mails, and what names them from one run to the next. Raises SmtpsetupError."""
-    path = many.batch or many.merge or ""
+def _source(options: BatchOptions, template: Parts) -> tuple[Iterator[Item | LineError], str]:
+    """The mails, and the identity of their source in the journal. Raises SmtpsetupError."""
+    path = options.batch or options.merge or ""
     if path == "-":
         data = sys.stdin.buffer.read()
         identity = hashlib.sha256(data).hexdigest()
@@ -140,15 +151,15 @@ def _source(many: Many, template: Parts) -> tuple[Iterator[Item | LineError], st
         except OSError as error:
             raise read_failed(path, error) from error
         identity = os.path.abspath(path)
-    if many.batch:
-        return json_lines(data.splitlines(), template.from_, many.root), f"batch {identity}"
-    from smtpsetup.sending import merge  # csv and string
+    if options.batch:
+        return json_lines(data.splitlines(), template.from_, options.root), f"batch {identity}"
+    from smtpsetup.sending import merge  # loads csv and string
 
-    return merge.merged(merge.rows(data), template, many.root), f"merge {identity}"
+    return merge.merged(merge.rows(data), template, options.root), f"merge {identity}"
 
 
 def _show_first(state: State, account: Account, items: list[Item]) -> None:
-    """What --dry-run shows: the first mails, and how many there are."""
+    """Print the first mails and the number of all, for --dry-run."""
     for item in items[:_SHOWN]:
         delivery = delivery_of(draft_of(account, item.parts))
         message = b"".join(delivery.message.chunks())
@@ -156,10 +167,10 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
             view = {
                 "line": item.line,
                 "id": item.id,
-                "recipients": list(delivery.envelope.recipients),
+                "recipients": delivery.envelope.recipients,
                 "message": message.decode("utf-8"),
             }
-            click.echo(views.json.plain_line(view))
+            click.echo(views.json.line(view))
             continue
         click.echo(
             _("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients))
@@ -173,7 +184,7 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
 
 @contextmanager
 def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | None]:
-    """The progress bar, where somebody watches it alone: nobody else pays for it."""
+    """The progress bar where standard error is a terminal that nothing else is written to, else None."""
     if not sys.stderr.isatty() or state.verbose or (state.json and sys.stdout.isatty()):
         yield None
         return
@@ -181,10 +192,12 @@ def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | No
         yield bar
 
 
-def _told(
+def _result_reporter(
     state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]
 ) -> Callable[[Item, SendResult], None]:
-    def tell_result(item: Item, result: SendResult) -> None:
+    """What reports the result of each mail and adds its error to `failures`."""
+
+    def report_result(item: Item, result: SendResult) -> None:
         if result.error:
             failures.append(result.error)
             views.batch.failed(item, result, bar)
@@ -193,15 +206,16 @@ def _told(
             sys.stdout.write(views.json.batch_line(result, place) + "\n")
             sys.stdout.flush()
         if bar:
-            bar.advance()
+            bar.count_mail()
 
-    return tell_result
+    return report_result
 
 
 def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds: float) -> None:
-    """The summary, and the error that decides the exit code.
+    """Print the summary.
 
-    What stopped the run, else the first mail that was refused for good.
+    Raises the error that decides the exit code: what stopped the run, else the first permanent refusal of a mail, else
+    the first failure.
     """
     if sys.stderr.isatty() or totals.sent + totals.before < totals.total:
         views.batch.summary(totals, seconds)
@@ -229,16 +243,3 @@ def _warn_of_daily_limit(provider: Provider | None, total: int) -> None:
                 n=total, provider=provider.name, limit=limit
             )
         )
-
-
-def _allowed(wanted: int, limit: int | None) -> int:
-    if limit is not None and wanted > limit:
-        tell(_("The provider allows {n} connections at a time: no more than that are used.").format(n=limit))
-        return limit
-    return wanted
-
-
-def _pause(wanted: float | None, per_minute: int | None, total: int) -> float:
-    """Seconds between two mails: as was asked, but never less than the provider wants of so many."""
-    least = 60.0 / per_minute if per_minute is not None and total > per_minute else 0.0
-    return max(wanted or 0.0, least)

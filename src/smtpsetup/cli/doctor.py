@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +12,12 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.doctor import Finding, FindingStatus, examine
+from smtpsetup.setup.doctor import examine
+from smtpsetup.setup.findings import ok, wrong
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
+    from smtpsetup.setup.findings import Finding
 
 
 @click.command(
@@ -24,24 +27,17 @@ if TYPE_CHECKING:
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @common_options
 def doctor_command(state: State, account: str | None) -> None:
-    """Look, render as it goes; the exit code is that of the first thing that is wrong."""
-    findings: list[Finding] = []
+    """Show each finding as it comes; the exit code is that of the first thing that is wrong."""
     chosen: Account | None = None
     try:
         chosen = state.config().account(account)
+        message = _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file)
+        config = ok("config", message)
     except SmtpsetupError as error:
-        findings.append(Finding("config", FindingStatus.WRONG, error.message, error.hints, error))
-    else:
-        findings.append(
-            Finding(
-                "config",
-                FindingStatus.OK,
-                _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file),
-            )
-        )
-    if not state.json:
-        views.doctor.finding(findings[0])
-    for finding in examine(chosen, config=state.config_option, provider=known_provider(chosen) if chosen else None):
+        config = wrong("config", error)
+    provider = known_provider(chosen) if chosen else None
+    findings: list[Finding] = []
+    for finding in itertools.chain([config], examine(chosen, config=state.config_option, provider=provider)):
         findings.append(finding)
         if not state.json:
             views.doctor.finding(finding)

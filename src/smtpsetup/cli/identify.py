@@ -6,7 +6,7 @@ import functools
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.identify import UnknownDomainError, identify, without_smtp
+from smtpsetup.setup.identify import UnknownDomainError, identify, no_smtp_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Table
     from smtpsetup.setup.identify import Identification
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-LOOK_UP_SECONDS = 10.0
+
+_SEARCH_SECONDS = 10.0
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 600.0
 
 
@@ -47,23 +47,23 @@ class SecondsType(click.ParamType[float]):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How far to look for a domain that the table does not know."""
+    """How to search for a domain that the table does not know; `ask_all` searches also for one that it knows."""
 
-    offline: bool = False
+    offline: bool
+    seconds: float
+    ask_ispdb: bool
     ask_all: bool = False
-    seconds: float = LOOK_UP_SECONDS
-    ask_ispdb: bool = True
 
 
-def search_options(command: _Command) -> _Command:
-    """How to look for the server of a domain that the table does not know."""
+def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the search for a domain that the table does not know."""
     for option in (
         click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain.")),
         click.option(
             "--timeout",
             "seconds",
             type=SecondsType(),
-            default=LOOK_UP_SECONDS,
+            default=_SEARCH_SECONDS,
             show_default=True,
             metavar=_("SECONDS"),
             help=_("Look no longer than this."),
@@ -80,14 +80,16 @@ def search_options(command: _Command) -> _Command:
 @search_options
 @common_options
 def identify_command(state: State, address: str, offline: bool, ask_all: bool, seconds: float, no_ispdb: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917  click passes its options by name
-    """Parse, identify, render."""
+    """Identify the address and show the result."""
     try:
-        found = find(state, address, Search(offline, ask_all, seconds, not no_ispdb))
+        found = find(state, address, Search(offline, seconds, not no_ispdb, ask_all))
     except UnknownDomainError as error:
-        if ask_all and error.discovery:
-            _show_sources(state, error)
+        if ask_all and error.discovery and state.json:
+            error.result = views.json.sources(error.discovery)
+        elif ask_all and error.discovery:
+            views.sources.sources(error.discovery)
         raise
-    refusal = without_smtp(found)
+    refusal = no_smtp_error(found)
     if state.json:
         view = views.json.identification(found, with_candidates=ask_all)
         if refusal is None:
@@ -102,22 +104,13 @@ def identify_command(state: State, address: str, offline: bool, ask_all: bool, s
         raise refusal
 
 
-def _show_sources(state: State, error: UnknownDomainError) -> None:
-    if error.discovery is None:
-        return
-    if state.json:
-        error.result = views.json.sources(error.discovery)
-    else:
-        views.sources.sources(error.discovery)
-
-
 def find(state: State, text: str, search: Search) -> Identification:
-    """Identify an address: from the table, else from everyone who may know.
+    """Identify an address from the table, else by a search; a person is asked about a domain that looks mistyped.
 
-    For a slip of the keyboard a person is asked whether the domain next to it was meant.
+    Raises MalformedAddressError, UnknownDomainError and other SmtpsetupErrors.
     """
     table = state.table()
-    meant = None
+    suggestion = None
     try:
         found = identify(text, table)
     except UnknownDomainError as error:
@@ -127,42 +120,48 @@ def find(state: State, text: str, search: Search) -> Identification:
             and confirm(_("Did you mean {address}?").format(address=error.suggestion), default=True)
         ):
             return identify(error.suggestion, table)
-        if search.offline or not _can_be_looked_up(text):
+        if search.offline or not _is_public(text):
             raise
-        meant = error.suggestion
+        suggestion = error.suggestion
     else:
         if search.offline or not search.ask_all:
             return found
-    return _looked_up(state, table, text, search, meant)
+    return _discovered(state, table, text, search, suggestion)
 
 
-def _can_be_looked_up(text: str) -> bool:
-    """Whether a domain is a name on the internet, neither one of this machine's network nor an address in brackets."""
+def _is_public(text: str) -> bool:
+    """Whether the domain can be in the public DNS: neither a name without a dot nor an address literal."""
     domain = parse_address(text).domain
     return "." in domain and not domain.startswith("[")
 
 
-def _looked_up(state: State, table: Table, text: str, search: Search, meant: str | None) -> Identification:
-    from smtpsetup.setup.discover import discover  # only unknown domains pay for it
+def _discovered(state: State, table: Table, text: str, search: Search, suggestion: str | None) -> Identification:
+    from smtpsetup.setup.discover import discover  # needed for unknown domains only
 
     address = parse_address(text)
-    ask_ispdb = search.ask_ispdb and _config_allows_ispdb(state)
-    look_up = functools.partial(
-        discover, address, table, seconds=search.seconds, ask_ispdb=ask_ispdb, ask_all=search.ask_all, meant=meant
+    run = functools.partial(
+        discover,
+        address,
+        table,
+        seconds=search.seconds,
+        ask_ispdb=search.ask_ispdb and _config_allows_ispdb(state),
+        ask_all=search.ask_all,
+        suggestion=suggestion,
     )
     if state.json or not sys.stderr.isatty():
-        return look_up()
-    with views.sources.Searching(address) as searching:
-        return look_up(on_report=searching.update)
+        return run()
+    searching = views.sources.Searching(address)
+    with searching:
+        return run(on_report=searching.on_report)
 
 
 def _config_allows_ispdb(state: State) -> bool:
-    """The `ispdb` key of the configuration; without a home there is none, and one that cannot be read may hold a no."""
+    """The `ispdb` key of the configuration: True without a home directory, False where it cannot be read."""
     try:
         file = state.config_file
     except SmtpsetupError:
         return True
-    from smtpsetup.config import accounts  # as above
+    from smtpsetup.config import accounts  # needed for unknown domains only
 
     try:
         return accounts.load(file).ispdb

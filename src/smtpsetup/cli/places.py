@@ -1,7 +1,4 @@
-"""Where a password that a person types is kept.
-
-In the keyring or, on a machine without one, in a file that only they can read.
-"""
+"""Where a typed password or a refresh token is kept: in the keyring or, without one, in a file of the owner's."""
 
 from __future__ import annotations
 
@@ -23,20 +20,14 @@ if TYPE_CHECKING:
 
 
 def make_directory(path: str) -> None:
-    """The directory of a password file, and that of the configuration around it, for their owner alone.
-
-    Raises OSError.
-    """
+    """Make the directory of a password file, and that of the configuration, with mode 0700. Raises OSError."""
     for directory in (paths.config_dir(), os.path.dirname(path)):
         private_dir.become_owner_of(directory)
         private_dir.make(directory)
 
 
-def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
-    """Raise SmtpsetupError, before anybody signs in, where what keeps them signed in could not be written.
-
-    The same where it would be written over something else.
-    """
+def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
+    """Raise SmtpsetupError where the file of the refresh token cannot be written, or holds something else."""
     if account.secret.store is not Store.FILE:
         return
     path = account.secret.reference
@@ -64,9 +55,9 @@ def check_room_for_sign_in(account: Account, existing: Account | None) -> None:
 
 
 def place_for_secret(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
-    """Where to keep a password before anybody types it, or what keeps somebody signed in.
+    """The keyring or, where it cannot be used and a person agrees, a file; `is_sign_in` is for a refresh token.
 
-    Raises SmtpsetupError where the keyring cannot be used and nobody chooses another place.
+    Raises SmtpsetupError where the keyring cannot be used and nobody agrees to a file.
     """
     try:
         stores.prepare_keyring(may_prompt=state.may_ask)

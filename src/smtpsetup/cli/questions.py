@@ -1,4 +1,4 @@
-"""What `configure` asks a person for, where nobody else knows."""
+"""The questions of `configure` about settings that are neither typed nor found out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server
 from smtpsetup.providers.settings import DEFAULT_PORTS, usual_security
-from smtpsetup.setup.identify import addresses_shown, said_by
+from smtpsetup.setup.identify import domain_shown, source_sentence
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def ask_provider(state: State) -> Provider | None:
-    """Who runs the mail of an unknown domain, if the person knows; None for a server that the table does not have."""
+    """Ask for the provider of an unknown domain; None where the person will type in the server."""
     views.human.note(
         _(
             "If you know who you buy the mail from, the server is perhaps in the table. Otherwise its name is on "
@@ -44,8 +44,8 @@ def ask_provider(state: State) -> Provider | None:
 
 
 def no_such_provider(table: Table, name: str) -> str:
-    """That a provider is not in the table, with those that may have been meant."""
-    import difflib  # only for a name that is not there
+    """A sentence that a provider is not in the table, with the ids of similar ones."""
+    import difflib  # needed for unknown names only
 
     known = {key.lower(): row.id for row in table.all() for key in (row.id, row.name, *row.domains)}
     close = dict.fromkeys(known[key] for key in difflib.get_close_matches(name.lower(), known, cutoff=0.7))
@@ -55,9 +55,9 @@ def no_such_provider(table: Table, name: str) -> str:
 
 
 def confirm_host(state: State, found: Identification, server: Server, accepted: str | None) -> None:
-    """A password goes to a host that somebody vouches for, or to which the person says yes.
+    """Ask before a password goes to a host that nothing vouches for, unless it is `accepted` (--accept-host).
 
-    Raises SmtpsetupError, click.Abort.
+    Raises SmtpsetupError where the host is not confirmed, click.Abort for a no.
     """
     if accepted == server.host or not found.is_unconfirmed(server.host):
         return
@@ -70,7 +70,7 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
         if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
             raise click.Abort
         return
-    domain = addresses_shown(found.address)
+    domain = domain_shown(found.address)
     message = _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain)
     if accepted is not None:
         message = _("You agreed to {accepted}, but the server that was found is {host}, outside {domain}.").format(
@@ -79,7 +79,7 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
     raise SmtpsetupError(
         "config.invalid",
         message,
-        causes=(said_by(found),),
+        causes=(source_sentence(found),),
         hints=(
             _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(
                 address=found.address
@@ -92,7 +92,7 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
 
 
 def ask_server(state: State, typed_port: int | None, typed_security: str | None) -> Server:
-    """The server, as far as it was not typed already. Raises click.UsageError where nobody can be asked."""
+    """Ask for what was not typed of the server. Raises click.UsageError where nobody can be asked."""
     if not state.may_ask:
         raise click.UsageError(_("Give the server: `--host HOST`."))
     host = ask(_("Outgoing mail server (host)"), type=HOST)
@@ -106,7 +106,7 @@ def ask_server(state: State, typed_port: int | None, typed_security: str | None)
 
 
 def ask_username(state: State, provider: Provider | None) -> str:
-    """The login name that only the customer knows. Raises click.UsageError where nobody can be asked."""
+    """Ask for a login name that differs from the address. Raises click.UsageError where nobody can be asked."""
     label = provider.username.label if provider and provider.username.label else _("Login name")
     if not state.may_ask:
         raise click.UsageError(_("Give the login with --username ({label}).").format(label=label))

@@ -1,4 +1,4 @@
-"""Where a secret comes from on the command line: never an argument, always one explicit place."""
+"""The options that name the place of a secret, and the prompt for it. A secret is never an argument itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name a secret's place.
+    """Add the options that name a secret's place.
 
     The command gets `source`, None where none was named, and `from_stdin`.
     """
@@ -32,7 +32,7 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_source(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
         named = {facts.option: _source(store, typed.pop(_parameter(facts))) for store, facts in STORES.items()}
-        source = _the_only(named)
+        source = _only_source(named)
         command(*arguments, source=source, from_stdin=source is not None and source.store is Store.KEYRING, **typed)
 
     decorated: Callable[..., Any] = with_source
@@ -44,12 +44,12 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameter(facts: StoreFacts) -> str:
-    """What Click calls the value of an option."""
+    """The parameter name that Click gives to an option."""
     return facts.option.removeprefix("--").replace("-", "_")
 
 
 def _source(store: Store, typed: str | bool | None) -> SecretSource | None:  # noqa: FBT001  a flag or a text
-    """The place that an option names. A path is made absolute, so that it is found from anywhere."""
+    """The place that an option names, a path made absolute; None where the option was not typed."""
     if typed is None or typed is False:
         return None
     if typed is True:
@@ -57,7 +57,8 @@ def _source(store: Store, typed: str | bool | None) -> SecretSource | None:  # n
     return SecretSource(store, os.path.abspath(os.path.expanduser(typed)) if typed and STORES[store].is_path else typed)
 
 
-def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
+def _only_source(named: dict[str, SecretSource | None]) -> SecretSource | None:
+    """The one place that was named, or None. Raises click.UsageError for several, and for an empty one."""
     given = {flag: source for flag, source in named.items() if source is not None}
     if len(given) > 1:
         raise click.UsageError(
@@ -70,10 +71,7 @@ def _the_only(named: dict[str, SecretSource | None]) -> SecretSource | None:
 
 
 def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> Secret:
-    """A secret for the keyring, from standard input or a hidden prompt.
-
-    Raises SmtpsetupError when nobody can be asked.
-    """
+    """A secret from standard input or a hidden prompt. Raises SmtpsetupError where nobody can be asked."""
     if from_stdin:
         return stores.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
     if not state.may_ask:
@@ -92,7 +90,7 @@ def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> 
 
 
 def ask_secret(auth: Auth, username: str) -> Secret:
-    """Ask until something usable is typed."""
+    """Ask, without echo, until a usable secret is typed. Raises click.Abort."""
     proof = views.human.auth_name(auth)
     shown = _("{proof} for {username} (not shown while you type)").format(
         proof=proof[:1].upper() + proof[1:], username=username

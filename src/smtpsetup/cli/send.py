@@ -16,6 +16,7 @@ from smtpsetup.core.errors import reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text_in
+from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import Policy, send_or_queue
 from smtpsetup.state import termination, usage
 from smtpsetup.terminal.streams import silence
@@ -23,38 +24,30 @@ from smtpsetup.terminal.streams import silence
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.message.delivery import Delivery
-    from smtpsetup.sending.send_one import SendResult
 
-
-_MANY_RECIPIENTS = 10  # no provider allows fewer
-_MANY_A_DAY = 20  # recipients; no provider allows fewer
-_LARGE = 5_000_000  # bytes; no provider allows less
+# every provider's limits are at least these (recipients of a message, recipients a day, bytes)
+_MANY_RECIPIENTS = 10
+_MANY_A_DAY = 20
+_LARGE = 5_000_000
 _MEGABYTE = 1_000_000
 
 
 class _Options(NamedTuple):
-    """What was typed on the command line about the message."""
+    """The message as typed on the command line; the defaults are those of the options."""
 
-    recipients: tuple[str, ...]
-    to: tuple[str, ...]
-    cc: tuple[str, ...]
-    bcc: tuple[str, ...]
-    reply_to: tuple[str, ...]
-    from_: str | None
-    subject: str
-    body: str | None
-    body_file: str | None
-    html: str | None
-    attach: tuple[str, ...]
-    inline: tuple[str, ...]
-    headers: tuple[str, ...]
-
-
-_NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("recipients", "to", "cc", "bcc", "reply_to", "attach", "inline", "headers"), ()),
-    **dict.fromkeys(("body", "body_file", "html")),
-    "subject": "",
-}
+    recipients: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    reply_to: tuple[str, ...] = ()
+    from_: str | None = None
+    subject: str = ""
+    body: str | None = None
+    body_file: str | None = None
+    html: str | None = None
+    attach: tuple[str, ...] = ()
+    inline: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 @click.command(
@@ -146,7 +139,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     restart: bool,  # noqa: FBT001  as above
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
-    """Parse, compose, send or keep, render."""
+    """Send one mail, or many with --batch and --merge."""
     termination.raise_when_terminated()
     options = _Options(**typed)
     chosen = state.config().account(account)
@@ -159,22 +152,21 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
             raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
         _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
         return
-    from smtpsetup.cli.batch import Many, send_many  # cron sends one at a time
+    from smtpsetup.cli.batch import BatchOptions, send_many  # most runs send one mail
 
-    if batch is not None and (merge is not None or options != _Options(**{**_NOTHING, "from_": options.from_})):
+    if batch is not None and (merge is not None or options != _Options(from_=options.from_)):
         raise click.UsageError(
             _("--batch takes everything from its file: give no recipients, texts or --merge beside it.")
         )
     parts = Parts(from_=options.from_) if batch is not None else _parts(options)
-    send_many(
-        state, chosen, policy, Many(batch, merge, connections, rate, restart=restart, dry_run=dry_run, root=root), parts
-    )
+    how = BatchOptions(batch, merge, connections, rate, restart=restart, dry_run=dry_run, root=root)
+    send_many(state, chosen, policy, how, parts)
 
 
 def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
     delivery = delivery_of(draft_of(account, parts))
     if dry_run:
-        print_message(state, account, delivery)
+        _print_message(state, account, delivery)
         return
     _warn_of_limits(account, delivery)
     result = send_or_queue(state.context(account), delivery, policy)
@@ -189,17 +181,14 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
     if result.outbox_id is not None:
         tell(_queued(result))
         if sys.stderr.isatty():
-            _tell_who_flushes()
+            _warn_if_nothing_flushes()
     elif sys.stdout.isatty():
-        with suppress(OSError):  # it is sent, whoever can read it or not
+        with suppress(OSError):  # a closed standard output does not undo the sending
             views.human.sent(result)
 
 
 def _write_result(state: State, view: dict[str, object]) -> None:
-    """The document.
-
-    That nobody can read it does not make a mail unsent: a script that saw a failure would send it again.
-    """
+    """Write the JSON document. A failure to write is no failure to send: a script would send the mail again."""
     try:
         state.write_json(view)
     except OSError as error:
@@ -214,16 +203,15 @@ def _write_result(state: State, view: dict[str, object]) -> None:
 
 
 def _queued(result: SendResult) -> str:
-    """That a mail was not sent now, or not to everybody, and is kept."""
+    """A sentence that says why a mail, or a part of its recipients, is in the outbox."""
     kept = _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=result.outbox_id)
     if not result.accepted:
         return f"{result.postponed_by.message} {kept}" if result.postponed_by else kept
     return _("It was sent to {names}; the others get it later.").format(names=", ".join(result.accepted)) + f" {kept}"
 
 
-def _tell_who_flushes() -> None:
-    """Say so to a person where nothing would ever send what they have just been told is kept."""
-    from smtpsetup.setup import schedule  # only for what was not sent
+def _warn_if_nothing_flushes() -> None:
+    from smtpsetup.setup import schedule  # needed for queued mail only
 
     if schedule.is_installed() is None:
         tell(
@@ -235,15 +223,12 @@ def _tell_who_flushes() -> None:
 
 
 def _warn_of_limits(account: Account, delivery: Delivery) -> None:
-    """Say so before the provider does, when a message breaks one of its limits.
-
-    What is far below every limit need not be looked up.
-    """
+    """Warn where a message exceeds one of the provider's limits; a small one is not looked up."""
     messages, recipients = usage.last_day(paths.state_dir(), account.name)
     here, size = len(delivery.envelope.recipients), delivery.message.size
     if here < _MANY_RECIPIENTS and size < _LARGE and recipients < _MANY_A_DAY:
         return
-    from smtpsetup.config.known_providers import known_provider  # a small mail to few needs no table
+    from smtpsetup.config.known_providers import known_provider  # a small mail to few recipients needs no table
 
     row = known_provider(account)
     if row is None:
@@ -310,7 +295,7 @@ def _text(options: _Options) -> str:
 
 
 def _seconds_between(rate: str | None) -> float | None:
-    """The pause between two mails of a rate such as 30/m. Raises click.BadParameter."""
+    """The seconds between two mails at a rate such as 30/m. Raises click.BadParameter."""
     if rate is None:
         return None
     number, _slash, unit = rate.partition("/")
@@ -320,28 +305,18 @@ def _seconds_between(rate: str | None) -> float | None:
     return seconds / int(number)
 
 
-def print_message(state: State, account: Account, delivery: Delivery) -> None:
-    """What --dry-run shows: the message as it would go over the wire, and to whom."""
+def _print_message(state: State, account: Account, delivery: Delivery) -> None:
+    """Print the message as it would be sent, and its envelope, for --dry-run."""
     message = b"".join(delivery.message.chunks())
+    recipients = delivery.envelope.recipients
     if state.json:
-        state.write_json(
-            {
-                "account": account.name,
-                "message_id": delivery.message_id,
-                "accepted": [],
-                "refused": [],
-                "queued": False,
-                "outbox_id": None,
-                "reply": None,
-                "message": message.decode("utf-8"),
-                "recipients": list(delivery.envelope.recipients),
-            }
-        )
+        unsent = SendResult(account.name, delivery.message_id, accepted=(), refused=(), reply=None, error=None)
+        view = views.json.send_result(unsent)
+        state.write_json({**view, "message": message.decode("utf-8"), "recipients": recipients})
         return
-    recipients = ", ".join(delivery.envelope.recipients)
     tell(
         _("Nothing is sent. It would go from {sender} to: {recipients}").format(
-            sender=delivery.envelope.sender, recipients=recipients
+            sender=delivery.envelope.sender, recipients=", ".join(recipients)
         )
     )
     sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))

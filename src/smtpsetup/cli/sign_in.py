@@ -119,8 +119,8 @@ def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSou
     return account.secret if has_place else SecretSource(Store.KEYRING)
 
 
-def _endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints | None:
-    """Where to sign in; None where that is unknown. Raises SmtpsetupError, click.UsageError."""
+def _endpoints_for(account: Account, provider: Provider | None, how: SignInOptions) -> Endpoints:
+    """Where to sign in. Raises SmtpsetupError where that is unknown, click.UsageError for options that conflict."""
     if how.scope and not how.issuer:
         raise click.UsageError(_("--scope goes with --issuer: the providers of the table have theirs there."))
     if how.issuer and how.tenant:
@@ -128,7 +128,12 @@ def _endpoints_for(provider: Provider | None, how: SignInOptions) -> Endpoints |
     if how.issuer:
         return sign_in.endpoints_published(how.issuer, tuple((how.scope or "").split()))
     if provider is None or provider.oauth2 is None:
-        return None
+        hint = _(
+            "Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do it: "
+            "`--token-command CMD`."
+        )
+        message = _("It is not known where to sign in for {server}.").format(server=account.server)
+        raise SmtpsetupError("auth.oauth2-required", message, hints=(hint,))
     if how.tenant and "{tenant}" not in provider.oauth2.token_endpoint:
         raise click.UsageError(
             _("{provider} has no organisations to name with --tenant.").format(provider=provider.name)
@@ -156,24 +161,13 @@ def sign_in_account(
     Raises SmtpsetupError, click.UsageError, click.Abort.
     """
     how = _with_saved(how, account.oauth2)
-    endpoints = _endpoints_for(provider, how)
-    if endpoints is None:
-        raise SmtpsetupError(
-            "auth.oauth2-required",
-            _("It is not known where to sign in for {server}.").format(server=account.server),
-            hints=(
-                _(
-                    "Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do "
-                    "it: `--token-command CMD`."
-                ),
-            ),
-        )
+    endpoints = _endpoints_for(account, provider, how)
     if not STORES[account.secret.store].is_writable:
         raise click.UsageError(
             _("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file.")
         )
     existing = state.config().accounts.get(account.name)
-    places.check_room_for_sign_in(account, existing)
+    places.check_file_for_sign_in(account, existing)
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
         account = account._replace(secret=places.place_for_secret(state, account.name, is_sign_in=True))

@@ -1,7 +1,4 @@
-"""What `configure` does for an account that scripts will use.
-
-Prove it as cron would run it, and find another place for the password if need be.
-"""
+"""`configure` for an account that scripts will use: a login as cron would make it, and a place for the password."""
 
 from __future__ import annotations
 
@@ -23,13 +20,11 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.errors import SmtpsetupError
 
-_ENDS_A_SEARCH = ("secret.", "config.")
-
 
 def prove_for_scripts(state: State, account: Account) -> None:
-    """Log in once more as cron would, and show what to schedule.
+    """Log in as cron would, and show what to schedule; after a failure a person may move the password.
 
-    Raises SmtpsetupError where it does not work and nobody can choose another place.
+    Raises SmtpsetupError where the login fails and the password is not moved.
     """
     while True:
         if account.secret.store is Store.SYSTEMD:
@@ -42,16 +37,13 @@ def prove_for_scripts(state: State, account: Account) -> None:
         if proof.error is None:
             _show_schedule(state, account)
             return
-        if not (state.may_ask and account.auth is not Auth.NONE and proof.error.code.startswith(_ENDS_A_SEARCH)):
+        if not (state.may_ask and account.auth is not Auth.NONE and proof.failed_before_login):
             raise proof.error
-        chosen = _another_place(state, account, proof.error)
-        if chosen is None:
-            raise proof.error
-        account = chosen
+        account = _move_password(state, account, proof.error)
 
 
-def _another_place(state: State, account: Account, error: SmtpsetupError) -> Account | None:
-    """The account with its password where scripts can read it; None where the person wants it as it is."""
+def _move_password(state: State, account: Account, error: SmtpsetupError) -> Account:
+    """Ask for a place that scripts can read; the account with its password there. Raises the error for none."""
     views.human.error(error)
     views.human.note(_("Scripts need the password in another place:"))
     path = paths.own_password_file(account.name)
@@ -62,18 +54,15 @@ def _another_place(state: State, account: Account, error: SmtpsetupError) -> Acc
         "4": _("leave it as it is; scripts will not work"),
     }
     if account.oauth2:
-        texts = {key: texts[key] for key in ("1", "4")}  # what renews a sign-in must be written, too
+        texts = {key: texts[key] for key in ("1", "4")}  # a new refresh token must be written to its place
     elif account.auth is Auth.OAUTH2:
-        # a token that is written down ends in an hour
-        texts = {
-            "2": _("another command that prints the access token"),
-            "4": texts["4"],
-        }
+        # an access token in a file expires in an hour
+        texts = {"2": _("another command that prints the access token"), "4": texts["4"]}
     for key, text in texts.items():
         views.human.note(f"  {key}  {text}", hang=5)
     answer = ask(_("Which one"), type=click.Choice(list(texts)), default=next(iter(texts)))
     if answer == "4":
-        return None
+        raise error
     if answer == "1":
         places.make_directory(path)
         moved, left_behind = move(state.config_file, account, SecretSource(Store.FILE, path), may_prompt=state.may_ask)
@@ -101,7 +90,7 @@ def _show_schedule(state: State, account: Account) -> None:
 
 
 def _show_credential(state: State, account: Account) -> None:
-    """A credential exists only inside the unit that has it: say how to make it, and how to prove it there."""
+    """Show how to make a credential, and how to test it in a unit, the only place where it can be read."""
     if state.json:
         return
     name = account.secret.reference

@@ -1,4 +1,4 @@
-"""The renderers, each imported when a command first uses it: rich is for people only, and cron has none to pay for."""
+"""The renderers, each imported when a command first uses it, since rich takes long to load and cron needs none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run over many mails as a person sees it: a bar while it goes on, a summary at its end."""
+"""A run over many mails, for people: a progress bar while it goes on, a summary at its end."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from smtpsetup.render.human import console, note, show
 from smtpsetup.render.prose import print_lines, prose
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.batch_input import Item
     from smtpsetup.sending.send_one import SendResult
 
 
-class Bar:
-    """How far it is, how fast, and how long it will take; on standard error, for someone who watches."""
+class Bar(Progress):
+    """A progress bar with rate and remaining time on standard error; a context manager."""
 
     def __init__(self, total: int, before: int) -> None:
-        self._progress = Progress(
+        super().__init__(
             TextColumn(_("Sending")),
             BarColumn(),
             MofNCompleteColumn(),
@@ -34,47 +31,27 @@ class Bar:
             TimeRemainingColumn(),
             console=console(stderr=True),
             transient=True,
-            redirect_stdout=False,  # results go where they are wanted
+            redirect_stdout=False,  # results go to standard output as they are
             redirect_stderr=False,
         )
-        self._task = self._progress.add_task("", total=total, completed=before, rate="")
+        self._mails = self.add_task("", total=total, completed=before, rate="")
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def stop(self) -> None:
-        """Take it away."""
-        self._progress.stop()
-
-    def above(self, text: str) -> None:
-        """A sentence above it."""
-        print_lines(self._progress.console, prose(text))
-
-    def advance(self) -> None:
-        """One more."""
-        speed = self._progress.tasks[0].speed
-        self._progress.update(self._task, advance=1, rate=_("{n}/s").format(n=decimal(speed, 1)) if speed else "")
+    def count_mail(self) -> None:
+        """Advance by one mail."""
+        speed = self.tasks[0].speed
+        self.update(self._mails, advance=1, rate=_("{n}/s").format(n=decimal(speed, 1)) if speed else "")
 
 
 def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
-    """What went wrong with a mail, at once."""
+    """Print why a mail was not sent, above the bar where there is one."""
     if result.error:
         reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
         text = _("Line {line}: {reason}").format(line=item.line, reason=result.error.message) + reply
-        if bar:
-            bar.above(text)
-        else:
-            note(text)
+        print_lines(bar.console if bar else console(stderr=True), prose(text))
 
 
 def summary(totals: Totals, seconds: float) -> None:
-    """The end of a run."""
+    """Print the totals of a run."""
     first = ngettext("{n} mail sent in {time} s.", "{n} mails sent in {time} s.", totals.sent).format(
         n=totals.sent, time=decimal(seconds, 1)
     )
@@ -104,7 +81,7 @@ def summary(totals: Totals, seconds: float) -> None:
 
 
 def interrupted(totals: Totals, bar: Bar | None) -> None:
-    """What a person who pressed Ctrl-C should know, in the place of the bar."""
+    """Replace the bar by how many mails were sent before Ctrl-C."""
     if bar:
         bar.stop()
     note(

@@ -1,4 +1,4 @@
-"""What `doctor` found, a line each."""
+"""The findings of `doctor`, for people."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.render.human import fields, say, show
 from smtpsetup.render.prose import prose
-from smtpsetup.setup.doctor import FindingStatus
+from smtpsetup.setup.findings import FindingStatus
 
 if TYPE_CHECKING:
-    from smtpsetup.setup.doctor import Finding
+    from smtpsetup.setup.findings import Finding
 
 _STYLES = {FindingStatus.OK: "green", FindingStatus.WARNING: "yellow", FindingStatus.WRONG: "bold red"}
 
 
 def finding(one: Finding) -> None:
-    """One line, and below it what to change."""
+    """Print a finding and, below it, what to change."""
     words = {FindingStatus.OK: _("ok"), FindingStatus.WARNING: _("warning"), FindingStatus.WRONG: _("wrong")}
     width = max(len(word) for word in words.values())
-    show(fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))]))  # type: ignore[list-item]  # a label may have a colour
+    show(fields([(Text(words[one.status].ljust(width), style=_STYLES[one.status]), prose(one.message))]))
     for hint in one.hints:
         say(f"  {hint}", hang=2)
 
 
 def summary(findings: list[Finding]) -> None:
-    """The end."""
+    """Print whether anything is wrong."""
     wrong = sum(one.status is FindingStatus.WRONG for one in findings)
     warnings = sum(one.status is FindingStatus.WARNING for one in findings)
     if wrong:

@@ -1,4 +1,4 @@
-"""What people read: plain lines that also work without colour, at 60 columns, and with a screen reader."""
+"""Results for people: plain lines that also work without colour, at 60 columns, and with a screen reader."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
-from smtpsetup.setup.identify import addresses_shown, said_by
+from smtpsetup.setup.identify import domain_shown, source_sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
 
     from smtpsetup.config.account import Account
     from smtpsetup.config.accounts import Config
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Server
+    from smtpsetup.net.tls import TlsFacts
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.providers.table import Provider
     from smtpsetup.sending.send_one import SendResult
@@ -32,11 +35,11 @@ if TYPE_CHECKING:
     from smtpsetup.setup.test_account import AccountTestReport
 
 _OLD_DAYS = 365
-_UNWRAPPED = 10_000  # columns: what is not a terminal gets each sentence on one line, to search in
+_UNWRAPPED = 10_000  # columns: output that is no terminal has each sentence on one line, for grep
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that shows text as it is: no markup, no emoji codes, no colours of its own choice."""
+    """A console for standard output or error that interprets no markup, and styles nothing on its own."""
     stream = sys.stderr if stderr else sys.stdout
     made = Console(file=stream, markup=False, emoji=False, highlight=False)
     if not made.is_terminal:
@@ -45,7 +48,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show(content: RenderableType, *, stderr: bool = False) -> None:
-    """Print; where nobody watches, without the blanks that fill up a terminal's lines."""
+    """Print; without trailing blanks where the output is no terminal."""
     out = console(stderr=stderr)
     if out.is_terminal:
         out.print(content)
@@ -56,34 +59,24 @@ def show(content: RenderableType, *, stderr: bool = False) -> None:
 
 
 def say(text: str, *, hang: int = 0) -> None:
-    """A sentence on standard output; lines behind its first are indented by `hang`."""
+    """Print a sentence on standard output; lines after its first are indented by `hang`."""
     print_lines(console(), prose(text), hang=hang)
 
 
 def note(text: str, *, hang: int = 0) -> None:
-    """A sentence on standard error; lines behind its first are indented by `hang`."""
+    """Print a sentence on standard error; lines after its first are indented by `hang`."""
     print_lines(console(stderr=True), prose(text), hang=hang)
 
 
-def fields(rows: list[tuple[str, RenderableType]]) -> Table:
-    """Labels with their values beside them."""
+def fields(rows: Iterable[tuple[RenderableType, RenderableType | None]]) -> Table:
+    """Labels with their values beside them; rows whose value is None are left out."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows:
-        grid.add_row(label, value)
+        if value is not None:
+            grid.add_row(label, value)
     return grid
-
-
-def _steps(steps: tuple[str, ...]) -> Table:
-    return _list("{number}.", steps)
-
-
-def _show_steps(steps: tuple[str, ...]) -> None:
-    """What to do, on standard error."""
-    for number, step in enumerate(steps, start=1):
-        mark = f"  {number}. "
-        note(mark + step, hang=len(mark))
 
 
 def _more(url: str) -> str:
@@ -105,22 +98,21 @@ def indented(content: RenderableType) -> Padding:
 
 
 def server_line(server: Server) -> str:
-    """A server with what its security is called."""
+    """A server with the name of its security."""
     names = {Security.TLS: _("TLS"), Security.STARTTLS: _("STARTTLS"), Security.NONE: _("not encrypted")}
     return f"{server} {names[server.security]}"
 
 
 def auth_name(auth: Auth) -> str:
-    """What a kind of proof is called."""
-    names = {
+    """The name of a kind of login."""
+    return {
         Auth.PASSWORD: _("password"),
         Auth.APP_PASSWORD: _("app password"),
         Auth.OAUTH2: _("OAuth2"),
         Auth.API_KEY: _("API key"),
         Auth.TOKEN: _("token"),
         Auth.NONE: _("no login"),
-    }
-    return names[auth]
+    }[auth]
 
 
 def _auth_line(auths: tuple[Auth, ...]) -> str:
@@ -130,48 +122,19 @@ def _auth_line(auths: tuple[Auth, ...]) -> str:
 
 
 def identification(found: Identification, *, stderr: bool = False) -> None:
-    """`identify`, and what `configure` shows before it asks."""
+    """`identify`; on standard error for `configure`, without what to do next."""
     provider = found.provider
-    rows: list[tuple[str, RenderableType]] = [
-        (_("Provider"), Text(provider.name if provider else _("not in the table"), style="bold" if provider else "dim"))
-    ]
-    if found.address.domain != found.address.unicode_domain:
-        rows.append((_("Domain"), addresses_shown(found.address)))
-    for number, server in enumerate(found.servers[:2]):
-        rows.append(
-            (_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green"))
-        )
-    if found.servers:
-        rows.append(
-            (
-                _("Login"),
-                (found.username if found.username is not None else provider.username.label if provider else "")
-                or _("none"),
-            )
-        )
-        if found.username_note:
-            rows.append(("", Text(found.username_note, style="dim")))
-        rows.append((_("Proof"), _auth_line(found.auth)))
-    rows.append((_("Status"), _status_line(provider.status) if provider else Text(_("not proved yet"), style="yellow")))
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
-        parts.append(indented(prose(said_by(found))))
-    parts.append(indented(fields(rows)))
+        parts.append(indented(prose(source_sentence(found))))
+    parts.append(indented(fields(_identified(found))))
     if found.remarks:
         parts += [Text(), indented(_list("•", found.remarks))]
     if found.needs_confirmation:
-        parts += [
-            Text(),
-            indented(
-                prose(
-                    _(
-                        "{host} is outside {domain}: make sure that it is your provider's before you give it a "
-                        "password."
-                    ).format(host=found.servers[0].host, domain=found.address.unicode_domain),
-                    "yellow",
-                )
-            ),
-        ]
+        text = _(
+            "{host} is outside {domain}: make sure that it is your provider's before you give it a password."
+        ).format(host=found.servers[0].host, domain=found.address.unicode_domain)
+        parts += [Text(), indented(prose(text, "yellow"))]
     parts += _provider_facts(provider, with_notes=bool(found.servers)) if provider else ()
     if found.servers and not stderr:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
@@ -184,8 +147,32 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
     show(Group(*parts), stderr=stderr)
 
 
+def _identified(found: Identification) -> list[tuple[str, RenderableType | None]]:
+    provider = found.provider
+    rows: list[tuple[str, RenderableType | None]] = [
+        (
+            _("Provider"),
+            Text(provider.name if provider else _("not in the table"), style="bold" if provider else "dim"),
+        ),
+        (_("Domain"), domain_shown(found.address) if found.address.domain != found.address.unicode_domain else None),
+        *(
+            (_("Server") if number == 0 else _("or"), Text(server_line(server), style="" if number else "bold green"))
+            for number, server in enumerate(found.servers[:2])
+        ),
+    ]
+    if found.servers:
+        username = found.username if found.username is not None else provider.username.label if provider else ""
+        rows += [
+            (_("Login"), username or _("none")),
+            ("", Text(found.username_note, style="dim") if found.username_note else None),
+            (_("Proof"), _auth_line(found.auth)),
+        ]
+    status = _status_line(provider.status) if provider else Text(_("not proved yet"), style="yellow")
+    return [*rows, (_("Status"), status)]
+
+
 def provider(row: Provider) -> None:
-    """What a person should know about a provider before `configure` goes on."""
+    """The facts about a provider on standard error, for `configure`."""
     show(Group(Text(row.name, style="bold"), *_provider_facts(row)), stderr=True)
 
 
@@ -203,10 +190,6 @@ def providers(rows: list[Provider]) -> None:
 
 def provider_row(row: Provider) -> None:
     """`providers show`."""
-    rows: list[tuple[str, RenderableType]] = [(_("Id"), row.id)]
-    if row.domains:
-        rows.append((_("Domains"), ", ".join(row.domains)))
-    rows += [(_("Server") if number == 0 else "", server_line(server)) for number, server in enumerate(row.servers)]
     forms = {
         "address": _("the whole address"),
         "local-part": _("the part before the @"),
@@ -215,31 +198,31 @@ def provider_row(row: Provider) -> None:
         "own": row.username.label,
         "none": _("none"),
     }
-    rows += [
+    rows: list[tuple[str, RenderableType | None]] = [
+        (_("Id"), row.id),
+        (_("Domains"), ", ".join(row.domains) or None),
+        *((_("Server") if number == 0 else "", server_line(server)) for number, server in enumerate(row.servers)),
         (_("Login"), forms[row.username.form]),
         (_("Proof"), _auth_line(row.auth) if row.auth else "-"),
         (_("Status"), _status_line(row.status)),
+        (_("Help page"), prose(row.docs_url) if row.docs_url else None),
+        *((_("Source") if number == 0 else "", Text(text, style="dim")) for number, text in enumerate(row.sources)),
+        (_("Row from"), row.file),
     ]
-    if row.docs_url:
-        rows.append((_("Help page"), prose(row.docs_url)))
-    rows += [
-        (_("Source") if number == 0 else "", Text(source, style="dim")) for number, source in enumerate(row.sources)
-    ]
-    rows.append((_("Row from"), row.file))
     show(Group(Text(row.name, style="bold"), indented(fields(rows)), *_provider_facts(row)))
 
 
 def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[RenderableType]:
-    """What to switch on first, what else to know, and how sure that is.
+    """What to switch on first, the notes, and when they were checked.
 
-    The notes of a provider without SMTP stand in its error, too.
+    `with_notes` is False where an error shows the notes, as for a provider without SMTP.
     """
     parts: list[RenderableType] = []
     if row.enable_steps and row.status is not ProviderStatus.UNAVAILABLE:
         parts += [
             Text(),
             Text(_("Before you send:") if row.status is ProviderStatus.PREPARE else _("Good to know first:")),
-            indented(_steps(row.enable_steps)),
+            indented(_list("{number}.", row.enable_steps)),
         ]
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
             parts.append(indented(prose(_more(row.enable_url))))
@@ -250,12 +233,11 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
 
 
 def _status_line(status: ProviderStatus) -> Text:
-    lines = {
+    return {
         ProviderStatus.OK: Text(_("ready to use"), style="green"),
         ProviderStatus.PREPARE: Text(_("something must be switched on first"), style="yellow"),
         ProviderStatus.UNAVAILABLE: Text(_("no SMTP at all"), style="red"),
-    }
-    return lines[status]
+    }[status]
 
 
 def _checked_line(row: Provider) -> str:
@@ -270,7 +252,7 @@ def _checked_line(row: Provider) -> str:
 
 
 def limits_line(limits: dict[str, int | str]) -> str:
-    """A provider's limits as one sentence, or `""`."""
+    """A provider's limits as one sentence; `""` for none."""
     names = {
         "messages_per_day": _("{n} messages a day"),
         "recipients_per_day": _("{n} recipients a day"),
@@ -286,7 +268,7 @@ def limits_line(limits: dict[str, int | str]) -> str:
 
 
 def left_behind(account: str, place: str) -> None:
-    """That an earlier secret of an account could not be deleted, where that is so."""
+    """Print where an earlier secret of an account could not be deleted; nothing where `place` is `""`."""
     if place:
         note(
             _("What logged {account} in before is still in: {place}. It could not be deleted now.").format(
@@ -297,24 +279,21 @@ def left_behind(account: str, place: str) -> None:
 
 def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
     """`accounts show`."""
-    rows: list[tuple[str, RenderableType]] = [
+    unused_days = value.oauth2.unused_days if value.oauth2 else 0
+    rows: list[tuple[str, RenderableType | None]] = [
         (_("Address"), value.address),
-        *([(_("Sender name"), value.from_name)] if value.from_name else []),
-        *([(_("Provider"), value.provider)] if value.provider else []),
+        (_("Sender name"), value.from_name or None),
+        (_("Provider"), value.provider or None),
         (_("Server"), server_line(value.server)),
         (_("Login"), value.username or _("none")),
         (_("Proof"), auth_name(value.auth)),
+        (_("Kept in"), None if value.auth is Auth.NONE else prose(value.secret.described())),
+        (_("Authority"), value.ca_file or None),
+        (_("Fingerprint"), value.tls_fingerprint or None),
+        (_("Sign-in"), None if age is None else prose(_age(age, unused_days))),
+        (_("Default"), _("yes") if is_default else _("no")),
+        (_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")),
     ]
-    if value.auth is not Auth.NONE:
-        rows.append((_("Kept in"), prose(value.secret.described())))
-    if value.ca_file:
-        rows.append((_("Authority"), value.ca_file))
-    if value.tls_fingerprint:
-        rows.append((_("Fingerprint"), value.tls_fingerprint))
-    if age is not None:
-        rows.append((_("Sign-in"), prose(_age(age, value.oauth2.unused_days if value.oauth2 else 0))))
-    rows.append((_("Default"), _("yes") if is_default else _("no")))
-    rows.append((_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")))
     show(Group(Text(value.name, style="bold"), indented(fields(rows))))
 
 
@@ -328,11 +307,12 @@ def accounts(config: Config) -> None:
     if not config.accounts:
         say(_("No account is configured yet in {path}. Set one up: `smtpsetup configure`.").format(path=config.path))
         return
-    rows: list[tuple[str, RenderableType]] = [
-        (f"{'*' if name == config.default else ' '} {name}", server_line(value.server))
-        for name, value in config.accounts.items()
-    ]
-    show(fields(rows))
+    show(
+        fields(
+            (f"{'*' if name == config.default else ' '} {name}", server_line(value.server))
+            for name, value in config.accounts.items()
+        )
+    )
 
 
 def error(problem: SmtpsetupError) -> None:
@@ -343,7 +323,7 @@ def error(problem: SmtpsetupError) -> None:
     parts: list[RenderableType] = [message]
     excerpt = getattr(problem, "text", "")
     if excerpt:
-        parts.append(Padding(Text(f"{excerpt}\n{' ' * getattr(problem, 'position', 0)}^"), (0, 0, 0, 2)))
+        parts.append(indented(Text(f"{excerpt}\n{' ' * getattr(problem, 'position', 0)}^")))
     reply = problem.failure.reply if problem.failure else None
     if reply:
         parts.append(indented(fields([(_("The server said:"), Text(str(reply)))])))
@@ -355,7 +335,9 @@ def error(problem: SmtpsetupError) -> None:
         parts.append(indented(fields([(_("Who can change it:"), Text(problem.responsible))])))
     if problem.hints:
         show(Group(*parts, Text(), Text(_("What to do:"))), stderr=True)
-        _show_steps(problem.hints)
+        for number, hint in enumerate(problem.hints, start=1):
+            mark = f"  {number}. "
+            note(mark + hint, hang=len(mark))
         parts = []
     if problem.url and not any(problem.url in hint for hint in problem.hints):
         parts.append(indented(prose(_more(problem.url))))
@@ -364,24 +346,13 @@ def error(problem: SmtpsetupError) -> None:
 
 
 def account_test(report: AccountTestReport) -> None:
-    """The end of a `test` that went well."""
-    rows: list[tuple[str, RenderableType]] = []
-    if report.tls:
-        expiry = (
-            _("certificate valid until {day}").format(day=report.tls.not_after[:10])
-            if report.tls.not_after
-            else _("certificate known by its fingerprint")
-        )
-        rows.append(
-            (
-                _("TLS"),
-                f"{report.tls.version}, {report.tls.cipher}, {expiry}"
-                + (f" ({report.tls.issuer})" if report.tls.issuer else ""),
-            )
-        )
-    rows.append((_("Offers"), ", ".join(report.capabilities)))
+    """The end of a successful `test`."""
+    rows = [
+        (_("TLS"), _tls_line(report.tls) if report.tls else None),
+        (_("Offers"), ", ".join(report.capabilities)),
+        (_("Message-ID"), report.message_id),
+    ]
     if report.message_id:
-        rows.append((_("Message-ID"), report.message_id))
         done = _("The server has accepted the test mail to {to}. Look in that inbox, and in its spam folder.").format(
             to=report.to
         )
@@ -390,8 +361,16 @@ def account_test(report: AccountTestReport) -> None:
     show(Group(fields(rows), Text(), prose(done, "green")))
 
 
+def _tls_line(tls: TlsFacts) -> str:
+    if tls.not_after:
+        expiry = _("certificate valid until {day}").format(day=tls.not_after[:10])
+    else:
+        expiry = _("certificate known by its fingerprint")
+    return f"{tls.version}, {tls.cipher}, {expiry}" + (f" ({tls.issuer})" if tls.issuer else "")
+
+
 def sent(result: SendResult) -> None:
-    """The end of a `send` that went well, at a terminal."""
+    """The end of a successful `send` at a terminal."""
     words = str(result.reply) if result.reply else ""
     show(
         Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))

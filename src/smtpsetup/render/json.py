@@ -1,11 +1,11 @@
-"""The JSON documents (docs/commands.md): one document, its key sets fixed."""
+"""The JSON documents (docs/commands.md), each with a fixed set of keys. Enums are strings, and are written as such."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Reply, StageResult
     from smtpsetup.core.model import Server
     from smtpsetup.diagnosis.rehearsal import Fault
+    from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
-    from smtpsetup.setup.doctor import Finding
+    from smtpsetup.setup.findings import Finding
     from smtpsetup.setup.identify import Identification
     from smtpsetup.setup.test_account import AccountTestReport
 
@@ -30,37 +31,38 @@ SCHEMA = 1
 
 
 def document(command: str, result: object | None, error: SmtpsetupError | None = None) -> str:
-    """The whole document, on one line."""
+    """The JSON document of a command, on one line."""
     content: dict[str, object] = {"schema": SCHEMA, "command": command, "ok": error is None}
     if error is not None:
         content["error"] = _error(error)
     if result is not None:
         content["result"] = result
-    return safe(json.dumps(content, ensure_ascii=not _is_utf8(sys.stdout.encoding)))
+    return line(content)
 
 
-def safe(text: str) -> str:
-    """A JSON text with what a terminal could obey, wherever it came from, as JSON's own escapes."""
+def line(value: Mapping[str, object]) -> str:
+    """An object as JSON on one line, in ASCII unless standard output is UTF-8.
+
+    Control characters that JSON allows, bidirectional overrides and lone surrogates are always escaped.
+    """
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, ensure_ascii=not is_utf8)
     return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _is_utf8(encoding: str | None) -> bool:
-    return (encoding or "").lower().replace("-", "") == "utf8"
-
-
 def _error(error: SmtpsetupError) -> dict[str, object]:
-    from smtpsetup.core.exit_codes import EX_TEMPFAIL  # most runs have no error
+    from smtpsetup.core.exit_codes import EX_TEMPFAIL  # needed for errors only
 
     failure = error.failure
     return {
         "code": error.code,
         "stage": error.stage,
         "message": error.message,
-        "causes": list(error.causes),
-        "hints": list(error.hints),
+        "causes": error.causes,
+        "hints": error.hints,
         "url": error.url,
-        "retry": error.exit_code == EX_TEMPFAIL
-        and error.code != "data.lost-before-reply",  # that one may have been delivered
+        # after data.lost-before-reply the mail may have been delivered
+        "retry": error.exit_code == EX_TEMPFAIL and error.code != "data.lost-before-reply",
         "reply": reply(failure.reply) if failure else None,
     }
 
@@ -72,15 +74,15 @@ def reply(value: Reply | None) -> dict[str, object] | None:
 
 def server(value: Server) -> dict[str, object]:
     """A server."""
-    return {"host": value.host, "port": value.port, "security": str(value.security)}
+    return {"host": value.host, "port": value.port, "security": value.security}
 
 
 def identification(found: Identification, *, with_candidates: bool = False) -> dict[str, object]:
-    """`identify`; with `--all` every candidate and what each source said, too."""
+    """`identify`; `with_candidates`, for --all, adds every candidate and the answer of each source."""
     provider = found.provider
     notes = [*found.remarks]
     if provider:
-        notes += [*provider.notes, *([provider.from_policy] if provider.from_policy else [])]
+        notes += [note for note in (*provider.notes, provider.from_policy) if note]
     view: dict[str, object] = {
         "address": str(found.address),
         "domain": found.address.domain,
@@ -90,12 +92,9 @@ def identification(found: Identification, *, with_candidates: bool = False) -> d
         "servers": [server(value) for value in found.servers],
         "username": found.username,
         "username_note": found.username_note,
-        "auth": [str(auth) for auth in found.auth],
-        "status": str(provider.status) if provider else "ok",
-        "enable": {
-            "steps": list(provider.enable_steps) if provider else [],
-            "url": (provider.enable_url or None) if provider else None,
-        },
+        "auth": found.auth,
+        "status": provider.status if provider else "ok",
+        "enable": _enable(provider) if provider else {"steps": [], "url": None},
         "limits": dict(provider.limits) if provider else {},
         "notes": notes,
         "docs_url": (provider.docs_url or None) if provider else None,
@@ -110,45 +109,42 @@ def identification(found: Identification, *, with_candidates: bool = False) -> d
 
 
 def _table_candidate(found: Identification) -> dict[str, object]:
+    origin = found.provider.file if found.provider else ""
+    return {"source": found.source, "trust": "table", "origin": origin, **_settings(found), "agrees": True}
+
+
+def _settings(one: Identification | Candidate) -> dict[str, object]:
     return {
-        "source": found.source,
-        "trust": "table",
-        "origin": found.provider.file if found.provider else "",
-        "provider": found.provider.id if found.provider else None,
-        "servers": [server(value) for value in found.servers],
-        "username": found.username,
-        "auth": [str(auth) for auth in found.auth],
-        "agrees": True,
+        "provider": one.provider.id if one.provider else None,
+        "servers": [server(value) for value in one.servers],
+        "username": one.username,
+        "auth": one.auth,
     }
 
 
 def sources(discovery: Discovery) -> dict[str, object]:
     """What discovery found, best first, and how each source answered.
 
-    `agrees` tells whether a candidate means the same provider as the best.
+    `agrees` is whether a candidate means the same provider as the best.
     """
-    from smtpsetup.discovery.search import agree  # only answers that were discovered come here
+    from smtpsetup.discovery.search import agree  # needed after a search only
 
-    best = discovery.candidates[0] if discovery.candidates else None
     return {
         "candidates": [
             {
-                "source": str(one.source),
-                "trust": str(one.trust),
+                "source": one.source,
+                "trust": one.trust,
                 "origin": one.origin,
-                "provider": one.provider.id if one.provider else None,
-                "servers": [server(value) for value in one.servers],
-                "username": one.username,
-                "auth": [str(auth) for auth in one.auth],
-                "agrees": best is None or agree(best, one),
+                **_settings(one),
+                "agrees": agree(discovery.candidates[0], one),
             }
             for one in discovery.candidates
         ],
         "sources": [
             {
-                "source": str(report.source),
+                "source": report.source,
                 "origin": report.origin,
-                "outcome": str(report.outcome),
+                "outcome": report.outcome,
                 "ms": report.ms,
                 "detail": report.detail,
             }
@@ -162,10 +158,10 @@ def provider_line(row: Provider) -> dict[str, object]:
     return {
         "id": row.id,
         "name": row.name,
-        "domains": list(row.domains),
+        "domains": row.domains,
         "servers": [server(value) for value in row.servers],
-        "auth": [str(auth) for auth in row.auth],
-        "status": str(row.status),
+        "auth": row.auth,
+        "status": row.status,
         "confidence": row.confidence,
         "last_checked": row.last_checked.isoformat(),
         "file": row.file,
@@ -176,16 +172,16 @@ def provider(row: Provider) -> dict[str, object]:
     """`providers show`: the whole row."""
     return {
         **provider_line(row),
-        "mx_suffixes": list(row.mx_suffixes),
+        "mx_suffixes": row.mx_suffixes,
         "username": {
             "form": row.username.form,
             "value": row.username.value or None,
             "label": row.username.label or None,
         },
-        "enable": {"steps": list(row.enable_steps), "url": row.enable_url or None},
+        "enable": _enable(row),
         "limits": dict(row.limits),
         "from_policy": row.from_policy or None,
-        "notes": list(row.notes),
+        "notes": row.notes,
         "refusals": [
             {
                 "code": refusal.code,
@@ -193,13 +189,17 @@ def provider(row: Provider) -> dict[str, object]:
                 "phrase": refusal.phrase or None,
                 "error": refusal.error,
                 "note": refusal.note,
-                "causes": list(refusal.causes),
+                "causes": refusal.causes,
             }
             for refusal in row.refusals
         ],
         "docs_url": row.docs_url or None,
-        "sources": list(row.sources),
+        "sources": row.sources,
     }
+
+
+def _enable(row: Provider) -> dict[str, object]:
+    return {"steps": row.enable_steps, "url": row.enable_url or None}
 
 
 def account(value: Account, *, is_default: bool) -> dict[str, object]:
@@ -210,19 +210,16 @@ def account(value: Account, *, is_default: bool) -> dict[str, object]:
         "from_name": value.from_name,
         "provider": value.provider or None,
         **server(value.server),
-        "auth": str(value.auth),
+        "auth": value.auth,
         "username": value.username,
-        "secret_store": str(value.secret.store),
+        "secret_store": value.secret.store,
         "default": is_default,
         "verified": value.verified,
     }
 
 
 def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
-    """What `accounts show` has beside that for an account that signs in with OAuth2.
-
-    Days since it was last used, and since somebody signed in.
-    """
+    """What `accounts show` adds for an account that signs in with OAuth2: the days since the last use and sign-in."""
     return {
         "client_id": account.oauth2.client_id if account.oauth2 else None,
         "unused_days": None if age is None else round(age.unused, 2),
@@ -234,20 +231,19 @@ def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
 def account_test(report: AccountTestReport) -> dict[str, object]:
     """`test`."""
     tls = report.tls
-    facts: dict[str, Any] | None = None
-    if tls is not None:
-        facts = {
+    return {
+        "account": report.account.name,
+        "server": server(report.account.server),
+        "stages": [_stage(result) for result in report.stages],
+        "capabilities": report.capabilities,
+        "tls": {
             "version": tls.version,
             "cipher": tls.cipher,
             "not_after": tls.not_after or None,
             "issuer": tls.issuer or None,
         }
-    return {
-        "account": report.account.name,
-        "server": server(report.account.server),
-        "stages": [_stage(result) for result in report.stages],
-        "capabilities": list(report.capabilities),
-        "tls": facts,
+        if tls
+        else None,
         "message_id": report.message_id,
         "to": report.to,
         "working_alternative": server(report.alternative) if report.alternative else None,
@@ -256,8 +252,8 @@ def account_test(report: AccountTestReport) -> dict[str, object]:
 
 def _stage(result: StageResult) -> dict[str, object]:
     return {
-        "stage": str(result.stage),
-        "status": str(result.status),
+        "stage": result.stage,
+        "status": result.status,
         "ms": result.ms,
         "detail": result.detail,
         "reply": reply(result.reply),
@@ -269,7 +265,7 @@ def send_result(result: SendResult) -> dict[str, object]:
     return {
         "account": result.account,
         "message_id": result.message_id,
-        "accepted": list(result.accepted),
+        "accepted": result.accepted,
         "refused": [
             {
                 "address": entry.address,
@@ -285,19 +281,9 @@ def send_result(result: SendResult) -> dict[str, object]:
 
 
 def batch_line(result: SendResult, place: dict[str, object]) -> str:
-    """One line of `send --batch --json`: the `send` result, where it stood in the batch, and what went wrong."""
-    view = {
-        **send_result(result),
-        **place,
-        "ok": result.error is None,
-        "error": _error(result.error) if result.error else None,
-    }
-    return plain_line(view)
-
-
-def plain_line(view: Mapping[str, object]) -> str:
-    """An object on a line of its own."""
-    return safe(json.dumps(view, ensure_ascii=not _is_utf8(sys.stdout.encoding)))
+    """One line of `send --batch --json`: the `send` result, its `place` in the batch, and its error."""
+    error = _error(result.error) if result.error else None
+    return line({**send_result(result), **place, "ok": error is None, "error": error})
 
 
 def totals(value: Totals, seconds: float) -> dict[str, object]:
@@ -320,9 +306,9 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
         "outbox_id": mail.id,
         "account": mail.account,
         "message_id": mail.message_id,
-        "recipients": list(mail.recipients),
+        "recipients": mail.recipients,
         "subject": mail.subject,
-        "state": str(mail.state),
+        "state": mail.state,
         "attempts": mail.attempts,
         "next_attempt": None if mail.next_attempt is None else moment(mail.next_attempt),
         "last_reply": mail.last_reply or None,
@@ -331,15 +317,15 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
 
 
 def doctor(account: Account | None, findings: list[Finding]) -> dict[str, object]:
-    """`doctor`: each thing that was looked at, with its `status` (`ok`, `warning`, `wrong`)."""
+    """`doctor`: each check with its `status` (`ok`, `warning`, `wrong`)."""
     return {
         "account": account.name if account else None,
         "checks": [
             {
                 "check": one.check,
-                "status": str(one.status),
+                "status": one.status,
                 "message": one.message,
-                "hints": list(one.hints),
+                "hints": one.hints,
                 "code": one.error.code if one.error else None,
             }
             for one in findings
@@ -349,13 +335,13 @@ def doctor(account: Account | None, findings: list[Finding]) -> dict[str, object
 
 def moment(seconds: float) -> str:
     """A time in seconds since 1970 as ISO 8601 in UTC."""
-    import datetime  # most documents hold no time
+    import datetime  # most documents have no time
 
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def sandbox(facts: SandboxFacts) -> dict[str, object]:
-    """What `sandbox` is ready with."""
+    """Where `sandbox` listens, and its login."""
     return {
         "host": facts.host,
         "tls_port": facts.tls_port,
@@ -366,22 +352,23 @@ def sandbox(facts: SandboxFacts) -> dict[str, object]:
 
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict[str, object]]:
-    """What `sandbox` can rehearse.
+    """The errors that `sandbox` can cause, and what causes each.
 
-    `reply` of its server, `needs` of the account, or the `command` that shows a failure without a server.
+    That is an `act` of its server with a `reply` and options that it `needs`, or a `command` that needs no server.
     """
-    listed: dict[str, dict[str, object]] = {}
-    for code, fault in by_server.items():
-        listed[code] = {
+    listed: list[dict[str, object]] = [
+        {
             "code": code,
-            "stage": str(fault.stage),
-            "act": str(fault.act),
+            "stage": fault.stage,
+            "act": fault.act,
             "reply": fault.reply or None,
             "needs": fault.needs or None,
+            "command": None,
         }
-        listed[code]["command"] = None
-    for code, command in by_command.items():
-        listed[code] = {
+        for code, fault in by_server.items()
+    ]
+    listed += [
+        {
             "code": code,
             "stage": code.partition(".")[0],
             "act": None,
@@ -389,7 +376,9 @@ def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict
             "needs": None,
             "command": command,
         }
-    return [listed[code] for code in sorted(listed)]
+        for code, command in by_command.items()
+    ]
+    return sorted(listed, key=lambda fault: str(fault["code"]))
 
 
 def caught_mail(mail: CaughtMail) -> dict[str, object]:
@@ -398,7 +387,7 @@ def caught_mail(mail: CaughtMail) -> dict[str, object]:
         "number": mail.number,
         "username": mail.username,
         "sender": mail.sender,
-        "recipients": list(mail.recipients),
+        "recipients": mail.recipients,
         "subject": mail.subject,
         "size": len(mail.content),
         "file": mail.file,

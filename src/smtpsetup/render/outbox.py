@@ -1,4 +1,4 @@
-"""The outbox as people read it."""
+"""The outbox, for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +46,7 @@ def mails(listed: list[Mail]) -> None:
 
 def mail(one: Mail, header: str) -> None:
     """`outbox show`."""
-    rows: list[tuple[str, RenderableType]] = [
+    rows: list[tuple[str, RenderableType | None]] = [
         (_("State"), _state(one)),
         (_("Account"), Text(plain_text(one.account))),
         (_("From"), Text(plain_text(one.sender))),
@@ -58,26 +57,22 @@ def mail(one: Mail, header: str) -> None:
         (_("In the outbox since"), _local(one.queued_at)),
         (_("Attempts"), str(one.attempts)),
         (_("Next attempt"), _when(one)),
+        (_("Last reply"), Text(_lines(one.last_reply)) if one.last_reply else None),
     ]
-    if one.last_reply:
-        rows.append((_("Last reply"), Text(_lines(one.last_reply))))
-    parts: list[RenderableType] = [fields(rows)]
+    show(fields(rows))
     if one.state is MailState.UNKNOWN:
-        parts.append(
-            prose(
-                _(
-                    "The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient "
-                    "before `retry`."
-                )
-            )
+        text = _(
+            "The server got the whole mail, but its answer was lost: it may have arrived. Ask the recipient before "
+            "`retry`."
         )
-    show(Group(*parts, Text()))
+        show(prose(text))
+    show(Text())
     for line in _readable(header):
         print_lines(console(), Prose(line, style="dim"), hang=4)
 
 
 def flushed(done: Flushed, left: list[Mail]) -> None:
-    """The end of `outbox flush` at a terminal. `left` is what is in the outbox now, whether it was due or not."""
+    """The end of `outbox flush` at a terminal; `left` are all mails that are in the outbox now."""
     if done.sent or done.waiting or done.unknown or done.failed or done.errors:
         waiting = sum(mail.state is MailState.WAITING for mail in left)
         text = _("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.")
@@ -96,12 +91,12 @@ def flushed(done: Flushed, left: list[Mail]) -> None:
 
 
 def counts(done: Flushed) -> dict[str, int]:
-    """The totals of a flush."""
+    """The totals of a flush, by their keys in JSON."""
     return {"sent": done.sent, "waiting": done.waiting, "unknown": done.unknown, "failed": done.failed}
 
 
 def refused(one: Mail, result: SendResult) -> None:
-    """A mail of the outbox that will not arrive."""
+    """Print that a mail of the outbox was refused for good."""
     if result.error:
         text = _("Mail {number} to {names} was refused for good: {reason}")
         note(text.format(number=one.id, names=", ".join(one.recipients), reason=result.error.message))
@@ -115,7 +110,7 @@ def _readable(header: str) -> list[str]:
 def _decoded(field: str) -> str:
     try:
         return str(make_header(decode_header(field)))
-    except (HeaderParseError, LookupError, UnicodeError):  # as it stands, then
+    except (HeaderParseError, LookupError, UnicodeError):  # shown undecoded
         return field
 
 

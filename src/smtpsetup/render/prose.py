@@ -1,4 +1,4 @@
-"""Sentences on a terminal: wrapped at blanks, their commands whole and standing out."""
+"""Sentences on a terminal: wrapped at blanks, with their commands unbroken and highlighted."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Prose(Text):
     """A text whose lines are broken inside a command only where the whole command has room on no line."""
 
     def pieces(self, width: int, hang: int = 0) -> list[Text]:
-        """The lines that it needs, the first of each paragraph `hang` columns longer than the others."""
-        found: list[Text] = []
+        """The lines at `width` columns; all but the first of each paragraph are indented by `hang`."""
+        lines: list[Text] = []
         for line in self.split(allow_blank=True):
             for number, piece in enumerate(line.divide(breaks(line.plain, width, hang=hang))):
                 piece.rstrip()
                 piece.pad_left(hang if number else 0)
-                found.append(piece)
-        return found
+                lines.append(piece)
+        return lines
 
     def wrap(  # noqa: PLR0913  rich's signature
         self,
@@ -38,7 +38,7 @@ class Prose(Text):
         tab_size: int = 8,
         no_wrap: bool | None = None,
     ) -> Lines:
-        """The lines in a table or beside something, where nothing may be longer than `width`."""
+        """The lines in a table cell, none of them longer than `width`."""
         lines = Lines()
         for piece in self.pieces(width):
             lines.extend(
@@ -48,10 +48,7 @@ class Prose(Text):
 
 
 def prose(text: str, style: str = "") -> Prose:
-    """A sentence with its commands (between backticks) and addresses standing out.
-
-    Nothing in it that a terminal would obey.
-    """
+    """A sentence with its commands (between backticks) and URLs highlighted, and without control characters."""
     shown = Prose("\n".join(plain_text(line) for line in text.split("\n")), style=style)
     shown.highlight_regex(re.compile(r"`[^`]+`"), "bold cyan")
     shown.highlight_regex(re.compile(r"https?://\S+[^\s.,)]"), "underline cyan")
@@ -59,6 +56,6 @@ def prose(text: str, style: str = "") -> Prose:
 
 
 def print_lines(out: Console, text: Prose, *, hang: int = 0) -> None:
-    """Print line by line. What is longer than a line is left to the terminal to break, which copies it whole."""
+    """Print line by line. The terminal itself breaks what is longer than a line, so that it can be copied whole."""
     for piece in text.pieces(out.width, hang):
         out.print(piece, soft_wrap=True)

@@ -22,25 +22,27 @@ if TYPE_CHECKING:
 
 
 def ready(facts: SandboxFacts) -> None:
-    """What `sandbox` is ready with, and how to use it."""
-    command = (
-        f"smtpsetup configure test@example.com --host localhost --port {facts.tls_port} --security tls "
-        f"--ca-file {facts.ca_file}"
+    """Print where the sandbox listens, and how to use it."""
+    title = _("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C.")
+    show(Group(Text(title, style="bold"), indented(fields(_listening(facts))), Text()))
+    common = f"--host localhost --port {facts.tls_port} --security tls --ca-file {facts.ca_file}"
+    _print_command(
+        _("In another terminal: `{command}`").format(command=f"smtpsetup configure test@example.com {common}")
     )
-    rows: list[tuple[str, RenderableType]] = [
+    show(Text())
+
+
+def _listening(facts: SandboxFacts) -> list[tuple[str, RenderableType]]:
+    return [
         (_("TLS"), f"{facts.host}:{facts.tls_port}"),
         (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
         (_("Login"), _("any user name, password: {password}").format(password=facts.password)),
         (_("Authority"), facts.ca_file),
     ]
-    title = Text(_("The sandbox catches mail; nothing leaves this machine. Stop it with Ctrl-C."), style="bold")
-    show(Group(title, indented(fields(rows)), Text()))
-    command_line(_("In another terminal: `{command}`").format(command=command))
-    show(Text())
 
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
-    """`sandbox --list-faults`: what each code means, and the command of those that need no server."""
+    """`sandbox --list-faults`: the meaning of each code, or the command that shows it without a server."""
     rows: dict[str, RenderableType] = {code: Text(_meaning(code)) for code in by_server}
     rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
     show(fields([(code, rows[code]) for code in sorted(rows)]))
@@ -53,46 +55,35 @@ def _meaning(code: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def command_line(text: str) -> None:
-    """A command on a line of its own that the terminal wraps, so that it can be copied whole."""
+def _print_command(text: str) -> None:
+    """Print a command that the terminal wraps, so that it can be copied whole."""
     console().print(prose(text), soft_wrap=True)
 
 
 def failing(facts: SandboxFacts, code: str, fault: Fault) -> None:
-    """What the failing `sandbox` is ready with, and how to run into its fault."""
-    typed = fault.needs.split()
-    security = typed[typed.index("--security") + 1] if "--security" in typed else "tls"
+    """Print where the failing sandbox listens, and the commands that meet its fault."""
+    needs = fault.needs.split()
+    security = needs[needs.index("--security") + 1] if "--security" in needs else "tls"
     port = facts.tls_port if security == "tls" else facts.starttls_port
-    of_test = typed if "--to" in typed else []
-    of_account = [] if of_test or "--security" in typed else typed
+    of_test = needs if "--to" in needs else []
+    of_account = [] if of_test or "--security" in needs else needs
     common = f"--host localhost --port {port} --security {security} --ca-file {facts.ca_file}"
     command = f"smtpsetup configure fault@example.com {common} {' '.join([*of_account, '--no-verify'])}"
-    rows: list[tuple[str, RenderableType]] = [
-        (_("Fault"), Text(f"{code}: {_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)}")),
-        (_("TLS"), f"{facts.host}:{facts.tls_port}"),
-        (_("STARTTLS"), f"{facts.host}:{facts.starttls_port}"),
-        (_("Authority"), facts.ca_file),
-    ]
-    rows.insert(3, (_("Login"), _("any user name, password: {password}").format(password=facts.password)))
-    show(
-        Group(
-            Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold"), indented(fields(rows)), Text()
-        )
-    )
-    command_line(_("In another terminal: `{command}`").format(command=command))
-    command_line(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
+    description = Text(f"{code}: {_(DESCRIPTIONS[fault.act]).format(reply=fault.reply)}")
+    title = Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold")
+    show(Group(title, indented(fields([(_("Fault"), description), *_listening(facts)])), Text()))
+    _print_command(_("In another terminal: `{command}`").format(command=command))
+    _print_command(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
     show(Text())
 
 
 def caught_mail(mail: CaughtMail) -> None:
-    """A mail that the sandbox caught, as its reader would see it."""
+    """Print a mail that the sandbox caught, as its reader would see it."""
     rows: list[tuple[str, RenderableType]] = [(label, Text(value)) for label, value in mail.shown_headers]
     rows.append((_("Envelope"), Text(f"{mail.sender} → {', '.join(mail.recipients)}")))
-    if mail.username:
-        rows.append((_("Login"), Text(mail.username)))
+    rows += [(_("Login"), Text(mail.username))] if mail.username else []
     rows += [(_("Attachment"), Text(name)) for name in mail.attachments]
-    if mail.file:
-        rows.append((_("Saved as"), Text(mail.file)))
+    rows += [(_("Saved as"), Text(mail.file))] if mail.file else []
     title = _("Mail {number}").format(number=mail.number)
     width = min(console().width, 78)
     head = Text(f"── {title} {'─' * max(0, width - len(title) - 4)}", style="bold green")

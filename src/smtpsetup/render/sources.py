@@ -1,8 +1,8 @@
-"""The search for a domain's server, for people: while it runs, and what each source said."""
+"""The search for a domain's server, for people: its progress, the candidates and the sources."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.status import Status
 from rich.text import Text
@@ -28,7 +28,7 @@ _STYLES = {
 
 
 def _source_name(source: Source) -> str:
-    names = {
+    return {
         Source.TABLE: _("provider table"),
         Source.PACC: "PACC",
         Source.MX: "MX",
@@ -36,55 +36,47 @@ def _source_name(source: Source) -> str:
         Source.ISPDB: _("Thunderbird's database"),
         Source.SRV: "SRV",
         Source.PROBE: _("probe"),
-    }
-    return names[source]
+    }[source]
 
 
 def _outcome_name(outcome: QueryStatus) -> str:
-    names = {
+    return {
         QueryStatus.FOUND: _("found"),
         QueryStatus.ABSENT: _("nothing"),
         QueryStatus.REFUSED: _("not usable"),
         QueryStatus.FAILED: _("failed"),
         QueryStatus.TIMEOUT: _("no answer"),
-    }
-    return names[outcome]
+    }[outcome]
 
 
 def _trust_name(trust: Trust) -> str:
-    names = {
+    return {
         Trust.TABLE: _("checked by hand"),
         Trust.TLS: _("bound to the domain by TLS"),
         Trust.THIRD_PARTY: _("a third party's word"),
         Trust.DNS: _("DNS alone"),
         Trust.GUESS: _("a guess"),
-    }
-    return names[trust]
+    }[trust]
 
 
-class Searching:
-    """One line at the terminal that says who has not answered yet, gone when the search ends; a context manager."""
+class Searching(Status):
+    """A line on standard error with the number of pending answers, gone when the search ends; a context manager."""
 
     def __init__(self, address: Address) -> None:
         self._text = _("Looking for the server of {domain}").format(domain=address.unicode_domain)
-        self._status = Status(f"{self._text} …", console=console(stderr=True))
+        super().__init__(f"{self._text} …", console=console(stderr=True))
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Show the line. Ctrl-C while it starts must not leave the cursor hidden."""
         try:
-            self._status.start()
+            super().start()
         except BaseException:
-            self._status.stop()  # Ctrl-C here would leave the cursor hidden
+            self.stop()
             raise
-        return self
 
-    def __exit__(self, *_rest: object) -> None:
-        self._status.stop()
-
-    def update(self, _report: SourceReport, left: int) -> None:
-        """Tell how many are still awaited."""
-        self._status.update(
-            f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left)
-        )
+    def on_report(self, _report: SourceReport, left: int) -> None:
+        """Update the number of pending answers."""
+        self.update(f"{self._text} … " + ngettext("{n} answer to come", "{n} answers to come", left).format(n=left))
 
 
 def sources(discovery: Discovery) -> None:

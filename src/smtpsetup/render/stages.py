@@ -1,4 +1,4 @@
-"""The table of stages that fills while a check runs."""
+"""The table of stages that fills while a test runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STYLES = {
 
 
 def _stage_name(stage: Stage) -> str:
-    names = {
+    return {
         Stage.DNS: _("Name"),
         Stage.CONNECT: _("Connection"),
         Stage.TLS: _("TLS"),
@@ -39,18 +39,16 @@ def _stage_name(stage: Stage) -> str:
         Stage.RCPT: _("Recipient"),
         Stage.DATA: _("Message"),
         Stage.QUIT: _("Goodbye"),
-    }
-    return names[stage]
+    }[stage]
 
 
 def _status_name(status: StageStatus) -> str:
-    names = {
+    return {
         StageStatus.OK: _("ok"),
         StageStatus.WARNING: _("warning"),
         StageStatus.FAILED: _("failed"),
         StageStatus.SKIPPED: _("skipped"),
-    }
-    return names[status]
+    }[status]
 
 
 class StageTable:
@@ -87,13 +85,13 @@ class StageTable:
         show(Text(), stderr=self._stderr)
 
     def update(self, result: StageResult) -> None:
-        """Fill a row."""
+        """Fill the row of a stage."""
         self._results[result.stage] = result
         if self._live:
             self._live.refresh()
 
     def start_second_look(self) -> None:
-        """Say that a failure is being looked into, which takes some seconds."""
+        """Show that a failure is being looked into, which takes some seconds."""
         self._is_looking = True
         if self._live:
             self._live.refresh()
@@ -118,8 +116,10 @@ class StageTable:
                 table.add_row(
                     _stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim")
                 )
-            elif self._finished or self._is_looking:
-                table.add_row(_stage_name(stage), Text(_status_name(StageStatus.SKIPPED), style="dim"), "", "")
+                continue
+            if self._finished or self._is_looking:
+                waiting = _status_name(StageStatus.SKIPPED)
             else:
-                table.add_row(_stage_name(stage), Text("…" if stage is running else "", style="dim"), "", "")
+                waiting = "…" if stage is running else ""
+            table.add_row(_stage_name(stage), Text(waiting, style="dim"), "", "")
         return table

@@ -1,8 +1,9 @@
-"""Finding out about an address whose domain the table does not know, and what the findings come to."""
+"""Identifying an address whose domain the table does not know, from what discovery finds."""
 
 from __future__ import annotations
 
 import datetime
+import functools
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
@@ -15,7 +16,7 @@ from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.dns import DnsStatus, Resolver
 from smtpsetup.providers import settings
-from smtpsetup.setup.identify import Identification, UnknownDomainError, addresses_shown
+from smtpsetup.setup.identify import Identification, UnknownDomainError, domain_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,19 +30,20 @@ if TYPE_CHECKING:
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}
 
 
-def discover(  # noqa: PLR0913  independent options, most of them keywords
+def discover(  # noqa: PLR0913  the address, the table and the limits of one search
     address: Address,
     table: Table,
     *,
     seconds: float,
     ask_ispdb: bool,
     ask_all: bool = False,
-    meant: str | None = None,
+    suggestion: str | None = None,
     on_report: Callable[[SourceReport, int], None] = lambda _report, _left: None,
 ) -> Identification:
-    """Ask everyone who may know, within `seconds`; `meant` is the address that was perhaps misspelt.
+    """Ask the sources in parallel, within `seconds`; with `ask_all` also those that the best answer makes needless.
 
-    Raises UnknownDomainError, and SmtpsetupError for a name server setting that is none.
+    `suggestion` is the address that was perhaps meant. `on_report` gets each source's report, and the number of those
+    that are pending. Raises UnknownDomainError, and SmtpsetupError for an invalid name server setting.
     """
     deadline = Deadline(seconds)
     resolver = Resolver(deadline)
@@ -50,15 +52,16 @@ def discover(  # noqa: PLR0913  independent options, most of them keywords
     known = table.by_domain(address.domain)
     discovery = ask_sources(context, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
-        raise _nothing_found(address, meant, discovery, seconds)
-    return _concluded(address, meant, discovery)
+        unknown = functools.partial(UnknownDomainError, address, suggestion, discovery=discovery)
+        raise _nothing_found(unknown, address, discovery, seconds)
+    return _identification(address, suggestion, discovery)
 
 
-def _concluded(address: Address, meant: str | None, discovery: Discovery) -> Identification:
+def _identification(address: Address, suggestion: str | None, discovery: Discovery) -> Identification:
     best = discovery.candidates[0]
     provider = best.provider
     vouching = [one for one in discovery.candidates if one.trust.vouches]
-    # what the domain itself says over HTTPS vouches for the same host that its MX only led to
+    # a source that vouches for the best candidate's host stands for it: HTTPS confirms what the MX led to
     source = next((one for one in vouching if best.servers and best.servers[0].host in one.hosts), best)
     username, note = settings.username_for(address, provider)
     if provider is None:
@@ -74,7 +77,7 @@ def _concluded(address: Address, meant: str | None, discovery: Discovery) -> Ide
         best.auth or (Auth.PASSWORD,),
         provider.last_checked if provider else datetime.datetime.now(datetime.UTC).date(),
         vouched_hosts=frozenset(host for one in vouching for host in one.hosts),
-        remarks=_remarks(address, meant, discovery),
+        remarks=_remarks(address, suggestion, discovery),
         best=source,
         discovery=discovery,
     )
@@ -95,8 +98,8 @@ def _confidence(best: Candidate, source: Candidate, discovery: Discovery) -> str
     return "medium" if known == "high" and is_doubtful else known
 
 
-def _remarks(address: Address, meant: str | None, discovery: Discovery) -> tuple[str, ...]:
-    """What a person should know beside the answer."""
+def _remarks(address: Address, suggestion: str | None, discovery: Discovery) -> tuple[str, ...]:
+    """Sentences for people about the route of the mail and conflicting sources."""
     best, route, rival = discovery.candidates[0], discovery.route, discovery.rival
     remarks = []
     if route and route.filter_name and not best.trust.vouches:
@@ -120,54 +123,49 @@ def _remarks(address: Address, meant: str | None, discovery: Discovery) -> tuple
                 "{address} --host {host}`."
             ).format(source=rival.origin, host=rival.hosts[0] if rival.hosts else "-", address=address)
         )
-    if meant:
-        remarks.append(_("Did you mean {address}?").format(address=meant))
+    if suggestion:
+        remarks.append(_("Did you mean {address}?").format(address=suggestion))
     return tuple(remarks)
 
 
-def _nothing_found(address: Address, meant: str | None, discovery: Discovery, seconds: float) -> UnknownDomainError:
-    domain, route = addresses_shown(address), discovery.route
+def _nothing_found(
+    unknown: functools.partial[UnknownDomainError], address: Address, discovery: Discovery, seconds: float
+) -> UnknownDomainError:
+    """Why nothing was found, by the most telling failure."""
+    domain, route = domain_shown(address), discovery.route
     if route and route.status is DnsStatus.NO_NAME:
-        return UnknownDomainError(
-            address,
-            meant,
+        return unknown(
             code="dns.not-found",
             message=_("There is no domain {domain}.").format(domain=domain),
             causes=(
                 _("The DNS says that the name does not exist: it is misspelt, was never registered or has expired."),
             ),
             hints=(_("Check the part after the @."),),
-            discovery=discovery,
         )
     if route and route.takes_no_mail:
-        return _takes_no_mail(address, meant, discovery)
+        return unknown(
+            message=_("{domain} takes no mail: its DNS says so (a null MX).").format(domain=domain),
+            causes=(_("It is parked, or used for a website only, so there is no mailbox to send from."),),
+            hints=(_("Send from an address that has a mailbox, or ask whoever runs the domain to set up one."),),
+        )
     if discovery.dns_failed or (discovery.was_cut_short and route is None):
-        return _could_not_ask(address, meant, discovery, route)
+        return _dns_failed(unknown, address, route)
     if discovery.proxy_failed:
-        return UnknownDomainError(
-            address,
-            meant,
+        return unknown(
             code="connect.unreachable",
             message=_("Who runs the mail of {domain} could not be looked up on the web.").format(domain=domain),
             causes=_failed(discovery),
             hints=(_("Check the proxy that the environment names: `env | grep -i proxy`."),),
-            discovery=discovery,
         )
     if discovery.was_cut_short:
-        return UnknownDomainError(
-            address,
-            meant,
+        text = _("Who runs the mail of {domain} was not found within {n:g} seconds.")
+        return unknown(
             code="connect.timeout",
-            message=_("Who runs the mail of {domain} was not found within {n:g} seconds.").format(
-                domain=domain, n=seconds
-            ),
+            message=text.format(domain=domain, n=seconds),
             causes=(_("Not everyone who may know has answered."),),
             hints=(_("Give it more time: `smtpsetup identify {address} --timeout 30`.").format(address=address),),
-            discovery=discovery,
         )
-    return UnknownDomainError(
-        address,
-        meant,
+    return unknown(
         message=_("Who runs the mail of {domain} could not be found out.").format(domain=domain),
         causes=(
             *_failed(discovery),
@@ -177,31 +175,15 @@ def _nothing_found(address: Address, meant: str | None, discovery: Discovery, se
             ),
         ),
         hints=(_("See what each source said: `smtpsetup identify {address} --all`.").format(address=address),),
-        discovery=discovery,
     )
 
 
-def _takes_no_mail(address: Address, meant: str | None, discovery: Discovery) -> UnknownDomainError:
-    return UnknownDomainError(
-        address,
-        meant,
-        message=_("{domain} takes no mail: its DNS says so (a null MX).").format(domain=addresses_shown(address)),
-        causes=(_("It is parked, or used for a website only, so there is no mailbox to send from."),),
-        hints=(_("Send from an address that has a mailbox, or ask whoever runs the domain to set up one."),),
-        discovery=discovery,
-    )
-
-
-def _could_not_ask(
-    address: Address, meant: str | None, discovery: Discovery, route: MailRoute | None
+def _dns_failed(
+    unknown: functools.partial[UnknownDomainError], address: Address, route: MailRoute | None
 ) -> UnknownDomainError:
-    status = (
-        route.status
-        if route and route.status.is_temporary
-        else DnsStatus.TIMEOUT
-        if route is None
-        else DnsStatus.SERVER_FAILURE
-    )
+    status = route.status if route else DnsStatus.TIMEOUT
+    if not status.is_temporary:
+        status = DnsStatus.SERVER_FAILURE  # of another query than that for the MX
     hints: tuple[str, ...] = (_("Try again in a while, and check this machine's network: does a web page open?"),)
     if status in (DnsStatus.SERVER_FAILURE, DnsStatus.REFUSED):
         hints = (
@@ -213,23 +195,20 @@ def _could_not_ask(
                 address=address
             ),
         )
-    return UnknownDomainError(
-        address,
-        meant,
+    return unknown(
         code="dns.temporary",
-        message=_("Who runs the mail of {domain} could not be looked up.").format(domain=addresses_shown(address)),
+        message=_("Who runs the mail of {domain} could not be looked up.").format(domain=domain_shown(address)),
         causes=(f"{dns_reason(status)[:1].upper()}{dns_reason(status)[1:]}.",),
         hints=hints,
-        discovery=discovery,
     )
 
 
 def _failed(discovery: Discovery) -> tuple[str, ...]:
-    """Sources that might have told more but could not be asked, or said what must not be used."""
-    told: list[str] = []
+    """The details of the sources that failed, timed out, or gave an answer that must not be used."""
+    details: list[str] = []
     for report in discovery.reports:
         if report.outcome not in (QueryStatus.FOUND, QueryStatus.ABSENT):
-            told += (
+            details += (
                 report.detail.split("; ") if report.source is Source.PROBE else [f"{report.origin}: {report.detail}"]
             )
-    return tuple(told)
+    return tuple(details)

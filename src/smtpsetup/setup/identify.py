@@ -1,4 +1,4 @@
-"""Who runs an address's mail, and what it takes to send through them."""
+"""The provider, servers and login of an address, from the table."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
 class Identification:
     """What is known about an address. `username` is None where only the person knows it.
 
-    `best` is the candidate that won and `discovery` all that was found, both None where the table knew the domain.
     `vouched_hosts` are those outside the address's own domain that may get a password without being confirmed.
-    `remarks` are for people.
+    `remarks` are sentences for people. `best` is the source of the answer and `discovery` all that was found, both None
+    where the table has the domain.
     """
 
     address: Address
@@ -48,14 +48,14 @@ class Identification:
 
     @property
     def needs_confirmation(self) -> bool:
-        """Whether the person should say yes before a password goes to the first server."""
+        """Whether a person must confirm the first server before it gets a password."""
         return bool(self.servers) and self.is_unconfirmed(self.servers[0].host)
 
     def is_unconfirmed(self, host: str) -> bool:
         """Whether only unsigned DNS, a third party or a guess names this host, outside the address's own domain."""
         if host in self.vouched_hosts:
             return False
-        from smtpsetup.discovery.suffixes import same_owner  # the table vouches for its own
+        from smtpsetup.discovery.suffixes import same_owner  # not needed for hosts of the table
 
         return not same_owner(host, self.address.domain)
 
@@ -63,7 +63,7 @@ class Identification:
 class UnknownDomainError(SmtpsetupError):
     """Nothing is known about a domain; `suggestion` is the address that was perhaps meant, or None."""
 
-    def __init__(  # noqa: PLR0913  the parts of an error that differ with what was learned
+    def __init__(  # noqa: PLR0913  the parts of SmtpsetupError that depend on the cause
         self,
         address: Address,
         suggestion: str | None,
@@ -80,7 +80,7 @@ class UnknownDomainError(SmtpsetupError):
             code,
             message
             or _("The provider table does not know who runs the mail of {domain}.").format(
-                domain=addresses_shown(address)
+                domain=domain_shown(address)
             ),
             causes=causes,
             hints=hints if code == "dns.not-found" else (*hints, *_by_hand(address)),
@@ -101,8 +101,8 @@ def _by_hand(address: Address) -> tuple[str, ...]:
     )
 
 
-def addresses_shown(address: Address) -> str:
-    """The domain of an address for people, an international one in both its forms."""
+def domain_shown(address: Address) -> str:
+    """The domain of an address for people, an international one as U-labels and A-labels."""
     if address.domain == address.unicode_domain:
         return address.domain
     return f"{address.unicode_domain} ({address.domain})"
@@ -113,12 +113,11 @@ def identify(text: str, table: Table) -> Identification:
     address = parse_address(text)
     provider = table.by_domain(address.domain)
     if provider is None:
+        cause = _("It is a domain of one's own or of a small provider.")
         if "." not in address.domain:
             cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(
                 domain=address.unicode_domain
             )
-        else:
-            cause = _("It is a domain of one's own or of a small provider.")
         raise UnknownDomainError(address, suggestion(address, table), causes=(cause,))
     return from_row(address, provider)
 
@@ -127,7 +126,6 @@ def from_row(address: Address, provider: Provider) -> Identification:
     """What the table's row says about an address."""
     username, note = settings.username_for(address, provider)
     servers = settings.servers_for(address, provider)
-    hosts = frozenset(server.host for server in servers)
     return Identification(
         address,
         provider,
@@ -138,12 +136,12 @@ def from_row(address: Address, provider: Provider) -> Identification:
         note,
         provider.auth,
         provider.last_checked,
-        vouched_hosts=hosts,
+        vouched_hosts=frozenset(server.host for server in servers),
     )
 
 
-def without_smtp(found: Identification) -> SmtpsetupError | None:
-    """The error that says so when the provider gives its customers no SMTP."""
+def no_smtp_error(found: Identification) -> SmtpsetupError | None:
+    """The error for a provider that has no SMTP for its customers; None for any other."""
     provider = found.provider
     if provider is None or provider.status is not ProviderStatus.UNAVAILABLE:
         return None
@@ -161,15 +159,15 @@ def without_smtp(found: Identification) -> SmtpsetupError | None:
     )
 
 
-def said_by(found: Identification) -> str:
-    """Who says so, as one sentence; `""` where it is the table."""
+def source_sentence(found: Identification) -> str:
+    """A sentence that names the source of the answer; `""` where it is the table."""
     best = found.best
     if best is None:
         return ""
-    from smtpsetup.discovery.candidates import Rank  # an answer from the table needs no sources
+    from smtpsetup.discovery.candidates import Rank  # not needed for an answer from the table
 
     names = {
-        "domain": addresses_shown(found.address),
+        "domain": domain_shown(found.address),
         "provider": found.provider.name if found.provider else "",
         "origin": best.origin,
     }
@@ -202,11 +200,8 @@ def said_by(found: Identification) -> str:
 
 
 def suggestion(address: Address, table: Table) -> str | None:
-    """The address at a large provider that was perhaps meant.
-
-    Its domain looks like this one with a slip of the keyboard.
-    """
-    import difflib  # only unknown domains come here
+    """The address at a large provider that this one is perhaps a misspelling of; None where there is none."""
+    import difflib  # needed for unknown domains only
 
     close = difflib.get_close_matches(address.domain, table.often_mistyped(), n=1, cutoff=_CLOSE)
     return f"{address.local}@{close[0]}" if close else None

@@ -1,4 +1,4 @@
-"""Saving a proven account and its secret, both or neither; and forgetting them."""
+"""Saving an account and its secret, both or neither; and removing them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What saving came to.
-
-    `left_behind` is where an earlier secret of the account is still, `""` where nothing is: it could not be deleted
-    there.
-    """
+    """The result of saving. `left_behind` is the place of an earlier secret that could not be deleted, else `""`."""
 
     is_default: bool
     left_behind: str
 
 
-def save(  # noqa: PLR0913  what there is to save
+def save(  # noqa: PLR0913  the account with its secret and tokens, and how to save them
     path: StrPath,
     account: Account,
     secret: Secret | None,
@@ -45,13 +41,11 @@ def save(  # noqa: PLR0913  what there is to save
     may_prompt: bool = False,
     tokens: Tokens | None = None,
 ) -> Saved:
-    """Save the account, and the secret (None where there is none to keep) in the place that the account names.
+    """Save the account, and the secret (None where there is none to store) in the place that the account names.
 
-    `tokens` are those of a sign-in.
+    `tokens` are those of a sign-in. With `may_prompt` a keyring may ask the person to unlock it.
 
-    With `may_prompt` a keyring may ask the person to unlock it.
-
-    Raises SmtpsetupError or OSError; then the configuration and the keyring are as they were.
+    Raises SmtpsetupError or OSError; then the configuration and the keyring are unchanged.
     """
     config = accounts.load(path)
     earlier = config.accounts.get(account.name)
@@ -64,10 +58,7 @@ def save(  # noqa: PLR0913  what there is to save
 
 
 def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> tuple[Account, str]:
-    """The account with its secret in another place that is kept here, and what is left behind as `Saved` has it.
-
-    Raises as `save`.
-    """
+    """Move the secret to another place that smtpsetup writes; the account and `Saved.left_behind`. Raises as `save`."""
     moved = account._replace(secret=place)
     with _undisturbed(account):
         secret = stores.read(account, may_prompt=may_prompt)
@@ -76,7 +67,7 @@ def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bo
 
 
 def _forget_earlier(earlier: Account, account: Account) -> str:
-    """Forget what an account does not use any more; where that could not be deleted, `""` where it was."""
+    """Delete the secret and tokens that the account does not use any more; the places where that failed, or `""`."""
     left = []
     if earlier.auth is not Auth.NONE and (earlier.secret != account.secret or account.auth is Auth.NONE):
         try:
@@ -92,13 +83,14 @@ def _forget_earlier(earlier: Account, account: Account) -> str:
 
 
 def _undisturbed(*accounts: Account | None) -> AbstractContextManager[None]:
+    """Keep other processes from renewing a token, where one of the accounts signs in with OAuth2."""
     signed_in = next((account for account in accounts if account and account.oauth2), None)
     return without_renewal(signed_in) if signed_in else nullcontext()
 
 
 def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_default: bool, may_prompt: bool) -> None:
     with signals.deferral() as hold_signals:
-        hold_signals()  # between the two, the account would have the secret of another kind
+        hold_signals()  # an interruption between the two would leave the account with a secret of another kind
         before = stores.store(account, secret, may_prompt=may_prompt) if secret is not None else None
         try:
             accounts.save(path, account, make_default=make_default)
@@ -109,12 +101,13 @@ def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_d
 
 
 def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
-    """Remove an account and, unless told to keep it, its secret where that is kept here; whether a secret was removed.
+    """Remove an account and, without `keep_secret`, its secret where smtpsetup keeps it; whether a secret was removed.
 
     Raises as `save`.
     """
     with _undisturbed(account):
-        secret = None if keep_secret or not stores.is_kept_here(account) else _kept_here(account, may_prompt=may_prompt)
+        may_restore = not keep_secret and stores.is_kept_here(account)
+        secret = _readable_secret(account, may_prompt=may_prompt) if may_restore else None
         forgotten = not keep_secret and stores.forget(account)
         try:
             accounts.remove(path, account.name)
@@ -127,11 +120,8 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
     return forgotten
 
 
-def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
-    """The secret, to be put back if need be.
-
-    None where there is none, or a file that nobody can use and that is deleted all the same.
-    """
+def _readable_secret(account: Account, *, may_prompt: bool) -> Secret | None:
+    """The secret, to restore it after a failure; None where there is none, or its file cannot be read."""
     try:
         return stores.read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
@@ -141,10 +131,7 @@ def _kept_here(account: Account, *, may_prompt: bool) -> Secret | None:
 
 
 def forget_secret(account: Account, *, may_prompt: bool) -> bool:
-    """Forget what logs an account in, where that is kept here; whether there was anything.
-
-    Raises SmtpsetupError or OSError.
-    """
+    """Delete the account's secret and tokens; whether there was a secret. Raises SmtpsetupError or OSError."""
     with _undisturbed(account):
         forgotten = stores.forget(account, may_prompt=may_prompt)
         forget_tokens(account.name)

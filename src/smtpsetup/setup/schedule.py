@@ -1,4 +1,4 @@
-"""Having the outbox flushed again and again: by a systemd user timer, or by cron."""
+"""Flushing the outbox every minute, with a systemd user timer or cron."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from smtpsetup.core.model import plain_text
 from smtpsetup.state import private_dir
 
 _UNIT = "smtpsetup-outbox"
-_TOLD = "flush-looked-for-"  # and the day
+_REMINDER = "flush-looked-for-"  # the prefix of a file name that ends in the day
 _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be set up: `files` with their contents for systemd, or a `crontab` line.
-
-    `by_hand` is the command that makes it count.
-    """
+    """What to set up: `files` (path, content) for systemd, or a `crontab` line; `by_hand` is the command after that."""
 
     scheduler: str
     files: tuple[tuple[str, str], ...]
@@ -36,7 +33,7 @@ class Plan:
 
 
 def program() -> str:
-    """The path of `smtpsetup` itself: cron's PATH does not have it."""
+    """The command of `smtpsetup` with its path, quoted for a shell: cron's PATH may lack it."""
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "smtpsetup")
     if os.path.basename(sys.argv[0]) == "smtpsetup" and os.access(beside, os.X_OK):
         return shlex.quote(beside)
@@ -44,25 +41,26 @@ def program() -> str:
     return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m smtpsetup"
 
 
-def environment() -> dict[str, str]:
-    """What must be set for a scheduled run to find the same files as this one."""
-    names = (
-        "SMTPSETUP_CONFIG",
-        "SMTPSETUP_STATE_DIR",
-        "SMTPSETUP_NAMESERVER",
-        "XDG_CONFIG_HOME",
-        "XDG_STATE_HOME",
-        "SSL_CERT_FILE",
-    )
-    paths = {"SMTPSETUP_CONFIG", "SMTPSETUP_STATE_DIR", "SSL_CERT_FILE"}
-    found = {name: os.environ[name] for name in names if os.environ.get(name)}
-    return {
-        name: os.path.abspath(os.path.expanduser(value)) if name in paths else value for name, value in found.items()
+def environment(config: str | None) -> dict[str, str]:
+    """The variables with which a scheduled run finds the same files as this one; `config` is what --config named."""
+    is_path = {
+        "SMTPSETUP_CONFIG": True,
+        "SMTPSETUP_STATE_DIR": True,
+        "SMTPSETUP_NAMESERVER": False,
+        "XDG_CONFIG_HOME": False,
+        "XDG_STATE_HOME": False,
+        "SSL_CERT_FILE": True,
     }
+    variables = {
+        name: os.path.abspath(os.path.expanduser(os.environ[name])) if is_path[name] else os.environ[name]
+        for name in is_path
+        if os.environ.get(name)
+    }
+    return variables | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
 
 
 def _refuse_control_characters(text: str) -> None:
-    """Raise SmtpsetupError for what would begin a line of its own in a crontab or a unit."""
+    """Raise SmtpsetupError for a text that would start a new line in a crontab or a unit."""
     if not text.isprintable():
         raise SmtpsetupError(
             "config.invalid",
@@ -71,7 +69,7 @@ def _refuse_control_characters(text: str) -> None:
 
 
 def exec_start(command: str) -> str:
-    """A command as a unit's ExecStart, which replaces percent and dollar signs also inside quotes.
+    """The ExecStart line of a unit, which expands percent and dollar signs also in quotes (systemd.service(5)).
 
     Raises SmtpsetupError.
     """
@@ -80,7 +78,7 @@ def exec_start(command: str) -> str:
 
 
 def unit_environment(variables: dict[str, str]) -> str:
-    """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7))."""
+    """Variables as lines of a systemd unit (systemd.exec(5), systemd.syntax(7)). Raises SmtpsetupError."""
     for value in variables.values():
         _refuse_control_characters(value)
     quoted = {
@@ -90,7 +88,7 @@ def unit_environment(variables: dict[str, str]) -> str:
 
 
 def crontab_command(variables: dict[str, str], command: str) -> str:
-    """A command as a crontab has it: cron makes line breaks of plain percent signs."""
+    """A command for a crontab, where a plain percent sign is a line break (crontab(5)). Raises SmtpsetupError."""
     line = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items()) + command
     _refuse_control_characters(line)
     return line.replace("%", "\\%")
@@ -98,7 +96,7 @@ def crontab_command(variables: dict[str, str], command: str) -> str:
 
 def plan(scheduler: str | None, *, config: str | None) -> Plan:
     """What to set up, with the scheduler that this machine has. Raises SmtpsetupError where it has none."""
-    variables = environment() | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
+    variables = environment(config)
     command = f"{program()} outbox flush"
     chosen = scheduler or ("systemd" if _has_systemd() else "cron" if shutil.which("crontab") else None)
     if chosen is None:
@@ -122,7 +120,7 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
 
 
 def install(planned: Plan) -> None:
-    """Set it up, once, however often this is called. Raises SmtpsetupError or OSError."""
+    """Set it up, replacing an earlier set-up. Raises SmtpsetupError or OSError; then new files are removed."""
     if planned.scheduler == "cron":
         before = _crontab()
         kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
@@ -139,15 +137,12 @@ def install(planned: Plan) -> None:
     except SmtpsetupError:
         for path, _content in planned.files:
             if path not in there:
-                os.unlink(path)  # what does not count is not left behind
+                os.unlink(path)
         raise
 
 
 def _crontab() -> str:
-    """The user's crontab, empty where there is none.
-
-    Raises SmtpsetupError where it cannot be read: what cannot be read is not overwritten.
-    """
+    """The user's crontab, empty where there is none. Raises SmtpsetupError where it cannot be read."""
     try:
         return _run(["crontab", "-l"])
     except SmtpsetupError as error:
@@ -156,16 +151,16 @@ def _crontab() -> str:
         raise
 
 
-def is_due_to_be_told() -> bool:
-    """Whether nobody has looked today if something flushes the outbox; whoever is told yes is the one who looks."""
+def claim_daily_reminder() -> bool:
+    """Whether this process is today's first (UTC) to ask, and so checks that something flushes the outbox."""
     directory = paths.state_dir()
     if directory is None:
         return False
-    day = time.strftime("%Y-%m-%d", time.gmtime())
+    today = f"{_REMINDER}{time.strftime('%Y-%m-%d', time.gmtime())}"
     try:
-        os.close(private_dir.open_file(os.path.join(directory, f"{_TOLD}{day}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.close(private_dir.open_file(os.path.join(directory, today), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         for name in os.listdir(directory):
-            if name.startswith(_TOLD) and name != f"{_TOLD}{day}":
+            if name.startswith(_REMINDER) and name != today:
                 os.unlink(os.path.join(directory, name))
     except OSError:
         return False
@@ -188,14 +183,13 @@ def is_installed() -> str | None:
 
 
 def warnings(planned: Plan) -> list[str]:
-    """What else a person should know about what was set up."""
+    """Sentences for people about the limits of what was set up."""
     if planned.scheduler != "systemd":
         return []
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
-    lingering = "yes" in _run(["loginctl", "show-user", user, "--property=Linger"], may_fail=True)
-    return (
-        [] if lingering else [_("It runs while you are logged in. So that it runs always: `loginctl enable-linger`.")]
-    )
+    if "yes" in _run(["loginctl", "show-user", user, "--property=Linger"], may_fail=True):
+        return []
+    return [_("It runs while you are logged in. So that it runs always: `loginctl enable-linger`.")]
 
 
 def _has_systemd() -> bool:
@@ -205,7 +199,7 @@ def _has_systemd() -> bool:
 
 
 def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
-    """What a command of the system prints. Raises SmtpsetupError when it fails and may not."""
+    """The output of a system command, whatever there is where it may fail. Raises SmtpsetupError where it may not."""
     try:
         done = subprocess.run(  # noqa: S603  fixed commands of the system
             argv,

@@ -1,4 +1,4 @@
-"""After a failure: what else can be seen, before it is explained. No login is tried, and nothing secret is sent."""
+"""Gathering facts about a failure before it is explained. No login is tried, and nothing secret is sent."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _WEB_PORT = 443
 
 
 def second_look(failure: Failure, account: Account, provider: Provider | None) -> Evidence | None:
-    """What can be found out about a failure within SECONDS; None where nothing more would tell."""
+    """What can be found out about a failure within SECONDS; None where no check would help to explain it."""
     is_certificate = failure.kind in _CERTIFICATE
     is_connection = (
         failure.kind in _ELSEWHERE
@@ -76,30 +76,32 @@ def second_look(failure: Failure, account: Account, provider: Provider | None) -
     if failure.stage is Stage.CONNECT and not is_loopback(account.server.host):
         questions["web"] = lambda: _reaches_the_web(account, provider, deadline, look_up)
     answers = run_parallel(questions, deadline)
-    shown = answers.get("shown")
-    alternative, web = answers.get("alternative"), answers.get("web")
-    return Evidence(
+    alternative, web, shown = (answers.get(name) for name in ("alternative", "web", "shown"))
+    evidence = Evidence(
         alternative=alternative if isinstance(alternative, Server) else None,
         web_is_reachable=web if isinstance(web, bool) else None,
-        certificate=shown.certificate if isinstance(shown, Unverified) else None,
-        greeting=shown.greeting if isinstance(shown, Unverified) else "",
-        is_impostor=isinstance(shown, Unverified)
-        and failure.kind is Kind.HOSTNAME_MISMATCH
-        and _is_impostor(shown, account, provider),
-        clock_ahead_seconds=clock_is_ahead(shown.greeting) if isinstance(shown, Unverified) else None,
+    )
+    if not isinstance(shown, Unverified):
+        return evidence
+    return evidence._replace(
+        certificate=shown.certificate,
+        greeting=shown.greeting,
+        is_impostor=failure.kind is Kind.HOSTNAME_MISMATCH and _is_impostor(shown, account, provider),
+        clock_ahead_seconds=clock_offset(shown.greeting),
     )
 
 
 def _alternative(
     failure: Failure, account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None
 ) -> Server | None:
-    """Another place of the same provider that greets, proves its name and takes logins; the likeliest that works."""
+    """The first other server of the same provider that greets, has a valid certificate and offers a login."""
     address = parse_address(account.address)
-    places = list(settings.servers_for(address, provider)) if provider else []
+    servers = list(settings.servers_for(address, provider)) if provider else []
     if failure.kind not in (Kind.NAME_NOT_FOUND, *_CERTIFICATE):  # a host shows the same certificate on all its ports
-        same_port = ((account.server.port, _other(account.server.security)),) if failure.kind in _WRONG_SECURITY else ()
-        places += [Server(account.server.host, port, security) for port, security in (*same_port, *USUAL_PORTS)]
-    tried = [place for place in dict.fromkeys(places) if place != account.server]
+        other = Security.STARTTLS if account.server.security is Security.TLS else Security.TLS
+        same_port = ((account.server.port, other),) if failure.kind in _WRONG_SECURITY else ()
+        servers += [Server(account.server.host, port, security) for port, security in (*same_port, *USUAL_PORTS)]
+    tried = [server for server in dict.fromkeys(servers) if server != account.server]
     policy = policy_for(account)
 
     def question(server: Server) -> Callable[[], Probed]:
@@ -107,10 +109,6 @@ def _alternative(
 
     probed = run_parallel({server: question(server) for server in tried}, deadline, is_enough=lambda one: one.works)
     return next((server for server in tried if server in probed and probed[server].works), None)
-
-
-def _other(security: Security) -> Security:
-    return Security.STARTTLS if security is Security.TLS else Security.TLS
 
 
 def _reaches_the_web(account: Account, provider: Provider | None, deadline: Deadline, look_up: LookUp | None) -> bool:
@@ -128,15 +126,12 @@ def _answers(host: str, deadline: Deadline, look_up: LookUp | None) -> bool:
     try:
         dial.race(dial.resolve(host, _WEB_PORT, deadline, look_up), deadline).close()
     except (OSError, UnicodeError) as error:
-        return isinstance(error, ConnectionRefusedError)  # an answer all the same
+        return isinstance(error, ConnectionRefusedError)  # refused by a host that is reached
     return True
 
 
 def _is_impostor(shown: Unverified, account: Account, provider: Provider | None) -> bool:
-    """Whether the certificate is made out to somebody else than the provider.
-
-    Then something answers in the host's place.
-    """
+    """Whether the certificate is for another owner than the provider: something intercepts the connection."""
     if provider is None or shown.certificate is None:
         return False
     address = parse_address(account.address)
@@ -147,13 +142,13 @@ def _is_impostor(shown: Unverified, account: Account, provider: Provider | None)
     return bool(theirs - {None}) and not theirs & own
 
 
-def clock_is_ahead(greeting: str) -> float | None:
-    """By how many seconds this machine's clock runs before the server's, which many servers tell in their greeting."""
+def clock_offset(greeting: str) -> float | None:
+    """The seconds by which this machine's clock is ahead of the time in the greeting; None where it has none."""
     match = re.search(r"[A-Z][a-z]{2}, ?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", greeting)
     if not match:
         return None
     try:
-        told = email.utils.parsedate_to_datetime(match[0])
+        server_time = email.utils.parsedate_to_datetime(match[0])
     except (TypeError, ValueError):
         return None
-    return (datetime.datetime.now(datetime.UTC) - told).total_seconds()
+    return (datetime.datetime.now(datetime.UTC) - server_time).total_seconds()

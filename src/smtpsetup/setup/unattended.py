@@ -1,4 +1,4 @@
-"""Proving that an account works where nobody sits: the same program, in the environment that cron gives it."""
+"""Logging in as a scheduled job would, by running this program in the environment that cron gives its jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config.secret_source import Store
@@ -20,92 +20,69 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
 
 CRON_PATH = "/usr/bin:/bin"
-_SECONDS = (
-    240.0  # the login has 90, a password command 60, a token that another process asks for 60, and one of its own 25
-)
+# 90 for the login, 60 for a password command, 60 for a token that another process renews, 25 for one of its own
+_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How a login went as cron would make it. `result` is that of `test --json`; `error` is None when it worked."""
+    """The result of a login. `error` is None where it worked; `result` is that of `test --json`."""
 
     error: SmtpsetupError | None
-    result: dict[str, Any]
+    result: dict[str, Any] = field(default_factory=dict)
 
-
-def variables(config: str | None) -> dict[str, str]:
-    """What a scheduled run needs in its environment beside what cron gives it."""
-    return schedule.environment() | ({"SMTPSETUP_CONFIG": os.path.abspath(config)} if config else {})
+    @property
+    def failed_before_login(self) -> bool:
+        """Whether the configuration or the secret could not be read."""
+        return self.error is not None and self.error.code.startswith(("secret.", "config."))
 
 
 def log_in_as_cron(account: Account, *, config: str | None) -> Proof:
-    """Log in with nothing but HOME, LOGNAME, PATH and SHELL in the environment, no terminal and no session.
+    """Log in without a terminal, a session or the user's environment; `config` is the path that --config named.
 
-    An account that signs in with OAuth2 gets a new access token on the way: what is proved is that it can be renewed,
-    too.
+    With OAuth2 the access token is renewed, to prove that it can be.
     """
-    home = os.path.expanduser("~")
-    user = os.environ.get("LOGNAME") or os.environ.get("USER") or ""
-    env = {
-        "HOME": home,
-        "LOGNAME": user,
-        "PATH": CRON_PATH,
-        "SHELL": "/bin/sh",
-        **variables(config),
-        "SMTPSETUP_LANG": i18n.language(),
-    }
-    argv = [
-        *shlex.split(schedule.program()),
-        "test",
-        account.name,
-        "--login-only",
-        "--renew-token",
-        "--json",
-        "--no-input",
-    ]
+    options = ("--login-only", "--renew-token", "--json", "--no-input")
     try:
-        exit_code, output = _run(argv, env, home)
+        exit_code, output = _run([*shlex.split(schedule.program()), "test", account.name, *options], config)
         document = json.loads(output)
     except subprocess.TimeoutExpired:
-        return Proof(
-            SmtpsetupError(
-                "secret.command-failed",
-                _("There was no answer in {n} seconds.").format(n=int(_SECONDS)),
-                exit_code=EX_TEMPFAIL,
-            ),
-            {},
-        )
+        message = _("There was no answer in {n} seconds.").format(n=int(_SECONDS))
+        return Proof(SmtpsetupError("secret.command-failed", message, exit_code=EX_TEMPFAIL))
     except (OSError, ValueError) as error:
-        return Proof(
-            SmtpsetupError(
-                "internal.bug", _("The program could not be run as cron would: {reason}.").format(reason=error)
-            ),
-            {},
-        )
+        message = _("The program could not be run as cron would: {reason}.").format(reason=error)
+        return Proof(SmtpsetupError("internal.bug", message))
     result = document.get("result") or {}
     if document.get("ok"):
         return Proof(None, result)
-    told = document["error"]
-    failed = SmtpsetupError(
-        told["code"],
-        told["message"],
-        causes=tuple(told["causes"]),
-        hints=tuple(told["hints"]),
-        url=told["url"],
+    error_view = document["error"]
+    failure = SmtpsetupError(
+        error_view["code"],
+        error_view["message"],
+        causes=tuple(error_view["causes"]),
+        hints=tuple(error_view["hints"]),
+        url=error_view["url"],
         exit_code=exit_code,
     )
-    return Proof(failed, result)
+    return Proof(failure, result)
 
 
-def _run(argv: list[str], env: dict[str, str], home: str) -> tuple[int, str]:
-    """The exit code and what was printed. Raises OSError, subprocess.TimeoutExpired.
+def _run(argv: list[str], config: str | None) -> tuple[int, str]:
+    """The exit code and standard output. Raises OSError, subprocess.TimeoutExpired.
 
-    Whatever ends the wait, the program is asked to end, not killed: it may have asked for a token, and must be able to
-    keep it.
+    After a timeout or an interruption the program gets SIGTERM, not SIGKILL: it must be able to save a renewed token.
     """
+    home = os.path.expanduser("~")
     with subprocess.Popen(  # noqa: S603  this program itself
         argv,
-        env=env,
+        env={
+            "HOME": home,
+            "LOGNAME": os.environ.get("LOGNAME") or os.environ.get("USER") or "",
+            "PATH": CRON_PATH,
+            "SHELL": "/bin/sh",
+            **schedule.environment(config),
+            "SMTPSETUP_LANG": i18n.language(),
+        },
         cwd=home,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -122,15 +99,15 @@ def _run(argv: list[str], env: dict[str, str], home: str) -> tuple[int, str]:
 
 
 def crontab_line(account: Account, *, config: str | None) -> str:
-    """A line for a crontab that sends a mail with this account, as it was proved."""
+    """A line for a crontab that sends a mail with this account."""
     name, to = shlex.quote(account.name), shlex.quote(account.address)
     command = f"{schedule.program()} send -a {name} -s Backup {to}"
-    return f"0 3 * * * echo done | {schedule.crontab_command(variables(config), command)}"
+    return f"0 3 * * * echo done | {schedule.crontab_command(schedule.environment(config), command)}"
 
 
 def unit(account: Account, *, config: str | None) -> str:
-    """A systemd service that sends a mail with this account; with its credential, where it has one."""
-    lines = schedule.unit_environment(variables(config))
+    """A systemd service that sends a mail with this account, and loads its credential where it has one."""
+    lines = schedule.unit_environment(schedule.environment(config))
     if account.secret.store is Store.SYSTEMD:
         name = account.secret.reference
         lines += f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n"
@@ -141,7 +118,7 @@ def unit(account: Account, *, config: str | None) -> str:
 
 
 def proving_command(account: Account) -> str:
-    """The command that proves an account whose password only a unit of systemd can read."""
+    """The command that tests an account whose password is a systemd credential."""
     name = account.secret.reference
     user = os.environ.get("LOGNAME") or os.environ.get("USER") or "root"
     properties = f"-p User={user} -p LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}"
