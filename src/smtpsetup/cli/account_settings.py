@@ -11,7 +11,7 @@ from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import ask, confirm
-from smtpsetup.cli.identify import Search, find
+from smtpsetup.cli.identify import find
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.sign_in import SignInOptions
 from smtpsetup.config.account import Account
@@ -23,6 +23,7 @@ from smtpsetup.setup.identify import UnknownDomainError, no_smtp_error
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
+    from smtpsetup.cli.identify import Search
     from smtpsetup.cli.state import State
     from smtpsetup.providers.proposal import Proposal
     from smtpsetup.providers.table import Provider
@@ -47,9 +48,7 @@ class Options:
     no_verify: bool
     accept_host: str | None
     unattended: bool | None
-    no_ispdb: bool
-    offline: bool
-    seconds: float
+    search: Search
     how: SignInOptions
     source: SecretSource | None
     from_stdin: bool
@@ -132,7 +131,7 @@ def _stated_provider(state: State, entered: Address, existing: Account | None, o
 def _identified(state: State, entered: Address, options: Options) -> Subject:
     """Identify the address. Where nothing is found, a person may know the provider."""
     try:
-        found = find(state, str(entered), Search(options.offline, options.seconds, not options.no_ispdb))
+        found = find(state, str(entered), options.search)
     except UnknownDomainError as error:
         if not state.may_ask or error.code == "dns.not-found":
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +56,13 @@ class Search:
 
 
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the search for a domain that the table does not know."""
+    """Add the options of the search for a domain that the table does not know; the command gets them as `search`."""
+
+    @functools.wraps(command)
+    def with_search(*arguments: Any, offline: bool, seconds: float, no_ispdb: bool, **typed: Any) -> None:  # noqa: ANN401  the command's own
+        command(*arguments, search=Search(offline, seconds, not no_ispdb), **typed)
+
+    decorated: Callable[..., Any] = with_search
     for option in (
         click.option("--no-ispdb", is_flag=True, help=_("Do not ask Thunderbird's database, which learns the domain.")),
         click.option(
@@ -70,8 +76,8 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--offline", is_flag=True, help=_("Use the provider table alone; ask nobody.")),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command("identify", help=_("Say who runs an address's mail, which server to use and what to switch on first."))
@@ -79,10 +85,10 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
 @search_options
 @common_options
-def identify_command(state: State, address: str, offline: bool, ask_all: bool, seconds: float, no_ispdb: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917  click passes its options by name
+def identify_command(state: State, address: str, ask_all: bool, search: Search) -> None:  # noqa: FBT001  click passes flags by name
     """Identify the address and show the result."""
     try:
-        found = find(state, address, Search(offline, seconds, not no_ispdb, ask_all))
+        found = find(state, address, replace(search, ask_all=ask_all))
     except UnknownDomainError as error:
         if ask_all and error.discovery and state.json:
             error.result = views.json.sources(error.discovery)
