@@ -1,17 +1,17 @@
-"""A mail server that minds the state of each connection, counts round trips and misbehaves where a test says so."""
+"""A submission server that keeps the state of each connection, records commands, and fails where a test says so."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.listener import Listener
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 PIPELINING = ("PIPELINING", "SIZE 1000000", "8BITMIME")
@@ -20,10 +20,7 @@ OPEN, OK, GO_ON = b"220 mail.example.com ESMTP\r\n", b"250 2.0.0 ok\r\n", b"354 
 
 @dataclass(frozen=True)
 class Turn:
-    """What reached the server: `verb` is the first word of the command.
-
-    CONNECT stands for a new connection, "." for the end of a message.
-    """
+    """An event on a connection: `verb` is the first word of a command, CONNECT, or "." for the end of a message."""
 
     connection: int
     verb: str
@@ -44,17 +41,15 @@ class Caught:
 
     @property
     def message_id(self) -> str:
-        """What its Message-ID says."""
+        """The value of Message-ID."""
         return str(message_from_bytes(self.content)["Message-ID"]).strip()
 
     @property
     def body(self) -> bytes:
-        """What follows the header."""
         return self.content.partition(b"\r\n\r\n")[2]
 
     @property
     def subject(self) -> str:
-        """What its Subject says."""
         return self.content.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode()
 
 
@@ -67,15 +62,15 @@ class _State:
     accepted: int = 0
 
 
-class MailServer:
+class MailServer(Listener):
     """A server without TLS.
 
-    `answer` is asked first: bytes are said instead of the usual (a 421 closes), b"" drops the connection, None leaves
-    it be.
+    `answer` is called first: the bytes that it returns are the reply (a 421 closes), b"" drops the connection, and
+    None stands for the usual reply.
 
-    `mails` is what it accepted, `torn` what had no end, `groups` the commands of each connection as they came together,
-    `lines` every command. It takes `at_once` connections at the same time, and hangs up after the `last` message of
-    each.
+    `mails` has the accepted messages, `torn` those without an end, `lines` every command, `groups` the commands of
+    each connection, grouped by round trip. The server takes `at_once` connections at the same time, and closes each
+    after its `last` message. `latency` is added to each round trip and `pause` to each message, in seconds.
     """
 
     def __init__(  # noqa: PLR0913  the ways in which a server may be slow or small
@@ -87,7 +82,6 @@ class MailServer:
         last: int = 0,
         latency: float = 0.0,
         pause: float = 0.0,
-        port: int = 0,
     ) -> None:
         self.mails: list[Caught] = []
         self.groups: list[list[list[str]]] = []
@@ -101,68 +95,35 @@ class MailServer:
         self._pause = pause
         self.said_goodbye: set[int] = set()
         self._open = 0
-        self._is_started = False
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=200)
-        self.port = int(self._listener.getsockname()[1])
-
-    def start(self) -> None:
-        """Serve from now on, if it does not yet."""
-        if not self._is_started:
-            self._is_started = True
-            threading.Thread(target=self._serve, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_rest: object) -> None:
-        self.stop()
-
-    @property
-    def connections(self) -> int:
-        """How many there have been."""
-        return len(self.groups)
+        super().__init__()
 
     @property
     def subjects(self) -> list[str]:
-        """The subjects of the accepted messages."""
         return [mail.subject for mail in self.mails]
 
-    def stop(self) -> None:
-        """Take no more connections."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _peer = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.groups.append([])
-                threading.Thread(target=self._talk, args=(client, _State(len(self.groups))), daemon=True).start()
-
-    def _talk(self, client: socket.socket, state: _State) -> None:
+    def talk(self, client: socket.socket, number: int) -> None:
+        state = _State(number)
         with self._lock:
             self._open += 1
+            while len(self.groups) < number:
+                self.groups.append([])
         try:
-            with contextlib.suppress(OSError), client:
-                is_full = self._open > self._at_once
-                greeting = b"421 4.7.0 Too many connections\r\n" if is_full else self._reply(state, "CONNECT", "")
-                client.sendall(greeting)
-                if greeting.startswith(b"220"):
-                    self._listen(client, state)
+            is_full = self._open > self._at_once
+            greeting = b"421 4.7.0 Too many connections\r\n" if is_full else self._reply(state, "CONNECT", "")
+            client.sendall(greeting)
+            if greeting.startswith(b"220"):
+                self._read(client, state)
         finally:
             if state.content is not None:
                 self.torn.append(b"".join(state.content))
             with self._lock:
                 self._open -= 1
 
-    def _listen(self, client: socket.socket, state: _State) -> None:
+    def _read(self, client: socket.socket, state: _State) -> None:
         buffer = b""
         while True:
-            time.sleep(self._latency)  # a network's round trip
+            time.sleep(self._latency)
             data = client.recv(1_000_000)
             if not data:
                 return
@@ -175,7 +136,7 @@ class MailServer:
                     return
 
     def _line(self, client: socket.socket, state: _State, line: bytes, group: list[str]) -> bool:
-        """Answer a line; whether the connection goes on."""
+        """Answer a line; False ends the connection."""
         if state.content is not None and line != b".\r\n":
             state.content.append(line.removeprefix(b"."))
             return True
@@ -187,7 +148,7 @@ class MailServer:
         self.lines.append(text)
         reply = self._reply(state, verb, text)
         if verb == "." and self._pause:
-            time.sleep(self._pause)  # of a server that thinks about a message
+            time.sleep(self._pause)
         client.sendall(reply)
         if verb == "QUIT" and reply:
             self.said_goodbye.add(state.number)
@@ -196,8 +157,8 @@ class MailServer:
         return bool(reply) and not reply.startswith((b"421", b"221"))
 
     def _reply(self, state: _State, verb: str, line: str) -> bytes:
-        told = self._answer(Turn(state.number, verb, line, state.accepted))
-        reply = self._usual(state, verb, line) if told is None else told
+        given = self._answer(Turn(state.number, verb, line, state.accepted))
+        reply = self._usual(state, verb, line) if given is None else given
         if verb == "MAIL" and reply.startswith(b"2"):
             state.sender = line.partition("<")[2].partition(">")[0]
         elif verb == "RCPT" and reply.startswith(b"2"):
@@ -237,9 +198,3 @@ class MailServer:
         usual = {"CONNECT": OPEN, "AUTH": b"235 2.7.0 in\r\n", "QUIT": b"221 2.0.0 bye\r\n"}
         known = ("MAIL", "RCPT", ".", "RSET", "NOOP")
         return usual.get(verb, OK if verb in known else b"500 5.5.2 what?\r\n")
-
-
-def reset(client: socket.socket) -> None:
-    """Close a connection with a reset: what the other side sends next fails."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()

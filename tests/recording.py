@@ -1,4 +1,4 @@
-"""A small fast server that remembers what it accepted, on which connection, and says what it is told to."""
+"""A submission server with a table of replies, and the homes and mails of the outbox tests."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ if TYPE_CHECKING:
 
 
 class RecordingServer(MailServer):
-    """Accepts everything, but for what `replies` has: the beginning of a command, or "." for the message.
+    """Accepts everything except what `replies` names: the beginning of a command, or "." for the end of a message.
 
-    An answer `b""` hangs up; after the dot the message counts as accepted then.
+    A reply `b""` drops the connection; at "." the message counts as accepted all the same.
     """
 
-    def __init__(self, *, port: int = 0, pause: float = 0.0) -> None:
+    def __init__(self, *, pause: float = 0.0) -> None:
         self.replies: dict[str, bytes] = {}
-        super().__init__(self._told, offers=("PIPELINING", "8BITMIME", "SIZE 50000000"), port=port, pause=pause)
-        self.start()
+        super().__init__(self._reply_from_table, offers=("PIPELINING", "8BITMIME", "SIZE 50000000"), pause=pause)
 
-    def _told(self, turn: Turn) -> bytes | None:
+    def _reply_from_table(self, turn: Turn) -> bytes | None:
         said = turn.line or turn.verb
-        return next((answer for beginning, answer in self.replies.items() if said.startswith(beginning)), None)
+        return next((reply for beginning, reply in self.replies.items() if said.startswith(beginning)), None)
 
     def counts_as_accepted(self, reply: bytes) -> bool:
         return reply[:1] in (b"", b"2")

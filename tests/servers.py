@@ -13,13 +13,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import dns.message
 import pytest
 import trustme
 
 from smtpsetup.core.model import Security
+from tests.listener import Listener, reset
 
 if TYPE_CHECKING:
     import ssl
@@ -331,55 +332,42 @@ def name_server() -> Iterator[str]:
         yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
-class ScriptedServer:
-    """A server that says what its script says.
+class ScriptedServer(Listener):
+    """A server that follows a script on every connection.
 
-    Bytes are sent, None waits for a line from the client, "drop" closes at once.
-
-    What the client sent is in `received`.
+    The steps: bytes are sent, a float is a pause in seconds, None reads a line, "message" reads up to the dot, "drop"
+    closes the connection, "reset" closes it with RST. At the end of the script the connection stays open, at most for
+    30 seconds. `received` has the lines that clients sent; `hung_up` is set after a "drop" or a "reset".
     """
 
     def __init__(self, script: Sequence[bytes | float | str | None], context: ssl.SSLContext | None = None) -> None:
         self._script = script
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
         self.received: list[bytes] = []
-        self.connections = 0
+        self.hung_up = threading.Event()
         self._closing = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_rest: object) -> None:
+    def stop(self) -> None:
         self._closing.set()
-        self._listener.close()
+        super().stop()
 
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _address = self._listener.accept()
-                self.connections += 1
-                threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    def _talk(self, client: socket.socket) -> None:
-        with (
-            contextlib.suppress(OSError),
-            client,
-            self._context.wrap_socket(client, server_side=True) if self._context else client as peer,
-        ):
+    def talk(self, client: socket.socket, number: int) -> None:
+        with self._context.wrap_socket(client, server_side=True) if self._context else client as peer:
             lines = peer.makefile("rb")
             for step in self._script:
                 if isinstance(step, bytes):
                     peer.sendall(step)
                 elif isinstance(step, float):
                     self._closing.wait(step)
-                elif step == "drop":
-                    return
                 elif step == "message":
                     while (line := lines.readline()) not in (b".\r\n", b""):
                         self.received.append(line)
-                else:
+                elif step is None:
                     self.received.append(lines.readline())
+                else:
+                    lines.close()
+                    reset(peer) if step == "reset" else peer.close()
+                    self.hung_up.set()
+                    return
             self._closing.wait(30)

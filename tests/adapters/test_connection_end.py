@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp.session import Session
 from smtpsetup.smtp.transaction import Channel, submit
 from tests.adapters.test_submit import AGREED, EHLO, OFFERS, READY, mail, opened, second, send
-from tests.mail_server import MailServer, reset
+from tests.mail_server import MailServer
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -121,34 +119,16 @@ def endless() -> Iterator[bytes]:
 @pytest.mark.slow
 def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent() -> None:
     """A server that hangs up after its last message has answered that one."""
-    gone = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        client, _peer = listener.accept()
-        lines = client.makefile("rb")
-        for reply in (READY, EHLO):
-            client.sendall(reply)
-            lines.readline()
-        lines.readline(), lines.readline()
-        client.sendall(AGREED)
-        while lines.readline() not in (b".\r\n", b""):
-            pass
-        client.sendall(b"250 2.0.0 kept\r\n")
-        lines.close()
-        reset(client)
-        gone.set()
-
     mails: list[str] = []
 
     def trace(line: str) -> None:
         mails.extend([line] if line.startswith("> MAIL") else [])
         if len(mails) == 2:
-            gone.wait(10)
+            server.hung_up.wait(10)
 
-    with listener:
-        threading.Thread(target=serve, daemon=True).start()
-        sent = send(listener.getsockname()[1], mail("a"), mail("b"), trace=trace)
+    script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 2.0.0 kept\r\n", "reset")
+    with ScriptedServer(script) as server:
+        sent = send(server.port, mail("a"), mail("b"), trace=trace)
     assert sent.told == ["ok"]
 
 

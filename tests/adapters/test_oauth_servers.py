@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import http.server
 import json
 import secrets
 import smtplib
 import ssl
-import threading
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.oauth_servers import DEVICE_GRANT, SMTP_SCOPE, USER, OAuthServer
+from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -298,41 +297,22 @@ def test_an_answer_that_is_lost_has_used_the_token_up(oauth_server: OAuthServer)
     assert refresh(oauth_server, answer["refresh_token"])[1]["error"] == "invalid_grant"
 
 
-class _Client(http.server.BaseHTTPRequestHandler):
-    paths: list[str]
-
-    def do_GET(self) -> None:
-        self.server.paths.append(self.path)  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.end_headers()
-        self.wfile.write(b"Go back to the terminal.")
-
-    def log_message(self, *_rest: object) -> None:
-        pass
-
-
 @pytest.fixture
-def client() -> Iterator[http.server.HTTPServer]:
-    """A program that waits for its user's browser."""
-    with http.server.HTTPServer(("127.0.0.1", 0), _Client) as server:
-        server.paths = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def redirect() -> Iterator[str]:
+    """The redirect URI of a client that waits for its user's browser."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    with ScriptedServer((None, head + b"Go back to the terminal.", "drop")) as client:
+        yield f"http://127.0.0.1:{client.port}/"
 
 
-def test_browsing_ends_at_the_page_of_the_client(oauth_server: OAuthServer, client: http.server.HTTPServer) -> None:
-    url, _verifier = authorization(oauth_server, f"http://127.0.0.1:{client.server_port}/", login_hint=USER)
+def test_browsing_ends_at_the_page_of_the_client(oauth_server: OAuthServer, redirect: str) -> None:
+    url, _verifier = authorization(oauth_server, redirect, login_hint=USER)
     page = oauth_server.browse(url, None)
     assert (page.status, page.text) == (200, "Go back to the terminal.")
     assert parameters(page.url)["code"]
 
 
-def test_a_real_browser_signs_in(oauth_server: OAuthServer, client: http.server.HTTPServer, chromium: Chromium) -> None:
-    redirect = f"http://127.0.0.1:{client.server_port}/"
+def test_a_real_browser_signs_in(oauth_server: OAuthServer, redirect: str, chromium: Chromium) -> None:
     url, verifier = authorization(oauth_server, redirect, login_hint="bo@example.test")
     page = chromium.sign_in(url, USER)
     assert page.text == "Go back to the terminal."
