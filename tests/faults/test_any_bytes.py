@@ -5,9 +5,6 @@ There is an answer, in bounded time, and nothing of it reaches the terminal unes
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -30,8 +27,6 @@ from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL,
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from smtpsetup.core.errors import SmtpsetupError
 
 SECRET = "hemligt-lösenord"
@@ -85,33 +80,6 @@ def test_any_fault_at_any_stage_ends_soon_with_an_answer(
         assert report.error.exit_code == 75
 
 
-@contextlib.contextmanager
-def one_answer(stage: str, data: bytes) -> Iterator[int]:
-    """A port whose server is in order until the stage, and then sends those bytes and is gone."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            client, _peer = listener.accept()
-            with client:
-                lines = client.makefile("rb")
-                for step in STAGES[stage]:
-                    if isinstance(step, bytes):
-                        client.sendall(step)
-                    elif step is None:
-                        lines.readline()
-                    elif step == "message":
-                        while lines.readline() not in (b".\r\n", b""):
-                            pass
-                client.sendall(data)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.close()
-
-
 REPLIES = st.one_of(
     st.binary(max_size=300),
     st.builds(
@@ -132,8 +100,8 @@ REPLIES = st.one_of(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=REPLIES)
 def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data: bytes) -> None:
-    with one_answer(stage, data) as port:
-        server = Server("127.0.0.1", port, Security.NONE)
+    with ScriptedServer((*STAGES[stage], data, "drop")) as scripted:
+        server = Server("127.0.0.1", scripted.port, Security.NONE)
         session = Session(server, ehlo_name="example.com", deadline=Deadline(5), policy=tls.policy())
         try:
             with session:
@@ -145,4 +113,4 @@ def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data:
                     )
                 )
         except TransportError as failed:
-            assert_sound(diagnose(failed.failure, account_at(port, Security.NONE)))
+            assert_sound(diagnose(failed.failure, account_at(scripted.port, Security.NONE)))

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from smtpsetup.state import private_dir
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import PROGRAM, sendmail
-from tests.servers import missing, wait_for
+from tests.servers import ScriptedServer, missing, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -520,19 +519,7 @@ def test_10_a_certificate_with_a_name_in_cn_only_is_refused(home: Home, tmp_path
     file = certificate_with_a_common_name_only(tmp_path / "server.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    client, _peer = listener.accept()
-                    context.wrap_socket(client, server_side=True).close()
-                except ssl.SSLError:
-                    continue
-                except OSError:
-                    return
-
-        threading.Thread(target=serve, daemon=True).start()
-        plain_account(home, listener.getsockname()[1], host='"localhost"', security='"tls"', ca_file=f'"{file}"')
+    with ScriptedServer(("drop",), context) as server:
+        plain_account(home, server.port, host='"localhost"', security='"tls"', ca_file=f'"{file}"')
         run = home.run("send", "kund@example.com", "--body", "x", "--json")
     assert run.json["error"]["code"] == "tls.hostname-mismatch"
