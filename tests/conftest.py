@@ -34,6 +34,7 @@ pytest_plugins = (
     "tests.oauth_servers",
     "tests.person",
     "tests.machine",
+    "tests.postfix",
     "tests.dovecot",
     "tests.signing_in",
 )

@@ -1,7 +1,4 @@
-"""A real Dovecot submission server that relays to a server which keeps the mail.
-
-It asks the authorization server about every token (RFC 7662).
-"""
+"""A real Dovecot submission server, which has tokens introspected (RFC 7662) and relays to a server that keeps mail."""
 
 from __future__ import annotations
 
@@ -12,21 +9,20 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from aiosmtpd.controller import Controller
 
+from tests.mail_server import MailServer
 from tests.servers import free_port, missing, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aiosmtpd.smtp import SMTP, Envelope, Session
-
+    from tests.mail_server import Caught
     from tests.oauth_servers import OAuthServer
 
 _CONFIGURATION = """
@@ -81,34 +77,12 @@ service submission-login {{
 
 
 @dataclass(frozen=True)
-class RelayedMail:
-    """A mail that came out of Dovecot."""
-
-    sender: str
-    recipients: list[str]
-    message: bytes
-
-
-@dataclass
-class _Sink:
-    """What Dovecot relays to; `mails` is what came."""
-
-    mails: list[RelayedMail] = field(default_factory=list)
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
-        content = envelope.content or b""
-        assert isinstance(content, bytes)
-        self.mails.append(RelayedMail(str(envelope.mail_from), list(envelope.rcpt_tos), content))
-        return "250 2.0.0 Kept"
-
-
-@dataclass(frozen=True)
 class Dovecot:
     """A running Dovecot: its ports, the mails that it relayed, and its log."""
 
     tls_port: int
     starttls_port: int
-    mails: list[RelayedMail]
+    mails: list[Caught]
     log_file: Path
 
     @property
@@ -130,17 +104,6 @@ def _greets(port: int) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _relay() -> Iterator[tuple[int, list[RelayedMail]]]:
-    sink = _Sink()
-    relay = Controller(sink, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=True)
-    relay.start()
-    try:
-        yield relay.port, sink.mails
-    finally:
-        relay.stop()
-
-
 @pytest.fixture
 def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterator[Dovecot]:
     """Dovecot in a directory of its own; with indirect parametrization it offers only those mechanisms."""
@@ -154,8 +117,8 @@ def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterat
     for name in ("ca.pem", "key.pem", "server.pem"):
         shutil.copy(Path(oauth_server.ca_file).parent / name, base)
     tls_port, starttls_port = free_port(), free_port()
-    with _relay() as (relay_port, mails), (base / "output").open("wb") as output:
-        ports = {"relay_port": relay_port, "tls_port": tls_port, "starttls_port": starttls_port}
+    with MailServer() as relay, (base / "output").open("wb") as output:
+        ports = {"relay_port": relay.port, "tls_port": tls_port, "starttls_port": starttls_port}
         mechanisms = getattr(request, "param", "oauthbearer xoauth2")
         host = urlsplit(oauth_server.issuer).netloc
         (base / "dovecot.conf").write_text(_CONFIGURATION.format(base=base, host=host, mechanisms=mechanisms, **ports))
@@ -164,7 +127,7 @@ def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterat
         try:
             wait_for(lambda: server.poll() is not None or _greets(starttls_port), 60)
             assert server.poll() is None, (base / "output").read_text()
-            yield Dovecot(tls_port, starttls_port, mails, base / "log")
+            yield Dovecot(tls_port, starttls_port, relay.mails, base / "log")
         finally:
             server.terminate()
             server.wait(30)

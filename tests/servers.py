@@ -1,4 +1,4 @@
-"""Real servers: Postfix, a keyring on a bus of its own, and servers that follow a script to the byte."""
+"""Ports, a keyring on a session bus of its own, a name server, and a server that follows a script."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import random
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dns.message
 import pytest
-import trustme
 
 from smtpsetup.core.model import Security
 from tests.listener import Listener, reset
@@ -25,8 +22,8 @@ from tests.listener import Listener, reset
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-POSTFIX_PASSWORD = "lösenord-åäö-€"
 KEYRING_PASSWORD = "ring"
 
 
@@ -66,140 +63,11 @@ def free_port() -> int:
             return int(sock.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
+    """Whether a server listens on a port of the loopback."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-@dataclass(frozen=True)
-class Postfix:
-    """A running Postfix: its ports, its authority, and where it delivers."""
-
-    tls_port: int
-    starttls_port: int
-    ca_file: str
-    maildir: Path
-
-    def mails(self, user: str, count: int = 1, seconds: float = 20.0) -> list[bytes]:
-        """The mails delivered to a user, once there are that many, without the headers that Postfix puts in front."""
-        new = self.maildir / user / "new"
-        wait_for(lambda: new.is_dir() and len(list(new.iterdir())) >= count, seconds)
-        return [path.read_bytes() for path in sorted(new.iterdir(), key=lambda path: path.stat().st_mtime_ns)]
-
-    def clear(self) -> None:
-        """Forget what was delivered."""
-        for path in self.maildir.glob("*/new/*"):
-            path.unlink()
-
-
-_MAIN_CF = """
-compatibility_level = 3.6
-queue_directory = {base}/spool
-data_directory = {base}/data
-myhostname = mail.example.test
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks =
-maillog_file = /dev/stdout
-smtpd_tls_chain_files = {base}/server.pem
-smtpd_tls_security_level = may
-smtpd_tls_auth_only = yes
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_path = smtpd
-cyrus_sasl_config_path = {base}/sasl
-smtpd_sasl_local_domain =
-smtpd_sasl_security_options = noanonymous
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
-smtpd_helo_required = yes
-smtpd_helo_restrictions = reject_non_fqdn_helo_hostname
-smtpd_delay_reject = no
-smtpd_sender_restrictions = reject_sender_login_mismatch
-smtpd_sender_login_maps = inline:{{ {{ info@example.test = info@example.test }} }}
-smtpd_recipient_restrictions = reject_unlisted_recipient, permit_sasl_authenticated, reject
-virtual_mailbox_domains = example.test
-virtual_mailbox_base = {base}/mail
-virtual_mailbox_maps =
-  inline:{{ {{ info@example.test = info/ }}, {{ asa@example.test = asa/ }}, {{ bo@example.test = bo/ }} }}
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{uid}
-virtual_minimum_uid = 100
-message_size_limit = 30000000
-mailbox_size_limit = 0
-virtual_mailbox_limit = 0
-"""
-_MASTER_CF = """
-127.0.0.1:{tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
-127.0.0.1:{starttls_port} inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-tlsmgr unix - - n 1000? 1 tlsmgr
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-proxymap unix - - n - - proxymap
-"""
-
-
-@pytest.fixture(scope="session")
-def postfix_server() -> Iterator[Postfix]:
-    """Postfix with Cyrus SASL over 465- and 587-like ports, delivering to maildirs."""
-    if not (shutil.which("postfix") and shutil.which("saslpasswd2")) or os.getuid() != 0:
-        missing("needs root and Postfix: apt-get install postfix sasl2-bin libsasl2-modules")
-    # not below pytest's own, which the start of any other pytest closes to Postfix's user
-    base = Path(tempfile.mkdtemp(prefix="smtpsetup-postfix-"))
-    base.chmod(0o755)
-    for name in ("etc", "spool", "data", "mail", "sasl"):
-        (base / name).mkdir(mode=0o755)
-    shutil.chown(base / "data", "postfix", "postfix")
-    shutil.chown(base / "mail", "nobody", "nogroup")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(base / "ca.pem"))
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(base / "server.pem"))
-    tls_port, starttls_port = free_port(), free_port()
-    (base / "etc" / "main.cf").write_text(_MAIN_CF.format(base=base, uid=65534))
-    (base / "etc" / "master.cf").write_text(_MASTER_CF.format(tls_port=tls_port, starttls_port=starttls_port))
-    database = base / "sasl" / "sasldb2"
-    (base / "sasl" / "smtpd.conf").write_text(
-        f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN LOGIN CRAM-MD5\n"
-    )
-    subprocess.run(
-        ["saslpasswd2", "-c", "-p", "-f", str(database), "-u", "example.test", "info"],
-        input=POSTFIX_PASSWORD.encode(),
-        check=True,
-    )
-    shutil.chown(database, "postfix", "postfix")
-    with (base / "log").open("wb") as log:
-        server = subprocess.Popen(
-            ["postfix", "-c", str(base / "etc"), "start-fg"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        wait_for(lambda: _answers(tls_port) and _answers(starttls_port), 60)
-        yield Postfix(tls_port, starttls_port, str(base / "ca.pem"), base / "mail")
-    finally:
-        subprocess.run(
-            ["postfix", "-c", str(base / "etc"), "stop"], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        server.wait(60)
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture
-def postfix(postfix_server: Postfix) -> Postfix:
-    """Postfix with empty mailboxes."""
-    postfix_server.clear()
-    return postfix_server
 
 
 @dataclass
@@ -267,23 +135,19 @@ class Keyring:
             process.wait(10)
 
 
-@pytest.fixture
-def bus(tmp_path: Path) -> Iterator[Keyring]:
-    """A session bus without a keyring on it."""
-    if not (shutil.which("dbus-daemon") and shutil.which("gnome-keyring-daemon")):
-        missing("needs a keyring: apt-get install gnome-keyring dbus")
-    directory = tmp_path / "session"
+@contextlib.contextmanager
+def session_bus(directory: Path) -> Iterator[Keyring]:
+    """Run a D-Bus session bus in a directory, until the end of the block; its keyring is not started yet."""
     (directory / "run").mkdir(parents=True, mode=0o700)
     (directory / "data").mkdir()
-    # a configuration without service files: nothing is started by being called
+    keyring = Keyring(directory, f"unix:path={directory}/run/bus")
+    # a configuration without service files: a call starts no service
     config = directory / "bus.conf"
     config.write_text(
-        "<busconfig><type>session</type>"
-        f"<listen>unix:path={directory}/run/bus</listen><auth>EXTERNAL</auth>"
+        f"<busconfig><type>session</type><listen>{keyring.address}</listen><auth>EXTERNAL</auth>"
         '<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow '
         'own="*"/></policy></busconfig>'
     )
-    keyring = Keyring(directory, f"unix:path={directory}/run/bus")
     daemon = subprocess.Popen(
         ["dbus-daemon", f"--config-file={config}", "--nofork"],
         stdin=subprocess.DEVNULL,
@@ -291,9 +155,20 @@ def bus(tmp_path: Path) -> Iterator[Keyring]:
         stderr=subprocess.DEVNULL,
     )
     keyring.processes.append(daemon)
-    wait_for((directory / "run" / "bus").exists)
-    yield keyring
-    keyring.stop()
+    try:
+        wait_for((directory / "run" / "bus").exists)
+        yield keyring
+    finally:
+        keyring.stop()
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Keyring]:
+    """A session bus without a keyring on it."""
+    if not (shutil.which("dbus-daemon") and shutil.which("gnome-keyring-daemon")):
+        missing("needs a keyring: apt-get install gnome-keyring dbus")
+    with session_bus(tmp_path / "session") as keyring:
+        yield keyring
 
 
 @pytest.fixture

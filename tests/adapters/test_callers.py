@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import Home
 from tests.machine import Machine, needs
+from tests.postfix import POSTFIX_PASSWORD, Postfix
 from tests.sendmail import PROGRAM, config_text
-from tests.servers import POSTFIX_PASSWORD, Postfix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

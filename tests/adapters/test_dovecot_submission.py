@@ -47,8 +47,8 @@ def test_a_code_on_another_device_leads_to_a_mail_that_dovecot_relays(
     assert done.code == 0, done.err
     assert at_dovecot.run("send", "kund@example.org", "-s", "Hej åäö", "--body", "Räkning €").code == 0
     (mail,) = dovecot.mails
-    assert (mail.sender, mail.recipients) == (USER, ["kund@example.org"])
-    assert b"=?utf-8?" in mail.message.lower()
+    assert (mail.sender, mail.recipients) == (USER, ("kund@example.org",))
+    assert b"=?utf-8?" in mail.content.lower()
     assert dovecot.logins == [mechanism] * 2  # the one that proves the sign-in, and the mail's
     assert oauth_server.count("refresh_token") == 0
 
@@ -62,7 +62,7 @@ def test_a_browser_leads_to_a_mail_that_dovecot_relays(
     )
     assert done.code == 0, done.err
     assert sent(at_dovecot).code == 0
-    assert [mail.recipients for mail in dovecot.mails] == [["kund@example.org"]]
+    assert [mail.recipients for mail in dovecot.mails] == [("kund@example.org",)]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from smtpsetup.core.model import Secret, Security
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import Home, Run, account_at, context_of
-from tests.servers import POSTFIX_PASSWORD, Postfix
+from tests.postfix import POSTFIX_PASSWORD, Postfix
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
