@@ -86,7 +86,7 @@ MAILTO={mailto}
 
 @pytest.mark.slow
 @pytest.mark.timeout(100)
-def test_what_cron_jobs_print_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
+def test_the_output_of_cron_jobs_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
     needs("cron", packages="cron")
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
     machine.file(
@@ -175,7 +175,7 @@ def test_git_sends_a_patch_that_can_be_applied(postfix: Postfix, home: Home) -> 
     assert (home.path / "again" / "räkning.txt").read_text(encoding="utf-8") == "åäö €\n.\nFrom me\n"
 
 
-def test_git_is_told_when_a_recipient_is_refused(postfix: Postfix, home: Home) -> None:
+def test_git_reports_a_refused_recipient(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     patch = patch_of(home)
     with pytest.raises(AssertionError, match="nobody@example"):
@@ -257,13 +257,13 @@ def test_mail_sends_with_copies_and_a_file(postfix: Postfix, home: Home) -> None
     assert {delivered(postfix, user)["Message-ID"] for user in ("info", "bo")} == {message["Message-ID"]}
 
 
-def test_mail_to_root_goes_where_the_aliases_say(postfix: Postfix, home: Home) -> None:
+def test_mail_to_root_is_sent_to_its_alias(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     s_nail(home, "-s", "Disken är full", "root", stdin="95 %\n")
     assert delivered(postfix, "asa")["Subject"] == "Disken är full"
 
 
-def test_a_script_finds_sendmail_where_it_always_was(postfix: Postfix, home: Home, machine: Machine) -> None:
+def test_a_script_calls_usr_sbin_sendmail(postfix: Postfix, home: Home, machine: Machine) -> None:
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
     command: Sequence[str] = (
         "sh",

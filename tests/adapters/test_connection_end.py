@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def test_a_server_is_told_goodbye_however_long_the_messages_took() -> None:
+def test_quit_is_sent_however_long_the_messages_took() -> None:
     """Each message has time of its own: that of the login is over by then."""
     with MailServer(
         lambda turn: time.sleep(0.4) if turn.verb == "." else None
@@ -40,7 +40,7 @@ PLACES = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT, "DATA": Stage.DATA, ".": Stage
 
 @OFFERS
 @pytest.mark.parametrize("verb", PLACES)
-def test_a_server_that_closes_says_why_and_which_message_it_was(offers: tuple[str, ...], verb: str) -> None:
+def test_a_421_is_reported_with_its_reply_and_stage(offers: tuple[str, ...], verb: str) -> None:
     with MailServer(second(verb, b"421 4.7.0 Too many messages, slow down\r\n"), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
     assert sent.told == ["ok"]
@@ -51,7 +51,7 @@ def test_a_server_that_closes_says_why_and_which_message_it_was(offers: tuple[st
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.2])
-def test_a_421_between_two_messages_is_heard(wait: float) -> None:
+def test_a_421_between_two_messages_is_read(wait: float) -> None:
     """It stands in the place of the reply to MAIL."""
     script = (
         READY,
@@ -87,7 +87,7 @@ def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, .
     assert server.subjects == ["a"]
 
 
-def test_a_refusal_is_told_although_the_server_hangs_up_behind_it() -> None:
+def test_a_refusal_is_reported_although_the_server_closes_after_it() -> None:
     """The recipients had their answer: that there is none to DATA any more is no news about them."""
     with ScriptedServer((READY, None, EHLO, None, None, None, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
         sent = send(server.port, mail("a"), mail("b"))
@@ -117,7 +117,7 @@ def endless() -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent() -> None:
+def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_written() -> None:
     """A server that hangs up after its last message has answered that one."""
     mails: list[str] = []
 
@@ -133,7 +133,7 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_sent
 
 
 @pytest.mark.slow
-def test_a_server_that_falls_silent_after_the_dot_is_unknown_in_bounded_time() -> None:
+def test_silence_after_the_dot_is_an_unknown_outcome_at_the_deadline() -> None:
     script = (READY, None, EHLO, None, None, None, AGREED, "message")
     with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
         list(

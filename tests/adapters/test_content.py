@@ -61,7 +61,7 @@ LINES = st.lists(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES, cuts=st.lists(st.integers(0, 30), max_size=8))
-def test_any_text_in_any_pieces_arrives_as_it_was(
+def test_any_text_in_any_chunks_arrives_unchanged(
     line: tuple[MailServer, Session], lines: list[bytes], cuts: list[int]
 ) -> None:
     body = b"".join(one + b"\r\n" for one in lines)
@@ -72,7 +72,7 @@ def test_any_text_in_any_pieces_arrives_as_it_was(
 
 @pytest.mark.parametrize("filler", [70, 65_400, 65_500, 65_536, 131_072])
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 5])
-def test_a_piece_that_ends_at_a_dot_or_inside_a_line_break_arrives_as_it_was(
+def test_a_chunk_that_ends_at_a_dot_or_inside_a_line_break_arrives_unchanged(
     line: tuple[MailServer, Session], filler: int, cut: int
 ) -> None:
     ending = b"\r\n.\r\n..\r\n"
@@ -80,7 +80,7 @@ def test_a_piece_that_ends_at_a_dot_or_inside_a_line_break_arrives_as_it_was(
     assert arrived(line, [first + ending[:cut], ending[cut:]]) == first + ending
 
 
-def test_an_empty_piece_at_the_end_adds_no_line(line: tuple[MailServer, Session]) -> None:
+def test_an_empty_last_chunk_adds_no_line(line: tuple[MailServer, Session]) -> None:
     large = (b"y" * 70 + b"\r\n") * 2000
     assert arrived(line, [large, b""]) == large
 
@@ -90,7 +90,7 @@ def test_a_text_without_a_last_line_break_gets_one(line: tuple[MailServer, Sessi
     assert arrived(line, [b"x\r\n."]) == b"x\r\n.\r\n"
 
 
-def test_bytes_of_any_kind_survive(line: tuple[MailServer, Session]) -> None:
+def test_arbitrary_bytes_arrive_unchanged(line: tuple[MailServer, Session]) -> None:
     content = os.urandom(100_000).replace(b"\r", b"").replace(b"\n", b"") + b"\r\n"
     assert arrived(line, [content]) == content
 
@@ -128,7 +128,7 @@ CHANGES = (_cut, _empty, _one_byte_less, _grow, _vanish, _hide)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(
+def test_a_file_that_changed_after_its_size_was_read_is_not_sent_truncated(
     tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "bilaga.bin"
@@ -147,7 +147,7 @@ def test_a_file_that_changed_since_it_was_looked_at_is_not_sent_torn(
     assert server.mails == []
 
 
-def test_a_file_that_shrinks_while_it_is_on_the_wire_is_not_sent_torn(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_during_transmission_is_not_sent_truncated(tmp_path: Path) -> None:
     path = tmp_path / "stor.bin"
     path.write_bytes(os.urandom(LARGE * 10))
     sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)

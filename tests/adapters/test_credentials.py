@@ -76,7 +76,7 @@ def test_a_store_gives_the_secret_without_the_line_end(stored: tuple[Store, str]
         (Store.COMMAND, r"printf '\377'", "secret.command-failed"),
     ],
 )
-def test_a_store_without_the_secret_says_so(store: Store, reference: str, code: str) -> None:
+def test_a_store_without_the_secret_is_an_error_with_its_code(store: Store, reference: str, code: str) -> None:
     error = refused(store, reference)
     assert (error.code, error.exit_code) == (code, 78)
 
@@ -92,11 +92,11 @@ def test_a_secret_that_no_server_takes_is_refused(value: str) -> None:
     ("value", "secret"),
     [("a\n", "a"), ("a\r\n", "a"), (" a ", " a "), ("å", "å"), ("abcd efgh ijkl mnop", "abcd efgh ijkl mnop")],
 )
-def test_only_the_line_end_is_taken_off(value: str, secret: str) -> None:
+def test_only_the_line_end_is_stripped(value: str, secret: str) -> None:
     assert stores.checked(value).reveal() == secret
 
 
-def test_the_blanks_in_which_google_shows_an_app_password_are_taken_out() -> None:
+def test_blanks_in_an_app_password_are_removed() -> None:
     assert stores.checked("abcd efgh ijkl mnop", Auth.APP_PASSWORD).reveal() == "abcdefghijklmnop"
 
 
@@ -121,12 +121,12 @@ def test_a_file_behind_a_symbolic_link_or_of_another_user_is_refused(tmp_path: P
         assert refused(Store.FILE, str(file)).code == "secret.file-permissions"
 
 
-def test_a_pipe_in_the_files_place_does_not_hang(tmp_path: Path) -> None:
+def test_a_named_pipe_as_password_file_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "secret", 0o600)
     assert refused(Store.FILE, str(tmp_path / "secret")).code == "secret.file-permissions"
 
 
-def test_a_commands_first_line_is_the_secret_and_its_complaint_is_shown() -> None:
+def test_the_first_line_of_a_command_is_the_secret_and_its_error_output_is_shown() -> None:
     assert read(Store.COMMAND, "printf 'first\\nsecond\\n'") == "first"
     assert "\\x1b[31mno key" in refused(Store.COMMAND, "sh -c 'printf \"\\033[31mno key\" >&2; exit 3'").message
 
@@ -149,7 +149,7 @@ def login_session(keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> Keyring:
 ACCOUNT = account_at(465, name="info@example.com")
 
 
-def test_what_is_saved_in_the_keyring_is_read_back_replaced_and_forgotten(login_session: Keyring) -> None:
+def test_a_secret_in_the_keyring_is_read_replaced_and_deleted(login_session: Keyring) -> None:
     assert stores.store(ACCOUNT, Secret(SECRET)) is None
     assert read(Store.KEYRING) == SECRET
     assert stores.store(ACCOUNT, Secret("new")) == Secret(SECRET)
@@ -160,7 +160,7 @@ def test_what_is_saved_in_the_keyring_is_read_back_replaced_and_forgotten(login_
     assert (error.code, error.exit_code) == ("secret.missing", 78)
 
 
-def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Keyring) -> None:
+def test_the_keyring_command_finds_the_secret_under_the_documented_name(login_session: Keyring) -> None:
     import subprocess
     import sys
 
@@ -171,7 +171,7 @@ def test_the_keyring_command_shows_it_under_the_contracts_name(login_session: Ke
     assert shown.stdout.strip() == SECRET
 
 
-def test_a_locked_keyring_is_told_at_once_and_never_waited_for(login_session: Keyring) -> None:
+def test_a_locked_keyring_is_reported_at_once(login_session: Keyring) -> None:
     stores.store(ACCOUNT, Secret(SECRET))
     login_session.lock()
     started = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_locked_keyring_is_told_at_once_and_never_waited_for(login_session: Ke
     assert time.monotonic() - started < 5
 
 
-def test_a_bus_without_a_keyring_is_told(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bus_without_a_keyring_is_reported(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in bus.env.items():
         monkeypatch.setenv(name, value)
     error = refused(Store.KEYRING)
@@ -188,7 +188,7 @@ def test_a_bus_without_a_keyring_is_told(bus: Keyring, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("address", [None, "unix:path=/nonexistent/bus", "autolaunch:", "nonsense"])
-def test_no_bus_is_told_and_no_other_place_is_taken_instead(
+def test_a_missing_bus_is_reported_and_no_other_store_is_used_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None
 ) -> None:
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
@@ -203,13 +203,15 @@ def test_no_bus_is_told_and_no_other_place_is_taken_instead(
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_the_bus_is_found_where_cron_does_not_name_it(login_session: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bus_is_found_without_its_environment_variable(
+    login_session: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stores.store(ACCOUNT, Secret(SECRET))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
     assert read(Store.KEYRING) == SECRET
 
 
-def test_neither_a_variable_nor_a_file_chooses_another_backend(
+def test_neither_an_environment_variable_nor_a_file_selects_another_backend(
     login_session: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "evil_backend.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
@@ -224,7 +226,7 @@ def test_neither_a_variable_nor_a_file_chooses_another_backend(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_keyring_that_does_not_answer_is_not_waited_for(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keyring_that_does_not_answer_times_out(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
     import sys
 

@@ -26,7 +26,7 @@ def test_an_address_that_never_answers_does_not_hold_up_one_that_does() -> None:
             clog.close()
 
 
-def test_a_refusal_moves_on_at_once() -> None:
+def test_after_a_refusal_the_next_address_is_tried_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as good, closed_port() as port:
         refused: SockAddress = (socket.AF_INET, ("127.0.0.1", port))
         started = time.monotonic()
@@ -34,13 +34,13 @@ def test_a_refusal_moves_on_at_once() -> None:
         assert time.monotonic() - started < 0.2
 
 
-def test_when_all_fail_the_refusal_is_told_first() -> None:
+def test_when_all_addresses_fail_the_refusal_is_reported() -> None:
     unreachable: SockAddress = (socket.AF_INET6, ("100::1", 25, 0, 0))  # the discard prefix of RFC 6666
     with closed_port() as port, pytest.raises(ConnectionRefusedError):
         race([unreachable, (socket.AF_INET, ("127.0.0.1", port))], Deadline(5))
 
 
-def test_nothing_outlasts_the_deadline() -> None:
+def test_connecting_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         clogs = [socket.socket() for _ in range(4)]
         for clog in clogs:
@@ -53,12 +53,12 @@ def test_nothing_outlasts_the_deadline() -> None:
             clog.close()
 
 
-def test_a_name_resolves_to_both_families_in_turn() -> None:
+def test_a_name_resolves_to_addresses_of_both_families() -> None:
     addresses = resolve("localhost", 25, Deadline(5))
     assert {str(where[0]) for _family, where in addresses} <= {"127.0.0.1", "::1"}
     assert addresses
 
 
-def test_a_name_that_cannot_be_one_is_an_error() -> None:
+def test_an_invalid_name_is_an_error() -> None:
     with pytest.raises((OSError, UnicodeError)):
         resolve("a" * 64 + ".invalid", 25, Deadline(5))

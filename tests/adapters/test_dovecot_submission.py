@@ -70,7 +70,7 @@ def test_a_browser_leads_to_a_mail_that_dovecot_relays(
     "token_bits", [6_000, 36_000]
 )  # 1,000 characters, which is too many for its AUTH command, and 6,000
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_a_long_token_goes_through(
+def test_a_long_token_is_accepted(
     home: Home, oauth_server: OAuthServer, dovecot: Dovecot, security: str, token_bits: int
 ) -> None:
     oauth_server.settings(access_token_bits=token_bits)
@@ -83,9 +83,7 @@ def test_a_long_token_goes_through(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("dovecot", ["oauthbearer", "xoauth2"], indirect=True)
-def test_a_token_that_was_taken_back_is_refused_and_replaced_once(
-    at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
-) -> None:
+def test_a_revoked_access_token_is_replaced_once(at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot) -> None:
     signed_in(at_dovecot, oauth_server)
     refused = kept(at_dovecot)["access_token"]
     oauth_server.expire_access_tokens()
@@ -97,7 +95,7 @@ def test_a_token_that_was_taken_back_is_refused_and_replaced_once(
     assert kept(at_dovecot)["access_token"] != refused
 
 
-def test_when_everything_was_taken_back_one_request_says_so(
+def test_a_revoked_grant_is_reported_after_one_token_request(
     at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
 ) -> None:
     signed_in(at_dovecot, oauth_server)
@@ -108,7 +106,7 @@ def test_when_everything_was_taken_back_one_request_says_so(
     assert dovecot.mails == []
 
 
-def test_a_token_at_its_end_is_replaced_before_dovecot_sees_it(
+def test_an_expired_token_is_replaced_before_the_login(
     at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
 ) -> None:
     signed_in(at_dovecot, oauth_server)
@@ -131,7 +129,7 @@ def test_a_token_of_another_user_is_refused(home: Home, oauth_server: OAuthServe
     assert has_nothing(home)
 
 
-def test_dovecot_that_cannot_ask_is_temporary_trouble(
+def test_a_failed_introspection_is_a_temporary_error(
     at_dovecot: Home, oauth_server: OAuthServer, dovecot: Dovecot
 ) -> None:
     signed_in(at_dovecot, oauth_server)

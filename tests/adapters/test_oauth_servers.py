@@ -143,13 +143,13 @@ def test_a_device_waits_until_its_user_agrees(oauth_server: OAuthServer) -> None
     assert [request.error for request in oauth_server.requests()] == ["authorization_pending", ""]
 
 
-def test_the_complete_verification_address_leads_to_the_same_end(oauth_server: OAuthServer) -> None:
+def test_the_complete_verification_uri_connects_the_device(oauth_server: OAuthServer) -> None:
     asked = device(oauth_server)
     assert "Device connected" in oauth_server.browse(asked["verification_uri_complete"]).text
     assert token(oauth_server, grant_type=DEVICE_GRANT, device_code=asked["device_code"])[0] == 200
 
 
-def test_a_device_hears_of_a_refusal_an_end_and_too_much_haste(oauth_server: OAuthServer) -> None:
+def test_a_device_is_answered_access_denied_expired_token_and_slow_down(oauth_server: OAuthServer) -> None:
     refused, late = device(oauth_server), device(oauth_server)
     oauth_server.deny_device(refused["user_code"])
     assert (
@@ -171,7 +171,7 @@ def test_a_device_hears_of_a_refusal_an_end_and_too_much_haste(oauth_server: OAu
 @pytest.mark.parametrize(
     "redirect", ["http://127.0.0.1:12345/", "http://localhost:23456/", "http://127.0.0.1:12345/callback"]
 )
-def test_a_code_is_changed_into_tokens_once_with_its_verifier(oauth_server: OAuthServer, redirect: str) -> None:
+def test_a_code_is_exchanged_for_tokens_once_with_its_verifier(oauth_server: OAuthServer, redirect: str) -> None:
     url, verifier = authorization(oauth_server, redirect)
     back = oauth_server.sign_in(url, "asa@example.test")
     assert back.startswith(redirect)
@@ -192,7 +192,7 @@ def test_a_sign_in_needs_a_challenge_and_a_user_who_agrees(oauth_server: OAuthSe
     assert parameters(oauth_server.sign_in(without))["error"] == "invalid_request"
 
 
-def test_a_refresh_token_serves_once_and_its_reuse_ends_all(oauth_server: OAuthServer) -> None:
+def test_a_refresh_token_is_used_once_and_its_reuse_revokes_the_grant(oauth_server: OAuthServer) -> None:
     first = tokens(oauth_server)
     status, second = refresh(oauth_server, first["refresh_token"])
     assert status == 200
@@ -204,7 +204,7 @@ def test_a_refresh_token_serves_once_and_its_reuse_ends_all(oauth_server: OAuthS
 
 @pytest.mark.parametrize("starttls", [False, True])
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-def test_a_token_submits_mail_until_it_ends(oauth_server: OAuthServer, mechanism: str, starttls: bool) -> None:  # noqa: FBT001 a parameter
+def test_a_token_submits_mail_until_it_expires(oauth_server: OAuthServer, mechanism: str, starttls: bool) -> None:  # noqa: FBT001 a parameter
     oauth_server.settings(access_token_bits=16_000)
     access_token = tokens(oauth_server)["access_token"]
     assert len(access_token) > 2000
@@ -219,7 +219,7 @@ def test_a_token_submits_mail_until_it_ends(oauth_server: OAuthServer, mechanism
     assert [login.problem for login in oauth_server.logins()] == ["", "invalid_token"]
 
 
-def test_a_token_serves_its_user_alone_and_needs_the_scope(oauth_server: OAuthServer) -> None:
+def test_a_token_is_for_its_user_alone_and_needs_the_scope(oauth_server: OAuthServer) -> None:
     access_token = tokens(oauth_server, "asa@example.test")["access_token"]
     assert submit(oauth_server, "XOAUTH2", access_token)
     assert submit(oauth_server, "XOAUTH2", access_token, "asa@example.test") == []
@@ -230,7 +230,7 @@ def test_a_token_serves_its_user_alone_and_needs_the_scope(oauth_server: OAuthSe
     assert json.loads(challenge)["status"] == "insufficient_scope"
 
 
-def test_the_submission_server_gives_the_reply_it_is_told(oauth_server: OAuthServer) -> None:
+def test_the_submission_server_gives_the_configured_reply(oauth_server: OAuthServer) -> None:
     oauth_server.settings(login_reply="454 4.7.0 Try later", mechanisms=["XOAUTH2"])
     with smtplib.SMTP_SSL(
         "localhost", oauth_server.tls_port, context=ssl.create_default_context(cafile=oauth_server.ca_file)
@@ -242,7 +242,7 @@ def test_the_submission_server_gives_the_reply_it_is_told(oauth_server: OAuthSer
 
 
 @pytest.mark.slow
-def test_a_lifetime_is_what_was_set(oauth_server: OAuthServer) -> None:
+def test_the_token_lifetime_can_be_set(oauth_server: OAuthServer) -> None:
     oauth_server.settings(access_token_seconds=1)
     answer = tokens(oauth_server)
     assert answer["expires_in"] == 1
@@ -250,7 +250,7 @@ def test_a_lifetime_is_what_was_set(oauth_server: OAuthServer) -> None:
     assert submit(oauth_server, "XOAUTH2", answer["access_token"])
 
 
-def test_the_next_answers_are_changed_as_told(oauth_server: OAuthServer) -> None:
+def test_rules_change_the_next_token_answers(oauth_server: OAuthServer) -> None:
     oauth_server.settings(rotate=False)
     refresh_token = tokens(oauth_server)["refresh_token"]
     oauth_server.without_refresh_token()
@@ -264,7 +264,7 @@ def test_the_next_answers_are_changed_as_told(oauth_server: OAuthServer) -> None
     assert [answer.get("expires_in") for answer in answers[3:]] == [None, 0, -5, "3600", 3600]
 
 
-def test_the_token_endpoint_fails_as_told(oauth_server: OAuthServer) -> None:
+def test_rules_make_the_token_endpoint_fail(oauth_server: OAuthServer) -> None:
     refresh_token = tokens(oauth_server)["refresh_token"]
     oauth_server.unavailable(retry_after="7")
     oauth_server.unavailable(status=429, retry_after="Wed, 21 Oct 2037 07:28:00 GMT")
@@ -284,7 +284,7 @@ def test_the_token_endpoint_fails_as_told(oauth_server: OAuthServer) -> None:
     assert time.monotonic() - began >= 0.5
 
 
-def test_an_answer_that_is_lost_has_used_the_token_up(oauth_server: OAuthServer) -> None:
+def test_a_lost_answer_has_used_up_the_refresh_token(oauth_server: OAuthServer) -> None:
     kept = tokens(oauth_server)["refresh_token"]
     oauth_server.drop()
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):

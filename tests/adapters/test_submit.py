@@ -123,7 +123,7 @@ def test_without_pipelining_every_command_waits_for_its_reply(lockstep: bool) ->
 
 
 @OFFERS
-def test_an_empty_run_says_nothing(offers: tuple[str, ...]) -> None:
+def test_a_session_without_messages_sends_ehlo_and_quit(offers: tuple[str, ...]) -> None:
     with MailServer(offers=offers) as server:
         assert send(server.port) == Sent()
     assert [line.split()[0] for line in server.lines] == ["EHLO", "QUIT"]
@@ -140,7 +140,7 @@ def test_many_recipients_go_out_in_windows_so_that_no_buffer_fills_up(first: int
 
 
 @OFFERS
-def test_in_lockstep_the_next_message_is_not_asked_for_before_its_time(offers: tuple[str, ...]) -> None:
+def test_in_lockstep_the_next_message_is_taken_after_the_outcome_of_the_last(offers: tuple[str, ...]) -> None:
     events: list[str] = []
 
     def deliveries() -> Iterator[Delivery]:
@@ -159,7 +159,7 @@ def test_in_lockstep_the_next_message_is_not_asked_for_before_its_time(offers: t
 @OFFERS
 @pytest.mark.parametrize("code", ["550", "450"])
 @pytest.mark.parametrize("lockstep", [True, False])
-def test_a_refused_sender_concerns_one_message(offers: tuple[str, ...], code: str, lockstep: bool) -> None:  # noqa: FBT001  a parameter
+def test_a_refused_sender_affects_one_message(offers: tuple[str, ...], code: str, lockstep: bool) -> None:  # noqa: FBT001  a parameter
     with MailServer(nth("MAIL", None, f"{code} 5.7.1 not you\r\n".encode()), offers=offers) as server:
         assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).told == [
             "ok",
@@ -171,7 +171,7 @@ def test_a_refused_sender_concerns_one_message(offers: tuple[str, ...], code: st
 
 
 @OFFERS
-def test_some_recipients_refused_the_others_get_it(offers: tuple[str, ...]) -> None:
+def test_where_some_recipients_are_refused_the_others_get_the_message(offers: tuple[str, ...]) -> None:
     answers = {"RCPT TO:<bad@x.se>": b"550 5.1.1 unknown\r\n", "RCPT TO:<full@x.se>": b"452 4.2.2 full\r\n"}
     with MailServer(lambda turn: answers.get(turn.line), offers=offers) as server:
         sent = send(server.port, mail("a", "bad@x.se", "a@x.se", "full@x.se", "b@x.se"), mail("b"))
@@ -193,7 +193,7 @@ def test_some_recipients_refused_the_others_get_it(offers: tuple[str, ...]) -> N
     ids=str,
 )
 @pytest.mark.parametrize("data", [None, b"354 go on\r\n", b"451 later\r\n"], ids=["503", "354", "451"])
-def test_all_recipients_refused_concerns_one_message(
+def test_all_recipients_refused_affects_one_message(
     offers: tuple[str, ...], codes: tuple[str, str], told: int, data: bytes | None
 ) -> None:
     """Mixed, the one that may pass is told: then trying again is right.
@@ -221,7 +221,7 @@ def test_all_recipients_refused_concerns_one_message(
 
 @OFFERS
 @pytest.mark.parametrize("code", ["554", "451"])
-def test_a_refused_data_command_concerns_one_message(offers: tuple[str, ...], code: str) -> None:
+def test_a_refused_data_command_affects_one_message(offers: tuple[str, ...], code: str) -> None:
     with MailServer(nth("DATA", None, f"{code} 5.7.1 no\r\n".encode()), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
     assert sent.told == ["ok", code, "ok"]
@@ -230,7 +230,7 @@ def test_a_refused_data_command_concerns_one_message(offers: tuple[str, ...], co
 
 
 @OFFERS
-def test_a_refused_content_concerns_one_message(offers: tuple[str, ...]) -> None:
+def test_a_refused_content_affects_one_message(offers: tuple[str, ...]) -> None:
     with MailServer(nth(".", None, b"554 5.7.1 spam\r\n"), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
     assert (sent.told, server.subjects) == (["ok", "554", "ok"], ["a", "c"])
@@ -238,7 +238,7 @@ def test_a_refused_content_concerns_one_message(offers: tuple[str, ...]) -> None
 
 
 @OFFERS
-def test_what_the_server_cannot_take_is_not_offered_to_it(offers: tuple[str, ...]) -> None:
+def test_a_message_that_the_server_cannot_accept_is_not_sent(offers: tuple[str, ...]) -> None:
     large = mail("large", body=b"x\r\n" * 400_000)
     local = mail("local", "åsa@example.com")
     long = Delivery(
@@ -253,7 +253,7 @@ def test_what_the_server_cannot_take_is_not_offered_to_it(offers: tuple[str, ...
     assert not any(name in line for line in server.lines for name in ("large@", "sa@", "l@"))
 
 
-def test_parameters_stand_only_where_they_are_needed_and_offered() -> None:
+def test_mail_parameters_are_sent_only_where_needed_and_offered() -> None:
     with MailServer(offers=("PIPELINING", "SMTPUTF8", "8BITMIME", "SIZE")) as server:
         sent = send(
             server.port,
@@ -273,7 +273,7 @@ def test_parameters_stand_only_where_they_are_needed_and_offered() -> None:
 # replies that come early, late, or in pieces
 
 
-def test_replies_may_come_all_at_once_or_byte_by_byte() -> None:
+def test_replies_may_arrive_together_or_byte_by_byte() -> None:
     pieces = [step for byte in AGREED for step in (bytes([byte]), 0.002)]
     script = (
         READY,
@@ -298,7 +298,7 @@ def test_replies_may_come_all_at_once_or_byte_by_byte() -> None:
         assert send(server.port, mail("a"), mail("b")).told == ["ok", "ok"]
 
 
-def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
+def test_early_replies_are_matched_to_commands_in_order() -> None:
     script = (
         READY,
         None,
@@ -320,9 +320,7 @@ def test_replies_that_come_before_their_commands_are_taken_in_order() -> None:
 @pytest.mark.parametrize(
     ("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")]
 )
-def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_connection(
-    early: bytes, told: str
-) -> None:
+def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: bytes, told: str) -> None:
     """A server that is a reply ahead would have the next refusal taken for the answer to something else."""
     with ScriptedServer(
         (READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")
@@ -336,7 +334,7 @@ def test_an_answer_before_the_end_of_the_content_is_no_acceptance_and_ends_the_c
 
 @pytest.mark.parametrize("reply", [b"200 ok\r\n", b"252 2.0.0 taken\r\n", b"260 2.6.0 queued\r\n"])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "."])
-def test_any_positive_reply_is_a_yes(verb: str, reply: bytes) -> None:
+def test_any_2xx_reply_is_an_acceptance(verb: str, reply: bytes) -> None:
     """RFC 5321 section 4.3.2: a client goes by the first digit where it does not know the code."""
     with MailServer(lambda turn: reply if turn.verb == verb else None) as server:
         assert send(server.port, mail("a"), mail("b")).told == ["ok", "ok"]
@@ -345,7 +343,7 @@ def test_any_positive_reply_is_a_yes(verb: str, reply: bytes) -> None:
 # who stops
 
 
-def test_ctrl_c_while_the_answer_to_the_message_is_awaited_is_told_as_that() -> None:
+def test_ctrl_c_while_waiting_for_the_reply_to_the_dot_has_its_own_error() -> None:
     def answer(turn: Turn) -> bytes | None:
         if turn.verb != ".":
             return None
@@ -356,7 +354,7 @@ def test_ctrl_c_while_the_answer_to_the_message_is_awaited_is_told_as_that() -> 
         send(server.port, mail("a"), mail("b"))
 
 
-def test_what_is_noted_before_the_dot_is_noted_before_the_server_can_accept() -> None:
+def test_before_dot_is_called_before_the_server_can_accept() -> None:
     seen: list[int] = []
     deliveries = [
         Delivery(one.envelope, one.message, before_dot=lambda: seen.append(len(server.mails)))
@@ -367,7 +365,7 @@ def test_what_is_noted_before_the_dot_is_noted_before_the_server_can_accept() ->
     assert seen == [0, 1]
 
 
-def test_a_note_that_cannot_be_written_is_no_lost_connection() -> None:
+def test_a_failed_write_before_the_dot_is_not_reported_as_a_lost_connection() -> None:
     """The disk is full: to call that a lost connection would send the mail again and again."""
 
     def full() -> None:

@@ -49,7 +49,7 @@ def fingerprint_of(certificate: trustme.LeafCert) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
-def test_a_certificate_of_a_known_authority_is_believed(ca_file: str) -> None:
+def test_a_certificate_of_a_trusted_authority_is_accepted(ca_file: str) -> None:
     report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")), ca_file=ca_file)
     assert report.error is None
     assert report.tls
@@ -74,9 +74,7 @@ def test_a_certificate_of_a_known_authority_is_believed(ca_file: str) -> None:
         (trustme.CA().issue_cert("localhost"), "tls.untrusted"),
     ],
 )
-def test_a_certificate_that_does_not_hold_stops_everything(
-    ca_file: str, certificate: trustme.LeafCert, code: str
-) -> None:
+def test_an_invalid_certificate_stops_the_login(ca_file: str, certificate: trustme.LeafCert, code: str) -> None:
     report, heard = logged_in(context_for(certificate), ca_file=ca_file)
     assert report.error
     assert (report.error.code, report.error.exit_code) == (code, 69)
@@ -88,7 +86,7 @@ def test_a_certificate_that_does_not_hold_stops_everything(
     }
 
 
-def test_without_a_ca_file_only_the_systems_authorities_count() -> None:
+def test_without_a_ca_file_only_the_systems_authorities_are_trusted() -> None:
     report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
     assert report.error
     assert report.error.code == "tls.untrusted"
@@ -106,13 +104,13 @@ def test_ssl_cert_file_names_the_systems_authorities(ca_file: str, monkeypatch: 
     assert report.error is None
 
 
-def test_a_pinned_certificate_is_believed_whoever_signed_it() -> None:
+def test_a_pinned_certificate_is_accepted_whoever_signed_it() -> None:
     certificate = trustme.CA().issue_cert("other.example.com")
     report, _heard = logged_in(context_for(certificate), tls_fingerprint=fingerprint_of(certificate))
     assert report.error is None
 
 
-def test_another_certificate_than_the_pinned_one_is_refused_even_if_signed_well(ca_file: str) -> None:
+def test_a_certificate_other_than_the_pinned_one_is_refused_even_if_valid(ca_file: str) -> None:
     other = AUTHORITY.issue_cert("localhost")
     report, heard = logged_in(context_for(other), ca_file=ca_file, tls_fingerprint="0" * 64)
     assert report.error

@@ -49,7 +49,7 @@ def mail(subject: str, *recipients: str) -> Delivery:
 
 @BOTH
 @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
-def test_a_test_mail_arrives_and_its_stages_are_told(
+def test_a_test_mail_arrives_and_its_stages_are_reported(
     facts: SandboxFacts, sandbox: Sandbox, transport: Transport, security: Security
 ) -> None:
     port = facts.tls_port if security is Security.TLS else facts.starttls_port
@@ -83,7 +83,7 @@ def test_the_same_refusal_is_the_same_error(transport: Transport) -> None:
 
 
 @BOTH
-def test_what_is_no_server_is_told_at_the_stage_that_failed(transport: Transport) -> None:
+def test_a_failed_connection_is_reported_at_its_stage(transport: Transport) -> None:
     with closed_port() as port:
         report = run_test(context_of(account_at(port, Security.NONE), transport=transport), Secret(PASSWORD))
     assert report.error is not None
@@ -95,7 +95,7 @@ def test_what_is_no_server_is_told_at_the_stage_that_failed(transport: Transport
 
 
 @BOTH
-def test_many_go_over_one_session_and_one_refusal_stops_no_other(transport: Transport) -> None:
+def test_many_mails_use_one_session_and_a_refusal_affects_one_mail(transport: Transport) -> None:
     with MailServer(lambda turn: b"550 5.1.1 unknown\r\n" if "bad@" in turn.line else None) as server:
         account = account_at(server.port, Security.NONE, auth=Auth.NONE)
         with context_of(account, transport=transport).session(10) as session:
@@ -113,7 +113,7 @@ def test_many_go_over_one_session_and_one_refusal_stops_no_other(transport: Tran
 
 
 @BOTH
-def test_a_password_goes_over_no_connection_that_is_not_safe(
+def test_no_password_is_sent_over_an_unencrypted_connection(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.socket.getpeername", lambda _self: ("192.0.2.1", 25))
@@ -130,7 +130,7 @@ def test_smtplib_logs_in_once_whatever_the_server_offers() -> None:
         assert len([line for line in server.lines if line.startswith("AUTH")]) == 1
 
 
-def test_the_command_line_makes_the_test_with_smtplib_only_where_it_is_asked_for(
+def test_smtplib_is_used_only_by_the_test_command_with_its_option(
     home: Home, facts: SandboxFacts, sandbox: Sandbox
 ) -> None:
     assert home.configure(facts, password=PASSWORD).code == 0
@@ -154,7 +154,7 @@ def test_the_command_line_makes_the_test_with_smtplib_only_where_it_is_asked_for
     assert home.run("send", "a@example.com", "--body", "x", "--transport", "smtplib").code == 2
 
 
-def test_what_smtplib_cannot_do_is_said() -> None:
+def test_a_password_that_smtplib_cannot_send_is_an_error() -> None:
     with MailServer() as server, pytest.raises(SmtpsetupError) as caught:
         run_test(context_of(account_at(server.port, Security.NONE), transport=SmtplibTransport()), Secret("lösen-€"))
     assert caught.value.code == "config.invalid"

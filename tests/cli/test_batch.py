@@ -89,7 +89,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("line", "told"), FAULTS, ids=[line[:50] for line, _told in FAULTS])
-def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(
+def test_an_invalid_line_is_reported_by_number_and_nothing_is_sent(
     home: Home, server: MailServer, line: str, told: str
 ) -> None:
     done = batch(home, mail("a"), "", line, mail("b"))
@@ -102,7 +102,7 @@ def test_a_line_that_cannot_be_used_is_told_by_its_number_and_nothing_is_sent(
 
 @pytest.mark.parametrize("path", ["missing.pdf", ".", "", "mails.jsonl/x"])
 @pytest.mark.parametrize("key", ["attach", "html_file"])
-def test_a_file_that_is_not_there_is_66_with_its_line(home: Home, server: MailServer, key: str, path: str) -> None:
+def test_a_missing_file_is_exit_66_with_its_line(home: Home, server: MailServer, key: str, path: str) -> None:
     if key == "html_file" and not path:
         return  # no HTML
     done = batch(home, mail("a"), mail("b", **{key: path}))
@@ -111,14 +111,14 @@ def test_a_file_that_is_not_there_is_66_with_its_line(home: Home, server: MailSe
     assert server.connections == 0
 
 
-def test_bytes_that_are_no_text_are_told_by_their_line(home: Home, server: MailServer) -> None:
+def test_a_line_that_is_not_utf8_is_reported_by_number(home: Home, server: MailServer) -> None:
     home.file("mails.jsonl", json.dumps(mail("a")).encode() + b'\n{"to": "b@example.com", "subject": "caf\xe9"}\n')
     done = home.run("send", "--batch", "mails.jsonl", "--json")
     assert (done.code, server.connections) == (65, 0)
     assert "Line 2" in views(done)[0]["error"]["message"]
 
 
-def test_many_wrong_lines_are_told_at_once(home: Home, server: MailServer) -> None:
+def test_invalid_lines_are_reported_together(home: Home, server: MailServer) -> None:
     done = batch(home, *(mail("a", to="no address") for _number in range(30)))
     error = views(done)[-1]["error"]
     assert all(
@@ -128,14 +128,14 @@ def test_many_wrong_lines_are_told_at_once(home: Home, server: MailServer) -> No
     assert len(error["causes"]) < 15
 
 
-def test_an_id_stands_on_one_line_only(home: Home, server: MailServer) -> None:
+def test_an_id_may_be_used_by_one_line_only(home: Home, server: MailServer) -> None:
     done = batch(home, mail("a", id="x"), mail("b", id="y"), mail("c", id="x"))
     assert done.code == 65
     assert "Line 3" in done.err
     assert server.connections == 0
 
 
-def test_a_batch_that_is_not_there_is_66(home: Home, server: MailServer) -> None:
+def test_a_missing_batch_is_exit_66(home: Home, server: MailServer) -> None:
     assert home.run("send", "--batch", "missing.jsonl", "--json").code == 66
     assert home.run("send", "--batch", ".", "--json").code == 66
 
@@ -167,15 +167,13 @@ def test_a_batch_without_mails_sends_none(home: Home, server: MailServer, conten
     ],
     ids=" ".join,
 )
-def test_what_a_batch_has_in_its_file_cannot_be_given_beside_it(
-    home: Home, server: MailServer, options: tuple[str, ...]
-) -> None:
+def test_options_for_one_mail_are_refused_with_batch(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
     assert batch(home, mail("a"), options=(*options, "--json")).code == 2
     assert server.connections == 0
 
 
 @pytest.mark.parametrize("options", [("--restart",), ("--rate", "1/s"), ("--connections", "2")], ids=" ".join)
-def test_what_only_many_mails_have_is_wrong_for_one(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
+def test_options_for_many_mails_are_refused_for_one(home: Home, server: MailServer, options: tuple[str, ...]) -> None:
     """Somebody who asks for a rate and gets none should know."""
     assert home.run("send", "a@example.com", "--body", "x", *options).code == 2
     assert server.connections == 0
@@ -184,7 +182,7 @@ def test_what_only_many_mails_have_is_wrong_for_one(home: Home, server: MailServ
 # results
 
 
-def test_each_mail_has_a_line_and_the_totals_are_the_last(home: Home, server: MailServer) -> None:
+def test_each_mail_has_a_result_line_and_the_totals_are_last(home: Home, server: MailServer) -> None:
     done = batch(home, mail("a"), mail("b", id="nr 2"), mail("c", id=3))
     lines = views(done)
     assert done.code == 0
@@ -207,7 +205,7 @@ def test_each_mail_has_a_line_and_the_totals_are_the_last(home: Home, server: Ma
     ] == [True] * 3
 
 
-def test_every_key_means_what_the_option_does(home: Home, server: MailServer) -> None:
+def test_every_key_has_the_meaning_of_its_option(home: Home, server: MailServer) -> None:
     home.file("a.txt", "bilaga")
     row = {
         "to": ["Åsa <a@example.com>", "b@example.com"],
@@ -238,18 +236,18 @@ def test_every_key_means_what_the_option_does(home: Home, server: MailServer) ->
     assert b"hemlig" not in caught.content
 
 
-def test_success_is_silent_where_nobody_watches(home: Home, server: MailServer) -> None:
+def test_success_is_silent_without_a_terminal(home: Home, server: MailServer) -> None:
     done = batch(home, mail("a"), options=())
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_a_mark_and_windows_line_ends_are_no_fault(home: Home, server: MailServer) -> None:
+def test_a_byte_order_mark_and_crlf_are_accepted(home: Home, server: MailServer) -> None:
     home.file("mails.jsonl", b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(mail(name)).encode() for name in "ab"))
     assert home.run("send", "--batch", "mails.jsonl").code == 0
     assert server.subjects == ["a", "b"]
 
 
-def test_standard_input_is_a_batch_too(home: Home, server: MailServer) -> None:
+def test_a_batch_may_come_on_standard_input(home: Home, server: MailServer) -> None:
     assert home.run("send", "--batch", "-", "--json", stdin=json.dumps(mail("a")) + "\n").code == 0
     assert server.subjects == ["a"]
 
@@ -268,7 +266,7 @@ def test_the_exit_code_is_that_of_the_worst_refusal(
     assert set(views(done)[-1]["result"]) == TOTAL_KEYS
 
 
-def test_a_mail_that_some_recipients_got_says_who_did_not(home: Home, server: MailServer) -> None:
+def test_a_partly_delivered_mail_lists_the_refused_recipients(home: Home, server: MailServer) -> None:
     done = batch(home, mail("a", to=["a@example.com", "gone@example.com"]), mail("b"))
     first = views(done)[0]
     assert done.code == 67
@@ -276,7 +274,7 @@ def test_a_mail_that_some_recipients_got_says_who_did_not(home: Home, server: Ma
     assert [(entry["address"], entry["code"]) for entry in first["refused"]] == [("gone@example.com", "rcpt.unknown")]
 
 
-def test_nothing_that_a_line_says_reaches_the_terminal_as_it_is(home: Home, server: MailServer) -> None:
+def test_control_characters_in_a_line_are_escaped_for_the_terminal(home: Home, server: MailServer) -> None:
     done = batch(home, mail("a", id="\x1b[31m\u202e\x07"), mail("b", **{"\x1b]0;x\x07": 1}), options=())
     assert done.err.replace("\n", "").isprintable()
 
@@ -284,7 +282,7 @@ def test_nothing_that_a_line_says_reaches_the_terminal_as_it_is(home: Home, serv
 # again
 
 
-def test_after_failures_the_same_command_sends_what_is_missing(home: Home, server: MailServer) -> None:
+def test_a_batch_run_again_sends_only_what_was_not_sent(home: Home, server: MailServer) -> None:
     rows = (mail("a"), mail("gone"), mail("b"))
     assert batch(home, *rows).code == 67
     again = batch(home, *rows)
@@ -297,7 +295,7 @@ def test_after_failures_the_same_command_sends_what_is_missing(home: Home, serve
     assert sorted(server.subjects) == ["a", "b"]
 
 
-def test_a_mended_line_is_sent_and_the_others_are_not_sent_again(home: Home, server: MailServer) -> None:
+def test_a_corrected_line_is_sent_and_the_others_are_not_sent_again(home: Home, server: MailServer) -> None:
     batch(home, mail("a"), mail("gone"), mail("b"))
     done = batch(home, mail("a"), mail("found"), mail("b"), mail("new"))
     assert done.code == 0
@@ -305,7 +303,7 @@ def test_a_mended_line_is_sent_and_the_others_are_not_sent_again(home: Home, ser
     assert "--restart" in done.err
 
 
-def test_a_line_that_is_another_one_is_another_mail_whatever_its_id(home: Home, server: MailServer) -> None:
+def test_a_line_with_other_content_is_another_mail_whatever_its_id(home: Home, server: MailServer) -> None:
     batch(home, mail("a", id=1), mail("gone", id=2))
     done = batch(home, mail("b", id=1), mail("c", id=2))
     assert done.code == 0
@@ -318,9 +316,7 @@ def test_equal_lines_are_two_mails(home: Home, server: MailServer) -> None:
     assert server.subjects == ["a"] * 4
 
 
-def test_a_batch_that_is_through_is_sent_again_on_demand_or_when_half_a_day_is_over(
-    home: Home, server: MailServer
-) -> None:
+def test_a_finished_batch_is_sent_again_with_restart_or_after_half_a_day(home: Home, server: MailServer) -> None:
     first, second = batch(home, mail("a")), batch(home, mail("a"))
     assert server.subjects == ["a"]
     assert "--restart" in second.err
@@ -340,7 +336,7 @@ def test_restart_sends_everything_again_as_new_mails(home: Home, server: MailSer
     assert views(first)[0]["message_id"] != views(second)[0]["message_id"]
 
 
-def test_a_torn_journal_is_read_as_far_as_it_is_whole(home: Home, server: MailServer) -> None:
+def test_a_truncated_journal_is_read_up_to_the_damage(home: Home, server: MailServer) -> None:
     batch(home, mail("a"), mail("gone"))
     (journal,) = (home.path / ".local/state/smtpsetup/batches").iterdir()
     journal.write_bytes(journal.read_bytes() + b'{"key": "x\n\0\0\0\n{"key": ')
@@ -348,7 +344,7 @@ def test_a_torn_journal_is_read_as_far_as_it_is_whole(home: Home, server: MailSe
     assert server.subjects == ["a", "b"]
 
 
-def test_a_dry_run_shows_the_first_and_sends_and_notes_nothing(home: Home, server: MailServer) -> None:
+def test_a_dry_run_shows_the_first_mails_and_writes_no_journal(home: Home, server: MailServer) -> None:
     done = batch(home, *(mail(f"m{number}") for number in range(5)), options=("--dry-run",))
     assert done.code == 0
     assert "Subject: m0" in done.out
@@ -368,13 +364,13 @@ def test_connections_send_each_mail_once(home: Home, server: MailServer) -> None
     assert {view["line"] for view in views(done)[:-1]} == set(range(1, 31))
 
 
-def test_a_rate_is_held(home: Home, server: MailServer) -> None:
+def test_a_rate_is_kept(home: Home, server: MailServer) -> None:
     done = batch(home, *(mail(f"m{number}") for number in range(5)), options=("--json", "--rate", "10/s"))
     assert done.code == 0
     assert views(done)[-1]["result"]["seconds"] > 0.35
 
 
-def test_a_wrong_password_is_77_and_the_mails_wait(home: Home) -> None:
+def test_a_wrong_password_is_exit_77_and_no_mail_is_tried(home: Home) -> None:
     def answer(turn: Turn) -> bytes | None:
         return b"535 5.7.8 bad\r\n" if turn.verb == "AUTH" else None
 

@@ -34,7 +34,7 @@ def slow(turn: Turn) -> bytes | None:
 
 
 @pytest.mark.slow
-def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person) -> None:
+def test_a_bar_shows_the_progress_and_a_summary_the_result(person: Person) -> None:
     written(person.home, 12)
     with MailServer(slow) as server:
         plain_account(person.home, server.port)
@@ -48,7 +48,7 @@ def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person)
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person: Person) -> None:
+def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) -> None:
     written(person.home, 30)
     with MailServer(lambda turn: None if turn.line == "RCPT TO:<m3@example.com>" else slow(turn)) as server:
         plain_account(person.home, server.port)
@@ -61,7 +61,7 @@ def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person:
     assert sorted(server.subjects) == sorted(f"m{number}" for number in range(30))
 
 
-def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
+def test_the_bar_starts_where_the_earlier_run_stopped(person: Person) -> None:
     written(person.home, 6)
     with MailServer(slow) as server:
         plain_account(person.home, server.port)
@@ -71,7 +71,7 @@ def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
         ended(terminal, 67)
 
 
-def test_results_go_where_standard_output_goes_while_the_bar_is_on_the_screen(person: Person) -> None:
+def test_redirected_results_are_written_while_the_bar_is_on_the_terminal(person: Person) -> None:
     written(person.home, 2)
     with MailServer() as server:
         plain_account(person.home, server.port)

@@ -42,7 +42,7 @@ ERROR_KEYS = {"code", "stage", "message", "causes", "hints", "url", "retry", "re
 # configure, test, send
 
 
-def test_the_main_job_from_an_address_to_a_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_configure_test_and_send_work_together(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     done = home.configure(facts, "--from-name", "Mitt Företag AB", "--json")
     assert done.code == 0, done.err
     assert set(done.json["result"]) == ACCOUNT_KEYS
@@ -96,14 +96,14 @@ def test_no_verify_saves_without_a_login_and_test_proves_it_later(home: Home, fa
     assert home.run("accounts", "show", "--json").json["result"]["verified"] is True
 
 
-def test_a_test_that_goes_well_is_a_success_also_where_nothing_can_be_written(home: Home, facts: SandboxFacts) -> None:
+def test_a_successful_test_exits_0_although_its_result_cannot_be_saved(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts, "--no-verify")
     done = replace(home, disk_is_full=True).run("test", "--json")
     assert (done.code, done.json["ok"]) == (0, True)
     assert "could not be saved" in done.err
 
 
-def test_a_login_that_moves_nothing_replaces_the_password_where_it_is(home: Home, facts: SandboxFacts) -> None:
+def test_login_without_a_store_replaces_the_password_in_its_store(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     (home.path / "password").write_text("old\n")
     done = home.run("login", "--password-stdin", "--json", stdin=PASSWORD)
@@ -111,7 +111,7 @@ def test_a_login_that_moves_nothing_replaces_the_password_where_it_is(home: Home
     assert (home.path / "password").read_text() == PASSWORD + "\n"
 
 
-def test_a_password_command_is_run_as_cron_will_run_it(home: Home, facts: SandboxFacts) -> None:
+def test_a_password_command_runs_in_the_home_directory(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("elsewhere/mail-password", PASSWORD)
     done = replace(home, path=home.path / "elsewhere").run("login", "--password-command", "cat mail-password", "--json")
@@ -119,14 +119,14 @@ def test_a_password_command_is_run_as_cron_will_run_it(home: Home, facts: Sandbo
     assert home.run("login", "--password-command", f"cat {home.path}/elsewhere/mail-password").code == 0
 
 
-def test_a_terminal_that_lacks_letters_gets_their_numbers(home: Home) -> None:
+def test_letters_that_the_terminal_cannot_encode_are_escaped(home: Home) -> None:
     done = home.run("identify", "namn@gmail.com", PYTHONIOENCODING="ascii", SMTPSETUP_LANG="sv")
     assert done.code == 0
     document = home.run("identify", "n@mindomän.example", "--json", PYTHONIOENCODING="ascii").json
     assert "mindomän" in document["error"]["message"]
 
 
-def test_a_slip_in_a_commands_name_gets_the_one_that_is_meant(home: Home) -> None:
+def test_a_misspelt_command_is_answered_with_a_suggestion(home: Home) -> None:
     assert "send" in home.run("sned", "a@b.se").err
 
 
@@ -151,12 +151,12 @@ def test_a_systemd_credential_can_be_set_up_outside_its_unit_and_works_inside(ho
     assert home.run("test", "--json", CREDENTIALS_DIRECTORY=str(home.path / "credentials")).json["ok"] is True
 
 
-def test_where_only_oauth2_works_configure_says_so_before_it_asks_for_a_password(home: Home) -> None:
+def test_configure_reports_oauth2_only_before_asking_for_a_password(home: Home) -> None:
     done = home.run("configure", "namn@live.se", "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
 
 
-def test_without_a_password_and_nobody_to_ask_configure_says_what_to_do(home: Home) -> None:
+def test_configure_without_a_password_or_a_terminal_hints_at_the_options(home: Home) -> None:
     done = home.run("configure", "namn@one.com", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
     assert "--password-stdin" in done.json["error"]["hints"][0]
@@ -184,7 +184,7 @@ def test_without_a_password_and_nobody_to_ask_configure_says_what_to_do(home: Ho
         ("--nonsense",),
     ],
 )
-def test_wrong_use_is_exit_2_with_a_sentence_and_no_traceback(home: Home, arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_is_exit_2_with_a_message_and_no_traceback(home: Home, arguments: tuple[str, ...]) -> None:
     home.file(
         ".config/smtpsetup/config.toml",
         '[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\n',
@@ -200,7 +200,7 @@ def test_wrong_use_is_exit_2_with_a_sentence_and_no_traceback(home: Home, argume
 
 
 @pytest.mark.parametrize("content", ["[accounts", "version = 9\n", "accounts = 3\n"])
-def test_a_broken_configuration_is_78_and_stays_as_it_is(home: Home, content: str) -> None:
+def test_an_invalid_configuration_is_exit_78_and_stays_unchanged(home: Home, content: str) -> None:
     path = home.file(".config/smtpsetup/config.toml", content)
     for arguments in (
         ("accounts", "list"),
@@ -219,7 +219,7 @@ def test_a_configuration_open_to_others_is_refused(home: Home) -> None:
     assert (done.code, done.json["error"]["code"]) == (78, "config.permissions")
 
 
-def test_another_configuration_can_be_named(home: Home, facts: SandboxFacts) -> None:
+def test_another_configuration_file_can_be_selected(home: Home, facts: SandboxFacts) -> None:
     other = home.path / "other" / "my.toml"
     password = home.file("password", PASSWORD)
     arguments = (
@@ -243,7 +243,7 @@ def test_another_configuration_can_be_named(home: Home, facts: SandboxFacts) -> 
     assert home.run("accounts", "list", "--json").json["result"] == []
 
 
-def test_a_disk_that_is_full_loses_nothing(home: Home, facts: SandboxFacts) -> None:
+def test_a_full_disk_leaves_the_configuration_unchanged(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.configure(facts, "--account", "second")
     before = home.config.read_bytes()
@@ -259,7 +259,7 @@ def test_a_disk_that_is_full_loses_nothing(home: Home, facts: SandboxFacts) -> N
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/"])
-def test_a_configuration_that_is_no_file_is_refused(home: Home, path: str) -> None:
+def test_a_configuration_that_is_not_a_regular_file_is_refused(home: Home, path: str) -> None:
     done = home.run("--config", path, "accounts", "list", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
 
@@ -285,7 +285,7 @@ def test_accounts_are_listed_shown_made_default_and_removed(home: Home, facts: S
     assert (done.code, done.json["error"]["code"]) == (78, "config.no-account")
 
 
-def test_login_moves_the_password_to_another_place_once_it_works(home: Home, facts: SandboxFacts) -> None:
+def test_login_moves_the_password_to_another_store_once_it_works(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("login", "--password-env", "MAIL", "--json", MAIL="wrong")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.bad-credentials")
@@ -313,7 +313,7 @@ def test_every_command_has_help(home: Home, command: str, flag: str) -> None:
     assert done.out.startswith(f"Usage: smtpsetup {command}")
 
 
-def test_commands_end_at_once_when_nobody_can_be_asked(home: Home) -> None:
+def test_commands_end_at_once_without_a_terminal(home: Home) -> None:
     started = time.monotonic()
     for arguments in (
         ("configure",),
@@ -326,7 +326,7 @@ def test_commands_end_at_once_when_nobody_can_be_asked(home: Home) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_a_bug_is_told_as_one_without_a_traceback_or_what_the_exception_says(
+def test_an_internal_error_shows_neither_traceback_nor_exception_text(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from smtpsetup.cli.main import run
@@ -344,7 +344,7 @@ def test_a_bug_is_told_as_one_without_a_traceback_or_what_the_exception_says(
     assert "secret" not in printed.err
 
 
-def test_the_sandbox_prints_what_it_caught_and_stops_after_as_many(home: Home) -> None:
+def test_the_sandbox_prints_each_mail_and_stops_after_count(home: Home) -> None:
     import subprocess
     import sys
 
@@ -383,7 +383,7 @@ def test_the_sandbox_prints_what_it_caught_and_stops_after_as_many(home: Home) -
     assert saved.stat().st_mode & 0o077 == 0
 
 
-def test_the_sandboxs_own_words_are_not_masked_when_its_usual_password_is_used(home: Home, tmp_path: Path) -> None:
+def test_replies_of_the_sandbox_are_not_masked_with_its_default_password(home: Home, tmp_path: Path) -> None:
     from smtpsetup.sandbox.server import PASSWORD as USUAL
     from smtpsetup.sandbox.server import Sandbox
 
@@ -394,7 +394,7 @@ def test_the_sandboxs_own_words_are_not_masked_when_its_usual_password_is_used(h
     assert "***" not in shown
 
 
-def test_a_name_that_is_not_found_is_told_in_words_in_the_table_of_stages(home: Home) -> None:
+def test_an_unknown_host_is_reported_in_words_in_the_table_of_stages(home: Home) -> None:
     done = home.run(
         "configure", "a@example.com", "--host", "nowhere.invalid", "--no-verify", "--auth", "none", "--from-name", "x"
     )
@@ -409,13 +409,13 @@ def test_a_name_that_is_not_found_is_told_in_words_in_the_table_of_stages(home: 
     "arguments",
     [("outbox", "show", "x"), ("send", "--connections", "x", "a@example.com"), ("configure", "--port", "x")],
 )
-def test_what_is_no_number_is_told_in_words(home: Home, arguments: tuple[str, ...]) -> None:
+def test_an_invalid_number_is_reported_in_words(home: Home, arguments: tuple[str, ...]) -> None:
     done = home.run(*arguments)
     assert done.code == 2
     assert "'x' is not a whole number." in done.err
 
 
-def test_every_hint_that_is_an_address_on_the_web_says_so(home: Home) -> None:
+def test_no_hint_is_a_bare_url(home: Home) -> None:
     done = home.run("configure", "namn@live.se", "--no-input", "--auth", "oauth2")
     assert done.code == 77
     for line in done.err.splitlines():

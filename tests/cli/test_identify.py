@@ -29,7 +29,7 @@ IDENTIFY_KEYS = {
 }
 
 
-def test_identify_says_that_live_se_is_outlook_and_takes_no_password(home: Home) -> None:
+def test_live_se_is_outlook_and_takes_no_password(home: Home) -> None:
     done = home.run("identify", "namn@live.se")
     assert done.code == 0
     assert done.err == ""
@@ -38,7 +38,7 @@ def test_identify_says_that_live_se_is_outlook_and_takes_no_password(home: Home)
     assert "OAuth2 only; a password does not work here" in done.out
 
 
-def test_identify_has_the_contracts_keys(home: Home) -> None:
+def test_the_json_of_identify_has_the_documented_keys(home: Home) -> None:
     document = home.run("identify", "Namn+x@LIVE.se", "--json", "--offline").json
     assert set(document) == {"schema", "command", "ok", "result"}
     assert (document["schema"], document["command"], document["ok"]) == (1, "identify", True)
@@ -48,7 +48,7 @@ def test_identify_has_the_contracts_keys(home: Home) -> None:
     assert (result["auth"], result["username"], result["domain"]) == (["oauth2"], "Namn@live.se", "live.se")
 
 
-def test_a_provider_without_smtp_is_an_error_with_its_result(home: Home) -> None:
+def test_a_provider_without_smtp_is_an_error_with_a_result(home: Home) -> None:
     done = home.run("identify", "namn@tuta.com", "--json")
     assert done.code == 69
     assert done.json["error"]["code"] == "config.provider-without-smtp"
@@ -60,20 +60,20 @@ def test_a_provider_without_smtp_is_an_error_with_its_result(home: Home) -> None
 @pytest.mark.parametrize(
     ("address", "meant"), [("namn@gmial.com", "namn@gmail.com"), ("namn@hotnail.com", "namn@hotmail.com")]
 )
-def test_a_slip_of_the_keyboard_is_pointed_out_and_nothing_is_asked(home: Home, address: str, meant: str) -> None:
+def test_a_misspelt_domain_is_answered_with_a_suggestion(home: Home, address: str, meant: str) -> None:
     done = home.run("identify", address, "--json")
     assert done.code == 68
     assert meant in done.json["error"]["hints"][0]
 
 
-def test_an_unknown_domain_gets_what_can_be_done_now(home: Home) -> None:
+def test_an_unknown_domain_is_answered_with_hints(home: Home) -> None:
     done = home.run("identify", "info@mittföretag.example", "--json")
     assert (done.code, done.json["error"]["code"]) == (68, "config.no-settings-found")
     assert "xn--mittfretag-icb.example" in done.json["error"]["message"]
     assert any("--host" in hint for hint in done.json["error"]["hints"])
 
 
-def test_a_malformed_address_has_a_caret_under_the_fault(home: Home) -> None:
+def test_a_malformed_address_has_a_caret_under_the_error(home: Home) -> None:
     done = home.run("identify", "namn@@live.se")
     assert done.code == 65
     lines = done.err.splitlines()
@@ -83,13 +83,13 @@ def test_a_malformed_address_has_a_caret_under_the_fault(home: Home) -> None:
 
 
 @pytest.mark.parametrize("address", ["\x1b[31m@live.se", "a\nb@live.se", "namn@\u202elive.se"])
-def test_control_characters_in_an_address_reach_no_terminal(home: Home, address: str) -> None:
+def test_control_characters_in_an_address_are_escaped_for_the_terminal(home: Home, address: str) -> None:
     done = home.run("identify", address)
     assert done.code == 65
     assert done.err.replace("\n", "").isprintable()
 
 
-def test_a_broken_own_table_is_an_error_that_names_file_and_key(home: Home) -> None:
+def test_an_error_in_the_users_table_names_file_and_key(home: Home) -> None:
     home.file(".config/smtpsetup/providers.toml", '[[provider]]\nid = "x"\n')
     done = home.run("identify", "namn@live.se", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
@@ -105,5 +105,5 @@ def test_a_broken_own_table_is_an_error_that_names_file_and_key(home: Home) -> N
         ({"LC_ALL": "de_DE"}, "Provider"),
     ],
 )
-def test_people_are_spoken_to_in_their_language(home: Home, env: dict[str, str], word: str) -> None:
+def test_output_is_in_the_language_of_the_locale(home: Home, env: dict[str, str], word: str) -> None:
     assert word in home.run("identify", "namn@live.se", **env).out

@@ -57,7 +57,7 @@ def texts(server: MailServer) -> list[str]:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"], ids=["semicolon", "comma", "tab", "bar"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-def test_encoding_and_delimiter_are_found_out(
+def test_encoding_and_delimiter_are_detected(
     home: Home, server: MailServer, encoding: str, delimiter: str, newline: str
 ) -> None:
     done = merge(home, TABLE.replace(";", delimiter).replace("\n", newline).encode(encoding))
@@ -67,13 +67,13 @@ def test_encoding_and_delimiter_are_found_out(
 
 
 @pytest.mark.parametrize("delimiter", [";", ","])
-def test_empty_lines_are_no_rows_wherever_they_stand(home: Home, server: MailServer, delimiter: str) -> None:
+def test_empty_lines_are_skipped(home: Home, server: MailServer, delimiter: str) -> None:
     table = "\n\n" + TABLE.replace("\nbo", "\n\n;;\nbo") + "\n\n"
     assert merge(home, table.replace(";", delimiter)).code == 0
     assert texts(server) == ["Hej Åsa", "Hej Bo"]
 
 
-def test_line_ends_of_old_machines_are_line_ends(home: Home, server: MailServer) -> None:
+def test_cr_is_a_line_end(home: Home, server: MailServer) -> None:
     assert merge(home, TABLE.replace("\n", "\r")).code == 0
     assert texts(server) == ["Hej Åsa", "Hej Bo"]
 
@@ -87,7 +87,7 @@ def test_a_quoted_cell_may_hold_delimiters_line_breaks_and_quotes(home: Home, se
     assert texts(server) == ['Hej Åsa "A";\nÖberg', "Hej Bo"]
 
 
-def test_a_row_is_known_by_the_line_it_begins_on(home: Home, server: MailServer) -> None:
+def test_a_row_is_reported_by_its_first_line(home: Home, server: MailServer) -> None:
     table = 'e-post;namn\n\nasa@example.com;"Åsa\nÖberg"\n\nno address;Bo\n'
     assert error(merge(home, table))["message"].startswith("Line 6:")
     done = merge(home, table.replace("no address", "bo@example.com"))
@@ -95,13 +95,13 @@ def test_a_row_is_known_by_the_line_it_begins_on(home: Home, server: MailServer)
 
 
 @pytest.mark.parametrize("row", ["bo@example.com;Bo", "bo@example.com;Bo;1;2", "bo@example.com"])
-def test_a_row_with_other_columns_than_the_first_is_told_by_its_line(home: Home, server: MailServer, row: str) -> None:
+def test_a_row_with_a_wrong_number_of_cells_is_reported_by_its_line(home: Home, server: MailServer, row: str) -> None:
     done = merge(home, TABLE + row + "\n")
     assert (done.code, server.connections) == (65, 0)
     assert error(done)["message"].startswith("Line 4:")
 
 
-def test_a_column_that_is_there_twice_is_told_with_the_line_of_the_names(home: Home, server: MailServer) -> None:
+def test_a_repeated_column_name_is_reported_with_its_line(home: Home, server: MailServer) -> None:
     done = merge(home, "\n\ne-post;namn;namn\na@example.com;A;B\n")
     assert (done.code, server.connections) == (65, 0)
     assert error(done)["message"].startswith("Line 3:")
@@ -123,12 +123,14 @@ def test_a_table_without_rows_sends_nothing(home: Home, server: MailServer) -> N
     "content",
     [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\r\x01", b'a;"' + b"x" * 200_000, bytes(range(256)) * 20, b"x" * 200_000],
 )
-def test_what_is_no_table_is_bad_data_and_no_bug(home: Home, server: MailServer, content: bytes) -> None:
+def test_a_file_that_is_no_table_is_bad_data_and_no_internal_error(
+    home: Home, server: MailServer, content: bytes
+) -> None:
     done = merge(home, content)
     assert (done.code, error(done)["code"]) == (65, "config.invalid")
 
 
-def test_bytes_that_are_no_text_are_not_guessed_at(home: Home, server: MailServer) -> None:
+def test_a_table_that_is_not_the_utf8_it_claims_to_be_is_refused(home: Home, server: MailServer) -> None:
     """It says that it is UTF-8, and is not: somebody would get a letter to Bj?rn."""
     done = merge(home, b"\xef\xbb\xbfe-post;namn\nb@example.com;Bj\xf6rn\n")
     assert server.connections == 0
@@ -157,26 +159,26 @@ def test_columns_of_any_name_are_filled_in(home: Home, server: MailServer) -> No
 
 
 @pytest.mark.parametrize("place", ["-s", "--to", "--cc", "--reply-to", "--from", "--attach", "-H"])
-def test_a_column_that_is_not_there_is_told_before_anything_is_sent(home: Home, server: MailServer, place: str) -> None:
+def test_a_missing_column_is_reported_before_anything_is_sent(home: Home, server: MailServer, place: str) -> None:
     done = merge(home, TABLE, place, "X: $förnamn")
     assert (done.code, server.connections) == (65, 0)
     assert "förnamn" in error(done)["message"]
     assert "belopp" in str(error(done)["hints"])
 
 
-def test_a_dollar_sign_without_a_column_is_told(home: Home, server: MailServer) -> None:
+def test_a_dollar_sign_without_a_column_is_an_error(home: Home, server: MailServer) -> None:
     done = merge(home, TABLE, body="Det kostar $5")
     assert (done.code, server.connections) == (65, 0)
     assert "$$" in str(error(done)["hints"])
 
 
-def test_where_no_column_is_for_addresses_it_asks_for_one(home: Home, server: MailServer) -> None:
+def test_without_an_address_column_the_hint_is_to(home: Home, server: MailServer) -> None:
     done = merge(home, "kund;namn\na@example.com;A\n")
     assert (done.code, server.connections) == (65, 0)
     assert "--to" in str(error(done)["hints"])
 
 
-def test_cells_are_text_in_html_and_in_nothing_else(home: Home, server: MailServer) -> None:
+def test_cells_are_escaped_in_html_only(home: Home, server: MailServer) -> None:
     home.file("brev.html", "<p>Hej $namn</p>")
     assert merge(home, 'e-post;namn\na@example.com;"<b>A & ""B""</b>"\n', "--html", "brev.html").code == 0
     content = server.mails[0].content
@@ -184,7 +186,7 @@ def test_cells_are_text_in_html_and_in_nothing_else(home: Home, server: MailServ
     assert b'Hej <b>A & "B"</b>' in content
 
 
-def test_a_cell_is_not_filled_in_once_more(home: Home, server: MailServer) -> None:
+def test_placeholders_in_a_cell_are_not_expanded(home: Home, server: MailServer) -> None:
     assert merge(home, "e-post;namn;hemligt\na@example.com;$hemligt ${hemligt};x\n").code == 0
     assert texts(server) == ["Hej $hemligt ${hemligt}"]
 
@@ -197,7 +199,7 @@ def test_a_line_break_in_a_cell_adds_no_header(home: Home, server: MailServer, p
     assert error(done)["message"].startswith("Line 3:")
 
 
-def test_a_cell_beside_an_address_adds_no_recipient(home: Home, server: MailServer) -> None:
+def test_a_cell_in_a_display_name_adds_no_recipient(home: Home, server: MailServer) -> None:
     """The name is a customer's own words; only the column of addresses says who gets the mail."""
     merge(home, 'e-post;namn\na@example.com;"evil@example.com, Bo"\n', "--to", "$namn <${e-post}>")
     assert all(caught.recipients == ("a@example.com",) for caught in server.mails)
@@ -221,7 +223,7 @@ def test_a_cell_is_one_address_however_several_are_written(
 # attachments
 
 
-def test_each_gets_its_own_file(home: Home, server: MailServer) -> None:
+def test_each_recipient_gets_its_own_attachment(home: Home, server: MailServer) -> None:
     for number in (100, 200):
         home.file(f"fakturor/{number}.txt", f"faktura {number}")
     assert merge(home, TABLE, "--attach", "fakturor/$belopp.txt").code == 0
@@ -229,7 +231,7 @@ def test_each_gets_its_own_file(home: Home, server: MailServer) -> None:
 
 
 @pytest.mark.parametrize("cell", ["../password", "/etc/passwd", "x/../../password", "link", "~/password", "a\0b"])
-def test_a_cell_leads_to_no_file_outside_the_directory(home: Home, server: MailServer, cell: str) -> None:
+def test_a_cell_cannot_attach_a_file_outside_the_directory(home: Home, server: MailServer, cell: str) -> None:
     home.file("fakturor/x/y", "x")
     (home.path / "fakturor" / "link").symlink_to(home.path / "password")
     done = merge(home, f"e-post;namn;fil\nbo@example.com;Bo;x/y\na@example.com;A;{cell}\n", "--attach", "fakturor/$fil")
@@ -238,7 +240,7 @@ def test_a_cell_leads_to_no_file_outside_the_directory(home: Home, server: MailS
     assert error(done)["message"].startswith("Line 3:")
 
 
-def test_a_missing_file_is_66_with_its_line(home: Home, server: MailServer) -> None:
+def test_a_missing_attachment_is_exit_66_with_its_line(home: Home, server: MailServer) -> None:
     home.file("fakturor/100.txt", "x")
     done = merge(home, TABLE, "--attach", "fakturor/$belopp.txt")
     assert (done.code, server.connections) == (66, 0)
@@ -249,7 +251,7 @@ def test_a_missing_file_is_66_with_its_line(home: Home, server: MailServer) -> N
 # again, and beside other options
 
 
-def test_other_texts_to_the_same_people_are_other_mails(home: Home, server: MailServer) -> None:
+def test_another_text_to_the_same_recipients_is_another_mail(home: Home, server: MailServer) -> None:
     """One address that does not work any more must not keep next month's letter from all the others."""
     table = TABLE + "gone@example.com;G;1\n"
     assert merge(home, table, "-s", "November", body="Novemberbrev").code == 67
@@ -257,7 +259,7 @@ def test_other_texts_to_the_same_people_are_other_mails(home: Home, server: Mail
     assert sorted(server.subjects) == ["December", "December", "November", "November"]
 
 
-def test_after_a_failure_the_same_command_sends_what_is_missing(home: Home, server: MailServer) -> None:
+def test_a_merge_run_again_sends_only_what_was_not_sent(home: Home, server: MailServer) -> None:
     table = TABLE + "gone@example.com;G;1\n"
     assert merge(home, table, "-s", "Hej").code == 67
     assert merge(home, table.replace("gone", "found"), "-s", "Hej").code == 0
@@ -275,7 +277,7 @@ def test_a_dry_run_shows_the_first_and_sends_nothing(home: Home, server: MailSer
     assert "2" in done.err
 
 
-def test_nothing_in_a_table_reaches_the_terminal_as_it_is(home: Home, server: MailServer) -> None:
+def test_control_characters_in_a_table_are_escaped_for_the_terminal(home: Home, server: MailServer) -> None:
     for table in ("e-post;\x1b[31mx;\x1b[31mx\na@example.com;A;B\n", "e-post;namn\n\x1b]0;x\x07;A\n"):
         assert merge(home, table, json_too=False).err.replace("\n", "").isprintable()
     done = merge(home, "e-post;namn;fil\na@example.com;A;../\x1b[31mx\n", "--attach", "x/$fil", json_too=False)

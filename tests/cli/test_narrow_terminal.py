@@ -23,7 +23,7 @@ def lines_of(shown: str) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [60, 80])
-def test_steps_are_wrapped_under_their_text_and_commands_are_whole(person: Person, columns: int) -> None:
+def test_steps_are_wrapped_under_their_text_and_commands_are_not_broken(person: Person, columns: int) -> None:
     person.columns = columns
     terminal = person.types("configure", "a@mittforetag.example", "--offline", **NO_KEYRING)
     terminal.expect("Keep it there.*: ")
@@ -35,7 +35,7 @@ def test_steps_are_wrapped_under_their_text_and_commands_are_whole(person: Perso
     assert any("`--password-file FILE`" in line for line in lines)
 
 
-def test_questions_and_notices_are_wrapped_and_the_answer_stands_behind_the_question(person: Person) -> None:
+def test_questions_and_notices_are_wrapped_with_the_answer_after_the_question(person: Person) -> None:
     person.columns = 40
     terminal = person.types("configure", "info@mittforetag.example", "--offline", "--auth", "none")
     terminal.expect(r"Mail provider, such as one.com \(Enter\r\nto type in the server\): ")
@@ -50,14 +50,14 @@ def test_questions_and_notices_are_wrapped_and_the_answer_stands_behind_the_ques
     ended(terminal, 130)
 
 
-def test_wrong_use_is_told_within_the_terminals_width(person: Person) -> None:
+def test_a_usage_error_is_wrapped_to_the_width_of_the_terminal(person: Person) -> None:
     person.columns = 50
     lines = lines_of(ended(person.types("send", "--rate", "5"), 2))
     assert max(map(len, lines)) <= 50
     assert "Error: Invalid value for '--rate': Write a rate as" in lines
 
 
-def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(person: Person) -> None:
+def test_after_ctrl_c_at_a_question_output_begins_on_a_new_line(person: Person) -> None:
     plain_account(person.home, 1)
     from smtpsetup.outbox.store import Outbox
 
@@ -69,7 +69,7 @@ def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(per
     assert "Interrupted. Nothing more was changed." in lines_of(ended(terminal, 130))
 
 
-def test_the_bar_is_gone_before_anything_else_is_said(person: Person) -> None:
+def test_the_bar_is_cleared_before_other_output(person: Person) -> None:
     written(person.home, 30)
     with MailServer(slow) as server:
         plain_account(person.home, server.port)

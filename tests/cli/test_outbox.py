@@ -60,7 +60,7 @@ def mail(home: Home, number: int) -> Mail:
         return found
 
 
-def test_list_has_exactly_the_keys_of_the_contract(home: Home, waiting: list[int]) -> None:
+def test_list_has_exactly_the_documented_keys(home: Home, waiting: list[int]) -> None:
     listed = home.run("outbox", "list", "--json").json["result"]
     assert [set(entry) for entry in listed] == [KEYS] * 3
     first = listed[0]
@@ -80,7 +80,7 @@ def test_an_empty_outbox_is_an_empty_list(home: Home) -> None:
     assert home.run("outbox", "list").code == 0
 
 
-def test_show_tells_why_a_mail_waits(home: Home) -> None:
+def test_show_has_the_reason_why_a_mail_waits(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         server.replies = {"RCPT": b"450 4.2.2 the mailbox is full\r\n"}
@@ -98,7 +98,7 @@ def test_show_tells_why_a_mail_waits(home: Home) -> None:
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
-def test_send_tells_the_number_in_the_outbox(home: Home, queue: str) -> None:
+def test_send_reports_the_number_in_the_outbox(home: Home, queue: str) -> None:
     with closed_port() as nobody:
         plain_account(home, nobody)
         sent = home.run("send", "kund@example.com", "--body", "x", "--queue", queue, "--json")
@@ -108,7 +108,7 @@ def test_send_tells_the_number_in_the_outbox(home: Home, queue: str) -> None:
     assert numbers(home) == [1]
 
 
-def test_send_says_why_a_mail_is_kept_and_what_to_do_about_it(home: Home) -> None:
+def test_send_reports_why_a_mail_is_kept_and_what_to_do(home: Home) -> None:
     with closed_port() as nobody:
         plain_account(home, nobody)
         kept = home.run("send", "kund@example.com", "--body", "x")
@@ -119,7 +119,7 @@ def test_send_says_why_a_mail_is_kept_and_what_to_do_about_it(home: Home) -> Non
     assert "whoever runs the server" in refused.err
 
 
-def test_a_mail_to_nobody_is_wrong_before_its_text_is_read(home: Home) -> None:
+def test_a_mail_without_recipients_is_a_usage_error_before_its_text_is_read(home: Home) -> None:
     plain_account(home, 1)
     done = home.run("send", "-s", "x", stdin=None)
     assert (done.code, "at least one recipient" in done.err) == (2, True)
@@ -134,14 +134,14 @@ def test_queue_never_keeps_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "retry", "drop"])
-def test_a_mail_that_is_not_there_is_told(home: Home, waiting: list[int], command: str) -> None:
+def test_an_unknown_number_is_an_error(home: Home, waiting: list[int], command: str) -> None:
     done = home.run("outbox", command, "99")
     assert done.code == 65
     assert "no mail 99" in done.err
     assert numbers(home) == waiting
 
 
-def test_drop_throws_away_what_was_named_and_nothing_else(home: Home, waiting: list[int]) -> None:
+def test_drop_deletes_the_named_mails_only(home: Home, waiting: list[int]) -> None:
     assert home.run("outbox", "drop", "2", "2", "--json").json["result"] == {"dropped": [2]}
     assert numbers(home) == [1, 3]
     assert home.run("outbox", "drop", "1", "99").code == 65
@@ -150,13 +150,13 @@ def test_drop_throws_away_what_was_named_and_nothing_else(home: Home, waiting: l
     assert numbers(home) == []
 
 
-def test_a_number_that_no_mail_ever_had_is_not_said_to_have_been_sent(home: Home) -> None:
+def test_the_error_for_an_unknown_number_does_not_claim_that_the_mail_was_sent(home: Home) -> None:
     done = home.run("outbox", "show", "1")
     assert "There is no mail 1 in the outbox.\n" in done.err
     assert "Perhaps it was sent or dropped." in done.err
 
 
-def test_show_decodes_the_header_for_people_and_keeps_it_for_programs(home: Home) -> None:
+def test_show_decodes_the_header_and_its_json_does_not(home: Home) -> None:
     plain_account(home, 1)
     subject = "Räkning för åtgärder och övningar, och för mycket annat, längre än en enda rad rymmer"
     assert home.run("send", "Åsa <kund@example.com>", "-s", subject, "--body", "x", "--queue", "always").code == 0
@@ -166,7 +166,7 @@ def test_show_decodes_the_header_for_people_and_keeps_it_for_programs(home: Home
     assert "=?utf-8?" in home.run("outbox", "show", "1", "--json").json["result"]["header"]
 
 
-def test_a_header_that_cannot_be_decoded_is_shown_as_it_stands(home: Home) -> None:
+def test_a_header_that_cannot_be_decoded_is_shown_escaped(home: Home) -> None:
     plain_account(home, 1)
     header = b"Subject: =?utf-8?b?//8=?= =?none?q?x?= \x1b[31m\r\nX: =?utf-8?b?a?=\r\n"
     with Outbox(state_dir(home)) as box:
@@ -176,7 +176,7 @@ def test_a_header_that_cannot_be_decoded_is_shown_as_it_stands(home: Home) -> No
     assert "\x1b" not in shown.out
 
 
-def test_flush_tells_a_person_when_the_next_mail_is_due_and_how_many_wait(person: Person) -> None:
+def test_flush_reports_how_many_mails_wait_and_when_the_next_is_due(person: Person) -> None:
     with closed_port() as nobody:
         plain_account(person.home, nobody)
         assert "Nothing in the outbox is due now." in ended(person.types("outbox", "flush"), 0)
@@ -194,13 +194,13 @@ def test_flush_tells_a_person_when_the_next_mail_is_due_and_how_many_wait(person
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_numbers_or_all_are_needed_and_not_both(home: Home, waiting: list[int], command: str) -> None:
+def test_either_numbers_or_all_is_required(home: Home, waiting: list[int], command: str) -> None:
     assert home.run("outbox", command).code == 2
     assert home.run("outbox", command, "1", "--all").code == 2
     assert numbers(home) == waiting
 
 
-def test_retry_makes_a_mail_due_whatever_became_of_it(home: Home, waiting: list[int]) -> None:
+def test_retry_makes_a_mail_due_in_any_state(home: Home, waiting: list[int]) -> None:
     with closing(sqlite3.connect(f"{state_dir(home)}/outbox.db")) as db, db:
         db.execute("UPDATE mail SET state = 'failed', next_attempt = NULL, attempts = 9")
     assert home.run("outbox", "retry", "1", "--json").json["result"] == {"retried": [1]}
@@ -222,7 +222,7 @@ def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int])
     assert mail(home, 1).state is MailState.WAITING  # its lease is gone
 
 
-def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int]) -> None:
+def test_the_lease_of_a_dead_process_is_released(home: Home, waiting: list[int]) -> None:
     with Outbox(state_dir(home)) as box:
         box.take("a", "", "lease-of-the-dead", time.time() + 1, 2)
         box.mark_possibly_delivered(1)
@@ -230,7 +230,7 @@ def test_a_lease_of_a_dead_process_holds_nothing(home: Home, waiting: list[int])
     assert [mail(home, number).state for number in waiting] == [MailState.UNKNOWN, MailState.WAITING, MailState.WAITING]
 
 
-def test_the_space_of_sent_mail_goes_back_to_the_disk(home: Home) -> None:
+def test_the_space_of_sent_mail_is_freed(home: Home) -> None:
     path = f"{state_dir(home)}/outbox.db"
     with RecordingServer() as server:
         plain_account(home, server.port)

@@ -29,7 +29,7 @@ ROW_KEYS = LINE_KEYS | {
 }
 
 
-def test_the_list_holds_every_row_and_can_be_narrowed(home: Home) -> None:
+def test_the_list_has_every_row_and_can_be_filtered(home: Home) -> None:
     everything = home.run("providers", "list", "--json").json["result"]
     assert len(everything) == len(Table(TODAY).all())
     assert {frozenset(row) for row in everything} == {frozenset(LINE_KEYS)}
@@ -65,7 +65,7 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
         (1, "low", "one old source only"),
     ],
 )
-def test_how_old_and_how_sure_a_row_is_is_said(home: Home, age: int, confidence: str, said: str) -> None:
+def test_identify_shows_the_age_and_confidence_of_a_row(home: Home, age: int, confidence: str, said: str) -> None:
     day = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=age)
     home.file(
         ".config/smtpsetup/providers.toml",
@@ -76,22 +76,22 @@ def test_how_old_and_how_sure_a_row_is_is_said(home: Home, age: int, confidence:
     assert day.strftime("%Y-%m") in shown
 
 
-def test_a_provider_without_smtp_is_shown_with_what_to_know(home: Home) -> None:
+def test_a_provider_without_smtp_is_shown_with_its_notes(home: Home) -> None:
     assert "no SMTP" in home.run("providers", "show", "tuta").out
 
 
-def test_a_name_that_is_not_there_is_68(home: Home) -> None:
+def test_an_unknown_provider_is_exit_68(home: Home) -> None:
     done = home.run("providers", "show", "nobody", "--json")
     assert (done.code, done.json["error"]["code"]) == (68, "config.no-settings-found")
 
 
-def test_a_row_of_ones_own_says_which_file_it_is_from(home: Home) -> None:
+def test_a_row_of_the_users_table_names_its_file(home: Home) -> None:
     path = home.file(".config/smtpsetup/providers.toml", ROW)
     assert home.run("providers", "show", "my-host", "--json").json["result"]["file"] == str(path)
     assert home.run("identify", "a@example.com", "--json").json["result"]["servers"][0]["host"] == "smtp.example.com"
 
 
-def test_the_users_row_wins_over_the_systems(tmp_path: Path) -> None:
+def test_the_users_row_takes_precedence_over_the_systems(tmp_path: Path) -> None:
     system, own = tmp_path / "system.toml", tmp_path / "own.toml"
     system.write_text(ROW + ROW.replace("my-host", "other").replace("example.com", "example.org"))
     own.write_text(ROW.replace("My Host", "Mine"))
@@ -103,7 +103,7 @@ def test_the_users_row_wins_over_the_systems(tmp_path: Path) -> None:
     assert [row.id for row in table.all()].count("my-host") == 1
 
 
-def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) -> None:
+def test_validation_reports_all_errors_together_and_changes_nothing(home: Home) -> None:
     faulty = ROW.replace("port = 465", "port = 465, prt = 1").replace(
         'confidence = "high"', 'confidence = "none"'
     ) + ROW.replace('name = "My Host"\n', "")
@@ -122,7 +122,7 @@ def test_validation_tells_every_fault_at_once_and_changes_nothing(home: Home) ->
     assert home.run("providers", "validate", "missing.toml").code == 78
 
 
-def test_an_id_that_stands_twice_and_an_account_that_names_no_row_are_faults(home: Home) -> None:
+def test_a_repeated_id_and_an_account_with_an_unknown_provider_are_errors(home: Home) -> None:
     home.file("table.toml", ROW + ROW.replace("example.com", "example.org"))
     assert "id" in home.run("providers", "validate", "table.toml", "--json").json["result"]["files"][0]["faults"][0]
     account = '[accounts.a]\naddress = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\nprovider = "gone"\n'
@@ -134,13 +134,13 @@ def test_an_id_that_stands_twice_and_an_account_that_names_no_row_are_faults(hom
     assert home.run("providers", "validate").code == 0
 
 
-def test_a_port_that_does_not_fit_the_security_is_a_fault(home: Home) -> None:
+def test_a_port_that_does_not_fit_the_security_is_an_error(home: Home) -> None:
     home.file("table.toml", ROW.replace('security = "tls"', 'security = "starttls"'))
     done = home.run("providers", "validate", "table.toml", "--json")
     assert "465" in done.json["result"]["files"][0]["faults"][0]
 
 
-def test_without_a_table_of_ones_own_it_says_where_it_would_be(home: Home) -> None:
+def test_without_a_user_table_validate_shows_its_path(home: Home) -> None:
     done = home.run("providers", "validate")
     assert done.code == 0
     assert ".config/smtpsetup/providers.toml" in done.out

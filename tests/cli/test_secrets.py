@@ -115,7 +115,7 @@ def test_the_password_is_in_no_output_no_argument_no_environment_and_no_file(
             assert not shows(path.read_bytes().decode("utf-8", "replace")), path
 
 
-def test_the_watcher_of_the_test_above_does_see_a_secret_in_an_argument() -> None:
+def test_the_watcher_of_the_test_above_finds_a_secret_in_an_argument() -> None:
     stop, found = threading.Event(), list[str]()
     watcher = threading.Thread(target=command_lines, args=(stop, found, {"seen-in-argument"}))
     watcher.start()

@@ -79,7 +79,7 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
     assert sandbox.mails == []
 
 
-def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent(
+def test_a_message_beyond_a_limit_of_the_provider_causes_a_warning(
     home: Home, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
     home.configure(facts)
@@ -94,7 +94,7 @@ def test_a_message_beyond_a_limit_of_the_provider_is_warned_of_before_it_is_sent
     assert "but Gmail allows 25" in home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin").err
 
 
-def test_a_daily_limit_is_warned_of_before_it_is_broken(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_a_message_beyond_the_daily_limit_causes_a_warning(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     from smtpsetup.state import usage
 
     home.configure(facts)
@@ -111,7 +111,7 @@ def test_a_daily_limit_is_warned_of_before_it_is_broken(home: Home, sandbox: San
     assert (directory / "sent-info@example.com").stat().st_mode & 0o077 == 0
 
 
-def test_what_was_sent_is_forgotten_after_a_day_and_never_stops_a_mail(tmp_path: Path) -> None:
+def test_usage_is_forgotten_after_a_day_and_its_file_may_be_unwritable(tmp_path: Path) -> None:
     from smtpsetup.state import usage
 
     long_ago = "1000000000 1\n" * 6000
@@ -124,7 +124,7 @@ def test_what_was_sent_is_forgotten_after_a_day_and_never_stops_a_mail(tmp_path:
     assert usage.last_day("/dev/null/nowhere", "a") == (0, 0)
 
 
-def test_what_is_queued_always_is_kept_and_not_sent(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_queue_always_keeps_the_mail_and_does_not_send_it(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("send", "a@example.com", "--body", "x", "--queue", "always", "--json")
     assert done.code == 0
@@ -142,7 +142,7 @@ def test_a_server_that_is_down_is_temporary(home: Home, facts: SandboxFacts) -> 
     assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "connect.refused", True)
 
 
-def test_verbose_shows_the_conversation_without_the_password(home: Home, facts: SandboxFacts) -> None:
+def test_verbose_shows_the_smtp_dialogue_without_the_password(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("send", "a@example.com", "--body", "x", "-v")
     assert "> AUTH PLAIN ***" in done.err

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MESSAGE = "To: asa@example.com\nSubject: Hej\n\nText\n"
 
 
-def test_what_configure_saved_is_enough(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_sendmail_uses_the_account_that_configure_saved(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     assert home.configure(facts).code == 0
     mail = sent(home, sandbox, "-t", "-i", stdin=MESSAGE)
     assert (mail.sender, mail.recipients, mail.username) == (OWN, ("asa@example.com",), OWN)
@@ -78,7 +78,7 @@ FLAGS = (
 )
 
 
-def test_flags_of_sendmails_are_taken(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_flags_of_sendmail_are_accepted(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     for flags in FLAGS:
         done = sendmail(home, *flags, "asa@example.com", stdin=MESSAGE)
@@ -87,7 +87,7 @@ def test_flags_of_sendmails_are_taken(sandbox: Sandbox, facts: SandboxFacts, hom
 
 
 @pytest.mark.parametrize("flags", [("-bs",), ("-ba",), ("-bt",), ("-bv",), ("-f",), ("-j",), ("-\x1b[31m",)])
-def test_what_is_not_possible_is_a_usage_error(flags: tuple[str, ...], home: Home) -> None:
+def test_unsupported_flags_are_a_usage_error(flags: tuple[str, ...], home: Home) -> None:
     done = sendmail(home, *flags)
     assert (done.code, done.out) == (64, "")
     assert done.err.replace("\n", "").isprintable()
@@ -99,7 +99,7 @@ def test_help_fits_a_narrow_terminal(home: Home) -> None:
     assert max(map(len, done.out.splitlines())) <= 78
 
 
-def test_flags_may_stand_behind_recipients(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_flags_may_follow_recipients(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "asa@example.com", "-F", "Åsa", "bo@example.com", stdin=MESSAGE)
     assert mail.recipients == ("asa@example.com", "bo@example.com")
@@ -119,9 +119,7 @@ def test_a_mail_without_recipients_is_a_usage_error(sandbox: Sandbox, facts: San
     assert sandbox.mails == []
 
 
-def test_t_reads_to_cc_and_bcc_and_nobody_sees_the_blind_copies(
-    sandbox: Sandbox, facts: SandboxFacts, home: Home
-) -> None:
+def test_t_reads_to_cc_and_bcc_and_removes_bcc(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     message = (
         "To: Åsa <asa@example.com>,\n bo@example.com\nbCC : hemlig@example.com,\n\themlig2@example.com\nCc: "
@@ -134,7 +132,7 @@ def test_t_reads_to_cc_and_bcc_and_nobody_sees_the_blind_copies(
     assert b"hemlig" not in mail.content
 
 
-def test_without_t_the_header_names_nobody_and_bcc_is_gone_all_the_same(
+def test_without_t_header_recipients_are_ignored_and_bcc_is_removed(
     sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -143,7 +141,7 @@ def test_without_t_the_header_names_nobody_and_bcc_is_gone_all_the_same(
     assert b"hemlig" not in mail.content
 
 
-def test_resent_fields_go_before_the_others_and_are_complete(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_resent_fields_take_precedence_and_are_completed(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     message = f"Resent-To: bo@example.com\nResent-Bcc: hemlig@example.com\nFrom: {OWN}\nTo: asa@example.com\n\nx\n"
     mail = sent(home, sandbox, "-t", stdin=message)
@@ -152,7 +150,7 @@ def test_resent_fields_go_before_the_others_and_are_complete(sandbox: Sandbox, f
     assert {"resent-date", "resent-from", "resent-message-id"} <= set(field_names(mail))  # RFC 5322 section 3.6.6
 
 
-def test_what_is_missing_is_added_and_what_is_there_is_kept(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_missing_fields_are_added_and_existing_ones_kept(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, rows='from_name = "Mitt Företag AB"')
     mail = sent(home, sandbox, "-t", stdin=MESSAGE)
     assert email.utils.parsedate_to_datetime(mail.message["Date"]).tzinfo
@@ -168,9 +166,7 @@ def test_what_is_missing_is_added_and_what_is_there_is_kept(sandbox: Sandbox, fa
     )
 
 
-def test_empty_fields_that_must_not_be_empty_are_written_anew(
-    sandbox: Sandbox, facts: SandboxFacts, home: Home
-) -> None:
+def test_empty_fields_are_replaced_or_removed(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-t", stdin=f"Date:\nMessage-ID:  \nFrom:\nCc:\nReply-To: \n{MESSAGE}")
     assert email.utils.parsedate_to_datetime(mail.message["Date"]).tzinfo
@@ -179,7 +175,7 @@ def test_empty_fields_that_must_not_be_empty_are_written_anew(
     assert str(mail.message["From"]) == OWN
 
 
-def test_a_field_that_may_stand_once_stands_once(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_repeated_fields_are_reduced_to_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     once = "Date: Tue, 24 Nov 2026 03:00:00 +0100\nMessage-ID: <1@x.example>\nFrom: a@example.com\nSubject: x\n"
     mail = sent(home, sandbox, "-t", stdin=f"To: bo@example.com\n{once}{once}{MESSAGE}")  # PHP scripts say To twice
@@ -201,7 +197,7 @@ ALIGNED = (
 
 
 @pytest.mark.parametrize(("allowed", "given", "wanted", "answers"), ALIGNED)
-def test_from_is_what_the_account_may_use_and_answers_go_to_who_wrote(  # noqa: PLR0913, PLR0917  a table
+def test_from_is_aligned_with_the_account_and_reply_to_has_the_original_sender(  # noqa: PLR0913, PLR0917  a table
     allowed: str, given: str, wanted: str, answers: str | None, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, rows=f'allowed_from = "{allowed}"')
@@ -215,7 +211,7 @@ def test_from_is_what_the_account_may_use_and_answers_go_to_who_wrote(  # noqa: 
     )
 
 
-def test_a_reply_to_that_is_there_stays_the_only_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_an_existing_reply_to_is_kept(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-t", stdin=f"From: asa@example.net\nReply-To: svar@example.net\n{MESSAGE}")
     assert mail.message.get_all("Reply-To") == ["svar@example.net"]
@@ -239,14 +235,14 @@ def test_a_reply_to_that_is_there_stays_the_only_one(sandbox: Sandbox, facts: Sa
         ),
     ],
 )
-def test_f_is_the_envelopes_sender_where_the_account_may_use_it(  # noqa: PLR0913, PLR0917  a table
+def test_f_sets_the_envelope_sender_where_the_account_allows_it(  # noqa: PLR0913, PLR0917  a table
     allowed: str, given: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, rows=f'allowed_from = "{allowed}"')
     assert sent(home, sandbox, "-t", "-f", given, stdin=MESSAGE).sender.strip("<>") == wanted
 
 
-def test_the_name_of_f_is_for_mail_without_a_name_in_from(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_the_name_of_f_is_used_where_from_has_no_name(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     assert str(sent(home, sandbox, "-t", "-F", "Cron på €", stdin=MESSAGE).message["From"]) == f"Cron på € <{OWN}>"
     assert sendmail(home, "-t", "-FCronDaemon", stdin=f"From: root (Cron Daemon)\n{MESSAGE}").code == 0
@@ -254,7 +250,7 @@ def test_the_name_of_f_is_for_mail_without_a_name_in_from(sandbox: Sandbox, fact
 
 
 @pytest.mark.parametrize("how", ["-F", "From", "from_name"])
-def test_a_long_name_with_umlauts_does_not_end_the_header(
+def test_a_long_encoded_name_is_folded_inside_the_header(
     how: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     name = "Föreningen för bevarande av gamla ångbåtar i Stockholms skärgård och åländska vatten"
@@ -293,14 +289,14 @@ def two_accounts(home: Home, facts: SandboxFacts) -> None:
         ),
     ],
 )
-def test_the_account_is_the_named_one_else_the_senders_else_the_default(  # noqa: PLR0913, PLR0917  a table
+def test_the_account_is_the_named_one_or_the_senders_or_the_default(  # noqa: PLR0913, PLR0917  a table
     flags: tuple[str, ...], given: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     two_accounts(home, facts)
     assert sent(home, sandbox, "-t", *flags, stdin=given + MESSAGE).username == wanted
 
 
-def test_an_unknown_account_is_a_fault_of_the_configuration(facts: SandboxFacts, home: Home) -> None:
+def test_an_unknown_account_is_a_configuration_error(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     assert sendmail(home, "-t", "-a", "nobody", stdin=MESSAGE).code == 78
 
@@ -311,7 +307,7 @@ def test_without_a_configuration_nothing_is_sent(home: Home) -> None:
     assert "config.no-account" in done.err
 
 
-def test_the_environment_names_the_configuration_and_c_only_a_usual_one(
+def test_the_environment_selects_any_configuration_and_c_only_the_default_paths(
     sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -327,7 +323,7 @@ def test_the_environment_names_the_configuration_and_c_only_a_usual_one(
     assert len(sandbox.mails) == 2
 
 
-def test_a_wrong_password_is_told_and_the_mail_waits_until_it_is_mended(
+def test_a_wrong_password_is_reported_and_the_mail_waits_for_the_right_one(
     sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, password="fel")
@@ -374,7 +370,7 @@ def test_while_the_server_is_down_mail_waits_and_flush_delivers_it(
 
 
 @pytest.mark.parametrize("name", ["mailq", "newaliases"])
-def test_sendmails_other_names_do_what_they_are_called_for(name: str, facts: SandboxFacts, home: Home) -> None:
+def test_mailq_and_newaliases_are_supported(name: str, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     link = home.path / name
     link.symlink_to(PROGRAM)
@@ -389,7 +385,7 @@ def test_an_empty_outbox_is_no_error(flags: tuple[str, ...], facts: SandboxFacts
     assert sendmail(home, *flags).code == 0
 
 
-def test_v_shows_the_talk_without_the_password(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_v_shows_the_smtp_dialogue_without_the_password(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     done = sendmail(home, "-v", "-t", stdin=MESSAGE)
     assert done.code == 0

@@ -57,7 +57,7 @@ OF_THE_ACCOUNT: dict[str, tuple[Script, int]] = {
 
 
 @pytest.mark.parametrize("case", LATER)
-def test_what_may_pass_is_kept_without_a_word(case: str, home: Home) -> None:
+def test_temporary_failures_keep_the_mail_silently(case: str, home: Home) -> None:
     with ScriptedServer((*LATER[case], "drop")) as server:
         at(home, server.port)
         done = sendmail(home, "-t", stdin=MESSAGE)
@@ -83,7 +83,7 @@ def handed_in(home: Home, script: Script, code: int) -> tuple[Run, Mail]:
 
 
 @pytest.mark.parametrize("case", FOR_GOOD)
-def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home: Home) -> None:
+def test_permanent_refusals_are_reported_and_the_mail_is_kept_as_failed(case: str, home: Home) -> None:
     code = FOR_GOOD[case][1]
     done, mail = handed_in(home, *FOR_GOOD[case])
     assert f"smtpsetup outbox retry {mail.id}`" in done.err
@@ -93,7 +93,7 @@ def test_what_is_refused_for_good_is_told_and_kept_for_a_person(case: str, home:
 
 
 @pytest.mark.parametrize("case", OF_THE_ACCOUNT)
-def test_what_is_wrong_with_the_account_is_told_and_the_mail_waits_until_it_is_mended(case: str, home: Home) -> None:
+def test_account_errors_are_reported_and_the_mail_waits(case: str, home: Home) -> None:
     code = OF_THE_ACCOUNT[case][1]
     done, mail = handed_in(home, *OF_THE_ACCOUNT[case])
     assert f"as number {mail.id}," in done.err
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_the_account_is_told_and_the_mail_waits_until_it_is_m
 
 
 @pytest.mark.parametrize("spoilt", ["config", "alias", "no account"])
-def test_a_configuration_that_cannot_be_used_costs_nobody_their_mail(
+def test_with_an_unusable_configuration_the_mail_is_saved_to_a_file(
     spoilt: str, facts: SandboxFacts, sandbox: Sandbox, home: Home
 ) -> None:
     configured(home, facts)
@@ -122,7 +122,7 @@ def test_a_configuration_that_cannot_be_used_costs_nobody_their_mail(
     assert mail.message.get_content().splitlines() == ["x", "åäö"]
 
 
-def test_a_certificate_file_that_is_gone_holds_the_mail_back(facts: SandboxFacts, sandbox: Sandbox, home: Home) -> None:
+def test_a_missing_ca_file_keeps_the_mail(facts: SandboxFacts, sandbox: Sandbox, home: Home) -> None:
     configured(home, facts)
     home.config.write_text(home.config.read_text().replace('ca_file = "', 'ca_file = "/nowhere'))
     done = sendmail(home, "-t", stdin=MESSAGE)
@@ -130,7 +130,7 @@ def test_a_certificate_file_that_is_gone_holds_the_mail_back(facts: SandboxFacts
     assert "No such file" in done.err
 
 
-def test_who_is_refused_among_others_is_kept_as_a_mail_of_ones_own(home: Home) -> None:
+def test_a_refused_recipient_is_kept_as_a_separate_mail(home: Home) -> None:
     replies: Script = (b"550 5.1.1 unknown\r\n", None, b"354 go\r\n", "message", b"250 ok\r\n", None, b"221 bye\r\n")
     with ScriptedServer((*TO_DATA, *replies, "drop")) as server:
         at(home, server.port)
@@ -140,14 +140,14 @@ def test_who_is_refused_among_others_is_kept_as_a_mail_of_ones_own(home: Home) -
     assert [(str(mail.state), mail.recipients) for mail in kept(home)] == [("failed", ("bo@example.com",))]
 
 
-def test_with_queue_never_the_caller_alone_tries_again(home: Home) -> None:
+def test_with_queue_never_nothing_is_kept(home: Home) -> None:
     with closed_port() as port:
         at(home, port, rows='queue = "never"')
         assert sendmail(home, "-t", stdin=MESSAGE).code == 75
     assert kept(home) == []  # what waits here would be sent a second time
 
 
-def test_with_queue_always_no_server_is_asked(home: Home) -> None:
+def test_with_queue_always_no_connection_is_made(home: Home) -> None:
     with ScriptedServer((READY,)) as server:
         at(home, server.port, rows='queue = "always"')
         assert sendmail(home, "-t", stdin=MESSAGE).code == 0
@@ -158,7 +158,7 @@ def test_with_queue_always_no_server_is_asked(home: Home) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("lines", [0, 1, 12, 16])
-def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(
+def test_a_caller_that_stops_reading_v_output_gets_the_mail_sent_once(
     lines: int, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -180,7 +180,7 @@ def test_v_is_a_courtesy_and_who_stops_reading_gets_the_mail_once(
     assert code == 0
 
 
-def test_a_damaged_outbox_is_told_the_mail_is_saved_and_the_log_says_so(home: Home, tmp_path: Path) -> None:
+def test_with_a_damaged_outbox_the_mail_is_saved_and_logged(home: Home, tmp_path: Path) -> None:
     home.file(".local/state/smtpsetup/outbox.db", b"no database" * 1000)
     with closed_port() as port:
         at(home, port)
@@ -192,7 +192,7 @@ def test_a_damaged_outbox_is_told_the_mail_is_saved_and_the_log_says_so(home: Ho
     assert "exitcode=74" in line
 
 
-def test_many_at_once_are_all_kept(home: Home) -> None:
+def test_mails_of_concurrent_callers_are_all_kept(home: Home) -> None:
     with closed_port() as port:
         at(home, port)
         running = [
@@ -205,7 +205,7 @@ def test_many_at_once_are_all_kept(home: Home) -> None:
     assert len(kept(home)) == len(log_lines(home)) == 12
 
 
-def test_a_full_disk_is_told(home: Home) -> None:
+def test_a_full_disk_is_reported(home: Home) -> None:
     with closed_port() as port:
         at(home, port)
         script = 'ulimit -f 0; exec "$0" "$@"'
@@ -240,7 +240,7 @@ def test_a_password_that_cannot_be_read_keeps_the_mail(secret: str, facts: Sandb
     assert [str(mail.state) for mail in kept(home)] == ["waiting"]
 
 
-def test_a_slow_writer_is_waited_for(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_input_is_read_from_a_slow_writer(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     process = subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE)
     assert process.stdin

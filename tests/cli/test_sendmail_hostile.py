@@ -33,7 +33,7 @@ VALUES = (
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("flag", ["-F", "-f", "-r", "-a", "-C", "-B", "-N", "-R", "-V", "-o", "-h"])
-def test_an_arguments_value_brings_no_header_and_no_recipient(
+def test_an_option_value_adds_no_header_and_no_recipient(
     flag: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, rows='allowed_from = "any"')
@@ -64,7 +64,7 @@ NAMES = (
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_in_a_field_brings_no_header_and_no_recipient(
+def test_a_name_in_a_field_adds_no_header_and_no_recipient(
     name: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -90,7 +90,7 @@ def test_a_name_in_a_field_brings_no_header_and_no_recipient(
         "\x1b[31mroot",
     ],
 )
-def test_a_recipient_that_is_no_address_is_an_error_and_nobody_else_is_asked(
+def test_an_invalid_recipient_is_an_error_and_adds_no_recipient(
     recipient: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -115,7 +115,7 @@ def test_a_recipient_may_look_like_a_flag_or_a_shell_command(
 @pytest.mark.parametrize("flags", [("-t", "-i"), ("-t",)])
 @pytest.mark.parametrize("size", [900, 70_000, 200_000])
 @pytest.mark.parametrize("word", [b"x", b"x ", b"\xc3\xa5"])
-def test_a_long_header_line_is_folded_and_ends_no_header(  # noqa: PLR0913, PLR0917  a table
+def test_a_long_header_line_is_folded_inside_the_header(  # noqa: PLR0913, PLR0917  a table
     flags: tuple[str, ...], size: int, word: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -170,7 +170,7 @@ STRANGE = (
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("message", "body"), [row[1:] for row in STRANGE], ids=[row[0] for row in STRANGE])
-def test_a_message_of_any_form_arrives_as_it_was_meant(
+def test_malformed_messages_are_read_as_intended(
     message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -190,7 +190,7 @@ def test_a_message_of_any_form_arrives_as_it_was_meant(
         (b"\n.a\n..\n", b".a\r\n..\r\n"),
     ],
 )
-def test_without_i_a_dot_alone_ends_the_message(
+def test_without_i_a_line_with_a_dot_ends_the_message(
     message: bytes, body: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -223,7 +223,9 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_arrives_in_7_bits_and_is_the_same(text: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_text_is_encoded_in_7_bits_and_arrives_unchanged(
+    text: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-i", TO, stdin=HEAD + b"\n" + text.encode())
     assert mail.content.isascii()
@@ -231,7 +233,7 @@ def test_text_arrives_in_7_bits_and_is_the_same(text: str, sandbox: Sandbox, fac
     assert mail.message.get_content().replace("\r\n", "\n") == text
 
 
-def test_latin_1_in_header_and_body_is_read_as_such(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_latin_1_in_header_and_body_is_detected(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     mail = sent(
         home,
@@ -251,7 +253,7 @@ def test_latin_1_in_header_and_body_is_read_as_such(sandbox: Sandbox, facts: San
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain; format=flowed", "text/plain; charset=us-ascii"])
-def test_text_of_a_kind_without_a_charset_gets_the_one_it_is_in(
+def test_text_without_a_charset_gets_the_detected_one(
     kind: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -260,7 +262,9 @@ def test_text_of_a_kind_without_a_charset_gets_the_one_it_is_in(
     assert mail.message.get_content().strip() == "<p>åäö €</p>"
 
 
-def test_a_content_type_with_8_bits_in_a_parameter_stays_one(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_content_type_with_8_bits_in_a_parameter_stays_valid(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     message = 'Content-Type: text/html; charset=utf-8; name="räkning.html"\nMIME-Version: 1.0\n\n<p>å</p>\n'
     assert sent(home, sandbox, "-i", TO, stdin=message).message.get_content_type() == "text/html"
@@ -290,14 +294,14 @@ def test_long_lines_in_parts_are_broken_between_characters(sandbox: Sandbox, fac
     assert "".join(shown.split()) == "åäö€" * 1000
 
 
-def test_no_nul_goes_on_the_wire(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_no_nul_is_sent(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     head = 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n\n--b\n\n'
     mail = sent(home, sandbox, "-i", TO, stdin=f"{head}a\0b\n--b--\n")
     assert b"\0" not in mail.content  # RFC 5322 section 4.1; some servers refuse it
 
 
-def test_an_encoded_name_beside_one_in_8_bits_is_encoded_once(
+def test_an_encoded_name_next_to_one_in_8_bits_is_encoded_once(
     sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)

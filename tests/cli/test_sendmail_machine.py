@@ -47,14 +47,14 @@ def as_nobody(machine: Machine, home: Home) -> Home:
     return replace(home, env={**home.unmeasured.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
 
 
-def test_the_machines_configuration_is_for_users_without_one(
+def test_the_system_configuration_is_used_without_a_users_own(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
 ) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
     assert sent(on, sandbox, "root", stdin=MESSAGE).recipients == ("asa@example.com",)
 
 
-def test_another_user_sends_with_the_machines_configuration(
+def test_another_user_sends_with_the_system_configuration(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
 ) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
@@ -63,7 +63,7 @@ def test_another_user_sends_with_the_machines_configuration(
     assert str(mail.message["From"]) == OWN
 
 
-def test_a_user_without_a_home_sends_with_the_machines_configuration(
+def test_a_user_without_a_home_sends_with_the_system_configuration(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
 ) -> None:
     system_wide(machine, facts)
@@ -71,7 +71,7 @@ def test_a_user_without_a_home_sends_with_the_machines_configuration(
     sent(replace(as_nobody, env=without), sandbox, "-t", stdin=MESSAGE)
 
 
-def test_a_user_that_no_file_knows_sends_with_the_machines_configuration(
+def test_a_uid_without_a_passwd_entry_sends_with_the_system_configuration(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
 ) -> None:
     system_wide(machine, facts)
@@ -80,7 +80,7 @@ def test_a_user_that_no_file_knows_sends_with_the_machines_configuration(
     sent(replace(as_nobody, env=without, prefix=prefix), sandbox, "-t", stdin=MESSAGE)
 
 
-def test_ones_own_configuration_goes_before_the_machines(
+def test_the_users_configuration_takes_precedence_over_the_systems(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
 ) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"\ndrift = "drift@example.com"')
@@ -99,14 +99,14 @@ def test_ones_own_configuration_goes_before_the_machines(
     assert sandbox.mails[1].username == OWN
 
 
-def test_a_named_configuration_stands_alone(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_a_named_configuration_is_not_merged_with_the_systems(facts: SandboxFacts, machine: Machine, on: Home) -> None:
     system_wide(machine, facts)
     assert sendmail(on, "-t", "-C", str(on.file("empty.toml", "")), stdin=MESSAGE).code == 78
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
-def test_a_machines_configuration_that_others_may_change_is_refused(
+def test_a_system_configuration_writable_by_others_is_refused(
     mode: int, facts: SandboxFacts, machine: Machine, on: Home
 ) -> None:
     system_wide(machine, facts, mode=mode)
@@ -115,14 +115,14 @@ def test_a_machines_configuration_that_others_may_change_is_refused(
     assert "config.permissions" in done.err
 
 
-def test_a_machines_configuration_that_is_not_roots_is_refused(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_a_system_configuration_not_owned_by_root_is_refused(facts: SandboxFacts, machine: Machine, on: Home) -> None:
     os.chown(system_wide(machine, facts), 65534, 65534)
     done = sendmail(on, "-t", stdin=MESSAGE)
     assert done.code == 78
     assert "config.permissions" in done.err
 
 
-def test_mail_of_the_machines_account_waits_and_is_flushed_too(
+def test_mail_of_an_account_of_the_system_configuration_is_queued_and_flushed(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
 ) -> None:
     path = system_wide(machine, facts)
@@ -155,7 +155,7 @@ def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) ->
 
 
 @pytest.mark.parametrize("streams", ["<&-", "<&- 2>&-", "<&- >&- 2>&-", "</dev/null"])
-def test_without_a_message_on_standard_input_an_empty_one_or_an_error_is_what_comes(
+def test_without_standard_input_the_message_is_empty_or_an_error(
     streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -167,7 +167,7 @@ def test_without_a_message_on_standard_input_an_empty_one_or_an_error_is_what_co
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
-def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(
+def test_mail_and_exit_codes_work_without_usable_output_streams(
     streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -179,7 +179,7 @@ def test_a_mail_goes_and_an_error_has_its_code_though_nobody_can_be_told(
     assert redirected(home, streams, MESSAGE, "-j").code == 64
 
 
-def test_standard_input_that_is_a_directory_is_an_error(facts: SandboxFacts, home: Home) -> None:
+def test_standard_input_that_cannot_be_read_is_an_error(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     with (home.path / "closed").open("wb") as file:  # open for writing alone
         done = subprocess.run(
@@ -196,14 +196,14 @@ def read_only(machine: Machine, home: Home) -> Home:
     )
 
 
-def test_mail_goes_from_a_home_that_cannot_be_written(
+def test_mail_is_sent_from_a_read_only_home(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine
 ) -> None:
     configured(home, facts)
     sent(read_only(machine, home), sandbox, "-t", stdin=MESSAGE)
 
 
-def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(
+def test_mail_that_can_neither_be_sent_nor_kept_is_saved_to_a_reported_file(
     facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path
 ) -> None:
     configured(home, facts)
@@ -221,7 +221,7 @@ def test_mail_that_can_neither_be_sent_nor_kept_is_saved_and_told(
     assert "asa@example.com" in header
 
 
-def test_a_saved_mail_is_sent_as_the_error_says(
+def test_a_saved_mail_can_be_sent_with_t(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine, tmp_path: Path
 ) -> None:
     configured(home, facts)

@@ -44,7 +44,7 @@ HEADERS = (
 @pytest.mark.parametrize(
     ("value", "wanted"), HEADERS, ids=[row[0].encode("ascii", "replace").decode() for row in HEADERS]
 )
-def test_a_field_names_exactly_those_who_are_in_it(
+def test_recipients_are_parsed_from_a_field(
     value: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -63,7 +63,7 @@ def test_a_field_names_exactly_those_who_are_in_it(
         "Cecilia <cecilia@example.com",
     ],
 )
-def test_nobody_is_left_out_in_silence(cc: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_no_recipient_is_dropped_silently(cc: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     done = sendmail(home, "-t", stdin=f"To: asa@example.com\nCc: {cc}\n{X}")
     got = {address for mail in sandbox.mails for address in mail.recipients}
@@ -82,7 +82,7 @@ ARGUMENTS = (
 
 
 @pytest.mark.parametrize(("arguments", "wanted"), ARGUMENTS)
-def test_arguments_name_recipients_as_a_field_does(
+def test_recipients_are_parsed_from_arguments(
     arguments: tuple[str, ...], wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -96,7 +96,9 @@ def test_a_quoted_local_part_may_hold_a_comma(sandbox: Sandbox, facts: SandboxFa
     assert sent(home, sandbox, '"a,b"@example.com', stdin=X).recipients == ('"a,b"@example.com',)
 
 
-def test_a_local_part_that_is_not_ascii_is_smtputf8(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_local_part_that_is_not_ascii_is_sent_with_smtputf8(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     configured(home, facts)
     mail = sent(home, sandbox, "-t", stdin=f"To: Åsa <åsa@räksmörgås.example>\n{X}")
     assert mail.recipients == ("åsa@xn--rksmrgs-5wao1o.example",)
@@ -144,7 +146,7 @@ def with_aliases(home: Home, facts: SandboxFacts, *, default: str = "") -> None:
     configured(home, facts, top=TABLE.replace("{file}", str(file)) + (f'default = "{default}"\n' if default else ""))
 
 
-def test_names_without_a_domain_are_who_the_aliases_say(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_names_without_a_domain_are_resolved_by_aliases(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     with_aliases(home, facts)
     for name, wanted in RESOLVED:
         done = sendmail(home, name, stdin=X)
@@ -168,7 +170,9 @@ def test_names_without_a_domain_are_who_the_aliases_say(sandbox: Sandbox, facts:
         ":include:/etc/passwd",
     ],
 )
-def test_a_name_that_leads_to_nobody_is_an_error(name: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_a_name_that_resolves_to_no_address_is_an_error(
+    name: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     with_aliases(home, facts)
     done = sendmail(home, "--", name, stdin=X)
     assert (done.code, done.out) == (67, "")
@@ -176,19 +180,21 @@ def test_a_name_that_leads_to_nobody_is_an_error(name: str, sandbox: Sandbox, fa
     assert sandbox.mails == []
 
 
-def test_default_is_for_every_name_that_leads_to_nobody(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_the_default_alias_is_used_for_names_that_resolve_to_no_address(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home
+) -> None:
     with_aliases(home, facts, default="dora@example.com")
     for name in ("nobody-at-all", "piped", "loop1", "empty", "root"):
         assert sendmail(home, name, stdin=X).code == 0, name
     assert [mail.recipients[0] for mail in sandbox.mails] == [*["dora@example.com"] * 4, "asa@example.com"]
 
 
-def test_the_callers_own_name_is_the_account(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_the_callers_user_name_is_the_address_of_the_account(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     assert sent(home, sandbox, "root", stdin=X).recipients == (OWN,)
 
 
-def test_aliases_that_lead_to_each_other_end_soon(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_alias_loops_end_in_bounded_time(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     names = [f"n{n}" for n in range(8)]
     lines = [f"{name}: {', '.join(names)}, asa@example.com" for name in names]
     configured(home, facts, top=f'aliases_file = "{home.file("aliases", chr(10).join(lines) + chr(10))}"')
@@ -197,7 +203,7 @@ def test_aliases_that_lead_to_each_other_end_soon(sandbox: Sandbox, facts: Sandb
 
 
 @pytest.mark.parametrize("fault", ["missing", "directory"])
-def test_an_aliases_file_that_cannot_be_read_is_told_with_its_name(fault: str, facts: SandboxFacts, home: Home) -> None:
+def test_an_unreadable_aliases_file_is_reported_by_name(fault: str, facts: SandboxFacts, home: Home) -> None:
     path = home.path / "aliases"
     if fault == "directory":
         path.mkdir()
@@ -208,12 +214,12 @@ def test_an_aliases_file_that_cannot_be_read_is_told_with_its_name(fault: str, f
 
 
 @pytest.mark.parametrize("bytes_", [b"\xff\xfe\x00root: x\n", b"", b"\x00" * 1000, b": : :\n,\n", b"root" * 100_000])
-def test_an_aliases_file_of_any_bytes_is_no_bug(bytes_: bytes, facts: SandboxFacts, home: Home) -> None:
+def test_any_bytes_in_an_aliases_file_cause_no_internal_error(bytes_: bytes, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, top=f'aliases_file = "{home.file("aliases", bytes_)}"')
     assert sendmail(home, "anna", stdin=X).code == 67
 
 
-def test_a_good_recipient_gets_the_mail_though_another_leads_to_nobody(
+def test_a_valid_recipient_gets_the_mail_although_another_cannot_be_resolved(
     sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -223,13 +229,13 @@ def test_a_good_recipient_gets_the_mail_though_another_leads_to_nobody(
     assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",)]
 
 
-def test_a_mail_to_nobody_is_kept_as_other_refused_mail_is(facts: SandboxFacts, home: Home) -> None:
+def test_a_mail_whose_recipients_cannot_be_resolved_is_kept_as_failed(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     assert sendmail(home, "nobody-at-all", stdin="Subject: Nattens rapport\n\nx\n").code == 67
     assert [(str(mail.state), mail.subject) for mail in kept(home)] == [("failed", "Nattens rapport")]
 
 
-def test_the_accounts_own_domain_is_on_the_net_though_the_machine_is_called_so(
+def test_the_accounts_domain_is_not_local_although_it_is_the_host_name(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine
 ) -> None:
     configured(home, facts)
@@ -239,20 +245,20 @@ def test_the_accounts_own_domain_is_on_the_net_though_the_machine_is_called_so(
     assert sent(named, sandbox, "asa@example.com", stdin=X).recipients == ("asa@example.com",)
 
 
-def test_an_alias_may_be_several_people(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
+def test_an_alias_may_have_several_addresses(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, top='[aliases]\nroot = ["asa@example.com", "bo@example.com"]\n')
     assert sendmail(home, "root", stdin="Subject: x\n\nx\n").code == 0
     assert [sorted(mail.recipients) for mail in sandbox.mails] == [["asa@example.com", "bo@example.com"]]
 
 
 @pytest.mark.parametrize("alias", ["[]", "7", '["asa@example.com", 7]'])
-def test_an_alias_that_is_no_address_is_told_by_its_name(alias: str, facts: SandboxFacts, home: Home) -> None:
+def test_an_invalid_alias_is_reported_by_name(alias: str, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, top=f"[aliases]\nroot = {alias}\n")
     done = sendmail(home, "bo@example.com", stdin="Subject: x\n\nx\n")
     assert (done.code, "aliases.root" in done.err) == (78, True)
 
 
-def test_two_at_signs_are_told_as_that_and_not_as_a_name_of_this_machine(facts: SandboxFacts, home: Home) -> None:
+def test_two_at_signs_are_a_malformed_address_and_not_a_local_name(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     done = sendmail(home, "nobody@@x", stdin="Subject: x\n\nx\n")
     assert (done.code, "config.address-malformed" in done.err) == (65, True)

@@ -38,7 +38,7 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
     return terminal
 
 
-def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyring(
+def test_configure_test_and_send_work_at_a_terminal_with_the_keyring(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
     terminal = to_the_password(person, facts)
@@ -73,7 +73,7 @@ def test_a_person_gets_from_an_address_to_a_mail_with_the_password_in_the_keyrin
     assert asked.stdout == ""
 
 
-def test_a_mistake_at_a_question_is_explained_and_the_question_comes_again(person: Person, facts: SandboxFacts) -> None:
+def test_an_invalid_answer_is_explained_and_the_question_asked_again(person: Person, facts: SandboxFacts) -> None:
     terminal = person.types("configure", "--ca-file", facts.ca_file)
     terminal.expect("Your mail address: ")
     terminal.sendline("info@@mittforetag.example")
@@ -169,14 +169,14 @@ def test_ctrl_c_while_the_server_is_silent_ends_with_130(person: Person) -> None
     assert not person.home.config.exists()
 
 
-def test_the_end_of_input_at_a_question_is_an_interruption(person: Person) -> None:
+def test_end_of_input_at_a_question_is_an_interruption(person: Person) -> None:
     terminal = person.types("configure")
     terminal.expect("Your mail address: ")
     terminal.sendeof()
     ended(terminal, 130)
 
 
-def test_a_slip_of_the_keyboard_is_asked_about(person: Person) -> None:
+def test_a_misspelt_domain_is_asked_about(person: Person) -> None:
     terminal = person.types("identify", "namn@gmial.com")
     terminal.expect("Did you mean namn@gmail.com")
     terminal.sendline("y")
@@ -210,7 +210,7 @@ def test_yes_and_no_are_answered_in_the_persons_language(person: Person) -> None
         ended(terminal, code)
 
 
-def test_a_domain_of_ones_own_at_a_known_provider_needs_only_the_providers_name(person: Person) -> None:
+def test_a_custom_domain_at_a_known_provider_needs_only_the_providers_name(person: Person) -> None:
     terminal = person.types("configure", "info@mittforetag.example", "--from-name", "x")
     terminal.expect("Mail provider.*: ")
     terminal.sendline("One.com")
@@ -224,9 +224,7 @@ def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
     assert "Give the address" in ended(person.types("configure", "--no-input"), 2)
 
 
-def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
-    person: Person, facts: SandboxFacts
-) -> None:
+def test_an_unusable_keyring_is_reported_before_the_password_is_asked_for(person: Person, facts: SandboxFacts) -> None:
     terminal = person.types(
         *("configure", "a@mittforetag.example"),
         DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
@@ -238,7 +236,7 @@ def test_a_keyring_that_cannot_be_used_is_told_before_the_password_is_asked_for(
     assert "--password-file" in shown
 
 
-def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_account(
+def test_without_a_keyring_the_password_is_kept_in_a_file_that_is_removed_with_the_account(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
     server = (
@@ -273,7 +271,7 @@ def test_without_a_keyring_the_password_goes_into_a_file_that_goes_with_the_acco
     assert not path.exists()
 
 
-def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another_server(
+def test_an_unusable_keyring_is_reported_before_a_new_password_for_another_server(
     person: Person, facts: SandboxFacts
 ) -> None:
     assert person.home.configure(facts).code == 0
@@ -285,7 +283,7 @@ def test_a_keyring_that_cannot_be_used_is_told_before_a_new_password_for_another
     assert "secret.keyring-unavailable" in ended(terminal, 78)
 
 
-def test_what_to_switch_on_is_shown_before_the_password_is_asked_for(person: Person) -> None:
+def test_required_settings_at_the_provider_are_shown_before_the_password_is_asked_for(person: Person) -> None:
     terminal = person.types("configure", "namn@gmail.com", "--from-name", "x")
     terminal.expect("Create an app password")
     terminal.expect("App password for namn@gmail.com")
@@ -293,14 +291,14 @@ def test_what_to_switch_on_is_shown_before_the_password_is_asked_for(person: Per
     ended(terminal, 130)
 
 
-def test_a_login_name_that_only_the_customer_knows_is_asked_for_with_the_providers_word(person: Person) -> None:
+def test_a_username_that_cannot_be_derived_is_asked_for_by_the_providers_term(person: Person) -> None:
     terminal = person.types("configure", "namn@bahnhof.se")
     terminal.expect("Customer id.*: ")
     interrupt(terminal)
     ended(terminal, 130)
 
 
-def test_an_existing_account_is_changed_only_after_a_yes(person: Person, facts: SandboxFacts) -> None:
+def test_an_existing_account_is_changed_only_after_confirmation(person: Person, facts: SandboxFacts) -> None:
     assert person.home.configure(facts).code == 0
     before = person.home.config.read_bytes()
     terminal = person.types("configure", "info@example.com", "--from-name", "Ny")
@@ -315,7 +313,7 @@ def test_an_existing_account_is_changed_only_after_a_yes(person: Person, facts: 
     assert 'from_name = "Ny"' in person.home.config.read_text()
 
 
-def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: SandboxFacts) -> None:
+def test_login_and_logout_change_the_keyring(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
     arguments = (
         "--host",
@@ -343,7 +341,7 @@ def test_login_and_logout_change_what_is_in_the_keyring(person: Person, facts: S
     assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "secret.keyring-locked", True)
 
 
-def test_when_the_configuration_cannot_be_written_the_keyring_is_as_before(person: Person, facts: SandboxFacts) -> None:
+def test_a_failed_write_of_the_configuration_leaves_the_keyring_unchanged(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
     arguments = (
         "--host",

@@ -50,13 +50,13 @@ def merge(
     return (tmp_path / "table.toml").read_text(), done.stdout
 
 
-def test_nothing_is_written_unless_told_to(tmp_path: Path) -> None:
+def test_nothing_is_written_without_write(tmp_path: Path) -> None:
     table, report = merge(tmp_path, ROW, FACT, write=False)
     assert table == ROW
     assert "new: new-mail: new.example" in report
 
 
-def test_a_new_server_gets_a_row_and_what_was_there_stays_to_the_byte(tmp_path: Path) -> None:
+def test_a_new_server_gets_a_row_and_the_rest_stays_unchanged(tmp_path: Path) -> None:
     table, _report = merge(tmp_path, ROW, FACT, {**FACT, "domain": "also-new.example"})
     assert table.startswith(ROW.rstrip())
     row = tomllib.loads(table)["provider"][1]
@@ -76,7 +76,7 @@ def test_a_domain_joins_the_row_of_its_server(tmp_path: Path) -> None:
     assert report.startswith("joined: my-host")
 
 
-def test_what_disagrees_is_told_and_the_table_wins(tmp_path: Path) -> None:
+def test_conflicts_are_reported_and_the_table_takes_precedence(tmp_path: Path) -> None:
     table, report = merge(tmp_path, ROW, {**FACT, "domain": "example.com"})
     assert table == ROW
     assert "conflict: example.com" in report
@@ -85,7 +85,7 @@ def test_what_disagrees_is_told_and_the_table_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"security": "none"}, {"port": 465, "security": "starttls"}, {"host": "not a host"}, {"host": None}]
 )
-def test_a_server_that_is_not_safe_is_left_out_and_told(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_unsafe_server_is_left_out_and_reported(tmp_path: Path, change: dict[str, Any]) -> None:
     table, report = merge(tmp_path, ROW, {**FACT, **change})
     assert table == ROW
     assert "left out: new.example" in report
@@ -128,12 +128,12 @@ def test_an_mx_suffix_joins_the_row_of_its_server(tmp_path: Path) -> None:
     assert "left out: no safe server is known for the MX suffix mx.plain.example" in report
 
 
-def test_a_row_that_is_old_is_told(tmp_path: Path) -> None:
+def test_an_old_row_is_reported(tmp_path: Path) -> None:
     _table, report = merge(tmp_path, ROW.replace("2026-11-24", "2020-01-01"))
     assert "old: my-host" in report
 
 
-def test_the_example_in_the_documentation_is_a_row_without_a_fault(tmp_path: Path) -> None:
+def test_the_example_in_the_documentation_is_a_valid_row(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     start = text.index("    [[provider]]")
     block = text[start : text.index("\n\n## ", start)]

@@ -40,7 +40,7 @@ def those(how: str) -> pytest.MarkDecorator:
     )
 
 
-def test_all_of_them_are_here() -> None:
+def test_every_situation_is_listed() -> None:
     own = [one["id"] for one in SITUATIONS if not one["id"].startswith("policy-")]
     assert len(own) == len(set(own)) == 109
     assert {one["how"] for one in SITUATIONS} == {"reply", "fault", "act", "command", "test"}
@@ -56,7 +56,7 @@ def assert_helpful(error: Any, situation: dict[str, Any]) -> None:
 
 
 @those("reply")
-def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) -> None:
+def test_a_reply_has_its_error_code(situation: dict[str, Any], tmp_path: Path) -> None:
     stage = Stage(situation["stage"])
     fault = Fault(stage, reply=situation["reply"])
     security = Security.STARTTLS if stage is Stage.STARTTLS else Security.TLS
@@ -76,14 +76,14 @@ def test_a_reply_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) 
 
 
 @those("fault")
-def test_a_fault_is_told_by_its_code(
+def test_a_fault_has_its_error_code(
     situation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_ports: tuple[int, int]
 ) -> None:
     assert_helpful(rehearsed(situation["fault"], tmp_path, monkeypatch, usual_ports).error, situation)
 
 
 @those("act")
-def test_what_a_server_does_is_told_by_its_code(situation: dict[str, Any], tmp_path: Path) -> None:
+def test_server_behaviour_has_its_error_code(situation: dict[str, Any], tmp_path: Path) -> None:
     certificates = {"unknown-authority": Certificate.UNKNOWN_AUTHORITY, "chain": Certificate.OWN_CHAIN}
     certificate = certificates.get(situation["act"], Certificate.GOOD)
     act = Act.BAD_CERTIFICATE if certificate is not Certificate.GOOD else Act(situation["act"])
@@ -98,7 +98,7 @@ def test_what_a_server_does_is_told_by_its_code(situation: dict[str, Any], tmp_p
 
 @pytest.mark.matrix
 @those("command")
-def test_a_command_is_told_by_its_code(situation: dict[str, Any], home: Home) -> None:
+def test_a_command_has_its_error_code(situation: dict[str, Any], home: Home) -> None:
     if situation["id"] == "config-perm-open":
         home.file(".config/smtpsetup/config.toml", "", 0o644)
     if situation["id"] in ("rcpt-empty", "data-header-injection"):
@@ -121,7 +121,7 @@ def test_the_test_that_replays_it_exists(situation: dict[str, Any]) -> None:
     [(row, refusal) for row in TABLE.all() for refusal in row.refusals],
     ids=[f"{row.id}-{number}" for row in TABLE.all() for number, _refusal in enumerate(row.refusals)],
 )
-def test_every_refusal_of_a_row_is_reached_by_its_own_words(row: Any, refusal: Any) -> None:
+def test_every_refusal_of_a_row_matches_its_own_phrase(row: Any, refusal: Any) -> None:
     from smtpsetup.core.failure import Failure, Kind, Reply
     from smtpsetup.core.model import Server
     from smtpsetup.diagnosis.diagnose import diagnose
@@ -145,7 +145,7 @@ WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_t
 @pytest.mark.parametrize(
     ("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)]
 )
-def test_a_wording_lands_in_the_right_class(stage: str, code: str, provider: str, reply: str) -> None:
+def test_a_wording_has_its_error_code(stage: str, code: str, provider: str, reply: str) -> None:
     from smtpsetup.core.failure import Failure, Kind
     from smtpsetup.core.model import Server
     from smtpsetup.diagnosis.diagnose import error_code

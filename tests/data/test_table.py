@@ -22,7 +22,7 @@ RAW = tomllib.loads(Path(shipped_table()).read_text(encoding="utf-8"))
 ROWS = Table(TODAY).all()
 
 
-def test_the_shipped_table_has_no_fault() -> None:
+def test_the_shipped_table_is_valid() -> None:
     assert schema.faults(RAW) == []
 
 
@@ -33,7 +33,7 @@ def test_every_row_is_found_by_each_of_its_domains_with_one_row_parsed() -> None
             assert table.by_domain(domain) == row
 
 
-def test_the_quick_look_up_and_the_whole_table_agree_on_what_is_not_there() -> None:
+def test_the_fast_lookup_finds_no_unknown_domain() -> None:
     table = Table(TODAY)
     everything = {domain for row in ROWS for domain in row.domains}
     for number in range(1000):
@@ -53,7 +53,7 @@ KNOWN_BETTER = {
 }
 
 
-def test_every_domain_that_is_well_known_gets_a_server_that_it_is_known_to_have() -> None:
+def test_every_well_known_domain_gets_one_of_its_known_servers() -> None:
     table = Table(TODAY)
     wrong = []
     for domain, *servers in KNOWN:
@@ -66,7 +66,7 @@ def test_every_domain_that_is_well_known_gets_a_server_that_it_is_known_to_have(
 
 
 @pytest.mark.parametrize("domain", ["hotmail.nu", "live.co.nz", "outlook.com.pe", "yahoo.com.vn", "hotmail.eu"])
-def test_a_family_is_known_in_every_country(domain: str) -> None:
+def test_a_domain_family_matches_every_country(domain: str) -> None:
     row = Table(TODAY).by_domain(domain)
     assert row
     assert row.id == ("yahoo" if domain.startswith("yahoo") else "microsoft-personal")
@@ -76,7 +76,7 @@ def test_a_family_is_known_in_every_country(domain: str) -> None:
     "domain",
     ["live.foretag.se", "hotmail.abc.se", "mylive.se", "yahoo.example.com", "live", "outlook.mittforetag.co.uk"],
 )
-def test_a_family_takes_in_nobody_elses_domain(domain: str) -> None:
+def test_a_domain_family_matches_no_other_domain(domain: str) -> None:
     assert Table(TODAY).by_domain(domain) is None
 
 
@@ -90,13 +90,13 @@ def test_a_family_takes_in_nobody_elses_domain(domain: str) -> None:
         ("yaho.se", "yahoo.se"),
     ],
 )
-def test_a_slip_of_a_large_providers_domain_is_pointed_out(slip: str, meant: str) -> None:
+def test_a_misspelt_domain_of_a_large_provider_has_a_suggestion(slip: str, meant: str) -> None:
     with pytest.raises(UnknownDomainError) as caught:
         identify(f"a@{slip}", Table(TODAY))
     assert caught.value.suggestion == f"a@{meant}"
 
 
-def test_no_domain_of_the_table_is_taken_for_a_slip() -> None:
+def test_no_domain_of_the_table_counts_as_misspelt() -> None:
     table = Table(TODAY)
     for row in ROWS:
         for domain in row.domains:
@@ -110,7 +110,7 @@ def test_every_often_mistyped_domain_is_one_of_its_row() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_every_row_gives_a_person_something_to_use(row: Any) -> None:
+def test_every_row_has_usable_servers_and_a_username_or_notes(row: Any) -> None:
     address = parse_address(f"namn+faktura@{next((name for name in row.domains if '*' not in name), 'mittforetag.se')}")
     username, note = settings.username_for(address, row)
     if row.status is ProviderStatus.UNAVAILABLE:
@@ -158,7 +158,7 @@ GUIDE = [
 
 
 @pytest.mark.parametrize(("address", "host", "port", "security", "auth"), GUIDE)
-def test_every_address_of_the_2018_guide_gets_what_holds_today(
+def test_every_address_of_the_2018_guide_gets_todays_settings(
     address: str, host: str, port: int, security: str, auth: Auth
 ) -> None:
     parsed = parse_address(address)
@@ -180,14 +180,14 @@ def test_every_address_of_the_2018_guide_gets_what_holds_today(
         ("cox.net", "cox"),
     ],
 )
-def test_families_that_are_easily_confused_are_kept_apart(domain: str, row_id: str) -> None:
+def test_similar_domain_families_are_kept_apart(domain: str, row_id: str) -> None:
     row = Table(TODAY).by_domain(domain)
     assert row
     assert row.id == row_id
 
 
 @pytest.mark.parametrize("row_id", ["sendgrid", "resend", "mailtrap", "sparkpost"])
-def test_relays_with_a_fixed_word_as_login_say_it(row_id: str) -> None:
+def test_relays_with_a_fixed_username_have_it(row_id: str) -> None:
     words = {"sendgrid": "apikey", "resend": "resend", "mailtrap": "api", "sparkpost": "SMTP_Injection"}
     row = Table(TODAY).by_id(row_id)
     assert settings.username_for(parse_address("info@mittforetag.se"), row)[0] == words[row_id]
@@ -197,7 +197,7 @@ KNOWN_PROVIDERS = json.loads((Path(__file__).parent / "known_providers.json").re
 
 
 @pytest.mark.parametrize("row_id", KNOWN_PROVIDERS)
-def test_each_provider_that_was_researched_has_its_servers_and_proofs(row_id: str) -> None:
+def test_each_researched_provider_has_its_servers_and_authentication(row_id: str) -> None:
     row = Table(TODAY).by_id(row_id)
     assert row
     facts = KNOWN_PROVIDERS[row_id]
@@ -207,7 +207,7 @@ def test_each_provider_that_was_researched_has_its_servers_and_proofs(row_id: st
     assert row.status is not ProviderStatus.PREPARE or row.enable_steps
 
 
-def test_no_limit_is_so_low_that_send_would_not_look_it_up() -> None:
+def test_no_limit_is_below_the_size_from_which_send_looks_it_up() -> None:
     from smtpsetup.cli import send
 
     looked_up_from = {

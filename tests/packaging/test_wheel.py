@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_table_the_catalogue_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_has_the_table_the_catalogue_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"smtpsetup/providers.toml", "smtpsetup/locale/sv/LC_MESSAGES/smtpsetup.mo", "smtpsetup/py.typed"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -35,7 +35,7 @@ def test_the_wheel_holds_the_table_the_catalogue_and_the_licence(wheel: Path) ->
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_identifies_sends_and_speaks_swedish(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_identifies_runs_a_sandbox_and_has_swedish(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run(

@@ -63,7 +63,7 @@ def written(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
+def test_load_returns_what_save_wrote(path: Path) -> None:
     account = account_at(
         587,
         Security.STARTTLS,
@@ -82,7 +82,7 @@ def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o077 == 0o055 or os.name != "posix"
 
 
-def test_the_file_has_the_contracts_form(path: Path) -> None:
+def test_the_file_has_the_documented_form(path: Path) -> None:
     accounts.save(path, ACCOUNT, make_default=True)
     assert path.read_text().startswith(
         'default = "info@example.com"\n\n[accounts."info@example.com"]\naddress = "info@example.com"\n'
@@ -131,13 +131,13 @@ def test_line_ends_are_kept(path: Path) -> None:
     assert raw.count(b"\r\n") == raw.count(b"\n")
 
 
-def test_a_last_line_without_line_end_is_not_run_into(path: Path) -> None:
+def test_text_is_not_appended_to_a_last_line_without_a_line_end(path: Path) -> None:
     written(path, "# x\ny = 1")
     accounts.save(path, ACCOUNT, make_default=True)
     assert tomllib.loads(path.read_text())["y"] == 1
 
 
-def test_a_form_that_cannot_be_changed_is_refused_and_left(path: Path) -> None:
+def test_a_toml_form_that_cannot_be_edited_is_refused_and_left_unchanged(path: Path) -> None:
     text = 'accounts = { "info@example.com" = { address = "a@x.se", host = "x", port = 1, security = "tls" } }\n'
     written(path, text)
     with pytest.raises(SmtpsetupError) as caught:
@@ -154,7 +154,9 @@ def test_a_symbolic_link_stays_one(path: Path, tmp_path: Path) -> None:
     assert target.read_text().startswith("default")
 
 
-def test_a_write_that_fails_leaves_the_file_and_no_rubbish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_file_unchanged_and_no_temporary_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(path, TEXT.replace("\r", ""))
 
     def full(_handle: int) -> None:
@@ -198,7 +200,7 @@ ROW = 'address = "a@x.se"\nhost = "x.se"\nport = 465\nsecurity = "tls"\n'
         ("[accounts.a]\n" + ROW.replace('"tls"', '"none"'), "security"),
     ],
 )
-def test_a_fault_is_told_by_its_key_or_line(path: Path, text: str, named: str) -> None:
+def test_an_error_in_the_configuration_names_its_key_or_line(path: Path, text: str, named: str) -> None:
     written(path, text)
     with pytest.raises(SmtpsetupError) as caught:
         accounts.load(path)
@@ -211,7 +213,7 @@ def test_a_fault_is_told_by_its_key_or_line(path: Path, text: str, named: str) -
     assert path.read_text() == text
 
 
-def test_bytes_that_are_no_text_are_an_error(path: Path) -> None:
+def test_a_configuration_that_is_not_utf8_is_an_error(path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     path.chmod(0o600)
     with pytest.raises(SmtpsetupError):
@@ -227,7 +229,7 @@ def test_a_file_open_to_others_is_refused(path: Path, mode: int) -> None:
     assert f"chmod 600 {path}" in caught.value.hints[0]
 
 
-def test_no_file_is_no_account(path: Path) -> None:
+def test_without_a_configuration_file_there_are_no_accounts(path: Path) -> None:
     config = accounts.load(path)
     assert config.accounts == {}
     with pytest.raises(SmtpsetupError) as caught:
@@ -258,9 +260,7 @@ _VALUES = st.one_of(
 
 
 @given(st.dictionaries(_KEYS, _VALUES, max_size=4), _KEYS)
-def test_whatever_stands_in_the_file_stays_when_an_account_is_saved_and_removed(
-    other: dict[str, Any], name: str
-) -> None:
+def test_saving_and_removing_an_account_leaves_all_other_content_unchanged(other: dict[str, Any], name: str) -> None:
     import tomli_w
 
     text = tomli_w.dumps(

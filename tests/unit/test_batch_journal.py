@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_journal_is_held_by_one(tmp_path: Path) -> None:
+def test_only_one_process_holds_a_journal(tmp_path: Path) -> None:
     with Journal(str(tmp_path), "a"), Journal(str(tmp_path), "b"), pytest.raises(BusyError):
         Journal(str(tmp_path), "a")
     with Journal(str(tmp_path), "a") as journal:
         assert not journal.is_resumed
 
 
-def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
+def test_entries_of_a_journal_are_read_by_the_next_run(tmp_path: Path) -> None:
     with Journal(str(tmp_path), "a") as journal:
         journal.mark_possibly_delivered("1")
         journal.mark_possibly_delivered("2")
@@ -35,7 +35,7 @@ def test_what_was_noted_is_there_the_next_time(tmp_path: Path) -> None:
         assert [journal.message_id(key, "example.com") for key in "123"] == ids
 
 
-def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(
+def test_a_journal_opened_while_its_holder_removes_it_is_still_held_exclusively(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file that it opened is gone from the directory by the time it has the lock.
@@ -59,7 +59,7 @@ def test_one_that_was_opened_while_another_run_ended_is_held_all_the_same(
             Journal(str(tmp_path), "a")
 
 
-def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_a_journal(tmp_path: Path) -> None:
     with Journal(str(tmp_path / "state"), "a") as journal:
         assert os.stat(journal.path).st_mode & 0o077 == 0
         assert os.stat(os.path.dirname(journal.path)).st_mode & 0o077 == 0

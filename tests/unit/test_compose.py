@@ -44,7 +44,7 @@ def sender_name(raw: bytes) -> str:
     return str(email.header.make_header(email.header.decode_header(name)))
 
 
-def test_headers_say_who_when_and_what() -> None:
+def test_headers_have_sender_recipients_date_and_subject() -> None:
     raw, message = composed(
         subject="Fråga om åäö €",
         text="Hej!",
@@ -70,7 +70,7 @@ def test_bcc_is_in_the_envelope_and_nowhere_in_the_message() -> None:
     assert b"bcc" not in raw.lower()
 
 
-def test_a_recipient_named_twice_is_told_to_the_server_once() -> None:
+def test_a_recipient_named_twice_is_in_the_envelope_once() -> None:
     draft = Draft(SENDER, to=parse_mailboxes("a@example.com, A <a@example.com>"), cc=parse_mailboxes("a@example.com"))
     assert draft.recipients == ("a@example.com",)
 
@@ -123,7 +123,7 @@ def test_long_lines_and_leading_dots_survive() -> None:
     assert shown(message) == text
 
 
-def test_an_address_with_letters_beyond_ascii_before_the_at_sign_goes_as_utf8() -> None:
+def test_a_local_part_that_is_not_ascii_is_written_as_utf8() -> None:
     raw, message = composed(to=parse_mailboxes("åsa@example.com"), text="x")
     assert "åsa@example.com".encode() in raw
     assert str(message["To"]) == "åsa@example.com"
@@ -163,13 +163,13 @@ def test_a_line_break_cannot_add_a_header(text: str) -> None:
         "Resent-Bcc: a@b.se",
     ],
 )
-def test_a_header_that_is_malformed_or_ours_is_refused(text: str) -> None:
+def test_a_header_that_is_malformed_or_reserved_is_refused(text: str) -> None:
     with pytest.raises(SmtpsetupError) as caught:
         parse_header(text)
     assert caught.value.exit_code == 65
 
 
-def test_other_headers_go_along() -> None:
+def test_other_headers_are_kept() -> None:
     _raw, message = composed(
         text="x", headers=(parse_header("X-Order: 4711 åäö"), parse_header("Auto-Submitted:auto-generated"))
     )
@@ -213,7 +213,7 @@ def test_mailboxes_are_read_as_people_write_them(text: str, names: list[tuple[st
         "a@x.se, nobody",
     ],
 )
-def test_a_list_with_something_that_is_no_address_is_refused(text: str) -> None:
+def test_an_address_list_with_an_invalid_entry_is_refused(text: str) -> None:
     with pytest.raises(SmtpsetupError):
         parse_mailboxes(text)
 
@@ -222,7 +222,7 @@ ENCODED = "=?utf-8?q?hej=0d=0aBcc:_spy@evil.se=0d=0a=0d=0a<h1>fake</h1>?="
 FIELDS = ["From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
 
 
-def test_a_text_that_looks_like_an_encoded_word_is_sent_as_that_text() -> None:
+def test_text_that_looks_like_an_encoded_word_is_sent_literally() -> None:
     raw, message = composed(
         subject=ENCODED, text="x", sender=Mailbox(ENCODED, SENDER.address), headers=(("X-A", ENCODED),)
     )
@@ -247,12 +247,12 @@ def test_a_file_name_that_looks_like_an_encoded_word_stays_one_name() -> None:
         ("In-Reply-To", "<" + "x" * 120 + "@example.com>"),
     ],
 )
-def test_a_header_of_ids_or_addresses_goes_as_it_is_but_for_the_folding(name: str, value: str) -> None:
+def test_a_header_of_ids_or_urls_is_folded_and_otherwise_unchanged(name: str, value: str) -> None:
     raw, _message = composed(text="x", headers=((name, value),))
     assert f"{name}: {value}".encode() in raw.replace(b"\r\n ", b" ")
 
 
-def test_a_header_that_may_stand_once_is_refused_twice() -> None:
+def test_a_second_header_of_a_kind_that_may_occur_once_is_refused() -> None:
     with pytest.raises(SmtpsetupError):
         composed(headers=(("Sender", "a@x.se"), ("sender", "b@x.se")))
 
@@ -279,7 +279,7 @@ TYPED = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp
 
 
 @given(TYPED, TYPED, st.text(max_size=200))
-def test_whatever_is_typed_arrives_as_it_was_typed(subject: str, name: str, text: str) -> None:
+def test_any_typed_text_survives_encoding(subject: str, name: str, text: str) -> None:
     raw, message = composed(text=text, subject=subject, sender=Mailbox(name.strip(), SENDER.address))
     assert raw.isascii()
     assert max(map(len, raw.split(b"\r\n"))) <= 998

@@ -53,7 +53,7 @@ def refused(stage: Stage, reply: str) -> Failure:
         (Stage.DATA, "550 5.7.1 SPF fail, see http://openspf.org/Why?s=helo", "data.unauthenticated-domain", 69),
     ],
 )
-def test_a_reply_gets_the_code_that_fits_it(stage: Stage, reply: str, code: str, exit_code: int) -> None:
+def test_a_reply_has_the_right_error_code_and_exit_code(stage: Stage, reply: str, code: str, exit_code: int) -> None:
     error = diagnose(refused(stage, reply), account_at(587))
     assert (error.code, error.exit_code) == (code, exit_code)
 
@@ -113,7 +113,7 @@ def test_a_providers_own_refusals_come_before_the_general_rules() -> None:
     assert error.url == yahoo.enable_url
 
 
-def test_at_a_provider_that_takes_only_app_passwords_that_is_the_first_cause() -> None:
+def test_where_only_app_passwords_work_that_is_the_first_cause_of_a_refused_login() -> None:
     row = next(row for row in TABLE.all() if [str(auth) for auth in row.auth] == ["app-password"] and not row.refusals)
     error = diagnose(refused(Stage.AUTH, "535 nope"), account_at(465), row)
     assert error.code == "auth.bad-credentials"
@@ -133,12 +133,12 @@ def test_where_the_login_is_not_the_address_that_is_the_first_cause() -> None:
     assert bahnhof.username.label in error.causes[0]
 
 
-def test_a_reply_with_braces_is_shown_as_it_is() -> None:
+def test_braces_in_a_reply_are_shown_literally() -> None:
     failure = Failure(Stage.MAIL, Kind.PROTOCOL_ERROR, SERVER, detail="{host} {0} {")
     assert "{host} {0} {" in diagnose(failure, account_at(587)).causes[0]
 
 
-def test_hints_for_an_account_that_is_not_saved_yet_do_not_speak_of_a_saved_one() -> None:
+def test_hints_for_an_unsaved_account_do_not_assume_a_saved_one() -> None:
     failure = refused(Stage.AUTH, "535 nope")
     saved, unsaved = diagnose(failure, account_at(465)), diagnose(failure, account_at(465), is_saved=False)
     assert any("smtpsetup login" in hint for hint in saved.hints)
@@ -146,6 +146,6 @@ def test_hints_for_an_account_that_is_not_saved_yet_do_not_speak_of_a_saved_one(
     assert unsaved.hints
 
 
-def test_a_command_in_a_hint_can_be_typed_as_it_stands() -> None:
+def test_a_command_in_a_hint_is_quoted_for_the_shell() -> None:
     error = diagnose(Failure(Stage.GREETING, Kind.TLS_EXPECTED, SERVER), account_at(587, name="my mail"))
     assert "`smtpsetup configure info@example.com --account 'my mail' --port 587 --security tls`" in error.hints[0]

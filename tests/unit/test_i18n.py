@@ -39,7 +39,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"SMTPSETUP_LANG": "../../x", "LANG": "sv"}, "en"),
     ],
 )
-def test_the_first_variable_that_is_set_decides(
+def test_the_first_locale_variable_that_is_set_decides(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], language: str
 ) -> None:
     for name, value in env.items():

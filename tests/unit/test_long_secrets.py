@@ -46,7 +46,7 @@ def as_backend(vault: Vault) -> KeyringBackend:
 
 @pytest.mark.parametrize("character", ["a", "å", "😀"])
 @pytest.mark.parametrize("length", [0, 1, 640, 641, 1280, 1281, 2560, 5000])
-def test_what_is_written_is_read(length: int, character: str) -> None:
+def test_read_returns_what_write_stored(length: int, character: str) -> None:
     vault = Vault()
     value = character * length
     long_secrets.write(as_backend(vault), "a", value, LIMIT)
@@ -65,7 +65,7 @@ def test_a_new_secret_leaves_nothing_of_the_old_one() -> None:
 
 
 @pytest.mark.parametrize("changes", range(14))
-def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> None:
+def test_a_write_that_fails_at_any_point_leaves_the_old_or_the_new_secret(changes: int) -> None:
     vault = Vault()
     old, new = "x" * 4000, "y" * 3000
     long_secrets.write(as_backend(vault), "a", old, LIMIT)
@@ -77,7 +77,7 @@ def test_wherever_it_breaks_the_old_or_the_new_secret_is_there(changes: int) -> 
     assert long_secrets.read(as_backend(vault), "a") in (old, new)
 
 
-def test_a_part_that_is_gone_is_no_secret() -> None:
+def test_a_secret_with_a_missing_part_is_not_returned() -> None:
     vault = Vault()
     long_secrets.write(as_backend(vault), "a", "x" * 4000, LIMIT)
     del vault.entries[next(name for name in vault.entries if name != "a")]

@@ -74,7 +74,7 @@ def lines_of(text: str) -> list[str]:
 
 @given(words=st.one_of(WORDS, AWKWARD))
 @settings(deadline=None)
-def test_any_text_is_as_long_as_it_says_in_lines_that_mail_can_carry(words: str) -> None:
+def test_any_text_has_the_size_announced_and_lines_of_legal_length(words: str) -> None:
     entity = mime.text("plain", words)
     content = b"".join(entity.content())
     assert len(content) == entity.size
@@ -89,7 +89,7 @@ def test_any_text_is_as_long_as_it_says_in_lines_that_mail_can_carry(words: str)
 
 @given(words=st.one_of(WORDS, AWKWARD))
 @settings(deadline=None)
-def test_any_text_comes_out_as_it_went_in(words: str) -> None:
+def test_any_text_survives_encoding_and_decoding(words: str) -> None:
     part = parsed(composed(text=words))
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
@@ -103,7 +103,7 @@ def test_any_text_comes_out_as_it_went_in(words: str) -> None:
     has_picture=st.booleans(),
 )
 @settings(deadline=None, max_examples=60)
-def test_a_message_of_any_content_is_as_long_as_it_says(
+def test_any_message_has_the_size_announced(
     words: str,
     html: str,
     contents: list[bytes],
@@ -140,7 +140,7 @@ NAMES = st.text(
 
 @given(name=st.one_of(NAMES, st.sampled_from(ODD_NAMES)))
 @settings(deadline=None)
-def test_a_file_of_any_name_keeps_it(name: str) -> None:
+def test_an_attachment_keeps_any_file_name(name: str) -> None:
     message = composed(text="x", attachments=(from_bytes(name, b"content"),))
     (part,) = parsed(message).iter_attachments()
     # Python's parser takes blanks at the ends away, however they are written
@@ -156,7 +156,7 @@ def test_a_name_that_could_break_out_of_its_field_is_refused(name: str) -> None:
         from_bytes(name, b"x")
 
 
-def test_a_name_whose_bytes_are_no_text_is_refused_or_kept_but_no_bug(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_refused_or_kept_without_an_internal_error(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.bin"
     with open(path, "wb") as file:
         file.write(b"x")
@@ -174,7 +174,7 @@ def test_the_type_is_one_that_base64_may_carry(name: str, kind: str) -> None:
 
 
 @given(size=st.integers(0, 400))
-def test_base64_stands_in_lines_of_76(size: int) -> None:
+def test_base64_has_lines_of_76_characters(size: int) -> None:
     data = os.urandom(size)
     entity = mime.file("application/octet-stream", "x", lambda: io.BytesIO(data), size)
     content = b"".join(entity.content())
@@ -182,7 +182,7 @@ def test_base64_stands_in_lines_of_76(size: int) -> None:
     assert all(len(line) == 76 for line in content.split(b"\r\n")[:-2])
 
 
-def test_no_two_boundaries_are_the_same_and_none_stands_in_a_part() -> None:
+def test_boundaries_differ_and_occur_in_no_part() -> None:
     raw = b"".join(composed(text="x", html="<p>x</p>", attachments=(from_bytes("a.txt", b"x"),)).chunks()).decode()
     boundaries = re.findall('boundary="(.*?)"', raw)
     assert len(set(boundaries)) == 2
@@ -190,7 +190,7 @@ def test_no_two_boundaries_are_the_same_and_none_stands_in_a_part() -> None:
 
 
 @pytest.mark.slow
-def test_a_large_file_never_stands_in_memory(tmp_path: Path) -> None:
+def test_a_large_attachment_is_never_read_into_memory_whole(tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         file.truncate(200_000_000)

@@ -45,7 +45,7 @@ def answer(**changes: Any) -> dict[str, Any]:
     ("expires", "seconds"),
     [(3600, 3600), ("1800", 1800), (None, 3600), (0, 3600), (-5, 3600), (True, 3600), ("x", 3600), (10**12, 864_000)],
 )
-def test_a_lifetime_that_makes_no_sense_is_an_hour(expires: object, seconds: float) -> None:
+def test_an_invalid_token_lifetime_counts_as_an_hour(expires: object, seconds: float) -> None:
     assert tokens_in(answer(expires_in=expires), 1000.0, SCOPES).expires_at == 1000.0 + seconds
 
 
@@ -76,7 +76,7 @@ def test_tokens_and_clients_print_without_their_secrets() -> None:
         assert attempt.verifier not in text
 
 
-def test_the_address_to_open_has_a_state_and_a_challenge_and_never_the_verifier() -> None:
+def test_the_authorization_url_has_state_and_challenge_and_never_the_verifier() -> None:
     attempt = browser.begin(ENDPOINTS, CLIENT, "a@example.com", 4711)
     assert attempt.url.startswith("https://id.test/authorize?x=1&response_type=code")
     assert "code_challenge_method=S256" in attempt.url
@@ -183,7 +183,7 @@ def test_a_refusal_is_explained_with_the_providers_words(
     assert description in f"{told.message} {told.causes}"
 
 
-def test_a_policy_against_device_codes_has_a_way_out_that_one_against_a_sign_in_has_not() -> None:
+def test_a_policy_against_device_codes_is_answered_with_the_browser_sign_in() -> None:
     refusal = OAuthError("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.")
     told = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
     assert told.code == "auth.device-code-blocked"
@@ -192,7 +192,7 @@ def test_a_policy_against_device_codes_has_a_way_out_that_one_against_a_sign_in_
     )
 
 
-def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> None:
+def test_a_certificate_outside_its_validity_hints_at_the_local_clock() -> None:
     told = explained(OAuthError("", "its certificate is not valid yet", is_temporary=True, may_be_clock=True), ACCOUNT)
     assert (told.code, told.exit_code) == ("auth.temporary", 75)
     assert "clock" in told.hints[0]
@@ -201,7 +201,7 @@ def test_a_certificate_that_is_out_of_its_time_may_be_this_machines_clock() -> N
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "kept": {}}', "null", "[" * 100_000]
 )
-def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content: str) -> None:
+def test_a_token_file_that_cannot_be_parsed_counts_as_missing(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "a@example.com.json").write_text(content)
     assert tokens.load(str(tmp_path), "a@example.com") is None
@@ -225,7 +225,7 @@ def test_a_token_file_that_is_none_is_as_good_as_missing(tmp_path: Path, content
         ),
     ],
 )
-def test_a_hand_in_the_token_file_is_no_bug(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_edited_token_file_counts_as_missing(tmp_path: Path, change: dict[str, Any]) -> None:
     kept = tokens.CachedTokens("token", 1e9, "client", 0.0)
     tokens.save(str(tmp_path), "a@example.com", kept)
     path = tmp_path / "tokens" / "a@example.com.json"

@@ -16,12 +16,12 @@ from smtpsetup.core.os_reasons import TEXTS
     "number",
     [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ECONNREFUSED, errno.ENETUNREACH],
 )
-def test_what_people_meet_is_known_under_the_systems_own_words(number: int) -> None:
+def test_common_errors_are_shown_in_the_systems_own_words(number: int) -> None:
     assert os.strerror(number) in TEXTS
     assert reason_of(OSError(number, os.strerror(number), "file")) == os.strerror(number)
 
 
-def test_a_name_that_is_not_there_is_told_without_a_number() -> None:
+def test_an_unknown_host_is_reported_without_an_error_number() -> None:
     with pytest.raises(socket.gaierror) as caught:
         socket.getaddrinfo("name.invalid", 25)
     assert "[Errno" not in reason_of(caught.value)
@@ -31,10 +31,10 @@ def test_a_name_that_is_not_there_is_told_without_a_number() -> None:
     )
 
 
-def test_the_bare_name_of_an_error_number_is_put_into_words() -> None:
+def test_the_symbolic_name_of_an_error_is_put_into_words() -> None:
     assert reason_of(OSError(errno.ENETUNREACH, "ENETUNREACH")) == os.strerror(errno.ENETUNREACH)
 
 
 @pytest.mark.parametrize("error", [OSError(0, "disk on fire"), ValueError("disk on fire")])
-def test_what_is_not_known_is_shown_as_it_is_said(error: Exception) -> None:
+def test_an_unknown_error_is_shown_as_it_is(error: Exception) -> None:
     assert reason_of(error) == "disk on fire"

@@ -63,9 +63,7 @@ def test_a_domain_that_is_only_named_elsewhere_in_a_row_is_not_found(table: Tabl
     ("day", "expected", "gone"),
     [(datetime.date(2026, 12, 31), "until", "from"), (datetime.date(2027, 1, 1), "from", "until")],
 )
-def test_what_changes_on_a_date_is_said_rightly_before_and_after_it(
-    day: datetime.date, expected: str, gone: str
-) -> None:
+def test_dated_notes_are_shown_only_before_or_after_their_date(day: datetime.date, expected: str, gone: str) -> None:
     import tomllib
 
     raw = tomllib.loads(Path(shipped_table()).read_text())["provider"]
@@ -126,7 +124,7 @@ def test_a_users_own_row_replaces_the_shipped_one_of_that_id(tmp_path: Path) -> 
         ("sources = []", "sources = []\ncolour = 1", "colour"),
     ],
 )
-def test_a_fault_in_a_row_is_told_by_row_and_key(tmp_path: Path, old: str, new: str, named: str) -> None:
+def test_an_error_in_a_row_names_its_row_and_key(tmp_path: Path, old: str, new: str, named: str) -> None:
     with pytest.raises(SmtpsetupError) as caught:
         own_table(tmp_path, ROW.replace(old, new, 1))
     assert caught.value.code == "config.invalid"
@@ -137,19 +135,19 @@ def test_a_fault_in_a_row_is_told_by_row_and_key(tmp_path: Path, old: str, new: 
 @pytest.mark.parametrize(
     "text", ["[[provider]\n", "provider = 1\n", "other = 1\n", "provider = [1]\n", "[provider]\nid = 1\n", "\x00"]
 )
-def test_a_table_that_is_none_is_an_error_with_the_files_name(tmp_path: Path, text: str) -> None:
+def test_an_invalid_table_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(SmtpsetupError) as caught:
         own_table(tmp_path, text)
     assert "providers.toml" in caught.value.message
 
 
-def test_bad_toml_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_error_for_bad_toml_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(SmtpsetupError) as caught:
         own_table(tmp_path, ROW + "port = = 3\n")
     assert "line" in caught.value.message
 
 
-def test_one_domain_in_two_rows_is_a_fault(tmp_path: Path) -> None:
+def test_one_domain_in_two_rows_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SmtpsetupError, match=r"example\.com"):
         own_table(tmp_path, ROW + ROW.replace("my-host", "other-host"))
 
@@ -182,7 +180,7 @@ form = "address"
 """
 
 
-def test_an_mx_host_belongs_to_the_row_with_the_longest_suffix_and_to_ones_own_first(tmp_path: Path) -> None:
+def test_an_mx_host_matches_the_longest_suffix_and_the_users_rows_first(tmp_path: Path) -> None:
     file = tmp_path / "providers.toml"
     file.write_text(
         OWN_ROW.format(id="wide", suffix="a.test")

@@ -124,7 +124,7 @@ MANY = settings(
 @example(b"Date: x\nDate: y\nMessage-ID: <1@x>\nMessage-ID: <2@x>\n\nx", True)  # noqa: FBT003
 @example(b"X" * 200 + b": " + b"y" * 2000 + b"\n\nx", True)  # noqa: FBT003
 @example(b'To: "' + b"a" * 1500 + '" <a@example.com>, Åsa <asa@example.com>\n\nx'.encode(), True)  # noqa: FBT003
-def test_any_bytes_become_a_sound_message(message: bytes, ignores_dots: bool) -> None:  # noqa: FBT001
+def test_any_bytes_become_a_valid_message(message: bytes, ignores_dots: bool) -> None:  # noqa: FBT001
     assert_sound(made(message, ignores_dots=ignores_dots))
 
 
@@ -156,7 +156,7 @@ PRINTED = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "
     ),
     ENDS,
 )
-def test_a_text_says_the_same_after_its_way(lines: list[str], end: bytes) -> None:
+def test_any_text_body_survives_normalization(lines: list[str], end: bytes) -> None:
     body = b"".join(line.encode() + end for line in lines)
     shown = parsed(made(b"Subject: x" + end + end + body)).get_content()
     assert shown.replace("\r\n", "\n") == "".join(f"{line}\n" for line in lines)
@@ -164,7 +164,7 @@ def test_a_text_says_the_same_after_its_way(lines: list[str], end: bytes) -> Non
 
 @MANY
 @given(st.binary(max_size=500).filter(lambda data: b"\r" not in data and b"\n" not in data))
-def test_a_text_in_no_known_character_set_keeps_its_bytes(line: bytes) -> None:
+def test_text_in_an_unknown_character_set_keeps_its_bytes(line: bytes) -> None:
     found = parsed(made(b"Subject: x\n\n" + line + b"\n"))
     assert found.get_payload(decode=True).removesuffix(b"\n").removesuffix(b"\r") == line  # type: ignore[union-attr]  # bytes, once decoded
 
@@ -173,7 +173,7 @@ def test_a_text_in_no_known_character_set_keeps_its_bytes(line: bytes) -> None:
 @given(st.lists(PRINTED.map(lambda text: " ".join(text.split())).filter(bool), min_size=1, max_size=3).map(" ".join))
 @example("x" * 5000)
 @example("å" * 5000)
-def test_a_subject_says_the_same_after_its_way(subject: str) -> None:
+def test_any_subject_survives_normalization(subject: str) -> None:
     wire = made(f"Subject: {subject}\n\nx\n".encode())
     value = email.message_from_bytes(wire)["Subject"]
     shown = str(email.header.make_header(email.header.decode_header(value))) if not subject.isascii() else value
@@ -235,7 +235,7 @@ def test_after_the_dot_nothing_more_is_read() -> None:
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20))
-def test_a_spool_gives_back_what_it_got_again_and_again(pieces: list[bytes]) -> None:
+def test_a_spool_can_be_read_more_than_once(pieces: list[bytes]) -> None:
     kept = spool.Spool(pieces)
     whole = b"".join(pieces)
     assert [b"".join(kept.chunks()), b"".join(kept.lines()), b"".join(kept.chunks())] == [whole] * 3

@@ -49,7 +49,7 @@ def test_a_mail_is_given_up_after_four_to_five_days() -> None:
         ("daily limit reached, try again in 4 hours", 4 * HOUR),
     ],
 )
-def test_what_the_server_asks_for_is_waited_for(words: str, seconds: float) -> None:
+def test_the_time_in_a_reply_sets_the_pause(words: str, seconds: float) -> None:
     assert told(words) == seconds
 
 
@@ -66,19 +66,19 @@ def test_what_the_server_asks_for_is_waited_for(words: str, seconds: float) -> N
         "",
     ],
 )
-def test_words_that_name_no_time_change_nothing(words: str) -> None:
+def test_a_reply_without_a_time_leaves_the_pause_unchanged(words: str) -> None:
     assert told(words) == 60
 
 
-def test_a_time_may_be_broken_over_two_lines() -> None:
+def test_a_time_may_be_split_over_two_reply_lines() -> None:
     assert told("Please try again", "in 2 hours") == 2 * HOUR
 
 
-def test_a_server_that_asks_for_less_does_not_shorten_the_pause() -> None:
+def test_a_shorter_time_in_a_reply_does_not_shorten_the_pause() -> None:
     assert told("try again in 5 seconds", attempts=4) == 480
 
 
-def test_a_server_that_asks_for_weeks_is_not_believed() -> None:
+def test_a_time_of_weeks_in_a_reply_is_capped() -> None:
     assert told("try again in 30 days") == 2 * DAY
 
 
@@ -91,16 +91,16 @@ def test_a_server_that_asks_for_weeks_is_not_believed() -> None:
         ("daily quota", DAY),
     ],
 )
-def test_a_quota_that_is_used_up_is_not_asked_for_every_minute(words: str, seconds: float) -> None:
+def test_an_exhausted_quota_waits_for_hours(words: str, seconds: float) -> None:
     assert told(words, code="limit.quota") == seconds
 
 
-def test_a_quota_without_a_reply_is_not_asked_for_every_minute() -> None:
+def test_an_exhausted_quota_without_a_reply_waits_for_hours() -> None:
     assert seconds_until_next(1, None, "limit.quota") == 4 * HOUR
 
 
 @settings(deadline=None)
 @given(words=st.text(max_size=200), attempts=st.integers(1, 1000))
-def test_whatever_a_server_says_the_pause_is_between_a_minute_and_two_days(words: str, attempts: int) -> None:
+def test_the_pause_is_between_a_minute_and_two_days_for_any_reply(words: str, attempts: int) -> None:
     assert 60 <= told(words, attempts=attempts) <= 2 * DAY
     assert told(words, attempts=attempts) >= min(60.0 * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)

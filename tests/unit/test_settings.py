@@ -39,11 +39,11 @@ def row(provider_id: str) -> Provider:
         (Overrides(host="mail.example.com", port=25), Server("mail.example.com", 25, Security.STARTTLS)),
     ],
 )
-def test_the_server_follows_what_was_typed_then_the_row_then_the_usual_values(typed: Overrides, server: Server) -> None:
+def test_the_server_comes_from_the_options_then_the_row_then_the_defaults(typed: Overrides, server: Server) -> None:
     assert propose(known_for(OWN, row("one-com")), typed).server == server
 
 
-def test_without_a_row_and_a_host_no_server_is_made_up() -> None:
+def test_without_a_row_and_a_host_no_server_is_proposed() -> None:
     assert propose(known_for(OWN, None), Overrides(port=587)).server is None
 
 
@@ -66,13 +66,15 @@ def test_plaintext_is_never_proposed_unless_asked_for() -> None:
         ("info@mittforetag.se", "microsoft365-direct-send", ""),
     ],
 )
-def test_the_login_has_the_form_that_the_provider_wants(address: str, provider_id: str, username: str | None) -> None:
+def test_the_username_has_the_form_that_the_provider_requires(
+    address: str, provider_id: str, username: str | None
+) -> None:
     name, note = username_for(parse_address(address), row(provider_id))
     assert name == username
     assert note or username == ""
 
 
-def test_a_typed_login_and_proof_win() -> None:
+def test_a_typed_username_and_authentication_take_precedence() -> None:
     proposal = propose(known_for(OWN, row("one-com")), Overrides(username="kund1", auth=Auth.TOKEN))
     assert (proposal.username, proposal.auth) == ("kund1", Auth.TOKEN)
     assert propose(known_for(OWN, row("one-com")), Overrides(auth=Auth.NONE)).username == ""
@@ -89,7 +91,7 @@ def test_a_typed_login_and_proof_win() -> None:
         ("localhost", "localhost"),
     ],
 )
-def test_a_host_is_brought_into_one_form(typed: str, host: str) -> None:
+def test_a_host_name_is_normalized(typed: str, host: str) -> None:
     assert checked_host(typed) == host
 
 
@@ -116,7 +118,7 @@ def test_a_host_is_brought_into_one_form(typed: str, host: str) -> None:
         "send.one.com/x",
     ],
 )
-def test_what_cannot_be_a_host_is_refused_with_a_sentence(typed: str) -> None:
+def test_an_invalid_host_name_is_refused_with_a_sentence(typed: str) -> None:
     with pytest.raises(InvalidHostError) as caught:
         checked_host(typed)
     assert str(caught.value).endswith(".")
@@ -133,5 +135,5 @@ def test_what_cannot_be_a_host_is_refused_with_a_sentence(typed: str) -> None:
         ("1.127.0.0", False),
     ],
 )
-def test_loopback_is_told_by_the_whole_name(host: str, expected: bool) -> None:  # noqa: FBT001  a row of the table above
+def test_loopback_is_recognized_by_the_whole_name(host: str, expected: bool) -> None:  # noqa: FBT001  a row of the table above
     assert is_loopback(host) is expected

@@ -56,31 +56,31 @@ AS_BEFORE = ["True True", "set()"]
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
-def test_a_step_that_nobody_disturbs_leaves_everything_as_it_was(where: str) -> None:
+def test_a_step_without_a_signal_restores_the_signal_handlers(where: str) -> None:
     assert run(where, "hold", None) == (0, ["kept", "through", *AS_BEFORE])
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_waits_for_the_step_and_arrives_once(where: str, times: int) -> None:
+def test_ctrl_c_waits_for_the_end_of_the_step_and_arrives_once(where: str, times: int) -> None:
     assert run(where, "hold", signal.SIGINT, times) == (0, ["kept", "interrupted", *AS_BEFORE])
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_what_ends_the_program_waits_for_the_step(where: str, number: signal.Signals) -> None:
+def test_a_terminating_signal_waits_for_the_end_of_the_step(where: str, number: signal.Signals) -> None:
     assert run(where, "hold", number) == (-number, ["kept"])
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_what_is_not_held_back_arrives_at_once(where: str, number: signal.Signals) -> None:
+def test_a_signal_outside_a_step_arrives_at_once(where: str, number: signal.Signals) -> None:
     assert run(where, "", number) == (-number, [])
 
 
-def test_who_ignores_a_signal_goes_on_ignoring_it() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     program = PROGRAM.replace("def step", "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n\ndef step", 1)
     with subprocess.Popen(
         [sys.executable, "-c", program, "thread", "hold"], stdout=subprocess.PIPE, text=True

@@ -23,10 +23,10 @@ from smtpsetup.discovery.suffixes import registrable, same_owner
         ("localhost", "localhost", False),
     ],
 )
-def test_names_are_of_one_owner_or_not(host: str, domain: str, is_same: bool) -> None:  # noqa: FBT001  a parameter of the test
+def test_host_names_with_one_registrable_domain_have_one_owner(host: str, domain: str, is_same: bool) -> None:  # noqa: FBT001  a parameter of the test
     assert same_owner(host, domain) is is_same
 
 
-def test_a_public_suffix_belongs_to_nobody() -> None:
+def test_a_public_suffix_is_not_registrable() -> None:
     assert registrable("co.uk") is None
     assert registrable("a.b.mittforetag.se") == "mittforetag.se"
