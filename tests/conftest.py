@@ -1,4 +1,4 @@
-"""What the tests share: a throw-away home, the command line as a subprocess, and real servers."""
+"""What the tests share: a temporary home, the command line as a subprocess, and the sandbox."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD = f"lösen-€-{os.getpid()} äpple"  # one that no other test run on this machine has
-# a shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP ignored, and what ignores a signal hands that on
-# to its children
+# a shell starts background jobs with SIGINT ignored, nohup starts them with SIGHUP ignored, and children inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pytest_plugins = (
@@ -69,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Home:
-    """A person's home and environment, with nothing of this machine's in it."""
+    """A home directory and its environment, with nothing of this machine's in it."""
 
     path: Path
     env: dict[str, str]
@@ -78,10 +77,7 @@ class Home:
 
     @property
     def unmeasured(self) -> Home:
-        """The same home for programs in which coverage would be in the way.
-
-        Another user's, or one that looks at itself.
-        """
+        """The same home for processes that coverage disturbs: another user's, or one that checks its own imports."""
         return replace(self, env={name: value for name, value in self.env.items() if not name.startswith("COV")})
 
     @property
@@ -89,7 +85,7 @@ class Home:
         return self.path / ".config" / "smtpsetup" / "config.toml"
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
-        """Run smtpsetup with these arguments, nobody at the terminal."""
+        """Run smtpsetup with these arguments, without a terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         start = (sys.executable, "-m", "smtpsetup")
         done = self.execute(
@@ -108,7 +104,7 @@ class Home:
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def execute(self, command: warm.Command) -> subprocess.CompletedProcess[bytes]:
-        """Run a program of ours: forked from a warm process where that comes to the same."""
+        """Run a program of ours, forked from a warm process where that makes no difference."""
         return warm.run(command) or subprocess.run(
             command.argv,
             env=command.env,
@@ -122,10 +118,7 @@ class Home:
         )
 
     def changed(self, changes: dict[str, str]) -> dict[str, str]:
-        """The environment of a run with these changes.
-
-        Without coverage, which writes a file, where the disk is full.
-        """
+        """The environment of a run with these changes; where the disk is full, without coverage, which writes files."""
         measured = {} if not self.disk_is_full else {name: "" for name in self.env if name.startswith("COV")}
         return {**self.env, **changes, **measured}
 
@@ -142,13 +135,12 @@ class Home:
     ) -> Run:
         """Set up an account at the sandbox, its password in a file."""
         file = self.file("password", password + "\n")
-        return self.run(
-            "configure",
-            address,
-            *("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls"),
-            *("--ca-file", facts.ca_file, "--password-file", str(file)),
-            *extra,
-        )
+        return self.run("configure", address, *server_options(facts), "--password-file", str(file), *extra)
+
+
+def server_options(facts: SandboxFacts, host: str = "localhost") -> list[str]:
+    """The options of `configure` for the sandbox's port with implicit TLS."""
+    return f"--host {host} --port {facts.tls_port} --security tls --ca-file {facts.ca_file}".split()
 
 
 def _no_file_may_grow() -> None:
@@ -183,18 +175,18 @@ def _sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, SandboxFacts]]:
 
 @pytest.fixture
 def sandbox(_sandbox: tuple[Sandbox, SandboxFacts]) -> Sandbox:
-    """A running sandbox; what it caught is in its `mails`."""
+    """A running sandbox; `mails` has what it caught."""
     return _sandbox[0]
 
 
 @pytest.fixture
 def facts(_sandbox: tuple[Sandbox, SandboxFacts]) -> SandboxFacts:
-    """Where the running sandbox listens."""
+    """The ports, certificate and password of the running sandbox."""
     return _sandbox[1]
 
 
 def context_of(account: Account, **changes: Any) -> Context:
-    """How an account sends whose secret is given where it is needed."""
+    """The context of an account whose password is PASSWORD."""
     return Context(account, lambda: Secret(PASSWORD), **changes)
 
 

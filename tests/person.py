@@ -1,4 +1,4 @@
-"""Someone at a real terminal, logged in, their keyring open."""
+"""A person at a real terminal, with an unlocked keyring."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def person(home: Home, keyring: Keyring) -> Iterator[Person]:
     sitting.leave()
 
 
+NO_KEYRING = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
+
+
 class Person:
-    """Someone logged in at a terminal, their keyring open."""
+    """A person at a terminal of `columns` columns, with an unlocked keyring."""
 
     def __init__(self, home: Home, keyring: Keyring) -> None:
         self.home = home
@@ -53,7 +56,7 @@ class Person:
 
 
 def ended(terminal: pexpect.spawn[str], code: int) -> str:
-    """What was on the screen when the command ended with that exit code."""
+    """The output of a command that ends with this exit code."""
     terminal.expect(pexpect.EOF)
     terminal.close()
     shown = str(terminal.before)
@@ -63,7 +66,7 @@ def ended(terminal: pexpect.spawn[str], code: int) -> str:
 
 
 def saved(terminal: pexpect.spawn[str]) -> str:
-    """What `configure` shows at its end, the question about scripts answered with no."""
+    """The output of `configure` to its end, with "no" for the question about scripts."""
     terminal.expect(r"(Will scripts|Ska skript).*: ")
     before = str(terminal.before)
     terminal.sendline("n")
@@ -71,9 +74,6 @@ def saved(terminal: pexpect.spawn[str]) -> str:
 
 
 def interrupt(terminal: pexpect.spawn[str]) -> None:
-    """Press Ctrl-C as fast as a person can.
-
-    Python loses one that comes in the instant between printing a prompt and waiting for the answer.
-    """
+    """Press Ctrl-C after a pause: Python loses one between printing a prompt and waiting for the answer."""
     time.sleep(0.3)
     terminal.sendintr()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING
@@ -12,15 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.model import Security, Server
 from smtpsetup.message.attachments import from_file
-from smtpsetup.message.compose import Draft, Mailbox, parse_mailboxes
+from smtpsetup.message.compose import Draft, parse_mailboxes
 from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, Message
-from smtpsetup.net import tls
-from smtpsetup.net.dial import Deadline
 from smtpsetup.sending.drafts import delivery_of
-from smtpsetup.smtp.session import Session
+from tests.adapters.test_submit import opened
 from tests.mail_server import MailServer
 from tests.servers import wait_for
 
@@ -28,23 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from smtpsetup.smtp.session import Session
+
 HEADER = b"Subject: x\r\n\r\n"
 ENVELOPE = Envelope("info@example.com", ("a@example.com",))
 LARGE = 400_000  # bytes: several pieces
 
 
-@contextlib.contextmanager
-def opened(server: MailServer) -> Iterator[Session]:
-    place = Server("127.0.0.1", server.port, Security.NONE)
-    with Session(place, ehlo_name="example.com", deadline=Deadline(60), policy=tls.policy()) as session:
-        session.connect()
-        yield session
-
-
 @pytest.fixture(scope="module")
 def line() -> Iterator[tuple[MailServer, Session]]:
     """One connection for many messages."""
-    with MailServer() as server, opened(server) as session:
+    with MailServer() as server, opened(server.port) as session:
         yield server, session
 
 
@@ -124,6 +114,11 @@ def _hide(path: Path) -> None:
     path.mkdir()
 
 
+def with_attachment(path: Path) -> Delivery:
+    sender, recipient = parse_mailboxes("info@example.com, a@example.com")
+    return delivery_of(Draft(sender, to=(recipient,), text="x", attachments=(from_file(str(path)),)))
+
+
 CHANGES = (_cut, _empty, _one_byte_less, _grow, _vanish, _hide)
 
 
@@ -133,13 +128,10 @@ def test_a_file_that_changed_after_its_size_was_read_is_not_sent_truncated(
 ) -> None:
     path = tmp_path / "bilaga.bin"
     path.write_bytes(os.urandom(LARGE))
-    sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
-    delivery = delivery_of(
-        Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),))
-    )
+    delivery = with_attachment(path)
     change(path)
     with MailServer(offers=("SIZE 10000000",)) as server:
-        with pytest.raises(SmtpsetupError) as caught, opened(server) as session:
+        with pytest.raises(SmtpsetupError) as caught, opened(server.port) as session:
             session.deliver(delivery)
         wait_for(lambda: server.torn)
     assert caught.value.exit_code in (66, 74)
@@ -150,10 +142,7 @@ def test_a_file_that_changed_after_its_size_was_read_is_not_sent_truncated(
 def test_a_file_that_shrinks_during_transmission_is_not_sent_truncated(tmp_path: Path) -> None:
     path = tmp_path / "stor.bin"
     path.write_bytes(os.urandom(LARGE * 10))
-    sender = Mailbox("", parse_mailboxes("info@example.com")[0].address)
-    composed = delivery_of(
-        Draft(sender, to=parse_mailboxes("a@example.com"), text="x", attachments=(from_file(str(path)),))
-    )
+    composed = with_attachment(path)
 
     def body() -> Iterator[bytes]:
         for number, chunk in enumerate(composed.message.body()):
@@ -163,7 +152,7 @@ def test_a_file_that_shrinks_during_transmission_is_not_sent_truncated(tmp_path:
 
     message = Message(composed.message.header, body, composed.message.body_size)
     with MailServer(offers=("PIPELINING",)) as server:
-        with pytest.raises(SmtpsetupError), opened(server) as session:
+        with pytest.raises(SmtpsetupError), opened(server.port) as session:
             session.deliver(composed._replace(message=message))
         wait_for(lambda: server.torn)
     assert server.mails == []

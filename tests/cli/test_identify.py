@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 IDENTIFY_KEYS = {
-    *(
-        "address",
-        "domain",
-        "provider",
-        "source",
-        "confidence",
-        "servers",
-        "username",
-        "username_note",
-        "auth",
-        "status",
-        "enable",
-    ),
-    *("limits", "notes", "docs_url", "last_checked", "needs_confirmation"),
+    "address",
+    "domain",
+    "provider",
+    "source",
+    "confidence",
+    "servers",
+    "username",
+    "username_note",
+    "auth",
+    "status",
+    "enable",
+    "limits",
+    "notes",
+    "docs_url",
+    "last_checked",
+    "needs_confirmation",
 }
 
 

@@ -7,14 +7,13 @@ import time
 
 import pytest
 
+from smtpsetup.outbox.store import Outbox
 from tests.cli.test_batch_terminal import slow, written
 from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer
-from tests.person import Person, ended, interrupt
+from tests.person import NO_KEYRING, Person, ended, interrupt
 from tests.recording import new_mail, state_dir
 from tests.servers import wait_for
-
-NO_KEYRING = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
 
 
 def lines_of(shown: str) -> list[str]:
@@ -59,8 +58,6 @@ def test_a_usage_error_is_wrapped_to_the_width_of_the_terminal(person: Person) -
 
 def test_after_ctrl_c_at_a_question_output_begins_on_a_new_line(person: Person) -> None:
     plain_account(person.home, 1)
-    from smtpsetup.outbox.store import Outbox
-
     with Outbox(state_dir(person.home)) as box:
         box.add(new_mail(1))
     terminal = person.types("outbox", "drop", "--all")

@@ -1,4 +1,4 @@
-"""`smtpsetup outbox`: what it shows, and what it lets a person do."""
+"""`smtpsetup outbox`: what it shows and what it changes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.outbox.mail import Mail
     from tests.conftest import Home
 
 KEYS = {
@@ -130,6 +128,7 @@ def test_queue_never_keeps_nothing(home: Home) -> None:
         plain_account(home, nobody)
         sent = home.run("send", "kund@example.com", "--body", "x", "--queue", "never", "--json")
     assert (sent.code, sent.json["result"]["queued"], sent.json["result"]["outbox_id"]) == (75, False, None)
+    assert (sent.json["error"]["code"], sent.json["error"]["retry"]) == ("connect.refused", True)
     assert numbers(home) == []
 
 
@@ -235,20 +234,10 @@ def test_the_space_of_sent_mail_is_freed(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         with Outbox(state_dir(home)) as box:
-            box.add(_large())
+            large = from_bytes(b"Message-ID: <1@test.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 60_000)
+            box.add(new_mail(1)._replace(message=large))
             box.tidy()
             assert os.path.getsize(path) > 4_000_000
         assert home.run("outbox", "flush").code == 0
     assert len(server.mails) == 1
     assert os.path.getsize(path) < 200_000
-
-
-def _large() -> NewMail:
-    body = b"x" * 70 + b"\r\n"
-
-    def pieces() -> Iterator[bytes]:
-        for _piece in range(60):
-            yield body * 1000
-
-    header = from_bytes(b"Message-ID: <large@test.example>\r\n\r\n").header
-    return new_mail(1)._replace(message=Message(header, pieces, 60_000 * len(body)))

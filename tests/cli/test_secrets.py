@@ -1,4 +1,4 @@
-"""The password is looked for everywhere that anyone but the server could read it, and is found nowhere."""
+"""The password is in no place where anyone but the server could read it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PASSWORD, Home, Run
+from tests.conftest import PASSWORD, Home, Run, server_options
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command_lines(stop: threading.Event, found: list[str], forms: set[str]) -> N
 
 def run_all(home: Home, facts: SandboxFacts, keyring: Keyring) -> list[Run]:
     env = keyring.env
-    arguments = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
+    arguments = server_options(facts)
     with ScriptedServer(
         (
             b"220 x\r\n",
@@ -60,17 +60,7 @@ def run_all(home: Home, facts: SandboxFacts, keyring: Keyring) -> list[Run]:
             None,
         )
     ) as echo:
-        bad = (
-            "--host",
-            "localhost",
-            "--port",
-            str(echo.port),
-            "--security",
-            "none",
-            "--account",
-            "echo",
-            "--password-stdin",
-        )
+        bad = f"--host localhost --port {echo.port} --security none --account echo --password-stdin".split()
         return [
             home.run("configure", USERNAME, *arguments, "--password-stdin", stdin=PASSWORD + "\n", **env),
             home.run(

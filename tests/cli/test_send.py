@@ -1,10 +1,12 @@
-"""`send` as others run it: its text, its limits, what it keeps and what it shows."""
+"""`send`: sources of the text, limits of the provider, and what it shows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+
+from smtpsetup.state import usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,8 +97,6 @@ def test_a_message_beyond_a_limit_of_the_provider_causes_a_warning(
 
 
 def test_a_message_beyond_the_daily_limit_causes_a_warning(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
-    from smtpsetup.state import usage
-
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     directory = home.path / ".local" / "state" / "smtpsetup"
@@ -112,8 +112,6 @@ def test_a_message_beyond_the_daily_limit_causes_a_warning(home: Home, sandbox: 
 
 
 def test_usage_is_forgotten_after_a_day_and_its_file_may_be_unwritable(tmp_path: Path) -> None:
-    from smtpsetup.state import usage
-
     long_ago = "1000000000 1\n" * 6000
     (tmp_path / "sent-a%2fb").write_text(long_ago + "nonsense\n")
     assert usage.last_day(str(tmp_path), "a/b") == (0, 0)
@@ -130,16 +128,6 @@ def test_queue_always_keeps_the_mail_and_does_not_send_it(home: Home, sandbox: S
     assert done.code == 0
     assert done.json["result"]["queued"] is True
     assert sandbox.mails == []
-
-
-def test_a_server_that_is_down_is_temporary(home: Home, facts: SandboxFacts) -> None:
-    from tests.servers import closed_port
-
-    home.configure(facts)
-    with closed_port() as port:
-        home.config.write_text(home.config.read_text().replace(f"port = {facts.tls_port}", f"port = {port}"))
-        done = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json")
-    assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "connect.refused", True)
 
 
 def test_verbose_shows_the_smtp_dialogue_without_the_password(home: Home, facts: SandboxFacts) -> None:

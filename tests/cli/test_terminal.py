@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PASSWORD
-from tests.person import Person, ended, interrupt, saved
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.credentials import stores
+from tests.conftest import PASSWORD, account_at, server_options
+from tests.person import NO_KEYRING, Person, ended, interrupt, saved
+from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     import pexpect
@@ -61,8 +65,6 @@ def test_configure_test_and_send_work_at_a_terminal_with_the_keyring(
     terminal.sendline("y")
     ended(terminal, 0)
     assert person.home.run("accounts", "list", "--json").json["result"] == []
-    import subprocess
-
     asked = subprocess.run(
         [sys.executable, "-m", "keyring", "get", "smtpsetup", "info@mittforetag.example"],
         env={**person.home.env, **person.keyring.env},
@@ -146,23 +148,10 @@ def test_ctrl_c_at_any_question_ends_with_130_and_leaves_nothing(
 
 
 def test_ctrl_c_while_the_server_is_silent_ends_with_130(person: Person) -> None:
-    from tests.servers import ScriptedServer
-
     with ScriptedServer((60.0,)) as server:
         password = person.home.file("password", "x")
-        terminal = person.types(
-            *(
-                "configure",
-                "a@example.com",
-                "--host",
-                "localhost",
-                "--port",
-                str(server.port),
-                "--security",
-                "starttls",
-            ),
-            *("--password-file", str(password), "--from-name", "x"),
-        )
+        options = f"--host localhost --port {server.port} --security starttls --password-file {password}".split()
+        terminal = person.types("configure", "a@example.com", *options, "--from-name", "x")
         terminal.expect("Connection.*ok")
         interrupt(terminal)
         assert "Interrupted" in ended(terminal, 130)
@@ -225,10 +214,7 @@ def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
 
 
 def test_an_unusable_keyring_is_reported_before_the_password_is_asked_for(person: Person, facts: SandboxFacts) -> None:
-    terminal = person.types(
-        *("configure", "a@mittforetag.example"),
-        DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent",
-    )
+    terminal = person.types("configure", "a@mittforetag.example", **NO_KEYRING)
     terminal.expect("Keep it there")
     terminal.sendline("n")
     shown = ended(terminal, 78)
@@ -239,19 +225,8 @@ def test_an_unusable_keyring_is_reported_before_the_password_is_asked_for(person
 def test_without_a_keyring_the_password_is_kept_in_a_file_that_is_removed_with_the_account(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    server = (
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(facts.tls_port),
-        "--security",
-        "tls",
-        "--ca-file",
-        facts.ca_file,
-        "--from-name",
-        "x",
-    )
-    terminal = person.types("configure", "info@example.com", *server, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    options = (*server_options(facts, "127.0.0.1"), "--from-name", "x")
+    terminal = person.types("configure", "info@example.com", *options, **NO_KEYRING)
     terminal.expect("Keep it there")
     terminal.sendline("")
     terminal.expect("while you type")
@@ -275,9 +250,7 @@ def test_an_unusable_keyring_is_reported_before_a_new_password_for_another_serve
     person: Person, facts: SandboxFacts
 ) -> None:
     assert person.home.configure(facts).code == 0
-    terminal = person.types(
-        "configure", "info@example.com", "--host", "127.0.0.1", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent"
-    )
+    terminal = person.types("configure", "info@example.com", "--host", "127.0.0.1", **NO_KEYRING)
     terminal.expect("Change it")
     terminal.sendline("y")
     assert "secret.keyring-unavailable" in ended(terminal, 78)
@@ -315,17 +288,7 @@ def test_an_existing_account_is_changed_only_after_confirmation(person: Person, 
 
 def test_login_and_logout_change_the_keyring(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
-    arguments = (
-        "--host",
-        "localhost",
-        "--port",
-        str(facts.tls_port),
-        "--security",
-        "tls",
-        "--ca-file",
-        facts.ca_file,
-        "--password-stdin",
-    )
+    arguments = (*server_options(facts), "--password-stdin")
     assert person.home.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env).code == 0
     assert person.home.run("test", "--login-only", **env).code == 0
     assert person.home.run("logout", "--json", **env).json["result"]["secret_removed"] is True
@@ -343,24 +306,10 @@ def test_login_and_logout_change_the_keyring(person: Person, facts: SandboxFacts
 
 def test_a_failed_write_of_the_configuration_leaves_the_keyring_unchanged(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
-    arguments = (
-        "--host",
-        "localhost",
-        "--port",
-        str(facts.tls_port),
-        "--security",
-        "tls",
-        "--ca-file",
-        facts.ca_file,
-        "--password-stdin",
-    )
+    arguments = (*server_options(facts), "--password-stdin")
     full = replace(person.home, disk_is_full=True)
     done = full.run("configure", "a@example.com", *arguments, stdin=PASSWORD + "\n", **env)
     assert done.code == 74
-    from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.credentials import stores
-    from tests.conftest import account_at
-
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.message.attachments import from_bytes as attachment
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_header, parse_mailboxes
+from smtpsetup.message.html_to_text import text_of
 
 if TYPE_CHECKING:
     from email.message import EmailMessage, MIMEPart
@@ -90,11 +91,6 @@ def test_an_attachment_keeps_its_name_its_type_and_every_byte() -> None:
     )
     assert second.get_content_type() == "text/csv"
     assert second.get_payload(decode=True) == b"a;b\r\n1;2\n.\n"
-
-
-@pytest.mark.parametrize("name", ["noext", "a.tar.gz", "mail.eml", "x.unknownending"])
-def test_a_file_whose_type_is_not_plain_goes_as_bytes(name: str) -> None:
-    assert attachment(name, b"x").content_type == "application/octet-stream"
 
 
 def test_html_gets_a_text_part_and_its_pictures() -> None:
@@ -265,8 +261,6 @@ def test_text_files_say_that_they_are_utf8_and_others_do_not() -> None:
 
 
 def test_html_without_a_closed_head_still_has_its_text() -> None:
-    from smtpsetup.message.html_to_text import text_of
-
     assert text_of("<html><head><title>t</title><body><p>Hej</p>") == "Hej\n"
 
 

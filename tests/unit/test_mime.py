@@ -150,12 +150,6 @@ def test_an_attachment_keeps_any_file_name(name: str) -> None:
     assert max(map(len, b"".join(message.chunks()).split(b"\r\n"))) <= 998
 
 
-@pytest.mark.parametrize("name", ["a\nb.txt", "a\r\nX-Evil: y.txt", "a\x00b", "a\x1bb"])
-def test_a_name_that_could_break_out_of_its_field_is_refused(name: str) -> None:
-    with pytest.raises(SmtpsetupError):
-        from_bytes(name, b"x")
-
-
 def test_a_file_name_that_is_not_utf8_is_refused_or_kept_without_an_internal_error(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.bin"
     with open(path, "wb") as file:
@@ -167,7 +161,10 @@ def test_a_file_name_that_is_not_utf8_is_refused_or_kept_without_an_internal_err
     assert b"caf" in b"".join(message.chunks())
 
 
-@pytest.mark.parametrize(("name", "kind"), [("a.eml", BYTES), ("a.tar.gz", BYTES), ("a.csv", "text/csv"), ("a", BYTES)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.eml", BYTES), ("a.tar.gz", BYTES), ("a.unknownending", BYTES), ("a.csv", "text/csv"), ("a", BYTES)],
+)
 def test_the_type_is_one_that_base64_may_carry(name: str, kind: str) -> None:
     (part,) = parsed(composed(text="x", attachments=(from_bytes(name, b"x"),))).iter_attachments()
     assert part.get_content_type() == kind

@@ -210,19 +210,15 @@ def test_a_token_file_that_cannot_be_parsed_counts_as_missing(tmp_path: Path, co
 @pytest.mark.parametrize(
     "change",
     [
-        *(
-            {"expires_at": "soon"},
-            {"access_token": 7},
-            {"signed_in_at": None},
-            {"refreshed_at": []},
-            {"expires_at": 10**400},
-        ),
-        *(
-            {"ask_again_at": -(10**400)},
-            {"signed_in_at": True},
-            {"access_token": "\ud800abc"},
-            {"refresh_token": "a\nb"},
-        ),
+        {"expires_at": "soon"},
+        {"access_token": 7},
+        {"signed_in_at": None},
+        {"refreshed_at": []},
+        {"expires_at": 10**400},
+        {"ask_again_at": -(10**400)},
+        {"signed_in_at": True},
+        {"access_token": "\ud800abc"},
+        {"refresh_token": "a\nb"},
     ],
 )
 def test_an_edited_token_file_counts_as_missing(tmp_path: Path, change: dict[str, Any]) -> None:
