@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox.mail import NewMail
+from tests.conftest import PASSWORD
 from tests.mail_server import MailServer, Turn
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class RecordingServer(MailServer):
 
 
 def plain_account(home: Home, port: int, **changes: str) -> None:
-    """The account `a` at a server on this machine that wants neither TLS nor a login; the values are TOML."""
+    """The account `a` at a server on this machine without TLS and login; the values are TOML."""
     row = {
         "address": '"info@example.com"',
         "host": '"127.0.0.1"',
@@ -47,6 +48,13 @@ def plain_account(home: Home, port: int, **changes: str) -> None:
     home.file(
         ".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items())
     )
+
+
+def password_account(home: Home, port: int, **changes: str) -> None:
+    """The account `a` at a server on this machine without TLS, its password in a file; the values are TOML."""
+    secret = f'{{ store = "file", path = "{home.file("password", PASSWORD)}" }}'
+    values = {"host": '"localhost"', "auth": '"password"', "verified": "true", "secret": secret, **changes}
+    plain_account(home, port, **values)
 
 
 def new_mail(number: int, recipients: tuple[str, ...] = ("kund@example.com",)) -> NewMail:

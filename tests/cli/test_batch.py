@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer, Turn
+from tests.recording import password_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ REFUSALS = {
 def server(home: Home) -> Iterator[MailServer]:
     """A server that the home's account sends through."""
     with MailServer(lambda turn: REFUSALS.get(turn.line)) as running:
-        plain_account(home, running.port)
+        password_account(home, running.port)
         yield running
 
 
@@ -375,7 +375,7 @@ def test_a_wrong_password_is_exit_77_and_no_mail_is_tried(home: Home) -> None:
         return b"535 5.7.8 bad\r\n" if turn.verb == "AUTH" else None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = batch(home, mail("a"), mail("b"))
     assert done.code == 77
     assert views(done)[-1]["result"]["not_tried"] == 2

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer, Turn
 from tests.person import Person, ended
+from tests.recording import password_account
 from tests.servers import wait_for
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def slow(turn: Turn) -> bytes | None:
 def test_a_bar_shows_the_progress_and_a_summary_the_result(person: Person) -> None:
     written(person.home, 12)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         terminal.expect("/12")
         shown = ended(terminal, 67)
@@ -51,7 +51,7 @@ def test_a_bar_shows_the_progress_and_a_summary_the_result(person: Person) -> No
 def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) -> None:
     written(person.home, 30)
     with MailServer(lambda turn: None if turn.line == "RCPT TO:<m3@example.com>" else slow(turn)) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 5)
         time.sleep(0.05)  # the next message is with the server now, and its answer is not
@@ -64,7 +64,7 @@ def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) 
 def test_the_bar_starts_where_the_earlier_run_stopped(person: Person) -> None:
     written(person.home, 6)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         ended(person.types("send", "--batch", "mails.jsonl"), 67)
         terminal = person.types("send", "--batch", "mails.jsonl")
         terminal.expect("6/6")
@@ -74,7 +74,7 @@ def test_the_bar_starts_where_the_earlier_run_stopped(person: Person) -> None:
 def test_redirected_results_are_written_while_the_bar_is_on_the_terminal(person: Person) -> None:
     written(person.home, 2)
     with MailServer() as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         person.home.file(
             "sh", f"#!/bin/sh\n{sys.executable} -m smtpsetup send --batch mails.jsonl --json > results\n", mode=0o700
         )
@@ -96,7 +96,7 @@ def test_redirected_results_are_written_while_the_bar_is_on_the_terminal(person:
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:
     written(person.home, 2)
     with MailServer() as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl", "--json", TERM="dumb")
         shown = ended(terminal, 0)
     lines = [line for line in shown.splitlines() if line.startswith("{")]

@@ -9,10 +9,9 @@ import pytest
 
 from smtpsetup.outbox.store import Outbox
 from tests.cli.test_batch_terminal import slow, written
-from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer
 from tests.person import NO_KEYRING, Person, ended, interrupt
-from tests.recording import new_mail, state_dir
+from tests.recording import new_mail, password_account, state_dir
 from tests.servers import wait_for
 
 
@@ -57,7 +56,7 @@ def test_a_usage_error_is_wrapped_to_the_width_of_the_terminal(person: Person) -
 
 
 def test_after_ctrl_c_at_a_question_output_begins_on_a_new_line(person: Person) -> None:
-    plain_account(person.home, 1)
+    password_account(person.home, 1)
     with Outbox(state_dir(person.home)) as box:
         box.add(new_mail(1))
     terminal = person.types("outbox", "drop", "--all")
@@ -69,7 +68,7 @@ def test_after_ctrl_c_at_a_question_output_begins_on_a_new_line(person: Person) 
 def test_the_bar_is_cleared_before_other_output(person: Person) -> None:
     written(person.home, 30)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 6)
         time.sleep(0.05)  # the bar is drawn again a moment after a mail is told

@@ -21,6 +21,7 @@ from smtpsetup.sending.send_one import send
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import PASSWORD, account_at, context_of
 from tests.faults.test_servers import EHLO, READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, checked
+from tests.recording import password_account
 from tests.servers import ScriptedServer, wait_for
 
 if TYPE_CHECKING:
@@ -28,23 +29,6 @@ if TYPE_CHECKING:
 
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.conftest import Home
-
-
-def plain_account(home: Home, port: int, **changes: str) -> None:
-    """An account at a server on this machine without TLS, its password in a file."""
-    home.file("password", PASSWORD)
-    row = {
-        "address": '"info@example.com"',
-        "host": '"localhost"',
-        "port": str(port),
-        "security": '"none"',
-        "verified": "true",
-        **changes,
-    }
-    row.setdefault("secret", f'{{ store = "file", path = "{home.path}/password" }}')
-    home.file(
-        ".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items())
-    )
 
 
 # what a server says
@@ -55,7 +39,7 @@ def plain_account(home: Home, port: int, **changes: str) -> None:
 )
 def test_escapes_in_what_a_server_offers_reach_nobody(home: Home, ehlo: bytes) -> None:
     with ScriptedServer((READY, None, ehlo, None)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("test", "--json")
     assert done.code == 69
     assert (done.out + done.err).replace("\n", "").isprintable()
@@ -113,7 +97,7 @@ def test_a_server_that_gives_up_during_the_recipients_is_heard() -> None:
 
 def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None:
     with ScriptedServer((*TO_DATA, b"354 go\r\n", b"552 5.3.4 Message too big for you\r\n", 0.5, "drop")) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         home.file("big.bin", os.urandom(700_000))
         done = home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin", "--json")
     # the second where the reset overtook the reply
@@ -136,20 +120,20 @@ def test_recipients_refused_before_the_message_was_are_told() -> None:
 def test_when_everyone_is_refused_for_good_it_is_67_whatever_the_reason(home: Home) -> None:
     for reply in (b"554 5.7.1 Access denied\r\n", b"554 5.7.1 Relay access denied\r\n", b"552 5.2.2 Mailbox full\r\n"):
         with ScriptedServer((*TO_RCPT, reply, None, b"221 bye\r\n")) as server:
-            plain_account(home, server.port)
+            password_account(home, server.port)
             assert home.run("send", "a@example.com", "--body", "x", "--json").code == 67
 
 
 def test_a_mail_that_may_have_been_delivered_is_not_to_be_sent_again_blindly(home: Home) -> None:
     with ScriptedServer((*TO_DOT, "drop")) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         error = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json").json["error"]
     assert (error["code"], error["retry"]) == ("data.lost-before-reply", False)
 
 
 def test_ctrl_c_after_the_whole_message_says_that_it_may_have_been_delivered(home: Home) -> None:
     with ScriptedServer((*TO_DOT, 60.0)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         process = subprocess.Popen(
             [sys.executable, "-m", "smtpsetup", "send", "a@example.com", "--body", "x"],
             env=home.env,
@@ -168,7 +152,7 @@ def test_ctrl_c_after_the_whole_message_says_that_it_may_have_been_delivered(hom
 
 def test_a_refresh_token_is_not_sent_as_a_password(home: Home, facts: SandboxFacts) -> None:
     with ScriptedServer((*TO_LOGIN, b"235 ok\r\n")) as server:
-        plain_account(home, server.port, auth='"oauth2"')
+        password_account(home, server.port, auth='"oauth2"')
         done = home.run("send", "a@example.com", "--body", "x", "--json")
         assert server.received == []
     assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
@@ -252,7 +236,7 @@ def test_a_broken_table_of_ones_own_does_not_hide_what_became_of_a_mail(home: Ho
         b"221 bye\r\n",
     )
     with ScriptedServer(script) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         home.file(".config/smtpsetup/providers.toml", "[[provider]]\nid = 3\n")
         done = home.run("send", "a@example.com", "b@example.com", "--body", "x", "--json")
     assert done.code == 67
@@ -345,7 +329,7 @@ def test_any_fault_in_a_table_of_ones_own_is_an_error_not_a_bug(home: Home, text
 @pytest.mark.parametrize("value", ['"a\\u0000b"', '"a\\u001b[31m"'])
 def test_control_characters_in_the_configuration_are_refused(home: Home, value: str) -> None:
     for key in ("ca_file", "username", "from_name"):
-        plain_account(home, 25, **{key: value})
+        password_account(home, 25, **{key: value})
         assert home.run("accounts", "list", "--json").json["error"]["code"] == "config.invalid"
 
 

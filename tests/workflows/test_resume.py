@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.test_hostile import plain_account
 from tests.mail_server import MailServer, Turn
+from tests.recording import password_account
 from tests.servers import wait_for
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def again(home: Home, port: int, *arguments: str) -> Run:
-    plain_account(home, port)
+    password_account(home, port)
     return home.run("send", "--batch", "mails.jsonl", *arguments)
 
 
@@ -88,7 +88,7 @@ def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
     home.file("mails.jsonl", lines())
     options = ("--connections", connections, "--on-unknown", policy)
     with MailServer(slow_to_answer(0.1)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, *options) as process:
             wait_for(lambda: len(server.mails) >= 5)
             time.sleep(0.05)  # the next message is with the server now, and its answer is not
@@ -118,7 +118,7 @@ def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, conn
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, "--connections", connections) as process:
             assert waits.wait(20)
             process.send_signal(signal.SIGINT)
@@ -135,7 +135,7 @@ def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_m
 ) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.02)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, "--connections", connections) as process:
             wait_for(lambda: len(server.mails) >= 10)
             process.kill()
@@ -155,7 +155,7 @@ def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_m
 def test_on_hold_what_may_have_arrived_is_told_and_not_sent_again(home: Home) -> None:
     home.file("mails.jsonl", lines(4))
     with MailServer(lambda turn: b"" if turn.verb == "." and turn.accepted == 1 else None) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         first = home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--json")
         assert first.code == 75
         assert totals(first)["unknown"] >= 1
@@ -188,7 +188,7 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
     home.file("mails.jsonl", lines())
 
     with dying() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--queue", "never", "--connections", connections, "--json")
     assert dead.code == 75
     assert totals(dead)["sent"] == len(server.mails)
@@ -205,7 +205,7 @@ def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, c
     home.file("mails.jsonl", lines())
 
     with dying() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
     assert dead.code == 0, dead.err
     assert (totals(dead)["sent"], totals(dead)["queued"]) == (len(server.mails), COUNT - len(server.mails))
@@ -227,7 +227,7 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         assert home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--queue", "never").code == 75
     with MailServer() as other:
         assert again(home, other.port, "--on-unknown", "hold", "--json").code == 0
@@ -239,7 +239,7 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
 def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         command = (
             f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
         )
@@ -252,7 +252,7 @@ def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> 
     home.file("mails.jsonl", lines(4))
     reply = {"RCPT TO:<m01@example.com>": b"451 4.3.0 later\r\n"}
     with MailServer(lambda turn: reply.get(turn.line)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
         assert (done.code, totals(done)["sent"], totals(done)["queued"], totals(done)["failed"]) == (0, 3, 1, 0)
         views = [json.loads(line) for line in done.out.splitlines()]
@@ -276,7 +276,7 @@ def test_an_answer_that_is_lost_is_kept_as_unknown_with_its_message_id(home: Hom
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
     view = json.loads(done.out.splitlines()[1])
     (kept,) = json.loads(home.run("outbox", "list", "--json").out)["result"]
@@ -287,7 +287,7 @@ def test_an_answer_that_is_lost_is_kept_as_unknown_with_its_message_id(home: Hom
 def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
     home.file("mails.jsonl", lines(3))
     with MailServer() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--queue", "always", "--json")
         assert server.connections == 0
     assert (done.code, totals(done)["queued"]) == (0, 3)
@@ -298,7 +298,7 @@ def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
 def test_the_same_mails_are_sent_by_one_run_at_a_time(home: Home) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home) as process:
             wait_for(lambda: server.mails)
             other = home.run("send", "--batch", str(home.path / "mails.jsonl"), "--json")
@@ -321,7 +321,7 @@ def test_a_file_that_vanishes_meanwhile_concerns_its_own_mail(home: Home, connec
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
     views = {view["line"]: view for view in map(json.loads, done.out.splitlines()) if "line" in view}
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(20) if number != 15]
