@@ -1,11 +1,9 @@
-"""What stands between a program and its server in the benches: a longer way, and a server that takes everything.
+"""Two processes for the benches: a proxy that adds latency, and a server that accepts everything.
 
-Each is a process of its own.
-
-`python bench/loopback.py delay PORT TO_PORT SECONDS` hands every byte on, in order, SECONDS late in each direction, as
-many as come: the way is longer, not narrower. The connection itself is made at once. `python bench/loopback.py sink
-PORT [CERTIFICATE]` accepts every login and every mail, in plain text or in TLS, and throws it away, but for mail to an
-address that begins with "broken": it hangs up in the midst of that.
+`python bench/loopback.py delay PORT TO_PORT SECONDS` forwards connections, each byte SECONDS late in each direction:
+latency is added, bandwidth is not limited, and the connection itself is made at once.
+`python bench/loopback.py sink PORT [CERTIFICATE]` accepts every login and every mail, in plain text or in TLS, and
+discards it; it drops the connection at DATA of mail to an address that begins with "broken".
 """
 
 from __future__ import annotations
@@ -35,54 +33,48 @@ _REPLIES = {
 
 @contextlib.contextmanager
 def running(kind: str, port: int, *arguments: object) -> Iterator[None]:
-    """Run one of them as a process, until the end of the block."""
+    """Run one of the two as a process, until the end of the block."""
+    from tests.servers import accepts_connections, wait_for  # bench/postfix.py puts the repository on the path
+
     command = [sys.executable, __file__, kind, str(port), *(str(argument) for argument in arguments)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 10
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"{kind} does not start")
-            time.sleep(0.02)
+        wait_for(lambda: process.poll() is not None or accepts_connections(port), 10)
+        if process.poll() is not None:
+            sys.exit(f"{kind} does not start")
         yield
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 def delay(port: int, to_port: int, seconds: float) -> None:
-    """Hand connections on, late. With threads, whose sleep is exact; an event loop's is rounded up to a millisecond."""
+    """Forward connections, late. In threads, whose sleep is exact; an event loop rounds up to a millisecond."""
     with socket.create_server(("127.0.0.1", port), backlog=100) as listener:
         while True:
             client, _address = listener.accept()
             server = socket.create_connection(("127.0.0.1", to_port))
             for source, target in ((client, server), (server, client)):
                 target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                on_the_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-                threading.Thread(target=_take, args=(source, on_the_way, seconds), daemon=True).start()
-                threading.Thread(target=_give, args=(target, on_the_way), daemon=True).start()
+                in_transit: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+                threading.Thread(target=_receive, args=(source, in_transit, seconds), daemon=True).start()
+                threading.Thread(target=_send_late, args=(target, in_transit), daemon=True).start()
 
 
-def _take(source: socket.socket, on_the_way: queue.SimpleQueue[tuple[float, bytes]], seconds: float) -> None:
+def _receive(source: socket.socket, in_transit: queue.SimpleQueue[tuple[float, bytes]], seconds: float) -> None:
     piece = b"first"
     while piece:
         try:
             piece = source.recv(_PIECE)
         except OSError:
             piece = b""
-        on_the_way.put((time.monotonic() + seconds, piece))
+        in_transit.put((time.monotonic() + seconds, piece))
 
 
-def _give(target: socket.socket, on_the_way: queue.SimpleQueue[tuple[float, bytes]]) -> None:
+def _send_late(target: socket.socket, in_transit: queue.SimpleQueue[tuple[float, bytes]]) -> None:
     with contextlib.suppress(OSError):
         while True:
-            due, piece = on_the_way.get()
+            due, piece = in_transit.get()
             time.sleep(max(0.0, due - time.monotonic()))
             if not piece:
                 target.shutdown(socket.SHUT_WR)
@@ -114,9 +106,7 @@ async def _accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             if command in (b"MAIL", b"RCPT"):
                 is_broken = b"<broken" in line
             writer.write(_REPLIES.get(command, b"250 ok\r\n"))
-            if command == b"DATA" and is_broken:
-                break
-            if command == b"QUIT":
+            if command == b"QUIT" or (command == b"DATA" and is_broken):
                 break
             if command == b"DATA":
                 await reader.readuntil(b"\r\n.\r\n")

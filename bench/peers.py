@@ -1,9 +1,7 @@
-"""What msmtp, swaks, curl, bare smtplib and smtpsetup tell their user of the same failures, and how they exit.
+"""What msmtp, swaks, curl, plain smtplib and smtpsetup report about the same failures, and their exit codes.
 
-The table in docs/peers.md.
-
-Each fault is the sandbox's own. Needs Debian's msmtp, swaks, libnet-ssleay-perl and curl. `python bench/peers.py >
-docs/peers.md` writes the page anew.
+`python bench/peers.py > docs/peers.md` writes the page. The faults are those of the sandbox. Needs Debian's msmtp,
+swaks, libnet-ssleay-perl and curl.
 """
 
 from __future__ import annotations
@@ -24,8 +22,9 @@ from smtpsetup.sandbox.faults import FAULTS
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import SandboxFacts
 
-SECONDS = 25
-SHOWN = 220
+SMTPSETUP = str(Path(sys.executable).with_name("smtpsetup"))
+SECONDS = 50  # for one program
+SHOWN = 220  # characters of an answer
 CODES = (
     "connect.refused",
     "connect.port-blocked",
@@ -67,74 +66,29 @@ server.sendmail("info@example.com", ["to@example.com"], sys.stdin.read())
 
 
 def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[str, list[str]]:
-    """How each program is asked for the same mail."""
-    tls = security == "tls"
-    common = [
-        "--host=localhost",
-        f"--port={port}",
-        "--auth=on",
-        "--user=info@example.com",
-        "--passwordeval=echo sandbox",
-        "--from=info@example.com",
-    ]
-    msmtp = [
-        "msmtp",
-        *common,
-        "--tls=on",
-        f"--tls-starttls={'off' if tls else 'on'}",
-        f"--tls-trust-file={facts.ca_file}",
-        "--timeout=15",
-        "to@example.com",
-    ]
-    swaks = [
-        "swaks",
-        "--server",
-        "localhost",
-        "--port",
-        str(port),
-        "--auth",
-        "PLAIN",
-        "--auth-user",
-        "info@example.com",
-        "--auth-password",
-        "sandbox",
-    ]
-    swaks += [
-        "--from",
-        "info@example.com",
-        "--to",
-        "to@example.com",
-        "--tls-on-connect" if tls else "--tls",
-        "--tls-verify",
-    ]
-    swaks += ["--tls-ca-path", facts.ca_file, "--tls-verify-target", "localhost", "--timeout", "15"]
-    curl = [
-        "curl",
-        "-sS",
-        f"{'smtps' if tls else 'smtp'}://localhost:{port}",
-        "--ssl-reqd",
-        "--cacert",
-        facts.ca_file,
-        "--user",
-        "info@example.com:sandbox",
-    ]
-    curl += [
-        "--mail-from",
-        "info@example.com",
-        "--mail-rcpt",
-        "to@example.com",
-        "--upload-file",
-        "-",
-        "--max-time",
-        "15",
-    ]
+    """The command with which each program sends the same mail."""
+    is_implicit = security == "tls"
+    msmtp = (
+        "--host=localhost --auth=on --user=info@example.com --from=info@example.com --tls=on --timeout=15 "
+        f"--port={port} --tls-starttls={'off' if is_implicit else 'on'} --tls-trust-file={facts.ca_file}"
+    )
+    swaks = (
+        "--server localhost --auth PLAIN --auth-user info@example.com --auth-password sandbox --from info@example.com "
+        f"--to to@example.com --timeout 15 --port {port} {'--tls-on-connect' if is_implicit else '--tls'} "
+        f"--tls-verify --tls-verify-target localhost --tls-ca-path {facts.ca_file}"
+    )
+    curl = (
+        f"-sS {'smtps' if is_implicit else 'smtp'}://localhost:{port} --ssl-reqd --cacert {facts.ca_file} "
+        "--user info@example.com:sandbox --mail-from info@example.com --mail-rcpt to@example.com "
+        "--upload-file - --max-time 15"
+    )
     return {
-        "msmtp": msmtp,
-        "swaks": swaks,
-        "curl": curl,
+        "msmtp": ["msmtp", *msmtp.split(), "--passwordeval=echo sandbox", "to@example.com"],
+        "swaks": ["swaks", *swaks.split()],
+        "curl": ["curl", *curl.split()],
         "smtplib": [sys.executable, "-c", SMTPLIB, str(port), security, facts.ca_file],
         "smtpsetup": [
-            str(Path(sys.executable).with_name("smtpsetup")),
+            SMTPSETUP,
             "--config",
             str(home / "config.toml"),
             "test",
@@ -145,8 +99,8 @@ def commands(facts: SandboxFacts, port: int, security: str, home: Path) -> dict[
     }
 
 
-def told(command: list[str], env: dict[str, str]) -> tuple[str, str]:
-    """What a program told on standard error (or output), in one line, and its exit code."""
+def reported(command: list[str], env: dict[str, str]) -> tuple[str, str]:
+    """What a program wrote to standard error, or else output, in one line; and its exit code."""
     try:
         done = subprocess.run(
             command,
@@ -154,7 +108,7 @@ def told(command: list[str], env: dict[str, str]) -> tuple[str, str]:
             input=MAIL,
             capture_output=True,
             text=True,
-            timeout=SECONDS * 2,
+            timeout=SECONDS,
             check=False,
             errors="replace",
         )
@@ -196,7 +150,7 @@ def main() -> None:
 
 
 def compared(code: str) -> dict[str, tuple[str, str]]:
-    """What each program tells of one fault."""
+    """What each program reports about one fault, and its exit code."""
     fault = FAULTS[code]
     with tempfile.TemporaryDirectory() as directory, FaultServer(Path(directory), fault, ports=fault.ports) as facts:
         home = Path(directory)
@@ -207,25 +161,15 @@ def compared(code: str) -> dict[str, tuple[str, str]]:
         asked = commands(facts, port, security, home)
         (home / "password").write_text("sandbox\n", encoding="ascii")
         (home / "password").chmod(0o600)
-        where = [
-            "--host",
-            "localhost",
-            "--port",
-            str(port),
-            "--security",
-            security,
-            "--ca-file",
-            facts.ca_file,
-            "--password-file",
-            str(home / "password"),
-        ]
-        where = ["--host", "localhost", "--port", str(port), "--security", security, "--ca-file", facts.ca_file]
-        password = ["--password-file", str(home / "password"), "--no-verify"]
-        configure = [*asked["smtpsetup"][:3], "configure", "fault@example.com", *where, *password]
-        subprocess.run(configure, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        configure = (
+            f"--config {home}/config.toml configure fault@example.com --host localhost --port {port} "
+            f"--security {security} --ca-file {facts.ca_file} --password-file {home}/password --no-verify"
+        )
+        command = [SMTPSETUP, *configure.split()]
+        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         found = {}
         for program, command in asked.items():
-            text, exit_code = told(command, env)
+            text, exit_code = reported(command, env)
             found[program] = (text.replace(directory, "DIR").replace(str(port), "PORT"), exit_code)
         return found
 

@@ -1,8 +1,8 @@
-"""What sending costs: whole processes beside what people use instead, paired, against a real Postfix on loopback.
+"""What sending costs: whole processes, paired with other programs, against a real Postfix on the loopback.
 
-The ratio is the median over the pairs. Bytecode is cached, as it is for everyone after the first run. Programs run in
-cron's environment: HOME, LOGNAME, PATH, nothing else, no terminal. The script with smtplib does the least that sends a
-mail: it writes neither Date nor Message-ID. Needs root and Debian's postfix, sasl2-bin, libsasl2-modules, msmtp, swaks,
+The ratio is the median over the pairs. Bytecode is cached, as it is after the first run. Programs run in cron's
+environment: HOME, LOGNAME, PATH, no terminal. The script with smtplib is the least that sends a mail: it writes neither
+Date nor Message-ID. Needs root and Debian's postfix, sasl2-bin, libsasl2-modules, msmtp, swaks,
 libnet-ssleay-perl, gnome-keyring, dbus and libsecret-tools.
 
 `PAIRS=20 python bench/sending.py [ROW...]`; rows that take long are measured in a quarter of the pairs.
@@ -10,7 +10,6 @@ libnet-ssleay-perl, gnome-keyring, dbus and libsecret-tools.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -22,14 +21,14 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trustme
 from loopback import running
-from postfix import ADDRESS, PASSWORD, Postfix, keyring, postfix
-from sending_peers import CRON_MAIL, LOOP, PEAK, SCRIPT, SPOOLING, TO, ready_made
+from postfix import ADDRESS, PASSWORD, keyring, postfix
+from sending_peers import CRON_MAIL, PEAK, TO, ready_made
+from sending_site import ROUND_TRIP, SENDMAIL, SMTPSETUP, Program, Row, Site, paired, state_dir, timed
 
 from smtpsetup.config import accounts
 from smtpsetup.message.message import Envelope, from_bytes
@@ -43,188 +42,29 @@ if TYPE_CHECKING:
 
 PAIRS = int(os.environ.get("PAIRS", "20"))
 FEW_PAIRS = max(1, PAIRS // 4)
-SMTPSETUP = str(Path(sys.executable).with_name("smtpsetup"))
-SENDMAIL = str(Path(sys.executable).with_name("smtpsetup-sendmail"))
-MSMTP_ACCOUNT = "auth plain\ntls on\ntls_starttls off\nhost localhost\n"
-ROUND_TRIP = 0.05  # seconds
 LOADED = 0.5  # seconds after which a program waits for its input
 BATCH, LONG_BATCH, MSMTP_MAILS = 300, 1000, 15
 MANY, FEW = 10_000, 1000  # mails in the outbox
 MEGABYTE = 1_000_000
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    work: str
-    ours: str
-    peer: str
-    figure: str
-    bound: str
-    is_kept: bool
-
-
-@dataclass(frozen=True)
-class Program:
-    """A command, its environment and its standard input."""
-
-    argv: list[str]
-    env: dict[str, str]
-    stdin: Path = Path(os.devnull)
-    prepare: Callable[[], object] = bool
-
-    def run(self) -> float:
-        """How long one run takes, start to end, in seconds. One that fails ends the bench."""
-        self.prepare()
-        with self.stdin.open("rb") as stdin:
-            started = time.perf_counter()
-            done = subprocess.run(self.argv, env=self.env, stdin=stdin, capture_output=True, check=False)
-            taken = time.perf_counter() - started
-        if done.returncode or (done.stdout and self.argv[0] in (SMTPSETUP, SENDMAIL)):
-            sys.exit(
-                f"{self.argv}: exit {done.returncode}\n{done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-2000:]}"
-            )
-        return taken
-
-
-def paired(
-    own: Callable[[], float], other: Callable[[], float], pairs: int, *, warm_up: bool = True
-) -> tuple[float, float, float]:
-    """The medians of both, and of their ratio. Who goes first changes from pair to pair."""
-    if warm_up:
-        own(), other()
-    found = []
-    for number in range(pairs):
-        if number % 2:
-            theirs, ours = other(), own()
-        else:
-            ours, theirs = own(), other()
-        found.append((ours, theirs))
-    return (
-        statistics.median(pair[0] for pair in found),
-        statistics.median(pair[1] for pair in found),
-        statistics.median(a / b for a, b in found),
-    )
-
-
-def timed(work: str, own: Program, other: Program, bound: float, pairs: int = PAIRS) -> Row:
-    """A row of two times and their ratio."""
-    ours, theirs, ratio = paired(own.run, other.run, pairs)
-    return Row(
-        f"{work} ({pairs})",
-        f"{ours * 1000:.0f} ms",
-        f"{theirs * 1000:.0f} ms",
-        f"{ratio:.2f} x",
-        f"{bound:.2f} x",
-        ratio <= bound,
-    )
-
-
-class Site:
-    """A server, and people who send through it, each with a home of their own."""
-
-    def __init__(self, base: Path, server: Postfix, stack: ExitStack) -> None:
-        self.base = base
-        self.server = server
-        self.stack = stack
-        self.password = self.file("password", PASSWORD + "\n", 0o600)
-        self.text = self.file("text", "Backup done\n")
-        self.cron_mail = self.file("cron-mail", CRON_MAIL)
-        self.script = self.file("script.py", SCRIPT)
-        self.spooling_script = self.file("spooling.py", SPOOLING)
-        self.loop = self.file("loop.py", LOOP)
-        self.env = self.home("cron", ["--port", str(server.port), *self._safe, "--password-file", str(self.password)])
-
-    @property
-    def _safe(self) -> list[str]:
-        return ["--security", "tls", "--ca-file", self.server.ca_file]
-
-    def file(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
-        """A file in the site's directory."""
-        path = self.base / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(mode)
-        return path
-
-    def home(self, name: str, options: list[str], stdin: str = "", **env: str) -> dict[str, str]:
-        """A home with an account; the environment that cron would give its owner."""
-        path = self.base / f"home-{name}"
-        path.mkdir(mode=0o700)
-        given = {"HOME": str(path), "LOGNAME": "root", "PATH": "/usr/bin:/bin", **env}
-        command = [SMTPSETUP, "configure", ADDRESS, "--host", "localhost", *options, "--from-name", "", "--default"]
-        subprocess.run(command, env=given, input=stdin, text=True, capture_output=True, check=True)
-        return given
-
-    def far_home(self) -> tuple[dict[str, str], int]:
-        """A home whose server is ROUND_TRIP away, and the port that is the server to it."""
-        port = free_port()
-        self.stack.enter_context(running("delay", port, self.server.port, ROUND_TRIP / 2))
-        return self.home("far", ["--port", str(port), *self._safe, "--password-file", str(self.password)]), port
-
-    def by_script(self, env: dict[str, str] | None = None, secret: str = "", *, is_spooling: bool = False) -> Program:
-        """The script with smtplib; one `is_spooling` has the message on the disk first, as sendmail has."""
-        argv = [
-            sys.executable,
-            str(self.spooling_script if is_spooling else self.script),
-            str(self.server.port),
-            self.server.ca_file,
-            ADDRESS,
-            secret or str(self.password),
-            TO,
-        ]
-        return Program(argv, env or self.env, self.text)
-
-    def by_send(self, env: dict[str, str] | None = None, *options: str) -> Program:
-        """`smtpsetup send`."""
-        return Program([SMTPSETUP, "send", TO, "-s", "Backup", *options], env or self.env, self.text)
-
-    def by_sendmail(self, env: dict[str, str] | None = None) -> Program:
-        """`smtpsetup-sendmail`, called as Debian's cron calls sendmail."""
-        return Program([SENDMAIL, "-FCronDaemon", "-i", "-B8BITMIME", "-oem", TO], env or self.env, self.cron_mail)
-
-    def by_msmtp(self, port: int, mail: Path, count: int = 1) -> Program:
-        """The program msmtp, its password in its own configuration; several times in a loop of the shell."""
-        lines = (
-            f"port {port}\nuser {ADDRESS}\npassword {PASSWORD}\nfrom {ADDRESS}\ntls_trust_file {self.server.ca_file}\n"
-        )
-        settings = self.file(f"msmtprc-{port}", f"defaults\naccount default\n{MSMTP_ACCOUNT}{lines}", 0o600)
-        loop = f'n=0; while [ $n -lt {count} ]; do msmtp -C "$0" {TO} < "$1" || exit 1; n=$((n+1)); done'
-        return Program(["sh", "-c", loop, str(settings), str(mail)], self.env)
-
-    def by_batch(self, env: dict[str, str], count: int, *options: str) -> Program:
-        """`smtpsetup send --batch`, its counters of mail sent earlier cleared before each run."""
-        rows = (
-            {"to": f"kund{n}@example.test", "subject": f"Faktura {n}", "body": f"Faktura {n} för denna månad.\n" * 20}
-            for n in range(count)
-        )
-        lines = self.file(f"batch-{count}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        argv = [SMTPSETUP, "send", "--batch", str(lines), *options]
-        return Program(argv, env, prepare=lambda: shutil.rmtree(state_dir(env), ignore_errors=True))
-
-
-def state_dir(env: dict[str, str]) -> Path:
-    """Where smtpsetup keeps what it remembers in a home."""
-    return Path(env["HOME"], ".local", "state", "smtpsetup")
-
-
 def cron(site: Site) -> Row:
     """One mail with `send`."""
-    return timed("one mail from cron, `send` : script with smtplib", site.by_send(), site.by_script(), 1.05)
+    return timed("one mail from cron, `send` : script with smtplib", site.by_send(), site.by_script(), 1.05, PAIRS)
 
 
 def sendmail(site: Site) -> Row:
-    """One mail with the sendmail command, which has it on the disk before it connects."""
+    """One mail with the sendmail command, which commits it to disk before it connects."""
     work = "one mail from cron, `smtpsetup-sendmail` : script with smtplib that fsyncs message and directory first"
-    return timed(work, site.by_sendmail(), site.by_script(is_spooling=True), 0.85)
+    return timed(work, site.by_sendmail(), site.by_script(is_spooling=True), 0.85, PAIRS)
 
 
 def commit(site: Site) -> Row:
-    """How long after the end of its input a mail is on the disk at the latest: the connection comes after that."""
+    """The time from the end of the input to the first connection, which comes after the commit to disk."""
     taken = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        env = site.home("commit", ["--port", str(port), "--security", "none", "--auth", "none", "--no-verify"])
+        env = site.home("commit", f"--port {port} --security none --auth none --no-verify".split())
         for _run in range(PAIRS):
             process = subprocess.Popen([SENDMAIL, "-i", TO], env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
             assert process.stdin
@@ -244,76 +84,34 @@ def commit(site: Site) -> Row:
 
 
 def sendmail_swaks(site: Site) -> Row:
-    """The same beside swaks."""
-    argv = [
-        "swaks",
-        "--server",
-        "localhost",
-        "--port",
-        str(site.server.port),
-        "--tls-on-connect",
-        "--tls-verify",
-        "--tls-ca-path",
-        site.server.ca_file,
-    ]
-    argv += [
-        "--auth",
-        "PLAIN",
-        "--auth-user",
-        ADDRESS,
-        "--auth-password",
-        PASSWORD,
-        "--from",
-        ADDRESS,
-        "--to",
-        TO,
-        "--data",
-        "-",
-    ]
-    swaks = Program([*argv, "--tls-verify-target", "localhost"], site.env, site.cron_mail)
-    return timed("one mail from cron, `smtpsetup-sendmail` : swaks", site.by_sendmail(), swaks, 1.0)
-
-
-def keyring_env(site: Site) -> dict[str, str]:
-    """A home whose password is in an open keyring."""
-    ring = site.stack.enter_context(keyring(site.base / "session"))
-    options = [
-        "--port",
-        str(site.server.port),
-        "--security",
-        "tls",
-        "--ca-file",
-        site.server.ca_file,
-        "--password-stdin",
-    ]
-    return site.home("keyring", options, PASSWORD + "\n", DBUS_SESSION_BUS_ADDRESS=ring.address)
+    """The same, compared with swaks."""
+    options = (
+        f"--server localhost --port {site.server.port} --tls-on-connect --tls-verify --tls-verify-target localhost "
+        f"--tls-ca-path {site.server.ca_file} --auth PLAIN --auth-user {ADDRESS} --auth-password {PASSWORD} "
+        f"--from {ADDRESS} --to {TO} --data -"
+    )
+    swaks = Program(["swaks", *options.split()], site.env, site.cron_mail)
+    return timed("one mail from cron, `smtpsetup-sendmail` : swaks", site.by_sendmail(), swaks, 1.0, PAIRS)
 
 
 def with_keyring(site: Site) -> Row:
-    """The secret from the keyring."""
-    env = keyring_env(site)
+    """The secret from an unlocked keyring."""
+    ring = site.stack.enter_context(keyring(site.base / "session"))
+    options = f"--port {site.server.port} --security tls --ca-file {site.server.ca_file} --password-stdin".split()
+    env = site.home("keyring", options, PASSWORD + "\n", DBUS_SESSION_BUS_ADDRESS=ring.address)
     work = "the same, secret from the keyring, `send` : script and secret-tool"
-    return timed(work, site.by_send(env), site.by_script(env, "keyring"), 1.0)
+    return timed(work, site.by_send(env), site.by_script(env, "keyring"), 1.0, PAIRS)
 
 
 def with_token(site: Site) -> Row:
-    """An access token that is still good beside a password, at a server that takes both."""
+    """A valid access token, compared with a password, at a server that accepts both."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(site.base / "token-ca.pem"))
     certificate = site.base / "token-cert.pem"
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     port = free_port()
     site.stack.enter_context(running("sink", port, certificate))
-    options = [
-        "--port",
-        str(port),
-        "--security",
-        "tls",
-        "--ca-file",
-        str(site.base / "token-ca.pem"),
-        "--password-file",
-        str(site.password),
-    ]
+    options = site.tls_options(port, str(site.base / "token-ca.pem"))
     password, token = site.home("token-password", options), site.home("token", options)
     config = Path(token["HOME"], ".config", "smtpsetup", "config.toml")
     row = 'oauth2 = { client_id = "bench", token_endpoint = "https://localhost:1/", scope = "mail" }\n'
@@ -330,11 +128,12 @@ def with_token(site: Site) -> Row:
         site.by_send(token),
         site.by_send(password),
         1.1,
+        PAIRS,
     )
 
 
 def batch_round_trips(site: Site) -> Row:
-    """How many round trips a mail of many costs on one connection."""
+    """The round trips for each of many mails on one connection."""
     env, _port = site.far_home()
     many, one = site.by_batch(env, BATCH), site.by_batch(env, 1)
     ours, first, _ratio = paired(many.run, one.run, FEW_PAIRS, warm_up=False)
@@ -344,7 +143,7 @@ def batch_round_trips(site: Site) -> Row:
 
 
 def batch_msmtp(site: Site) -> Row:
-    """Many mails over several connections beside msmtp, which makes one for each."""
+    """Many mails over several connections, compared with msmtp, which connects for each."""
     env, port = site.far_home()
     own = site.by_batch(env, BATCH, "--connections", "8")
     mail = site.file("mail", ready_made(TO, "Faktura för denna månad.\n" * 20))
@@ -355,7 +154,7 @@ def batch_msmtp(site: Site) -> Row:
 
 
 def batch_smtplib(site: Site) -> Row:
-    """Many mails without a way between, beside one session of smtplib that has them ready."""
+    """Many mails without latency, compared with one smtplib session whose messages are ready."""
     mails = [ready_made(f"kund{n}@example.test", f"Faktura {n} för denna månad.\n" * 20) for n in range(LONG_BATCH)]
     argv = [sys.executable, str(site.loop), str(site.server.port), site.server.ca_file, ADDRESS, str(site.password)]
     other = Program([*argv, str(site.file("mails", b"\0".join(mails)))], site.env)
@@ -369,7 +168,7 @@ def batch_smtplib(site: Site) -> Row:
 
 
 def attach_memory(site: Site) -> Row:
-    """What a large attachment takes of the memory."""
+    """The peak memory for a large attachment."""
     large, small = site.file("large.bin", os.urandom(25 * MEGABYTE)), site.file("small.bin", os.urandom(1000))
 
     def peak(path: Path) -> float:
@@ -391,19 +190,17 @@ def attach_memory(site: Site) -> Row:
 
 
 def attach_time(site: Site) -> Row:
-    """How long a large attachment takes."""
+    """The time for a large attachment."""
     content = os.urandom(25 * MEGABYTE)
     path = site.file("large.bin", content)
     mail = site.file("large-mail", ready_made(TO, "Backup done\n", content))
     own, other = site.by_send(None, "--attach", str(path)), site.by_msmtp(site.server.port, mail)
-    return timed("25 MB attached, `send` : msmtp, message ready", own, other, 0.3)
+    return timed("25 MB attached, `send` : msmtp, message ready", own, other, 0.3, PAIRS)
 
 
 def outbox(site: Site) -> Row:
-    """Whether a mail of the outbox costs the same however many there are."""
-    port = free_port()
-    site.stack.enter_context(running("sink", port))
-    env = site.home("outbox", ["--port", str(port), "--security", "none", "--auth", "none"])
+    """Whether the cost of a mail in the outbox is independent of their number."""
+    env = site.sink_home("outbox")
     flushes = [_flush(site, env, count) for count in (MANY, FEW, 1)]
     for flush in flushes:
         flush.run()
@@ -419,10 +216,8 @@ def outbox(site: Site) -> Row:
 
 
 def breakers(site: Site) -> Row:
-    """Whether mails that end the connection keep others from being sent, and what they cost."""
-    port = free_port()
-    site.stack.enter_context(running("sink", port))
-    env = site.home("breakers", ["--port", str(port), "--security", "none", "--auth", "none"])
+    """Whether mails that end the connection block others, and what they cost."""
+    env = site.sink_home("breakers")
     some, none = _flush(site, env, MANY, broken_each=10), _flush(site, env, MANY)
     ours, least, ratio = paired(some.run, none.run, 1, warm_up=False)
     some.run()
@@ -435,7 +230,7 @@ def breakers(site: Site) -> Row:
 
 
 def _flush(site: Site, env: dict[str, str], count: int, *, broken_each: int = 0) -> Program:
-    """A flush of so many mails, put back before each run; every so many-th of them ends the connection."""
+    """A flush of `count` mails, restored before each run; every `broken_each`-th of them ends the connection."""
     full = site.base / f"outbox-{count}-{broken_each}"
     with Outbox(str(full), is_durable=False) as filled:
         for number in range(count):
