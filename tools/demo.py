@@ -1,7 +1,4 @@
-"""Walk the main job against the sandbox in a throw-away home.
-
-Identify, configure, test, send, and the mail that arrived.
-"""
+"""Run identify, configure, test and send against the sandbox in a temporary home, and show the mail that arrived."""
 
 from __future__ import annotations
 
@@ -18,26 +15,26 @@ BOLD, PLAIN = ("\033[1;36m", "\033[0m") if sys.stdout.isatty() else ("", "")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no server listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until a server listens; exits after ten seconds."""
     for _attempt in range(200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)  # there is nothing to wait on but the port itself
+            time.sleep(0.05)
         else:
             return
     sys.exit("The sandbox did not start.")
 
 
 def run(home: Path, *arguments: str, stdin: str = "", expected: int = 0) -> None:
-    """Show a command, run it, and stop where it does not end as it should."""
+    """Show a command and run it; exits on another exit code than the expected one."""
     shown = " ".join(f"'{argument}'" if " " in argument else argument for argument in arguments)
     print(f"\n{BOLD}$ {f'echo {stdin!r} | ' if stdin else ''}smtpsetup {shown}{PLAIN}", flush=True)
     done = subprocess.run(
@@ -48,7 +45,7 @@ def run(home: Path, *arguments: str, stdin: str = "", expected: int = 0) -> None
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Nothing of the person's own: a throw-away home and no configuration."""
+    """The environment without the user's own configuration."""
     kept = {
         name: os.environ[name]
         for name in ("PATH", "LANG", "LANGUAGE", "LC_ALL", "SMTPSETUP_LANG", "TERM", "NO_COLOR", "SYSTEMROOT")
@@ -67,40 +64,21 @@ def main() -> None:
         password.write_text("sandbox\n", encoding="utf-8")
         (home / "faktura.txt").write_text("4711\n", encoding="utf-8")
         mails = home / "mails.txt"
-        command = [
-            SMTPSETUP,
-            "sandbox",
-            "--keep",
-            "mails",
-            "--tls-port",
-            str(tls_port),
-            "--starttls-port",
-            str(starttls_port),
-            "--count",
-            "2",
-        ]
+        options = f"--keep mails --tls-port {tls_port} --starttls-port {starttls_port} --count 2".split()
+        command = [SMTPSETUP, "sandbox", *options]
         with mails.open("wb") as out:
             server = subprocess.Popen(command, env=environment(home), cwd=home, stdin=subprocess.DEVNULL, stdout=out)
         try:
             wait_for(tls_port)
             run(home, "identify", "namn@live.se")
-            run(
-                home, "identify", "info@mittforetag.se", "--offline", expected=68
-            )  # what the demo shows does not depend on a network
+            # offline, so that the demo shows the same without a network
+            run(home, "identify", "info@mittforetag.se", "--offline", expected=68)
             trusted = ("--ca-file", "mails/ca.pem", "--password-file", "password")
             where = ("--host", "localhost", "--port", str(tls_port), "--security", "tls")
             run(home, "configure", "info@mittforetag.se", *where, *trusted, "--from-name", "Mitt Företag AB")
             run(home, "test")
-            run(
-                home,
-                "send",
-                "kund@example.com",
-                "-s",
-                "Faktura 4711",
-                "--attach",
-                "faktura.txt",
-                stdin="Hej! Här kommer fakturan.",
-            )
+            mail = ("kund@example.com", "-s", "Faktura 4711", "--attach", "faktura.txt")
+            run(home, "send", *mail, stdin="Hej! Här kommer fakturan.")
             server.wait(20)
         finally:
             server.kill()

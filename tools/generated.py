@@ -1,7 +1,4 @@
-"""What the documentation takes from the code.
-
-The help pages, the error codes, the providers, the dependencies' cost.
-"""
+"""The parts of the documentation that come from the code: help pages, error codes, providers."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def help_page(*arguments: str) -> str:
 
 
 def command_pages() -> str:
-    """Every command with its help page, groups with those of their commands."""
+    """The help page of every command and subcommand."""
     parts = []
     for name in COMMANDS:
         parts.append(f"## smtpsetup {name}\n\n{help_page(name)}")
@@ -40,7 +37,7 @@ def command_pages() -> str:
     return "\n".join(parts)
 
 
-# codes whose text depends on the place where they are raised; here what they have in common, in English and Swedish
+# codes without an explanation of their own, since their text depends on where they are raised: English and Swedish
 _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.no-account": (
         "No account of that name is configured, or several are and none is the default. The message names them.",
@@ -51,19 +48,14 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "config.invalid": (
         (
-            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit "
-            "code 2 for "
-            "wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input file "
-            "that is missing, 74 where "
-            "reading or writing failed."
+            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code "
+            "2 for wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input "
+            "file that is missing, 74 where reading or writing failed."
         ),
         (
             "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller "
-            "nyckel. Slutkod 2 när "
-            "kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett brevhuvud, 66 när en indatafil "
-            "saknas, 74 när det "
-            "inte gick att läsa "
-            "eller skriva."
+            "nyckel. Slutkod 2 när kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett "
+            "brevhuvud, 66 när en indatafil saknas, 74 när det inte gick att läsa eller skriva."
         ),
     ),
     "config.permissions": (
@@ -73,8 +65,7 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         ),
         (
             "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så kan andra ändra den. "
-            "Felmeddelandet anger "
-            "kommandot som rättar till det."
+            "Felmeddelandet anger kommandot som rättar till det."
         ),
     ),
     "config.address-malformed": (
@@ -84,14 +75,11 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     "config.no-settings-found": (
         (
             "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider "
-            "(`--provider "
-            "one-com`) or the server (`--host`)."
+            "(`--provider one-com`) or the server (`--host`)."
         ),
         (
             "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. "
-            "Ange "
-            "leverantören (`--provider one-com`) "
-            "eller servern (`--host`)."
+            "Ange leverantören (`--provider one-com`) eller servern (`--host`)."
         ),
     ),
     "config.provider-without-smtp": (
@@ -105,20 +93,17 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
         ),
         (
             "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett "
-            "lösenord. Spara det igen: "
-            "`smtpsetup login KONTO`."
+            "lösenord. Spara det igen: `smtpsetup login KONTO`."
         ),
     ),
     "secret.keyring-unavailable": (
         (
             "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password "
-            "elsewhere: "
-            "`smtpsetup login ACCOUNT --password-file FILE`."
+            "elsewhere: `smtpsetup login ACCOUNT --password-file FILE`."
         ),
         (
             "Det finns ingen nyckelring här: servrar, containrar, ssh och cron har ingen skrivbordssession. Förvara "
-            "lösenordet någon annanstans: "
-            "`smtpsetup login KONTO --password-file FIL`."
+            "lösenordet någon annanstans: `smtpsetup login KONTO --password-file FIL`."
         ),
     ),
     "secret.keyring-locked": (
@@ -144,28 +129,24 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "outbox.unavailable": (
         (
-            "The outbox cannot be read or written: no room, no permission, or no place for it. "
-            "The message has the reason and the directory."
+            "The outbox cannot be read or written: no room, no permission, or no place for it. The message has the "
+            "reason and the directory."
         ),
         (
-            "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. "
-            "Felmeddelandet anger orsaken och katalogen."
+            "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. Felmeddelandet anger "
+            "orsaken och katalogen."
         ),
     ),
     "outbox.damaged": (
         (
             "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox "
-            "repair`. It tells what it could "
-            "not save, and which mails have changed. Look at those with `smtpsetup outbox show NUMBER` before you let "
-            "them be sent: "
-            "`smtpsetup outbox retry NUMBER`."
+            "repair`. It tells what it could not save, and which mails have changed. Look at those with `smtpsetup "
+            "outbox show NUMBER` before you let them be sent: `smtpsetup outbox retry NUMBER`."
         ),
         (
-            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: "
-            "`smtpsetup outbox repair`. "
-            "Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem med `smtpsetup "
-            "outbox show NUMMER` "
-            "innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
+            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: `smtpsetup "
+            "outbox repair`. Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem "
+            "med `smtpsetup outbox show NUMMER` innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
         ),
     ),
     "internal.bug": (
@@ -183,7 +164,7 @@ _WORDS = {
 
 
 def error_pages(language: str) -> str:
-    """Every code that can be met, with its exit code, explanation, way out, and how to see it, in a language."""
+    """Every error code with its exit code, explanation, hints, and how to rehearse it, in a language."""
     catalogue = gettext.translation(
         "smtpsetup", str(Path(smtpsetup.__file__).with_name("locale")), [language], fallback=language == "en"
     )

@@ -1,12 +1,12 @@
-"""Merge a newer set of facts into providers.toml: `merge_providers.py FACTS.jsonl [--mx MX.jsonl] [--write]`.
+"""Merge newer facts into providers.toml: `merge_providers.py FACTS.jsonl [--mx MX.jsonl] [--write]`.
 
 A line of facts is one mail domain: `domain`, `provider` (a name), `host`, `port`, `security`, `username` (`address`,
 `localpart`, `localpart.domain`), `auth`, `confidence`, `docs_url`, `sources`, and `alternatives` as [host, port,
 security].
 
-Rows that are there are edited by hand and stay as they are, but for new domains at the end of their `domains`. A domain
+Existing rows are edited by hand and stay unchanged, except for new domains at the end of their `domains`. A domain
 joins the row whose server it uses, or gets a new row with the others of that server. Nothing is written without
---write; what changed, conflicts, is left out or is old is printed.
+--write; the report names what changed, conflicts, is left out or is old.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import tomllib
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smtpsetup.address.hosts import InvalidHostError, checked_host
 from smtpsetup.providers import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TABLE = Path(__file__).parents[1] / "providers.toml"
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -86,25 +89,27 @@ def host_label(host: str) -> str:
     return labels[-1] if labels else ""
 
 
-def new_row(facts: list[Fact], taken: set[str]) -> str:
-    """A row for domains that share a server."""
+def list_line(key: str, entries: list[str]) -> str:
+    """A list in TOML, wrapped."""
+    text = f"{key} = {json.dumps(entries, ensure_ascii=False)}"
+    return textwrap.fill(text, 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def new_row(facts: list[Fact], taken: set[str], key: str) -> str:
+    """A row for domains that share a server; `key` is where they are listed, `domains` or `mx_suffixes`."""
     best = min(facts, key=lambda fact: CONFIDENCE.index(fact["confidence"]))
     servers = safe_servers(best)
+    names = sorted(fact["domain"] for fact in facts)
     name = best["provider"] if "%" not in best["provider"] else best["domain"].partition(".")[0]
     choices = (slug(name), host_label(servers[0][0]), slug(best["domain"]), slug(servers[0][0]))
     row_id = next(choice for choice in choices if choice and choice not in taken)
     taken.add(row_id)
     auth = [kind for kind in best.get("auth", ()) if kind in {"password", "app-password", "oauth2"}] or ["password"]
-    domains = json.dumps(sorted(fact["domain"] for fact in facts), ensure_ascii=False)
-    wrapped = textwrap.fill(
-        f"domains = {domains}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
     lines = [
         "[[provider]]",
         f'id = "{row_id}"',
         f"name = {json.dumps(name, ensure_ascii=False)}",
-        wrapped,
-        "mx_suffixes = []",
+        *(list_line(name, names if name == key else []) for name in ("domains", "mx_suffixes")),
         f'status = "{"prepare" if auth == ["app-password"] else "ok"}"',
         "servers = [",
         *(f'    {{ host = "{host}", port = {port}, security = "{security}" }},' for host, port, security in servers),
@@ -131,15 +136,30 @@ def with_more(text: str, row_id: str, key: str, added: list[str]) -> str:
     start = text.index(f'\nid = "{row_id}"\n')
     begin = text.index(f"\n{key} = [", start) + 1
     end = text.index("]", begin) + 1
-    entries = json.dumps([*tomllib.loads(text[begin:end])[key], *sorted(added)], ensure_ascii=False)
-    wrapped = textwrap.fill(
-        f"{key} = {entries}", 150, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
-    return text[:begin] + wrapped + text[end:]
+    entries = [*tomllib.loads(text[begin:end])[key], *sorted(added)]
+    return text[:begin] + list_line(key, entries) + text[end:]
+
+
+def with_entries(
+    text: str, key: str, joining: dict[str, list[str]], starting: Iterable[list[Fact]]
+) -> tuple[str, list[str]]:
+    """The table with entries added to existing rows, by their id, and with new rows; and the report."""
+    kind = " MX suffixes" if key == "mx_suffixes" else ""
+    report = []
+    for row_id, added in joining.items():
+        text = with_more(text, row_id, key, added)
+        report.append(f"joined: {row_id} +{len(added)}{kind}: {', '.join(sorted(added))}")
+    taken = {row["id"] for row in tomllib.loads(text)["provider"]}
+    for group in starting:
+        row_text = new_row(group, taken, key)
+        text = f"{text.rstrip()}\n\n{row_text}"
+        row_id = tomllib.loads(row_text)["provider"][0]["id"]
+        report.append(f"new: {row_id}:{kind} {', '.join(fact['domain'] for fact in group)}")
+    return text, report
 
 
 def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
-    """The table with the facts taken in, and what there is to tell about it."""
+    """The table with the facts merged in, and the report."""
     rows = tomllib.loads(text)["provider"]
     report: list[str] = []
     joining: dict[str, list[str]] = defaultdict(list)
@@ -164,33 +184,22 @@ def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
             starting[f"{safe_servers(fact)[0]} {'low' if fact['confidence'] == 'low' else ''}"].append(fact)
         else:
             report.append(f"left out: {fact['domain']} has no safe server")
-    for row_id, added in joining.items():
-        text = with_more(text, row_id, "domains", added)
-        report.append(f"joined: {row_id} +{len(added)}: {', '.join(added)}")
-    taken = {row["id"] for row in rows}
-    for group in starting.values():
-        row_text = new_row(group, taken)
-        text = f"{text.rstrip()}\n\n{row_text}"
-        report.append(
-            f"new: {tomllib.loads(row_text)['provider'][0]['id']}: {', '.join(fact['domain'] for fact in group)}"
-        )
+    text, changes = with_entries(text, "domains", joining, starting.values())
+    report += changes
     old = [row["id"] for row in rows if (TODAY - row["last_checked"]).days > 365]  # noqa: PLR2004  a year
     report += [f"old: {row_id} was last checked more than a year ago" for row_id in old]
     return text, report
 
 
 def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
-    """The table with MX suffixes taken in.
-
-    Each goes to the row whose first server is the one that it is known to use.
-    """
+    """The table with MX suffixes merged in, each into the row whose first server it is known to use; and the report."""
     rows = tomllib.loads(text)["provider"]
     known = {suffix for row in rows for suffix in row["mx_suffixes"]}
     joining: dict[str, list[str]] = defaultdict(list)
     starting: dict[tuple[str, int, str], list[Fact]] = defaultdict(list)
     report = []
     for fact in suffixes:
-        server = {**fact.get("smtp", {})}
+        server = fact.get("smtp", {})
         row = next((row for row in rows if row["servers"] and row["servers"][0]["host"] == server.get("host")), None)
         if fact["suffix"] in known:
             continue
@@ -198,7 +207,7 @@ def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
         if row:
             joining[row["id"]].append(fact["suffix"])
         elif safe_servers(server):
-            # a host whose customers have domains of their own only: known by its MX, by no domain
+            # a host whose customers all have their own domains: known by its MX, by no domain
             starting[safe_servers(server)[0]].append(
                 {
                     **server,
@@ -210,20 +219,8 @@ def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:
             )
         else:
             report.append(f"left out: no safe server is known for the MX suffix {fact['suffix']}")
-    taken = {row["id"] for row in rows}
-    for group in starting.values():
-        suffix_list = json.dumps(sorted(fact["domain"] for fact in group))
-        row_text = re.sub(
-            r"(?s)\ndomains = \[.*?\]\nmx_suffixes = \[\]",
-            f"\ndomains = []\nmx_suffixes = {suffix_list}",
-            new_row(group, taken),
-        )
-        text = f"{text.rstrip()}\n\n{row_text}"
-        report.append(f"new: {tomllib.loads(row_text)['provider'][0]['id']}: MX {suffix_list}")
-    for row_id, added in joining.items():
-        text = with_more(text, row_id, "mx_suffixes", added)
-        report.append(f"joined: {row_id} +{len(added)} MX suffixes: {', '.join(sorted(added))}")
-    return text, report
+    text, changes = with_entries(text, "mx_suffixes", joining, starting.values())
+    return text, report + changes
 
 
 def read_facts(path: Path) -> list[Fact]:
@@ -232,7 +229,7 @@ def read_facts(path: Path) -> list[Fact]:
 
 
 def main() -> None:
-    """Merge, report, and write if told to."""
+    """Merge, report, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("facts", type=Path)
     parser.add_argument("--mx", type=Path, help="a file of MX suffixes, too: `suffix` and `smtp` with its `host`")
