@@ -1,4 +1,4 @@
-"""Someone who signs in on web pages: by plain requests, and with a real browser."""
+"""Browsers that sign in on web pages: one of plain requests, and a real one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Page:
-    """What a browser shows."""
+    """A page in a browser."""
 
     url: str
     status: int
@@ -33,7 +33,7 @@ class Page:
 
 @dataclass
 class _Form(HTMLParser):
-    """The form on a page."""
+    """The form on a page; `asked` has the names of its visible inputs."""
 
     found: bool = False
     action: str = ""
@@ -62,7 +62,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class PlainBrowser:
-    """A browser without scripts whose person fills in every form of one site and presses its button."""
+    """A browser without scripts that fills in and submits every form of one site."""
 
     def __init__(self, site: str, ca_file: str, user: str | None, *, allow: bool) -> None:
         self._site = site
@@ -74,19 +74,19 @@ class PlainBrowser:
         )
 
     def submit_code(self, url: str, code: str) -> Page:
-        """Type a code into the form at a URL and go on to the end."""
+        """Enter a code into the form at a URL and continue to the last page."""
         page, _headers = self._fetch(url)
         form = self._form(page)
         return self._go(urllib.parse.urljoin(url, form.action), {**form.values, "user_code": code})
 
     def until_redirect(self, url: str) -> str:
-        """Go on until the site sends the browser elsewhere: to where."""
+        """Continue until the site redirects to another one; gives that URL."""
         end = self._go(url, stop=True)
         assert not end.url.startswith(self._site), end
         return end.url
 
     def visit(self, url: str) -> Page:
-        """Go on until a page without a form, or one that asks for more than a user, wherever that is."""
+        """Continue to a page without a form, or with one that asks for more than a user, on any site."""
         return self._go(url)
 
     def _go(self, url: str, data: dict[str, str] | None = None, *, stop: bool = False) -> Page:
@@ -146,7 +146,7 @@ _PRESS = """
 
 
 class Chromium:
-    """A headless Chromium, led over the pipe of its DevTools protocol."""
+    """A headless Chromium, controlled over the pipe of its DevTools protocol."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         directory.mkdir()
@@ -155,12 +155,8 @@ class Chromium:
         # it reads commands on descriptor 3 and writes answers to 4
         script = f'exec "$@" 3<&{commands} 4>&{answers}'
         bash = shutil.which("bash") or "bash"
-        arguments = (
-            "--headless",
-            "--remote-debugging-pipe",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
+        switches = (
+            f"--user-data-dir={directory}/profile --headless --remote-debugging-pipe --disable-gpu --no-first-run"
         )
         self._process = subprocess.Popen(
             [
@@ -169,8 +165,8 @@ class Chromium:
                 script,
                 "bash",
                 "chromium",
-                *arguments,
-                f"--user-data-dir={directory / 'profile'}",
+                *switches.split(),
+                "--disable-dev-shm-usage",
                 *options,
                 "about:blank",
             ],
@@ -203,19 +199,14 @@ class Chromium:
             os.close(self._answers)
 
     def open(self, url: str) -> None:
-        """Go to a URL; raises AssertionError where there is no page, such as for a certificate that is not trusted."""
+        """Load a URL; raises AssertionError where that fails, for example for an untrusted certificate."""
         problem = self._call("Page.navigate", url=url).get("errorText")
         assert not problem, f"{url}: {problem}"
 
-    def look(self) -> Page:
-        """The page as it is now; its status is not known."""
-        url, _state, text, _form = self._see()
-        return Page(url, 0, text)
-
     def sign_in(self, url: str, user: str | None = None, seconds: float = 30.0) -> Page:
-        """Open a URL, sign in and press the first button of every form until there is none; gives the last page.
+        """Open a URL, sign in and press the first button of every form; gives the first page without a form.
 
-        User None takes the login_hint.
+        User None keeps the login_hint.
         """
         self.open(url)
         end = time.monotonic() + seconds
@@ -245,7 +236,7 @@ class Chromium:
         while True:
             message = self._message()
             if message.get("id") == self._last:
-                result: dict[str, Any] = message.get("result", {})  # none where the page went away meanwhile
+                result: dict[str, Any] = message.get("result", {})  # missing where the page was left meanwhile
                 return result
 
     def _message(self) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Dovecot:
 
     @property
     def logins(self) -> list[str]:
-        """The mechanism of each login that worked."""
+        """The mechanism of each successful login."""
         return re.findall(r"Logged in: .*method=([A-Z0-9]+)", self.log_file.read_text(errors="replace"))
 
 
@@ -106,10 +106,10 @@ def _greets(port: int) -> bool:
 
 @pytest.fixture
 def dovecot(request: pytest.FixtureRequest, oauth_server: OAuthServer) -> Iterator[Dovecot]:
-    """Dovecot in a directory of its own; with indirect parametrization it offers only those mechanisms."""
+    """Dovecot in its own directory; indirect parametrization sets the mechanisms that it offers."""
     if not shutil.which("dovecot") or not Path("/usr/lib/dovecot/submission").exists() or os.getuid() != 0:
         missing("needs root and Dovecot 2.4: apt-get install dovecot-core dovecot-submissiond")
-    # not below pytest's own, which is closed to Dovecot's users
+    # outside pytest's directory, which is closed to Dovecot's users
     base = Path(tempfile.mkdtemp(prefix="smtpsetup-dovecot-"))
     base.chmod(0o755)
     (base / "mailbox").mkdir()

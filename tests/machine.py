@@ -1,7 +1,4 @@
-"""A machine on which ours is the sendmail.
-
-Its own /etc, /run, spool and /usr/sbin/sendmail in a mount namespace, private to it.
-"""
+"""A machine whose /usr/sbin/sendmail is ours, with its own /etc, /run and spool, in a private mount namespace."""
 
 from __future__ import annotations
 
@@ -28,15 +25,15 @@ exec "$@"
 """
 _AS_NOBODY = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-    # pytest's directories and root's Python are closed to others; what smtpsetup checks goes by owner and mode, and
-    # writing stays forbidden
+    # pytest's directories and root's Python are closed to other users; smtpsetup checks owner and mode, and writing
+    # stays forbidden
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What it is made of: `directory/etc` is its /etc."""
+    """The machine; `directory/etc` is its /etc."""
 
     directory: Path
 
@@ -45,7 +42,7 @@ class Machine:
         return self.directory / "etc"
 
     def prefix(self, *, as_nobody: bool = False) -> tuple[str, ...]:
-        """What makes a command run on it."""
+        """The command line that runs a command on it."""
         namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
         return (
             *namespaces,

@@ -1,4 +1,4 @@
-"""A real OAuth authorization server (oidc-provider) and a submission server (smtp-server), on Node."""
+"""A real OAuth authorization server (oidc-provider) and a submission server (smtp-server), run by Node."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ USER = "info@example.test"
 
 @dataclass(frozen=True)
 class OAuthRequest:
-    """A request that the authorization server got, and how it ended; status 0 where the connection was cut."""
+    """A request to the authorization server and its result; status 0 where the connection was dropped."""
 
-    endpoint: str  # "token", "device", "revocation", "elsewhere" (where redirects lead)
+    endpoint: str  # "token", "device", "revocation", "elsewhere" (the target of redirects)
     method: str
     at: float  # seconds since the epoch
     parameters: list[str]  # the names alone
@@ -55,7 +55,7 @@ class OAuthRequest:
 
 @dataclass(frozen=True)
 class Login:
-    """An AUTH that the submission server saw; no problem means that it was let in."""
+    """An AUTH at the submission server; an empty `problem` means that it succeeded."""
 
     kind: str  # "tls" or "starttls"
     session: str
@@ -67,7 +67,7 @@ class Login:
 
 @dataclass(frozen=True)
 class SubmittedMail:
-    """A mail that the submission server took."""
+    """A mail that the submission server accepted."""
 
     kind: str
     session: str
@@ -81,7 +81,7 @@ class SubmittedMail:
 
 @dataclass(frozen=True)
 class OAuthServer:
-    """Running servers: where they are, what they saw, and how they are to behave."""
+    """The running servers: their addresses, what they recorded, and how to control them."""
 
     issuer: str
     authorization_endpoint: str
@@ -98,10 +98,10 @@ class OAuthServer:
 
     @property
     def env(self) -> dict[str, str]:
-        """What makes Python trust the certificate."""
+        """The environment in which Python trusts the certificate."""
         return {"SSL_CERT_FILE": self.ca_file}
 
-    # what happened
+    # records
 
     def requests(self, endpoint: str = "token", grant_type: str | None = None) -> list[OAuthRequest]:
         """The requests so far."""
@@ -115,7 +115,7 @@ class OAuthServer:
         return len(self.requests("token", grant_type))
 
     def mails(self) -> list[SubmittedMail]:
-        """The mails taken so far."""
+        """The accepted mails so far."""
         return [
             SubmittedMail(**{**mail, "message": base64.b64decode(mail["message"])})
             for mail in self._control("state")["mails"]
@@ -125,48 +125,48 @@ class OAuthServer:
         """The AUTHs so far."""
         return [Login(**login) for login in self._control("state")["logins"]]
 
-    # how tokens live
+    # tokens
 
     def tokens(self, user: str = USER) -> dict[str, Any]:
-        """A token answer as it comes at the end of a sign-in, without one."""
+        """A token answer as at the end of a sign-in."""
         answer: dict[str, Any] = self._control(
             "sign-in", {"user": user, "client_id": self.client_id, "scope": self.scope}
         )
         return answer
 
     def settings(self, **values: Any) -> None:
-        """Change what DEFAULTS in oauth/state.mjs names, from now on."""
+        """Change settings, whose names are in DEFAULTS of oauth/state.mjs."""
         self._control("settings", values)
 
     def expire_access_tokens(self) -> None:
-        """Let every access token be expired now."""
+        """Expire every access token now."""
         self._control("expire-access-tokens", {})
 
     def expire_device_codes(self) -> None:
-        """Let every device code be expired now."""
+        """Expire every device code now."""
         self._control("expire-device-codes", {})
 
     def revoke(self, user: str = USER) -> None:
-        """Take back everything that a user granted."""
+        """Revoke everything that a user granted."""
         self._control("revoke", {"user": user})
 
     def reset(self) -> None:
-        """Forget every token, setting, rule and record."""
+        """Delete every token, setting, rule and record."""
         self._control("reset", {})
 
-    # how the next requests are answered
+    # answers to the next requests
 
     def rule(self, count: int = 1, *, endpoint: str = "token", grant_type: str | None = None, **rule: Any) -> None:
-        """Answer the next requests otherwise; rules are used up in the order of their making.
+        """Change the answers to the next requests; rules are used in the order in which they were made.
 
-        `status`, `headers` and `body` (text or a JSON object) are the whole answer. `drop` cuts the connection. `delay`
-        waits first, in seconds. `after` does what was asked, so that the token is used up, and gives its answer
-        instead. `set` and `remove` change a good answer.
+        `status`, `headers` and `body` (text or a JSON object) are the whole answer. `drop` closes the connection.
+        `delay` waits first, in seconds. `after` processes the request first, so that the token is used up. `set` and
+        `remove` change a successful answer.
         """
         self._control("rules", {"endpoint": endpoint, "grant_type": grant_type, "count": count, **rule})
 
     def unavailable(self, count: int = 1, *, status: int = 503, retry_after: str | None = None, **rule: Any) -> None:
-        """Answer as an overloaded server does, with a page for people."""
+        """Answer as an overloaded server does, with an HTML page."""
         headers = {"Content-Type": "text/html", **({} if retry_after is None else {"Retry-After": retry_after})}
         self.rule(
             count,
@@ -177,20 +177,16 @@ class OAuthServer:
         )
 
     def page(self, count: int = 1, *, status: int = 200, **rule: Any) -> None:
-        """Answer with a page for people where JSON is expected, as captive portals do."""
+        """Answer with an HTML page where JSON is expected, as captive portals do."""
         self.unavailable(count, status=status, **rule)
 
     def slow(self, seconds: float, count: int = 1, **rule: Any) -> None:
-        """Answer as usual, but late."""
+        """Delay the usual answer."""
         self.rule(count, delay=seconds, **rule)
 
     def redirect(self, count: int = 1, *, status: int = 307, location: str | None = None, **rule: Any) -> None:
-        """Answer with a redirect; who follows it is among requests("elsewhere")."""
+        """Answer with a redirect; requests("elsewhere") has those that follow it."""
         self.rule(count, status=status, headers={"Location": location or f"{self.issuer}/elsewhere"}, **rule)
-
-    def drop(self, count: int = 1, *, after: bool = False, **rule: Any) -> None:
-        """Cut the connection, before or after having done what was asked."""
-        self.rule(count, drop=True, after=after, **rule)
 
     def error(
         self, error: str, count: int = 1, *, status: int = 400, description: str | None = None, **rule: Any
@@ -208,47 +204,36 @@ class OAuthServer:
         self.error("slow_down", count, grant_type=DEVICE_GRANT)
 
     def without_refresh_token(self, count: int = 1, **rule: Any) -> None:
-        """Leave the refresh token out of the answer.
-
-        The one used is used up all the same, unless `rotate` is set to False.
-        """
+        """Leave the refresh token out of the answer; the old one is used up unless the setting `rotate` is False."""
         self.rule(count, remove=["refresh_token"], **rule)
 
-    def wrong_token_type(self, token_type: str = "mac", count: int = 1, **rule: Any) -> None:
-        """Say that the token is of another type."""
-        self.rule(count, set={"token_type": token_type}, **rule)
-
-    def smaller_scope(self, scope: str = "offline_access", count: int = 1, **rule: Any) -> None:
-        """Say another scope than was asked for; for a token that really lacks it, see the setting `withheld_scopes`."""
-        self.rule(count, set={"scope": scope}, **rule)
-
     def expires_in(self, value: object, count: int = 1, **rule: Any) -> None:
-        """Say another lifetime, of any type; None leaves it out."""
+        """Answer with another lifetime, of any type; None leaves it out."""
         self.rule(count, **({"remove": ["expires_in"]} if value is None else {"set": {"expires_in": value}}), **rule)
 
-    # being the user
+    # the user
 
     def approve_device(self, user_code: str, user: str = USER) -> Page:
-        """Type in the code of a device, sign in, agree; gives the last page."""
+        """Enter the code of a device, sign in and consent; gives the last page."""
         page = self._browser(user, allow=True).submit_code(f"{self.issuer}/device", user_code)
         assert "Device connected" in page.text, page
         return page
 
     def deny_device(self, user_code: str, user: str = USER) -> Page:
-        """Type in the code of a device and refuse."""
+        """Enter the code of a device and refuse."""
         page = self._browser(user, allow=False).submit_code(f"{self.issuer}/device", user_code)
         assert "AbortedError" in page.text, page
         return page
 
     def sign_in(self, url: str, user: str | None = USER, *, allow: bool = True) -> str:
-        """Sign in at an authorization URL and agree, or not; gives the redirect to the client, not fetched.
+        """Sign in at an authorization URL and consent or refuse; gives the redirect to the client, without fetching it.
 
-        User None takes the login_hint.
+        User None keeps the login_hint.
         """
         return self._browser(user, allow=allow).until_redirect(url)
 
     def browse(self, url: str, user: str | None = USER, *, allow: bool = True) -> Page:
-        """Sign in as `sign_in` does and fetch the redirect too, as a browser would; gives the client's page."""
+        """Sign in as `sign_in` does and follow the redirect; gives the client's page."""
         return self._browser(user, allow=allow).visit(url)
 
     def _browser(self, user: str | None, *, allow: bool) -> PlainBrowser:
@@ -294,11 +279,11 @@ def node_modules() -> Path:
 
 @pytest.fixture(scope="session")
 def oauth_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthServer]:
-    """The servers, for the whole run."""
+    """The servers, started once for all tests."""
     modules = node_modules()
     base = tmp_path_factory.mktemp("oauth")
     (base / "node_modules").symlink_to(modules)
-    for source in SOURCES.glob("*.mjs"):  # beside node_modules, where an import looks for packages
+    for source in SOURCES.glob("*.mjs"):  # next to node_modules, where imports are resolved
         shutil.copy(source, base)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(base / "ca.pem"))
@@ -340,7 +325,7 @@ def oauth_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthS
 
 @pytest.fixture
 def oauth_server(oauth_processes: OAuthServer) -> OAuthServer:
-    """The servers with nothing in them."""
+    """The servers in their initial state."""
     oauth_processes.reset()
     return oauth_processes
 

@@ -1,4 +1,4 @@
-"""smtpsetup-sendmail as its callers run it, and an account for it that costs no proving login."""
+"""smtpsetup-sendmail as its callers run it, and an account for it that is written without a test login."""
 
 from __future__ import annotations
 
@@ -57,10 +57,7 @@ def sendmail(
     seconds: float = 60,
     **env: str,
 ) -> Run:
-    """Run it with these arguments and this message.
-
-    Whatever happens, there is no traceback, no warning of Python's and no bug.
-    """
+    """Run it with these arguments and this message; asserts what `checked` does."""
     data = stdin.encode() if isinstance(stdin, str) else stdin
     done = home.execute(
         Command(
@@ -78,15 +75,15 @@ def sendmail(
 
 
 def checked(code: int, out: bytes, err: bytes) -> Run:
-    """A finished run that has shown nothing of its inside."""
-    told = err.decode("utf-8", "replace")
-    assert not any(word in told for word in ("Traceback", "internal.bug", "Exception ignored", "Warning: ")), told
+    """A finished run; asserts that it printed no traceback, no Python warning and no internal error."""
+    shown = err.decode("utf-8", "replace")
+    assert not any(word in shown for word in ("Traceback", "internal.bug", "Exception ignored", "Warning: ")), shown
     assert out == b"" or "outbox" in out.decode() or code == 0, out
-    return Run(code, out.decode(), told)
+    return Run(code, out.decode(), shown)
 
 
 def sent(home: Home, sandbox: Sandbox, *arguments: str | bytes, stdin: str | bytes) -> CaughtMail:
-    """The one mail that these arguments and this message become."""
+    """Send a message that arrives as one valid mail; gives that mail."""
     done = sendmail(home, *arguments, stdin=stdin)
     assert (done.code, done.out, done.err) == (0, "", ""), done
     (mail,) = sandbox.mails
@@ -95,7 +92,7 @@ def sent(home: Home, sandbox: Sandbox, *arguments: str | bytes, stdin: str | byt
 
 
 def assert_sound(mail: CaughtMail) -> None:
-    """What holds for every message on the wire."""
+    """Assert what holds for every message that is submitted."""
     header = mail.content.partition(b"\r\n\r\n")[0]
     names = field_names(mail)
     assert header.isascii() or any(not address.isascii() for address in (mail.sender, *mail.recipients))
@@ -113,12 +110,12 @@ def field_names(mail: CaughtMail) -> Sequence[str]:
 
 
 def body_of(mail: CaughtMail) -> bytes:
-    """The bytes behind the header."""
+    """The bytes after the header."""
     return mail.content.partition(b"\r\n\r\n")[2]
 
 
 def kept(home: Home) -> list[Mail]:
-    """What is in the outbox of this home."""
+    """The mails in the outbox of this home."""
     with Outbox(str(home.path / ".local" / "state" / "smtpsetup")) as outbox:
         return outbox.mails()
 
@@ -130,7 +127,7 @@ def log_lines(home: Home) -> list[str]:
 
 
 def looked_today(home: Home) -> None:
-    """As if sendmail had told today that nothing flushes the outbox."""
+    """Suppress today's warning of sendmail that nothing flushes the outbox."""
     state = home.path / ".local" / "state" / "smtpsetup"
     private_dir.prepare(str(state))
     for day in range(2):  # a test may run over midnight

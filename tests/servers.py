@@ -28,14 +28,14 @@ KEYRING_PASSWORD = "ring"
 
 
 def missing(reason: str) -> None:
-    """Skip where a part is not installed; in CI, which installs all of them, fail instead."""
+    """Skip where a program is not installed; in CI, which installs all of them, fail."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until a function gives something true."""
+    """Wait until a function returns something true; raises TimeoutError."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -46,17 +46,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections and that nobody else can take meanwhile."""
+    """A port that refuses connections and that no other process can take meanwhile."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield int(sock.getsockname()[1])
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that the system gives to who asks for any.
-
-    Another test would get it before it is used.
-    """
+    """A port on which no server listens, below the ephemeral ports, so that no other test gets it before it is used."""
     while True:
         with contextlib.suppress(OSError), socket.socket() as sock:
             sock.bind(("127.0.0.1", random.randint(12_000, 32_000)))
@@ -72,7 +69,7 @@ def accepts_connections(port: int) -> bool:
 
 @dataclass
 class Keyring:
-    """A gnome-keyring on a session bus of its own, in a directory of its own."""
+    """A gnome-keyring on its own session bus, in its own directory."""
 
     directory: Path
     address: str
@@ -80,7 +77,7 @@ class Keyring:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a login session would have in its environment."""
+        """The environment of its login session."""
         return {
             "DBUS_SESSION_BUS_ADDRESS": self.address,
             "XDG_RUNTIME_DIR": str(self.directory / "run"),
@@ -88,7 +85,7 @@ class Keyring:
         }
 
     def start(self) -> None:
-        """Start the daemon and unlock its ring."""
+        """Start the daemon and unlock the keyring."""
         daemon = subprocess.Popen(
             ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), **self.env},
@@ -110,7 +107,7 @@ class Keyring:
         )
 
     def lock(self) -> None:
-        """Lock the ring, as the screen lock or a restart does."""
+        """Lock the keyring, as the screen lock or a restart does."""
         collection = "/org/freedesktop/secrets/collection/login"
         self._call(
             "org.freedesktop.secrets",
@@ -180,10 +177,7 @@ def keyring(bus: Keyring) -> Keyring:
 
 @pytest.fixture
 def usual_ports(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """Two free ports, with TLS and with STARTTLS.
-
-    A second look in this process takes them for those that servers usually have.
-    """
+    """Two free ports, for implicit TLS and STARTTLS, which a second look in this process takes for the usual ones."""
     ports = free_port(), free_port()
     monkeypatch.setattr(
         "smtpsetup.setup.second_look.USUAL_PORTS", ((ports[0], Security.TLS), (ports[1], Security.STARTTLS))
@@ -193,7 +187,7 @@ def usual_ports(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def name_server() -> Iterator[str]:
-    """A name server on which every name exists and none has a record, as HOST:PORT."""
+    """A name server that answers every query with NOERROR and no records, as HOST:PORT."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
 

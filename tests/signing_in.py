@@ -1,4 +1,4 @@
-"""Somebody signs in on the command line with OAuth2, and what is on the disk afterwards."""
+"""Signing in with OAuth2 on the command line, and the tokens on disk afterwards."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ADDRESS = r"^(https://localhost:\S+)$"
 def knows(
     home: Home, server: OAuthServer, port: int | None = None, security: str = "tls", token_endpoint: str | None = None
 ) -> None:
-    """Put the servers into the home's own table of providers; `port` is where mail is submitted."""
+    """Add the servers to the home's provider table; `port` is the submission port."""
     row = ROW.format(
         server=server,
         port=port or server.tls_port,
@@ -95,21 +95,21 @@ def signing_up(home: Home, *options: str, address: str = USER) -> tuple[str, ...
 
 @dataclass
 class Attempt:
-    """A command that waits for somebody to sign in; `shown` is the code or address that it shows."""
+    """A command that waits for a sign-in; `shown` is the code or URL that it displays."""
 
     process: subprocess.Popen[str]
     shown: str
     said: str
 
     def end(self) -> Run:
-        """How it ended."""
+        """Wait for its end."""
         out, err = self.process.communicate(timeout=60)
         return Run(self.process.returncode, out, self.said + err)
 
 
 @contextlib.contextmanager
 def attempt(home: Home, *arguments: str, pattern: str, **env: str) -> Iterator[Attempt]:
-    """Run a command up to where it shows what a person needs to sign in."""
+    """Run a command until it displays the code or URL for the sign-in."""
     command = [*home.prefix, sys.executable, "-m", "smtpsetup", *arguments]
     with subprocess.Popen(
         command,
@@ -134,7 +134,7 @@ def attempt(home: Home, *arguments: str, pattern: str, **env: str) -> Iterator[A
 
 
 def signing_in(home: Home, *arguments: str, act: Callable[[str], object], pattern: str, **env: str) -> Run:
-    """Run a command that signs in; `act` does what a person would with the code or address that it shows."""
+    """Run a command that signs in; `act` is called with the code or URL that it displays."""
     with attempt(home, *arguments, pattern=pattern, **env) as waiting:
         if waiting.shown:
             act(waiting.shown)
@@ -147,7 +147,7 @@ def configured(home: Home, server: OAuthServer, *options: str) -> Run:
 
 
 def signed_in(home: Home, server: OAuthServer) -> None:
-    """What `configured` leaves behind, without its run: the account at the home's own provider, with new tokens."""
+    """Write what `configured` leaves on disk, without running it: the account, with new tokens."""
     row = tomllib.loads((home.path / ".config/smtpsetup/providers.toml").read_text())["provider"][0]
     place, endpoints = row["servers"][0], row["oauth2"]
     client = TokenClient(
@@ -183,24 +183,24 @@ def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
 
 
 def sent(home: Home, *options: str, **env: str) -> Run:
-    """A mail to one customer, never queued."""
+    """Send a mail that is never queued."""
     return home.run("send", "kund@example.org", "--body", "x", "--queue", "never", *options, **env)
 
 
 def state_file(home: Home) -> Path:
-    """Where the access token is kept."""
+    """The file with the access token."""
     (path,) = (home.path / ".local/state/smtpsetup/tokens").glob("*.json")
     return path
 
 
 def kept(home: Home) -> dict[str, Any]:
-    """What is kept of the one account's sign-in."""
+    """The content of the token file."""
     values: dict[str, Any] = json.loads(state_file(home).read_text())["kept"]
     return values
 
 
 def change(home: Home, **values: Any) -> None:
-    """Change what is kept."""
+    """Change values in the token file."""
     path = state_file(home)
     document = json.loads(path.read_text())
     document["kept"] |= values
@@ -208,7 +208,7 @@ def change(home: Home, **values: Any) -> None:
 
 
 def expire(home: Home, server: OAuthServer) -> None:
-    """Let the access token be at its end, here and there."""
+    """Expire the access token, on the server and in the token file."""
     server.expire_access_tokens()
     change(home, expires_at=time.time() - 10)
 

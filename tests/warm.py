@@ -1,4 +1,4 @@
-"""Commands in children that a warm process forks: a third of the time that a start from nothing takes."""
+"""Runs commands in children that a warm process forks, in a third of the time of a cold start."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ BASE = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}  # what the interpreter it
 
 @dataclass(frozen=True)
 class Command:
-    """A run of ours: `program` is `smtpsetup` or `smtpsetup-sendmail`, `timeout` is in seconds.
+    """A run of `program`, which is `smtpsetup` or `smtpsetup-sendmail`.
 
-    `start` is what starts it from nothing.
-
-    `prefix` is what it is run by, such as nsenter.
+    `start` is the command line of a cold start, `prefix` goes before it, such as nsenter; `timeout` is in seconds.
     """
 
     program: str
@@ -52,7 +50,7 @@ class Command:
 
 
 def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
-    """Run a command in a forked child; None where only a start from nothing will do.
+    """Run a command in a forked child; None where it needs a cold start.
 
     Raises subprocess.TimeoutExpired.
     """
@@ -76,37 +74,34 @@ def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
     finally:
         for file in files:
             os.close(file)
-    taken: dict[int, bytes] = {}
-    others = [threading.Thread(target=_read, args=(file, taken), daemon=True) for file in (out_read, err_read)]
+    output: dict[int, bytes] = {}
+    threads = [threading.Thread(target=_read, args=(file, output), daemon=True) for file in (out_read, err_read)]
     if in_write is not None:
-        others.append(threading.Thread(target=_write, args=(in_write, command.stdin or b""), daemon=True))
-    for other in others:
-        other.start()
+        threads.append(threading.Thread(target=_write, args=(in_write, command.stdin or b""), daemon=True))
+    for thread in threads:
+        thread.start()
     end = time.monotonic() + command.timeout
     code = _exit_code(status_read, end)
-    for other in others:
-        other.join(max(0.0, end - time.monotonic()))
-    if code is None or any(other.is_alive() for other in others):
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    if code is None or any(thread.is_alive() for thread in threads):
         raise subprocess.TimeoutExpired(command.argv, command.timeout)
-    return subprocess.CompletedProcess(command.argv, code, taken[out_read], taken[err_read])
+    return subprocess.CompletedProcess(command.argv, code, output[out_read], output[err_read])
 
 
 def _exit_code(status: int, end: float) -> int | None:
-    """The exit code, or the negative number of the signal that ended it.
-
-    None for a command that was killed since its time was over.
-    """
-    told = b""
+    """The exit code, or the negative number of the signal that ended it; None for a command that ran out of time."""
+    status_lines = b""
     with os.fdopen(status, "rb", buffering=0) as file:
-        while told.count(b"\n") < len(("pid", "exit code")):
+        while status_lines.count(b"\n") < len(("pid", "exit code")):
             ready, _write_ready, _failed = select.select([file], [], [], max(0.0, end - time.monotonic()))
             if not ready:
-                os.kill(int(told.split(b"\n")[0]), signal.SIGKILL)
+                os.kill(int(status_lines.split(b"\n")[0]), signal.SIGKILL)
                 return None
             chunk = file.read(64)
             assert chunk, "the warm process has ended"
-            told += chunk
-    return int(told.split(b"\n")[1])
+            status_lines += chunk
+    return int(status_lines.split(b"\n")[1])
 
 
 def _read(number: int, into: dict[int, bytes]) -> None:
@@ -123,23 +118,25 @@ def _write(number: int, data: bytes) -> None:
 
 
 def _can_be_forked(command: Command) -> bool:
-    """Whether it asks for nothing that only an interpreter's own start can do."""
-    of_interpreter = {
+    """Whether it needs nothing that only the start of an interpreter does."""
+    interpreter_env = {
         name: value for name, value in command.env.items() if name.startswith(("PYTHON", "LC_", "LD_", "OPENSSL_"))
     }
-    is_usual = of_interpreter == {"PYTHONWARNINGS": BASE["PYTHONWARNINGS"]} and "UTF-8" in command.env.get("LANG", "")
-    is_here = command.prefix[:1] in ((), ("nsenter",))  # any other makes a new place for each command
+    has_usual_env = interpreter_env == {"PYTHONWARNINGS": BASE["PYTHONWARNINGS"]} and "UTF-8" in command.env.get(
+        "LANG", ""
+    )
+    has_lasting_namespaces = command.prefix[:1] in ((), ("nsenter",))  # any other makes new ones for each command
     return (
         sys.platform == "linux"
-        and is_here
-        and is_usual
+        and has_lasting_namespaces
+        and has_usual_env
         and not any(isinstance(argument, bytes) for argument in command.arguments)
     )
 
 
 @cache
 def _server(prefix: tuple[str, ...], is_measured: bool) -> socket.socket:  # noqa: FBT001  a key of the cache
-    """The socket of this worker's warm process in a place, which ends with the worker."""
+    """The socket of this worker's warm process behind a prefix; the process ends with the worker."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     script = str(Path(__file__).with_name("warm_server.py"))
     process = subprocess.Popen(

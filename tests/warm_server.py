@@ -1,6 +1,6 @@
-"""A process that has the libraries loaded and forks a child for each command; `tests/warm.py` talks to it.
+"""A process that has the libraries loaded and forks a child for each command; `tests/warm.py` is its client.
 
-It imports nothing of smtpsetup: each child loads that afresh, with its own environment.
+It imports nothing of smtpsetup: each child imports that anew, with its own environment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LARGEST_REQUEST = 200_000  # bytes
-# what smtpsetup's commands import from elsewhere, the most used first
+# the third-party and standard modules that smtpsetup's commands import
 LIBRARIES = (
     "asyncio",
     "base64",
@@ -101,18 +101,18 @@ LIBRARIES = (
 
 
 def main() -> None:
-    """Serve requests on the socket whose number is the first argument; a child leaves the loop and becomes its command.
+    """Serve requests on the socket whose number is the first argument; a child leaves the loop and runs its command.
 
-    A second argument says that children are measured by coverage.
+    With a second argument, children are measured by coverage.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if len(sys.argv) > len(("script", "socket")):
         importlib.import_module("coverage")
     gc.collect()
-    gc.freeze()  # so that a child's collector leaves the shared pages alone
+    gc.freeze()  # so that the collector of a child does not copy shared pages
     request, files = next_child(socket.socket(fileno=int(sys.argv[1])))
     become(request, files)
     try:
@@ -127,21 +127,21 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End as the interpreter does, but for taking every library apart, which takes longer than most commands.
+    """End as the interpreter does, without tearing down every module, which takes longer than most commands.
 
-    Nothing where it cannot.
+    Returns where the streams cannot be flushed.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls first
     atexit._run_exitfuncs()
-    gc.collect()  # what was not closed is told
-    with contextlib.suppress(OSError, ValueError):  # the interpreter has words for that
+    gc.collect()  # so that ResourceWarnings are shown
+    with contextlib.suppress(OSError, ValueError):  # the interpreter reports that
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
 def next_child(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """What a forked child is to do. The process that forks returns never: it ends when nobody can ask any more."""
+    """The request of a forked child and its files; only children return, and the parent ends with its client."""
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)
     while True:
@@ -195,7 +195,7 @@ def become(request: Mapping[str, Any], files: list[int]) -> None:
 
 
 def is_measured(env: Mapping[str, str]) -> bool:
-    """Whether coverage is asked for."""
+    """Whether coverage is enabled."""
     return bool(env.get("COVERAGE_PROCESS_START") or env.get("COVERAGE_PROCESS_CONFIG"))
 
 

@@ -1,7 +1,4 @@
-"""The programs that call sendmail on a Debian machine.
-
-What they hand over lands in Postfix's mailboxes as they meant it.
-"""
+"""Mail of programs that call sendmail on a Debian machine arrives in Postfix's mailboxes as they meant it."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ ALIASES = '[aliases]\nroot = "asa@example.test"\n'
 
 
 def at_postfix(home: Home, postfix: Postfix, *, rows: str = "") -> str:
-    """The text of a configuration with an account at Postfix, in which root is Åsa."""
+    """The text of a configuration with an account at Postfix and an alias for root."""
     password = home.file("password", POSTFIX_PASSWORD + "\n")
     return config_text(postfix.tls_port, postfix.ca_file, password, top=ALIASES, rows=rows, address=OWN)
 
@@ -37,7 +34,7 @@ def configured(home: Home, postfix: Postfix, *, rows: str = "") -> None:
 
 
 def call(home: Home, *command: str, stdin: str = "", **env: str) -> str:
-    """Run a caller that succeeds; what it printed."""
+    """The output of a caller, which must succeed."""
     done = subprocess.run(
         [*home.prefix, *command],
         env={**home.env, **env},
@@ -60,13 +57,7 @@ def delivered(postfix: Postfix, user: str) -> EmailMessage:
     assert b"\nbcc:" not in header.lower()
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert message.defects == []
-    assert [len(message.get_all(name, [])) for name in ("From", "Date", "Message-ID", "Subject", "To")] == [
-        1,
-        1,
-        1,
-        1,
-        1,
-    ]
+    assert {len(message.get_all(name, [])) for name in ("From", "Date", "Message-ID", "Subject", "To")} == {1}
     return message
 
 
@@ -112,7 +103,7 @@ def test_the_output_of_cron_jobs_is_mailed(postfix: Postfix, home: Home, machine
         assert postfix.mails("asa", seconds=80)
         assert postfix.mails("bo")
     finally:
-        cron.kill()  # unshare's --kill-child takes everything on the machine with it
+        cron.kill()  # unshare's --kill-child ends every process on the machine
         cron.wait(20)
     message = delivered(postfix, "asa")
     assert str(message["From"]) == f"Cron Daemon <{OWN}>"
@@ -134,7 +125,7 @@ def git(home: Home, *arguments: str) -> None:
 
 
 def patch_of(home: Home) -> str:
-    """A patch with umlauts, its author and its text."""
+    """The path of a patch with umlauts in author, subject and text."""
     needs("git", packages="git git-email")
     where = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True).stdout.strip()
     needs(f"{where}/git-send-email", packages="git-email")
@@ -226,7 +217,7 @@ def s_nail(home: Home, *arguments: str, stdin: str) -> None:
     needs("s-nail", packages="s-nail")
     settings = ("v15-compat", f"mta={PROGRAM}", "sendwait", "ttycharset=utf-8", f"DEAD={home.path / 'dead.letter'}")
     options = [part for setting in settings for part in ("-S", setting)]
-    # run by root, s-nail hands on root's own home
+    # run by root, s-nail passes on root's own HOME
     env = {"SMTPSETUP_CONFIG": str(home.config), "SMTPSETUP_STATE_DIR": str(home.path / "state")}
     call(home, "s-nail", "-:/", *options, *arguments, stdin=stdin, **env)
 

@@ -1,4 +1,4 @@
-"""A connection that ends: why is told, which message it was, and whether it can have arrived."""
+"""A connection that ends is reported with its cause, its message, and whether that message may have arrived."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 
 def test_quit_is_sent_however_long_the_messages_took() -> None:
-    """Each message has time of its own: that of the login is over by then."""
-    with MailServer(
-        lambda turn: time.sleep(0.4) if turn.verb == "." else None
-    ) as server:  # longer than the login may take
+    """Each message has a deadline of its own; that of the login is over by then."""
+    with MailServer(lambda turn: time.sleep(0.4) if turn.verb == "." else None) as server:  # longer than the deadline
         place = Server("127.0.0.1", server.port, Security.NONE)
         with Session(place, ehlo_name="example.com", deadline=Deadline(0.3), policy=tls.policy()) as session:
             session.connect()
@@ -43,7 +41,7 @@ PLACES = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT, "DATA": Stage.DATA, ".": Stage
 def test_a_421_is_reported_with_its_reply_and_stage(offers: tuple[str, ...], verb: str) -> None:
     with MailServer(second(verb, b"421 4.7.0 Too many messages, slow down\r\n"), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
-    assert sent.told == ["ok"]
+    assert sent.results == ["ok"]
     assert sent.lost
     assert sent.lost.failure.stage is PLACES[verb]
     assert str(sent.lost.failure.reply) == "421 4.7.0 Too many messages, slow down"
@@ -52,7 +50,7 @@ def test_a_421_is_reported_with_its_reply_and_stage(offers: tuple[str, ...], ver
 
 @pytest.mark.parametrize("wait", [0.0, 0.2])
 def test_a_421_between_two_messages_is_read(wait: float) -> None:
-    """It stands in the place of the reply to MAIL."""
+    """It is read as the reply to MAIL."""
     script = (
         READY,
         None,
@@ -70,7 +68,7 @@ def test_a_421_between_two_messages_is_read(wait: float) -> None:
     )
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"))
-    assert sent.told == ["ok"]
+    assert sent.results == ["ok"]
     assert sent.lost
     assert str(sent.lost.failure.reply) == "421 4.3.2 Going down"
 
@@ -80,7 +78,7 @@ def test_a_421_between_two_messages_is_read(wait: float) -> None:
 def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, ...], verb: str) -> None:
     with MailServer(second(verb, b""), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"))
-    assert sent.told == ["ok"]
+    assert sent.results == ["ok"]
     assert sent.lost
     assert (sent.lost.failure.stage, sent.lost.failure.kind) == (PLACES[verb], Kind.CLOSED)
     assert (sent.lost.failure.is_unknown) == (verb == ".")
@@ -88,7 +86,7 @@ def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, .
 
 
 def test_a_refusal_is_reported_although_the_server_closes_after_it() -> None:
-    """The recipients had their answer: that there is none to DATA any more is no news about them."""
+    """The recipients have been refused already; the missing reply to DATA changes nothing for them."""
     with ScriptedServer((READY, None, EHLO, None, None, None, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
         sent = send(server.port, mail("a"), mail("b"))
     failure = sent.outcomes[0] if sent.outcomes else sent.lost
@@ -97,7 +95,7 @@ def test_a_refusal_is_reported_although_the_server_closes_after_it() -> None:
 
 
 def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
-    """What came behind it would be taken for the rest of that message."""
+    """The server would take the next commands for the rest of that message."""
     script = (READY, None, EHLO, None, None, None, AGREED, b"552 5.3.4 too much\r\n", 0.2, "drop")
     with ScriptedServer(script) as server:
         sent = send(
@@ -105,20 +103,20 @@ def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
             Delivery(Envelope("i@x.se", ("a@x.se",)), Message(b"A: b\r\n\r\n", endless, 900_000)),
             mail("b"),
         )
-    told = [one for one in (*sent.outcomes, sent.lost) if isinstance(one, TransportError)]
-    assert str(told[0].failure.reply) == "552 5.3.4 too much" or told[0].failure.kind is Kind.CLOSED
+    errors = [one for one in (*sent.outcomes, sent.lost) if isinstance(one, TransportError)]
+    assert str(errors[0].failure.reply) == "552 5.3.4 too much" or errors[0].failure.kind is Kind.CLOSED
     assert not any(line.startswith(b"MAIL") for line in server.received[4:])
 
 
 def endless() -> Iterator[bytes]:
-    """More than any socket's buffers hold."""
+    """More than the socket buffers hold."""
     for _number in range(1000):
         yield b"x" * 70 + b"\r\n" * 5000
 
 
 @pytest.mark.slow
 def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_written() -> None:
-    """A server that hangs up after its last message has answered that one."""
+    """A server may close the connection after the reply to its last message."""
     mails: list[str] = []
 
     def trace(line: str) -> None:
@@ -129,7 +127,7 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_writ
     script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 2.0.0 kept\r\n", "reset")
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"), trace=trace)
-    assert sent.told == ["ok"]
+    assert sent.results == ["ok"]
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_arbitrary_bytes_arrive_unchanged(line: tuple[MailServer, Session]) -> N
     assert arrived(line, [content]) == content
 
 
-# files that do not stay as they were
+# files that change
 
 
 def _cut(path: Path) -> None:

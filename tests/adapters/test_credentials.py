@@ -1,8 +1,11 @@
-"""Every store gives the secret or says why not; the keyring is a real one, unlocked, locked, empty and absent."""
+"""Every secret store, with a real keyring: unlocked, locked, empty and absent."""
 
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -34,12 +37,12 @@ def refused(store: Store, reference: str = "") -> SmtpsetupError:
     return caught.value
 
 
-# the contract that every store keeps
+# what holds for every store
 
 
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> tuple[Store, str]:
-    """A store that holds SECRET with a line end behind it, as files and pipes do."""
+    """A store that holds SECRET; files and commands end it with a line end."""
     store: Store = request.param
     file = tmp_path / "secret"
     file.write_text(SECRET + "\n")
@@ -161,9 +164,6 @@ def test_a_secret_in_the_keyring_is_read_replaced_and_deleted(login_session: Key
 
 
 def test_the_keyring_command_finds_the_secret_under_the_documented_name(login_session: Keyring) -> None:
-    import subprocess
-    import sys
-
     stores.store(ACCOUNT, Secret(SECRET))
     shown = subprocess.run(
         [sys.executable, "-m", "keyring", "get", "smtpsetup", ACCOUNT.name], capture_output=True, text=True, check=True
@@ -227,10 +227,7 @@ def test_neither_an_environment_variable_nor_a_file_selects_another_backend(
 
 
 def test_a_keyring_that_does_not_answer_times_out(bus: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
-    import subprocess
-    import sys
-
-    # a service that takes the keyring's name and then answers nothing
+    # a service that takes the keyring's bus name and answers no call
     silent = (
         "import sys,time\nfrom jeepney.io.blocking import open_dbus_connection\nfrom jeepney.bus_messages import "
         "message_bus\n"
@@ -258,7 +255,5 @@ def test_a_secret_prints_as_stars() -> None:
     assert [f"{secret}", repr(secret), str(secret), repr([secret])] == ["***", "***", "***", "[***]"]
     with pytest.raises(TypeError):
         hash(secret)
-    import pickle
-
     with pytest.raises(TypeError):
         pickle.dumps(secret)

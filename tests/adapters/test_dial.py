@@ -1,4 +1,4 @@
-"""Both address families are tried side by side, and what fails says why."""
+"""Both address families are tried in parallel, and failures have their cause."""
 
 from __future__ import annotations
 

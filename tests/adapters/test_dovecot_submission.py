@@ -1,4 +1,4 @@
-"""Dovecot's submission server, which asks the authorization server, takes the tokens that smtpsetup gets."""
+"""Dovecot's submission server, which has tokens introspected, accepts the tokens of smtpsetup."""
 
 from __future__ import annotations
 
@@ -66,9 +66,8 @@ def test_a_browser_leads_to_a_mail_that_dovecot_relays(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "token_bits", [6_000, 36_000]
-)  # 1,000 characters, which is too many for its AUTH command, and 6,000
+# 1,000 characters, which exceeds the line length of an AUTH command, and 6,000
+@pytest.mark.parametrize("token_bits", [6_000, 36_000])
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_a_long_token_is_accepted(
     home: Home, oauth_server: OAuthServer, dovecot: Dovecot, security: str, token_bits: int

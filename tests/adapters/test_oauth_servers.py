@@ -1,4 +1,4 @@
-"""The OAuth servers of the tests do what real ones do; by Python's own HTTP and SMTP alone."""
+"""The OAuth servers of the tests behave as real ones do, checked with Python's own HTTP and SMTP."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def device(server: OAuthServer) -> dict[str, Any]:
 
 
 def tokens(server: OAuthServer, user: str = USER) -> dict[str, Any]:
-    """What a device gets whose user agrees."""
+    """The token answer to a device whose user consents."""
     asked = device(server)
     server.approve_device(asked["user_code"], user)
     status, answer = token(server, grant_type=DEVICE_GRANT, device_code=asked["device_code"])
@@ -254,8 +254,8 @@ def test_rules_change_the_next_token_answers(oauth_server: OAuthServer) -> None:
     oauth_server.settings(rotate=False)
     refresh_token = tokens(oauth_server)["refresh_token"]
     oauth_server.without_refresh_token()
-    oauth_server.wrong_token_type()
-    oauth_server.smaller_scope()
+    oauth_server.rule(set={"token_type": "mac"})
+    oauth_server.rule(set={"scope": "offline_access"})
     for lifetime in (None, 0, -5, "3600"):
         oauth_server.expires_in(lifetime)
     answers = [refresh(oauth_server, refresh_token)[1] for _number in range(8)]
@@ -286,12 +286,12 @@ def test_rules_make_the_token_endpoint_fail(oauth_server: OAuthServer) -> None:
 
 def test_a_lost_answer_has_used_up_the_refresh_token(oauth_server: OAuthServer) -> None:
     kept = tokens(oauth_server)["refresh_token"]
-    oauth_server.drop()
+    oauth_server.rule(drop=True)
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         refresh(oauth_server, kept)
     status, answer = refresh(oauth_server, kept)
     assert status == 200
-    oauth_server.drop(after=True)
+    oauth_server.rule(drop=True, after=True)
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         refresh(oauth_server, answer["refresh_token"])
     assert refresh(oauth_server, answer["refresh_token"])[1]["error"] == "invalid_grant"

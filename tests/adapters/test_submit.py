@@ -1,7 +1,4 @@
-"""Messages over one connection.
-
-One round trip each, every one of them whole, and an answer for each whatever the server does.
-"""
+"""Messages over one connection: one round trip each, and an outcome for each whatever the server does."""
 
 from __future__ import annotations
 
@@ -42,14 +39,14 @@ def mail(subject: str, *recipients: str, body: bytes = b"hej\r\n") -> Delivery:
 
 @dataclass
 class Sent:
-    """What became of messages: those that the server answered, and what ended the connection before the others."""
+    """The outcomes of messages, and the error that ended the connection before the others."""
 
     outcomes: list[Outcome | TransportError] = field(default_factory=list)
     lost: TransportError | None = None
 
     @property
-    def told(self) -> list[str]:
-        """The kind of each outcome in short."""
+    def results(self) -> list[str]:
+        """ "ok", a reply code or a kind of failure for each outcome."""
         return [
             "ok" if isinstance(one, Outcome) else str(one.failure.reply.code if one.failure.reply else one.failure.kind)
             for one in self.outcomes
@@ -76,12 +73,12 @@ def send(port: int, *deliveries: Delivery, lockstep: bool = False, trace: Callab
 
 
 def second(verb: str, reply: bytes) -> Callable[[Turn], bytes | None]:
-    """An answer to a command of the second message of a connection, until that one is through."""
+    """Give this reply to a command of the second message of a connection."""
     return lambda turn: reply if turn.verb == verb and turn.accepted == 1 else None
 
 
 def nth(verb: str, *replies: bytes | None) -> Callable[[Turn], bytes | None]:
-    """Answers to a command, one after the other; None for the usual."""
+    """Give these replies to a command, one after the other; None for the usual one."""
     left = iter(replies)
     return lambda turn: next(left, None) if turn.verb == verb else None
 
@@ -90,7 +87,7 @@ def nth(verb: str, *replies: bytes | None) -> Callable[[Turn], bytes | None]:
 
 
 def test_a_message_costs_one_round_trip_where_the_server_pipelines() -> None:
-    """The server says nothing about a message before the whole envelope of the next one is there."""
+    """The server replies to a message only after it has the whole envelope of the next one."""
     envelope = (None, None, None)
     first = (READY, None, EHLO, *envelope, AGREED, "message")
     script = (
@@ -118,7 +115,7 @@ def test_a_message_costs_one_round_trip_where_the_server_pipelines() -> None:
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_without_pipelining_every_command_waits_for_its_reply(lockstep: bool) -> None:  # noqa: FBT001  a parameter
     with MailServer(offers=PIPELINING if lockstep else (), latency=0.005) as server:
-        assert send(server.port, mail("a", "a@x.se", "b@x.se"), mail("b"), lockstep=lockstep).told == ["ok", "ok"]
+        assert send(server.port, mail("a", "a@x.se", "b@x.se"), mail("b"), lockstep=lockstep).results == ["ok", "ok"]
     assert all(len(group) == 1 for group in server.groups[0])
 
 
@@ -134,9 +131,9 @@ def test_many_recipients_go_out_in_windows_so_that_no_buffer_fills_up(first: int
     names = tuple(f"{number}@example.com" for number in range(120))
     with MailServer() as server:
         sent = send(server.port, mail("a", *names[:first]), mail("b", *names), mail("c"))
-    assert sent.told == ["ok", "ok", "ok"]
+    assert sent.results == ["ok", "ok", "ok"]
     assert server.mails[1].recipients == names
-    assert max(len(group) for group in server.groups[0]) <= 51  # the dot of the message before among them
+    assert max(len(group) for group in server.groups[0]) <= 51  # with the dot of the message before
 
 
 @OFFERS
@@ -161,7 +158,7 @@ def test_in_lockstep_the_next_message_is_taken_after_the_outcome_of_the_last(off
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_a_refused_sender_affects_one_message(offers: tuple[str, ...], code: str, lockstep: bool) -> None:  # noqa: FBT001  a parameter
     with MailServer(nth("MAIL", None, f"{code} 5.7.1 not you\r\n".encode()), offers=offers) as server:
-        assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).told == [
+        assert send(server.port, mail("a"), mail("b", "b@x.se", "c@x.se"), mail("c"), lockstep=lockstep).results == [
             "ok",
             code,
             "ok",
@@ -188,19 +185,15 @@ def test_where_some_recipients_are_refused_the_others_get_the_message(offers: tu
 
 @OFFERS
 @pytest.mark.parametrize(
-    ("codes", "told"),
+    ("codes", "reported"),
     [(("550", "550"), 550), (("450", "450"), 450), (("550", "450"), 450), (("450", "550"), 450)],
     ids=str,
 )
 @pytest.mark.parametrize("data", [None, b"354 go on\r\n", b"451 later\r\n"], ids=["503", "354", "451"])
 def test_all_recipients_refused_affects_one_message(
-    offers: tuple[str, ...], codes: tuple[str, str], told: int, data: bytes | None
+    offers: tuple[str, ...], codes: tuple[str, str], reported: int, data: bytes | None
 ) -> None:
-    """Mixed, the one that may pass is told: then trying again is right.
-
-    A server that wants the content all the same gets none.
-    """
-
+    """If one refusal is temporary, that one is reported, since a retry makes sense; no content is sent after a 354."""
     replies = {f"RCPT TO:<bad{number}@x.se>": f"{code} 5.1.1 no\r\n".encode() for number, code in enumerate(codes)}
 
     def answer(turn: Turn) -> bytes | None:
@@ -210,7 +203,7 @@ def test_all_recipients_refused_affects_one_message(
 
     with MailServer(answer, offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b", "bad0@x.se", "bad1@x.se"), mail("c"))
-    assert sent.told == ["ok", str(told), "ok"]
+    assert sent.results == ["ok", str(reported), "ok"]
     error = sent.outcomes[1]
     assert isinstance(error, TransportError)
     assert error.failure.stage is Stage.RCPT
@@ -224,7 +217,7 @@ def test_all_recipients_refused_affects_one_message(
 def test_a_refused_data_command_affects_one_message(offers: tuple[str, ...], code: str) -> None:
     with MailServer(nth("DATA", None, f"{code} 5.7.1 no\r\n".encode()), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
-    assert sent.told == ["ok", code, "ok"]
+    assert sent.results == ["ok", code, "ok"]
     assert server.subjects == ["a", "c"]
     assert server.lines.count("RSET") == 1
 
@@ -233,7 +226,7 @@ def test_a_refused_data_command_affects_one_message(offers: tuple[str, ...], cod
 def test_a_refused_content_affects_one_message(offers: tuple[str, ...]) -> None:
     with MailServer(nth(".", None, b"554 5.7.1 spam\r\n"), offers=offers) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
-    assert (sent.told, server.subjects) == (["ok", "554", "ok"], ["a", "c"])
+    assert (sent.results, server.subjects) == (["ok", "554", "ok"], ["a", "c"])
     assert "RSET" not in server.lines
 
 
@@ -248,7 +241,7 @@ def test_a_message_that_the_server_cannot_accept_is_not_sent(offers: tuple[str, 
     with MailServer(offers=offers) as server:
         sent = send(server.port, large, mail("a"), local, mail("b"), long, large, mail("c"), local)
     kinds = [str(kind) for kind in (Kind.TOO_LARGE, Kind.SMTPUTF8_NOT_OFFERED, Kind.LINE_TOO_LONG)]
-    assert sent.told == [kinds[0], "ok", kinds[1], "ok", kinds[2], kinds[0], "ok", kinds[1]]
+    assert sent.results == [kinds[0], "ok", kinds[1], "ok", kinds[2], kinds[0], "ok", kinds[1]]
     assert server.subjects == ["a", "b", "c"]
     assert not any(name in line for line in server.lines for name in ("large@", "sa@", "l@"))
 
@@ -261,7 +254,7 @@ def test_mail_parameters_are_sent_only_where_needed_and_offered() -> None:
             mail("b", "åsa@example.com"),
             Delivery(Envelope("i@x.se", ("c@x.se",)), from_bytes("A: b\r\n\r\nå\r\n".encode())),
         )
-    assert sent.told == ["ok"] * 3
+    assert sent.results == ["ok"] * 3
     parameters = [line.partition("> ")[2].split() for line in server.lines if line.startswith("MAIL")]
     assert [[word for word in words if not word.startswith("SIZE=")] for words in parameters] == [
         [],
@@ -295,7 +288,7 @@ def test_replies_may_arrive_together_or_byte_by_byte() -> None:
         b"221 x\r\n",
     )
     with ScriptedServer(script) as server:
-        assert send(server.port, mail("a"), mail("b")).told == ["ok", "ok"]
+        assert send(server.port, mail("a"), mail("b")).results == ["ok", "ok"]
 
 
 def test_early_replies_are_matched_to_commands_in_order() -> None:
@@ -313,15 +306,15 @@ def test_early_replies_are_matched_to_commands_in_order() -> None:
         b"221 x\r\n",
     )
     with ScriptedServer(script) as server:
-        assert send(server.port, mail("a")).told == ["ok"]
+        assert send(server.port, mail("a")).results == ["ok"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("early", "told"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")]
+    ("early", "result"), [(b"554 5.7.1 spam already\r\n", "554"), (b"250 ok already\r\n", "protocol-error")]
 )
-def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: bytes, told: str) -> None:
-    """A server that is a reply ahead would have the next refusal taken for the answer to something else."""
+def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: bytes, result: str) -> None:
+    """With a server that is one reply ahead, each reply would be matched to the wrong command."""
     with ScriptedServer(
         (READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")
     ) as server:
@@ -329,7 +322,7 @@ def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: 
     assert sent.outcomes == []
     assert sent.lost
     failure = sent.lost.failure
-    assert told == (str(failure.reply.code) if failure.reply else failure.kind)
+    assert result == (str(failure.reply.code) if failure.reply else failure.kind)
 
 
 @pytest.mark.parametrize("reply", [b"200 ok\r\n", b"252 2.0.0 taken\r\n", b"260 2.6.0 queued\r\n"])
@@ -337,10 +330,10 @@ def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: 
 def test_any_2xx_reply_is_an_acceptance(verb: str, reply: bytes) -> None:
     """RFC 5321 section 4.3.2: a client goes by the first digit where it does not know the code."""
     with MailServer(lambda turn: reply if turn.verb == verb else None) as server:
-        assert send(server.port, mail("a"), mail("b")).told == ["ok", "ok"]
+        assert send(server.port, mail("a"), mail("b")).results == ["ok", "ok"]
 
 
-# who stops
+# interruptions
 
 
 def test_ctrl_c_while_waiting_for_the_reply_to_the_dot_has_its_own_error() -> None:
@@ -361,12 +354,12 @@ def test_before_dot_is_called_before_the_server_can_accept() -> None:
         for one in (mail("a"), mail("b"))
     ]
     with MailServer() as server:
-        assert send(server.port, *deliveries).told == ["ok", "ok"]
+        assert send(server.port, *deliveries).results == ["ok", "ok"]
     assert seen == [0, 1]
 
 
 def test_a_failed_write_before_the_dot_is_not_reported_as_a_lost_connection() -> None:
-    """The disk is full: to call that a lost connection would send the mail again and again."""
+    """A full disk reported as a lost connection would cause retries without end."""
 
     def full() -> None:
         raise OSError(28, "No space left on device", "journal")

@@ -1,4 +1,4 @@
-"""Every way to send says the same of the same server, and smtplib is used for nothing but the test that asks for it."""
+"""Both transports report the same of the same server; smtplib is used only where the test command asks for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOTH = pytest.mark.parametrize("transport", [SmtpTransport(), SmtplibTransport()
 
 @pytest.fixture
 def _sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, SandboxFacts]]:
-    """Its password is one that smtplib can send."""
+    """A sandbox with a password that smtplib can send."""
     (tmp_path / "sandbox").mkdir()
     running = Sandbox(tmp_path / "sandbox", password=PASSWORD)
     with running as facts:

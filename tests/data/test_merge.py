@@ -1,7 +1,4 @@
-"""The merge takes new facts in, leaves alone what was edited by hand, and tells what it did.
-
-The documentation's example is what it does.
-"""
+"""The merge adds new facts, keeps what was edited by hand, and reports what it did."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from smtpsetup.providers import schema
 from tests.unit.test_providers import ROW
 
 ROOT = Path(__file__).parents[2]
@@ -138,7 +136,5 @@ def test_the_example_in_the_documentation_is_a_valid_row(tmp_path: Path) -> None
     start = text.index("    [[provider]]")
     block = text[start : text.index("\n\n## ", start)]
     example = "\n".join(line[4:] for line in block.splitlines() if line.startswith("    ") or not line)
-    from smtpsetup.providers import schema
-
     assert schema.faults(tomllib.loads(example)) == []
     assert len(tomllib.loads(example)["provider"]) == 1

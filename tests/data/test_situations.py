@@ -1,9 +1,8 @@
-"""The situations that people were found in, replayed.
+"""Situations reported by users, replayed: each has its error code, its exit code and hints.
 
-Each is told by its own code, with a way out and the right exit code.
-
-`situations.jsonl` has one a line. `how` says how it is replayed: `reply` (the server's words at a stage), `fault` and
-`act` (what the server does), `command` (no server has a part in it), `test` (the test that replays it).
+`situations.jsonl` has one in each line. `how` says how it is replayed: `reply` (a reply at a stage), `fault` and `act`
+(what the server does), `command` (without a server), `test` (the test that replays it). `wordings.txt` has replies of
+many servers with their error codes.
 """
 
 from __future__ import annotations
@@ -17,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.core.model import Secret, Security, Stage
+from smtpsetup.core.failure import Failure, Kind, Reply
+from smtpsetup.core.model import Secret, Security, Server, Stage
+from smtpsetup.diagnosis.diagnose import diagnose, error_code
 from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
+from smtpsetup.net.dial import Deadline
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.fault_server import FaultServer
 from smtpsetup.setup.test_account import run_test
+from smtpsetup.smtp.wire import Wire
 from tests.conftest import account_at, context_of
 from tests.faults.test_rehearsals import rehearsed
 
@@ -122,10 +125,6 @@ def test_the_test_that_replays_it_exists(situation: dict[str, Any]) -> None:
     ids=[f"{row.id}-{number}" for row in TABLE.all() for number, _refusal in enumerate(row.refusals)],
 )
 def test_every_refusal_of_a_row_matches_its_own_phrase(row: Any, refusal: Any) -> None:
-    from smtpsetup.core.failure import Failure, Kind, Reply
-    from smtpsetup.core.model import Server
-    from smtpsetup.diagnosis.diagnose import diagnose
-
     failure = Failure(
         Stage.AUTH if refusal.error.startswith("auth") else Stage.DATA,
         Kind.REPLY,
@@ -146,12 +145,6 @@ WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_t
     ("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)]
 )
 def test_a_wording_has_its_error_code(stage: str, code: str, provider: str, reply: str) -> None:
-    from smtpsetup.core.failure import Failure, Kind
-    from smtpsetup.core.model import Server
-    from smtpsetup.diagnosis.diagnose import error_code
-    from smtpsetup.net.dial import Deadline
-    from smtpsetup.smtp.wire import Wire
-
     number = int(reply[:3])
     raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\\n")]
     with socket.socket() as unused:

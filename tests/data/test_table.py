@@ -1,4 +1,4 @@
-"""Every row of the shipped table holds what the schema cannot see by itself."""
+"""Every row of the shipped table keeps the rules that the schema cannot express."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from smtpsetup.address.address import parse_address
 from smtpsetup.address.hosts import checked_host
+from smtpsetup.cli import send
 from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.providers import schema, settings
 from smtpsetup.providers.table import Table, shipped_table
@@ -45,7 +46,7 @@ def test_the_fast_lookup_finds_no_unknown_domain() -> None:
 KNOWN = [
     line.split("\t") for line in (Path(__file__).parent / "known_domains.tsv").read_text(encoding="utf-8").splitlines()
 ]
-# where the table knows better than the list of domains, with the reason; docs/providers.md says so, too
+# servers where the table is right and the list of domains is not, with the reason; also in docs/providers.md
 KNOWN_BETTER = {
     "smtp.1und1.de": "1&1 mail is called IONOS now: smtp.ionos.de",
     "smtp.protonmail.ch": "addresses at Proton's own domains send through Proton Mail Bridge",
@@ -142,7 +143,7 @@ def test_every_text_is_a_sentence_in_both_languages(language: str) -> None:
             assert text == label or text.endswith((".", "!", "?", ")")) or "http" in text.split()[-1], text
 
 
-# what the guide of 2018 listed, as it is in 2026 (server, port, security, what works)
+# the addresses of the guide of 2018, with the settings of 2026: server, port, security, authentication
 GUIDE = [
     ("namn@gmail.com", "smtp.gmail.com", 465, "tls", Auth.APP_PASSWORD),
     ("namn@outlook.com", "smtp-mail.outlook.com", 587, "starttls", Auth.OAUTH2),
@@ -208,8 +209,6 @@ def test_each_researched_provider_has_its_servers_and_authentication(row_id: str
 
 
 def test_no_limit_is_below_the_size_from_which_send_looks_it_up() -> None:
-    from smtpsetup.cli import send
-
     looked_up_from = {
         "recipients_per_message": send._MANY_RECIPIENTS,
         "message_size_mb": send._LARGE / send._MEGABYTE,

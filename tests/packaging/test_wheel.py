@@ -1,4 +1,4 @@
-"""The wheel alone, in an environment of its own without development packages, is a working smtpsetup."""
+"""The wheel works in an environment of its own, without development packages."""
 
 from __future__ import annotations
 
@@ -40,15 +40,8 @@ def test_the_installed_wheel_identifies_runs_a_sandbox_and_has_swedish(wheel: Pa
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run(
         [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--constraint",
-            str(ROOT / "constraints.txt"),
-            str(wheel),
+            *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--constraint", ROOT / "constraints.txt", wheel),
         ],
         check=True,
         timeout=110,

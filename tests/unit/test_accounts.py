@@ -1,4 +1,4 @@
-"""The configuration is changed in one place and kept everywhere else; what is wrong in it is told by key."""
+"""Editing the configuration changes one place and keeps the rest; errors in it name their key."""
 
 from __future__ import annotations
 

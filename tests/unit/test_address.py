@@ -1,4 +1,4 @@
-"""Addresses are taken apart as RFC 5321 and RFC 6531 say, and what is none is refused where the fault is."""
+"""Addresses are parsed by RFC 5321 and RFC 6531; an error has the position of the fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal has one holder, and forgets nothing that it was told."""
+"""A journal has one holder and keeps every entry."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ def test_entries_of_a_journal_are_read_by_the_next_run(tmp_path: Path) -> None:
 def test_a_journal_opened_while_its_holder_removes_it_is_still_held_exclusively(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file that it opened is gone from the directory by the time it has the lock.
-
-    A third run must not find the place free.
-    """
+    """The file that it opened is removed before it has the lock; a third run must not get a lock on a new file."""
     first = Journal(str(tmp_path), "a")
     real = os.open
 

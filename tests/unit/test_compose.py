@@ -1,4 +1,4 @@
-"""A message is what RFC 5322 and MIME say, and nothing that was typed can break out of its place."""
+"""Composed messages conform to RFC 5322 and MIME, and typed text cannot leave its field."""
 
 from __future__ import annotations
 
@@ -36,10 +36,7 @@ def shown(part: MIMEPart) -> str:
 
 
 def sender_name(raw: bytes) -> str:
-    """The name in From, by the standard library's other parser.
-
-    The newer one puts blanks between two encoded words, against RFC 2047 section 6.2.
-    """
+    """The name in From, by the legacy parser, which decodes adjacent encoded words by RFC 2047 section 6.2."""
     value = email.message_from_bytes(raw)["From"]
     name, _address = email.utils.parseaddr(value)
     return str(email.header.make_header(email.header.decode_header(name)))

@@ -1,4 +1,4 @@
-"""A failure is told in words that fit it; wordings that nobody has seen land in the right class."""
+"""A failure has the right error code, with causes and hints that fit it."""
 
 from __future__ import annotations
 

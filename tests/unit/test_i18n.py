@@ -1,4 +1,4 @@
-"""The language comes from the first variable that is set; `make check` finds texts without a translation."""
+"""The language comes from the first locale variable that is set."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_first_locale_variable_that_is_set_decides(
     assert i18n.language() == language
 
 
-def test_texts_come_from_the_catalogue_in_the_form_that_suits_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_translated_in_the_plural_form_of_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTPSETUP_LANG", "sv")
     assert i18n.gettext("Error: ") == "Fel: "
     assert i18n.ngettext("Cause:", "Possible causes:", 1) == "Orsak:"
@@ -56,7 +56,7 @@ def test_texts_come_from_the_catalogue_in_the_form_that_suits_the_number(monkeyp
 
 
 @pytest.mark.parametrize(("tag", "shown"), [("en", "6.8"), ("sv", "6,8")])
-def test_decimals_have_the_mark_of_the_language(monkeypatch: pytest.MonkeyPatch, tag: str, shown: str) -> None:
+def test_decimals_have_the_separator_of_the_language(monkeypatch: pytest.MonkeyPatch, tag: str, shown: str) -> None:
     monkeypatch.setenv("SMTPSETUP_LANG", tag)
     assert i18n.decimal(6.84, 1) == shown
     assert i18n.decimal(7, 0) == "7"

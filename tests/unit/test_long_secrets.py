@@ -1,4 +1,4 @@
-"""A secret beyond what a keyring's entry holds is kept in several, and is whole or absent at every moment."""
+"""A secret that is too long for one keyring entry is kept in several, and is never read in part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 2560  # bytes
 
 
 class Vault:
-    """A keyring as Windows has it: an entry holds 2,560 bytes of UTF-16. It can break after so many changes."""
+    """A keyring as on Windows, with 2,560 bytes of UTF-16 in an entry; it fails after `changes_left` changes."""
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}

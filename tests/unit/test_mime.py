@@ -1,4 +1,4 @@
-"""Entities are as long as they say, survive the way through a parser, and never stand in memory whole."""
+"""MIME entities have the size announced, survive parsing, and are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BYTES = "application/octet-stream"
 NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.UTC)
 SENDER = Mailbox("", parse_mailboxes("info@example.com")[0].address)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2000)
-# what encodings stumble over: lone CRs, blanks at line ends, dots, From, encoded words, long lines
+# edge cases of the encodings: bare CRs, blanks at line ends, dots, From, encoded words, long lines
 AWKWARD = st.lists(
     st.sampled_from(
         [
@@ -117,7 +117,7 @@ def test_any_message_has_the_size_announced(
     )
     raw = b"".join(message.chunks())
     assert len(raw) == message.size
-    assert raw == b"".join(message.chunks())  # every time from its start
+    assert raw == b"".join(message.chunks())  # each call starts anew
     found = [part.get_content() for part in parsed(message).iter_attachments()] if contents else []
     assert [data for data in found if data != b"png"] == [data for data in contents if data != b"png"]
 
@@ -143,7 +143,7 @@ NAMES = st.text(
 def test_an_attachment_keeps_any_file_name(name: str) -> None:
     message = composed(text="x", attachments=(from_bytes(name, b"content"),))
     (part,) = parsed(message).iter_attachments()
-    # Python's parser takes blanks at the ends away, however they are written
+    # Python's parser strips blanks at both ends
     assert part.get_filename() == name.strip()
     payload = part.get_payload(decode=True)
     assert payload == b"content"

@@ -1,4 +1,4 @@
-"""What an endpoint answers and what a browser brings is believed only as far as the standards go."""
+"""Answers of a token endpoint and redirects of a browser are validated."""
 
 from __future__ import annotations
 

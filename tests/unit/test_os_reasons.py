@@ -1,4 +1,4 @@
-"""What the system says, in words and without its numbers."""
+"""System errors are shown in words, without error numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table: found by domain, id and host; dated statements; and every fault told by row and key."""
+"""The provider table: lookup by domain, id and host; dated notes; errors that name row and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever bytes a message is, what goes on the wire is one that every server takes, and says the same."""
+"""Any bytes are normalized to a valid message with the same content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime
 import email
 import email.header
 import email.policy
-import io
 import re
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from smtpsetup.message import raw_body, raw_header, spool
 from smtpsetup.message.compose import Mailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from email.message import EmailMessage
 
 NOW = datetime.datetime(2026, 11, 24, 3, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
@@ -33,7 +32,7 @@ def chunked(data: bytes, size: int = PIECE) -> list[bytes]:
 
 
 def made(message: bytes, name: str = "", *, ignores_dots: bool = True, size: int = PIECE) -> bytes:
-    """What goes on the wire for a message."""
+    """The normalized message."""
     lines = spool.with_crlf(chunked(message, size))
     fields, rest = raw_header.split(lines if ignores_dots else spool.up_to_dot(lines))
     sender = raw_header.Sender(Mailbox(name, OWN), Mailbox(name, parse_address("asa@example.net")))
@@ -247,9 +246,3 @@ def test_a_spool_is_the_same_in_memory_and_on_the_disk() -> None:
     pieces = [bytes([n % 256]) * 65_536 for n in range(64)]
     kept = spool.Spool(iter(pieces))
     assert b"".join(kept.chunks()) == b"".join(pieces)
-    assert list(joined(kept.chunks(), 65_536)) == pieces
-
-
-def joined(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    stream = io.BytesIO(b"".join(chunks))
-    return iter(lambda: stream.read(size), b"")

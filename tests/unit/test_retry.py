@@ -1,4 +1,4 @@
-"""When a mail is tried again."""
+"""The pause before the next attempt of a mail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smtpsetup.outbox.retry import GIVE_UP_SECONDS, LONGEST_SECONDS, seconds_unt
 HOUR, DAY = 3600.0, 86_400.0
 
 
-def told(*lines: str, attempts: int = 1, code: str = "") -> float:
+def pause_after(*lines: str, attempts: int = 1, code: str = "") -> float:
     return seconds_until_next(attempts, Reply(451, "4.3.0", lines), code)
 
 
@@ -50,7 +50,7 @@ def test_a_mail_is_given_up_after_four_to_five_days() -> None:
     ],
 )
 def test_the_time_in_a_reply_sets_the_pause(words: str, seconds: float) -> None:
-    assert told(words) == seconds
+    assert pause_after(words) == seconds
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_the_time_in_a_reply_sets_the_pause(words: str, seconds: float) -> None:
     ],
 )
 def test_a_reply_without_a_time_leaves_the_pause_unchanged(words: str) -> None:
-    assert told(words) == 60
+    assert pause_after(words) == 60
 
 
 def test_a_time_may_be_split_over_two_reply_lines() -> None:
-    assert told("Please try again", "in 2 hours") == 2 * HOUR
+    assert pause_after("Please try again", "in 2 hours") == 2 * HOUR
 
 
 def test_a_shorter_time_in_a_reply_does_not_shorten_the_pause() -> None:
-    assert told("try again in 5 seconds", attempts=4) == 480
+    assert pause_after("try again in 5 seconds", attempts=4) == 480
 
 
 def test_a_time_of_weeks_in_a_reply_is_capped() -> None:
-    assert told("try again in 30 days") == 2 * DAY
+    assert pause_after("try again in 30 days") == 2 * DAY
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_time_of_weeks_in_a_reply_is_capped() -> None:
     ],
 )
 def test_an_exhausted_quota_waits_for_hours(words: str, seconds: float) -> None:
-    assert told(words, code="limit.quota") == seconds
+    assert pause_after(words, code="limit.quota") == seconds
 
 
 def test_an_exhausted_quota_without_a_reply_waits_for_hours() -> None:
@@ -102,5 +102,5 @@ def test_an_exhausted_quota_without_a_reply_waits_for_hours() -> None:
 @settings(deadline=None)
 @given(words=st.text(max_size=200), attempts=st.integers(1, 1000))
 def test_the_pause_is_between_a_minute_and_two_days_for_any_reply(words: str, attempts: int) -> None:
-    assert 60 <= told(words, attempts=attempts) <= 2 * DAY
-    assert told(words, attempts=attempts) >= min(60.0 * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
+    assert 60 <= pause_after(words, attempts=attempts) <= 2 * DAY
+    assert pause_after(words, attempts=attempts) >= min(60.0 * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)

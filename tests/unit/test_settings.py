@@ -1,4 +1,4 @@
-"""What was typed wins, then the provider's row, then the usual values."""
+"""Options take precedence, then the provider's row, then the defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a program waits for the steps that must not be left half done, and for nothing else."""
+"""Signals that end a program wait for steps that must be completed, and for nothing else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
 
 
 def run(where: str, hold: str, number: signal.Signals | None, times: int = 1) -> tuple[int, list[str]]:
-    """What a program said that a signal arrived in the midst of its step."""
+    """The exit code and output of a program that gets a signal during its step."""
     with subprocess.Popen([sys.executable, "-c", PROGRAM, where, hold], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"

@@ -1,4 +1,4 @@
-"""Where one owner's names end and another's begin."""
+"""Whether two host names belong to one owner, by the public suffix list."""
 
 from __future__ import annotations
 

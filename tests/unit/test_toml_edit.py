@@ -1,4 +1,4 @@
-"""A file that is written takes the place of the one before, or it does not; nothing in between is told."""
+"""Files are replaced atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_a_directory_that_cannot_be_synced_does_not_fail_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The file is in its place by then; told as a failure, it would be taken for one that is not."""
+    """The file has been replaced by then; an error would say that it has not."""
     real = os.fsync
 
     def fsync(handle: int) -> None:

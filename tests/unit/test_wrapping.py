@@ -1,4 +1,4 @@
-"""Lines for a terminal: broken at blanks, commands whole."""
+"""Text for a terminal is broken at blanks, and commands are not broken."""
 
 from __future__ import annotations
 
