@@ -1,9 +1,8 @@
-"""How long discovery takes beside the longest chain of questions that its answer needs.
+"""How long discovery takes, compared with the longest chain of queries that its result needs.
 
-It runs in the small internet of the tests.
-
-Every answer of the DNS and of a web server comes 50 ms late. The chain's own questions, asked one after the other by
-the same functions in the same process, are the floor. Needs root and NSD, as tests/discovery does.
+It runs in the network of tests/discovery, in which every answer of the DNS and of a web server comes 50 ms late. The
+queries of the chain, made one after the other by the same functions in the same process, are the floor. Needs root and
+NSD.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY))
 DELAY = 0.05  # seconds
 RUNS = int(os.environ.get("RUNS", "15"))
 BOUND = 1.3
-CASES = {  # domain → the longest chain that its answer needs: what is asked, in order
+CASES = {  # domain → the longest chain that its result needs: the queries in order
     "egenserver.se": ("get https://autoconfig.egenserver.se/mail/config-v1.1.xml",),
     "pacc.se": ("get https://ua-auto-config.pacc.se/.well-known/user-agent-configuration.json",),
     "mittforetag.se": ("get https://mittforetag.se/.well-known/autoconfig/mail/config-v1.1.xml",),
@@ -40,7 +39,7 @@ CASES = {  # domain → the longest chain that its answer needs: what is asked, 
 
 
 def inside() -> None:
-    """Measure; run inside the world."""
+    """Measure; runs inside the network."""
     from smtpsetup.address.address import Address, parse_address
     from smtpsetup.core.model import Security, Server
     from smtpsetup.discovery.fetch import Fetcher, FetchError
@@ -90,14 +89,14 @@ def inside() -> None:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """How long it takes."""
+    """The duration of a call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Build a world, and one whose public database is in a black hole; print both tables."""
+    """Measure in a network, and in one whose public database never answers."""
     from tests.discovery import domains
     from tests.discovery.conftest import World, running
 
@@ -149,7 +148,7 @@ def main() -> None:
 
 
 def run(command: list[str]) -> None:
-    """Run to the end, quietly."""
+    """Run a command without output; raises CalledProcessError."""
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
 
 

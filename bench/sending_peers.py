@@ -1,4 +1,4 @@
-"""What bench/sending.py measures against, and the mails that both sides send."""
+"""The programs that bench/sending.py compares with, and the mails that both sides send."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ Backup done
 
 
 def ready_made(to: str, text: str, attachment: bytes = b"") -> bytes:
-    """A message ready to be sent, with lines that end in LF."""
+    """A complete message, with LF line ends."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"], message["Date"] = ADDRESS, to, "Faktura", formatdate()
     message["Message-ID"] = make_msgid(domain="example.test")

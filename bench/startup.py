@@ -1,6 +1,6 @@
-"""What starting costs: whole processes, paired with a floor in the same run, so that a slow machine slows both.
+"""What start-up costs: whole processes, each paired with a floor, so that a slow machine slows both.
 
-The ratio is the median over the pairs. Bytecode is cached, as it is for everyone after the first run.
+The ratio is the median over the pairs. Bytecode is cached, as it is after the first run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ IMPORTS = (
 
 
 def seconds(command: list[str], env: dict[str, str]) -> float:
-    """How long one run of a command takes, start to end."""
+    """The duration of one run of a command."""
     started = time.perf_counter()
     subprocess.run(
         command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True

@@ -1,7 +1,4 @@
-"""What the size of the provider table costs.
-
-`identify` with the whole table against `identify` with one of ten rows, in the same run.
-"""
+"""What the size of the provider table costs: `identify` with the whole table, paired with one of ten rows."""
 
 from __future__ import annotations
 

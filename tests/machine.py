@@ -44,16 +44,8 @@ class Machine:
     def prefix(self, *, as_nobody: bool = False) -> tuple[str, ...]:
         """The command line that runs a command on it."""
         namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-        return (
-            *namespaces,
-            "sh",
-            "-c",
-            _MOUNTS,
-            "sh",
-            str(self.directory),
-            PROGRAM,
-            *(_AS_NOBODY if as_nobody else ()),
-        )
+        mounts = ("sh", "-c", _MOUNTS, "sh", str(self.directory), PROGRAM)
+        return (*namespaces, *mounts, *(_AS_NOBODY if as_nobody else ()))
 
     def file(self, name: str, text: str, mode: int = 0o644) -> Path:
         """A file in its /etc."""

@@ -80,17 +80,8 @@ def oauth(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
 
 def signing_up(home: Home, *options: str, address: str = USER) -> tuple[str, ...]:
     """The arguments of `configure` for an account whose refresh token is in a file."""
-    return (
-        "configure",
-        address,
-        "--auth",
-        "oauth2",
-        "--password-file",
-        str(home.path / "token"),
-        "--from-name",
-        "",
-        *options,
-    )
+    token_file = str(home.path / "token")
+    return ("configure", address, "--auth", "oauth2", "--password-file", token_file, "--from-name", "", *options)
 
 
 @dataclass

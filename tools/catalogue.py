@@ -1,8 +1,6 @@
-"""Keep the Swedish catalogue in step with the code.
+"""Keep the Swedish catalogue in step with the code: `update` adds new texts, `check` fails where one is missing.
 
-`update` takes new texts in, `check` fails when anything is missing.
-
-Click's own texts (usage, prompts, errors) are taken in, too, so that a Swedish reader meets no English.
+Click's texts (usage, prompts, errors) are in the catalogue, too.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ def extracted() -> Catalog:
 
 
 def loaded() -> Catalog:
-    """The Swedish catalogue as it is."""
+    """The Swedish catalogue on disk."""
     if not PO_FILE.exists():
         return Catalog(locale="sv", domain="smtpsetup", project="smtpsetup", fuzzy=False)
     with PO_FILE.open("rb") as file:
@@ -51,7 +49,7 @@ def loaded() -> Catalog:
 
 
 def as_po(catalogue: Catalog) -> bytes:
-    """The catalogue as text, without what changes when nothing does."""
+    """The catalogue as text, without line numbers and dates."""
     buffer = io.BytesIO()
     write_po(
         buffer, catalogue, width=140, sort_output=True, ignore_obsolete=True, include_lineno=False, omit_header=True
@@ -63,7 +61,7 @@ def as_po(catalogue: Catalog) -> bytes:
 
 
 def as_mo(catalogue: Catalog) -> bytes:
-    """The catalogue as gettext reads it, the same whenever it is made."""
+    """The catalogue in the binary form of gettext, with a fixed date."""
     catalogue.creation_date = catalogue.revision_date = EPOCH
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
@@ -71,7 +69,7 @@ def as_mo(catalogue: Catalog) -> bytes:
 
 
 def fields(text: str) -> set[str]:
-    """The names between braces."""
+    """The names of the fields in braces."""
     return {name for _literal, name, _spec, _conversion in string.Formatter().parse(text) if name is not None}
 
 
@@ -99,7 +97,7 @@ def main() -> None:
     if sys.argv[1:] == ["update"]:
         PO_FILE.write_bytes(po_text)
         mo_file.write_bytes(as_mo(loaded()))
-        print(f"{len(catalogue)} texts, {len(faults(loaded()))} to mend")
+        print(f"{len(catalogue)} texts, {len(faults(loaded()))} to fix")
         return
     wrong = faults(catalogue)
     if po_text != PO_FILE.read_bytes():

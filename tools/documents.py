@@ -1,7 +1,4 @@
-"""Keep the generated parts of the documentation true.
-
-`update` writes them again, `check` fails when they have drifted.
-"""
+"""Keep the generated parts of the documentation in step: `update` writes them, `check` fails where they differ."""
 
 from __future__ import annotations
 

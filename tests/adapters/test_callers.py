@@ -226,19 +226,8 @@ def test_mail_sends_with_copies_and_a_file(postfix: Postfix, home: Home) -> None
     configured(home, postfix)
     data = os.urandom(100_000)
     file = home.file("bilaga.bin", data)
-    s_nail(
-        home,
-        "-s",
-        "Räkning åäö",
-        "-b",
-        "bo@example.test",
-        "-c",
-        OWN,
-        "-a",
-        str(file),
-        "asa@example.test",
-        stdin="Hej åäö\n.\nslut\n",
-    )
+    options = ("-s", "Räkning åäö", "-b", "bo@example.test", "-c", OWN, "-a", str(file))
+    s_nail(home, *options, "asa@example.test", stdin="Hej åäö\n.\nslut\n")
     message = delivered(postfix, "asa")
     assert message["Subject"] == "Räkning åäö"
     body = message.get_body(("plain",))

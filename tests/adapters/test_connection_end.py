@@ -15,7 +15,7 @@ from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp.session import Session
 from smtpsetup.smtp.transaction import Channel, submit
-from tests.adapters.test_submit import AGREED, EHLO, OFFERS, READY, mail, opened, second, send
+from tests.adapters.test_submit import EHLO, ENVELOPE, OFFERS, READY, TO_CONTENT, mail, opened, second, send
 from tests.mail_server import MailServer
 from tests.servers import ScriptedServer
 
@@ -51,21 +51,8 @@ def test_a_421_is_reported_with_its_reply_and_stage(offers: tuple[str, ...], ver
 @pytest.mark.parametrize("wait", [0.0, 0.2])
 def test_a_421_between_two_messages_is_read(wait: float) -> None:
     """It is read as the reply to MAIL."""
-    script = (
-        READY,
-        None,
-        EHLO,
-        None,
-        None,
-        None,
-        AGREED,
-        "message",
-        b"250 one\r\n",
-        wait,
-        b"421 4.3.2 Going down\r\n",
-        0.2,
-        "drop",
-    )
+    end = (wait, b"421 4.3.2 Going down\r\n", 0.2, "drop")
+    script = (*TO_CONTENT, "message", b"250 one\r\n", *end)
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"))
     assert sent.results == ["ok"]
@@ -87,7 +74,7 @@ def test_a_dropped_connection_is_unknown_only_after_the_dot(offers: tuple[str, .
 
 def test_a_refusal_is_reported_although_the_server_closes_after_it() -> None:
     """The recipients have been refused already; the missing reply to DATA changes nothing for them."""
-    with ScriptedServer((READY, None, EHLO, None, None, None, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
+    with ScriptedServer((READY, None, EHLO, *ENVELOPE, b"250 ok\r\n550 5.1.1 unknown\r\n", "drop")) as server:
         sent = send(server.port, mail("a"), mail("b"))
     failure = sent.outcomes[0] if sent.outcomes else sent.lost
     assert isinstance(failure, TransportError)
@@ -96,7 +83,7 @@ def test_a_refusal_is_reported_although_the_server_closes_after_it() -> None:
 
 def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
     """The server would take the next commands for the rest of that message."""
-    script = (READY, None, EHLO, None, None, None, AGREED, b"552 5.3.4 too much\r\n", 0.2, "drop")
+    script = (*TO_CONTENT, b"552 5.3.4 too much\r\n", 0.2, "drop")
     with ScriptedServer(script) as server:
         sent = send(
             server.port,
@@ -124,7 +111,7 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_writ
         if len(mails) == 2:
             server.hung_up.wait(10)
 
-    script = (READY, None, EHLO, None, None, None, AGREED, "message", b"250 2.0.0 kept\r\n", "reset")
+    script = (*TO_CONTENT, "message", b"250 2.0.0 kept\r\n", "reset")
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"), trace=trace)
     assert sent.results == ["ok"]
@@ -132,7 +119,7 @@ def test_the_reply_to_a_message_counts_although_the_next_envelope_cannot_be_writ
 
 @pytest.mark.slow
 def test_silence_after_the_dot_is_an_unknown_outcome_at_the_deadline() -> None:
-    script = (READY, None, EHLO, None, None, None, AGREED, "message")
+    script = (*TO_CONTENT, "message")
     with ScriptedServer(script) as server, opened(server.port) as session, pytest.raises(TransportError) as caught:
         list(
             submit(

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 READY = b"220 mail.example.com ESMTP\r\n"
 EHLO = b"250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
 AGREED = b"250 sender\r\n250 recipient\r\n354 go\r\n"
+ENVELOPE = (None, None, None)  # MAIL, RCPT and DATA, pipelined
+TO_CONTENT = (READY, None, EHLO, *ENVELOPE, AGREED)
+GOODBYE = (None, b"221 bye\r\n")
 OFFERS = pytest.mark.parametrize("offers", [PIPELINING, PIPELINING[1:]], ids=["pipelined", "one by one"])
 
 
@@ -88,20 +91,9 @@ def nth(verb: str, *replies: bytes | None) -> Callable[[Turn], bytes | None]:
 
 def test_a_message_costs_one_round_trip_where_the_server_pipelines() -> None:
     """The server replies to a message only after it has the whole envelope of the next one."""
-    envelope = (None, None, None)
-    first = (READY, None, EHLO, *envelope, AGREED, "message")
-    script = (
-        *first,
-        *envelope,
-        b"250 one\r\n" + AGREED,
-        "message",
-        *envelope,
-        b"250 two\r\n" + AGREED,
-        "message",
-        b"250 three\r\n",
-        None,
-        b"221 bye\r\n",
-    )
+    second = (*ENVELOPE, b"250 one\r\n" + AGREED, "message")
+    third = (*ENVELOPE, b"250 two\r\n" + AGREED, "message", b"250 three\r\n")
+    script = (*TO_CONTENT, "message", *second, *third, *GOODBYE)
     with ScriptedServer(script) as server:
         sent = send(server.port, mail("a"), mail("b"), mail("c"))
     assert [str(outcome.reply) for outcome in sent.outcomes if isinstance(outcome, Outcome)] == [
@@ -268,43 +260,16 @@ def test_mail_parameters_are_sent_only_where_needed_and_offered() -> None:
 
 def test_replies_may_arrive_together_or_byte_by_byte() -> None:
     pieces = [step for byte in AGREED for step in (bytes([byte]), 0.002)]
-    script = (
-        READY,
-        None,
-        EHLO,
-        None,
-        None,
-        None,
-        *pieces,
-        "message",
-        None,
-        None,
-        None,
-        b"250 one\r\n" + AGREED,
-        "message",
-        b"250-two\r\n",
-        b"250 more\r\n",
-        None,
-        b"221 x\r\n",
-    )
+    first = (READY, None, EHLO, *ENVELOPE, *pieces, "message")
+    second = (*ENVELOPE, b"250 one\r\n" + AGREED, "message", b"250-two\r\n", b"250 more\r\n")
+    script = (*first, *second, *GOODBYE)
     with ScriptedServer(script) as server:
         assert send(server.port, mail("a"), mail("b")).results == ["ok", "ok"]
 
 
 def test_early_replies_are_matched_to_commands_in_order() -> None:
-    script = (
-        READY,
-        None,
-        EHLO,
-        None,
-        b"250 s\r\n250 r\r\n354 go\r\n",
-        None,
-        None,
-        "message",
-        b"250 one\r\n",
-        None,
-        b"221 x\r\n",
-    )
+    early = (None, b"250 s\r\n250 r\r\n354 go\r\n", None, None)
+    script = (READY, None, EHLO, *early, "message", b"250 one\r\n", *GOODBYE)
     with ScriptedServer(script) as server:
         assert send(server.port, mail("a")).results == ["ok"]
 
@@ -315,9 +280,7 @@ def test_early_replies_are_matched_to_commands_in_order() -> None:
 )
 def test_a_reply_before_the_dot_is_no_acceptance_and_ends_the_connection(early: bytes, result: str) -> None:
     """With a server that is one reply ahead, each reply would be matched to the wrong command."""
-    with ScriptedServer(
-        (READY, None, EHLO, None, None, None, AGREED + early, "message", b"554 5.7.1 spam\r\n")
-    ) as server:
+    with ScriptedServer((READY, None, EHLO, *ENVELOPE, AGREED + early, "message", b"554 5.7.1 spam\r\n")) as server:
         sent = send(server.port, mail("a"), mail("b"))
     assert sent.outcomes == []
     assert sent.lost

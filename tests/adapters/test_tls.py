@@ -52,13 +52,13 @@ def fingerprint_of(certificate: trustme.LeafCert) -> str:
 
 
 def test_a_certificate_of_a_trusted_authority_is_accepted(ca_file: str) -> None:
-    report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")), ca_file=ca_file)
+    report, received = logged_in(context_for(AUTHORITY.issue_cert("localhost")), ca_file=ca_file)
     assert report.error is None
     assert report.tls
     assert report.tls.version.startswith("TLSv1.")
     assert report.tls.issuer == "A good authority"
     assert report.tls.not_after.endswith("Z")
-    assert b"AUTH" in heard
+    assert b"AUTH" in received
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_certificate_of_a_trusted_authority_is_accepted(ca_file: str) -> None:
     ],
 )
 def test_an_invalid_certificate_stops_the_login(ca_file: str, certificate: trustme.LeafCert, code: str) -> None:
-    report, heard = logged_in(context_for(certificate), ca_file=ca_file)
+    report, received = logged_in(context_for(certificate), ca_file=ca_file)
     assert report.error
     assert (report.error.code, report.error.exit_code) == (code, 69)
-    assert set(heard.split(b"\r\n")) <= WITHOUT_LOGIN
+    assert set(received.split(b"\r\n")) <= WITHOUT_LOGIN
 
 
 def test_without_a_ca_file_only_the_systems_authorities_are_trusted() -> None:
-    report, heard = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
+    report, received = logged_in(context_for(AUTHORITY.issue_cert("localhost")))
     assert report.error
     assert report.error.code == "tls.untrusted"
-    assert set(heard.split(b"\r\n")) <= WITHOUT_LOGIN
+    assert set(received.split(b"\r\n")) <= WITHOUT_LOGIN
 
 
 def test_ssl_cert_file_names_the_systems_authorities(ca_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,11 +104,11 @@ def test_a_pinned_certificate_is_accepted_whoever_signed_it() -> None:
 
 def test_a_certificate_other_than_the_pinned_one_is_refused_even_if_valid(ca_file: str) -> None:
     other = AUTHORITY.issue_cert("localhost")
-    report, heard = logged_in(context_for(other), ca_file=ca_file, tls_fingerprint="0" * 64)
+    report, received = logged_in(context_for(other), ca_file=ca_file, tls_fingerprint="0" * 64)
     assert report.error
     assert report.error.code == "tls.fingerprint-mismatch"
     assert fingerprint_of(other) in report.error.hints[0]
-    assert heard == b""
+    assert received == b""
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -117,10 +117,10 @@ def test_tls_before_1_2_is_refused(ca_file: str) -> None:
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
-    report, heard = logged_in(context, ca_file=ca_file)
+    report, received = logged_in(context, ca_file=ca_file)
     assert report.error
     assert report.error.code == "tls.protocol-too-old"
-    assert heard == b""
+    assert received == b""
 
 
 def test_starttls_verifies_the_same_way(ca_file: str, tmp_path: Path) -> None:

@@ -138,19 +138,12 @@ def test_smtplib_is_used_only_by_the_test_command_with_its_option(
     assert shown.code == 0, shown.err
     assert "connect" in shown.out.lower()
     document = home.run("test", "--transport", "smtplib", "--json").json
-    assert [stage["stage"] for stage in document["result"]["stages"]] == [
-        "connect",
-        "ehlo",
-        "auth",
-        "mail",
-        "rcpt",
-        "data",
-        "quit",
-    ]
+    stages = " ".join(stage["stage"] for stage in document["result"]["stages"])
+    assert stages == "connect ehlo auth mail rcpt data quit"
     assert len(sandbox.mails) == 2
-    told = home.run("test", "--transport", "smtplib", "-v").err
-    assert "> ehlo" in told
-    assert PASSWORD not in told
+    verbose = home.run("test", "--transport", "smtplib", "-v").err
+    assert "> ehlo" in verbose
+    assert PASSWORD not in verbose
     assert home.run("send", "a@example.com", "--body", "x", "--transport", "smtplib").code == 2
 
 

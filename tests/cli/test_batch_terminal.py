@@ -1,7 +1,4 @@
-"""Many mails as a person at a terminal sees them.
-
-A bar while it goes on, one line for what went wrong, a summary at the end.
-"""
+"""Many mails at a terminal: a progress bar, a line for each error, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ def written(home: Home, count: int) -> None:
 
 def slow(turn: Turn) -> bytes | None:
     if turn.verb == ".":
-        time.sleep(0.1)  # so that there is something to watch
+        time.sleep(0.1)  # so that the bar can be seen
     return b"550 5.1.1 unknown\r\n" if turn.line == "RCPT TO:<m3@example.com>" else None
 
 
@@ -54,7 +51,7 @@ def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) 
         password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 5)
-        time.sleep(0.05)  # the next message is with the server now, and its answer is not
+        time.sleep(0.05)  # the server has the next message now, and has not replied yet
         terminal.sendintr()
         assert "nothing twice" in ended(terminal, 130)
         assert "were sent by an earlier run" in ended(person.types("send", "--batch", "mails.jsonl"), 0)
@@ -86,11 +83,8 @@ def test_redirected_results_are_written_while_the_bar_is_on_the_terminal(person:
             timeout=30,
         )
         ended(terminal, 0)
-    assert [json.loads(line).get("line") for line in (person.home.path / "results").read_text().splitlines()] == [
-        1,
-        2,
-        None,
-    ]
+    results = (person.home.path / "results").read_text().splitlines()
+    assert [json.loads(line).get("line") for line in results] == [1, 2, None]
 
 
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:

@@ -1,4 +1,4 @@
-"""`identify` as others run it: the exact JSON, what is said of a slip, of the unknown and of the hostile."""
+"""`identify`: the exact JSON, suggestions for misspelt domains, unknown domains, and hostile input."""
 
 from __future__ import annotations
 

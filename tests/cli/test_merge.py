@@ -1,10 +1,9 @@
-"""send --merge: a mail for each row of a table, as office programs write tables.
-
-Nothing in a cell breaks out of its place.
-"""
+"""send --merge: a mail for each row of a table, as office programs write tables; no cell can leave its field."""
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,9 @@ def server(home: Home) -> Iterator[MailServer]:
         yield running
 
 
-def merge(home: Home, table: str | bytes, *options: str, body: str = "Hej $namn", json_too: bool = True) -> Run:
+def merge(home: Home, table: str | bytes, *options: str, body: str = "Hej $namn", as_json: bool = True) -> Run:
     home.file("tabell.csv", table)
-    return home.run("send", "--merge", "tabell.csv", "--body", body, *options, *(["--json"] if json_too else []))
+    return home.run("send", "--merge", "tabell.csv", "--body", body, *options, *(["--json"] if as_json else []))
 
 
 def error(done: Run) -> dict[str, Any]:
@@ -40,10 +39,7 @@ def error(done: Run) -> dict[str, Any]:
 
 
 def texts(server: MailServer) -> list[str]:
-    """The text of each mail as it is read."""
-    import email
-    import email.policy
-
+    """The decoded text of each mail."""
     parsed = (email.message_from_bytes(caught.content, policy=email.policy.default) for caught in server.mails)
     return [
         part.get_content().replace("\r\n", "\n").strip() for message in parsed if (part := message.get_body(("plain",)))
@@ -131,7 +127,7 @@ def test_a_file_that_is_no_table_is_bad_data_and_no_internal_error(
 
 
 def test_a_table_that_is_not_the_utf8_it_claims_to_be_is_refused(home: Home, server: MailServer) -> None:
-    """It says that it is UTF-8, and is not: somebody would get a letter to Bj?rn."""
+    """Its byte order mark says UTF-8; decoded as another encoding, names would be wrong."""
     done = merge(home, b"\xef\xbb\xbfe-post;namn\nb@example.com;Bj\xf6rn\n")
     assert server.connections == 0
     assert done.code == 65
@@ -141,17 +137,8 @@ def test_a_table_that_is_not_the_utf8_it_claims_to_be_is_refused(home: Home, ser
 
 
 def test_columns_of_any_name_are_filled_in(home: Home, server: MailServer) -> None:
-    done = merge(
-        home,
-        TABLE,
-        "-s",
-        "Belopp: $$$belopp",
-        "--to",
-        "$namn <${e-post}>",
-        "-H",
-        "X-Namn: $namn",
-        body="${namn}s kostnad är $belopp kr",
-    )
+    options = ("-s", "Belopp: $$$belopp", "--to", "$namn <${e-post}>", "-H", "X-Namn: $namn")
+    done = merge(home, TABLE, *options, body="${namn}s kostnad är $belopp kr")
     assert done.code == 0
     assert texts(server) == ["Åsas kostnad är 100 kr", "Bos kostnad är 200 kr"]
     assert server.subjects == ["Belopp: $100", "Belopp: $200"]
@@ -200,7 +187,7 @@ def test_a_line_break_in_a_cell_adds_no_header(home: Home, server: MailServer, p
 
 
 def test_a_cell_in_a_display_name_adds_no_recipient(home: Home, server: MailServer) -> None:
-    """The name is a customer's own words; only the column of addresses says who gets the mail."""
+    """Names come from customers; only the address column may name recipients."""
     merge(home, 'e-post;namn\na@example.com;"evil@example.com, Bo"\n', "--to", "$namn <${e-post}>")
     assert all(caught.recipients == ("a@example.com",) for caught in server.mails)
 
@@ -248,11 +235,11 @@ def test_a_missing_attachment_is_exit_66_with_its_line(home: Home, server: MailS
     assert "200.txt" in error(done)["message"]
 
 
-# again, and beside other options
+# runs again, and other options
 
 
 def test_another_text_to_the_same_recipients_is_another_mail(home: Home, server: MailServer) -> None:
-    """One address that does not work any more must not keep next month's letter from all the others."""
+    """One dead address in a merge must not block the next month's letter to all the others."""
     table = TABLE + "gone@example.com;G;1\n"
     assert merge(home, table, "-s", "November", body="Novemberbrev").code == 67
     assert merge(home, table, "-s", "December", body="Decemberbrev").code == 67
@@ -271,7 +258,7 @@ def test_a_merge_run_again_sends_only_what_was_not_sent(home: Home, server: Mail
 
 
 def test_a_dry_run_shows_the_first_and_sends_nothing(home: Home, server: MailServer) -> None:
-    done = merge(home, TABLE, "--dry-run", "-s", "Hej $namn", json_too=False)
+    done = merge(home, TABLE, "--dry-run", "-s", "Hej $namn", as_json=False)
     assert (done.code, server.connections) == (0, 0)
     assert "asa@example.com" in done.out
     assert "2" in done.err
@@ -279,8 +266,8 @@ def test_a_dry_run_shows_the_first_and_sends_nothing(home: Home, server: MailSer
 
 def test_control_characters_in_a_table_are_escaped_for_the_terminal(home: Home, server: MailServer) -> None:
     for table in ("e-post;\x1b[31mx;\x1b[31mx\na@example.com;A;B\n", "e-post;namn\n\x1b]0;x\x07;A\n"):
-        assert merge(home, table, json_too=False).err.replace("\n", "").isprintable()
-    done = merge(home, "e-post;namn;fil\na@example.com;A;../\x1b[31mx\n", "--attach", "x/$fil", json_too=False)
+        assert merge(home, table, as_json=False).err.replace("\n", "").isprintable()
+    done = merge(home, "e-post;namn;fil\na@example.com;A;../\x1b[31mx\n", "--attach", "x/$fil", as_json=False)
     assert done.err.replace("\n", "").isprintable()
 
 

@@ -1,4 +1,4 @@
-"""On a narrow terminal no word is cut and a command stays whole; after Ctrl-C a new line begins."""
+"""On a narrow terminal neither words nor commands are broken; after Ctrl-C a new line begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers import wait_for
 
 
 def lines_of(shown: str) -> list[str]:
-    """What a terminal shows, without colours."""
+    """The lines on a terminal, without escape sequences."""
     return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "").split("\n")]
 
 
@@ -71,10 +71,10 @@ def test_the_bar_is_cleared_before_other_output(person: Person) -> None:
         password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 6)
-        time.sleep(0.05)  # the bar is drawn again a moment after a mail is told
+        time.sleep(0.05)  # the bar is drawn again shortly after an error line
         terminal.sendintr()
         shown = ended(terminal, 130)
     refused = shown[: shown.index("Line 4: ")]
     assert re.search(r"(\r\x1b\[2K|\n)$", refused), repr(refused[-40:])
-    said = shown[: re.search(r"\d+ of 30 are sent", shown).start()]  # type: ignore[union-attr]  # it is there
-    assert re.search(r"\x1b\[2K(\x1b\[[0-9;?]*[A-Za-z])*$", said), repr(said[-40:])
+    before_summary = shown[: re.search(r"\d+ of 30 are sent", shown).start()]  # type: ignore[union-attr]  # it is there
+    assert re.search(r"\x1b\[2K(\x1b\[[0-9;?]*[A-Za-z])*$", before_summary), repr(before_summary[-40:])

@@ -82,9 +82,8 @@ def test_show_has_the_reason_why_a_mail_waits(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         server.replies = {"RCPT": b"450 4.2.2 the mailbox is full\r\n"}
-        number = home.run("send", "kund@example.com", "-s", "Räkning", "--body", "x", "--json").json["result"][
-            "outbox_id"
-        ]
+        sent = home.run("send", "kund@example.com", "-s", "Räkning", "--body", "x", "--json")
+        number = sent.json["result"]["outbox_id"]
     shown = home.run("outbox", "show", str(number))
     assert shown.code == 0
     assert all(

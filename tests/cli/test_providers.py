@@ -1,4 +1,4 @@
-"""The table can be looked at and checked, and every row says where it came from."""
+"""`providers`: the table is listed, shown and validated, and every row has its sources."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "confidence", "said"),
+    ("age", "confidence", "expected"),
     [
         (400, "high", "more than a year ago"),
         (1, "high", "Checked"),
@@ -65,14 +65,14 @@ def test_a_row_is_shown_whole_with_its_sources(home: Home, name: str) -> None:
         (1, "low", "one old source only"),
     ],
 )
-def test_identify_shows_the_age_and_confidence_of_a_row(home: Home, age: int, confidence: str, said: str) -> None:
+def test_identify_shows_the_age_and_confidence_of_a_row(home: Home, age: int, confidence: str, expected: str) -> None:
     day = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=age)
     home.file(
         ".config/smtpsetup/providers.toml",
         ROW.replace("2026-11-24", day.isoformat()).replace('"high"', f'"{confidence}"'),
     )
     shown = home.run("identify", "a@example.com").out
-    assert said in shown
+    assert expected in shown
     assert day.strftime("%Y-%m") in shown
 
 

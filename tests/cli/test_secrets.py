@@ -35,7 +35,7 @@ def shows(text: str) -> bool:
 
 
 def command_lines(stop: threading.Event, found: list[str], forms: set[str]) -> None:
-    """Read every process's arguments and environment, over and over, as any other program of the user can."""
+    """Read the arguments and environment of every process, repeatedly, as any other program of the user can."""
     while not stop.wait(0.005):
         for process in Path("/proc").glob("[0-9]*"):
             for name in ("cmdline", "environ"):
@@ -109,7 +109,7 @@ def test_the_watcher_of_the_test_above_finds_a_secret_in_an_argument() -> None:
     stop, found = threading.Event(), list[str]()
     watcher = threading.Thread(target=command_lines, args=(stop, found, {"seen-in-argument"}))
     watcher.start()
-    # a process that stays long enough to be looked at some times
+    # a process that lives long enough to be read
     subprocess.run([sys.executable, "-c", "import time; time.sleep(0.3)", "seen-in-argument"], check=True)
     stop.set()
     watcher.join()

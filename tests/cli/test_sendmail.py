@@ -188,7 +188,7 @@ ALIGNED = (
 
 
 @pytest.mark.parametrize(("allowed", "given", "wanted", "answers"), ALIGNED)
-def test_from_is_aligned_with_the_account_and_reply_to_has_the_original_sender(  # noqa: PLR0913, PLR0917  a table
+def test_from_is_aligned_with_the_account_and_reply_to_has_the_original_sender(  # noqa: PLR0913, PLR0917  a row of the table, and fixtures
     allowed: str, given: str, wanted: str, answers: str | None, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, rows=f'allowed_from = "{allowed}"')
@@ -222,7 +222,7 @@ def test_an_existing_reply_to_is_kept(sandbox: Sandbox, facts: SandboxFacts, hom
         ("any", "<bo@example.net>", "bo@example.net"),
     ],
 )
-def test_f_sets_the_envelope_sender_where_the_account_allows_it(  # noqa: PLR0913, PLR0917  a table
+def test_f_sets_the_envelope_sender_where_the_account_allows_it(  # noqa: PLR0913, PLR0917  a row of the table, and fixtures
     allowed: str, given: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts, rows=f'allowed_from = "{allowed}"')
@@ -233,7 +233,7 @@ def test_the_name_of_f_is_used_where_from_has_no_name(sandbox: Sandbox, facts: S
     configured(home, facts)
     assert str(sent(home, sandbox, "-t", "-F", "Cron på €", stdin=MESSAGE).message["From"]) == f"Cron på € <{OWN}>"
     assert sendmail(home, "-t", "-FCronDaemon", stdin=f"From: root (Cron Daemon)\n{MESSAGE}").code == 0
-    assert str(sandbox.mails[1].message["From"]) == f"Cron Daemon <{OWN}>"  # as sendmail and Postfix have it
+    assert str(sandbox.mails[1].message["From"]) == f"Cron Daemon <{OWN}>"  # as sendmail and Postfix do
 
 
 @pytest.mark.parametrize("how", ["-F", "From", "from_name"])

@@ -37,7 +37,7 @@ def two_accounts(home: Home, facts: SandboxFacts) -> None:
         (("-f", "root"), "From: bo@example.com\n", "bo@example.com"),
     ],
 )
-def test_the_account_is_the_named_one_or_the_senders_or_the_default(  # noqa: PLR0913, PLR0917  a table
+def test_the_account_is_the_named_one_or_the_senders_or_the_default(  # noqa: PLR0913, PLR0917  a row of the table, and fixtures
     flags: tuple[str, ...], given: str, wanted: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     two_accounts(home, facts)

@@ -1,7 +1,4 @@
-"""What becomes of a mail that a server does not take at once: it is sent once, or kept, or told.
-
-And each time there is one line in the log.
-"""
+"""A mail that is not accepted at once is kept or reported, with one line in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ MESSAGE = "To: asa@example.com\nSubject: Nattens rapport\n\nx\n"
 Script = tuple[bytes | float | str | None, ...]
 
 
-def at(home: Home, port: int, *, rows: str = "", top: str = "") -> None:
+def account_at_plain_server(home: Home, port: int, *, rows: str = "", top: str = "") -> None:
     """An account at a server on this machine that has no TLS."""
     text = config_text(port, "", home.file("password", "hemligt\n"), rows=rows, top=top)
     text = text.replace('security = "tls"', 'security = "none"').replace('ca_file = ""\n', "")
@@ -59,7 +56,7 @@ OF_THE_ACCOUNT: dict[str, tuple[Script, int]] = {
 @pytest.mark.parametrize("case", LATER)
 def test_temporary_failures_keep_the_mail_silently(case: str, home: Home) -> None:
     with ScriptedServer((*LATER[case], "drop")) as server:
-        at(home, server.port)
+        account_at_plain_server(home, server.port)
         done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out, done.err) == (0, "", "")
     (mail,) = kept(home)
@@ -72,10 +69,10 @@ def test_temporary_failures_keep_the_mail_silently(case: str, home: Home) -> Non
     assert len(log_lines(home)) == 1
 
 
-def handed_in(home: Home, script: Script, code: int) -> tuple[Run, Mail]:
-    """How sendmail ended that met this server, and the one mail in the outbox."""
+def sent_to(home: Home, script: Script, code: int) -> tuple[Run, Mail]:
+    """The run of sendmail against this server, and the one mail that it leaves in the outbox."""
     with ScriptedServer((*script, "drop")) as server:
-        at(home, server.port)
+        account_at_plain_server(home, server.port)
         done = sendmail(home, "-t", stdin=MESSAGE)
     assert (done.code, done.out) == (code, "")
     (mail,) = kept(home)
@@ -85,7 +82,7 @@ def handed_in(home: Home, script: Script, code: int) -> tuple[Run, Mail]:
 @pytest.mark.parametrize("case", FOR_GOOD)
 def test_permanent_refusals_are_reported_and_the_mail_is_kept_as_failed(case: str, home: Home) -> None:
     code = FOR_GOOD[case][1]
-    done, mail = handed_in(home, *FOR_GOOD[case])
+    done, mail = sent_to(home, *FOR_GOOD[case])
     assert f"smtpsetup outbox retry {mail.id}`" in done.err
     assert (str(mail.state), mail.recipients, mail.next_attempt) == ("failed", ("asa@example.com",), None)
     (line,) = log_lines(home)
@@ -95,7 +92,7 @@ def test_permanent_refusals_are_reported_and_the_mail_is_kept_as_failed(case: st
 @pytest.mark.parametrize("case", OF_THE_ACCOUNT)
 def test_account_errors_are_reported_and_the_mail_waits(case: str, home: Home) -> None:
     code = OF_THE_ACCOUNT[case][1]
-    done, mail = handed_in(home, *OF_THE_ACCOUNT[case])
+    done, mail = sent_to(home, *OF_THE_ACCOUNT[case])
     assert f"as number {mail.id}," in done.err
     assert (str(mail.state), mail.recipients, mail.next_attempt is None) == ("waiting", ("asa@example.com",), False)
     (line,) = log_lines(home)
@@ -133,7 +130,7 @@ def test_a_missing_ca_file_keeps_the_mail(facts: SandboxFacts, sandbox: Sandbox,
 def test_a_refused_recipient_is_kept_as_a_separate_mail(home: Home) -> None:
     replies: Script = (b"550 5.1.1 unknown\r\n", None, b"354 go\r\n", "message", b"250 ok\r\n", None, b"221 bye\r\n")
     with ScriptedServer((*TO_DATA, *replies, "drop")) as server:
-        at(home, server.port)
+        account_at_plain_server(home, server.port)
         done = sendmail(home, "asa@example.com", "bo@example.com", stdin=MESSAGE)
     assert done.code == 67
     assert "bo@example.com" in done.err
@@ -142,14 +139,14 @@ def test_a_refused_recipient_is_kept_as_a_separate_mail(home: Home) -> None:
 
 def test_with_queue_never_nothing_is_kept(home: Home) -> None:
     with closed_port() as port:
-        at(home, port, rows='queue = "never"')
+        account_at_plain_server(home, port, rows='queue = "never"')
         assert sendmail(home, "-t", stdin=MESSAGE).code == 75
     assert kept(home) == []  # what waits here would be sent a second time
 
 
 def test_with_queue_always_no_connection_is_made(home: Home) -> None:
     with ScriptedServer((READY,)) as server:
-        at(home, server.port, rows='queue = "always"')
+        account_at_plain_server(home, server.port, rows='queue = "always"')
         assert sendmail(home, "-t", stdin=MESSAGE).code == 0
         assert server.connections == 0
     assert [str(mail.state) for mail in kept(home)] == ["waiting"]
@@ -183,7 +180,7 @@ def test_a_caller_that_stops_reading_v_output_gets_the_mail_sent_once(
 def test_with_a_damaged_outbox_the_mail_is_saved_and_logged(home: Home, tmp_path: Path) -> None:
     home.file(".local/state/smtpsetup/outbox.db", b"no database" * 1000)
     with closed_port() as port:
-        at(home, port)
+        account_at_plain_server(home, port)
         done = sendmail(home, "-t", stdin=MESSAGE)
     assert done.code == 74
     (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
@@ -194,7 +191,7 @@ def test_with_a_damaged_outbox_the_mail_is_saved_and_logged(home: Home, tmp_path
 
 def test_mails_of_concurrent_callers_are_all_kept(home: Home) -> None:
     with closed_port() as port:
-        at(home, port)
+        account_at_plain_server(home, port)
         running = [
             subprocess.Popen([PROGRAM, "-t"], env=home.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(12)
@@ -207,7 +204,7 @@ def test_mails_of_concurrent_callers_are_all_kept(home: Home) -> None:
 
 def test_a_full_disk_is_reported(home: Home) -> None:
     with closed_port() as port:
-        at(home, port)
+        account_at_plain_server(home, port)
         script = 'ulimit -f 0; exec "$0" "$@"'
         done = subprocess.run(
             ["sh", "-c", script, PROGRAM, "-t"],

@@ -1,4 +1,4 @@
-"""Whatever is in a message or an argument: it stays in its place, arrives whole, or is refused with an error."""
+"""Hostile or malformed messages and arguments stay in their field, arrive whole, or are refused with an error."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_recipient_may_look_like_a_flag_or_a_shell_command(
 @pytest.mark.parametrize("flags", [("-t", "-i"), ("-t",)])
 @pytest.mark.parametrize("size", [900, 70_000, 200_000])
 @pytest.mark.parametrize("word", [b"x", b"x ", b"\xc3\xa5"])
-def test_a_long_header_line_is_folded_inside_the_header(  # noqa: PLR0913, PLR0917  a table
+def test_a_long_header_line_is_folded_inside_the_header(  # noqa: PLR0913, PLR0917  a row of the table, and fixtures
     flags: tuple[str, ...], size: int, word: bytes, sandbox: Sandbox, facts: SandboxFacts, home: Home
 ) -> None:
     configured(home, facts)
@@ -249,7 +249,7 @@ def test_latin_1_in_header_and_body_is_detected(sandbox: Sandbox, facts: Sandbox
         "Åsa <asa@example.com>",
     )
     assert message.get_content().strip() == "åäö"
-    assert message.get_content_charset() == "windows-1252"  # the name that IANA has; mail programs do not know Python's
+    assert message.get_content_charset() == "windows-1252"  # the IANA name; mail programs do not know Python's
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain; format=flowed", "text/plain; charset=us-ascii"])
@@ -316,7 +316,7 @@ def test_an_encoded_name_next_to_one_in_8_bits_is_encoded_once(
 
 
 def peak(home: Home, message: Path) -> int:
-    """The highest memory of one run, in bytes."""
+    """The peak memory of one run, in bytes."""
     program = (
         "import resource, subprocess, sys;"
         "code = subprocess.run(sys.argv[2:], stdin=open(sys.argv[1])).returncode;"

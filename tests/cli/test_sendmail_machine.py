@@ -1,7 +1,4 @@
-"""smtpsetup-sendmail under the conditions that daemons run it in.
-
-Other users, no home, closed streams, a configuration for the whole machine.
-"""
+"""smtpsetup-sendmail as daemons run it: other users, no home, closed streams, a system-wide configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ MESSAGE = "To: asa@example.com\nSubject: x\n\nx\n"
 
 
 def system_wide(machine: Machine, facts: SandboxFacts, *, mode: int = 0o644, top: str = "", rows: str = "") -> Path:
-    """A configuration for the whole machine whose password every user of it may read, by way of a command."""
+    """A system-wide configuration whose password every user may read, through a command."""
     machine.file("smtpsetup/password", PASSWORD + "\n")
     text = config_text(facts.tls_port, facts.ca_file, Path("/etc/smtpsetup/password"), top=top, rows=rows)
     text = text.replace(
@@ -35,23 +32,23 @@ def system_wide(machine: Machine, facts: SandboxFacts, *, mode: int = 0o644, top
 
 
 @pytest.fixture
-def on(machine: Machine, home: Home) -> Home:
+def home_on_machine(machine: Machine, home: Home) -> Home:
     """A home on that machine."""
     return replace(home, prefix=machine.prefix())
 
 
 @pytest.fixture
 def as_nobody(machine: Machine, home: Home) -> Home:
-    """The home of nobody on that machine."""
+    """A home of the user nobody on that machine."""
     os.chown(home.path, 65534, 65534)
     return replace(home, env={**home.unmeasured.env, "TMPDIR": str(home.path)}, prefix=machine.prefix(as_nobody=True))
 
 
 def test_the_system_configuration_is_used_without_a_users_own(
-    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, home_on_machine: Home
 ) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"')
-    assert sent(on, sandbox, "root", stdin=MESSAGE).recipients == ("asa@example.com",)
+    assert sent(home_on_machine, sandbox, "root", stdin=MESSAGE).recipients == ("asa@example.com",)
 
 
 def test_another_user_sends_with_the_system_configuration(
@@ -81,66 +78,70 @@ def test_a_uid_without_a_passwd_entry_sends_with_the_system_configuration(
 
 
 def test_the_users_configuration_takes_precedence_over_the_systems(
-    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, home_on_machine: Home
 ) -> None:
     system_wide(machine, facts, top='[aliases]\nroot = "asa@example.com"\ndrift = "drift@example.com"')
-    on.file("password", PASSWORD)
+    home_on_machine.file("password", PASSWORD)
     own = config_text(
         facts.tls_port,
         facts.ca_file,
-        on.path / "password",
+        home_on_machine.path / "password",
         top='[aliases]\nroot = "bo@example.com"',
         address="bo@example.com",
     )
-    on.file(str(on.config.relative_to(on.path)), own)
-    mail = sent(on, sandbox, "root", "drift", stdin=MESSAGE)
+    home_on_machine.file(str(home_on_machine.config.relative_to(home_on_machine.path)), own)
+    mail = sent(home_on_machine, sandbox, "root", "drift", stdin=MESSAGE)
     assert (mail.username, mail.recipients) == ("bo@example.com", ("bo@example.com", "drift@example.com"))
-    assert sendmail(on, "-a", OWN, "root", stdin=MESSAGE).code == 0
+    assert sendmail(home_on_machine, "-a", OWN, "root", stdin=MESSAGE).code == 0
     assert sandbox.mails[1].username == OWN
 
 
-def test_a_named_configuration_is_not_merged_with_the_systems(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_a_named_configuration_is_not_merged_with_the_systems(
+    facts: SandboxFacts, machine: Machine, home_on_machine: Home
+) -> None:
     system_wide(machine, facts)
-    assert sendmail(on, "-t", "-C", str(on.file("empty.toml", "")), stdin=MESSAGE).code == 78
+    assert sendmail(home_on_machine, "-t", "-C", str(home_on_machine.file("empty.toml", "")), stdin=MESSAGE).code == 78
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
 def test_a_system_configuration_writable_by_others_is_refused(
-    mode: int, facts: SandboxFacts, machine: Machine, on: Home
+    mode: int, facts: SandboxFacts, machine: Machine, home_on_machine: Home
 ) -> None:
     system_wide(machine, facts, mode=mode)
-    done = sendmail(on, "-t", stdin=MESSAGE)
+    done = sendmail(home_on_machine, "-t", stdin=MESSAGE)
     assert done.code == 78
     assert "config.permissions" in done.err
 
 
-def test_a_system_configuration_not_owned_by_root_is_refused(facts: SandboxFacts, machine: Machine, on: Home) -> None:
+def test_a_system_configuration_not_owned_by_root_is_refused(
+    facts: SandboxFacts, machine: Machine, home_on_machine: Home
+) -> None:
     os.chown(system_wide(machine, facts), 65534, 65534)
-    done = sendmail(on, "-t", stdin=MESSAGE)
+    done = sendmail(home_on_machine, "-t", stdin=MESSAGE)
     assert done.code == 78
     assert "config.permissions" in done.err
 
 
 def test_mail_of_an_account_of_the_system_configuration_is_queued_and_flushed(
-    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, on: Home
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, home_on_machine: Home
 ) -> None:
     path = system_wide(machine, facts)
     text = path.read_text()
     with closed_port() as port:
         path.write_text(text.replace(f"port = {facts.tls_port}", f"port = {port}"))
-        assert sendmail(on, "-t", stdin=MESSAGE).code == 0
+        assert sendmail(home_on_machine, "-t", stdin=MESSAGE).code == 0
     path.write_text(text)
-    (mail,) = kept(on)
-    assert on.run("outbox", "retry", str(mail.id)).code == 0
-    done = sendmail(on, "-q")
+    (mail,) = kept(home_on_machine)
+    assert home_on_machine.run("outbox", "retry", str(mail.id)).code == 0
+    done = sendmail(home_on_machine, "-q")
     assert done.code == 0, done.err
-    assert kept(on) == []
+    assert kept(home_on_machine) == []
     assert len(sandbox.mails) == 1
 
 
 def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) -> Run:
-    """A run whose streams a shell arranges."""
+    """A run whose streams a shell redirects."""
     script = f'exec "$0" "$@" {streams}'
     done = subprocess.run(
         ["sh", "-c", script, PROGRAM, *flags],
@@ -189,7 +190,7 @@ def test_standard_input_that_cannot_be_read_is_an_error(facts: SandboxFacts, hom
 
 
 def read_only(machine: Machine, home: Home) -> Home:
-    """That home, nothing in it to be written."""
+    """That home, mounted read-only."""
     return replace(
         home,
         prefix=(*machine.prefix(), "sh", "-c", f'mount --bind -o ro "{home.path}" "{home.path}" && exec "$@"', "sh"),

@@ -1,7 +1,4 @@
-"""Recipients as callers write them, and names without a domain through the aliases.
-
-Everybody who is meant, nobody else.
-"""
+"""Recipients as callers write them, and names without a domain, which aliases resolve."""
 
 from __future__ import annotations
 

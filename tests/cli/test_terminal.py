@@ -1,4 +1,4 @@
-"""A person at a real terminal: what is asked, what a mistake leads to, and Ctrl-C at every question."""
+"""Questions at a real terminal, invalid answers, and Ctrl-C at every question."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
 
 
-def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
-    """Answer everything up to the hidden prompt."""
+def answered_up_to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """Run `configure` and answer every question before the password."""
     terminal = person.types("configure", "--ca-file", facts.ca_file)
     terminal.expect("Your mail address: ")
     terminal.sendline("info@mittforetag.example")
@@ -45,7 +45,7 @@ def to_the_password(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
 def test_configure_test_and_send_work_at_a_terminal_with_the_keyring(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    terminal = to_the_password(person, facts)
+    terminal = answered_up_to_the_password(person, facts)
     terminal.sendline(PASSWORD)
     shown = saved(terminal)
     assert PASSWORD not in shown

@@ -177,25 +177,25 @@ def test_the_listener_answers_only_the_redirect_of_this_sign_in_on_this_machine(
 def test_a_refusal_is_explained_with_the_providers_words(
     error: str, description: str, code: str, exit_code: int
 ) -> None:
-    told = explained(OAuthError(error, description), ACCOUNT)
-    assert (told.code, told.exit_code) == (code, exit_code)
-    assert told.hints
-    assert description in f"{told.message} {told.causes}"
+    shown = explained(OAuthError(error, description), ACCOUNT)
+    assert (shown.code, shown.exit_code) == (code, exit_code)
+    assert shown.hints
+    assert description in f"{shown.message} {shown.causes}"
 
 
 def test_a_policy_against_device_codes_is_answered_with_the_browser_sign_in() -> None:
     refusal = OAuthError("access_denied", "AADSTS53003: Access has been blocked by Conditional Access policies.")
-    told = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
-    assert told.code == "auth.device-code-blocked"
+    shown = explained(refusal, ACCOUNT, is_saved=False, by_device_code=True)
+    assert shown.code == "auth.device-code-blocked"
     assert any(
-        "`smtpsetup configure namn@live.se --auth oauth2 --provider outlook --browser`" in hint for hint in told.hints
+        "`smtpsetup configure namn@live.se --auth oauth2 --provider outlook --browser`" in hint for hint in shown.hints
     )
 
 
 def test_a_certificate_outside_its_validity_hints_at_the_local_clock() -> None:
-    told = explained(OAuthError("", "its certificate is not valid yet", is_temporary=True, may_be_clock=True), ACCOUNT)
-    assert (told.code, told.exit_code) == ("auth.temporary", 75)
-    assert "clock" in told.hints[0]
+    shown = explained(OAuthError("", "its certificate is not valid yet", is_temporary=True, may_be_clock=True), ACCOUNT)
+    assert (shown.code, shown.exit_code) == ("auth.temporary", 75)
+    assert "clock" in shown.hints[0]
 
 
 @pytest.mark.parametrize(
