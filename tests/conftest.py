@@ -86,25 +86,33 @@ class Home:
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
         """Run smtpsetup with these arguments, without a terminal."""
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        start = (sys.executable, "-m", "smtpsetup")
-        done = self.execute(
-            warm.Command(
-                "smtpsetup",
-                start,
-                arguments,
-                self.changed(env),
-                str(self.path),
-                data,
-                100,
-                self.disk_is_full,
-                self.prefix,
-            )
-        )
+        done = self.execute((sys.executable, "-m", "smtpsetup"), arguments, stdin, env, 100)
         return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def execute(self, command: warm.Command) -> subprocess.CompletedProcess[bytes]:
-        """Run a program of ours, forked from a warm process where that makes no difference."""
+    def execute(
+        self,
+        start: tuple[str, ...],
+        arguments: tuple[str | bytes, ...],
+        stdin: str | bytes | None,
+        env: dict[str, str],
+        seconds: float,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program of ours, forked from a warm process where that makes no difference.
+
+        Where the disk is full, coverage is off, since it writes files.
+        """
+        unmeasured = {name: "" for name in self.env if name.startswith("COV")} if self.disk_is_full else {}
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        command = warm.Command(
+            start,
+            arguments,
+            {**self.env, **env, **unmeasured},
+            str(self.path),
+            data,
+            seconds,
+            self.disk_is_full,
+            self.prefix,
+        )
         return warm.run(command) or subprocess.run(
             command.argv,
             env=command.env,
@@ -116,11 +124,6 @@ class Home:
             check=False,
             preexec_fn=_no_file_may_grow if command.disk_is_full else None,
         )
-
-    def changed(self, changes: dict[str, str]) -> dict[str, str]:
-        """The environment of a run with these changes; where the disk is full, without coverage, which writes files."""
-        measured = {} if not self.disk_is_full else {name: "" for name in self.env if name.startswith("COV")}
-        return {**self.env, **changes, **measured}
 
     def file(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         """A file in this home."""

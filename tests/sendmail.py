@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import private_dir
 from tests.conftest import PASSWORD, Home, Run
-from tests.warm import Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,19 +57,7 @@ def sendmail(
     **env: str,
 ) -> Run:
     """Run it with these arguments and this message; asserts what `checked` does."""
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = home.execute(
-        Command(
-            "smtpsetup-sendmail",
-            (program,),
-            arguments,
-            home.changed(env),
-            str(home.path),
-            data,
-            seconds,
-            prefix=home.prefix,
-        )
-    )
+    done = home.execute((program,), arguments, stdin, env, seconds)
     return checked(done.returncode, done.stdout, done.stderr)
 
 

@@ -28,20 +28,19 @@ BASE = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}  # what the interpreter it
 
 @dataclass(frozen=True)
 class Command:
-    """A run of `program`, which is `smtpsetup` or `smtpsetup-sendmail`.
+    """A run of `smtpsetup` or `smtpsetup-sendmail`.
 
     `start` is the command line of a cold start, `prefix` goes before it, such as nsenter; `timeout` is in seconds.
     """
 
-    program: str
     start: tuple[str, ...]
     arguments: tuple[str | bytes, ...]
     env: Mapping[str, str]
     cwd: str
     stdin: bytes | None
     timeout: float
-    disk_is_full: bool = False
-    prefix: tuple[str, ...] = ()
+    disk_is_full: bool
+    prefix: tuple[str, ...]
 
     @property
     def argv(self) -> list[str | bytes]:
@@ -57,6 +56,7 @@ def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
     if not _can_be_forked(command):
         return None
     request = dataclasses.asdict(command) | {
+        "program": "smtpsetup" if "-m" in command.start else "smtpsetup-sendmail",
         "argv": [command.start[0], *command.arguments],
         "env": dict(command.env),
         "stdin": None,
