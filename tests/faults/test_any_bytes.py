@@ -69,7 +69,7 @@ def assert_sound(error: SmtpsetupError) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_any_fault_at_any_stage_ends_soon_with_an_answer(
+def test_any_fault_at_any_stage_ends_soon_with_an_error_code(
     stage: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
@@ -131,7 +131,7 @@ REPLIES = st.one_of(
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=REPLIES)
-def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data: bytes) -> None:
+def test_any_bytes_at_any_stage_lead_to_a_diagnosis(stage: str, data: bytes) -> None:
     with one_answer(stage, data) as port:
         server = Server("127.0.0.1", port, Security.NONE)
         session = Session(server, ehlo_name="example.com", deadline=Deadline(5), policy=tls.policy())

@@ -53,7 +53,7 @@ def plain_account(home: Home, port: int, **changes: str) -> None:
 @pytest.mark.parametrize(
     "ehlo", [b"250-x\r\n250 AUTH \x1b]0;x\x07\x1b[31mX \x9b31m\r\n", b"250-x\r\n250-SIZE \xb2\r\n250 AUTH X\x1b\r\n"]
 )
-def test_escapes_in_what_a_server_offers_reach_nobody(home: Home, ehlo: bytes) -> None:
+def test_escape_sequences_in_an_ehlo_reply_are_not_printed(home: Home, ehlo: bytes) -> None:
     with ScriptedServer((READY, None, ehlo, None)) as server:
         plain_account(home, server.port)
         done = home.run("test", "--json")
@@ -62,12 +62,12 @@ def test_escapes_in_what_a_server_offers_reach_nobody(home: Home, ehlo: bytes) -
 
 
 @pytest.mark.parametrize("size", ["9" * 5000, "\u00b2", "-1", "", "abc"])
-def test_a_size_that_is_no_number_is_no_limit(size: str) -> None:
+def test_an_invalid_size_is_no_limit(size: str) -> None:
     ehlo = EHLO.replace(b"1000000", size.encode("latin-1"))
     assert checked((READY, None, ehlo, *TO_DOT[3:], b"250 ok\r\n", None, b"221 bye\r\n")).error is None
 
 
-def test_a_server_that_asks_for_more_than_the_login_has_is_told_to_stop() -> None:
+def test_an_unexpected_challenge_is_cancelled() -> None:
     with ScriptedServer((*TO_LOGIN, b"334 more\r\n", None, b"501 stopped\r\n", None, b"221 bye\r\n")) as server:
         report = run_test(context_of(account_at(server.port, Security.NONE)), Secret("x"))
         wait_for(lambda: server.received.count(b"*\r\n") == 1)
@@ -93,7 +93,7 @@ HUNTER = "hunter2-sécret"
         repr(HUNTER),
     ],
 )
-def test_a_secret_that_a_server_repeats_is_hidden_in_any_form(form: str) -> None:
+def test_a_secret_repeated_by_a_server_is_masked_in_any_encoding(form: str) -> None:
     masks = Masks()
     masks.add(HUNTER)
     shown = masks.applied(f"bad password {form} for you")
@@ -103,7 +103,7 @@ def test_a_secret_that_a_server_repeats_is_hidden_in_any_form(form: str) -> None
         assert piece not in shown
 
 
-def test_a_server_that_gives_up_during_the_recipients_is_heard() -> None:
+def test_a_421_to_rcpt_is_diagnosed_by_its_text() -> None:
     report = checked((*TO_RCPT, b"421 4.7.0 Too many messages, slow down\r\n", "drop"))
     assert report.error
     assert report.error.code == "limit.rate"
@@ -111,7 +111,7 @@ def test_a_server_that_gives_up_during_the_recipients_is_heard() -> None:
     assert report.error.failure.reply
 
 
-def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None:
+def test_a_refusal_in_the_middle_of_a_large_message_is_reported(home: Home) -> None:
     with ScriptedServer((*TO_DATA, b"354 go\r\n", b"552 5.3.4 Message too big for you\r\n", 0.5, "drop")) as server:
         plain_account(home, server.port)
         home.file("big.bin", os.urandom(700_000))
@@ -123,7 +123,7 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_heard(home: Home) -> None
     }
 
 
-def test_recipients_refused_before_the_message_was_are_told() -> None:
+def test_refused_recipients_are_reported_when_data_is_refused_too() -> None:
     script = (*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"250 ok\r\n", None, b"451 later\r\n", None, b"221 bye\r\n")
     with ScriptedServer(script) as server:
         delivery = Delivery(Envelope("i@x.se", ("a@x.se", "b@x.se")), from_bytes(b"A: b\r\n\r\n"), "<1@x>")
@@ -133,14 +133,14 @@ def test_recipients_refused_before_the_message_was_are_told() -> None:
     assert [entry.address for entry in result.refused] == ["a@x.se"]
 
 
-def test_when_everyone_is_refused_for_good_it_is_67_whatever_the_reason(home: Home) -> None:
+def test_exit_code_67_when_every_recipient_is_refused_permanently(home: Home) -> None:
     for reply in (b"554 5.7.1 Access denied\r\n", b"554 5.7.1 Relay access denied\r\n", b"552 5.2.2 Mailbox full\r\n"):
         with ScriptedServer((*TO_RCPT, reply, None, b"221 bye\r\n")) as server:
             plain_account(home, server.port)
             assert home.run("send", "a@example.com", "--body", "x", "--json").code == 67
 
 
-def test_a_mail_that_may_have_been_delivered_is_not_to_be_sent_again_blindly(home: Home) -> None:
+def test_a_mail_that_may_have_been_delivered_is_not_to_be_retried(home: Home) -> None:
     with ScriptedServer((*TO_DOT, "drop")) as server:
         plain_account(home, server.port)
         error = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json").json["error"]
@@ -188,7 +188,7 @@ def test_closed_standard_streams_change_nothing(home: Home, sandbox: Sandbox, fa
 
 
 @pytest.mark.parametrize(("redirected", "code"), [(">/dev/full", 0), ("2>/dev/full", 0), ("| head -c 0", None)])
-def test_output_that_cannot_be_written_is_told_and_stops_no_mail(
+def test_unwritable_output_does_not_stop_a_mail(
     home: Home, sandbox: Sandbox, facts: SandboxFacts, redirected: str, code: int | None
 ) -> None:
     home.configure(facts)
@@ -211,7 +211,7 @@ def test_output_that_cannot_be_written_is_told_and_stops_no_mail(
         ("test", b"\xe9"),
     ],
 )
-def test_arguments_that_are_no_text_are_bad_data(home: Home, arguments: tuple[str | bytes, ...]) -> None:
+def test_arguments_that_are_not_utf_8_are_a_data_error(home: Home, arguments: tuple[str | bytes, ...]) -> None:
     command = [
         sys.executable.encode(),
         b"-m",
@@ -227,7 +227,7 @@ def test_arguments_that_are_no_text_are_bad_data(home: Home, arguments: tuple[st
     assert b"\xe9" not in done.stdout + done.stderr
 
 
-def test_a_password_that_is_no_text_is_told_as_that(home: Home, facts: SandboxFacts) -> None:
+def test_a_password_that_is_not_utf_8_is_reported(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("password", b"caf\xe9")
     assert home.run("test", "--json").json["error"]["code"] == "secret.missing"
@@ -238,7 +238,7 @@ def test_a_password_that_is_no_text_is_told_as_that(home: Home, facts: SandboxFa
     assert done.returncode == 78
 
 
-def test_a_broken_table_of_ones_own_does_not_hide_what_became_of_a_mail(home: Home) -> None:
+def test_a_broken_user_table_does_not_hide_the_result_of_a_mail(home: Home) -> None:
     script = (
         *TO_RCPT,
         b"250 ok\r\n",
@@ -259,7 +259,7 @@ def test_a_broken_table_of_ones_own_does_not_hide_what_became_of_a_mail(home: Ho
     assert done.json["result"]["accepted"] == ["a@example.com"]
 
 
-def test_a_test_undoes_no_change_that_was_made_meanwhile(home: Home, facts: SandboxFacts) -> None:
+def test_marking_an_account_verified_keeps_concurrent_changes(home: Home, facts: SandboxFacts) -> None:
     from smtpsetup.config import accounts
 
     home.configure(facts, "--no-verify")
@@ -273,7 +273,7 @@ def test_a_test_undoes_no_change_that_was_made_meanwhile(home: Home, facts: Sand
     assert accounts.load(home.config).accounts == {}
 
 
-def test_a_saved_password_goes_to_no_other_server_without_being_named_again(home: Home, facts: SandboxFacts) -> None:
+def test_a_saved_password_is_not_sent_to_another_server(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     with ScriptedServer(TO_LOGIN) as other:
         done = home.run(
@@ -292,7 +292,7 @@ def test_a_saved_password_goes_to_no_other_server_without_being_named_again(home
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_configurations_of_others_are_not_obeyed(home: Home, facts: SandboxFacts) -> None:
+def test_configuration_files_of_other_users_are_refused(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     os.chown(home.config, 4711, 4711)
     assert home.run("accounts", "list", "--json").json["error"]["code"] == "config.permissions"
@@ -313,7 +313,7 @@ def test_configurations_of_others_are_not_obeyed(home: Home, facts: SandboxFacts
         'servers = [{ host = "a b", port = 465, security = "tls" }]',
     ],
 )
-def test_any_fault_in_a_table_of_ones_own_is_an_error_not_a_bug(home: Home, text: str) -> None:
+def test_any_mistake_in_a_user_table_is_a_configuration_error(home: Home, text: str) -> None:
     keys = dict(
         line.split(" = ", 1)
         for line in (
@@ -349,7 +349,7 @@ def test_control_characters_in_the_configuration_are_refused(home: Home, value: 
         assert home.run("accounts", "list", "--json").json["error"]["code"] == "config.invalid"
 
 
-def test_deep_nesting_pipes_and_missing_homes_are_errors_not_bugs(home: Home, tmp_path: Path) -> None:
+def test_deep_nesting_pipes_and_missing_homes_are_configuration_errors(home: Home, tmp_path: Path) -> None:
     home.file(".config/smtpsetup/config.toml", "a = " + "[" * 5000)
     assert home.run("accounts", "list", "--json").json["error"]["code"] == "config.invalid"
     os.mkfifo(tmp_path / "pipe", 0o600)
@@ -358,7 +358,7 @@ def test_deep_nesting_pipes_and_missing_homes_are_errors_not_bugs(home: Home, tm
     assert home.run("identify", "namn@live.se", "--json", HOME="relative").json["error"]["code"] == "config.invalid"
 
 
-def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(
+def test_without_a_home_mail_is_sent_and_the_working_directory_left_alone(
     home: Home, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
     home.configure(facts)
@@ -370,7 +370,7 @@ def test_without_a_home_mail_is_sent_and_nothing_is_written_where_one_stands(
 
 
 @pytest.mark.slow
-def test_a_warning_that_cannot_be_written_stops_no_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+def test_an_unwritable_warning_does_not_stop_a_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     home.file("big.bin", bytes(20_000_000))
@@ -379,7 +379,7 @@ def test_a_warning_that_cannot_be_written_stops_no_mail(home: Home, sandbox: San
     assert len(sandbox.mails) == 1
 
 
-def test_an_authority_that_is_gone_is_told_by_its_path(home: Home, facts: SandboxFacts) -> None:
+def test_a_missing_ca_file_is_reported_by_its_path(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     os.unlink(facts.ca_file)
     error = home.run("test", "--json").json["error"]
@@ -387,7 +387,7 @@ def test_an_authority_that_is_gone_is_told_by_its_path(home: Home, facts: Sandbo
     assert facts.ca_file in error["message"]
 
 
-def test_session_keys_are_written_nowhere(home: Home, facts: SandboxFacts) -> None:
+def test_sslkeylogfile_is_ignored(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     assert home.run("test", SSLKEYLOGFILE=str(home.path / "keys")).code == 0
     assert not (home.path / "keys").exists()
@@ -404,7 +404,7 @@ def test_session_keys_are_written_nowhere(home: Home, facts: SandboxFacts) -> No
         b"",
     ],
 )
-def test_no_mail_breaks_the_sandbox_that_shows_it(content: bytes) -> None:
+def test_the_sandbox_can_show_any_mail(content: bytes) -> None:
     from smtpsetup.sandbox.server import CaughtMail
 
     mail = CaughtMail(1, "u", "a@b.se", ("c@d.se",), content, None)

@@ -90,7 +90,7 @@ def by_subject(server: RecordingServer) -> dict[str, list[Caught]]:
     return found
 
 
-def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
+def assert_only_mail_in_flight_is_repeated(server: RecordingServer) -> None:
     """Whatever came again had been the last message on a cut connection, and has the same Message-ID."""
     last = {arrival.connection: arrival for arrival in server.mails}
     for subject, arrivals in by_subject(server).items():
@@ -103,9 +103,7 @@ def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(
-    home: Home, chunk: int, how: str
-) -> None:
+def test_queued_mail_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
     accepted: set[str] = set()
     count = 0
     killer = Killer(home, 13, (chunk, how))
@@ -129,7 +127,7 @@ def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_kille
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int) -> None:
+def test_a_killed_flush_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int) -> None:
     count = 0
     killer = Killer(home, 26, chunk)
     with RecordingServer(pause=PAUSE) as server:
@@ -144,7 +142,7 @@ def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_fligh
     found = by_subject(server)
     assert {str(number) for number in range(count)} == {*found, *(mail.subject for mail in left)}, SEED
     assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
-    assert_only_what_was_in_flight_came_twice(server)
+    assert_only_mail_in_flight_is_repeated(server)
 
 
 def fill(home: Home, first: int) -> None:
@@ -157,9 +155,7 @@ def fill(home: Home, first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(
-    home: Home, chunk: int, connections: str
-) -> None:
+def test_a_killed_batch_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int, connections: str) -> None:
     count = 0
     killer = Killer(home, 13, (chunk, connections))
     with RecordingServer(pause=PAUSE) as server:
@@ -170,11 +166,11 @@ def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_wha
     found = by_subject(server)
     assert set(found) == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
     assert len(server.mails) - len(found) <= killer.kills * int(connections), SEED
-    assert_only_what_was_in_flight_came_twice(server)
+    assert_only_mail_in_flight_is_repeated(server)
 
 
 @pytest.mark.slow
-def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_there_once(home: Home) -> None:
+def test_a_killed_batch_queues_each_mail_once(home: Home) -> None:
     plain_account(home, 1)
     killer = Killer(home, 25, "queue")
     count = 0
@@ -242,7 +238,7 @@ Outbox(sys.argv[1]).mails()
 
 
 @pytest.mark.slow
-def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home) -> None:
+def test_a_kill_while_the_outbox_is_created_leaves_a_working_one(home: Home) -> None:
     plain_account(home, 1)
     home = home.unmeasured  # which takes half the time
     code, before = -1, 0

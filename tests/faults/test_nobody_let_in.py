@@ -60,7 +60,7 @@ def planted(home: Home, port: int, name: str = "upload.toml") -> tuple[Path, Pat
 
 
 @pytest.mark.parametrize("mode", [("-t",), ("-q",), ("-bp",), ("-t", "-v"), ("-q", "-v")])
-def test_6_a_configuration_of_the_callers_own_is_not_obeyed(
+def test_sendmail_refuses_a_configuration_chosen_by_the_caller(
     home: Home, server: RecordingServer, mode: tuple[str, ...]
 ) -> None:
     plain_account(home, server.port)
@@ -75,9 +75,7 @@ def test_6_a_configuration_of_the_callers_own_is_not_obeyed(
 
 
 @pytest.mark.parametrize("how", ["link to it", "itself", "dots"])
-def test_6_the_users_own_configuration_may_be_named_by_any_path_that_leads_to_it(
-    home: Home, server: RecordingServer, how: str
-) -> None:
+def test_sendmail_accepts_any_path_to_the_users_configuration(home: Home, server: RecordingServer, how: str) -> None:
     plain_account(home, server.port)
     link = home.path / "link.toml"
     link.symlink_to(home.config)
@@ -90,7 +88,7 @@ def test_6_the_users_own_configuration_may_be_named_by_any_path_that_leads_to_it
     assert len(server.mails) == 1
 
 
-def test_6_a_link_that_is_turned_round_while_it_is_compared_leads_nowhere(home: Home, server: RecordingServer) -> None:
+def test_a_symlink_swapped_during_the_check_is_not_followed(home: Home, server: RecordingServer) -> None:
     """What is opened is the known path, not the one that was given."""
     plain_account(home, server.port)
     path, made = planted(home, server.port)
@@ -115,7 +113,7 @@ def test_6_a_link_that_is_turned_round_while_it_is_compared_leads_nowhere(home: 
     assert not made.exists()
 
 
-def test_6_the_machines_configuration_may_be_named(home: Home, server: RecordingServer, machine: Machine) -> None:
+def test_sendmail_accepts_the_machines_configuration(home: Home, server: RecordingServer, machine: Machine) -> None:
     row = f'address = "info@example.com"\nhost = "127.0.0.1"\nport = {server.port}\nsecurity = "none"\nauth = "none"\n'
     machine.file("smtpsetup/config.toml", f"[accounts.machine]\n{row}")
     assert (
@@ -143,7 +141,7 @@ def test_6_the_machines_configuration_may_be_named(home: Home, server: Recording
         ("-D", "{target}"),
     ],
 )
-def test_6_flags_that_made_other_sendmails_write_files_write_none(
+def test_flags_with_which_other_sendmails_write_files_write_none(
     home: Home, server: RecordingServer, flags: tuple[str, ...]
 ) -> None:
     plain_account(home, server.port)
@@ -154,7 +152,7 @@ def test_6_flags_that_made_other_sendmails_write_files_write_none(
     assert list(target.parent.iterdir()) == []
 
 
-def test_6_the_variable_is_the_scripts_own_word(home: Home, server: RecordingServer) -> None:
+def test_the_environment_may_name_any_configuration(home: Home, server: RecordingServer) -> None:
     path = home.file("own.toml", "")
     plain_account(home, server.port)
     home.config.rename(path)
@@ -165,9 +163,7 @@ def test_6_the_variable_is_the_scripts_own_word(home: Home, server: RecordingSer
 # 7: what root is told to run
 
 
-def test_7_root_is_told_to_link_only_what_nobody_else_can_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_is_advised_to_link_only_a_program_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid() != 0:
         missing("needs root")
     own = tmp_path / "bin" / "smtpsetup-sendmail"
@@ -184,9 +180,7 @@ def test_7_root_is_told_to_link_only_what_nobody_else_can_change(
 
 
 @pytest.mark.parametrize("spoil", ["file", "directory", "writable"])
-def test_7_every_part_of_the_path_must_be_roots_and_writable_by_root_alone(
-    spoil: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_the_path_must_be_writable_by_root_alone(spoil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid() != 0:
         missing("needs root")
     base = Path("/usr/local/lib/smtpsetup-test")  # below directories that are root's
@@ -224,7 +218,7 @@ FIRST = {
 @pytest.mark.matrix
 @pytest.mark.parametrize("first", FIRST)
 @pytest.mark.parametrize("umask", ["0", "077", "0777"])
-def test_8_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
+def test_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
     home: Home, server: RecordingServer, first: str, umask: str
 ) -> None:
     plain_account(home, server.port)
@@ -263,7 +257,7 @@ def loosened(path: Path, how: str) -> None:
         (".local", "writable"),
     ],
 )
-def test_8_a_state_directory_that_others_could_change_is_refused_and_the_doctor_sees_it(
+def test_a_state_directory_that_others_can_change_is_refused_and_reported_by_doctor(
     home: Home, server: RecordingServer, how: str, place: str
 ) -> None:
     plain_account(home, server.port)
@@ -280,7 +274,7 @@ def test_8_a_state_directory_that_others_could_change_is_refused_and_the_doctor_
 
 
 @pytest.mark.parametrize("place", [".local/state/smtpsetup", ".local"])
-def test_8_a_state_directory_or_parent_of_another_user_is_refused(home: Home, place: str) -> None:
+def test_a_state_directory_or_parent_of_another_user_is_refused(home: Home, place: str) -> None:
     if os.getuid() != 0:
         missing("needs root")
     assert home.run("outbox", "list").code == 0
@@ -289,7 +283,7 @@ def test_8_a_state_directory_or_parent_of_another_user_is_refused(home: Home, pl
         private_dir.check(state_dir(home))
 
 
-def test_8_a_planted_outbox_is_refused(home: Home, tmp_path: Path) -> None:
+def test_an_outbox_of_another_user_is_refused(home: Home, tmp_path: Path) -> None:
     if os.getuid() != 0:
         missing("needs root")
     plain_account(home, 1)
@@ -303,7 +297,7 @@ def test_8_a_planted_outbox_is_refused(home: Home, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 @pytest.mark.parametrize("name", ["mail.log", "outbox.db", "sent-a", "outbox.lock"])
-def test_8_nothing_is_written_through_a_link(home: Home, server: RecordingServer, name: str, kind: str) -> None:
+def test_nothing_is_written_through_a_link(home: Home, server: RecordingServer, name: str, kind: str) -> None:
     plain_account(home, server.port)
     target = home.file("precious", "precious\n")
     path = home.path / ".local" / "state" / "smtpsetup" / name
@@ -329,7 +323,7 @@ def batch(home: Home, *rows: dict[str, object], options: tuple[str, ...] = ()) -
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "./secret", "secret.html", "../home/secret", "pages/index.HTM"])
-def test_9_html_that_looks_like_a_path_is_told_and_no_file_is_read(
+def test_html_that_looks_like_a_path_is_refused_and_no_file_is_read(
     home: Home, server: RecordingServer, path: str
 ) -> None:
     plain_account(home, server.port)
@@ -339,7 +333,7 @@ def test_9_html_that_looks_like_a_path_is_told_and_no_file_is_read(
     assert "html_file" in run.err
 
 
-def test_9_html_is_text_and_html_file_a_path(home: Home, server: RecordingServer) -> None:
+def test_html_is_text_and_html_file_a_path(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     home.file("page.html", "<p>from the file</p>")
     assert batch(home, {"html": "just text, no tag"}, {"html_file": "page.html"}, {"html": "<p>the text</p>"}).code == 0
@@ -352,7 +346,7 @@ def test_9_html_is_text_and_html_file_a_path(home: Home, server: RecordingServer
 @pytest.mark.parametrize(
     "path", ["/etc/hostname", "../outside.txt", "link", "sub/../../outside.txt", "linked/outside.txt"]
 )
-def test_9_root_bounds_what_a_line_may_take(home: Home, server: RecordingServer, key: str, path: str) -> None:
+def test_root_limits_the_files_of_a_batch_row(home: Home, server: RecordingServer, key: str, path: str) -> None:
     plain_account(home, server.port)
     home.file("outside.txt", "outside")
     inside = home.path / "inside"
@@ -364,7 +358,7 @@ def test_9_root_bounds_what_a_line_may_take(home: Home, server: RecordingServer,
     assert "is outside" in " ".join(run.err.split())
 
 
-def test_9_root_lets_through_what_is_below_it(home: Home, server: RecordingServer) -> None:
+def test_root_allows_files_below_it(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     home.file("inside/a/page.html", "<p>page</p>")
     home.file("inside/bill.txt", "the bill")
@@ -373,7 +367,7 @@ def test_9_root_lets_through_what_is_below_it(home: Home, server: RecordingServe
     assert b"bill.txt" in server.mails[0].body
 
 
-def test_9_root_bounds_a_merge_too(home: Home, server: RecordingServer) -> None:
+def test_root_limits_the_files_of_a_merge(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     home.file("outside.txt", "outside")
     home.file("inside/a.txt", "a")
@@ -398,7 +392,7 @@ CELLS = [
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("option", ["--to", "--cc", "--bcc", "--reply-to"])
 @pytest.mark.parametrize("template", ["$namn <$epost>", "Kund <$epost>", "$epost"])
-def test_9_a_cell_never_adds_a_recipient(
+def test_a_cell_never_adds_a_recipient(
     home: Home, server: RecordingServer, cell: str, option: str, template: str
 ) -> None:
     plain_account(home, server.port)
@@ -410,7 +404,7 @@ def test_9_a_cell_never_adds_a_recipient(
     assert server.mails == []
 
 
-def test_9_several_addresses_that_the_person_has_written_are_theirs(home: Home, server: RecordingServer) -> None:
+def test_a_template_may_name_several_recipients(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     table = home.file("kunder.csv", "namn;a;b\nBo, Öberg;a@example.com;Åsa <b@example.com>\n")
     assert home.run("send", "--merge", str(table), "--body", "x", "--to", "$namn <$a>, $b, c@example.com").code == 0
@@ -420,7 +414,7 @@ def test_9_several_addresses_that_the_person_has_written_are_theirs(home: Home, 
 # 10: secrets, senders, certificates
 
 
-def test_10_no_core_is_dumped_while_a_secret_is_held(home: Home) -> None:
+def test_core_dumps_are_off_while_a_secret_is_held(home: Home) -> None:
     reached: list[str] = []
 
     def answer(turn: Turn) -> bytes | None:
@@ -449,7 +443,7 @@ def test_10_no_core_is_dumped_while_a_secret_is_held(home: Home) -> None:
 
 
 @pytest.mark.parametrize("field", ["Sender", "Resent-From", "Resent-Sender"])
-def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(
+def test_sender_fields_are_limited_to_the_address_of_the_account(
     home: Home, server: RecordingServer, field: str
 ) -> None:
     plain_account(home, server.port)
@@ -461,7 +455,7 @@ def test_10_whoever_is_said_to_have_sent_it_is_held_to_the_account(
 
 
 @pytest.mark.parametrize("allowed", ["domain", "any"])
-def test_10_what_the_account_may_say_stays(home: Home, server: RecordingServer, allowed: str) -> None:
+def test_sender_fields_that_the_account_allows_are_kept(home: Home, server: RecordingServer, allowed: str) -> None:
     plain_account(home, server.port, allowed_from=f'"{allowed}"')
     assert sendmail(home, "asa@example.com", stdin="Sender: faktura@example.com\nSubject: x\n\nx\n").code == 0
     assert b"Sender: faktura@example.com" in server.mails[0].content
@@ -487,7 +481,7 @@ def test_10_what_the_account_may_say_stays(home: Home, server: RecordingServer, 
         ),
     ],
 )
-def test_10_a_saved_mail_that_is_sent_again_goes_to_nobody_but_those_it_was_saved_for(
+def test_a_mail_saved_without_a_configuration_is_sent_to_its_recipients_alone(
     home: Home, server: RecordingServer, arguments: tuple[str, ...], header: str, recipients: set[str]
 ) -> None:
     plain_account(home, server.port)
@@ -516,7 +510,7 @@ def certificate_with_a_common_name_only(path: Path) -> Path:
     return path
 
 
-def test_10_a_certificate_with_a_name_in_cn_only_is_refused(home: Home, tmp_path: Path) -> None:
+def test_a_certificate_with_its_name_in_the_common_name_alone_is_refused(home: Home, tmp_path: Path) -> None:
     file = certificate_with_a_common_name_only(tmp_path / "server.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)

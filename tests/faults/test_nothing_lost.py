@@ -88,7 +88,7 @@ def waiting(home: Home) -> dict[str, Mail]:
 # 1: three mails that break the connection
 
 
-def test_1_three_mails_of_4_mb_that_a_server_drops_in_the_body_starve_no_other(home: Home) -> None:
+def test_large_mails_dropped_during_the_body_do_not_starve_others(home: Home) -> None:
     fill(home, *(large_mail(number) for number in range(3)), new_mail(7))
     with DropsLarge() as server:
         plain_account(home, server.port)
@@ -102,7 +102,7 @@ def test_1_three_mails_of_4_mb_that_a_server_drops_in_the_body_starve_no_other(h
 
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 @pytest.mark.parametrize("breakers", [1, 3, 6])
-def test_1_a_flush_sends_all_that_break_nothing(home: Home, verb: str, breakers: int) -> None:
+def test_a_flush_sends_every_mail_that_breaks_no_connection(home: Home, verb: str, breakers: int) -> None:
     names = tuple(f"b{number}" for number in range(breakers))
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate((*names, "good1", "good2"))))
     with MailServer(breaks(*names, verb=verb)) as server:
@@ -113,7 +113,7 @@ def test_1_a_flush_sends_all_that_break_nothing(home: Home, verb: str, breakers:
     assert {name: mail.attempts for name, mail in waiting(home).items()} == dict.fromkeys(names, 1)
 
 
-def test_1_what_was_not_tried_has_no_attempt_counted_and_goes_with_the_next_flush(home: Home) -> None:
+def test_untried_mail_has_no_attempt_counted_and_is_sent_by_the_next_flush(home: Home) -> None:
     names = tuple(f"b{number}" for number in range(40))
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate((*names, "good"))))
     with MailServer(breaks(*names)) as server:
@@ -127,7 +127,7 @@ def test_1_what_was_not_tried_has_no_attempt_counted_and_goes_with_the_next_flus
 
 
 @pytest.mark.slow
-def test_1_mails_that_break_are_given_up_after_days_and_no_other_with_them(home: Home) -> None:
+def test_poison_mails_are_given_up_after_days_and_no_others_with_them(home: Home) -> None:
     names = ("b0", "b1", "b2")
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate(names)))
     with MailServer(breaks(*names)) as server:
@@ -150,9 +150,7 @@ def batch(home: Home, *names: str) -> str:
 
 
 @pytest.mark.parametrize("connections", ["1", "3"])
-def test_1_a_batch_that_keeps_nothing_sends_all_good_lines_behind_three_that_break(
-    home: Home, connections: str
-) -> None:
+def test_a_batch_without_queue_sends_every_row_behind_poison_mails(home: Home, connections: str) -> None:
     good = tuple(f"good{number}" for number in range(10))
     path = batch(home, "b0", "b1", "b2", *good)
     with MailServer(breaks("b0", "b1", "b2")) as server:
@@ -162,7 +160,7 @@ def test_1_a_batch_that_keeps_nothing_sends_all_good_lines_behind_three_that_bre
     assert sorted(server.subjects) == sorted(good)
 
 
-def test_1_a_batch_that_was_stopped_by_many_that_break_begins_with_the_others_when_it_is_run_again(home: Home) -> None:
+def test_a_batch_stopped_by_poison_mails_begins_with_the_others_when_run_again(home: Home) -> None:
     path = batch(home, *(f"b{number:02}" for number in range(30)), "good0", "good1")
     with MailServer(breaks(*(f"b{number:02}" for number in range(30)))) as server:
         plain_account(home, server.port)
@@ -174,7 +172,7 @@ def test_1_a_batch_that_was_stopped_by_many_that_break_begins_with_the_others_wh
 @pytest.mark.parametrize(
     "reply", [b"450 4.7.1 Rate limit exceeded, slow down\r\n", b"550 5.4.5 Daily user sending quota exceeded\r\n"]
 )
-def test_1_mail_behind_a_providers_limit_is_not_counted_as_tried(home: Home, reply: bytes) -> None:
+def test_mail_behind_a_providers_limit_has_no_attempt_counted(home: Home, reply: bytes) -> None:
     fill(home, *(new_mail(number, (f"m{number}@example.com",)) for number in range(5)))
     with MailServer(lambda turn: reply if turn.verb == "RCPT" else None) as server:
         plain_account(home, server.port)
@@ -234,7 +232,7 @@ ENDINGS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
         (".", MailState.UNKNOWN),
     ],
 )
-def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(
+def test_a_sendmail_terminated_while_sending_loses_nothing(
     home: Home, number: signal.Signals, verb: str, state: MailState
 ) -> None:
     with silent_at(verb) as (server, reached):
@@ -254,9 +252,7 @@ def test_2_a_sendmail_that_is_ended_while_it_sends_loses_nothing(
     assert [arrival.recipients for arrival in other.mails] == [("asa@example.com",)]
 
 
-def test_2_the_mail_is_on_the_disk_before_the_first_connect_and_soon_after_the_end_of_input(
-    home: Home, tmp_path: Path
-) -> None:
+def test_sendmail_syncs_the_mail_to_disk_before_it_connects(home: Home, tmp_path: Path) -> None:
     if not shutil.which("strace"):
         missing("needs strace: apt-get install strace")
     trace = tmp_path / "trace"
@@ -276,7 +272,7 @@ def test_2_the_mail_is_on_the_disk_before_the_first_connect_and_soon_after_the_e
     assert server.mails
 
 
-def test_2_what_is_refused_for_nobody_at_home_is_kept_in_the_same_step_as_the_rest(home: Home) -> None:
+def test_unresolvable_recipients_are_kept_in_the_same_commit_as_the_rest(home: Home) -> None:
     with silent_at("CONNECT") as (server, reached):
         plain_account(home, server.port)
         process = started(home, "asa@example.com", "nobody-of-that-name")
@@ -293,7 +289,7 @@ def test_2_what_is_refused_for_nobody_at_home_is_kept_in_the_same_step_as_the_re
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("verb", "state"), [("CONNECT", "waiting"), ("RCPT", "waiting"), (".", "unknown")])
-def test_2_a_send_that_is_ended_keeps_the_mail_and_says_so(
+def test_a_terminated_send_keeps_the_mail_and_says_so(
     home: Home, number: signal.Signals, verb: str, state: str
 ) -> None:
     with silent_at(verb) as (server, reached):
@@ -309,7 +305,7 @@ def test_2_a_send_that_is_ended_keeps_the_mail_and_says_so(
 
 
 @pytest.mark.parametrize("verb", ["RCPT", "."])
-def test_2_a_send_that_may_keep_nothing_says_that_it_has_kept_nothing(home: Home, verb: str) -> None:
+def test_a_terminated_send_without_queue_says_that_nothing_is_kept(home: Home, verb: str) -> None:
     with silent_at(verb) as (server, reached):
         plain_account(home, server.port)
         process = started(home, "send", "asa@example.com", "-s", "x", "--queue", "never", program="smtpsetup")
@@ -323,7 +319,7 @@ def test_2_a_send_that_may_keep_nothing_says_that_it_has_kept_nothing(home: Home
     assert ("the mail may have arrived" in told) == (verb == ".")
 
 
-def test_2_a_flush_that_is_ended_waits_for_the_reply_in_hand(home: Home) -> None:
+def test_a_terminated_flush_waits_for_the_pending_reply(home: Home) -> None:
     reached: list[str] = []
 
     def answer(turn: Turn) -> bytes | None:
@@ -346,7 +342,7 @@ def test_2_a_flush_that_is_ended_waits_for_the_reply_in_hand(home: Home) -> None
     assert {mail["state"] for mail in listed} == {"waiting"}
 
 
-def test_2_that_nothing_flushes_the_outbox_is_told_once_a_day_and_not_at_every_mail(home: Home) -> None:
+def test_the_warning_that_nothing_flushes_the_outbox_comes_once_a_day(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
         runs = [sendmail(home, "-t", stdin=MESSAGE) for _time in range(3)]
@@ -381,7 +377,7 @@ test "$("$1" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outb
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("megabytes", [3, 20])
-def test_3_a_flush_drains_the_outbox_of_a_disk_with_no_byte_left(home: Home, megabytes: int) -> None:
+def test_a_flush_drains_the_outbox_on_a_full_disk(home: Home, megabytes: int) -> None:
     state = home.path / "state"
     with RecordingServer() as server:
         plain_account(home, server.port)
@@ -399,7 +395,7 @@ def test_3_a_flush_drains_the_outbox_of_a_disk_with_no_byte_left(home: Home, meg
     assert len(server.mails) == 8
 
 
-def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_was_sent(home: Home) -> None:
+def test_a_batch_on_a_disk_that_fills_up_notes_every_sent_mail(home: Home) -> None:
     """The room for it was taken before the dot."""
     state = home.path / "state"
     path = batch(home, *(f"m{number}" for number in range(60)))
@@ -425,7 +421,7 @@ def test_3_a_batch_whose_disk_fills_up_after_it_has_begun_a_mail_notes_that_it_w
 
 
 @pytest.mark.slow
-def test_3_three_moments_have_three_texts() -> None:
+def test_an_unwritable_note_is_reported_by_what_the_server_has_done() -> None:
     from smtpsetup.core.errors import SmtpsetupError  # as below
     from smtpsetup.message.delivery import Delivery
     from tests.adapters.test_submit import opened
@@ -453,7 +449,7 @@ def test_3_three_moments_have_three_texts() -> None:
 
 
 @pytest.mark.parametrize("queue", ["on-failure", "always"])
-def test_3_a_mail_that_is_sent_or_kept_is_0_though_its_result_cannot_be_written(home: Home, queue: str) -> None:
+def test_exit_code_0_when_only_the_result_cannot_be_written(home: Home, queue: str) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         command = f'exec "$0" -m smtpsetup send kund@example.com --body x --json --queue {queue} > /dev/full'
@@ -469,7 +465,7 @@ LONG = b"x" * 3_000_000
 
 
 @pytest.mark.parametrize("head", [b"", b"Subject: x\n\n"], ids=["no header", "header"])
-def test_3_three_megabytes_in_one_line_are_sent(home: Home, head: bytes) -> None:
+def test_a_body_line_of_three_megabytes_is_sent(home: Home, head: bytes) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         assert sendmail(home, "asa@example.com", stdin=head + LONG + b"\n").code == 0
@@ -478,7 +474,7 @@ def test_3_three_megabytes_in_one_line_are_sent(home: Home, head: bytes) -> None
 
 
 @pytest.mark.parametrize("head", [b"X-Long: ", b"X-Long: x\n ", b"To: bo@example.com\nX-Long: "])
-def test_3_three_megabytes_in_one_field_are_told_and_saved(home: Home, head: bytes) -> None:
+def test_a_header_field_of_three_megabytes_is_refused_and_the_mail_saved(home: Home, head: bytes) -> None:
     plain_account(home, 1)
     done = sendmail(home, "asa@example.com", stdin=head + LONG + b"\n\nText.\n")
     assert done.code == 65
@@ -490,7 +486,7 @@ def test_3_three_megabytes_in_one_field_are_told_and_saved(home: Home, head: byt
     assert b"\r\n\r\n" not in content.partition(LONG)[0]
 
 
-def test_3_a_small_tmpdir_costs_no_mail(home: Home) -> None:
+def test_a_small_tmpdir_loses_no_mail(home: Home) -> None:
     small = home.path / "small"
     with RecordingServer() as server:
         plain_account(home, server.port)
@@ -552,7 +548,7 @@ def flush_and_repair(home: Home, server: RecordingServer) -> list[Run]:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("part", range(6))
-def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_it_saved(
+def test_a_flipped_bit_in_the_wal_is_detected_and_the_mails_behind_it_saved(
     home: Home, as_killed: Path, part: int
 ) -> None:
     source = random.Random(f"{SEED} {part}")
@@ -572,7 +568,7 @@ def test_4_a_flipped_bit_in_the_log_after_a_kill_is_seen_and_what_stands_behind_
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("offset", range(0, 100, 3))
-def test_4_a_wrong_byte_in_the_header_is_no_dead_end(home: Home, at_rest: Path, offset: int) -> None:
+def test_an_outbox_with_a_wrong_byte_in_its_header_is_repaired(home: Home, at_rest: Path, offset: int) -> None:
     directory = copied(home, at_rest)
     flip(directory / "outbox.db", offset, 1)
     with RecordingServer() as server:
@@ -584,7 +580,7 @@ def test_4_a_wrong_byte_in_the_header_is_no_dead_end(home: Home, at_rest: Path, 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("part", range(12))
-def test_4_no_mail_that_was_changed_is_sent(home: Home, at_rest: Path, part: int) -> None:
+def test_a_mail_whose_content_was_changed_is_not_sent(home: Home, at_rest: Path, part: int) -> None:
     source = random.Random(f"{SEED} {part}")
     directory = copied(home, at_rest)
     with contextlib.closing(sqlite3.connect(directory / "outbox.db")) as db, db:
@@ -619,7 +615,7 @@ def test_4_no_mail_that_was_changed_is_sent(home: Home, at_rest: Path, part: int
 @pytest.mark.parametrize(
     "column", ["sender", "recipients", "account", "config", "is_ascii", "subject", "message_id", "holds"]
 )
-def test_4_a_changed_state_is_seen_before_anything_is_sent(home: Home, at_rest: Path, column: str) -> None:
+def test_a_mail_whose_row_was_changed_is_not_sent(home: Home, at_rest: Path, column: str) -> None:
     directory = copied(home, at_rest)
     with contextlib.closing(sqlite3.connect(directory / "outbox.db")) as db, db:
         value = {"recipients": '["evil@example.com"]', "is_ascii": 0, "holds": 1}.get(column, "evil@example.com")
@@ -642,7 +638,7 @@ def as_version_1(directory: Path) -> None:
     (directory / "outbox.making").write_bytes(b"1")
 
 
-def test_4_an_outbox_of_the_version_before_is_read_and_sent(home: Home, at_rest: Path) -> None:
+def test_an_outbox_of_version_1_is_read_and_sent(home: Home, at_rest: Path) -> None:
     directory = copied(home, at_rest)
     as_version_1(directory)
     with RecordingServer() as server:
@@ -653,7 +649,7 @@ def test_4_an_outbox_of_the_version_before_is_read_and_sent(home: Home, at_rest:
 
 
 @pytest.mark.slow
-def test_4_an_outbox_of_the_version_before_is_brought_up_to_date_when_nobody_uses_it(home: Home, at_rest: Path) -> None:
+def test_an_outbox_of_version_1_is_migrated_when_nobody_uses_it(home: Home, at_rest: Path) -> None:
     """A process of that version knows no checksums: what it wrote afterwards would be taken for damage."""
     directory = copied(home, at_rest)
     as_version_1(directory)
@@ -696,7 +692,7 @@ def owners(home: Home) -> set[int]:
     return {path.lstat().st_uid for path in home.path.rglob("*")}
 
 
-def test_5_root_in_somebodys_directory_leaves_nothing_that_locks_the_owner_out(home: Home) -> None:
+def test_commands_of_root_leave_the_users_files_to_the_user(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
         home = of_nobody(home)
@@ -711,7 +707,7 @@ def test_5_root_in_somebodys_directory_leaves_nothing_that_locks_the_owner_out(h
     assert owners(home) == {65534}
 
 
-def test_5_root_follows_no_link_that_the_owner_has_put_in_its_way(home: Home, tmp_path: Path) -> None:
+def test_root_follows_no_symlink_of_the_user(home: Home, tmp_path: Path) -> None:
     target = tmp_path / "roots"
     target.mkdir(mode=0o700)
     (home.path / ".local").symlink_to(target)
@@ -720,7 +716,7 @@ def test_5_root_follows_no_link_that_the_owner_has_put_in_its_way(home: Home, tm
     assert list(target.iterdir()) == []
 
 
-def test_5_the_log_and_the_count_of_a_day_are_the_owners_too(home: Home) -> None:
+def test_the_log_and_the_daily_count_of_root_belong_to_the_user(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         home = of_nobody(home)
@@ -730,7 +726,7 @@ def test_5_the_log_and_the_count_of_a_day_are_the_owners_too(home: Home) -> None
     assert len(log_lines(home)) == 2
 
 
-def test_5_root_whose_smtpsetup_the_owner_may_not_read_is_told_whom_to_run_it_as(home: Home) -> None:
+def test_root_is_told_to_use_an_installation_that_the_user_can_read(home: Home) -> None:
     home = replace(of_nobody(home), prefix=())
     hidden = home.path.parent / "hidden"
     shutil.copytree(Path(private_dir.__file__).parents[1], hidden / "smtpsetup")

@@ -76,7 +76,7 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-def assert_told(run: Run) -> None:
+def assert_damage_is_reported(run: Run) -> None:
     """It works, or it says what is wrong and that it can be repaired; never that smtpsetup has a bug."""
     assert run.code in (0, 74), (run.code, run.err)
     assert not re.search(r"internal\.bug|Traceback|mistake in smtpsetup", run.err), run.err
@@ -88,7 +88,7 @@ def assert_repairable(home: Home, *, at_most_lost: int = MAILS, is_rest_counted:
     """`list` tells, `repair` saves and counts, and then everything works again; how many mails were saved."""
     plain_account(home, 1)
     listed = home.run("outbox", "list", "--json")
-    assert_told(listed)
+    assert_damage_is_reported(listed)
     repaired = home.run("outbox", "repair", "--json")
     result = repaired.json["result"]
     assert repaired.code == (0 if result["lost"] == 0 else 74), repaired.err
@@ -111,7 +111,7 @@ def assert_repairable(home: Home, *, at_most_lost: int = MAILS, is_rest_counted:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("part", range(1, 12))
-def test_a_truncated_outbox_is_told_and_repaired(home: Home, at_rest: Path, part: int) -> None:
+def test_a_truncated_outbox_is_reported_and_repaired(home: Home, at_rest: Path, part: int) -> None:
     size = (at_rest / "outbox.db").stat().st_size
     offset = size * part // 12 + part % 3  # at a page's border and inside a page
     damaged(home, at_rest, lambda path: os.truncate(path, offset))
@@ -120,7 +120,7 @@ def test_a_truncated_outbox_is_told_and_repaired(home: Home, at_rest: Path, part
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("offset", [1, 15, 16, 40, 60, 99, 100, 101, 511, 512, 1024, 4095, 4096])
-def test_an_outbox_of_which_hardly_anything_is_left_is_told(home: Home, at_rest: Path, offset: int) -> None:
+def test_an_outbox_cut_to_its_first_bytes_is_reported(home: Home, at_rest: Path, offset: int) -> None:
     damaged(home, at_rest, lambda path: os.truncate(path, offset))
     assert_repairable(home, is_rest_counted=False)
 
@@ -128,7 +128,7 @@ def test_an_outbox_of_which_hardly_anything_is_left_is_told(home: Home, at_rest:
 @pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("length", [16, 100, PAGE])
-def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(
+def test_an_outbox_without_its_header_is_repaired_and_its_losses_counted(
     home: Home, at_rest: Path, length: int, filling: bytes
 ) -> None:
     damaged(home, at_rest, lambda path: overwrite(path, 0, filling * length))
@@ -138,7 +138,7 @@ def test_an_outbox_without_its_header_does_not_claim_that_nothing_is_lost(
 @pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("page", range(1, 10))
-def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(
+def test_a_missing_page_is_reported_and_its_losses_counted(
     home: Home, at_rest: Path, page: int, filling: bytes
 ) -> None:
     damaged(home, at_rest, lambda path: overwrite(path, page * PAGE, filling * PAGE))
@@ -147,7 +147,7 @@ def test_a_page_that_is_gone_is_told_and_what_was_lost_is_counted(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("attempt", range(12))
-def test_flipped_bytes_are_never_a_bug(home: Home, at_rest: Path, attempt: int) -> None:
+def test_flipped_bytes_are_reported_as_damage(home: Home, at_rest: Path, attempt: int) -> None:
     source = random.Random(f"{SEED} {attempt}")
     size = (at_rest / "outbox.db").stat().st_size
 
@@ -161,7 +161,7 @@ def test_flipped_bytes_are_never_a_bug(home: Home, at_rest: Path, attempt: int) 
     assert flushed.code != 1, (SEED, flushed.err)
 
 
-def test_a_row_that_makes_no_sense_is_damage_and_not_a_bug(home: Home, at_rest: Path) -> None:
+def test_an_invalid_row_is_reported_as_damage(home: Home, at_rest: Path) -> None:
     def spoil(path: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(content.replace(b'["kund@example.com"]', b'["kund@example.com"?', 1))
@@ -170,7 +170,7 @@ def test_a_row_that_makes_no_sense_is_damage_and_not_a_bug(home: Home, at_rest: 
     assert assert_repairable(home) == MAILS - 1
 
 
-def test_a_mail_whose_content_is_gone_is_damage_and_not_a_bug(home: Home, at_rest: Path) -> None:
+def test_a_mail_without_its_content_is_reported_as_damage(home: Home, at_rest: Path) -> None:
     def spoil(path: Path) -> None:
         db = sqlite3.connect(path)
         db.execute("DELETE FROM content WHERE id = 7")
@@ -181,34 +181,34 @@ def test_a_mail_whose_content_is_gone_is_damage_and_not_a_bug(home: Home, at_res
     with RecordingServer() as server:
         plain_account(home, server.port)
         for command in (("list",), ("show", "7"), ("flush",)):
-            assert_told(home.run("outbox", *command))
+            assert_damage_is_reported(home.run("outbox", *command))
         home.run("outbox", "repair")
         home.run("outbox", "flush")
     assert len(set(server.message_ids)) == MAILS - 1
 
 
-def assert_wal_told(home: Home) -> None:
+def assert_wal_damage_is_reported(home: Home) -> None:
     listed = home.run("outbox", "list", "--json")
-    assert_told(listed)
+    assert_damage_is_reported(listed)
     assert home.run("outbox", "repair").code in (0, 74)
     assert len(home.run("outbox", "list", "--json").json["result"]) >= MAILS // 2
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 1, 31, 32, 33, 55, 56, 57, 2000, 4152, 4153, 50_000, 90_001])
-def test_a_wal_that_is_cut_costs_only_what_was_behind_the_cut(home: Home, sound: Path, offset: int) -> None:
+def test_a_truncated_wal_loses_only_what_was_behind_the_cut(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: os.truncate(f"{path}-wal", offset))
-    assert_wal_told(home)
+    assert_wal_damage_is_reported(home)
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 16, 32, 40, 48, 56, 300, 4152, 20_000])
-def test_a_wal_with_a_wrong_byte_costs_only_what_was_behind_it(home: Home, sound: Path, offset: int) -> None:
+def test_a_wal_with_a_wrong_byte_loses_only_what_was_behind_it(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: overwrite(Path(f"{path}-wal"), offset, NOISE))
-    assert_wal_told(home)
+    assert_wal_damage_is_reported(home)
 
 
-def test_an_outbox_that_a_killed_process_left_has_everything(home: Home, sound: Path) -> None:
+def test_an_outbox_left_by_a_killed_process_is_complete(home: Home, sound: Path) -> None:
     damaged(home, sound, lambda _path: None)
     assert len(home.run("outbox", "list", "--json").json["result"]) == MAILS
 
@@ -218,13 +218,13 @@ def test_an_outbox_that_a_killed_process_left_has_everything(home: Home, sound: 
     [lambda path: path.write_bytes(b"no database" * 1000), lambda path: os.truncate(path, 3 * PAGE + 7)],
     ids=["overwritten", "cut"],
 )
-def test_commands_on_a_damaged_outbox_tell_that_it_can_be_repaired(
+def test_commands_on_a_damaged_outbox_suggest_the_repair(
     home: Home, at_rest: Path, spoil: Callable[[Path], object]
 ) -> None:
     damaged(home, at_rest, spoil)
     plain_account(home, 1)
     for command in (("list",), ("flush",), ("show", "1"), ("retry", "--all"), ("drop", "--all")):
-        assert_told(home.run("outbox", *command))
+        assert_damage_is_reported(home.run("outbox", *command))
 
 
 # what cannot be kept is saved
@@ -281,7 +281,7 @@ def sent_from_file(home: Home, run: Run) -> Caught:
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 @pytest.mark.parametrize("obstacle", ["damaged", "a file"])
-def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_the_same_people(
+def test_a_mail_that_cannot_be_queued_is_saved_to_a_file_and_sent_from_there(
     home: Home, obstacle: str, queue: str
 ) -> None:
     directory = Path(state_dir(home))
@@ -307,9 +307,7 @@ def test_a_mail_that_cannot_be_kept_is_whole_in_a_file_and_goes_from_there_to_th
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("kilobytes", [8, 40, 100, 132])
-def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(
-    home: Home, tmp_path: Path, kilobytes: int
-) -> None:
+def test_a_mail_that_a_full_disk_cannot_queue_is_saved_elsewhere(home: Home, tmp_path: Path, kilobytes: int) -> None:
     if (
         not shutil.which("unshare")
         or subprocess.run(["unshare", "-Um", "true"], check=False, capture_output=True).returncode
@@ -332,14 +330,14 @@ def test_a_mail_that_the_disk_has_no_room_for_is_whole_in_a_file_elsewhere(
     assert set(sent_from_file(home, run).recipients) == ENVELOPE
 
 
-def test_a_mail_that_no_disk_has_room_for_is_told_to_be_lost(home: Home) -> None:
+def test_a_mail_that_cannot_be_saved_anywhere_is_reported_lost(home: Home) -> None:
     plain_account(home, 1)
     run = send_what_cannot_be_kept(replace(home, disk_is_full=True), "--queue", "always")
     assert run.code == 74
     assert "It is not saved anywhere else" in " ".join(run.err.split())
 
 
-def test_a_file_in_a_directory_with_a_blank_in_its_name_can_be_sent_as_the_hint_says(home: Home) -> None:
+def test_the_hint_quotes_a_path_with_a_space(home: Home) -> None:
     odd = home.path / "my state"
     odd.mkdir()
     (odd / "outbox.db").write_bytes(NOISE * 9000)

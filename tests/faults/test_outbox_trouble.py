@@ -129,7 +129,7 @@ def test_two_repairs_in_the_same_second_keep_both_damaged_files(home: Home) -> N
 
 
 @pytest.mark.parametrize("kilobytes", [8, 12, 16])
-def test_a_batch_whose_journal_has_no_more_room_stops_and_says_so(home: Home, kilobytes: int) -> None:
+def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilobytes: int) -> None:
     rows = ({"to": "kund@example.com", "subject": str(line), "body": "x"} for line in range(400))
     batch = home.file("batch.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     state = home.path / "state"
@@ -146,7 +146,7 @@ def test_a_batch_whose_journal_has_no_more_room_stops_and_says_so(home: Home, ki
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
-def test_a_mail_for_a_state_directory_that_may_not_be_written_is_saved_elsewhere(home: Home, queue: str) -> None:
+def test_with_a_read_only_state_directory_a_queued_mail_is_saved_elsewhere(home: Home, queue: str) -> None:
     state = home.path / "state"
     with closed_port() as nobody:
         plain_account(home, nobody)
@@ -159,7 +159,7 @@ def test_a_mail_for_a_state_directory_that_may_not_be_written_is_saved_elsewhere
     assert b"kund@example.com" in Path(saved[1]).read_bytes()
 
 
-def test_a_state_directory_that_may_not_be_written_does_not_keep_mail_from_being_sent(home: Home) -> None:
+def test_with_a_read_only_state_directory_mail_is_sent(home: Home) -> None:
     state = home.path / "state"
     with RecordingServer() as server:
         plain_account(home, server.port)
@@ -171,7 +171,7 @@ def test_a_state_directory_that_may_not_be_written_does_not_keep_mail_from_being
 
 
 @pytest.mark.parametrize("command", ["flush", "repair"])
-def test_a_state_directory_that_may_not_be_written_is_told(home: Home, command: str) -> None:
+def test_a_read_only_state_directory_is_reported(home: Home, command: str) -> None:
     plain_account(home, 1)
     state = home.path / "state"
     run = own_mount(home, state, "ro").run("outbox", command, SMTPSETUP_STATE_DIR=str(state))
@@ -197,7 +197,7 @@ MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for num
     ],
     ids=["resent", "resent twice", "other recipients", "many"],
 )
-def test_a_saved_mail_goes_to_those_it_was_for_and_to_nobody_else(
+def test_a_saved_mail_is_sent_to_its_recipients_alone(
     home: Home, arguments: list[str], header: str, recipients: list[str]
 ) -> None:
     sendmail = [sys.executable, "-c", "from smtpsetup.sendmail.main import main; main()"]

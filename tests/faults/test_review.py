@@ -39,7 +39,7 @@ def changed(home: Home, statement: str) -> None:
         db.execute(statement)
 
 
-def test_a_recipient_that_is_no_text_costs_no_mail(home: Home) -> None:
+def test_a_recipient_that_is_not_utf_8_does_not_lose_the_mail(home: Home) -> None:
     plain_account(home, 1)
     done = sendmail(home, "-a", "nosuch", b"r\xff@example.org", stdin=MESSAGE)
     assert done.code == 78
@@ -47,14 +47,14 @@ def test_a_recipient_that_is_no_text_costs_no_mail(home: Home) -> None:
     assert b"Resent-Bcc: r\xff@example.org\r\n" in saved.read_bytes()
 
 
-def test_a_recipient_with_a_line_break_brings_no_header_into_a_saved_mail(home: Home) -> None:
+def test_a_recipient_with_a_line_break_adds_no_header_to_a_saved_mail(home: Home) -> None:
     plain_account(home, 1)
     assert sendmail(home, "-a", "nosuch", "r@x.se\nSubject: injected\n\nbody", stdin=MESSAGE).code == 78
     (saved,) = home.path.rglob("smtpsetup-unsent-*.eml")
     assert b"\nSubject: injected" not in saved.read_bytes()
 
 
-def test_without_an_outbox_nobody_who_cannot_be_reached_is_forgotten(home: Home) -> None:
+def test_without_an_outbox_unresolvable_recipients_are_saved(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
@@ -74,7 +74,7 @@ def partly(turn: Turn) -> bytes | None:
 
 
 @pytest.mark.parametrize("program", ["send", "sendmail"])
-def test_who_has_a_mail_does_not_get_it_again_because_the_program_was_ended_at_quit(home: Home, program: str) -> None:
+def test_an_accepted_recipient_gets_no_second_copy_after_a_kill_at_quit(home: Home, program: str) -> None:
     recipients = ("good@example.com", "later@example.com")
     with MailServer(partly) as server:
         plain_account(home, server.port)
@@ -91,7 +91,7 @@ def test_who_has_a_mail_does_not_get_it_again_because_the_program_was_ended_at_q
     assert [(mail["recipients"], mail["state"]) for mail in listed] == [(["later@example.com"], "waiting")]
 
 
-def test_a_mail_that_is_kept_in_any_case_is_not_said_to_be_lost_by_a_signal(home: Home) -> None:
+def test_a_queued_mail_is_not_reported_lost_after_a_signal(home: Home) -> None:
     plain_account(home, 1)
     process = started(home, "send", "kund@example.com", "--queue", "always", program="smtpsetup")
     wait_for(lambda: Path(state_dir(home), "outbox.reserve").exists())
@@ -118,7 +118,7 @@ def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Hom
     assert (mail.state, mail.next_attempt is None) == expected
 
 
-def test_a_damaged_state_is_told_and_the_mail_can_be_sent_by_hand(home: Home) -> None:
+def test_a_mail_with_a_damaged_state_is_reported_and_can_be_retried(home: Home) -> None:
     fill(home, new_mail(1), new_mail(2))
     changed(home, "UPDATE mail SET state = 'waitinf' WHERE id = 1")
     with RecordingServer() as server:
@@ -131,14 +131,14 @@ def test_a_damaged_state_is_told_and_the_mail_can_be_sent_by_hand(home: Home) ->
         assert len(server.mails) == 2
 
 
-def test_a_repair_saves_a_mail_of_which_only_the_state_is_damaged(home: Home) -> None:
+def test_a_repair_saves_a_mail_with_a_damaged_state(home: Home) -> None:
     fill(home, new_mail(1))
     changed(home, "UPDATE mail SET state = 'waitinf'")
     assert repair(state_dir(home))[:2] == (1, 0)
     assert [mail.state for mail in kept(home)] == [MailState.FAILED]
 
 
-def test_an_outbox_of_the_version_before_without_its_first_page_is_saved(home: Home) -> None:
+def test_an_outbox_of_version_1_without_its_first_page_is_repaired(home: Home) -> None:
     fill(home, *(new_mail(number) for number in range(5)))
     as_version_1(Path(state_dir(home)))
     with Path(state_dir(home), "outbox.db").open("r+b") as file:
@@ -150,7 +150,7 @@ def test_an_outbox_of_the_version_before_without_its_first_page_is_saved(home: H
     assert len(server.mails) == 5
 
 
-def test_ctrl_c_without_an_outbox_leaves_the_mail_in_its_file(home: Home) -> None:
+def test_ctrl_c_without_an_outbox_leaves_the_mail_in_a_file(home: Home) -> None:
     with silent_at("RCPT") as (server, reached):
         plain_account(home, server.port)
         home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
@@ -162,7 +162,7 @@ def test_ctrl_c_without_an_outbox_leaves_the_mail_in_its_file(home: Home) -> Non
     assert b"asa@example.com" in saved.read_bytes()
 
 
-def test_a_mail_that_is_damaged_while_a_flush_runs_is_in_no_others_way(home: Home) -> None:
+def test_a_mail_damaged_during_a_flush_does_not_stop_the_others(home: Home) -> None:
     fill(home, *(new_mail(number) for number in range(30)))
 
     def answer(turn: Turn) -> bytes | None:
@@ -176,7 +176,7 @@ def test_a_mail_that_is_damaged_while_a_flush_runs_is_in_no_others_way(home: Hom
     assert len(server.mails) == 29
 
 
-def test_a_server_that_answers_every_sender_with_421_is_left_alone_soon(home: Home) -> None:
+def test_a_server_that_answers_every_mail_from_with_421_is_left_soon(home: Home) -> None:
     fill(home, *(new_mail(number) for number in range(40)))
     with MailServer(lambda turn: b"421 4.3.2 shutting down\r\n" if turn.verb == "MAIL" else None) as server:
         plain_account(home, server.port)
@@ -186,12 +186,12 @@ def test_a_server_that_answers_every_sender_with_421_is_left_alone_soon(home: Ho
 
 
 @pytest.mark.timeout(20)
-def test_a_name_of_a_tag_without_end_is_read_once() -> None:
+def test_an_endless_tag_name_takes_linear_time() -> None:
     text_of("<" + "a" * 1_000_000)
 
 
 @pytest.mark.timeout(60)
-def test_a_text_that_is_nearly_a_path_takes_no_time(home: Home) -> None:
+def test_html_that_is_almost_a_path_takes_linear_time(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         row = '{"to": "a@example.com", "html": "' + "/" * 100_000 + '!"}\n'
@@ -199,7 +199,7 @@ def test_a_text_that_is_nearly_a_path_takes_no_time(home: Home) -> None:
     assert len(server.mails) == 1
 
 
-def test_a_link_that_somebody_else_can_turn_is_not_roots(tmp_path: Path) -> None:
+def test_a_program_behind_a_symlink_of_another_user_is_not_roots(tmp_path: Path) -> None:
     if os.getuid() != 0:
         missing("needs root")
     base = Path("/usr/local/lib/smtpsetup-test-links")
@@ -216,7 +216,7 @@ def test_a_link_that_somebody_else_can_turn_is_not_roots(tmp_path: Path) -> None
         shutil.rmtree(base)
 
 
-def test_a_comma_in_the_name_of_a_column_is_none_between_recipients(home: Home) -> None:
+def test_a_comma_in_a_column_name_does_not_separate_recipients(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         table = home.file("kunder.csv", 'to;"last, first"\na@example.com;Öberg\n')
@@ -240,7 +240,7 @@ def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
     assert (done.returncode, '"kund@example.com"' in done.stdout) == (0, True), done.stderr
 
 
-def test_what_a_bug_stops_after_the_commit_is_not_said_to_be_unsent(home: Home) -> None:
+def test_a_bug_after_the_commit_reports_the_mail_as_queued(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
         code = (
@@ -269,7 +269,7 @@ main()
 """
 
 
-def test_where_there_is_room_for_one_file_only_the_mail_is_in_it(home: Home) -> None:
+def test_the_mail_is_saved_first_when_there_is_room_for_one_file(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
         home.file(".local/state/smtpsetup/outbox.db", GARBAGE)
@@ -282,7 +282,7 @@ def test_where_there_is_room_for_one_file_only_the_mail_is_in_it(home: Home) -> 
     assert "asa@example.com" in saved.read_text()
 
 
-def test_a_damaged_mail_is_not_said_to_be_tried_again(home: Home) -> None:
+def test_retry_reports_a_damaged_mail_and_retries_the_others(home: Home) -> None:
     fill(home, new_mail(1), new_mail(2))
     changed(home, "UPDATE content SET body = x'00' WHERE id = 1")
     run = home.run("outbox", "retry", "--all", "--json")

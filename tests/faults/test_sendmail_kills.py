@@ -30,7 +30,7 @@ PAUSE = 0.01  # seconds that the server takes over each message, so that kills l
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_2_no_mail_is_lost_by_a_sendmail_that_is_killed_after_it_was_on_the_disk(home: Home, chunk: int) -> None:
+def test_a_killed_sendmail_loses_no_committed_mail(home: Home, chunk: int) -> None:
     source = random.Random(f"{SEED} {chunk}")
     longest, count, kills = 0.0, 0, 0
     accepted: set[str] = set()
@@ -108,7 +108,7 @@ main()
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_2_the_commit_is_the_moment_from_which_on_nothing_loses_the_mail(home: Home, moment: str) -> None:
+def test_a_mail_survives_a_kill_of_sendmail_from_the_commit_on(home: Home, moment: str) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         argv = [sys.executable, "-c", BEFORE_THE_COMMIT, moment, "-t"]

@@ -87,7 +87,7 @@ def checked(script: tuple[bytes | float | str | None, ...], security: Security =
         ((*TO_DOT, b"25"), "data.lost-before-reply", 75),
     ],
 )
-def test_a_fault_ends_in_its_own_code(
+def test_each_fault_has_its_own_error_code(
     script: tuple[bytes | float | str | None, ...], code: str, exit_code: int
 ) -> None:
     report = checked((*script, "drop"))
@@ -96,14 +96,14 @@ def test_a_fault_ends_in_its_own_code(
 
 
 @pytest.mark.parametrize("end", [(b"221 bye\r\n",), ("drop",), (b"500 what\r\n",), (b"\xff\xff\n",)])
-def test_a_goodbye_that_fails_after_acceptance_is_a_success(end: tuple[bytes | str, ...]) -> None:
+def test_a_failed_quit_after_acceptance_is_a_success(end: tuple[bytes | str, ...]) -> None:
     report = checked((*TO_DOT, b"250 2.0.0 queued\r\n", None, *end))
     assert report.error is None
     assert report.message_id
 
 
 @pytest.mark.slow
-def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> None:
+def test_the_password_is_sent_once_and_masked_where_the_server_repeats_it() -> None:
     lines: list[str] = []
     with ScriptedServer(
         (*TO_LOGIN, b"535 your password hemligt-l\xc3\xb6senord is wrong \x1b[31m\x07\r\n", None)
@@ -120,7 +120,7 @@ def test_the_password_is_told_once_and_masked_where_the_server_repeats_it() -> N
 
 
 @pytest.mark.slow
-def test_a_dripping_server_cannot_stretch_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_server_cannot_extend_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 3.0)
     drip: list[bytes | float | str | None] = [READY, None]
     for _ in range(100):
@@ -133,7 +133,7 @@ def test_a_dripping_server_cannot_stretch_the_deadline(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_nothing_is_sent_after_a_starttls_that_is_missing_refused_or_poisoned() -> None:
+def test_no_login_after_a_missing_refused_or_injected_starttls() -> None:
     offered = b"250-x\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
     for script, code in (
         ((READY, None, b"250-x\r\n250 AUTH PLAIN\r\n", None), "starttls.not-offered"),
@@ -151,7 +151,7 @@ def test_nothing_is_sent_after_a_starttls_that_is_missing_refused_or_poisoned() 
 
 
 @pytest.mark.slow
-def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
+def test_a_port_with_implicit_tls_is_distinguished_from_a_silent_one() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
@@ -163,7 +163,7 @@ def test_a_port_that_waits_for_tls_is_told_from_a_silent_one() -> None:
 
 
 @pytest.mark.slow
-def test_a_silent_server_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_a_greeting_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 6.0)
     monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 1.0)
     report = checked((60.0,), Security.STARTTLS)
@@ -179,7 +179,7 @@ def test_a_server_that_greets_late_is_waited_for(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_a_port_that_speaks_plaintext_is_told_from_one_that_speaks_tls() -> None:
+def test_a_plaintext_port_is_distinguished_from_one_with_implicit_tls() -> None:
     with ScriptedServer((READY, 1.0)) as server:
         report = run_test(context_of(account_at(server.port, Security.TLS)), Secret(SECRET))
     assert report.error
@@ -194,7 +194,7 @@ def test_a_port_that_nobody_listens_on_is_refused() -> None:
     assert (report.error.code, report.error.exit_code) == ("connect.refused", 75)
 
 
-def test_a_host_that_does_not_exist_is_told() -> None:
+def test_a_nonexistent_host_is_reported() -> None:
     account = account_at(465)
     from smtpsetup.core.model import Server
 

@@ -50,7 +50,7 @@ PAGES = {
 @pytest.mark.matrix
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", PAGES.values(), ids=PAGES)
-def test_11_a_page_that_was_made_to_take_long_is_read_once(piece: str) -> None:
+def test_hostile_html_takes_linear_time(piece: str) -> None:
     """What needs time by the square of the length would take hours for ten times the page that took forty seconds."""
     text_of(piece * (2_000_000 // len(piece)))
 
@@ -69,13 +69,13 @@ def test_11_a_page_that_was_made_to_take_long_is_read_once(piece: str) -> None:
         ("&#" + "9" * 5000 + ";x&#x41;", "\ufffdxA\n"),
     ],
 )
-def test_11_the_text_of_a_page_is_what_it_shows(page: str, text: str) -> None:
+def test_the_text_of_a_page_is_what_it_shows(page: str, text: str) -> None:
     assert text_of(page) == text
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("option", ["--attach", "--body-file", "--html", "--batch", "--merge"])
-def test_11_a_pipe_that_nobody_writes_to_is_an_error_after_a_second(home: Home, option: str) -> None:
+def test_a_named_pipe_without_a_writer_is_an_error(home: Home, option: str) -> None:
     plain_account(home, 1)
     os.mkfifo(home.path / "pipe")
     to = () if option in ("--batch", "--merge") else ("kund@example.com",)
@@ -84,7 +84,7 @@ def test_11_a_pipe_that_nobody_writes_to_is_an_error_after_a_second(home: Home, 
     assert "it is a named pipe, and no program writes to it" in " ".join(run.err.split())
 
 
-def test_11_an_aliases_file_that_is_such_a_pipe_keeps_no_mail_for_ever(home: Home) -> None:
+def test_an_aliases_file_that_is_a_pipe_without_a_writer_is_an_error(home: Home) -> None:
     plain_account(home, 1)
     os.mkfifo(home.path / "pipe")
     home.config.write_text(f'aliases_file = "{home.path}/pipe"\n' + home.config.read_text())
@@ -95,7 +95,7 @@ def test_11_an_aliases_file_that_is_such_a_pipe_keeps_no_mail_for_ever(home: Hom
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("command", ["printf text", "sleep 1.5; printf text", "printf t; sleep 1.5; printf ext"])
-def test_11_a_pipe_with_a_writer_is_waited_for(home: Home, command: str) -> None:
+def test_a_pipe_with_a_slow_writer_is_waited_for(home: Home, command: str) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         script = f'exec "$0" -m smtpsetup send kund@example.com --body-file <({command})'
@@ -107,7 +107,7 @@ def test_11_a_pipe_with_a_writer_is_waited_for(home: Home, command: str) -> None
     "value", ["9" * 4301, "1979-05-27T07:32:00+24:00", "2020-01-01T00:00:00-24:00", "0x" + "f" * 4301]
 )
 @pytest.mark.parametrize("file", ["config.toml", "providers.toml"])
-def test_11_numbers_and_times_that_nobody_can_hold_are_bad_input_and_no_bug(home: Home, value: str, file: str) -> None:
+def test_out_of_range_numbers_and_times_are_a_configuration_error(home: Home, value: str, file: str) -> None:
     home.file(f".config/smtpsetup/{file}", f"number = {value}\n")
     run = home.run("accounts", "list") if file == "config.toml" else home.run("identify", "namn@live.se", "--offline")
     assert run.code in (78, 0) if value.startswith("0x") else run.code == 78
@@ -115,7 +115,7 @@ def test_11_numbers_and_times_that_nobody_can_hold_are_bad_input_and_no_bug(home
 
 
 @pytest.mark.parametrize("is_offered", [True, False])
-def test_11_plain_that_is_answered_by_504_is_tried_as_login_once(home: Home, is_offered: bool) -> None:  # noqa: FBT001  a parameter
+def test_auth_login_is_tried_once_after_504_to_auth_plain(home: Home, is_offered: bool) -> None:  # noqa: FBT001  a parameter
     offers = ("AUTH LOGIN PLAIN",) if is_offered else ()
 
     def answer(turn: Turn) -> bytes | None:
@@ -136,7 +136,7 @@ def test_11_plain_that_is_answered_by_504_is_tried_as_login_once(home: Home, is_
     )
 
 
-def test_11_rotation_loses_no_line_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_rotation_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many processes write while it is moved away again and again.
 
     Each line is in one of the files that there ever were.
@@ -164,7 +164,7 @@ def test_11_rotation_loses_no_line_of_the_log(tmp_path: Path, monkeypatch: pytes
     assert len({line.split("line=")[1] for line in found}) == 800
 
 
-def test_11_the_outbox_on_a_disk_that_cannot_be_written_to_is_listed(home: Home) -> None:
+def test_an_outbox_on_a_read_only_disk_is_listed(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
         for number in range(3):
@@ -181,13 +181,13 @@ def test_11_the_outbox_on_a_disk_that_cannot_be_written_to_is_listed(home: Home)
     assert mounted.run("outbox", "flush", SMTPSETUP_STATE_DIR=str(state)).code == 74
 
 
-def test_11_an_outbox_that_was_never_made_is_an_empty_list_there(home: Home) -> None:
+def test_a_missing_outbox_on_a_read_only_disk_is_an_empty_list(home: Home) -> None:
     state = home.path / "state"
     listed = own_mount(home, state, "ro").run("outbox", "list", "--json", SMTPSETUP_STATE_DIR=str(state))
     assert (listed.code, listed.json["result"]) == (0, [])
 
 
-def test_11_what_cannot_be_kept_goes_to_var_tmp_before_tmp_and_never_to_the_root(
+def test_a_mail_is_saved_in_var_tmp_and_never_in_the_root_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", "/")

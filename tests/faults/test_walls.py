@@ -21,7 +21,7 @@ MESSAGE = "To: kund@example.com\nSubject: x\n\nHej\n"
 
 
 @pytest.mark.parametrize(("log", "lines"), [("file", 1), ("none", 0), ("syslog", 0)])
-def test_send_leaves_its_line_where_the_configuration_says(home: Home, log: str, lines: int) -> None:
+def test_send_logs_where_the_configuration_says(home: Home, log: str, lines: int) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
         home.config.write_text(f'log = "{log}"\n{home.config.read_text()}')
@@ -30,7 +30,7 @@ def test_send_leaves_its_line_where_the_configuration_says(home: Home, log: str,
 
 
 @pytest.mark.parametrize("named", ["option", "variable"])
-def test_a_mail_goes_through_the_configuration_that_it_was_queued_with(home: Home, named: str) -> None:
+def test_a_queued_mail_is_sent_with_the_configuration_it_was_queued_with(home: Home, named: str) -> None:
     with RecordingServer() as own, RecordingServer() as other:
         plain_account(home, own.port)
         usual = home.config.read_text()
@@ -45,7 +45,7 @@ def test_a_mail_goes_through_the_configuration_that_it_was_queued_with(home: Hom
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_sandbox_in_the_background_of_a_script_can_be_ended(home: Home, number: signal.Signals) -> None:
+def test_a_sandbox_in_the_background_of_a_script_can_be_terminated(home: Home, number: signal.Signals) -> None:
     """A shell without job control starts what is behind & with SIGINT ignored."""
     script = '"$0" -m smtpsetup sandbox --json & echo $!; wait $!; echo "ended $?"'
     with subprocess.Popen(
@@ -59,7 +59,7 @@ def test_a_sandbox_in_the_background_of_a_script_can_be_ended(home: Home, number
     assert rest.strip().splitlines()[-1] in {"ended 0", "ended 130", "ended 143"}, rest
 
 
-def test_sendmail_takes_no_relay_of_this_machine_for_a_providers_bridge(home: Home) -> None:
+def test_sendmail_does_not_take_a_local_relay_for_a_providers_bridge(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port, host='"127.0.0.1"')
         done = sendmail(home, "-t", "-a", "a", stdin=MESSAGE, SMTPSETUP_STATE_DIR=str(home.path / "state"))

@@ -78,7 +78,7 @@ def code_of(done: Run) -> tuple[int, str]:
 @pytest.mark.matrix
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_redirect_to_another_host_gets_no_token_there(
+def test_a_redirect_of_a_token_request_is_not_followed(
     oauth: tuple[Home, OAuthServer], scheme: str, status: int
 ) -> None:
     home, server = oauth
@@ -91,7 +91,7 @@ def test_a_redirect_to_another_host_gets_no_token_there(
     assert sent(home).code == 0
 
 
-def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_redirect_of_a_device_request_is_not_followed(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with Elsewhere(server) as other:
         server.redirect(endpoint="device", location=f"https://localhost:{other.port}/token", status=307)
@@ -102,7 +102,7 @@ def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthSer
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["redirect", "page"])
-def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(
+def test_a_redirect_or_page_during_polling_does_not_end_the_sign_in(
     oauth: tuple[Home, OAuthServer], trouble: str
 ) -> None:
     """A hotel's network that wants to be logged in to, say."""
@@ -117,7 +117,7 @@ def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_noth
         assert other.connections == 0
 
 
-def test_an_endpoint_that_never_answers_is_told_as_that(
+def test_pages_until_the_device_code_expires_are_reported_by_their_status(
     polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
 ) -> None:
     server, client, code = polling
@@ -128,7 +128,7 @@ def test_an_endpoint_that_never_answers_is_told_as_that(
 
 
 @pytest.mark.parametrize("by", ["table", "account"])
-def test_an_endpoint_without_tls_is_never_asked(oauth: tuple[Home, OAuthServer], by: str) -> None:
+def test_a_token_endpoint_without_tls_is_refused(oauth: tuple[Home, OAuthServer], by: str) -> None:
     home, server = oauth
     with Elsewhere(server, tls=False) as other:
         plain = f"http://localhost:{other.port}/token"
@@ -169,7 +169,7 @@ ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
         ({"set": {"scope": "offline_access"}}, (77, "auth.scope-refused")),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
+def test_an_unusable_token_answer_is_reported_and_the_sign_in_kept(
     oauth: tuple[Home, OAuthServer], rule: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     home, server = oauth
@@ -189,7 +189,7 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
-def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(
+def test_an_invalid_token_lifetime_does_not_cause_repeated_renewals(
     oauth: tuple[Home, OAuthServer], lifetime: object
 ) -> None:
     home, server = oauth
@@ -202,7 +202,9 @@ def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(
     assert time.time() + 3000 < kept(home)["expires_at"] < time.time() + 11 * 86_400
 
 
-def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_token_answer_ends_at_the_deadline(
+    oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(token_endpoint, "_SECONDS", 1.0)
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     body = json.dumps({**ANSWER, "filler": "x" * 1000}).encode()
@@ -228,7 +230,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     ],
     ids=["infinity", "not a number", "400 digits", "5000 digits"],
 )
-def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
+def test_an_out_of_range_token_lifetime_is_bounded(seconds: object) -> None:
     assert 0 < tokens_in({**ANSWER, "expires_in": seconds}, 0.0, ()).expires_at <= 10 * 86_400
 
 
@@ -247,7 +249,7 @@ def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
         HTML,
     ],
 )
-def test_an_answer_without_a_code_or_a_safe_address_shows_none(
+def test_a_device_answer_without_a_code_or_safe_address_is_not_shown(
     oauth: tuple[Home, OAuthServer], rule: dict[str, Any]
 ) -> None:
     home, server = oauth
@@ -259,7 +261,7 @@ def test_an_answer_without_a_code_or_a_safe_address_shows_none(
     assert has_nothing(home)
 
 
-def test_a_code_cannot_steer_the_terminal(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_device_code_is_shown_escaped(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     changed = {
         "user_code": "\x1b[2JABCD-EFGH\r\nPassword:",
@@ -288,7 +290,7 @@ def polling(
     return oauth_server, client, device.begin(token_endpoint.web(), endpoints, client)
 
 
-def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(
+def test_each_slow_down_adds_five_seconds_to_the_interval(
     polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
 ) -> None:
     server, client, code = polling
@@ -301,7 +303,7 @@ def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(
 
 
 @pytest.mark.slow
-def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
+def test_an_expired_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
         server.expire_device_codes()
@@ -309,7 +311,7 @@ def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer])
     assert has_nothing(home)
 
 
-def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+def test_polling_ends_when_the_device_code_expires(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
     _server, client, code = polling
     with pytest.raises(OAuthError) as caught:
         device.wait(token_endpoint.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
@@ -317,7 +319,7 @@ def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenC
 
 
 @pytest.mark.parametrize(("options", "pattern"), [((), DEVICE), (("--browser",), ADDRESS)])
-def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
+def test_ctrl_c_during_a_sign_in_exits_with_130_and_saves_nothing(
     oauth: tuple[Home, OAuthServer], options: tuple[str, ...], pattern: str
 ) -> None:
     home, server = oauth
@@ -338,7 +340,7 @@ def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
 @pytest.mark.parametrize(
     "offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"]
 )
-def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
+def test_no_token_is_sent_when_starttls_is_stripped(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
     home, server = oauth
     knows(home, server, server.starttls_port, "starttls")
     signed_in(home, server)
@@ -355,7 +357,7 @@ def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuth
     assert kept(home)["access_token"].encode() not in said
 
 
-def test_a_server_with_another_certificate_gets_no_token(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_server_with_an_untrusted_certificate_gets_no_token(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     signed_in(home, server)
     before = len(server.logins())

@@ -64,7 +64,7 @@ def redirect_target(url: str) -> str:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("state", ["", "&state=", "&state=another", "&state=%00", "&state=" + "x" * 15_000])
-def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobodys_way(
+def test_a_redirect_without_the_right_state_is_ignored(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, state: str
 ) -> None:
     home, server = oauth
@@ -77,7 +77,7 @@ def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobo
     assert browsing.end().code == 0
 
 
-def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(
+def test_a_code_of_another_sign_in_is_refused_even_with_the_right_state(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
     """A code that an attacker got for another mailbox is put into the victim's sign-in.
@@ -96,7 +96,7 @@ def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(
     assert has_nothing(home)
 
 
-def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_declining_in_the_browser_is_reported(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
     home, server = oauth
     page = server.browse(browsing.shown, allow=False)
     assert page.status == 400
@@ -106,7 +106,7 @@ def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Atte
 
 
 @pytest.mark.slow
-def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(
+def test_the_listener_accepts_one_valid_request_from_this_machine(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
     _home, server = oauth
@@ -139,7 +139,7 @@ def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(
     assert server.count("authorization_code") == 1
 
 
-def test_neither_the_verifier_nor_the_code_is_shown_with_v(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_verbose_output_shows_neither_verifier_nor_code(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
     home, server = oauth
     challenge = parse_qs(urlsplit(browsing.shown).query)["code_challenge"][0]
     back = server.sign_in(browsing.shown)
@@ -176,7 +176,7 @@ def listening() -> Iterator[tuple[browser.SignIn, socket.socket]]:
         )
 
 
-def test_nobody_waits_longer_than_the_limit(
+def test_waiting_for_the_browser_ends_at_the_limit(
     listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert browser.SECONDS == 300
@@ -188,7 +188,7 @@ def test_nobody_waits_longer_than_the_limit(
     assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_a_request_that_drips_does_not_hold_the_listener(
+def test_a_dripping_request_does_not_block_the_listener(
     listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(browser, "SECONDS", 0.5)
@@ -214,7 +214,7 @@ def test_a_request_that_drips_does_not_hold_the_listener(
         dripping.join()
 
 
-def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(
+def test_a_connection_opened_in_advance_does_not_block_the_listener(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
     _home, server = oauth
@@ -223,7 +223,7 @@ def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(
     assert browsing.end().code == 0
 
 
-def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignIn, socket.socket]) -> None:
+def test_many_silent_connections_do_not_block_the_listener(listening: tuple[browser.SignIn, socket.socket]) -> None:
     """More than are kept at once; the browser comes last, and drips."""
     sign_in, server = listening
     target = f"/?code=abc&state={sign_in.state}"
@@ -249,7 +249,7 @@ def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignI
     assert time.monotonic() - began < 5
 
 
-def test_many_that_say_something_and_no_more_are_in_nobodys_way(
+def test_many_unfinished_requests_do_not_block_the_listener(
     listening: tuple[browser.SignIn, socket.socket],
 ) -> None:
     sign_in, server = listening
@@ -267,7 +267,7 @@ def test_many_that_say_something_and_no_more_are_in_nobodys_way(
         coming.result()
 
 
-def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(
+def test_the_code_is_taken_though_the_browser_resets_the_connection(
     listening: tuple[browser.SignIn, socket.socket],
 ) -> None:
     sign_in, server = listening
@@ -283,7 +283,7 @@ def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_a_provider_that_cannot_now_says_so_through_the_browser(
+def test_a_temporary_error_in_the_redirect_is_temporary(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, error: str
 ) -> None:
     home, _server = oauth
@@ -307,7 +307,7 @@ def to_the_address(person: Person, home: Home, *options: str, **env: str) -> tup
     return terminal, address
 
 
-def test_over_ssh_the_address_is_pasted(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_the_redirect_address_can_be_pasted(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     for _press in range(3):
@@ -326,7 +326,7 @@ def test_over_ssh_the_address_is_pasted(oauth: tuple[Home, OAuthServer], person:
         "http://[",
     ],
 )
-def test_a_wrong_address_is_told_and_the_right_one_can_still_be_pasted(
+def test_after_a_wrong_address_the_right_one_can_be_pasted(
     oauth: tuple[Home, OAuthServer], person: Person, slip: str
 ) -> None:
     home, server = oauth
@@ -338,7 +338,7 @@ def test_a_wrong_address_is_told_and_the_right_one_can_still_be_pasted(
 
 
 @pytest.mark.parametrize("slip", ["https://example.org/?code=c", "nonsense", "http://127.0.0.1:1/?code=c&state=other"])
-def test_a_wrong_address_gives_no_account(oauth: tuple[Home, OAuthServer], person: Person, slip: str) -> None:
+def test_a_wrong_address_saves_no_account(oauth: tuple[Home, OAuthServer], person: Person, slip: str) -> None:
     home, server = oauth
     terminal, _url = to_the_address(person, home)
     terminal.sendline(slip)
@@ -348,7 +348,7 @@ def test_a_wrong_address_gives_no_account(oauth: tuple[Home, OAuthServer], perso
     assert has_nothing(home)
 
 
-def test_a_pasted_no_is_no(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_a_pasted_refusal_is_reported(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     terminal.sendline(server.sign_in(url, allow=False))
@@ -366,9 +366,7 @@ def test_the_browser_may_answer_while_the_terminal_waits_for_a_paste(
     assert sent(home).code == 0
 
 
-def test_what_was_typed_when_the_browser_answered_is_no_answer_to_the_next_question(
-    oauth: tuple[Home, OAuthServer], person: Person
-) -> None:
+def test_typed_input_is_discarded_when_the_browser_answers(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     terminal.send("http://127.0.0.1")
@@ -378,7 +376,7 @@ def test_what_was_typed_when_the_browser_answered_is_no_answer_to_the_next_quest
     assert terminal.expect(["y for yes or n for no", pexpect.EOF]) == 1
 
 
-def test_the_end_of_input_leaves_the_browser_to_answer(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_after_the_end_of_input_the_browser_can_still_answer(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
     terminal, url = to_the_address(person, home)
     terminal.sendeof()
@@ -386,9 +384,7 @@ def test_the_end_of_input_leaves_the_browser_to_answer(oauth: tuple[Home, OAuthS
     saved(terminal)
 
 
-def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(
-    oauth: tuple[Home, OAuthServer], person: Person
-) -> None:
+def test_ctrl_c_at_the_prompt_exits_with_130_and_saves_nothing(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, _server = oauth
     terminal, _url = to_the_address(person, home)
     interrupt(terminal)
@@ -396,7 +392,7 @@ def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(
     assert has_nothing(home)
 
 
-def test_the_persons_browser_is_given_the_address_as_it_is(oauth: tuple[Home, OAuthServer], person: Person) -> None:
+def test_the_browser_program_gets_the_address_unchanged(oauth: tuple[Home, OAuthServer], person: Person) -> None:
     home, server = oauth
     program = home.file(
         "bin/browser",

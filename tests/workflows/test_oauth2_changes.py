@@ -47,7 +47,7 @@ def test_other_settings_of_an_account_can_be_changed_without_signing_in_again(re
     assert sent(home).code == 0
 
 
-def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_refresh_token_is_never_used_as_a_password(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.path / "token").read_text()
     done = home.run("configure", USER, "--auth", "app-password", "--from-name", "", "--json")
@@ -58,7 +58,7 @@ def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServe
 
 
 @pytest.mark.slow
-def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready: tuple[Home, OAuthServer]) -> None:
+def test_configuring_oauth2_again_signs_in_with_the_same_client(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     before = (home.path / "token").read_text()
@@ -68,7 +68,7 @@ def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready:
     assert sent(home).code == 0
 
 
-def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_token_command_replaces_a_sign_in_and_deletes_its_tokens(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file("current", kept(home)["access_token"])
     done = home.run("login", USER, "--token-command", "cat current", "--json")
@@ -81,7 +81,7 @@ def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: 
     assert server.count("refresh_token") == 0
 
 
-def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home: Home) -> None:
+def test_the_token_of_a_command_is_never_sent_as_a_password(home: Home) -> None:
     """The server takes passwords alone, and must not be given the token as one."""
     home.file("password", "hemligt")
     with ScriptedServer(
@@ -108,7 +108,7 @@ def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home
 
 
 @pytest.mark.slow
-def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[Home, OAuthServer]) -> None:
+def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = home.file("password", "hemligt")
     assert (
@@ -133,7 +133,7 @@ def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[H
     assert password.read_text() == "hemligt"  # it is the person's own
 
 
-def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Home, OAuthServer]) -> None:
+def test_login_does_not_overwrite_the_users_password_file(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = home.file("password", "hemligt")
     assert (
@@ -152,7 +152,7 @@ def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Hom
     assert not server.requests("device")
 
 
-def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[Home, OAuthServer]) -> None:
+def test_login_turns_an_oauth2_account_into_a_password_account(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     password = home.file("password", "hemligt")
     done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
@@ -187,7 +187,7 @@ def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[H
         ("in-config", {"ID": "other", "SECRET": "s"}, NamedClient("in-config", "config-secret")),
     ],
 )
-def test_a_program_is_given_its_own_secret_and_no_other_ones(
+def test_a_client_id_is_used_with_its_own_secret_alone(
     option: str, environment: dict[str, str], expected: NamedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -199,7 +199,7 @@ def test_a_program_is_given_its_own_secret_and_no_other_ones(
     )
 
 
-def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple[Home, OAuthServer]) -> None:
+def test_client_credentials_are_not_sent_to_another_server(ready: tuple[Home, OAuthServer]) -> None:
     """Signing in again elsewhere: the client id and secret that the account has belong to the server that gave them."""
     home, server = ready
     text = home.config.read_text()
@@ -217,9 +217,7 @@ def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple
 
 
 @pytest.mark.parametrize("key", ["username", "client_id", "host"])
-def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to(
-    ready: tuple[Home, OAuthServer], key: str
-) -> None:
+def test_a_token_is_bound_to_its_server_user_and_client(ready: tuple[Home, OAuthServer], key: str) -> None:
     home, server = ready
     token = kept(home)["access_token"]
     value = {"username": USER, "client_id": CLIENT_ID, "host": "localhost"}[key]
@@ -254,9 +252,7 @@ def held(home: Home) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     "command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")]
 )
-def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(
-    ready: tuple[Home, OAuthServer], command: tuple[str, ...]
-) -> None:
+def test_account_changes_wait_for_a_running_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
     """Else the new refresh token would be written after the account is gone, or over another sign-in."""
     home, _server = ready
     with (
@@ -271,7 +267,7 @@ def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(
         assert waiting.wait(30) == 0
 
 
-def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
+def test_a_deleted_lock_file_does_not_lock(tmp_path: Path) -> None:
     directory = str(tmp_path)
     with token_cache.locked(directory, "a", 1):
         (lock,) = (tmp_path / "tokens").glob("*.lock")
@@ -285,7 +281,7 @@ def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_anew(tmp_path: Path) -> None:
+def test_a_waiting_process_creates_a_deleted_lock_file_again(tmp_path: Path) -> None:
     with token_cache.locked(str(tmp_path), "a", 1):
         program = (
             "import sys\nfrom smtpsetup.oauth import token_cache\n"
@@ -306,7 +302,7 @@ def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_ane
 NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A", "x" * 300, "x" * 299 + "y", "日本" * 40]
 
 
-def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
+def test_every_account_has_its_own_token_file(tmp_path: Path) -> None:
     for name in NAMES:
         token_cache.save(str(tmp_path), name, token_cache.Kept("token", 1.0, name, 1.0))
     files = list((tmp_path / "tokens").iterdir())
@@ -324,7 +320,7 @@ def test_what_is_remembered_is_for_its_owner_alone(ready: tuple[Home, OAuthServe
         assert path.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[Home, OAuthServer]) -> None:
+def test_retry_after_holds_for_every_process(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     change(home, expires_at=1.0)
     server.unavailable(status=429, retry_after="600")
@@ -335,15 +331,13 @@ def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[H
 
 
 @pytest.mark.parametrize("seconds", [86_400, 10 * 86_400])
-def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(
-    ready: tuple[Home, OAuthServer], seconds: int
-) -> None:
+def test_a_stored_pause_of_more_than_an_hour_is_ignored(ready: tuple[Home, OAuthServer], seconds: int) -> None:
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=time.time() + seconds)
     assert sent(home).code == 0
 
 
-def test_a_command_that_prints_no_token_is_told(home: Home) -> None:
+def test_a_command_that_prints_no_token_is_reported(home: Home) -> None:
     with ScriptedServer([]) as server:
         options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         done = home.run(

@@ -33,7 +33,7 @@ NAMES = ["åsa@exämple.test", "日本@example.test", "a=b,c@example.test", "=2C
         (["LOGIN", "XOAUTH2"], "XOAUTH2"),  # as Microsoft
     ],
 )
-def test_the_standards_mechanism_is_preferred(oauth: tuple[Home, OAuthServer], offered: list[str], used: str) -> None:
+def test_oauthbearer_is_preferred_to_xoauth2(oauth: tuple[Home, OAuthServer], offered: list[str], used: str) -> None:
     home, server = oauth
     server.settings(mechanisms=offered)
     signed_in(home, server)
@@ -42,7 +42,7 @@ def test_the_standards_mechanism_is_preferred(oauth: tuple[Home, OAuthServer], o
 
 
 @pytest.mark.slow
-def test_a_token_is_never_given_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_token_is_never_sent_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(mechanisms=["PLAIN", "LOGIN"])
     done = configured(home, server, "--json")
@@ -105,7 +105,7 @@ def logged_in(
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("token", ["vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==", "x" * 20_000])
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
-def test_the_message_is_the_mechanisms_own(mechanism: str, token: str, name: str) -> None:
+def test_the_response_follows_the_mechanism(mechanism: str, token: str, name: str) -> None:
     is_long = len(token) > 1000
     script = [*([b"334 \r\n", None] if is_long else []), b"235 2.7.0 ok\r\n"]
     received, error = logged_in(script, mechanism, name, token)
@@ -144,7 +144,7 @@ def test_the_challenge_of_a_refused_token_is_answered(mechanism: str, answer: by
 
 
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
-def test_a_server_that_challenges_for_ever_is_left(mechanism: str) -> None:
+def test_a_second_challenge_is_cancelled(mechanism: str) -> None:
     received, error = logged_in([b"334 \r\n", None, b"334 \r\n", None, b"501 5.5.2 stopped\r\n"], mechanism)
     assert isinstance(error, TransportError)
     assert b"*\r\n" in received
@@ -173,7 +173,7 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("mechanism", "status"), [("OAUTHBEARER", "insufficient_scope"), ("XOAUTH2", "403")])
-def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
+def test_the_challenge_is_part_of_the_error(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth
     server.settings(mechanisms=[mechanism])
     told = json.dumps(refused(home, server).json["error"])
@@ -195,7 +195,7 @@ def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechan
         ("454 4.7.0 Temporary authentication failure", "auth.temporary", 75, 0, 1),
     ],
 )
-def test_a_refusal_is_met_with_one_new_token_at_most(  # noqa: PLR0913, PLR0917  the columns of a table
+def test_a_refused_login_requests_one_new_token_at_most(  # noqa: PLR0913, PLR0917  the columns of a table
     oauth: tuple[Home, OAuthServer], reply: str, code: str, exit_code: int, asked: int, logins: int
 ) -> None:
     home, server = oauth

@@ -64,7 +64,7 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAu
 
 
 @pytest.mark.slow
-def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home, OAuthServer]) -> None:
+def test_registration_includes_the_device_grant(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
     assert done.code == 0, done.err
@@ -72,7 +72,7 @@ def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home,
 
 
 @pytest.mark.slow
-def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
+def test_a_given_client_id_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     done = signing_in(
         home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE
@@ -82,7 +82,7 @@ def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthSer
     assert sent(home).code == 0
 
 
-def test_signing_in_again_at_a_server_without_a_row_works(own: tuple[Home, OAuthServer]) -> None:
+def test_signing_in_again_works_at_a_server_outside_the_table(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0
     server.revoke()
@@ -122,7 +122,7 @@ def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer]
         "https://[",
     ],
 )
-def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
+def test_an_issuer_that_is_not_an_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
     home, server = own
     done = refused(home, server, issuer=issuer.format(port=server.issuer.rpartition(":")[2]))
     assert done.code in (2, 78), done.out + done.err
@@ -139,7 +139,7 @@ def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthSer
         {"token_endpoint": "https://localhost/\r\nx"},
     ],
 )
-def test_metadata_that_cannot_be_used_is_refused(own: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
+def test_unusable_metadata_is_refused(own: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
     home, server = own
     server.rule(endpoint="metadata", set=change)
     done = refused(home, server)
@@ -157,7 +157,7 @@ def test_metadata_that_cannot_be_used_is_refused(own: tuple[Home, OAuthServer], 
         ({"drop": True}, 75),
     ],
 )
-def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: dict[str, Any], code: int) -> None:
+def test_a_server_without_metadata_is_reported(own: tuple[Home, OAuthServer], rule: dict[str, Any], code: int) -> None:
     home, server = own
     server.rule(endpoint="metadata", **rule)
     done = refused(home, server)
@@ -175,7 +175,7 @@ def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: 
         {"status": 307, "body": "", "headers": {"Location": "https://localhost/"}},
     ],
 )
-def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+def test_a_refused_registration_is_reported(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
     home, server = own
     server.rule(endpoint="registration", **rule)
     done = refused(home, server)
@@ -185,7 +185,7 @@ def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthSe
     assert "login ''" not in str(done.json["error"]["hints"])
 
 
-def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, OAuthServer]) -> None:
+def test_an_unavailable_registration_is_temporary(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     server.rule(endpoint="registration", status=503, body="")
     done = refused(home, server)
@@ -193,7 +193,7 @@ def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, 
 
 
 @pytest.mark.slow
-def test_the_hint_of_a_sign_in_that_has_ended_can_be_followed(own: tuple[Home, OAuthServer]) -> None:
+def test_the_hint_for_an_ended_sign_in_works(own: tuple[Home, OAuthServer]) -> None:
     home, server = own
     assert (
         signing_in(

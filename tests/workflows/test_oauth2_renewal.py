@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "change_of_answer",
     [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}],
 )
-def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(
+def test_the_refresh_token_of_an_unusable_answer_is_kept(
     ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]
 ) -> None:
     """The server takes back every refresh token that was used, and all of them where one is used twice."""
@@ -45,7 +45,7 @@ def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(
     assert server.count("refresh_token") == 2
 
 
-def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_null_error_in_a_token_answer_is_ignored(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
     server.rule(set={"error": None, "error_description": None})
@@ -56,15 +56,13 @@ def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> N
     ("answer", "token"),
     [({}, ""), ({"refresh_token": ["a"]}, ""), ({"refresh_token": "a\nb"}, ""), ({"refresh_token": "a~b"}, "a~b")],
 )
-def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], token: str) -> None:
+def test_only_a_printable_string_is_a_refresh_token(answer: dict[str, Any], token: str) -> None:
     assert refresh_token_in(answer) == token
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(
-    ready: tuple[Home, OAuthServer], number: signal.Signals
-) -> None:
+def test_a_signal_during_a_renewal_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
     """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
     home, server = ready
     expire(home, server)
@@ -82,7 +80,7 @@ def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(
     assert server.count("refresh_token") == 1
 
 
-def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tuple[Home, OAuthServer]) -> None:
+def test_ctrl_c_ends_at_once_while_the_token_endpoint_is_silent(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
     with ScriptedServer([None]) as silent:  # it takes the connection, and says nothing to the TLS in it
@@ -97,7 +95,7 @@ def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tupl
 
 
 @pytest.mark.parametrize("name", ["refresh_token", "client_secret"])
-def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
+def test_secrets_repeated_by_the_token_endpoint_are_masked(
     oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
@@ -119,7 +117,7 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
 
 
 @pytest.mark.parametrize("secret", ["a", "client-secret", "Pending-Secret", "invalid", "status"])
-def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
+def test_masking_a_secret_of_ordinary_words_keeps_the_error_code(
     oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
@@ -134,7 +132,7 @@ def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
     assert caught.value.words == "HTTP status 503"
 
 
-def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_batch_continues_with_the_renewed_token(ready: tuple[Home, OAuthServer]) -> None:
     """Every connection after the first begins with it, though the server ends one after each mail."""
     home, server = ready
     server.expire_access_tokens()
@@ -147,7 +145,7 @@ def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home
     assert 1 <= len(refused) <= 2  # once a connection at most
 
 
-def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(
+def test_a_command_that_repeats_the_refused_token_is_not_tried_again(
     home: Home, oauth: tuple[Home, OAuthServer]
 ) -> None:
     home, server = oauth
@@ -168,7 +166,7 @@ def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(
 @pytest.mark.parametrize(
     "command", [("doctor",), ("configure", "info@example.test", "--unattended", "--from-name", "")]
 )
-def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(
+def test_a_check_that_cannot_renew_the_token_keeps_the_current_one(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
 ) -> None:
     home, server = ready
@@ -180,7 +178,7 @@ def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(
     assert sent(home).code == 0
 
 
-def test_a_server_that_hangs_up_after_it_has_said_why_has_refused_the_token(home: Home) -> None:
+def test_a_server_that_disconnects_after_its_challenge_has_refused_the_token(home: Home) -> None:
     said = base64.b64encode(b'{"status": "invalid_token"}')
     offers = b"250-localhost\r\n250 AUTH OAUTHBEARER\r\n"
     with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None, "drop"]) as server:
@@ -190,7 +188,7 @@ def test_a_server_that_hangs_up_after_it_has_said_why_has_refused_the_token(home
     assert done.json["error"]["code"] == "auth.token-revoked"
 
 
-def test_a_clock_that_was_wrong_when_a_pause_was_asked_for_stops_nobody(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_stored_pause_in_the_past_is_ignored(ready: tuple[Home, OAuthServer]) -> None:
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=-5.0)
     assert sent(home).code == 0
@@ -210,7 +208,7 @@ def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("how", ["batch", "flush"])
-def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
+def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], number: signal.Signals, how: str
 ) -> None:
     home, server = ready
@@ -229,7 +227,7 @@ def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
-def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(
+def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
 ) -> None:
     """It is made by a process in a session of its own, which no Ctrl-C reaches."""
@@ -246,7 +244,7 @@ def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_batch_stopped_during_a_renewal_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file(
         "b.jsonl",
@@ -284,7 +282,7 @@ except SmtpsetupError as error:
 
 
 @pytest.mark.parametrize("change_of_account", ["another server", "a password", "gone"])
-def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret(
+def test_a_process_with_an_outdated_account_does_not_send_its_new_secret(
     ready: tuple[Home, OAuthServer], change_of_account: str
 ) -> None:
     home, server = ready
@@ -312,7 +310,7 @@ def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "down"])
-def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
+def test_an_account_without_a_token_does_not_hold_up_other_accounts(
     ready: tuple[Home, OAuthServer], sandbox: Sandbox, facts: SandboxFacts, trouble: str
 ) -> None:
     home, server = ready
@@ -334,7 +332,7 @@ def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
     assert server.count("refresh_token") == asked  # it is not its turn
 
 
-def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Home, OAuthServer]) -> None:
+def test_mails_of_a_batch_without_a_token_are_queued(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file(
         "b.jsonl",
@@ -350,7 +348,7 @@ def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Hom
 
 
 @pytest.mark.slow
-def test_a_look_does_not_make_others_wait(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_check_does_not_delay_sending(ready: tuple[Home, OAuthServer]) -> None:
     """While `doctor` asks in vain, everybody else sends with the token that there is."""
     home, server = ready
     server.rule(status=503, delay=3, body="x")

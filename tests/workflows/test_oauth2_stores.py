@@ -48,7 +48,7 @@ def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home,
 
 
 @pytest.mark.slow
-def test_every_new_refresh_token_takes_the_place_of_the_one_before(
+def test_every_new_refresh_token_replaces_the_previous_one_in_the_keyring(
     in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, server, keyring = in_keyring
@@ -63,7 +63,7 @@ def test_every_new_refresh_token_takes_the_place_of_the_one_before(
 
 
 @pytest.mark.slow
-def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign_in_afterwards(
+def test_a_locked_keyring_is_reported_once_the_access_token_has_expired(
     in_keyring: tuple[Home, OAuthServer, Keyring],
 ) -> None:
     home, server, keyring = in_keyring
@@ -75,7 +75,7 @@ def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign
     assert server.count("refresh_token") == 0
 
 
-def test_logout_takes_the_refresh_token_out_of_the_keyring(
+def test_logout_deletes_the_refresh_token_from_the_keyring(
     in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, _server, keyring = in_keyring
@@ -92,7 +92,7 @@ def test_logout_takes_the_refresh_token_out_of_the_keyring(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
-def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(
+def test_newer_refresh_tokens_of_a_read_only_store_are_kept_in_the_token_file(
     oauth: tuple[Home, OAuthServer], place: str
 ) -> None:
     home, server = oauth

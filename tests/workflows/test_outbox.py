@@ -79,9 +79,7 @@ def sent(home: Home, *arguments: str) -> Run:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
-def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
-    home: Home, server: RecordingServer, beginning: str
-) -> None:
+def test_the_back_off_doubles_from_a_minute_to_an_hour(home: Home, server: RecordingServer, beginning: str) -> None:
     plain_account(home, server.port)
     server.replies = {beginning: LATER}
     queued(home)
@@ -98,7 +96,7 @@ def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
     assert server.message_ids == ["<1@test.example>"]
 
 
-def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(home: Home) -> None:
+def test_an_unreachable_server_counts_an_attempt_for_every_mail(home: Home) -> None:
     with closed_port() as nobody:
         plain_account(home, nobody)
         for number in range(25):
@@ -123,7 +121,7 @@ def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(hom
         ("451 4.3.0 try again in 2 seconds", 60),
     ],
 )
-def test_a_server_that_says_how_long_to_wait_is_heard(
+def test_a_delay_named_in_the_reply_is_used(
     home: Home, server: RecordingServer, words: str, expected: int, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -137,7 +135,7 @@ def test_a_server_that_says_how_long_to_wait_is_heard(
     assert only_mail(home).last_reply == words
 
 
-def test_a_mail_that_could_not_be_sent_for_five_days_is_given_up_and_kept(home: Home, server: RecordingServer) -> None:
+def test_a_mail_is_given_up_after_five_days_and_kept(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, report_failures="true")
     queued(home)
     change(home, f"queued_at = {time.time() - 5 * DAY + 600}, attempts = 30, last_reply = '451 busy'")
@@ -170,7 +168,7 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
 
 
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
-def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
+def test_a_permanently_refused_mail_is_kept_and_reported_once(
     home: Home, server: RecordingServer, beginning: str
 ) -> None:
     plain_account(home, server.port, report_failures="true")
@@ -194,7 +192,7 @@ def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
     assert report.id != refused.id
 
 
-def test_without_report_failures_nobody_is_written_to(home: Home, server: RecordingServer) -> None:
+def test_without_report_failures_no_report_is_queued(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     queued(home)
     server.replies = {"RCPT": NEVER}
@@ -202,7 +200,7 @@ def test_without_report_failures_nobody_is_written_to(home: Home, server: Record
     assert only_mail(home).state is MailState.FAILED
 
 
-def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingServer) -> None:
+def test_a_refused_report_is_not_reported(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, report_failures="true")
     queued(home)
     server.replies = {"RCPT": NEVER}
@@ -270,7 +268,7 @@ def test_the_option_resend_outweighs_hold_in_the_configuration(home: Home, serve
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_of_several_recipients_each_has_what_the_server_said_of_it(
+def test_each_recipient_gets_the_state_of_its_own_reply(
     home: Home, server: RecordingServer, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -301,7 +299,7 @@ def test_of_several_recipients_each_has_what_the_server_said_of_it(
 @pytest.mark.parametrize("beginning", ["DATA", "."])
 @pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa: PLR0913  every case of one rule
+def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa: PLR0913  every case of one rule
     home: Home, server: RecordingServer, first: bytes, beginning: str, end: bytes, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -335,7 +333,7 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
 # what a person must mend
 
 
-def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
+def assert_waits_and_is_reported(home: Home, code: int, words: str) -> None:
     run = flush(home)
     assert run.code == code, run.err
     assert words in run.err
@@ -347,12 +345,12 @@ def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
     assert only_mail(home).attempts == 2
 
 
-def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home, server: RecordingServer) -> None:
+def test_mail_of_a_removed_account_waits_and_is_reported(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     queued(home)
     config = home.config.read_text()
     home.config.write_text(config.replace("[accounts.a]", "[accounts.other]").replace("info@", "other@"))
-    assert_waits_and_is_told(home, 78, "There is no account a")
+    assert_waits_and_is_reported(home, 78, "There is no account a")
     home.config.write_text(config)
     assert flush_when_due(home).code == 0
     assert len(server.mails) == 1
@@ -361,13 +359,13 @@ def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home
 def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
     queued(home)
-    assert_waits_and_is_told(home, 78, "password")
+    assert_waits_and_is_reported(home, 78, "password")
     home.file("password", PASSWORD)
     assert flush_when_due(home).code == 0
     assert len(server.mails) == 1
 
 
-def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
+def test_mail_waits_while_the_keyring_is_locked_and_is_reported(
     home: Home, server: RecordingServer, keyring: Keyring
 ) -> None:
     plain_account(home, server.port, auth='"password"', secret='{ store = "keyring" }')
@@ -379,14 +377,12 @@ def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
     assert "keyring is locked" in run.err
 
 
-def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(
-    home: Home, server: RecordingServer
-) -> None:
+def test_mail_waits_while_the_password_is_wrong_with_one_login_per_flush(home: Home, server: RecordingServer) -> None:
     home.file("password", PASSWORD)
     plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
     server.replies = {"AUTH": b"535 5.7.8 wrong\r\n"}
     queued(home)
-    assert_waits_and_is_told(home, 77, "535 5.7.8 wrong")
+    assert_waits_and_is_reported(home, 77, "535 5.7.8 wrong")
     assert sum(command.startswith("AUTH") for command in server.lines) == 2
     server.replies = {}
     assert flush_when_due(home).code == 0

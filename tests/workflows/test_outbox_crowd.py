@@ -50,7 +50,7 @@ def two_accounts(home: Home, port: int, other_port: int) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home: Home) -> None:
+def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: Home) -> None:
     with closed_port() as nobody, RecordingServer(pause=0.005) as server:
         two_accounts(home, server.port, nobody)
         server.replies = {"MAIL": b"451 4.3.0 not now\r\n"}
@@ -79,7 +79,7 @@ def test_fifty_that_send_and_ten_that_flush_lose_nothing_and_double_nothing(home
 
 
 @pytest.mark.slow
-def test_ten_that_flush_the_same_mails_send_each_once(home: Home) -> None:
+def test_ten_flushes_in_parallel_send_each_mail_once(home: Home) -> None:
     with RecordingServer(pause=0.002) as server:
         plain_account(home, server.port)
         with Outbox(state_dir(home)) as box:
@@ -101,7 +101,7 @@ Outbox(sys.argv[1]).add(new_mail(int(sys.argv[2])))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(6))
-def test_an_outbox_may_have_many_who_make_it_at_once(home: Home, tmp_path: Path, attempt: int) -> None:
+def test_an_outbox_can_be_created_by_many_processes_at_once(home: Home, tmp_path: Path, attempt: int) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", OPENED_TOGETHER, str(tmp_path / "state"), str(number)],

@@ -71,7 +71,7 @@ def test_a_wrong_password_is_tried_once(postfix: Postfix) -> None:
     assert [str(result.status) for result in report.stages if str(result.stage) == "quit"] == ["ok"]
 
 
-def test_a_sender_that_is_not_ones_own_is_told(postfix: Postfix, home: Home) -> None:
+def test_a_foreign_sender_is_reported(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run("send", "asa@example.test", "--from", "bo@example.test", "--body", "x", "--json")
     assert done.code == 77
@@ -97,7 +97,7 @@ def test_umlauts_and_a_large_attachment_arrive_as_they_were(postfix: Postfix, ho
     assert part.get_content() == data
 
 
-def test_everyone_gets_it_and_nobody_sees_the_blind_copies(postfix: Postfix, home: Home) -> None:
+def test_every_recipient_gets_the_mail_and_bcc_is_not_shown(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run(
         "send", "asa@example.test", "--cc", "info@example.test", "--bcc", "bo@example.test", "--body", "x", "--json"
@@ -136,7 +136,9 @@ def test_when_all_recipients_are_refused_nothing_is_sent(postfix: Postfix, home:
     assert done.json["error"]["reply"]["code"] == 550
 
 
-def test_an_international_domain_goes_as_a_labels_and_a_local_part_as_smtputf8(postfix: Postfix, home: Home) -> None:
+def test_an_international_domain_is_sent_as_a_labels_and_a_local_part_with_smtputf8(
+    postfix: Postfix, home: Home
+) -> None:
     configured(home, postfix)
     done = partly(home, "åsa@example.test")
     assert done.json["error"]["code"] == "rcpt.unknown"  # Postfix took the address, so SMTPUTF8 was spoken

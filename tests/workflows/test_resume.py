@@ -107,7 +107,7 @@ def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, connections: str) -> None:
+def test_after_ctrl_c_before_the_first_mail_the_next_run_sends_all(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines(3))
     waits = threading.Event()
 
@@ -130,9 +130,7 @@ def test_after_ctrl_c_before_anything_was_sent_nothing_is_begun(home: Home, conn
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "8"])
-def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_message_id(
-    home: Home, connections: str
-) -> None:
+def test_after_a_kill_only_unanswered_mails_are_repeated_with_the_same_message_id(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.02)) as server:
         plain_account(home, server.port)
@@ -152,7 +150,7 @@ def test_after_a_kill_only_what_had_no_answer_can_come_twice_and_then_with_its_m
             assert ids[mail.subject] in mail.content
 
 
-def test_on_hold_what_may_have_arrived_is_told_and_not_sent_again(home: Home) -> None:
+def test_with_hold_mails_that_may_have_arrived_are_not_sent_again(home: Home) -> None:
     home.file("mails.jsonl", lines(4))
     with MailServer(lambda turn: b"" if turn.verb == "." and turn.accepted == 1 else None) as server:
         plain_account(home, server.port)
@@ -182,9 +180,7 @@ def dying() -> MailServer:
 
 
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_run(
-    home: Home, connections: str
-) -> None:
+def test_after_a_server_that_dies_the_next_run_sends_the_rest(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
 
     with dying() as server:
@@ -201,7 +197,7 @@ def test_a_server_that_dies_in_the_middle_is_75_and_the_rest_waits_for_the_next_
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, connections: str) -> None:
+def test_mails_that_a_dying_server_has_not_accepted_are_queued(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
 
     with dying() as server:
@@ -217,7 +213,7 @@ def test_what_a_server_that_dies_has_not_taken_waits_in_the_outbox(home: Home, c
     assert Counter(server.subjects + other.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
-def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> None:
+def test_a_message_answered_with_421_has_not_been_delivered(home: Home) -> None:
     home.file("mails.jsonl", lines(2))
 
     def answer(turn: Turn) -> bytes | None:
@@ -236,7 +232,7 @@ def test_a_message_that_was_answered_with_421_has_not_arrived(home: Home) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connections: str) -> None:
+def test_a_closed_output_pipe_repeats_no_mail(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
         plain_account(home, server.port)
@@ -248,7 +244,7 @@ def test_a_reader_that_goes_away_makes_nothing_come_twice(home: Home, connection
     assert Counter(server.subjects) == {f"m{number:02}": 1 for number in range(COUNT)}
 
 
-def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> None:
+def test_a_temporarily_refused_mail_is_queued_and_the_batch_succeeds(home: Home) -> None:
     home.file("mails.jsonl", lines(4))
     reply = {"RCPT TO:<m01@example.com>": b"451 4.3.0 later\r\n"}
     with MailServer(lambda turn: reply.get(turn.line)) as server:
@@ -265,7 +261,7 @@ def test_what_cannot_be_sent_now_waits_in_the_outbox_and_is_done(home: Home) -> 
         assert json.loads(home.run("outbox", "list", "--json").out)["result"][0]["recipients"] == ["m01@example.com"]
 
 
-def test_an_answer_that_is_lost_is_kept_as_unknown_with_its_message_id(home: Home) -> None:
+def test_a_mail_whose_reply_is_lost_is_queued_as_unknown_with_its_message_id(home: Home) -> None:
     home.file("mails.jsonl", lines(3))
     lost: list[Turn] = []
 
@@ -295,7 +291,7 @@ def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_mails_are_sent_by_one_run_at_a_time(home: Home) -> None:
+def test_a_batch_is_sent_by_one_run_at_a_time(home: Home) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
         plain_account(home, server.port)
@@ -309,7 +305,7 @@ def test_the_same_mails_are_sent_by_one_run_at_a_time(home: Home) -> None:
 
 
 @pytest.mark.parametrize("connections", ["1", "4"])
-def test_a_file_that_vanishes_meanwhile_concerns_its_own_mail(home: Home, connections: str) -> None:
+def test_a_deleted_attachment_fails_its_own_mail_alone(home: Home, connections: str) -> None:
     home.file("bilaga.bin", bytes(1000))
     rows = [json.loads(line) for line in lines(20).splitlines()]
     rows[15]["attach"] = "bilaga.bin"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.sending.send_one import SendResult
 
-SIDE_BY_SIDE = pytest.mark.parametrize("connections", [1, 4])
+ONE_OR_FOUR_CONNECTIONS = pytest.mark.parametrize("connections", [1, 4])
 RATE = b"450 4.7.1 Rate limit exceeded, slow down\r\n"
 QUOTA = b"550 5.4.5 Daily user sending quota exceeded\r\n"
 
@@ -102,8 +102,8 @@ def for_mail(name: str, verb: str, reply: bytes) -> Callable[[Turn], bytes | Non
 # the server's limits
 
 
-@SIDE_BY_SIDE
-def test_a_connection_that_the_server_ends_with_421_is_begun_again(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_a_connection_that_the_server_closes_with_421_is_opened_again(connections: int) -> None:
     closing = b"421 4.7.0 too many messages in this connection\r\n"
     with MailServer(lambda turn: closing if turn.verb == "MAIL" and turn.accepted >= 3 else None) as server:
         report = run(server, many(13), connections=connections)
@@ -111,18 +111,16 @@ def test_a_connection_that_the_server_ends_with_421_is_begun_again(connections: 
     assert server.connections >= 5
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize("last", [1, 3])
-def test_a_server_that_hangs_up_after_so_many_messages_gets_the_others_over_new_connections(
-    connections: int, last: int
-) -> None:
+def test_a_server_with_a_limit_per_connection_gets_the_rest_over_new_ones(connections: int, last: int) -> None:
     with MailServer(last=last) as server:
         report = run(server, many(10), connections=connections)
     assert_each_once(server, report, 10)
 
 
-@SIDE_BY_SIDE
-def test_a_421_in_the_place_of_the_last_reply_means_that_the_message_was_not_taken(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_a_421_after_the_dot_means_that_the_message_was_not_accepted(connections: int) -> None:
     told: list[Turn] = []
 
     def answer(turn: Turn) -> bytes | None:
@@ -153,11 +151,11 @@ def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_
 # limits of the account
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize(
     ("verb", "reply", "code"), [("RCPT", RATE, "limit.rate"), (".", QUOTA, "limit.quota"), ("MAIL", RATE, "limit.rate")]
 )
-def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, reply: bytes, code: str) -> None:
+def test_a_rate_limit_or_quota_stops_the_run(connections: int, verb: str, reply: bytes, code: str) -> None:
     with MailServer(lambda turn: reply if turn.verb == verb and turn.accepted >= 2 else None) as server:
         report = run(server, many(40), connections=connections)
     assert report.error
@@ -166,7 +164,7 @@ def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, 
     assert set(report.codes.values()) <= {"", code}
 
 
-def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
+def test_a_rate_limit_given_with_421_stops_the_run() -> None:
     slow = b"421 4.7.0 Too many messages, slow down\r\n"
     with MailServer(
         lambda turn: slow if turn.verb == "MAIL" and turn.line.startswith("MAIL") and len(server.mails) >= 3 else None
@@ -179,7 +177,7 @@ def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
 
 
 @pytest.mark.slow
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     with MailServer() as server:
         report = run(server, many(6), connections=connections, seconds_between=0.1)
@@ -190,7 +188,7 @@ def test_a_rate_is_held_over_all_connections(connections: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_became_of_a_message_is_told_at_once_also_while_another_waits_for_its_time() -> None:
+def test_a_result_is_reported_at_once_while_another_message_waits() -> None:
     """Until it is told it is not in the journal: a kill meanwhile would send it again."""
     with MailServer() as server:
         report = run(server, many(3), connections=2, seconds_between=1.0)
@@ -202,7 +200,7 @@ def test_what_became_of_a_message_is_told_at_once_also_while_another_waits_for_i
 # messages that break
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 def test_a_message_that_ends_every_connection_gets_its_own_result(connections: int, verb: str) -> None:
     with MailServer(for_mail("m03", verb, b"")) as server:
@@ -213,7 +211,7 @@ def test_a_message_that_ends_every_connection_gets_its_own_result(connections: i
     assert report.error is None
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again(connections: int) -> None:
     with MailServer(for_mail("m03", ".", b"")) as server:
         report = run(server, many(12), connections=connections)
@@ -222,7 +220,7 @@ def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again(connection
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(12) if number != 3]
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_refusals_concern_their_own_messages(connections: int) -> None:
     replies = {
         "RCPT TO:<m01@example.com>": b"550 5.1.1 unknown\r\n",
@@ -241,7 +239,7 @@ def test_refusals_concern_their_own_messages(connections: int) -> None:
 # a server that is gone
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_server_that_dies_leaves_the_rest_untouched(connections: int) -> None:
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == "MAIL" and len(server.mails) >= 5:
@@ -257,7 +255,7 @@ def test_a_server_that_dies_leaves_the_rest_untouched(connections: int) -> None:
     assert all(code == "" for code in report.codes.values())
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_server_that_takes_logins_and_no_messages_is_given_up_soon(connections: int) -> None:
     with MailServer(lambda turn: b"" if turn.verb == "MAIL" else None) as server:
         report = run(server, many(50), connections=connections)
@@ -277,8 +275,8 @@ def test_a_refused_login_is_tried_once() -> None:
 # who stops
 
 
-@SIDE_BY_SIDE
-def test_ctrl_c_waits_for_the_answers_that_are_on_their_way(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_ctrl_c_waits_for_pending_replies(connections: int) -> None:
     pressed: list[Turn] = []
 
     def answer(turn: Turn) -> bytes | None:
@@ -297,7 +295,7 @@ def test_ctrl_c_waits_for_the_answers_that_are_on_their_way(connections: int) ->
     assert len(server.mails) < 20
 
 
-def test_ctrl_c_waits_for_the_last_answer_although_python_calls_its_thread_dead() -> None:
+def test_ctrl_c_waits_for_the_last_reply_of_a_thread_marked_as_ended() -> None:
     """A Thread.join that is interrupted marks a running thread as ended (CPython issue 90882)."""
 
     def answer(turn: Turn) -> bytes | None:
@@ -313,8 +311,8 @@ def test_ctrl_c_waits_for_the_last_answer_although_python_calls_its_thread_dead(
     assert report.codes == {"m00": ""}
 
 
-@SIDE_BY_SIDE
-def test_what_the_caller_raises_ends_the_run(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_an_exception_of_the_caller_ends_the_run(connections: int) -> None:
     def deliveries() -> Iterator[Delivery]:
         yield from many(3)
         raise LookupError("no more")
