@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.test_hostile import plain_account
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer, Turn
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ REFUSALS = {
 def server(home: Home) -> Iterator[MailServer]:
     """A server that the home's account sends through."""
     with MailServer(lambda turn: REFUSALS.get(turn.line)) as running:
-        plain_account(home, running.port)
+        password_account(home, running.port)
         yield running
 
 
@@ -379,7 +379,7 @@ def test_a_wrong_password_is_77_and_the_mails_wait(home: Home) -> None:
         return b"535 5.7.8 bad\r\n" if turn.verb == "AUTH" else None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = batch(home, mail("a"), mail("b"))
     assert done.code == 77
     assert views(done)[-1]["result"]["not_tried"] == 2

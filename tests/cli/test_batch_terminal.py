@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from tests.faults.test_hostile import plain_account
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer, Turn
 from tests.person import Person, ended
 from tests.servers import wait_for
@@ -37,7 +37,7 @@ def slow(turn: Turn) -> bytes | None:
 def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person) -> None:
     written(person.home, 12)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         terminal.expect("/12")
         shown = ended(terminal, 67)
@@ -51,7 +51,7 @@ def test_a_bar_shows_how_far_it_is_and_a_summary_what_it_came_to(person: Person)
 def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person: Person) -> None:
     written(person.home, 30)
     with MailServer(lambda turn: None if turn.line == "RCPT TO:<m3@example.com>" else slow(turn)) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 5)
         time.sleep(0.05)  # the next message is with the server now, and its answer is not
@@ -64,7 +64,7 @@ def test_ctrl_c_says_how_far_it_came_and_the_next_run_goes_on_from_there(person:
 def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
     written(person.home, 6)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         ended(person.types("send", "--batch", "mails.jsonl"), 67)
         terminal = person.types("send", "--batch", "mails.jsonl")
         terminal.expect("6/6")
@@ -74,7 +74,7 @@ def test_the_bar_begins_where_the_earlier_run_stopped(person: Person) -> None:
 def test_results_go_where_standard_output_goes_while_the_bar_is_on_the_screen(person: Person) -> None:
     written(person.home, 2)
     with MailServer() as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         person.home.file(
             "sh", f"#!/bin/sh\n{sys.executable} -m smtpsetup send --batch mails.jsonl --json > results\n", mode=0o700
         )
@@ -96,7 +96,7 @@ def test_results_go_where_standard_output_goes_while_the_bar_is_on_the_screen(pe
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:
     written(person.home, 2)
     with MailServer() as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl", "--json", TERM="dumb")
         shown = ended(terminal, 0)
     lines = [line for line in shown.splitlines() if line.startswith("{")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.test_hostile import plain_account
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TABLE = "e-post;namn;belopp\nasa@example.com;Åsa;100\nbo@example.com;Bo;200\n"
 def server(home: Home) -> Iterator[MailServer]:
     """A server that the home's account sends through."""
     with MailServer(lambda turn: b"550 5.1.1 unknown\r\n" if "gone@" in turn.line else None) as running:
-        plain_account(home, running.port)
+        password_account(home, running.port)
         yield running
 
 

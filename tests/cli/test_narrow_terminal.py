@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.cli.test_batch_terminal import slow, written
-from tests.faults.test_hostile import plain_account
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer
 from tests.person import Person, ended, interrupt
 from tests.recording import new_mail, state_dir
@@ -58,7 +58,7 @@ def test_wrong_use_is_told_within_the_terminals_width(person: Person) -> None:
 
 
 def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(person: Person) -> None:
-    plain_account(person.home, 1)
+    password_account(person.home, 1)
     from smtpsetup.outbox.store import Outbox
 
     with Outbox(state_dir(person.home)) as box:
@@ -72,7 +72,7 @@ def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(per
 def test_the_bar_is_gone_before_anything_else_is_said(person: Person) -> None:
     written(person.home, 30)
     with MailServer(slow) as server:
-        plain_account(person.home, server.port)
+        password_account(person.home, server.port)
         terminal = person.types("send", "--batch", "mails.jsonl")
         wait_for(lambda: len(server.mails) >= 6)
         time.sleep(0.05)  # the bar is drawn again a moment after a mail is told

@@ -1,13 +1,7 @@
-"""Whatever a server says, at whatever stage.
-
-There is an answer, in bounded time, and nothing of it reaches the terminal unescaped.
-"""
+"""Whatever a server sends at whatever stage leads to an error code within a deadline, and is shown escaped."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -26,16 +20,13 @@ from smtpsetup.net.dial import Deadline
 from smtpsetup.setup.test_account import run_test
 from smtpsetup.smtp.session import Session
 from tests.conftest import account_at, context_of
-from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
+from tests.faults.scripts import READY, SECRET, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT, Script
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from smtpsetup.core.errors import SmtpsetupError
 
-SECRET = "hemligt-lösenord"
-STAGES: dict[str, tuple[bytes | float | str | None, ...]] = {
+STAGES: dict[str, Script] = {
     "greeting": (),
     "ehlo": (READY, None),
     "auth": TO_LOGIN,
@@ -44,7 +35,7 @@ STAGES: dict[str, tuple[bytes | float | str | None, ...]] = {
     "data": TO_DATA,
     "dot": TO_DOT,
 }
-FAULTS: dict[str, tuple[bytes | float | str | None, ...]] = {
+FAULTS: dict[str, Script] = {
     "drop": ("drop",),
     "temporary": (b"451 4.3.0 not now\r\n",),
     "permanent": (b"554 5.3.0 no\r\n",),
@@ -58,7 +49,7 @@ FAULTS: dict[str, tuple[bytes | float | str | None, ...]] = {
 }
 
 
-def assert_sound(error: SmtpsetupError) -> None:
+def assert_explained(error: SmtpsetupError) -> None:
     assert error.code in ERROR_CODES
     assert error.hints
     reply = error.failure.reply if error.failure else None
@@ -78,38 +69,11 @@ def test_any_fault_at_any_stage_ends_soon_with_an_error_code(
         report = run_test(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
         assert time.monotonic() - started < 10
     assert report.error
-    assert_sound(report.error)
+    assert_explained(report.error)
     if fault in ("drop", "half a reply") and stage == "dot":
         assert report.error.code == "data.lost-before-reply"
     if fault == "temporary":
         assert report.error.exit_code == 75
-
-
-@contextlib.contextmanager
-def one_answer(stage: str, data: bytes) -> Iterator[int]:
-    """A port whose server is in order until the stage, and then sends those bytes and is gone."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            client, _peer = listener.accept()
-            with client:
-                lines = client.makefile("rb")
-                for step in STAGES[stage]:
-                    if isinstance(step, bytes):
-                        client.sendall(step)
-                    elif step is None:
-                        lines.readline()
-                    elif step == "message":
-                        while lines.readline() not in (b".\r\n", b""):
-                            pass
-                client.sendall(data)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.close()
 
 
 REPLIES = st.one_of(
@@ -132,8 +96,8 @@ REPLIES = st.one_of(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=REPLIES)
 def test_any_bytes_at_any_stage_lead_to_a_diagnosis(stage: str, data: bytes) -> None:
-    with one_answer(stage, data) as port:
-        server = Server("127.0.0.1", port, Security.NONE)
+    with ScriptedServer((*STAGES[stage], data, "drop")) as scripted:
+        server = Server("127.0.0.1", scripted.port, Security.NONE)
         session = Session(server, ehlo_name="example.com", deadline=Deadline(5), policy=tls.policy())
         try:
             with session:
@@ -145,4 +109,4 @@ def test_any_bytes_at_any_stage_lead_to_a_diagnosis(stage: str, data: bytes) -> 
                     )
                 )
         except TransportError as failed:
-            assert_sound(diagnose(failed.failure, account_at(port, Security.NONE)))
+            assert_explained(diagnose(failed.failure, account_at(scripted.port, Security.NONE)))

@@ -1,4 +1,4 @@
-"""Killed at any moment: nothing is lost that was accepted, and only what was in flight can arrive twice."""
+"""Killed at any moment: no accepted mail is lost, and only mail in flight can arrive twice."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from email import message_from_bytes
 from typing import TYPE_CHECKING
 
 import pytest
 
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
+from tests.faults.processes import killed_before_statement
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.sendmail import PROGRAM, kept
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Home
     from tests.mail_server import Caught
+
 
 SEED = 20261124
 SOONEST = 0.02  # seconds; no Python has started by then
@@ -86,7 +88,7 @@ def by_subject(server: RecordingServer) -> dict[str, list[Caught]]:
     """What arrived, by subject."""
     found: dict[str, list[Caught]] = defaultdict(list)
     for arrival in list(server.mails):
-        found[str(message_from_bytes(arrival.content)["Subject"])].append(arrival)
+        found[arrival.subject].append(arrival)
     return found
 
 
@@ -219,22 +221,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
     assert len(server.mails) == LINES
 
 
-KILLED_BEFORE_STATEMENT = """
-import os, signal, sqlite3, sys
-from smtpsetup.outbox.store import Outbox
-left, connect = int(sys.argv[2]), sqlite3.connect
-def count(_statement):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def counted(*arguments, **options):
-    db = connect(*arguments, **options)
-    db.set_trace_callback(count)
-    return db
-sqlite3.connect = counted
-Outbox(sys.argv[1]).mails()
-"""
+CREATED = "from smtpsetup.outbox.store import Outbox\nOutbox(sys.argv[1]).mails()"
 
 
 @pytest.mark.slow
@@ -244,10 +231,99 @@ def test_a_kill_while_the_outbox_is_created_leaves_a_working_one(home: Home) -> 
     code, before = -1, 0
     while code != 0:
         directory = f"state-{before}"
-        maker = [sys.executable, "-c", KILLED_BEFORE_STATEMENT, directory, str(before)]
-        code = subprocess.run(maker, env=home.env, cwd=home.path, timeout=60, check=False).returncode
+        code = killed_before_statement(home, before, CREATED, directory)
         assert code in (0, -9)
         kept = home.run("send", "kund@example.com", "--body", "x", "--queue", "always", SMTPSETUP_STATE_DIR=directory)
         assert kept.code == 0, (before, kept.err)
         before += 1
     assert before > 4
+
+
+# smtpsetup-sendmail
+
+
+SENDMAIL_KILLS = 125  # in each of the eight parts
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("chunk", range(8))
+def test_a_killed_sendmail_loses_no_committed_mail(home: Home, chunk: int) -> None:
+    source = random.Random(f"{SEED} {chunk}")
+    longest, count, kills = 0.0, 0, 0
+    accepted: set[str] = set()
+    with RecordingServer(pause=0.01) as server:
+        plain_account(home, server.port)
+        while kills < SENDMAIL_KILLS:
+            before = len(server.lines)
+            started = time.monotonic()
+            code = killed_sendmail(home, str(count), source.uniform(SOONEST, longest) if longest else None)
+            longest = longest or (time.monotonic() - started) * 1.2
+            kills += code is None
+            if code == 0 or any(command.startswith("EHLO") for command in server.lines[before:]):
+                accepted.add(str(count))  # it commits before it connects
+            assert code in (0, None), (SEED, count)
+            count += 1
+        left = {mail.subject for mail in kept(home)}
+        missed = accepted - left - set(server.subjects)
+        assert not missed, (SEED, missed)
+        for _flush in range(3):
+            assert home.run("outbox", "retry", "--all").code == 0
+            assert home.run("outbox", "flush").code == 0
+        assert kept(home) == []
+    found = by_subject(server)
+    assert accepted <= set(found)
+    assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
+    assert_only_mail_in_flight_is_repeated(server)
+
+
+def killed_sendmail(home: Home, subject: str, seconds: float | None) -> int | None:
+    """The exit code, None where it was killed after so many seconds."""
+    process = subprocess.Popen(
+        [PROGRAM, "-t"],
+        env=home.unmeasured.env,
+        cwd=home.path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _out, err = process.communicate(
+            f"To: kund@example.com\nSubject: {subject}\n\nx\n".encode(), timeout=seconds or 60
+        )
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    assert b"internal.bug" not in err, err.decode()
+    return process.returncode
+
+
+BEFORE_THE_COMMIT = """
+import os, signal, sqlite3, sys
+from smtpsetup.outbox import store
+at = sys.argv.pop(1)
+commit = store.Outbox._commit
+def killed(self):
+    if at == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(self)
+    os.kill(os.getpid(), signal.SIGKILL)
+store.Outbox._commit = killed
+from smtpsetup.sendmail.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_mail_survives_a_kill_of_sendmail_from_the_commit_on(home: Home, moment: str) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        argv = [sys.executable, "-c", BEFORE_THE_COMMIT, moment, "-t"]
+        message = b"To: kund@example.com\nSubject: 1\n\nx\n"
+        done = subprocess.run(
+            argv, env=home.unmeasured.env, cwd=home.path, input=message, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == -9
+        assert not server.lines
+    assert [mail.subject for mail in kept(home)] == ([] if moment == "before" else ["1"])

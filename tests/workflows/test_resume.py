@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.test_hostile import plain_account
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer, Turn
 from tests.servers import wait_for
 
@@ -66,7 +66,7 @@ def running(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def again(home: Home, port: int, *arguments: str) -> Run:
-    plain_account(home, port)
+    password_account(home, port)
     return home.run("send", "--batch", "mails.jsonl", *arguments)
 
 
@@ -88,7 +88,7 @@ def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
     home.file("mails.jsonl", lines())
     options = ("--connections", connections, "--on-unknown", policy)
     with MailServer(slow_to_answer(0.1)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, *options) as process:
             wait_for(lambda: len(server.mails) >= 5)
             time.sleep(0.05)  # the next message is with the server now, and its answer is not
@@ -118,7 +118,7 @@ def test_after_ctrl_c_before_the_first_mail_the_next_run_sends_all(home: Home, c
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, "--connections", connections) as process:
             assert waits.wait(20)
             process.send_signal(signal.SIGINT)
@@ -133,7 +133,7 @@ def test_after_ctrl_c_before_the_first_mail_the_next_run_sends_all(home: Home, c
 def test_after_a_kill_only_unanswered_mails_are_repeated_with_the_same_message_id(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.02)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home, "--connections", connections) as process:
             wait_for(lambda: len(server.mails) >= 10)
             process.kill()
@@ -153,7 +153,7 @@ def test_after_a_kill_only_unanswered_mails_are_repeated_with_the_same_message_i
 def test_with_hold_mails_that_may_have_arrived_are_not_sent_again(home: Home) -> None:
     home.file("mails.jsonl", lines(4))
     with MailServer(lambda turn: b"" if turn.verb == "." and turn.accepted == 1 else None) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         first = home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--json")
         assert first.code == 75
         assert totals(first)["unknown"] >= 1
@@ -184,7 +184,7 @@ def test_after_a_server_that_dies_the_next_run_sends_the_rest(home: Home, connec
     home.file("mails.jsonl", lines())
 
     with dying() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--queue", "never", "--connections", connections, "--json")
     assert dead.code == 75
     assert totals(dead)["sent"] == len(server.mails)
@@ -201,7 +201,7 @@ def test_mails_that_a_dying_server_has_not_accepted_are_queued(home: Home, conne
     home.file("mails.jsonl", lines())
 
     with dying() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         dead = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
     assert dead.code == 0, dead.err
     assert (totals(dead)["sent"], totals(dead)["queued"]) == (len(server.mails), COUNT - len(server.mails))
@@ -223,7 +223,7 @@ def test_a_message_answered_with_421_has_not_been_delivered(home: Home) -> None:
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         assert home.run("send", "--batch", "mails.jsonl", "--on-unknown", "hold", "--queue", "never").code == 75
     with MailServer() as other:
         assert again(home, other.port, "--on-unknown", "hold", "--json").code == 0
@@ -235,7 +235,7 @@ def test_a_message_answered_with_421_has_not_been_delivered(home: Home) -> None:
 def test_a_closed_output_pipe_repeats_no_mail(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         command = (
             f"{sys.executable} -m smtpsetup send --batch mails.jsonl --json --connections {connections} | head -n 1"
         )
@@ -248,7 +248,7 @@ def test_a_temporarily_refused_mail_is_queued_and_the_batch_succeeds(home: Home)
     home.file("mails.jsonl", lines(4))
     reply = {"RCPT TO:<m01@example.com>": b"451 4.3.0 later\r\n"}
     with MailServer(lambda turn: reply.get(turn.line)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
         assert (done.code, totals(done)["sent"], totals(done)["queued"], totals(done)["failed"]) == (0, 3, 1, 0)
         views = [json.loads(line) for line in done.out.splitlines()]
@@ -272,7 +272,7 @@ def test_a_mail_whose_reply_is_lost_is_queued_as_unknown_with_its_message_id(hom
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
     view = json.loads(done.out.splitlines()[1])
     (kept,) = json.loads(home.run("outbox", "list", "--json").out)["result"]
@@ -283,7 +283,7 @@ def test_a_mail_whose_reply_is_lost_is_queued_as_unknown_with_its_message_id(hom
 def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
     home.file("mails.jsonl", lines(3))
     with MailServer() as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--queue", "always", "--json")
         assert server.connections == 0
     assert (done.code, totals(done)["queued"]) == (0, 3)
@@ -294,7 +294,7 @@ def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
 def test_a_batch_is_sent_by_one_run_at_a_time(home: Home) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         with running(home) as process:
             wait_for(lambda: server.mails)
             other = home.run("send", "--batch", str(home.path / "mails.jsonl"), "--json")
@@ -317,7 +317,7 @@ def test_a_deleted_attachment_fails_its_own_mail_alone(home: Home, connections: 
         return None
 
     with MailServer(answer) as server:
-        plain_account(home, server.port)
+        password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
     views = {view["line"]: view for view in map(json.loads, done.out.splitlines()) if "line" in view}
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(20) if number != 15]

@@ -1,180 +1,36 @@
-"""What an attacker or a bad day can do: each of these once worked."""
+"""Closed streams, odd arguments, foreign or broken files, no home: a mail is still sent, or the error is clear."""
 
 from __future__ import annotations
 
-import base64
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.core.model import Secret, Security
-from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.message import Envelope, from_bytes
-from smtpsetup.net.masks import Masks
-from smtpsetup.sending.send_one import send
+from smtpsetup.core.model import Log, Secret
+from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup.test_account import run_test
+from smtpsetup.state import mail_log
 from tests.conftest import PASSWORD, account_at, context_of
-from tests.faults.test_servers import EHLO, READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, checked
-from tests.servers import ScriptedServer, wait_for
+from tests.faults.processes import MESSAGE
+from tests.faults.scripts import (
+    password_account,
+)
+from tests.mail_server import MailServer, Turn
+from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.sendmail import PROGRAM, log_lines
+from tests.servers import wait_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.conftest import Home
-
-
-def plain_account(home: Home, port: int, **changes: str) -> None:
-    """An account at a server on this machine without TLS, its password in a file."""
-    home.file("password", PASSWORD)
-    row = {
-        "address": '"info@example.com"',
-        "host": '"localhost"',
-        "port": str(port),
-        "security": '"none"',
-        "verified": "true",
-        **changes,
-    }
-    row.setdefault("secret", f'{{ store = "file", path = "{home.path}/password" }}')
-    home.file(
-        ".config/smtpsetup/config.toml", "[accounts.a]\n" + "".join(f"{key} = {value}\n" for key, value in row.items())
-    )
-
-
-# what a server says
-
-
-@pytest.mark.parametrize(
-    "ehlo", [b"250-x\r\n250 AUTH \x1b]0;x\x07\x1b[31mX \x9b31m\r\n", b"250-x\r\n250-SIZE \xb2\r\n250 AUTH X\x1b\r\n"]
-)
-def test_escape_sequences_in_an_ehlo_reply_are_not_printed(home: Home, ehlo: bytes) -> None:
-    with ScriptedServer((READY, None, ehlo, None)) as server:
-        plain_account(home, server.port)
-        done = home.run("test", "--json")
-    assert done.code == 69
-    assert (done.out + done.err).replace("\n", "").isprintable()
-
-
-@pytest.mark.parametrize("size", ["9" * 5000, "\u00b2", "-1", "", "abc"])
-def test_an_invalid_size_is_no_limit(size: str) -> None:
-    ehlo = EHLO.replace(b"1000000", size.encode("latin-1"))
-    assert checked((READY, None, ehlo, *TO_DOT[3:], b"250 ok\r\n", None, b"221 bye\r\n")).error is None
-
-
-def test_an_unexpected_challenge_is_cancelled() -> None:
-    with ScriptedServer((*TO_LOGIN, b"334 more\r\n", None, b"501 stopped\r\n", None, b"221 bye\r\n")) as server:
-        report = run_test(context_of(account_at(server.port, Security.NONE)), Secret("x"))
-        wait_for(lambda: server.received.count(b"*\r\n") == 1)
-    assert report.error
-    assert (report.error.code, report.error.causes) == ("server.protocol-error", ("What it said was: 334 more",))
-
-
-HUNTER = "hunter2-sécret"
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        HUNTER,
-        HUNTER.upper(),
-        "#" * 190 + HUNTER,
-        base64.b64encode(f"user:{HUNTER}".encode()).decode(),
-        base64.b64encode(f"\0u\0{HUNTER}".encode()).decode().rstrip("="),
-        base64.b64encode(HUNTER.encode()).decode(),
-        HUNTER.encode().hex(),
-        "".join(f"%{byte:02X}" for byte in HUNTER.encode()),
-        HUNTER.encode("cp1252").decode("utf-8", "replace"),
-        repr(HUNTER),
-    ],
-)
-def test_a_secret_repeated_by_a_server_is_masked_in_any_encoding(form: str) -> None:
-    masks = Masks()
-    masks.add(HUNTER)
-    shown = masks.applied(f"bad password {form} for you")
-    assert shown.startswith("bad password ")
-    assert shown.endswith(" for you")
-    for piece in ("hunter2", "HUNTER2", "cret", "aHVudGVy", "68756e74"):
-        assert piece not in shown
-
-
-def test_a_421_to_rcpt_is_diagnosed_by_its_text() -> None:
-    report = checked((*TO_RCPT, b"421 4.7.0 Too many messages, slow down\r\n", "drop"))
-    assert report.error
-    assert report.error.code == "limit.rate"
-    assert report.error.failure
-    assert report.error.failure.reply
-
-
-def test_a_refusal_in_the_middle_of_a_large_message_is_reported(home: Home) -> None:
-    with ScriptedServer((*TO_DATA, b"354 go\r\n", b"552 5.3.4 Message too big for you\r\n", 0.5, "drop")) as server:
-        plain_account(home, server.port)
-        home.file("big.bin", os.urandom(700_000))
-        done = home.run("send", "a@example.com", "--body", "x", "--attach", "big.bin", "--json")
-    # the second where the reset overtook the reply
-    assert done.json["error"]["code"] in {
-        "data.too-large",
-        "connection.lost",
-    }
-
-
-def test_refused_recipients_are_reported_when_data_is_refused_too() -> None:
-    script = (*TO_RCPT, b"550 5.1.1 unknown\r\n", None, b"250 ok\r\n", None, b"451 later\r\n", None, b"221 bye\r\n")
-    with ScriptedServer(script) as server:
-        delivery = Delivery(Envelope("i@x.se", ("a@x.se", "b@x.se")), from_bytes(b"A: b\r\n\r\n"), "<1@x>")
-        result = send(context_of(account_at(server.port, Security.NONE)), Secret("x"), delivery)
-    assert result.error
-    assert result.error.exit_code == 75
-    assert [entry.address for entry in result.refused] == ["a@x.se"]
-
-
-def test_exit_code_67_when_every_recipient_is_refused_permanently(home: Home) -> None:
-    for reply in (b"554 5.7.1 Access denied\r\n", b"554 5.7.1 Relay access denied\r\n", b"552 5.2.2 Mailbox full\r\n"):
-        with ScriptedServer((*TO_RCPT, reply, None, b"221 bye\r\n")) as server:
-            plain_account(home, server.port)
-            assert home.run("send", "a@example.com", "--body", "x", "--json").code == 67
-
-
-def test_a_mail_that_may_have_been_delivered_is_not_to_be_retried(home: Home) -> None:
-    with ScriptedServer((*TO_DOT, "drop")) as server:
-        plain_account(home, server.port)
-        error = home.run("send", "a@example.com", "--body", "x", "--queue", "never", "--json").json["error"]
-    assert (error["code"], error["retry"]) == ("data.lost-before-reply", False)
-
-
-def test_ctrl_c_after_the_whole_message_says_that_it_may_have_been_delivered(home: Home) -> None:
-    with ScriptedServer((*TO_DOT, 60.0)) as server:
-        plain_account(home, server.port)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "smtpsetup", "send", "a@example.com", "--body", "x"],
-            env=home.env,
-            cwd=home.path,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        wait_for(lambda: any(b"x" in line for line in server.received[7:]))
-        time.sleep(0.3)  # the reply to the dot is awaited now, and nothing shows that from outside
-        process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "may have been delivered" in err
-
-
-def test_a_refresh_token_is_not_sent_as_a_password(home: Home, facts: SandboxFacts) -> None:
-    with ScriptedServer((*TO_LOGIN, b"235 ok\r\n")) as server:
-        plain_account(home, server.port, auth='"oauth2"')
-        done = home.run("send", "a@example.com", "--body", "x", "--json")
-        assert server.received == []
-    assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
-
-
-# what surrounds the process
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -200,6 +56,19 @@ def test_unwritable_output_does_not_stop_a_mail(
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     assert len(sandbox.mails) == 1
+
+
+@pytest.mark.parametrize("queue", ["on-failure", "always"])
+def test_exit_code_0_when_only_the_result_cannot_be_written(home: Home, queue: str) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        command = f'exec "$0" -m smtpsetup send kund@example.com --body x --json --queue {queue} > /dev/full'
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable], env=home.env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert "could not be written to standard output" in " ".join(done.stderr.split())
+    assert len(server.mails) == (queue == "on-failure")
 
 
 @pytest.mark.parametrize(
@@ -238,27 +107,6 @@ def test_a_password_that_is_not_utf_8_is_reported(home: Home, facts: SandboxFact
     assert done.returncode == 78
 
 
-def test_a_broken_user_table_does_not_hide_the_result_of_a_mail(home: Home) -> None:
-    script = (
-        *TO_RCPT,
-        b"250 ok\r\n",
-        None,
-        b"550 5.1.1 unknown\r\n",
-        None,
-        b"354 go\r\n",
-        "message",
-        b"250 ok\r\n",
-        None,
-        b"221 bye\r\n",
-    )
-    with ScriptedServer(script) as server:
-        plain_account(home, server.port)
-        home.file(".config/smtpsetup/providers.toml", "[[provider]]\nid = 3\n")
-        done = home.run("send", "a@example.com", "b@example.com", "--body", "x", "--json")
-    assert done.code == 67
-    assert done.json["result"]["accepted"] == ["a@example.com"]
-
-
 def test_marking_an_account_verified_keeps_concurrent_changes(home: Home, facts: SandboxFacts) -> None:
     from smtpsetup.config import accounts
 
@@ -271,24 +119,6 @@ def test_marking_an_account_verified_keeps_concurrent_changes(home: Home, facts:
     accounts.remove(home.config, "info@example.com")
     accounts.mark_verified(home.config, tested)
     assert accounts.load(home.config).accounts == {}
-
-
-def test_a_saved_password_is_not_sent_to_another_server(home: Home, facts: SandboxFacts) -> None:
-    home.configure(facts)
-    with ScriptedServer(TO_LOGIN) as other:
-        done = home.run(
-            "configure",
-            "info@example.com",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(other.port),
-            "--security",
-            "none",
-            "--json",
-        )
-        assert other.connections == 0
-    assert done.json["error"]["code"] == "secret.missing"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
@@ -345,7 +175,7 @@ def test_any_mistake_in_a_user_table_is_a_configuration_error(home: Home, text: 
 @pytest.mark.parametrize("value", ['"a\\u0000b"', '"a\\u001b[31m"'])
 def test_control_characters_in_the_configuration_are_refused(home: Home, value: str) -> None:
     for key in ("ca_file", "username", "from_name"):
-        plain_account(home, 25, **{key: value})
+        password_account(home, 25, **{key: value})
         assert home.run("accounts", "list", "--json").json["error"]["code"] == "config.invalid"
 
 
@@ -356,6 +186,17 @@ def test_deep_nesting_pipes_and_missing_homes_are_configuration_errors(home: Hom
     for path in (str(tmp_path / "pipe"), "~nosuchuser/x"):
         assert home.run("--config", path, "accounts", "list", "--json").code in {0, 78}
     assert home.run("identify", "namn@live.se", "--json", HOME="relative").json["error"]["code"] == "config.invalid"
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 4301, "1979-05-27T07:32:00+24:00", "2020-01-01T00:00:00-24:00", "0x" + "f" * 4301]
+)
+@pytest.mark.parametrize("file", ["config.toml", "providers.toml"])
+def test_out_of_range_numbers_and_times_are_a_configuration_error(home: Home, value: str, file: str) -> None:
+    home.file(f".config/smtpsetup/{file}", f"number = {value}\n")
+    run = home.run("accounts", "list") if file == "config.toml" else home.run("identify", "namn@live.se", "--offline")
+    assert run.code in (78, 0) if value.startswith("0x") else run.code == 78
+    assert "internal.bug" not in run.err
 
 
 def test_without_a_home_mail_is_sent_and_the_working_directory_left_alone(
@@ -393,6 +234,89 @@ def test_sslkeylogfile_is_ignored(home: Home, facts: SandboxFacts) -> None:
     assert not (home.path / "keys").exists()
 
 
+def test_core_dumps_are_off_while_a_secret_is_held(home: Home) -> None:
+    reached: list[str] = []
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "AUTH":
+            reached.append(turn.line)
+            time.sleep(5)  # while its limits are looked at
+        return None
+
+    password = home.file("password", "hemligt\n")
+    with MailServer(answer) as server:
+        for program in ([PROGRAM, "-t"], [sys.executable, "-m", "smtpsetup", "send", "asa@example.com"]):
+            plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{password}" }}')
+            reached.clear()
+            shell = ["sh", "-c", 'ulimit -c unlimited 2>/dev/null; exec "$@"', "sh", *program]
+            with subprocess.Popen(
+                shell, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process:
+                assert process.stdin
+                process.stdin.write(MESSAGE.encode())
+                process.stdin.close()
+                wait_for(lambda: reached)
+                limits = Path(f"/proc/{process.pid}/limits").read_text()
+                process.send_signal(signal.SIGKILL)
+            (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+            assert line.split()[4] == "0"
+
+
+@pytest.mark.parametrize(("log", "lines"), [("file", 1), ("none", 0), ("syslog", 0)])
+def test_send_logs_where_the_configuration_says(home: Home, log: str, lines: int) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        home.config.write_text(f'log = "{log}"\n{home.config.read_text()}')
+        assert home.run("send", "kund@example.com", "--body", "x").code == 0
+    assert len(log_lines(home)) == lines
+
+
+@pytest.mark.parametrize("named", ["option", "variable"])
+def test_a_queued_mail_is_sent_with_the_configuration_it_was_queued_with(home: Home, named: str) -> None:
+    with RecordingServer() as own, RecordingServer() as other:
+        plain_account(home, own.port)
+        usual = home.config.read_text()
+        path = home.file("other.toml", usual.replace(str(own.port), str(other.port)))
+        with Outbox(state_dir(home)) as outbox:
+            outbox.add(new_mail(1))
+            outbox.add(new_mail(2)._replace(config=str(path)))
+        arguments, env = (("--config", str(path)), {}) if named == "option" else ((), {"SMTPSETUP_CONFIG": str(path)})
+        assert home.run(*arguments, "outbox", "flush", **env).code == 0
+    assert own.message_ids == ["<1@test.example>"]
+    assert other.message_ids == ["<2@test.example>"]
+
+
+def test_log_rotation_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many processes write while it is moved away again and again.
+
+    Each line is in one of the files that there ever were.
+    """
+    directory = tmp_path / "state"
+    monkeypatch.setattr(mail_log, "_LARGEST", 3000)
+    found: set[str] = set()
+    replaced = os.replace
+
+    def replace(source: str, target: str) -> None:
+        if os.path.exists(target):
+            found.update(Path(target).read_text().splitlines())
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+
+    def write(number: int) -> None:
+        for line in range(100):
+            mail_log.append_line(Log.FILE, str(directory), {"line": f"{number}-{line}"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    for name in ("mail.log", "mail.log.1"):
+        found.update((directory / name).read_text().splitlines())
+    assert len({line.split("line=")[1] for line in found}) == 800
+
+
+# the sandbox
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -420,3 +344,18 @@ def test_the_sandbox_keeps_the_mail_of_earlier_runs(tmp_path: Path) -> None:
         assert run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret(PASSWORD)).error is None
     assert (tmp_path / "0001.eml").read_text() == "earlier"
     assert (tmp_path / "0002.eml").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_sandbox_in_the_background_of_a_script_can_be_terminated(home: Home, number: signal.Signals) -> None:
+    """A shell without job control starts what is behind & with SIGINT ignored."""
+    script = '"$0" -m smtpsetup sandbox --json & echo $!; wait $!; echo "ended $?"'
+    with subprocess.Popen(
+        ["sh", "-c", script, sys.executable], env=home.env, cwd=home.path, stdout=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdout
+        pid = int(shell.stdout.readline())
+        assert "tls_port" in shell.stdout.readline()
+        subprocess.run(["kill", f"-{number.name.removeprefix('SIG')}", str(pid)], check=True)
+        rest = shell.stdout.read()
+    assert rest.strip().splitlines()[-1] in {"ended 0", "ended 130", "ended 143"}, rest
