@@ -1,7 +1,4 @@
-"""A person looks for the server of a domain of their own.
-
-What they see meanwhile, and what they are asked before a password is.
-"""
+"""Discovery at a terminal: what is shown during the search, and what is asked before the password."""
 
 from __future__ import annotations
 

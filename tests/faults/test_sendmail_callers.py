@@ -1,4 +1,4 @@
-"""A caller who chooses the arguments and message of smtpsetup-sendmail runs no command, writes no file, poses as nobody."""
+"""A caller who chooses the arguments of smtpsetup-sendmail runs no command, writes no file and forges no sender."""
 
 from __future__ import annotations
 
