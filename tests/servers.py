@@ -354,6 +354,8 @@ class ScriptedServer:
 
     def __exit__(self, *_rest: object) -> None:
         self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends the thread that accepts
         self._listener.close()
 
     def _serve(self) -> None:

@@ -20,9 +20,7 @@ from smtpsetup.setup.test_account import run_test
 from smtpsetup.state import mail_log
 from tests.conftest import PASSWORD, account_at, context_of
 from tests.faults.processes import MESSAGE
-from tests.faults.scripts import (
-    password_account,
-)
+from tests.faults.scripts import password_account
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import PROGRAM, log_lines

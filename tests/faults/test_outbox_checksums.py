@@ -17,16 +17,7 @@ import pytest
 from smtpsetup.outbox import database
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
-from tests.faults.outboxes import (
-    PAGE,
-    as_version_1,
-    copied,
-    execute,
-    fill,
-    filled,
-    left_by_a_kill,
-    overwrite,
-)
+from tests.faults.outboxes import PAGE, as_version_1, copied, execute, fill, filled, left_by_a_kill, overwrite
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import kept

@@ -17,15 +17,7 @@ from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
 from smtpsetup.outbox.store import Outbox
-from tests.faults.outboxes import (
-    NO_DATABASE,
-    PAGE,
-    copied,
-    execute,
-    filled,
-    left_by_a_kill,
-    overwrite,
-)
+from tests.faults.outboxes import NO_DATABASE, PAGE, copied, execute, filled, left_by_a_kill, overwrite
 from tests.faults.processes import killed_before_statement
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import kept

@@ -11,37 +11,19 @@ from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.outbox.mail import Mail, NewMail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
-from tests.faults.outboxes import (
-    batch_file,
-    execute,
-    fill,
-)
-from tests.mail_server import MailServer, Turn
+from tests.faults.outboxes import batch_file, execute, fill
+from tests.mail_server import MailServer, answer_to
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import kept
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from tests.conftest import Home
 
 
-def breaks(*names: str, verb: str = "DATA") -> Callable[[Turn], bytes | None]:
-    """A server that hangs up whenever it is handed one of these mails, each known by its recipient."""
-    current: dict[int, str] = {}
-
-    def answer(turn: Turn) -> bytes | None:
-        if turn.verb == "RCPT":
-            current[turn.connection] = turn.line
-        is_bad = any(f"<{name}@" in current.get(turn.connection, "") for name in names)
-        return b"" if turn.verb == verb and is_bad else None
-
-    return answer
-
-
 class DropsLarge(RecordingServer):
-    """Hangs up in the midst of each message to somebody whose name begins with large."""
+    """Closes the connection during the body of each message to a recipient whose name begins with large."""
 
     def _line(self, client: socket.socket, state: Any, line: bytes, group: list[str]) -> bool:
         if state.content is not None and any(recipient.startswith("large") for recipient in state.recipients):
@@ -80,7 +62,7 @@ def test_large_mails_dropped_during_the_body_do_not_starve_others(home: Home) ->
 def test_a_flush_sends_every_mail_that_breaks_no_connection(home: Home, verb: str, breakers: int) -> None:
     names = tuple(f"b{number}" for number in range(breakers))
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate((*names, "good1", "good2"))))
-    with MailServer(breaks(*names, verb=verb)) as server:
+    with MailServer(answer_to(*names, verb=verb)) as server:
         plain_account(home, server.port)
         assert home.run("outbox", "flush").code == 0
     assert sorted(mail.recipients[0] for mail in server.mails) == ["good1@example.com", "good2@example.com"]
@@ -91,7 +73,7 @@ def test_a_flush_sends_every_mail_that_breaks_no_connection(home: Home, verb: st
 def test_untried_mail_has_no_attempt_counted_and_is_sent_by_the_next_flush(home: Home) -> None:
     names = tuple(f"b{number}" for number in range(40))
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate((*names, "good"))))
-    with MailServer(breaks(*names)) as server:
+    with MailServer(answer_to(*names, verb="DATA")) as server:
         plain_account(home, server.port)
         assert home.run("outbox", "flush").code == 0
         first = waiting(home)
@@ -105,7 +87,7 @@ def test_untried_mail_has_no_attempt_counted_and_is_sent_by_the_next_flush(home:
 def test_poison_mails_are_given_up_after_days_and_no_others_with_them(home: Home) -> None:
     names = ("b0", "b1", "b2")
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate(names)))
-    with MailServer(breaks(*names)) as server:
+    with MailServer(answer_to(*names, verb="DATA")) as server:
         plain_account(home, server.port)
         for hours in range(0, 144, 6):
             due = "UPDATE mail SET next_attempt = 0, queued_at = ? WHERE next_attempt IS NOT NULL"
@@ -120,7 +102,7 @@ def test_poison_mails_are_given_up_after_days_and_no_others_with_them(home: Home
 def test_a_batch_without_queue_sends_every_row_behind_poison_mails(home: Home, connections: str) -> None:
     good = tuple(f"good{number}" for number in range(10))
     path = batch_file(home, "b0", "b1", "b2", *good)
-    with MailServer(breaks("b0", "b1", "b2")) as server:
+    with MailServer(answer_to("b0", "b1", "b2", verb="DATA")) as server:
         plain_account(home, server.port)
         run = home.run("send", "--batch", path, "--queue", "never", "--connections", connections)
     assert run.code == 75
@@ -129,7 +111,7 @@ def test_a_batch_without_queue_sends_every_row_behind_poison_mails(home: Home, c
 
 def test_a_batch_stopped_by_poison_mails_begins_with_the_others_when_run_again(home: Home) -> None:
     path = batch_file(home, *(f"b{number:02}" for number in range(30)), "good0", "good1")
-    with MailServer(breaks(*(f"b{number:02}" for number in range(30)))) as server:
+    with MailServer(answer_to(*(f"b{number:02}" for number in range(30)), verb="DATA")) as server:
         plain_account(home, server.port)
         assert home.run("send", "--batch", path, "--queue", "never").code == 75
         assert home.run("send", "--batch", path, "--queue", "never").code == 75

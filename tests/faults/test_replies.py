@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.net.masks import Masks
-from tests.faults.scripts import (
-    READY,
-    TO_DATA,
-    TO_DOT,
-    TO_LOGIN,
-    TO_RCPT,
-    password_account,
-)
+from tests.faults.scripts import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_RCPT, password_account
 from tests.mail_server import MailServer, Turn
 from tests.recording import plain_account
 from tests.servers import ScriptedServer, wait_for

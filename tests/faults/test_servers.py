@@ -20,18 +20,7 @@ from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sending.send_one import send
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
-from tests.faults.scripts import (
-    EHLO,
-    READY,
-    SECRET,
-    TO_DATA,
-    TO_DOT,
-    TO_LOGIN,
-    TO_MAIL,
-    TO_RCPT,
-    Script,
-    checked,
-)
+from tests.faults.scripts import EHLO, READY, SECRET, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT, Script, checked
 from tests.recording import plain_account
 from tests.servers import ScriptedServer, closed_port, wait_for
 

@@ -1,4 +1,4 @@
-"""An account and its secret are saved and removed together: both, or neither, whatever fails in between."""
+"""An account and its secret are saved and removed together: both or neither, whatever fails."""
 
 from __future__ import annotations
 

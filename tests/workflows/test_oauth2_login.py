@@ -1,4 +1,4 @@
-"""A token logs in by the standard's mechanism or, failing that, by Google's and Microsoft's."""
+"""A token logs in with OAUTHBEARER (RFC 7628) or, where that is not offered, with XOAUTH2."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_a_user_name_arrives_as_it_is(oauth: tuple[Home, OAuthServer], name: str
     assert {(login.user, login.problem) for login in server.logins()} == {(name, "")}
 
 
-# what goes over the wire, to the byte
+# the bytes on the wire
 
 
 def logged_in(
     script: Sequence[bytes | None], mechanism: str, name: str = "info@example.com", token: str = "t"
 ) -> tuple[list[bytes], Exception | None]:
-    """What a server that follows a script hears of one login, and how it ended."""
+    """The lines that a scripted server receives of one login, and the error that ends it."""
     greeting = [b"220 x ESMTP\r\n", None, f"250-x\r\n250 AUTH {mechanism}\r\n".encode(), None]
     with ScriptedServer([*greeting, *script, None, b"221 2.0.0 bye\r\n"]) as server:
         account = account_at(server.port, Security.NONE)
@@ -150,11 +150,11 @@ def test_a_second_challenge_is_cancelled(mechanism: str) -> None:
     assert b"*\r\n" in received
 
 
-# what a refusal leads to
+# after a refusal
 
 
 def refused(home: Home, server: OAuthServer) -> Run:
-    """A sign-in whose token lacks the permission to send, although the token endpoint says that it has it."""
+    """A sign-in whose token lacks the scope to send, although the token endpoint grants it."""
     server.settings(withheld_scopes=[SMTP_SCOPE])
     server.rule(
         endpoint="token", count=1, grant_type="urn:ietf:params:oauth:grant-type:device_code", set={"scope": SCOPE}
@@ -196,10 +196,9 @@ def test_the_challenge_is_part_of_the_error(oauth: tuple[Home, OAuthServer], mec
     ],
 )
 def test_a_refused_login_requests_one_new_token_at_most(  # noqa: PLR0913, PLR0917  the columns of a table
-    oauth: tuple[Home, OAuthServer], reply: str, code: str, exit_code: int, asked: int, logins: int
+    ready: tuple[Home, OAuthServer], reply: str, code: str, exit_code: int, asked: int, logins: int
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     server.settings(login_reply=reply)
     done = sent(home, "--json")
     assert (done.code, done.json["error"]["code"]) == (exit_code, code)

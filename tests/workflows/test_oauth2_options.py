@@ -1,7 +1,4 @@
-"""Every option of signing in does what it says beside every other, or says no.
-
-Nothing of what was there before is destroyed or stays behind.
-"""
+"""The options of a sign-in work together or are refused; the previous secret is neither lost nor left behind."""
 
 from __future__ import annotations
 
@@ -31,26 +28,13 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import SandboxFacts
     from tests.conftest import Home
     from tests.person import Person
-    from tests.servers import Keyring
-
-
-@pytest.fixture
-def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home, OAuthServer]:
-    """An account that is signed in, its refresh token in the keyring."""
-    home, server = oauth
-    home.env.update(keyring.env)
-    done = signing_in(
-        home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE
-    )
-    assert done.code == 0, done.err
-    return home, server
 
 
 @pytest.mark.slow
 def test_unattended_moves_the_refresh_token_out_of_the_keyring(
     in_keyring: tuple[Home, OAuthServer], person: Person
 ) -> None:
-    """What renews it is moved, and not the access token that has just proved itself."""
+    """The refresh token is moved, not the access token that has just been tested."""
     home, server = in_keyring
     terminal = person.types("configure", USER, "--unattended")
     terminal.expect("Change it")
@@ -210,7 +194,7 @@ def test_a_password_file_named_by_another_path_is_not_deleted(home: Home, facts:
 
 @pytest.mark.parametrize("option", [("--browser",), ("--tenant", "x"), ("--client-id", "x")])
 def test_an_oauth2_option_implies_auth_oauth2(oauth: tuple[Home, OAuthServer], option: tuple[str, ...]) -> None:
-    """Also where an app password would be the first thing to ask for."""
+    """Also where an app password would be the first choice."""
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     text = table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]')
@@ -288,7 +272,7 @@ def test_an_account_whose_secret_cannot_be_deleted_is_kept(ready: tuple[Home, OA
 def test_a_sign_in_that_cannot_be_saved_leaves_the_old_one_unchanged(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home))
-    home.config.chmod(0o644)  # which is refused, for the sake of the secrets that may be in it
+    home.config.chmod(0o644)  # which is refused, since the file may contain secrets
     with attempt(home, "login", USER, "--password-file", str(home.path / "second"), pattern=DEVICE) as waiting:
         assert not waiting.shown
     home.config.chmod(0o600)
@@ -305,10 +289,10 @@ def test_a_sign_in_that_cannot_be_saved_leaves_the_old_one_unchanged(ready: tupl
 
 
 def test_a_corrected_client_secret_is_used(ready: tuple[Home, OAuthServer]) -> None:
-    """As the explanation says: in the configuration or in the environment; then sign in again."""
+    """The explanation advises: set it in the configuration or the environment, then sign in again."""
     home, server = ready
     home.env["SMTPSETUP_TESTMAIL_CLIENT_SECRET"] = "new"
-    # this server has the program as one without a secret
+    # this server knows the client as one without a secret
     assert home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> tuple[str, ...]:
-    """The arguments of `configure` for a server that nobody knows."""
+    """The arguments of `configure` for a server outside the table."""
     return (
         *(
             "configure",
@@ -35,13 +35,13 @@ def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None
 
 @pytest.fixture
 def own(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
-    """A home whose table knows nothing, and the servers."""
+    """A home without a table of its own, and the servers."""
     home.env.update(oauth_server.env)
     return home, oauth_server
 
 
 def refused(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> Run:
-    """A configuration that fails before anybody is asked to sign in."""
+    """Run a `configure` that fails before the sign-in."""
     done = home.run(*arguments(home, server, *options, issuer=issuer))
     assert server.requests("token") == server.requests("device") == []
     assert has_nothing(home)

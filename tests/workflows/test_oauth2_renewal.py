@@ -1,4 +1,4 @@
-"""Renewing a token loses nothing that came, tells nobody a secret, and is neither begun twice nor left half done."""
+"""A renewal loses no refresh token, discloses no secret, is made once, and is finished once it has begun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smtpsetup.oauth import token_endpoint
 from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import OAuthError, refresh_token_in
 from tests.servers import ScriptedServer, wait_for
-from tests.signing_in import change, expire, kept, sent, signed_in
+from tests.signing_in import change, expire, kept, sent
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def test_the_refresh_token_of_an_unusable_answer_is_kept(
     ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]
 ) -> None:
-    """The server takes back every refresh token that was used, and all of them where one is used twice."""
+    """The server revokes every refresh token after its use, and all of them where one is used twice."""
     home, server = ready
     expire(home, server)
     server.rule(set=change_of_answer)
@@ -63,7 +63,7 @@ def test_only_a_printable_string_is_a_refresh_token(answer: dict[str, Any], toke
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_a_renewal_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
-    """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
+    """The request has been sent, so the refresh token is used up; the server revokes all where one is used twice."""
     home, server = ready
     expire(home, server)
     server.slow(2)
@@ -83,7 +83,7 @@ def test_a_signal_during_a_renewal_loses_no_sign_in(ready: tuple[Home, OAuthServ
 def test_ctrl_c_ends_at_once_while_the_token_endpoint_is_silent(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
-    with ScriptedServer([None]) as silent:  # it takes the connection, and says nothing to the TLS in it
+    with ScriptedServer([None]) as silent:  # it accepts the connection and never answers the TLS handshake
         home.config.write_text(
             home.config.read_text().replace(server.token_endpoint, f"https://localhost:{silent.port}/token")
         )
@@ -133,7 +133,7 @@ def test_masking_a_secret_of_ordinary_words_keeps_the_error_code(
 
 
 def test_a_batch_continues_with_the_renewed_token(ready: tuple[Home, OAuthServer]) -> None:
-    """Every connection after the first begins with it, though the server ends one after each mail."""
+    """Every connection after the first starts with it, though the server closes one after each mail."""
     home, server = ready
     server.expire_access_tokens()
     rows = "\n".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) for n in range(6))
@@ -146,10 +146,9 @@ def test_a_batch_continues_with_the_renewed_token(ready: tuple[Home, OAuthServer
 
 
 def test_a_command_that_repeats_the_refused_token_is_not_tried_again(
-    home: Home, oauth: tuple[Home, OAuthServer]
+    home: Home, ready: tuple[Home, OAuthServer]
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     home.file("current", kept(home)["access_token"])
     assert (
         home.run(
@@ -194,11 +193,11 @@ def test_a_stored_pause_in_the_past_is_ignored(ready: tuple[Home, OAuthServer]) 
     assert sent(home).code == 0
 
 
-# whatever ends the program around it
+# signals in a batch, a flush or a check
 
 
 def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
-    """A command that goes on by itself."""
+    """A running command."""
     command = [sys.executable, "-m", "smtpsetup", *arguments]
     return subprocess.Popen(
         command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -215,7 +214,7 @@ def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
     home.file("b.jsonl", '{"to": "kund@example.org", "subject": "x", "body": "x"}\n')
     if how == "flush":
         assert home.run("send", "kund@example.org", "--body", "x", "--queue", "always").code == 0
-    server.expire_access_tokens()  # which is known to the server alone
+    server.expire_access_tokens()  # only the server knows that
     server.slow(2)
     with begun(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
@@ -230,7 +229,7 @@ def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
 def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
 ) -> None:
-    """It is made by a process in a session of its own, which no Ctrl-C reaches."""
+    """The renewal runs in a process with its own session, which Ctrl-C does not reach."""
     home, server = ready
     before = kept(home)["access_token"]
     server.slow(2)
@@ -262,10 +261,10 @@ def test_a_batch_stopped_during_a_renewal_sends_nothing_more(ready: tuple[Home, 
     assert server.count("refresh_token") == 1
 
 
-# an account that was changed meanwhile
+# an account that is changed meanwhile
 
 
-OLDER = """
+OUTDATED = """
 import sys
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
@@ -286,7 +285,7 @@ def test_a_process_with_an_outdated_account_does_not_send_its_new_secret(
     ready: tuple[Home, OAuthServer], change_of_account: str
 ) -> None:
     home, server = ready
-    command = [sys.executable, "-c", OLDER, str(home.config)]
+    command = [sys.executable, "-c", OUTDATED, str(home.config)]
     with subprocess.Popen(
         command, env=home.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as older:
@@ -306,7 +305,7 @@ def test_a_process_with_an_outdated_account_does_not_send_its_new_secret(
     assert server.count("refresh_token") == 0
 
 
-# an account beside another
+# several accounts, many mails
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "down"])
@@ -329,7 +328,7 @@ def test_an_account_without_a_token_does_not_hold_up_other_accounts(
     assert waiting["attempts"] == 1
     asked = server.count("refresh_token")
     home.run("outbox", "flush")
-    assert server.count("refresh_token") == asked  # it is not its turn
+    assert server.count("refresh_token") == asked  # it is not due yet
 
 
 def test_mails_of_a_batch_without_a_token_are_queued(ready: tuple[Home, OAuthServer]) -> None:
@@ -349,7 +348,7 @@ def test_mails_of_a_batch_without_a_token_are_queued(ready: tuple[Home, OAuthSer
 
 @pytest.mark.slow
 def test_a_check_does_not_delay_sending(ready: tuple[Home, OAuthServer]) -> None:
-    """While `doctor` asks in vain, everybody else sends with the token that there is."""
+    """While `doctor` waits for a failing renewal, other processes send with the current token."""
     home, server = ready
     server.rule(status=503, delay=3, body="x")
     with begun(home, "doctor") as looking:

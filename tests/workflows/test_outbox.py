@@ -1,4 +1,4 @@
-"""What becomes of a mail in the outbox, flush after flush."""
+"""States and retries of a mail in the outbox, flush after flush."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def flush(home: Home, *arguments: str) -> Run:
 
 
 def flush_when_due(home: Home) -> Run:
-    """As time goes by: what is planned for later is due now."""
+    """Flush as if the time of every next attempt had come."""
     change(home, "next_attempt = 0 WHERE next_attempt IS NOT NULL")
     return flush(home)
 
@@ -74,7 +74,7 @@ def sent(home: Home, *arguments: str) -> Run:
     return home.run("send", "-s", "x", "--body", "x", *arguments)
 
 
-# when it is tried again
+# back-off
 
 
 @pytest.mark.matrix
@@ -89,7 +89,7 @@ def test_the_back_off_doubles_from_a_minute_to_an_hour(home: Home, server: Recor
         assert (mail.state, mail.attempts) == (MailState.WAITING, attempt)
         assert seconds_to_next(mail) == pytest.approx(expected, abs=10)
     assert flush(home).code == 0
-    assert only_mail(home).attempts == 8  # none is tried before its time
+    assert only_mail(home).attempts == 8  # none is tried before it is due
     server.replies = {}
     assert flush_when_due(home).code == 0
     assert mails(home) == []
@@ -164,7 +164,7 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
     assert mails(home) == []
 
 
-# refused for good
+# permanent refusals
 
 
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
@@ -212,7 +212,7 @@ def test_a_refused_report_is_not_reported(home: Home, server: RecordingServer) -
     ]
 
 
-# perhaps arrived
+# mails that may have arrived
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
@@ -299,7 +299,7 @@ def test_each_recipient_gets_the_state_of_its_own_reply(
 @pytest.mark.parametrize("beginning", ["DATA", "."])
 @pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa: PLR0913  every case of one rule
+def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa: PLR0913  the columns of a table
     home: Home, server: RecordingServer, first: bytes, beginning: str, end: bytes, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -307,11 +307,11 @@ def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa:
     if is_queued:
         queued(home, A, B)
         flush(home)
-        told = {A, B}  # a flush is nobody's command: what failed is kept
+        reported = {A, B}  # a flush has nobody to report to: failed mails are kept
     else:
         run = sent(home, A, B, "--json")
-        told = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
-        told |= {B} if run.code and end.startswith(b"5") else set()
+        reported = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
+        reported |= {B} if run.code and end.startswith(b"5") else set()
     states = {recipient: mail.state for mail in mails(home) for recipient in mail.recipients}
     expected = {
         b"4": MailState.WAITING,
@@ -320,7 +320,7 @@ def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa:
     }
     if is_queued:
         assert set(states) == {A, B}
-    assert set(states) | told == {A, B}
+    assert set(states) | reported == {A, B}
     assert states.get(B, expected[end[:1]]) is expected[end[:1]]
     if first is LATER and end[:1] != b"":
         assert states[A] is MailState.WAITING
@@ -330,7 +330,7 @@ def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa:
         assert B in {recipient for arrival in server.mails for recipient in arrival.recipients}
 
 
-# what a person must mend
+# errors that a person must fix
 
 
 def assert_waits_and_is_reported(home: Home, code: int, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Mail sent with smtpsetup lands in Postfix's mailboxes as it was meant, byte for byte where bytes count."""
+"""Mail sent with smtpsetup through Postfix is delivered as it was written, attachments byte for byte."""
 
 from __future__ import annotations
 

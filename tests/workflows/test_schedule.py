@@ -1,4 +1,4 @@
-"""`smtpsetup outbox schedule`: what cron and systemd are told, and that nothing else of theirs is touched."""
+"""`smtpsetup outbox schedule`: the crontab line and systemd units that it writes; nothing else is changed."""
 
 from __future__ import annotations
 
@@ -45,10 +45,7 @@ def schedule(home: Home, path: str, *arguments: str, **env: str) -> str:
 
 
 def run_as_cron(home: Home, line: str) -> None:
-    """What cron does with a line of a crontab.
-
-    Five fields, then a command for sh in the home, with hardly an environment.
-    """
+    """Run a crontab line as cron does: after five fields a command for sh, in the home, with a minimal environment."""
     command = line.split(None, 5)[5].replace("\\%", "%")
     subprocess.run(
         ["/bin/sh", "-c", command],

@@ -1,4 +1,4 @@
-"""After a failure more is found out, without a second login, and a place that works is offered."""
+"""After a failure the second look finds the cause without a second login, and offers a port that works."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from smtpsetup.sandbox.server import SandboxFacts
     from smtpsetup.setup.test_account import AccountTestReport
     from tests.conftest import Home
-    from tests.servers import Keyring
 
 ROW = """
 [[provider]]
@@ -177,13 +175,6 @@ def test_an_unreachable_web_is_reported_as_perhaps_offline() -> None:
     assert error.code == "connect.timeout"
     assert "offline" in error.causes[0]
     assert diagnose(failure, account_at(465), evidence=Evidence(web_is_reachable=True)).code == "connect.port-blocked"
-
-
-@pytest.fixture
-def person(home: Home, keyring: Keyring) -> Iterator[Person]:
-    sitting = Person(home, keyring)
-    yield sitting
-    sitting.leave()
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

@@ -1,4 +1,4 @@
-"""Many messages get through whatever a server allows: each once, each with its own result."""
+"""Many messages are sent within any limits of a server: each once, each with its own result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sending.send_many import Run, deliver
 from tests.conftest import account_at, context_of
-from tests.mail_server import MailServer, Turn
+from tests.mail_server import MailServer, Turn, answer_to
 from tests.servers import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.sending.send_one import SendResult
@@ -47,7 +47,7 @@ def many(count: int) -> list[Delivery]:
 
 @dataclass
 class Report:
-    """What was told of each message, when, and what stopped the run."""
+    """The result of each message, its time, and the error that stopped the run."""
 
     results: list[tuple[str, SendResult]] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
@@ -85,21 +85,7 @@ def assert_each_once(server: MailServer, report: Report, count: int) -> None:
     assert Counter(server.subjects) == dict.fromkeys(names, 1)
 
 
-def for_mail(name: str, verb: str, reply: bytes) -> Callable[[Turn], bytes | None]:
-    """An answer to a command of one message, each time it comes."""
-    current: dict[int, str] = {}
-
-    def answer(turn: Turn) -> bytes | None:
-        if turn.verb in ("MAIL", "CONNECT"):
-            current[turn.connection] = ""
-        if turn.verb == "RCPT":
-            current[turn.connection] = turn.line
-        return reply if turn.verb == verb and name in current.get(turn.connection, "") else None
-
-    return answer
-
-
-# the server's limits
+# limits of the connection
 
 
 @ONE_OR_FOUR_CONNECTIONS
@@ -136,11 +122,11 @@ def test_a_421_after_the_dot_means_that_the_message_was_not_accepted(connections
 
 @pytest.mark.parametrize("seconds_for_login", [0.0, 0.2])
 def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_for_login: float) -> None:
-    """It refuses the others at once, perhaps before the three are logged in."""
+    """It refuses further connections at once, perhaps before the three have logged in."""
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == "AUTH":
-            time.sleep(seconds_for_login)  # a server that asks elsewhere whether the password is right
+            time.sleep(seconds_for_login)  # a server with a slow password check
         return None
 
     with MailServer(answer, at_once=3, latency=0.005) as server:
@@ -189,7 +175,7 @@ def test_a_rate_is_held_over_all_connections(connections: int) -> None:
 
 @pytest.mark.slow
 def test_a_result_is_reported_at_once_while_another_message_waits() -> None:
-    """Until it is told it is not in the journal: a kill meanwhile would send it again."""
+    """A result enters the journal when it is reported: a kill before that would send the message again."""
     with MailServer() as server:
         report = run(server, many(3), connections=2, seconds_between=1.0)
     assert_each_once(server, report, 3)
@@ -197,13 +183,13 @@ def test_a_result_is_reported_at_once_while_another_message_waits() -> None:
     assert max(late) < 0.5, late
 
 
-# messages that break
+# poison messages
 
 
 @ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 def test_a_message_that_ends_every_connection_gets_its_own_result(connections: int, verb: str) -> None:
-    with MailServer(for_mail("m03", verb, b"")) as server:
+    with MailServer(answer_to("m03", verb=verb)) as server:
         report = run(server, many(12), connections=connections)
     assert report.codes.pop("m03") == "connection.lost"
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(12) if number != 3]
@@ -213,7 +199,7 @@ def test_a_message_that_ends_every_connection_gets_its_own_result(connections: i
 
 @ONE_OR_FOUR_CONNECTIONS
 def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again(connections: int) -> None:
-    with MailServer(for_mail("m03", ".", b"")) as server:
+    with MailServer(answer_to("m03", verb=".")) as server:
         report = run(server, many(12), connections=connections)
     assert report.codes["m03"] == "data.lost-before-reply"
     assert sum("m03@" in line for line in server.lines) == 1
@@ -236,7 +222,7 @@ def test_refusals_concern_their_own_messages(connections: int) -> None:
     assert report.error is None
 
 
-# a server that is gone
+# servers that go away
 
 
 @ONE_OR_FOUR_CONNECTIONS
@@ -272,7 +258,7 @@ def test_a_refused_login_is_tried_once() -> None:
     assert (report.error.code, report.results, server.connections) == ("auth.bad-credentials", [], 1)
 
 
-# who stops
+# interruptions
 
 
 @ONE_OR_FOUR_CONNECTIONS
@@ -300,9 +286,9 @@ def test_ctrl_c_waits_for_the_last_reply_of_a_thread_marked_as_ended() -> None:
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == ".":
-            time.sleep(0.3)  # both threads are waited for by now, and one of them has nothing to do
+            time.sleep(0.3)  # both threads are joined by now, and one of them is idle
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)  # the answer comes after Ctrl-C
+            time.sleep(0.3)  # the reply comes after Ctrl-C
         return None
 
     report = Report()

@@ -1,4 +1,4 @@
-"""An account that scripts will use is proved as cron runs it, and what is wrong with that is found beforehand."""
+"""An account for scripts is tested in the environment of cron, and doctor reports what is wrong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
 
 
 def as_cron(home: Home, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a crontab's command with nothing but what cron gives it."""
+    """Run the command of a crontab line in the environment of cron."""
     return subprocess.run(
         ["/bin/sh", "-c", command],
         env={"HOME": str(home.path), **CRON},
@@ -96,8 +96,8 @@ def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts
     }
 
 
-def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
-    """A person saves an account in a keyring that is reached by a variable of the session alone."""
+def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """`configure` at a terminal up to the choice of another store: the keyring works in the session alone."""
     place = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
     terminal = person.types("configure", "info@example.com", *place, "--from-name", "")
     terminal.expect("Password for info@example.com.*: ")
@@ -114,7 +114,7 @@ def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
 def test_the_secret_stores_that_work_from_cron_are_offered(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("1")
     shown = ended(terminal, 0)
     file = person.home.path / ".config" / "smtpsetup" / "passwords" / "info@example.com"
@@ -128,7 +128,7 @@ def test_the_secret_stores_that_work_from_cron_are_offered(
 @needs_a_machine_without_a_session
 def test_numbered_choices_are_wrapped_under_their_text(person: Person, facts: SandboxFacts) -> None:
     person.columns = 40
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     shown = str(terminal.before).replace("\r", "")
     assert re.search(
         r"  1  a file that only you can read:\n     \S*/passwords/info@example.com\n  2  a command that prints it, "
@@ -143,7 +143,7 @@ def test_numbered_choices_are_wrapped_under_their_text(person: Person, facts: Sa
 @needs_a_machine_without_a_session
 def test_after_a_failing_command_another_store_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
     person.home.file("password", PASSWORD + "\n")
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("2")
     terminal.expect("Command: ")
     terminal.sendline("false")
@@ -159,7 +159,7 @@ def test_after_a_failing_command_another_store_can_be_chosen(person: Person, fac
 @pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_a_systemd_credential_comes_with_its_unit_and_a_test_command(person: Person, facts: SandboxFacts) -> None:
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("3")
     terminal.expect("Name of the credential.*: ")
     terminal.sendline("mail")
