@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.conftest import Run
 from tests.mail_server import MailServer, Turn
 from tests.sendmail import PROGRAM
 from tests.servers import missing
@@ -54,6 +55,25 @@ def started(home: Home, *arguments: str, program: str = PROGRAM) -> subprocess.P
     process.stdin.close()
     process.stdin = None
     return process
+
+
+def executed(home: Home, *argv: str | bytes, stdin: str = "", **env: str) -> Run:
+    """Run any program in this home, with input that ends."""
+    done = subprocess.run(
+        [*home.prefix, *argv],
+        env={**home.env, **env},
+        cwd=home.path,
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def shell(home: Home, script: str, *arguments: str, **env: str) -> Run:
+    """Run a script of sh in this home; `$0` is Python."""
+    return executed(home, "sh", "-c", script, sys.executable, *arguments, **env)
 
 
 @contextlib.contextmanager

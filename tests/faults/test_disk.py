@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import pytest
 
 from smtpsetup.message.message import Envelope, from_bytes
 from tests.faults.outboxes import batch_file
-from tests.faults.processes import own_mount
+from tests.faults.processes import own_mount, shell
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.servers import closed_port
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
 
 DRAINED = """
 set -e
-cd "$0"
-"$1" -m smtpsetup outbox list --json > /dev/null
-for n in 1 2 3 4 5 6 7 8; do "$1" -m smtpsetup send kund@example.com -s $n --body x --queue always > /dev/null; done
+cd "$SMTPSETUP_STATE_DIR"
+"$0" -m smtpsetup outbox list --json > /dev/null
+for n in 1 2 3 4 5 6 7 8; do "$0" -m smtpsetup send kund@example.com -s $n --body x --queue always > /dev/null; done
 cat /dev/zero > full 2>/dev/null || true
 test "$(df --output=avail . | tail -1)" -eq 0
-"$1" -m smtpsetup outbox flush
-test "$("$1" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outbox", "ok": true, "result": []}'
+"$0" -m smtpsetup outbox flush
+test "$("$0" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outbox", "ok": true, "result": []}'
 """
 
 
@@ -41,16 +39,8 @@ def test_a_flush_drains_the_outbox_on_a_full_disk(home: Home, megabytes: int) ->
     with RecordingServer() as server:
         plain_account(home, server.port)
         mounted = own_mount(home.unmeasured, state, f"size={megabytes}m")
-        argv = [*mounted.prefix, "sh", "-c", DRAINED, str(state), sys.executable]
-        done = subprocess.run(
-            argv,
-            env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
+        done = shell(mounted, DRAINED, SMTPSETUP_STATE_DIR=str(state))
+    assert done.code == 0, done.err
     assert len(server.mails) == 8
 
 
@@ -61,34 +51,20 @@ def test_a_batch_on_a_disk_that_fills_up_notes_every_sent_mail(home: Home) -> No
     with RecordingServer() as server:
         plain_account(home, server.port)
         mounted = own_mount(home.unmeasured, state, "size=12k")
-        script = (
-            f'"$0" -m smtpsetup send --batch {path} --queue never; "$0" -m smtpsetup send --batch {path} --queue '
-            f"never --on-unknown hold"
-        )
-        argv = [*mounted.prefix, "sh", "-c", script, sys.executable]
-        done = subprocess.run(
-            argv,
-            env={**mounted.env, "SMTPSETUP_STATE_DIR": str(state)},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-    assert done.returncode in (0, 74), done.stderr
+        send = f'"$0" -m smtpsetup send --batch {path} --queue never'
+        done = shell(mounted, f"{send}; {send} --on-unknown hold", SMTPSETUP_STATE_DIR=str(state))
+    assert done.code in (0, 74), done.err
     assert len(set(server.message_ids)) == len(server.message_ids)
-    assert "may have arrived" not in done.stderr
+    assert "may have arrived" not in done.err
 
 
 @pytest.mark.parametrize("kilobytes", [8, 12, 16])
 def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilobytes: int) -> None:
-    rows = ({"to": "kund@example.com", "subject": str(line), "body": "x"} for line in range(400))
-    batch = home.file("batch.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    batch = batch_file(home, *(f"m{number}" for number in range(400)))
     state = home.path / "state"
     with RecordingServer() as server:
         plain_account(home, server.port)
-        run = own_mount(home, state, f"size={kilobytes}k").run(
-            "send", "--batch", str(batch), SMTPSETUP_STATE_DIR=str(state)
-        )
+        run = own_mount(home, state, f"size={kilobytes}k").run("send", "--batch", batch, SMTPSETUP_STATE_DIR=str(state))
     assert run.code == 74, run.err
     told = " ".join(run.err.split())
     assert re.search("no space|disk is full", told), run.err
@@ -127,17 +103,13 @@ def test_an_unwritable_note_is_reported_by_what_the_server_has_done() -> None:
 def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
     state = home.path / "full"
     script = (
-        'cd "$0" && "$1" -m smtpsetup send kund@example.com --body x --queue always 2>/dev/null; cat /dev/zero > fill '
-        "2>/dev/null;"
-        ' rm -f outbox.reserve; cat /dev/zero > more 2>/dev/null; "$1" -m smtpsetup outbox list --json'
+        'cd "$SMTPSETUP_STATE_DIR" && "$0" -m smtpsetup send kund@example.com --body x --queue always 2>/dev/null; '
+        "cat /dev/zero > fill 2>/dev/null; rm -f outbox.reserve; cat /dev/zero > more 2>/dev/null; "
+        '"$0" -m smtpsetup outbox list --json'
     )
     plain_account(home, 1)
-    state.mkdir()
-    mounted = ("unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o size=3m none {state} && exec "$@"', "sh")
-    argv = [*mounted, "sh", "-c", script, str(state), sys.executable]
-    env = {**home.unmeasured.env, "SMTPSETUP_STATE_DIR": str(state)}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, '"kund@example.com"' in done.stdout) == (0, True), done.stderr
+    done = shell(own_mount(home.unmeasured, state, "size=3m"), script, SMTPSETUP_STATE_DIR=str(state))
+    assert (done.code, '"kund@example.com"' in done.out) == (0, True), done.err
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
@@ -182,7 +154,7 @@ def test_an_outbox_on_a_read_only_disk_is_listed(home: Home) -> None:
     state = home.path / "state"
     mounted = own_mount(home, state, "size=9m")
     copy = f'cp -a {state_dir(home)}/. {state}/ && mount -o remount,ro {state} && exec "$@"'
-    mounted = type(home)(home.path, home.env, prefix=(*mounted.prefix, "sh", "-c", copy, "sh"))
+    mounted = replace(mounted, prefix=(*mounted.prefix, "sh", "-c", copy, "sh"))
     before = home.run("outbox", "list", "--json").json["result"]
     listed = mounted.run("outbox", "list", "--json", SMTPSETUP_STATE_DIR=str(state))
     assert (listed.code, listed.json["result"]) == (0, before)

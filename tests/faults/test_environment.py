@@ -19,7 +19,7 @@ from smtpsetup.outbox.store import Outbox
 from smtpsetup.setup.test_account import run_test
 from smtpsetup.state import mail_log
 from tests.conftest import PASSWORD, account_at, context_of
-from tests.faults.processes import MESSAGE
+from tests.faults.processes import MESSAGE, executed, shell
 from tests.faults.scripts import password_account
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -34,25 +34,20 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_change_nothing(home: Home, sandbox: Sandbox, facts: SandboxFacts, closed: str) -> None:
     home.configure(facts)
-    command = f"exec {sys.executable} -m smtpsetup send a@example.com --body x -v {closed}"
-    done = subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, check=False)
-    assert done.returncode == 0
-    assert done.stdout == b""
+    done = shell(home, f'exec "$0" -m smtpsetup send a@example.com --body x -v {closed}')
+    assert (done.code, done.out) == (0, "")
     assert len(sandbox.mails) == 1
 
 
-@pytest.mark.parametrize(("redirected", "code"), [(">/dev/full", 0), ("2>/dev/full", 0), ("| head -c 0", None)])
+@pytest.mark.parametrize(("redirected", "code"), [("2>/dev/full", 0), ("| head -c 0", None)])
 def test_unwritable_output_does_not_stop_a_mail(
     home: Home, sandbox: Sandbox, facts: SandboxFacts, redirected: str, code: int | None
 ) -> None:
     home.configure(facts)
-    command = f"{sys.executable} -m smtpsetup send a@example.com --body x --json -v {redirected}"
-    done = subprocess.run(
-        ["sh", "-c", command], env=home.env, cwd=home.path, capture_output=True, text=True, check=False
-    )
-    assert code in (None, done.returncode)
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
+    done = shell(home, f'"$0" -m smtpsetup send a@example.com --body x --json -v {redirected}')
+    assert code in (None, done.code)
+    assert "Traceback" not in done.err
+    assert "Exception ignored" not in done.err
     assert len(sandbox.mails) == 1
 
 
@@ -60,12 +55,11 @@ def test_unwritable_output_does_not_stop_a_mail(
 def test_exit_code_0_when_only_the_result_cannot_be_written(home: Home, queue: str) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
-        command = f'exec "$0" -m smtpsetup send kund@example.com --body x --json --queue {queue} > /dev/full'
-        done = subprocess.run(
-            ["sh", "-c", command, sys.executable], env=home.env, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    assert "could not be written to standard output" in " ".join(done.stderr.split())
+        send = f'exec "$0" -m smtpsetup send kund@example.com --body x --json -v --queue {queue}'
+        done = shell(home, f"{send} > /dev/full")
+    assert done.code == 0, done.err
+    assert "could not be written to standard output" in " ".join(done.err.split())
+    assert "Exception ignored" not in done.err
     assert len(server.mails) == (queue == "on-failure")
 
 
@@ -79,30 +73,17 @@ def test_exit_code_0_when_only_the_result_cannot_be_written(home: Home, queue: s
     ],
 )
 def test_arguments_that_are_not_utf_8_are_a_data_error(home: Home, arguments: tuple[str | bytes, ...]) -> None:
-    command = [
-        sys.executable.encode(),
-        b"-m",
-        b"smtpsetup",
-        *(a if isinstance(a, bytes) else a.encode() for a in arguments),
-        b"--json",
-    ]
-    done = subprocess.run(
-        command, env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    assert done.returncode == 65
-    assert b'"config.invalid"' in done.stdout
-    assert b"\xe9" not in done.stdout + done.stderr
+    done = executed(home, sys.executable, "-m", "smtpsetup", *arguments, "--json")
+    assert (done.code, done.json["error"]["code"]) == (65, "config.invalid")
+    assert "\ufffd" not in done.out + done.err  # all of it is UTF-8
 
 
 def test_a_password_that_is_not_utf_8_is_reported(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("password", b"caf\xe9")
     assert home.run("test", "--json").json["error"]["code"] == "secret.missing"
-    script = f"MAIL=$(printf 'caf\\351') exec {sys.executable} -m smtpsetup login --password-env MAIL --json"
-    done = subprocess.run(
-        ["sh", "-c", script], env=home.env, cwd=home.path, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    assert done.returncode == 78
+    script = "MAIL=$(printf 'caf\\351') exec \"$0\" -m smtpsetup login --password-env MAIL --json"
+    assert shell(home, script).code == 78
 
 
 def test_marking_an_account_verified_keeps_concurrent_changes(home: Home, facts: SandboxFacts) -> None:
@@ -213,8 +194,7 @@ def test_an_unwritable_warning_does_not_stop_a_mail(home: Home, sandbox: Sandbox
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')
     home.file("big.bin", bytes(20_000_000))
-    command = f"{sys.executable} -m smtpsetup send a@example.com --body x --attach big.bin 2>/dev/full"
-    assert subprocess.run(["sh", "-c", command], env=home.env, cwd=home.path, check=False).returncode == 0
+    assert shell(home, '"$0" -m smtpsetup send a@example.com --body x --attach big.bin 2>/dev/full').code == 0
     assert len(sandbox.mails) == 1
 
 
@@ -285,10 +265,7 @@ def test_a_queued_mail_is_sent_with_the_configuration_it_was_queued_with(home: H
 
 
 def test_log_rotation_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many processes write while it is moved away again and again.
-
-    Each line is in one of the files that there ever were.
-    """
+    """Eight threads write while it is rotated again and again; each line is in one of all rotated files."""
     directory = tmp_path / "state"
     monkeypatch.setattr(mail_log, "_LARGEST", 3000)
     found: set[str] = set()

@@ -14,7 +14,7 @@ import pytest
 
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
-from tests.faults.processes import killed_before_statement
+from tests.faults.processes import executed, killed_before_statement
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import PROGRAM, kept
 from tests.servers import closed_port
@@ -35,9 +35,9 @@ CHUNKS = range(4)  # each is run on its own, so that two processors share them
 
 
 class Killer:
-    """Runs commands and kills them at random moments, as often as it may.
+    """Runs commands and kills them at random moments, up to a number of kills.
 
-    The moments are the same every time, as far as the machine's speed lets them.
+    The moments are the same in every run, as far as the speed of the machine allows.
     """
 
     def __init__(self, home: Home, kills: int, seed: object) -> None:
@@ -52,13 +52,12 @@ class Killer:
         return self.kills == self._may
 
     def run(self, *arguments: str, **env: str) -> int | None:
-        """The exit code, or None where it was killed. The first run is not, so that it is known how long one takes."""
-        # a process that is killed while it writes its coverage leaves a file that nothing can read
-        measured_not = {name: value for name, value in self._home.env.items() if not name.startswith("COV")}
+        """The exit code, or None where it was killed; the first run is not killed but measured."""
+        # unmeasured: a process that is killed while it writes its coverage leaves an unreadable file
         started = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "smtpsetup", *arguments],
-            env={**measured_not, **env},
+            env={**self._home.unmeasured.env, **env},
             cwd=self._home.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -93,7 +92,7 @@ def by_subject(server: RecordingServer) -> dict[str, list[Caught]]:
 
 
 def assert_only_mail_in_flight_is_repeated(server: RecordingServer) -> None:
-    """Whatever came again had been the last message on a cut connection, and has the same Message-ID."""
+    """A repeated mail was the last on a broken connection, and its copies have the same Message-ID."""
     last = {arrival.connection: arrival for arrival in server.mails}
     for subject, arrivals in by_subject(server).items():
         for earlier in arrivals[:-1]:
@@ -188,7 +187,7 @@ def test_a_killed_batch_queues_each_mail_once(home: Home) -> None:
 
 
 def batch_file(home: Home, number: int) -> Path:
-    """A batch whose mails can be told from those of every other."""
+    """A batch whose subjects no other batch has."""
     rows = ({"to": "kund@example.com", "subject": f"{number}-{line}", "body": "hej"} for line in range(LINES))
     return home.file(f"batch-{number}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -299,7 +298,7 @@ def killed_sendmail(home: Home, subject: str, seconds: float | None) -> int | No
     return process.returncode
 
 
-BEFORE_THE_COMMIT = """
+KILLED_AT_THE_COMMIT = """
 import os, signal, sqlite3, sys
 from smtpsetup.outbox import store
 at = sys.argv.pop(1)
@@ -319,11 +318,8 @@ main()
 def test_a_mail_survives_a_kill_of_sendmail_from_the_commit_on(home: Home, moment: str) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
-        argv = [sys.executable, "-c", BEFORE_THE_COMMIT, moment, "-t"]
-        message = b"To: kund@example.com\nSubject: 1\n\nx\n"
-        done = subprocess.run(
-            argv, env=home.unmeasured.env, cwd=home.path, input=message, capture_output=True, timeout=60, check=False
-        )
-        assert done.returncode == -9
+        message = "To: kund@example.com\nSubject: 1\n\nx\n"
+        argv = (sys.executable, "-c", KILLED_AT_THE_COMMIT, moment, "-t")
+        assert executed(home.unmeasured, *argv, stdin=message).code == -9
         assert not server.lines
     assert [mail.subject for mail in kept(home)] == ([] if moment == "before" else ["1"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from smtpsetup.setup import doctor
 from smtpsetup.state import private_dir
+from tests.faults.processes import shell
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import log_lines
 from tests.servers import closed_port, missing
@@ -168,15 +168,7 @@ def test_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
 ) -> None:
     plain_account(home, server.port)
     home.file("mails.jsonl", '{"to": "kund@example.com", "body": "x"}\n')
-    script = f'umask {umask}; exec "$0" -m smtpsetup "$@"'
-    subprocess.run(
-        ["sh", "-c", script, sys.executable, *FIRST[first]],
-        env=home.env,
-        cwd=home.path,
-        capture_output=True,
-        timeout=100,
-        check=False,
-    )
+    shell(home, f'umask {umask}; exec "$0" -m smtpsetup "$@"', *FIRST[first])
     state = Path(state_dir(home))
     for directory in (state, state.parent, state.parent.parent, *(path for path in state.rglob("*") if path.is_dir())):
         assert directory.stat().st_mode & 0o7777 == 0o700, directory

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -17,7 +16,7 @@ import pytest
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sending import rescue
 from tests.faults.outboxes import NO_DATABASE, rescue_file
-from tests.faults.processes import MESSAGE, own_mount, silent_at, started
+from tests.faults.processes import MESSAGE, executed, own_mount, shell, silent_at, started
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import sendmail
 from tests.servers import closed_port, wait_for
@@ -62,19 +61,11 @@ def sent_from_file(home: Home, run: Run) -> Caught:
     """Run the command of the error's hint; the mail that arrived."""
     hint = re.search(r"`smtpsetup-sendmail ([^`<]*)< *(\S+?)`", " ".join(run.err.split()))
     assert hint, run.err
-    with RecordingServer() as server, Path(hint[2]).open("rb") as file:
+    with RecordingServer() as server:
         plain_account(home, server.port)
-        code = "import sys; from smtpsetup.sendmail.main import main; main()"
-        subprocess.run(
-            [sys.executable, "-c", code, *hint[1].split()],
-            env=home.env,
-            cwd=home.path,
-            stdin=file,
-            check=True,
-            timeout=60,
-        )
-    assert len(server.mails) == 1
-    return server.mails[0]
+        assert sendmail(home, *hint[1].split(), stdin=Path(hint[2]).read_bytes()).code == 0
+    (mail,) = server.mails
+    return mail
 
 
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
@@ -135,8 +126,7 @@ def test_the_hint_quotes_a_path_with_a_space(home: Home) -> None:
     assert hint
     with RecordingServer() as server:
         plain_account(home, server.port)
-        path = f"{Path(sys.executable).parent}:{home.env['PATH']}"
-        subprocess.run(["sh", "-c", hint[1]], env={**home.env, "PATH": path}, cwd=home.path, check=True, timeout=60)
+        assert shell(home, hint[1], PATH=f"{Path(sys.executable).parent}:{home.env['PATH']}").code == 0
     assert_whole(server.mails[0].content)
 
 
@@ -164,27 +154,12 @@ MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for num
 def test_a_saved_mail_is_sent_to_its_recipients_alone(
     home: Home, arguments: list[str], header: str, recipients: list[str]
 ) -> None:
-    sendmail = [sys.executable, "-c", "from smtpsetup.sendmail.main import main; main()"]
     home.file(".local/state/smtpsetup/outbox.db", NO_DATABASE)
     with closed_port() as nobody:
         plain_account(home, nobody)
-        message = f"From: info@example.com\nSubject: x\n{header}\nThe text.\n"
-        failed = subprocess.run(
-            [*sendmail, *arguments],
-            env=home.env,
-            cwd=home.path,
-            input=message,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert failed.returncode == 74, failed.stderr
-    hint = re.search(r"`smtpsetup-sendmail ([^`<]*)< *([^`]+?)`", failed.stderr)
-    assert hint, failed.stderr
-    with RecordingServer() as server, Path(hint[2]).open("rb") as file:
-        plain_account(home, server.port)
-        subprocess.run([*sendmail, *hint[1].split()], env=home.env, cwd=home.path, stdin=file, check=True)
-    assert sorted(server.mails[0].recipients) == sorted(recipients)
+        failed = sendmail(home, *arguments, stdin=f"From: info@example.com\nSubject: x\n{header}\nThe text.\n")
+    assert failed.code == 74, failed.err
+    assert sorted(sent_from_file(home, failed).recipients) == sorted(recipients)
 
 
 @pytest.mark.parametrize(
@@ -215,25 +190,21 @@ def test_a_mail_saved_without_a_configuration_is_sent_to_its_recipients_alone(
     home.config.write_text("[[[")  # broken: only the message and the arguments are known
     assert sendmail(home, *arguments, stdin=f"{header}Subject: x\n\nx\n").code == 78
     home.config.write_text(text)
-    saved = rescue_file(home)
-    assert sendmail(home, "-t", "-i", stdin=saved.read_bytes()).code == 0
+    assert sendmail(home, "-t", "-i", stdin=rescue_file(home).read_bytes()).code == 0
     assert set(server.mails[0].recipients) == recipients
     assert b"X-Saved-By" not in server.mails[0].content
 
 
 def test_a_recipient_that_is_not_utf_8_does_not_lose_the_mail(home: Home) -> None:
     plain_account(home, 1)
-    done = sendmail(home, "-a", "nosuch", b"r\xff@example.org", stdin=MESSAGE)
-    assert done.code == 78
-    saved = rescue_file(home)
-    assert b"Resent-Bcc: r\xff@example.org\r\n" in saved.read_bytes()
+    assert sendmail(home, "-a", "nosuch", b"r\xff@example.org", stdin=MESSAGE).code == 78
+    assert b"Resent-Bcc: r\xff@example.org\r\n" in rescue_file(home).read_bytes()
 
 
 def test_a_recipient_with_a_line_break_adds_no_header_to_a_saved_mail(home: Home) -> None:
     plain_account(home, 1)
     assert sendmail(home, "-a", "nosuch", "r@x.se\nSubject: injected\n\nbody", stdin=MESSAGE).code == 78
-    saved = rescue_file(home)
-    assert b"\nSubject: injected" not in saved.read_bytes()
+    assert b"\nSubject: injected" not in rescue_file(home).read_bytes()
 
 
 def test_without_an_outbox_unresolvable_recipients_are_saved(home: Home) -> None:
@@ -256,8 +227,7 @@ def test_ctrl_c_without_an_outbox_leaves_the_mail_in_a_file(home: Home) -> None:
         wait_for(lambda: reached)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
-    saved = rescue_file(home)
-    assert b"asa@example.com" in saved.read_bytes()
+    assert b"asa@example.com" in rescue_file(home).read_bytes()
 
 
 ROOM_FOR_ONE = """
@@ -277,12 +247,9 @@ def test_the_mail_is_saved_first_when_there_is_room_for_one_file(home: Home) -> 
     with closed_port() as port:
         plain_account(home, port)
         home.file(".local/state/smtpsetup/outbox.db", NO_DATABASE)
-        argv = [sys.executable, "-c", ROOM_FOR_ONE, "-t"]
-        done = subprocess.run(
-            argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = executed(home, sys.executable, "-c", ROOM_FOR_ONE, "-t", stdin=MESSAGE)
     saved = rescue_file(home)
-    assert (done.returncode, str(saved) in done.stderr) == (74, True)
+    assert (done.code, str(saved) in done.err) == (74, True)
     assert "asa@example.com" in saved.read_text()
 
 

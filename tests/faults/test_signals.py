@@ -14,7 +14,7 @@ import pytest
 
 from smtpsetup.outbox.mail_state import MailState
 from tests.faults.outboxes import fill
-from tests.faults.processes import MESSAGE, silent_at, started
+from tests.faults.processes import MESSAGE, executed, silent_at, started
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import PROGRAM, kept, sendmail
@@ -191,10 +191,7 @@ def test_a_bug_after_the_commit_reports_the_mail_as_queued(home: Home) -> None:
             "import smtpsetup.sending.send_spooled as s; s.send = None; from smtpsetup.sendmail.main import main; "
             "main()"
         )
-        argv = [sys.executable, "-c", code, "-t"]
-        done = subprocess.run(
-            argv, env=home.env, input=MESSAGE, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert (done.returncode, "The mail is in the outbox" in done.stderr) == (70, True)
+        done = executed(home, sys.executable, "-c", code, "-t", stdin=MESSAGE)
+    assert (done.code, "The mail is in the outbox" in done.err) == (70, True)
     assert not list(home.path.rglob("smtpsetup-unsent-*.eml"))
     assert len(kept(home)) == 1
