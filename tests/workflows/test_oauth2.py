@@ -27,6 +27,7 @@ from tests.signing_in import (
     signing_up,
     state_file,
 )
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from tests.browsers import Chromium
@@ -298,9 +299,8 @@ def test_the_challenge_to_a_refused_token_is_diagnosed(home: Home, mechanism: st
     with ScriptedServer(
         (b"220 ready\r\n", None, f"250-localhost\r\n250 AUTH {mechanism}\r\n".encode(), None, *refusal)
     ) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         token = ("--token-command", "printf a-token-of-ours")
-        done = home.run("configure", "asa@example.com", *options, *token, "--json")
+        done = home.run("configure", "asa@example.com", *plaintext_at(server.port), *token, "--json")
     error = done.json["error"]
     assert (done.code, error["code"]) == (77, code if challenge == "json" else "auth.token-revoked")
     assert ("scope: " in json.dumps(error["reply"])) == (challenge == "json")

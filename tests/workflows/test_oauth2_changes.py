@@ -16,6 +16,7 @@ from smtpsetup.oauth.sign_in import NamedClient, client_named
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
 from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,47 +85,28 @@ def test_the_token_of_a_command_is_never_sent_as_a_password(home: Home) -> None:
     with ScriptedServer(
         [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]
     ) as server:
-        options = (
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(server.port),
-            "--security",
-            "none",
-            "--from-name",
-            "",
-            "--no-verify",
-        )
-        assert (
-            home.run("configure", "asa@example.com", *options, "--password-file", str(home.path / "password")).code == 0
-        )
+        options = (*plaintext_at(server.port), "--no-verify", "--password-file", str(home.path / "password"))
+        assert home.run("configure", "asa@example.com", *options).code == 0
         done = home.run("login", "asa@example.com", "--token-command", "printf a-token", "--json")
     assert done.code != 0
     assert server.connections == 1
     assert b"AUTH" not in b"".join(server.received)
 
 
+def with_password(home: Home) -> Path:
+    """An account at the provider that logs in with a password; the file with it."""
+    password = home.file("password", "hemligt")
+    options = ("--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "")
+    assert home.run("configure", USER, *options).code == 0
+    return password
+
+
 @pytest.mark.slow
 def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    password = home.file("password", "hemligt")
-    assert (
-        home.run(
-            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
-        ).code
-        == 0
-    )
-    done = signing_in(
-        home,
-        "login",
-        USER,
-        "--auth",
-        "oauth2",
-        "--password-file",
-        str(home.path / "token"),
-        act=server.approve_device,
-        pattern=DEVICE,
-    )
+    password = with_password(home)
+    login = ("login", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"))
+    done = signing_in(home, *login, act=server.approve_device, pattern=DEVICE)
     assert done.code == 0, done.err
     assert sent(home).code == 0
     assert password.read_text() == "hemligt"  # it belongs to the user
@@ -132,19 +114,10 @@ def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home
 
 def test_login_does_not_overwrite_the_users_password_file(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    password = home.file("password", "hemligt")
-    assert (
-        home.run(
-            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
-        ).code
-        == 0
-    )
+    password = with_password(home)
     done = home.run("login", USER, "--auth", "oauth2", "--json")
     # the next choice, which does not exist here
-    assert (done.code, done.json["error"]["code"]) == (
-        78,
-        "secret.keyring-unavailable",
-    )
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.keyring-unavailable")
     assert password.read_text() == "hemligt"
     assert not server.requests("device")
 
@@ -330,9 +303,13 @@ def test_a_stored_pause_of_more_than_an_hour_is_ignored(ready: tuple[Home, OAuth
 
 def test_a_command_that_prints_no_token_is_reported(home: Home) -> None:
     with ScriptedServer([]) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         done = home.run(
-            "configure", "asa@example.com", *options, "--token-command", "echo Error: not signed in", "--json"
+            "configure",
+            "asa@example.com",
+            *plaintext_at(server.port),
+            "--token-command",
+            "echo Error: not signed in",
+            "--json",
         )
     assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
     assert server.connections == 0

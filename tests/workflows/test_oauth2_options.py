@@ -200,17 +200,8 @@ def test_an_oauth2_option_implies_auth_oauth2(oauth: tuple[Home, OAuthServer], o
     text = table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]')
     table.write_text(text.replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
     pattern = ADDRESS if option == ("--browser",) else DEVICE
-    with attempt(
-        home,
-        "configure",
-        USER,
-        *option,
-        "--password-file",
-        str(home.path / "token"),
-        "--from-name",
-        "",
-        pattern=pattern,
-    ) as waiting:
+    options = (*option, "--password-file", str(home.path / "token"), "--from-name", "")
+    with attempt(home, "configure", USER, *options, pattern=pattern) as waiting:
         assert bool(waiting.shown) is (option != ("--client-id", "x")), waiting.said
     if not waiting.shown:
         assert "auth.client-unknown" in waiting.said

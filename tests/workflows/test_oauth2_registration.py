@@ -8,6 +8,7 @@ import pytest
 
 from tests.oauth_servers import CLIENT_ID, SCOPE, USER, OAuthServer
 from tests.signing_in import ADDRESS, DEVICE, expire, has_nothing, sent, signing_in
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from tests.conftest import Home, Run
@@ -16,19 +17,7 @@ if TYPE_CHECKING:
 def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> tuple[str, ...]:
     """The arguments of `configure` for a server outside the table."""
     return (
-        *(
-            "configure",
-            USER,
-            "--host",
-            "localhost",
-            "--port",
-            str(server.tls_port),
-            "--security",
-            "tls",
-            "--from-name",
-            "",
-            "--json",
-        ),
+        *("configure", USER, *tls_at(server.tls_port), "--from-name", "", "--json"),
         *("--issuer", issuer or server.issuer, "--scope", SCOPE, "--password-file", str(home.path / "token"), *options),
     )
 

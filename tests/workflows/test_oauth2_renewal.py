@@ -19,6 +19,7 @@ from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import OAuthError, refresh_token_in
 from tests.servers import ScriptedServer, wait_for
 from tests.signing_in import change, expire, kept, sent
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -181,8 +182,8 @@ def test_a_server_that_disconnects_after_its_challenge_has_refused_the_token(hom
     said = base64.b64encode(b'{"status": "invalid_token"}')
     offers = b"250-localhost\r\n250 AUTH OAUTHBEARER\r\n"
     with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None, "drop"]) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
-        done = home.run("configure", "asa@example.com", *options, "--token-command", "printf a-token", "--json")
+        token = ("--token-command", "printf a-token")
+        done = home.run("configure", "asa@example.com", *plaintext_at(server.port), *token, "--json")
     assert (done.code, done.json["error"]["stage"]) == (77, "auth")
     assert done.json["error"]["code"] == "auth.token-revoked"
 

@@ -100,17 +100,8 @@ def test_a_command_whose_token_is_refused_is_run_once_more(ready: tuple[Home, OA
     home, server = ready
     home.file("current", kept(home)["access_token"])
     home.file("print", '#!/bin/sh\necho run >> "$HOME/runs"; cat "$HOME/current"\n', 0o700)
-    command = (
-        "configure",
-        USER,
-        "--account",
-        "by-command",
-        "--token-command",
-        str(home.path / "print"),
-        "--from-name",
-        "",
-    )
-    assert home.run(*command).code == 0
+    options = ("--account", "by-command", "--token-command", str(home.path / "print"), "--from-name", "")
+    assert home.run("configure", USER, *options).code == 0
     server.expire_access_tokens()
     (home.path / "runs").unlink()
     before = len(server.logins())

@@ -13,6 +13,7 @@ from smtpsetup.core.model import Secret, Security
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import Home, Run, account_at, context_of
 from tests.servers import POSTFIX_PASSWORD, Postfix
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -28,19 +29,8 @@ def at(postfix: Postfix, security: Security, **changes: Any) -> Any:
 def configured(home: Home, postfix: Postfix) -> None:
     """An account at Postfix, its password in a file."""
     password = home.file("password", POSTFIX_PASSWORD + "\n")
-    done = home.run(
-        *(
-            "configure",
-            "info@example.test",
-            "--host",
-            "localhost",
-            "--port",
-            str(postfix.tls_port),
-            "--security",
-            "tls",
-        ),
-        *("--ca-file", postfix.ca_file, "--password-file", str(password), "--from-name", "Mitt Företag Åäö AB"),
-    )
+    options = ("--password-file", str(password), "--from-name", "Mitt Företag Åäö AB")
+    done = home.run("configure", "info@example.test", *tls_at(postfix.tls_port, postfix.ca_file), *options)
     assert done.code == 0, done.err
 
 

@@ -13,6 +13,7 @@ from smtpsetup.setup import doctor
 from tests.conftest import PASSWORD, Home
 from tests.person import Person, ended
 from tests.servers import closed_port
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,18 +60,7 @@ def test_configure_unattended_prints_a_crontab_line_that_works(
 
 
 def test_a_password_that_cron_cannot_read_is_reported(home: Home, facts: SandboxFacts) -> None:
-    arguments = (
-        "--host",
-        "localhost",
-        "--port",
-        str(facts.tls_port),
-        "--security",
-        "tls",
-        "--ca-file",
-        facts.ca_file,
-        "--password-env",
-        "MAIL_PW",
-    )
+    arguments = (*tls_at(facts.tls_port, facts.ca_file), "--password-env", "MAIL_PW")
     done = home.run("configure", "info@example.com", *arguments, "--unattended", "--json", MAIL_PW=PASSWORD)
     assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
     assert home.run("test", "--login-only", MAIL_PW=PASSWORD).code == 0
@@ -79,27 +69,15 @@ def test_a_password_that_cron_cannot_read_is_reported(home: Home, facts: Sandbox
 def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts: SandboxFacts) -> None:
     result = home.configure(facts, "--unattended", "--json").json["result"]
     assert set(result) == {
-        *(
-            "account",
-            "address",
-            "from_name",
-            "provider",
-            "host",
-            "port",
-            "security",
-            "auth",
-            "username",
-            "secret_store",
-            "default",
-            "verified",
-        )
+        *("account", "address", "from_name", "provider", "host", "port", "security"),
+        *("auth", "username", "secret_store", "default", "verified"),
     }
 
 
 def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
     """`configure` at a terminal up to the choice of another store: the keyring works in the session alone."""
-    place = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
-    terminal = person.types("configure", "info@example.com", *place, "--from-name", "")
+    options = (*tls_at(facts.tls_port, facts.ca_file), "--from-name", "")
+    terminal = person.types("configure", "info@example.com", *options)
     terminal.expect("Password for info@example.com.*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)
