@@ -66,9 +66,9 @@ def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilo
         plain_account(home, server.port)
         run = own_mount(home, state, f"size={kilobytes}k").run("send", "--batch", batch, SMTPSETUP_STATE_DIR=str(state))
     assert run.code == 74, run.err
-    told = " ".join(run.err.split())
-    assert re.search("no space|disk is full", told), run.err
-    assert "connection" not in told, run.err
+    shown = " ".join(run.err.split())
+    assert re.search("no space|disk is full", shown), run.err
+    assert "connection" not in shown, run.err
     assert len(set(server.message_ids)) == len(server.message_ids)
 
 
@@ -81,7 +81,7 @@ def test_an_unwritable_note_is_reported_by_what_the_server_has_done() -> None:
     def full() -> None:
         raise OSError(28, "No space left on device", "/state/journal")
 
-    told = []
+    causes = []
     for place, reply in (("before_dot", None), ("accepted", None), ("not_accepted", b"554 5.7.1 spam\r\n")):
 
         def answer(turn: Turn, reply: bytes | None = reply) -> bytes | None:
@@ -93,11 +93,11 @@ def test_an_unwritable_note_is_reported_by_what_the_server_has_done() -> None:
             delivery = plain._replace(**changed)
             with pytest.raises(SmtpsetupError) as caught:
                 list(session.deliver_all(iter([delivery]), lockstep=False))
-            told.append(caught.value.causes[0])
+            causes.append(caught.value.causes[0])
             assert (caught.value.exit_code, len(server.mails)) == (74, int(place == "accepted"))
-    assert "was not sent" in told[0]
-    assert "has taken this mail" in told[1]
-    assert "has refused this mail, and said: 554 5.7.1 spam" in told[2]
+    assert "was not sent" in causes[0]
+    assert "has taken this mail" in causes[1]
+    assert "has refused this mail, and said: 554 5.7.1 spam" in causes[2]
 
 
 def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
@@ -115,8 +115,8 @@ def test_an_outbox_on_a_full_disk_is_listed(home: Home) -> None:
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 def test_with_a_read_only_state_directory_a_queued_mail_is_saved_elsewhere(home: Home, queue: str) -> None:
     state = home.path / "state"
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+    with closed_port() as closed:
+        plain_account(home, closed)
         run = own_mount(home, state, "ro").run(
             "send", "kund@example.com", "--body", "x", "--queue", queue, SMTPSETUP_STATE_DIR=str(state)
         )

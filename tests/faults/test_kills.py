@@ -108,8 +108,8 @@ def test_queued_mail_arrives_once_whenever_a_send_is_killed(home: Home, chunk: i
     accepted: set[str] = set()
     count = 0
     killer = Killer(home, 13, (chunk, how))
-    with closed_port() as nobody, RecordingServer() as server:
-        plain_account(home, nobody)
+    with closed_port() as closed, RecordingServer() as server:
+        plain_account(home, closed)
         while not killer.is_done:
             subject, directory = str(count), str(count // 10)  # some kills hit a process that makes the outbox
             send = ("send", "kund@example.com", "--body", "hej", "--queue", how, "-s", subject)

@@ -260,7 +260,7 @@ def test_two_repairs_in_the_same_second_keep_both_damaged_files(home: Home) -> N
     assert len(found) == 2
 
 
-def held(home: Home, *, is_possible: bool) -> None:
+def queue_held_mail(home: Home, *, is_possible: bool) -> None:
     with Outbox(state_dir(home)) as box:
         mail = new_mail(1)
         number = box.add(NewMail(*mail[:5], MailState.SENDING, holds=True, lease="dead"))
@@ -269,7 +269,7 @@ def held(home: Home, *, is_possible: bool) -> None:
 
 @pytest.mark.parametrize("is_possible", [True, False])
 def test_a_held_mail_that_may_have_arrived_stays_held_through_a_repair(home: Home, *, is_possible: bool) -> None:
-    held(home, is_possible=is_possible)
+    queue_held_mail(home, is_possible=is_possible)
     repair(state_dir(home))
     (mail,) = kept(home)
     expected = (MailState.UNKNOWN, True) if is_possible else (MailState.WAITING, False)

@@ -30,7 +30,7 @@ NOBODY = 65534  # the user id of nobody
 AS_ROOT = ("setpriv", "--bounding-set=-all,+dac_read_search,+setuid,+setgid", "--securebits=+no_setuid_fixup")
 
 
-def of_nobody(home: Home) -> Home:
+def owned_by_nobody(home: Home) -> Home:
     """That home, owned by another user, for commands that root runs."""
     if os.getuid() != 0 or not shutil.which("setpriv"):
         missing("needs root and setpriv: apt-get install util-linux")
@@ -46,7 +46,7 @@ def owners(home: Home) -> set[int]:
 def test_commands_of_root_leave_the_users_files_to_the_user(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
-        home = of_nobody(home)
+        home = owned_by_nobody(home)
         for command in (
             ("outbox", "list"),
             ("send", "kund@example.com", "--body", "x"),
@@ -62,7 +62,7 @@ def test_root_follows_no_symlink_of_the_user(home: Home, tmp_path: Path) -> None
     target = tmp_path / "roots"
     target.mkdir(mode=0o700)
     (home.path / ".local").symlink_to(target)
-    home = of_nobody(home)
+    home = owned_by_nobody(home)
     assert home.run("outbox", "list").code == 74
     assert list(target.iterdir()) == []
 
@@ -70,7 +70,7 @@ def test_root_follows_no_symlink_of_the_user(home: Home, tmp_path: Path) -> None
 def test_the_log_and_the_daily_count_of_root_belong_to_the_user(home: Home) -> None:
     with RecordingServer() as server:
         plain_account(home, server.port)
-        home = of_nobody(home)
+        home = owned_by_nobody(home)
         assert home.run("send", "kund@example.com", "--body", "x").code == 0
         assert home.run("send", "--batch", "-", stdin='{"to": "kund@example.com", "body": "x"}\n').code == 0
     assert owners(home) == {NOBODY}
@@ -78,7 +78,7 @@ def test_the_log_and_the_daily_count_of_root_belong_to_the_user(home: Home) -> N
 
 
 def test_root_is_told_to_use_an_installation_that_the_user_can_read(home: Home) -> None:
-    home = replace(of_nobody(home), prefix=())
+    home = replace(owned_by_nobody(home), prefix=())
     hidden = home.path.parent / "hidden"
     shutil.copytree(Path(private_dir.__file__).parents[1], hidden / "smtpsetup")
     hidden.chmod(0o700)
@@ -107,8 +107,8 @@ def test_root_is_advised_to_link_only_a_program_of_its_own(tmp_path: Path, monke
     assert "/usr/local/bin/smtpsetup-sendmail" in finding.hints[1]
 
 
-@pytest.mark.parametrize("spoil", ["file", "directory", "writable"])
-def test_every_part_of_the_path_must_be_writable_by_root_alone(spoil: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", ["file", "directory", "writable"])
+def test_every_part_of_the_path_must_be_writable_by_root_alone(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid() != 0:
         missing("needs root")
     base = Path("/usr/local/lib/smtpsetup-test")  # below directories of root
@@ -121,12 +121,12 @@ def test_every_part_of_the_path_must_be_writable_by_root_alone(spoil: str, monke
         monkeypatch.setattr(doctor, "__file__", "/usr/bin/env")
         if doctor._place_of_others("/usr/local/lib") is None:
             assert doctor._place_of_others(str(program)) is None
-        spoilt = {"file": program, "directory": base / "bin", "writable": base}[spoil]
-        if spoil == "writable":
-            spoilt.chmod(0o775)
+        changed = {"file": program, "directory": base / "bin", "writable": base}[change]
+        if change == "writable":
+            changed.chmod(0o775)
         else:
-            os.chown(spoilt, NOBODY, NOBODY)
-        assert doctor._place_of_others(str(program)) == str(spoilt)
+            os.chown(changed, NOBODY, NOBODY)
+        assert doctor._place_of_others(str(program)) == str(changed)
     finally:
         shutil.rmtree(base)
 
@@ -151,7 +151,7 @@ def test_a_program_behind_a_symlink_of_another_user_is_not_roots(tmp_path: Path)
 # the state directory
 
 
-FIRST = {
+FIRST_COMMANDS = {
     "send": ("send", "kund@example.com", "--body", "x"),
     "always": ("send", "kund@example.com", "--body", "x", "--queue", "always"),
     "batch": ("send", "--batch", "mails.jsonl"),
@@ -161,21 +161,21 @@ FIRST = {
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("first", FIRST)
+@pytest.mark.parametrize("first", FIRST_COMMANDS)
 @pytest.mark.parametrize("umask", ["0", "077", "0777"])
 def test_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
     home: Home, server: RecordingServer, first: str, umask: str
 ) -> None:
     plain_account(home, server.port)
     home.file("mails.jsonl", '{"to": "kund@example.com", "body": "x"}\n')
-    shell(home, f'umask {umask}; exec "$0" -m smtpsetup "$@"', *FIRST[first])
+    shell(home, f'umask {umask}; exec "$0" -m smtpsetup "$@"', *FIRST_COMMANDS[first])
     state = Path(state_dir(home))
     for directory in (state, state.parent, state.parent.parent, *(path for path in state.rglob("*") if path.is_dir())):
         assert directory.stat().st_mode & 0o7777 == 0o700, directory
     assert all(path.stat().st_mode & 0o077 == 0 for path in state.rglob("*"))
 
 
-def loosened(path: Path, how: str) -> None:
+def make_unsafe(path: Path, how: str) -> None:
     if how == "writable":
         path.chmod(0o777)
         return
@@ -199,12 +199,12 @@ def test_a_state_directory_that_others_can_change_is_refused_and_reported_by_doc
 ) -> None:
     plain_account(home, server.port)
     assert home.run("outbox", "list").code == 0
-    loosened(home.path / place, how)
+    make_unsafe(home.path / place, how)
     run = home.run("outbox", "list")
     assert run.code == 74
     assert str(home.path / place) in "".join(run.err.split())
-    told = home.run("doctor", "--json").json
-    (finding,) = [one for one in told["result"]["checks"] if one["check"] == "state"]
+    report = home.run("doctor", "--json").json
+    (finding,) = [one for one in report["result"]["checks"] if one["check"] == "state"]
     assert finding["status"] == "wrong"
     assert home.run("send", "kund@example.com", "--body", "x").code == 0  # a mail that needs no outbox is sent
     assert len(server.mails) == 1

@@ -80,8 +80,8 @@ def test_a_mail_that_cannot_be_queued_is_saved_to_a_file_and_sent_from_there(
         (directory / "outbox.db").write_bytes(NO_DATABASE)
     else:
         directory.write_bytes(b"")
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+    with closed_port() as closed:
+        plain_account(home, closed)
         run = send_unqueueable(home, "--queue", queue)
     assert_whole(saved_file(run).read_bytes())
     if obstacle == "damaged":
@@ -98,8 +98,8 @@ def test_a_mail_that_cannot_be_queued_is_saved_to_a_file_and_sent_from_there(
 @pytest.mark.parametrize("kilobytes", [8, 40, 100, 132])
 def test_a_mail_that_a_full_disk_cannot_queue_is_saved_elsewhere(home: Home, tmp_path: Path, kilobytes: int) -> None:
     full = tmp_path / "full"
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+    with closed_port() as closed:
+        plain_account(home, closed)
         mounted = own_mount(home, full, f"size={kilobytes}k")
         run = send_unqueueable(mounted, "--queue", "always", SMTPSETUP_STATE_DIR=str(full))
     path = saved_file(run)
@@ -155,8 +155,8 @@ def test_a_saved_mail_is_sent_to_its_recipients_alone(
     home: Home, arguments: list[str], header: str, recipients: list[str]
 ) -> None:
     home.file(".local/state/smtpsetup/outbox.db", NO_DATABASE)
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+    with closed_port() as closed:
+        plain_account(home, closed)
         failed = sendmail(home, *arguments, stdin=f"From: info@example.com\nSubject: x\n{header}\nThe text.\n")
     assert failed.code == 74, failed.err
     assert sorted(sent_from_file(home, failed).recipients) == sorted(recipients)

@@ -120,9 +120,9 @@ def test_a_terminated_send_without_queue_says_that_nothing_is_kept(home: Home, v
         _out, err = process.communicate(timeout=20)
     assert process.returncode == 143
     assert kept(home) == []
-    told = " ".join(err.decode().split())
-    assert "The mail is not kept" in told
-    assert ("the mail may have arrived" in told) == (verb == ".")
+    shown = " ".join(err.decode().split())
+    assert "The mail is not kept" in shown
+    assert ("the mail may have arrived" in shown) == (verb == ".")
 
 
 def test_a_terminated_flush_waits_for_the_pending_reply(home: Home) -> None:

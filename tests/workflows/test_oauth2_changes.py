@@ -205,7 +205,7 @@ def test_a_token_is_bound_to_its_server_user_and_client(ready: tuple[Home, OAuth
 # in parallel with a renewal
 
 
-def held(home: Home) -> subprocess.Popen[bytes]:
+def renewing_process(home: Home) -> subprocess.Popen[bytes]:
     """A process that holds the lock of a renewal until it is killed."""
     state = home.path / ".local/state/smtpsetup"
     program = (
@@ -226,7 +226,7 @@ def test_account_changes_wait_for_a_running_renewal(ready: tuple[Home, OAuthServ
     """Otherwise the new refresh token would be written after the account is removed, or over another sign-in."""
     home, _server = ready
     with (
-        held(home) as renewing,
+        renewing_process(home) as renewing,
         subprocess.Popen([sys.executable, "-m", "smtpsetup", *command], env=home.env, cwd=home.path) as waiting,
     ):
         config, token = home.config.read_bytes(), (home.path / "token").read_bytes()

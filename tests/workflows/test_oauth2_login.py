@@ -176,9 +176,9 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
 def test_the_challenge_is_part_of_the_error(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth
     server.settings(mechanisms=[mechanism])
-    told = json.dumps(refused(home, server).json["error"])
-    assert status in told
-    assert SMTP_SCOPE in told
+    error = json.dumps(refused(home, server).json["error"])
+    assert status in error
+    assert SMTP_SCOPE in error
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None
 
 
 @pytest.fixture
-def own(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
+def unlisted(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
     """A home without a table of its own, and the servers."""
     home.env.update(oauth_server.env)
     return home, oauth_server
@@ -37,8 +37,8 @@ def refused(home: Home, server: OAuthServer, *options: str, issuer: str | None =
     return done
 
 
-def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_metadata_and_registration_lead_to_a_delivered_mail(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS)
     assert done.code == 0, done.err
     assert [request.status for request in server.requests("registration")] == [201]
@@ -53,16 +53,16 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAu
 
 
 @pytest.mark.slow
-def test_registration_includes_the_device_grant(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_registration_includes_the_device_grant(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
     assert done.code == 0, done.err
     assert sent(home).code == 0
 
 
 @pytest.mark.slow
-def test_a_given_client_id_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_a_given_client_id_needs_no_registration(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(
         home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE
     )
@@ -71,8 +71,8 @@ def test_a_given_client_id_needs_no_registration(own: tuple[Home, OAuthServer]) 
     assert sent(home).code == 0
 
 
-def test_signing_in_again_works_at_a_server_outside_the_table(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_signing_in_again_works_at_a_server_outside_the_table(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0
     server.revoke()
     again = ("login", USER, "--issuer", server.issuer, "--scope", SCOPE, "--browser")
@@ -91,8 +91,8 @@ def test_signing_in_again_works_at_a_server_outside_the_table(own: tuple[Home, O
         "https://LOCALHOST:{port}",
     ],
 )
-def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer], other: str) -> None:
-    home, server = own
+def test_the_metadata_of_another_issuer_is_refused(unlisted: tuple[Home, OAuthServer], other: str) -> None:
+    home, server = unlisted
     done = refused(home, server, issuer=other.format(port=server.issuer.rpartition(":")[2]))
     assert done.json["error"]["code"] == "config.invalid"
     assert server.requests("registration") == []
@@ -111,8 +111,8 @@ def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer]
         "https://[",
     ],
 )
-def test_an_issuer_that_is_not_an_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
-    home, server = own
+def test_an_issuer_that_is_not_an_https_address_is_refused(unlisted: tuple[Home, OAuthServer], issuer: str) -> None:
+    home, server = unlisted
     done = refused(home, server, issuer=issuer.format(port=server.issuer.rpartition(":")[2]))
     assert done.code in (2, 78), done.out + done.err
     assert "Traceback" not in done.err
@@ -128,8 +128,8 @@ def test_an_issuer_that_is_not_an_https_address_is_refused(own: tuple[Home, OAut
         {"token_endpoint": "https://localhost/\r\nx"},
     ],
 )
-def test_unusable_metadata_is_refused(own: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
-    home, server = own
+def test_unusable_metadata_is_refused(unlisted: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
+    home, server = unlisted
     server.rule(endpoint="metadata", set=change)
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
@@ -146,8 +146,10 @@ def test_unusable_metadata_is_refused(own: tuple[Home, OAuthServer], change: dic
         ({"drop": True}, 75),
     ],
 )
-def test_a_server_without_metadata_is_reported(own: tuple[Home, OAuthServer], rule: dict[str, Any], code: int) -> None:
-    home, server = own
+def test_a_server_without_metadata_is_reported(
+    unlisted: tuple[Home, OAuthServer], rule: dict[str, Any], code: int
+) -> None:
+    home, server = unlisted
     server.rule(endpoint="metadata", **rule)
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (code, "config.invalid")
@@ -164,8 +166,8 @@ def test_a_server_without_metadata_is_reported(own: tuple[Home, OAuthServer], ru
         {"status": 307, "body": "", "headers": {"Location": "https://localhost/"}},
     ],
 )
-def test_a_refused_registration_is_reported(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
-    home, server = own
+def test_a_refused_registration_is_reported(unlisted: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+    home, server = unlisted
     server.rule(endpoint="registration", **rule)
     done = refused(home, server)
     assert len(server.requests("registration")) == 1
@@ -174,16 +176,16 @@ def test_a_refused_registration_is_reported(own: tuple[Home, OAuthServer], rule:
     assert "login ''" not in str(done.json["error"]["hints"])
 
 
-def test_an_unavailable_registration_is_temporary(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_an_unavailable_registration_is_temporary(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     server.rule(endpoint="registration", status=503, body="")
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
 
 
 @pytest.mark.slow
-def test_the_hint_for_an_ended_sign_in_works(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_the_hint_for_an_ended_sign_in_works(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     assert (
         signing_in(
             home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE

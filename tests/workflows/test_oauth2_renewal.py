@@ -197,7 +197,7 @@ def test_a_stored_pause_in_the_past_is_ignored(ready: tuple[Home, OAuthServer]) 
 # signals in a batch, a flush or a check
 
 
-def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
+def started(home: Home, *arguments: str) -> subprocess.Popen[str]:
     """A running command."""
     command = [sys.executable, "-m", "smtpsetup", *arguments]
     return subprocess.Popen(
@@ -217,7 +217,7 @@ def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
         assert home.run("send", "kund@example.org", "--body", "x", "--queue", "always").code == 0
     server.expire_access_tokens()  # only the server knows that
     server.slow(2)
-    with begun(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
+    with started(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(number)
         assert process.wait(30) in (143, 130)
@@ -234,7 +234,7 @@ def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     home, server = ready
     before = kept(home)["access_token"]
     server.slow(2)
-    with begun(home, *command) as process:
+    with started(home, *command) as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -252,7 +252,7 @@ def test_a_batch_stopped_during_a_renewal_sends_nothing_more(ready: tuple[Home, 
     )
     server.expire_access_tokens()
     server.slow(1.5)
-    with begun(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
+    with started(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -352,7 +352,7 @@ def test_a_check_does_not_delay_sending(ready: tuple[Home, OAuthServer]) -> None
     """While `doctor` waits for a failing renewal, other processes send with the current token."""
     home, server = ready
     server.rule(status=503, delay=3, body="x")
-    with begun(home, "doctor") as looking:
+    with started(home, "doctor") as looking:
         wait_for(lambda: server.requests("token", "refresh_token"))
         assert sent(home).code == 0
         looking.wait(60)

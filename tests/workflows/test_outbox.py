@@ -97,8 +97,8 @@ def test_the_back_off_doubles_from_a_minute_to_an_hour(home: Home, server: Recor
 
 
 def test_an_unreachable_server_counts_an_attempt_for_every_mail(home: Home) -> None:
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+    with closed_port() as closed:
+        plain_account(home, closed)
         for number in range(25):
             queued(home, number=number)
         for expected in (60, 120):

@@ -50,8 +50,8 @@ def two_accounts(home: Home, port: int, other_port: int) -> None:
 
 @pytest.mark.slow
 def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: Home) -> None:
-    with closed_port() as nobody, RecordingServer(pause=0.005) as server:
-        two_accounts(home, server.port, nobody)
+    with closed_port() as closed, RecordingServer(pause=0.005) as server:
+        two_accounts(home, server.port, closed)
         server.replies = {"MAIL": b"451 4.3.0 not now\r\n"}
         processes = []
         for number in range(SENDERS):

@@ -76,7 +76,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
 
 
-def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:
+def report_of(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:
     with FaultServer(directory, fault, ports=ports) as facts:
         return run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
 
@@ -93,7 +93,7 @@ def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountT
 def test_another_port_that_works_is_found_and_offered_with_its_command(
     act: Act, code: str, tmp_path: Path, usual_ports: tuple[int, int]
 ) -> None:
-    report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
     assert report.error
     assert report.error.code == code
     assert report.alternative == Server("localhost", usual_ports[1], Security.STARTTLS)
@@ -101,12 +101,12 @@ def test_another_port_that_works_is_found_and_offered_with_its_command(
 
 
 def test_a_plaintext_port_is_offered_with_starttls(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
-    report = looked_at(FAULTS["tls.not-spoken"], tmp_path, usual_ports)
+    report = report_of(FAULTS["tls.not-spoken"], tmp_path, usual_ports)
     assert report.alternative == Server("localhost", usual_ports[0], Security.STARTTLS)
 
 
 def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
-    report = looked_at(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path, usual_ports)
     assert report.alternative is None
 
 
@@ -123,7 +123,7 @@ def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tup
 def test_a_refused_certificate_is_explained(
     certificate: Certificate, words: str, tmp_path: Path, usual_ports: tuple[int, int]
 ) -> None:
-    report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
     assert report.error
     assert words in report.error.causes[0]
 
@@ -143,7 +143,7 @@ def test_the_second_look_ends_in_time(
 ) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()
-    report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
     assert time.monotonic() - started < 5
     assert report.error
 
@@ -155,8 +155,8 @@ def test_a_wrong_clock_is_the_first_cause_of_an_expired_certificate(difference: 
         ("localhost",), "X", now - datetime.timedelta(days=9), now - datetime.timedelta(days=1), is_self_signed=False
     )
     failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
-    told = now - datetime.timedelta(seconds=difference)
-    greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
+    server_time = now - datetime.timedelta(seconds=difference)
+    greeting = f"mail.example.com ESMTP Exim 4.98 {server_time:%a, %d %b %Y %H:%M:%S +0000}"
     evidence = Evidence(certificate=facts, greeting=greeting, clock_is_ahead=clock_is_ahead(greeting))
     cause = diagnose(failure, account_at(465), evidence=evidence).causes[0]
     assert f"hours {word}." in cause if word else "clock" not in cause
