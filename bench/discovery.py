@@ -96,8 +96,8 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    """Measure in a network, and in one whose public database never answers."""
-    from tests.discovery import domains
+    """Build a world, and one whose public database is in a black hole; print both tables."""
+    from tests.discovery import domains, plan
     from tests.discovery.conftest import World, running
 
     def measured(world: World, *arguments: str) -> list[str]:
@@ -120,6 +120,7 @@ def main() -> None:
         ]
 
     changes: dict[str, Any] = {"delay": DELAY, "nameserver": "127.0.0.2"}
+    planned = plan.world(domains.DOMAINS, domains.ELSEWHERE, domains.ELSEWHERE_PAGES, **changes)
     print(
         f"against the longest chain that is needed, {DELAY * 1000:.0f} ms added to every answer, {RUNS} pairs, bound "
         f"{BOUND} x",
@@ -127,18 +128,15 @@ def main() -> None:
     )
     with (
         tempfile.TemporaryDirectory() as directory,
-        running(Path(directory), domains.world(domains.DOMAINS, **changes)) as world,
+        running(Path(directory), planned) as world,
     ):
         subprocess.run(measured(world, sys.executable, __file__, "--inside"), check=True)
         command = measured(
             world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json"
         )
         whole = [seconds(lambda: run(command)) for _ in range(RUNS)]
-    dead = domains.zone(
-        domains.DOMAINS, tuple(record.replace(domains.WEB, domains.SILENT) for record in domains.ELSEWHERE)
-    )
-    plan = {**domains.world(domains.DOMAINS, **changes), "zone": dead}
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory), plan) as world:
+    dead = plan.zone(domains.DOMAINS, tuple(record.replace(plan.WEB, plan.SILENT) for record in domains.ELSEWHERE))
+    with tempfile.TemporaryDirectory() as directory, running(Path(directory), {**planned, "zone": dead}) as world:
         command = measured(
             world, str(Path(sys.executable).with_name("smtpsetup")), "identify", "info@egenserver.se", "--json"
         )

@@ -198,3 +198,21 @@ class MailServer(Listener):
         usual = {"CONNECT": OPEN, "AUTH": b"235 2.7.0 in\r\n", "QUIT": b"221 2.0.0 bye\r\n"}
         known = ("MAIL", "RCPT", ".", "RSET", "NOOP")
         return usual.get(verb, OK if verb in known else b"500 5.5.2 what?\r\n")
+
+
+def answer_to(*names: str, verb: str, reply: bytes = b"") -> Callable[[Turn], bytes | None]:
+    """Give this reply to a command of every mail whose last recipient has one of these local parts.
+
+    A reply `b""` closes the connection.
+    """
+    recipients: dict[int, str] = {}
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "MAIL":
+            recipients[turn.connection] = ""
+        if turn.verb == "RCPT":
+            recipients[turn.connection] = turn.line
+        is_meant = any(f"<{name}@" in recipients.get(turn.connection, "") for name in names)
+        return reply if turn.verb == verb and is_meant else None
+
+    return answer

@@ -55,8 +55,9 @@ def test_a_usage_error_is_wrapped_to_the_width_of_the_terminal(person: Person) -
     assert "Error: Invalid value for '--rate': Write a rate as" in lines
 
 
-def test_after_ctrl_c_at_a_question_output_begins_on_a_new_line(person: Person) -> None:
+def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(person: Person) -> None:
     password_account(person.home, 1)
+
     with Outbox(state_dir(person.home)) as box:
         box.add(new_mail(1))
     terminal = person.types("outbox", "drop", "--all")

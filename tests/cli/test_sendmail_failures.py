@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
+from tests.faults.scripts import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
 from tests.sendmail import PROGRAM, body_of, config_text, configured, kept, log_lines, looked_today, sendmail
 from tests.servers import ScriptedServer, closed_port
 

@@ -1,10 +1,10 @@
-"""Domains whose settings, records or servers try to fool whoever asks about them, or are merely broken."""
+"""Domains whose settings, records or servers are hostile or broken."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.discovery.domains import (
+from tests.discovery.plan import (
     GOOD,
     JSON,
     REFUSING,

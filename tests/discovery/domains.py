@@ -1,134 +1,39 @@
-"""The domains of the small internet, as they are found in the wild, each with the answer that is right for it."""
+"""Domains as they are found in the wild, each with its right answer."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from dataclasses import dataclass, field
-from typing import Any
-
-WEB = "185.20.10.1"
-SILENT = "185.20.10.2"
-EMPTY = "185.20.10.3"
-GOOD, NO_AUTH, STRIPPED, WRONG_NAME, EXPIRED, UNKNOWN_CA, CLEAR_LOGIN, MUTE, ONLY_587, TOKENS_ONLY, SLOW, REFUSING = (
-    f"185.20.10.{n}" for n in range(11, 23)
+from tests.discovery.plan import (
+    CLEAR_LOGIN,
+    EMPTY,
+    EXPIRED,
+    GOOD,
+    NO_AUTH,
+    ONLY_587,
+    SLOW,
+    STRIPPED,
+    TOKENS_ONLY,
+    UNKNOWN_CA,
+    WEB,
+    WELL_KNOWN,
+    WRONG_NAME,
+    XML,
+    Domain,
+    Server,
+    at_provider,
+    autoconfig,
+    digest,
+    failed,
+    found,
+    mx,
+    own_file,
+    pacc,
+    page,
+    with_pacc,
 )
 
-SMTP: dict[str, dict[str, Any]] = {
-    GOOD: {},
-    NO_AUTH: {"auth": ""},
-    STRIPPED: {"no_starttls": True, "ports": [587]},
-    WRONG_NAME: {"certificate": "wrong-name"},
-    EXPIRED: {"certificate": "expired"},
-    UNKNOWN_CA: {"certificate": "unknown-ca"},
-    CLEAR_LOGIN: {"no_starttls": True, "auth_in_clear": True, "auth": "LOGIN", "ports": [587]},
-    MUTE: {"silent": True},
-    ONLY_587: {"ports": [587]},
-    TOKENS_ONLY: {"auth": "XOAUTH2 OAUTHBEARER"},
-    SLOW: {"slow": 0.6},
-    REFUSING: {"password_ok": False},
-}
-
-
-@dataclass(frozen=True)
-class Server:
-    host: str
-    port: int
-    security: str
-    username: str = "%EMAILADDRESS%"
-    auth: str = "password-cleartext"
-
-
-def autoconfig(*servers: Server) -> str:
-    """A settings file of the autoconfig format."""
-    inner = "".join(
-        f"<outgoingServer "
-        f'type="smtp"><hostname>{one.host}</hostname><port>{one.port}</port><socketType>{one.security}</socketType>'
-        f"<username>{one.username}</username><authentication>{one.auth}</authentication></outgoingServer>"
-        for one in servers
-    )
-    incoming = (
-        "<incomingServer "
-        'type="imap"><hostname>imap.example.net</hostname><port>993</port><socketType>SSL</socketType></incomingServer>'
-    )
-    return (
-        f'<?xml version="1.0"?><clientConfig version="1.1"><emailProvider '
-        f'id="x"><domain>x</domain>{incoming}{inner}</emailProvider></clientConfig>'
-    )
-
-
-def pacc(host: str, **more: Any) -> str:
-    """A PACC document."""
-    return json.dumps(
-        {
-            "protocols": {"submit": {"host": host}},
-            "authentication": {"password": True, **more},
-            "info": {"provider": {"name": "X"}},
-        }
-    )
-
-
-def digest(body: str) -> str:
-    """The text of the DNS record for a document."""
-    return f"v=UAAC1; a=sha256; d={base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()}"
-
-
-XML = "/mail/config-v1.1.xml"
-WELL_KNOWN = "/.well-known/autoconfig/mail/config-v1.1.xml"
-JSON = "/.well-known/user-agent-configuration.json"
-
-
-@dataclass(frozen=True)
-class Domain:
-    """A domain's records (names below it, `@` for itself), its web pages by host label and path, and the answer."""
-
-    name: str
-    records: tuple[str, ...]
-    answer: dict[str, Any] = field(default_factory=dict)
-    pages: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    certificates: dict[str, str] = field(default_factory=dict)
-    why: str = ""
-
-
-def found(
-    source: str, server: str, *, provider: str | None = None, confirm: bool = False, **more: Any
-) -> dict[str, Any]:
-    """The right answer, `server` as host:port."""
-    return {"exit": 0, "source": source, "server": server, "provider": provider, "confirm": confirm, **more}
-
-
-def failed(exit_code: int, code: str) -> dict[str, Any]:
-    """The right error."""
-    return {"exit": exit_code, "code": code}
-
-
-def page(body: str, **more: Any) -> dict[str, Any]:
-    """A web page."""
-    return {"body": body, **more}
-
-
-def mx(*hosts: str) -> tuple[str, ...]:
-    """MX records, the first the most preferred."""
-    return tuple(f"@ MX {10 * number} {host}." for number, host in enumerate(hosts, start=1))
-
-
-def at_provider(name: str, host: str, provider: str, server: str, *extra: str, **more: Any) -> Domain:
-    """A domain whose MX points to a provider of the table."""
-    return Domain(name, (*mx(host), f"@ A {WEB}", *extra), found("mx", server, provider=provider, confirm=True, **more))
-
-
-def own_file(
-    name: str, *servers: Server, host: str = "autoconfig", path: str = XML
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Pages with a domain's own settings file."""
-    return {host: {path: page(autoconfig(*servers))}}
-
-
-PACC_OWN, PACC_OUTSIDE, PACC_OLD = pacc("smtp.pacc.se"), pacc("submit.mailhotell.net"), pacc("smtp.pacc-rollover.se")
+PACC_OLD, PACC_SPLIT = pacc("smtp.pacc-rollover.se"), pacc("smtp.pacc-delad.se")
 PACC_TOKENS = pacc("smtp.pacc-tokens.se", password=False, **{"oauth-public": {"issuer": "https://auth.pacc-tokens.se"}})
 MIGADU = Server("smtp.migadu.com", 465, "SSL")
-
 DOMAINS = (
     # at a provider of the table, by MX
     at_provider(
@@ -164,7 +69,7 @@ DOMAINS = (
         "odlarna.se",
         (*mx("mail12.oderland.com"), f"mail A {GOOD}"),
         found("mx", "mail.odlarna.se:465", provider="oderland"),
-        why="a row whose server is below the customer's own domain needs no confirmation",
+        # a row whose server is below the customer's own domain needs no confirmation
     ),
     Domain("tutakund.se", mx("mail.tutanota.de"), failed(69, "config.provider-without-smtp")),
     at_provider(
@@ -176,7 +81,7 @@ DOMAINS = (
         "reservmottagare.se",
         (*mx("mx.reservmottagare.se", "mailcluster.loopia.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),
         found("probe", "smtp.reservmottagare.se:465", confidence="low"),
-        why="a less preferred MX may be a helper's: it says nothing about the mailbox",
+        # a less preferred MX may be a helper's: it says nothing about the mailbox
     ),
     # the domain's own word
     Domain(
@@ -198,7 +103,7 @@ DOMAINS = (
         (*mx("mx.hotellet.net"), f"autoconfig A {WEB}"),
         found("autoconfig", "smtp.hotellet.net:465", confirm=False),
         own_file("delegerad.se", Server("smtp.hotellet.net", 465, "SSL")),
-        why="TLS binds the file to the domain, so the host outside it needs no confirmation",
+        # TLS binds the file to the domain, so the host outside it needs no confirmation
     ),
     Domain(
         "delnamn.se",
@@ -211,7 +116,7 @@ DOMAINS = (
         (*mx("mx.envis.se"), f"autoconfig A {WEB}"),
         found("autoconfig", "smtp.envis.se:465"),
         {"autoconfig": {XML: page(autoconfig(Server("smtp.envis.se", 465, "SSL")), needs_address=True)}},
-        why="a server that insists on the address gets it",
+        # a server that insists on the address gets it
     ),
     Domain(
         "polletter.se",
@@ -227,61 +132,36 @@ DOMAINS = (
             "autoconfig": {XML: page("", status=302, headers={"Location": "https://www.flyttat.se/mail.xml"})},
             "www": {"/mail.xml": page(autoconfig(Server("smtp.flyttat.se", 465, "SSL")))},
         },
-        why="a redirect to a host of the same owner keeps what TLS binds",
+        # a redirect to a host of the same owner keeps what TLS binds
     ),
-    Domain(
-        "pacc.se",
-        (*mx("mx.pacc.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_OWN)}"'),
-        found("pacc", "smtp.pacc.se:465", confidence="high"),
-        {"ua-auto-config": {JSON: page(PACC_OWN)}},
-    ),
-    Domain(
+    with_pacc("pacc.se", pacc("smtp.pacc.se"), answer=found("pacc", "smtp.pacc.se:465", confidence="high")),
+    with_pacc(
         "pacc-utanfor.se",
-        (*mx("mx.mailhotell.net"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_OUTSIDE)}"'),
-        found("pacc", "submit.mailhotell.net:465"),
-        {"ua-auto-config": {JSON: page(PACC_OUTSIDE)}},
+        pacc("submit.mailhotell.net"),
+        answer=found("pacc", "submit.mailhotell.net:465"),
+        exchange="mx.mailhotell.net",
     ),
-    Domain(
+    with_pacc(
         "pacc-rollover.se",
-        (
-            *mx("mx.pacc-rollover.se"),
-            f"ua-auto-config A {WEB}",
-            f'_ua-auto-config TXT "{digest(PACC_OLD)}"',
-            f'_ua-auto-config TXT "{digest("a newer one")}"',
-        ),
-        found("pacc", "smtp.pacc-rollover.se:465"),
-        {"ua-auto-config": {JSON: page(PACC_OLD)}},
+        PACC_OLD,
+        digest(PACC_OLD),
+        digest("a newer one"),
+        answer=found("pacc", "smtp.pacc-rollover.se:465"),
     ),
-    Domain(
+    # the strings of one TXT record are one text
+    with_pacc(
         "pacc-delad.se",
-        (
-            *mx("mx.pacc-delad.se"),
-            f"ua-auto-config A {WEB}",
-            (
-                f'_ua-auto-config TXT "{digest(pacc("smtp.pacc-delad.se"))[:20]}" '
-                f'"{digest(pacc("smtp.pacc-delad.se"))[20:]}"'
-            ),
-        ),
-        found("pacc", "smtp.pacc-delad.se:465"),
-        {"ua-auto-config": {JSON: page(pacc("smtp.pacc-delad.se"))}},
-        why="the strings of one TXT record are one text",
+        PACC_SPLIT,
+        digest(PACC_SPLIT)[:20] + '" "' + digest(PACC_SPLIT)[20:],
+        answer=found("pacc", "smtp.pacc-delad.se:465"),
     ),
-    Domain(
-        "pacc-tokens.se",
-        (*mx("mx.pacc-tokens.se"), f"ua-auto-config A {WEB}", f'_ua-auto-config TXT "{digest(PACC_TOKENS)}"'),
-        found("pacc", "smtp.pacc-tokens.se:465", auth=["oauth2"]),
-        {"ua-auto-config": {JSON: page(PACC_TOKENS)}},
-    ),
-    Domain(
+    with_pacc("pacc-tokens.se", PACC_TOKENS, answer=found("pacc", "smtp.pacc-tokens.se:465", auth=["oauth2"])),
+    # what the owner bound to the domain twice outranks the MX
+    with_pacc(
         "pacc-fore-mx.se",
-        (
-            *mx("aspmx.l.google.com"),
-            f"ua-auto-config A {WEB}",
-            f'_ua-auto-config TXT "{digest(pacc("smtp.migadu.com"))}"',
-        ),
-        found("pacc", "smtp.migadu.com:465", provider="migadu"),
-        {"ua-auto-config": {JSON: page(pacc("smtp.migadu.com"))}},
-        why="what the owner bound to the domain twice outranks the MX",
+        pacc("smtp.migadu.com"),
+        answer=found("pacc", "smtp.migadu.com:465", provider="migadu"),
+        exchange="aspmx.l.google.com",
     ),
     # SRV
     Domain(
@@ -366,7 +246,7 @@ DOMAINS = (
         "bakom-spf.se",
         (*mx("d12345.ess.barracudanetworks.com"), '@ TXT "v=spf1 include:spf.protection.outlook.com -all"'),
         found("mx", "smtp.office365.com:587", provider="microsoft365", confirm=True, confidence="medium"),
-        why="SPF alone is a weak sign",
+        # SPF alone is a weak sign
     ),
     Domain(
         "bakom-dkim.se",
@@ -390,7 +270,7 @@ DOMAINS = (
         ),
         found("autoconfig", "smtp.bakom-egen.se:465", confidence="high"),
         own_file("bakom-egen.se", Server("smtp.bakom-egen.se", 465, "SSL")),
-        why="the domain's own file says more than SPF",
+        # the domain's own file says more than SPF
     ),
     Domain(
         "bakom-reserv.se",
@@ -424,13 +304,13 @@ DOMAINS = (
         "utan-mx.se",
         (f"@ A {GOOD}",),
         found("probe", "utan-mx.se:465"),
-        why="without MX the domain itself takes its mail (RFC 5321 section 5.1)",
+        # without MX the domain itself takes its mail (RFC 5321 section 5.1)
     ),
     Domain(
         "battre-senare.se",
         (*mx("mx.battre-senare.se"), f"smtp A {SLOW}", f"mail A {GOOD}"),
         found("probe", "smtp.battre-senare.se:465"),
-        why="the likelier name wins although the other one answers first",
+        # the likelier name wins although the other one answers first
     ),
     # nothing to send from
     Domain("nullmx.se", ("@ MX 0 .", f"@ A {WEB}"), failed(68, "config.no-settings-found")),
@@ -448,7 +328,7 @@ DOMAINS = (
         "fel-namn.se",
         (*mx("mx.fel-namn.se"), f"smtp A {WRONG_NAME}", f"mail A {EXPIRED}", f"send A {UNKNOWN_CA}"),
         failed(68, "config.no-settings-found"),
-        why="a server that cannot prove its name is no answer",
+        # a server that cannot prove its name is no answer
     ),
     Domain(
         "ingen-inloggning.se",
@@ -461,24 +341,23 @@ DOMAINS = (
         (*mx("aspmx.l.google.com"), f"autoconfig A {WEB}", f"mail A {GOOD}"),
         found("mx", "smtp.gmail.com:465", provider="google-workspace", confirm=True, confidence="medium"),
         own_file("oense.se", Server("mail.oense.se", 465, "SSL")),
-        why="a web host publishes settings for every domain it serves; the MX says where the mail lives",
+        # a web host publishes settings for every domain it serves; the MX says where the mail lives
     ),
     Domain(
         "oense-dod.se",
         (*mx("mx.domeneshop.no"), f"autoconfig A {WEB}", f"mail A {GOOD}"),
         found("autoconfig", "mail.oense-dod.se:465", confidence="medium"),
         own_file("oense-dod.se", Server("mail.oense-dod.se", 465, "SSL")),
-        why="the probe settles it: the provider's server does not answer, the domain's own does",
+        # the probe settles it: the provider's server does not answer, the domain's own does
     ),
     Domain(
         "ense.se",
         (*mx("aspmx1.migadu.com"), f"autoconfig A {WEB}"),
         found("autoconfig", "smtp.migadu.com:465", provider="migadu", confirm=False, confidence="high"),
         own_file("ense.se", MIGADU),
-        why="what TLS binds to the domain confirms the host that the MX led to",
+        # what TLS binds to the domain confirms the host that the MX led to
     ),
 )
-
 # names that belong to nobody above
 ELSEWHERE = (
     f"autoconfig.thunderbird.net. A {WEB}",
@@ -502,41 +381,3 @@ ELSEWHERE_PAGES = {
     "autoconfig.kluster.storahotellet.net": {XML: page(autoconfig(Server("smtp.storahotellet.net", 465, "SSL")))},
     "autoconfig.bashotellet.net": {XML: page(autoconfig(Server("smtp.bashotellet.net", 587, "STARTTLS")))},
 }
-
-
-def zone(domains: tuple[Domain, ...], elsewhere: tuple[str, ...] = ELSEWHERE) -> str:
-    """The root zone with all of them."""
-    lines = ["$TTL 60", "@ IN SOA a.root. b.root. 1 3600 600 86400 60", "@ IN NS a.root.", "a.root. IN A 127.0.0.1"]
-    for domain in domains:
-        for record in domain.records:
-            name, rest = record.split(" ", 1)
-            lines.append(f"{domain.name if name == '@' else f'{name}.{domain.name}'}. IN {rest}")
-    lines += [f"{name} IN {rest}" for name, rest in (record.split(" ", 1) for record in elsewhere)]
-    return "\n".join([*lines, ""])
-
-
-def world(
-    domains: tuple[Domain, ...],
-    elsewhere: tuple[str, ...] = ELSEWHERE,
-    more_pages: dict[str, Any] | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
-    """What `world.py` is to build."""
-    pages: dict[str, Any] = {**ELSEWHERE_PAGES, **(more_pages or {})}
-    certificates: dict[str, str] = {}
-    for domain in domains:
-        pages |= {f"{label}.{domain.name}".lstrip("."): paths for label, paths in domain.pages.items()}
-        certificates |= {f"{label}.{domain.name}".lstrip("."): kind for label, kind in domain.certificates.items()}
-    return {
-        "zone": zone(domains, elsewhere),
-        "web": [WEB],
-        "silent": [SILENT],
-        "empty": [EMPTY],
-        "smtp": SMTP,
-        "pages": pages,
-        "certificates": certificates,
-        "nameserver": "127.0.0.1",
-        "delay": 0,
-        "dns_behaviour": {},
-        **changes,
-    }

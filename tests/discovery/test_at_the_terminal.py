@@ -1,7 +1,4 @@
-"""A person looks for the server of a domain of their own.
-
-What they see meanwhile, and what they are asked before a password is.
-"""
+"""Discovery at a terminal: what is shown during the search, and what is asked before the password."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def someone(inside: Home, keyring: Keyring) -> Iterator[Person]:
     sitting.leave()
 
 
-def test_the_search_shows_that_it_goes_on_and_leaves_nothing_behind(someone: Person) -> None:
+def test_the_search_shows_its_progress_and_restores_the_cursor(someone: Person) -> None:
     terminal = someone.types("identify", "info@gissad.se")
     terminal.expect("Looking for the server of gissad.se")
     shown = ended(terminal, 0)
@@ -69,7 +66,7 @@ def test_a_yes_leads_to_the_password_and_a_saved_account(someone: Person) -> Non
     assert "smtp.hotellet.net:465" in shown
 
 
-def test_who_says_the_host_beforehand_is_not_asked(someone: Person) -> None:
+def test_accept_host_answers_the_question_beforehand(someone: Person) -> None:
     terminal = someone.types(
         "configure", "info@srv-utanfor.se", "--accept-host", "smtp.hotellet.net", "--from-name", ""
     )

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.discovery import finer
-from tests.discovery.domains import DOMAINS, Domain
+from tests.discovery import variants
+from tests.discovery.domains import DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Home
+    from tests.discovery.plan import Domain
 
 _MORE: dict[str, Callable[[dict[str, Any]], object]] = {
     "confidence": lambda result: result["confidence"],
@@ -22,7 +23,7 @@ _MORE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize("domain", [*DOMAINS, *finer.DOMAINS], ids=lambda domain: domain.name[:40])
+@pytest.mark.parametrize("domain", [*DOMAINS, *variants.DOMAINS], ids=lambda domain: domain.name[:40])
 def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: Home) -> None:
     answer: dict[str, Any] = domain.answer
     run = inside.run("identify", answer.get("address", f"info@{domain.name}"), "--json")

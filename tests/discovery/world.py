@@ -1,9 +1,9 @@
 """A small internet in a network namespace.
 
-NSD with a root zone, web servers and submission servers that behave as they are told.
+NSD with a root zone, web servers and submission servers that behave as planned.
 
-Run inside `unshare --net --mount`; it reads one JSON document (see `World` in conftest.py) and serves until its
-standard input ends.
+Run inside `unshare --net --mount`; it reads DIRECTORY/world.json (see `world` in plan.py) and serves until its standard
+input ends.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Log:
 
 
 def serve(address: str, port: int, talk: Any) -> None:
-    """Accept for ever, a thread for each client."""
+    """Accept connections until the process ends, each in a thread of its own."""
     listener = socket.create_server((address, port), backlog=64)
 
     def client(sock: socket.socket) -> None:
@@ -128,7 +128,7 @@ def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
 
 
 def clear_web(log: Log) -> Any:
-    """A web server without TLS, which nobody should ask."""
+    """A web server without TLS, which must get no request."""
 
     def talk(sock: socket.socket) -> None:
         log.add(f"http {sock.recv(65536).decode('latin-1')}")
@@ -160,7 +160,7 @@ def proxy(log: Log) -> Any:
 
 
 class Smtp:
-    """A submission server: what it is like is in `persona`."""
+    """A submission server that behaves as `persona` says."""
 
     def __init__(self, persona: dict[str, Any], port: int, authority: Authority, log: Log) -> None:
         self._persona = persona
@@ -213,7 +213,7 @@ class Smtp:
 
 
 def name_server_front(address: str, delay: float, behaviour: dict[str, str]) -> None:
-    """A name server on another address that asks NSD, late or as badly as `behaviour` says for the end of a name."""
+    """A name server that forwards to NSD with a delay, and fails for the names below those of `behaviour`."""
     import dns.message
     import dns.rcode
 
@@ -301,7 +301,7 @@ def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             if sock.connect_ex(("127.0.0.1", 53)) == 0:
                 break
-        time.sleep(0.05)  # NSD says nowhere that it is ready but on its port
+        time.sleep(0.05)  # only its port shows that NSD is ready
     sys.stdout.write(f"ready {os.getpid()}\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -1,7 +1,4 @@
-"""Whatever a server says, at whatever stage.
-
-There is an answer, in bounded time, and nothing of it reaches the terminal unescaped.
-"""
+"""Whatever a server sends at whatever stage leads to an error code within a deadline, and is shown escaped."""
 
 from __future__ import annotations
 
@@ -23,14 +20,13 @@ from smtpsetup.net.dial import Deadline
 from smtpsetup.setup.test_account import run_test
 from smtpsetup.smtp.session import Session
 from tests.conftest import account_at, context_of
-from tests.faults.test_servers import READY, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT
+from tests.faults.scripts import READY, SECRET, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT, Script
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
 
-SECRET = "hemligt-lösenord"
-STAGES: dict[str, tuple[bytes | float | str | None, ...]] = {
+STAGES: dict[str, Script] = {
     "greeting": (),
     "ehlo": (READY, None),
     "auth": TO_LOGIN,
@@ -39,7 +35,7 @@ STAGES: dict[str, tuple[bytes | float | str | None, ...]] = {
     "data": TO_DATA,
     "dot": TO_DOT,
 }
-FAULTS: dict[str, tuple[bytes | float | str | None, ...]] = {
+FAULTS: dict[str, Script] = {
     "drop": ("drop",),
     "temporary": (b"451 4.3.0 not now\r\n",),
     "permanent": (b"554 5.3.0 no\r\n",),
@@ -53,7 +49,7 @@ FAULTS: dict[str, tuple[bytes | float | str | None, ...]] = {
 }
 
 
-def assert_sound(error: SmtpsetupError) -> None:
+def assert_explained(error: SmtpsetupError) -> None:
     assert error.code in EXIT_CODES
     assert error.hints
     reply = error.failure.reply if error.failure else None
@@ -64,7 +60,7 @@ def assert_sound(error: SmtpsetupError) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_any_fault_at_any_stage_ends_soon_with_an_answer(
+def test_any_fault_at_any_stage_ends_soon_with_an_error_code(
     stage: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 0.5)
@@ -73,7 +69,7 @@ def test_any_fault_at_any_stage_ends_soon_with_an_answer(
         report = run_test(context_of(account_at(server.port, Security.NONE)), Secret(SECRET))
         assert time.monotonic() - started < 10
     assert report.error
-    assert_sound(report.error)
+    assert_explained(report.error)
     if fault in ("drop", "half a reply") and stage == "dot":
         assert report.error.code == "data.lost-before-reply"
     if fault == "temporary":
@@ -99,7 +95,7 @@ REPLIES = st.one_of(
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=REPLIES)
-def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data: bytes) -> None:
+def test_any_bytes_at_any_stage_lead_to_a_diagnosis(stage: str, data: bytes) -> None:
     with ScriptedServer((*STAGES[stage], data, "drop")) as scripted:
         server = Server("127.0.0.1", scripted.port, Security.NONE)
         session = Session(server, ehlo_name="example.com", deadline=Deadline(5), policy=tls.policy())
@@ -113,4 +109,4 @@ def test_any_bytes_at_any_stage_are_an_answer_not_an_exception(stage: str, data:
                     )
                 )
         except TransportError as failed:
-            assert_sound(diagnose(failed.failure, account_at(scripted.port, Security.NONE)))
+            assert_explained(diagnose(failed.failure, account_at(scripted.port, Security.NONE)))

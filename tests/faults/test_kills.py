@@ -1,4 +1,4 @@
-"""Killed at any moment: nothing is lost that was accepted, and only what was in flight can arrive twice."""
+"""Killed at any moment: no accepted mail is lost, and only mail in flight can arrive twice."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from email import message_from_bytes
 from typing import TYPE_CHECKING
 
 import pytest
 
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
+from tests.faults.processes import executed, killed_before_statement
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
+from tests.sendmail import PROGRAM, kept
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Home
     from tests.mail_server import Caught
+
 
 SEED = 20261124
 SOONEST = 0.02  # seconds; no Python has started by then
@@ -33,9 +35,9 @@ CHUNKS = range(4)  # each is run on its own, so that two processors share them
 
 
 class Killer:
-    """Runs commands and kills them at random moments, as often as it may.
+    """Runs commands and kills them at random moments, up to a number of kills.
 
-    The moments are the same every time, as far as the machine's speed lets them.
+    The moments are the same in every run, as far as the speed of the machine allows.
     """
 
     def __init__(self, home: Home, kills: int, seed: object) -> None:
@@ -50,13 +52,12 @@ class Killer:
         return self.kills == self._may
 
     def run(self, *arguments: str, **env: str) -> int | None:
-        """The exit code, or None where it was killed. The first run is not, so that it is known how long one takes."""
-        # a process that is killed while it writes its coverage leaves a file that nothing can read
-        measured_not = {name: value for name, value in self._home.env.items() if not name.startswith("COV")}
+        """The exit code, or None where it was killed; the first run is not killed but measured."""
+        # unmeasured: a process that is killed while it writes its coverage leaves an unreadable file
         started = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "smtpsetup", *arguments],
-            env={**measured_not, **env},
+            env={**self._home.unmeasured.env, **env},
             cwd=self._home.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -86,12 +87,12 @@ def by_subject(server: RecordingServer) -> dict[str, list[Caught]]:
     """What arrived, by subject."""
     found: dict[str, list[Caught]] = defaultdict(list)
     for arrival in list(server.mails):
-        found[str(message_from_bytes(arrival.content)["Subject"])].append(arrival)
+        found[arrival.subject].append(arrival)
     return found
 
 
-def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
-    """Whatever came again had been the last message on a cut connection, and has the same Message-ID."""
+def assert_only_mail_in_flight_is_repeated(server: RecordingServer) -> None:
+    """A repeated mail was the last on a broken connection, and its copies have the same Message-ID."""
     last = {arrival.connection: arrival for arrival in server.mails}
     for subject, arrivals in by_subject(server).items():
         for earlier in arrivals[:-1]:
@@ -103,14 +104,12 @@ def assert_only_what_was_in_flight_came_twice(server: RecordingServer) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_killed(
-    home: Home, chunk: int, how: str
-) -> None:
+def test_queued_mail_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
     accepted: set[str] = set()
     count = 0
     killer = Killer(home, 13, (chunk, how))
-    with closed_port() as nobody, RecordingServer() as server:
-        plain_account(home, nobody)
+    with closed_port() as closed, RecordingServer() as server:
+        plain_account(home, closed)
         while not killer.is_done:
             subject, directory = str(count), str(count // 10)  # some kills hit a process that makes the outbox
             send = ("send", "kund@example.com", "--body", "hej", "--queue", how, "-s", subject)
@@ -129,7 +128,7 @@ def test_what_was_accepted_into_the_outbox_arrives_once_whenever_a_send_is_kille
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_flight(home: Home, chunk: int) -> None:
+def test_a_killed_flush_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int) -> None:
     count = 0
     killer = Killer(home, 26, chunk)
     with RecordingServer(pause=PAUSE) as server:
@@ -144,7 +143,7 @@ def test_a_flush_that_is_killed_loses_nothing_and_doubles_only_what_was_in_fligh
     found = by_subject(server)
     assert {str(number) for number in range(count)} == {*found, *(mail.subject for mail in left)}, SEED
     assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
-    assert_only_what_was_in_flight_came_twice(server)
+    assert_only_mail_in_flight_is_repeated(server)
 
 
 def fill(home: Home, first: int) -> None:
@@ -157,9 +156,7 @@ def fill(home: Home, first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_what_was_in_flight(
-    home: Home, chunk: int, connections: str
-) -> None:
+def test_a_killed_batch_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int, connections: str) -> None:
     count = 0
     killer = Killer(home, 13, (chunk, connections))
     with RecordingServer(pause=PAUSE) as server:
@@ -170,11 +167,11 @@ def test_a_batch_that_is_killed_and_run_again_loses_nothing_and_doubles_only_wha
     found = by_subject(server)
     assert set(found) == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
     assert len(server.mails) - len(found) <= killer.kills * int(connections), SEED
-    assert_only_what_was_in_flight_came_twice(server)
+    assert_only_mail_in_flight_is_repeated(server)
 
 
 @pytest.mark.slow
-def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_there_once(home: Home) -> None:
+def test_a_killed_batch_queues_each_mail_once(home: Home) -> None:
     plain_account(home, 1)
     killer = Killer(home, 25, "queue")
     count = 0
@@ -190,7 +187,7 @@ def test_a_batch_into_the_outbox_that_is_killed_and_run_again_puts_each_mail_the
 
 
 def batch_file(home: Home, number: int) -> Path:
-    """A batch whose mails can be told from those of every other."""
+    """A batch whose subjects no other batch has."""
     rows = ({"to": "kund@example.com", "subject": f"{number}-{line}", "body": "hej"} for line in range(LINES))
     return home.file(f"batch-{number}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -223,35 +220,106 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
     assert len(server.mails) == LINES
 
 
-KILLED_BEFORE_STATEMENT = """
-import os, signal, sqlite3, sys
-from smtpsetup.outbox.store import Outbox
-left, connect = int(sys.argv[2]), sqlite3.connect
-def count(_statement):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def counted(*arguments, **options):
-    db = connect(*arguments, **options)
-    db.set_trace_callback(count)
-    return db
-sqlite3.connect = counted
-Outbox(sys.argv[1]).mails()
-"""
+CREATED = "from smtpsetup.outbox.store import Outbox\nOutbox(sys.argv[1]).mails()"
 
 
 @pytest.mark.slow
-def test_a_kill_while_the_outbox_is_made_leaves_one_that_works(home: Home) -> None:
+def test_a_kill_while_the_outbox_is_created_leaves_a_working_one(home: Home) -> None:
     plain_account(home, 1)
     home = home.unmeasured  # which takes half the time
     code, before = -1, 0
     while code != 0:
         directory = f"state-{before}"
-        maker = [sys.executable, "-c", KILLED_BEFORE_STATEMENT, directory, str(before)]
-        code = subprocess.run(maker, env=home.env, cwd=home.path, timeout=60, check=False).returncode
+        code = killed_before_statement(home, before, CREATED, directory)
         assert code in (0, -9)
         kept = home.run("send", "kund@example.com", "--body", "x", "--queue", "always", SMTPSETUP_STATE_DIR=directory)
         assert kept.code == 0, (before, kept.err)
         before += 1
     assert before > 4
+
+
+# smtpsetup-sendmail
+
+
+SENDMAIL_KILLS = 125  # in each of the eight parts
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("chunk", range(8))
+def test_a_killed_sendmail_loses_no_committed_mail(home: Home, chunk: int) -> None:
+    source = random.Random(f"{SEED} {chunk}")
+    longest, count, kills = 0.0, 0, 0
+    accepted: set[str] = set()
+    with RecordingServer(pause=0.01) as server:
+        plain_account(home, server.port)
+        while kills < SENDMAIL_KILLS:
+            before = len(server.lines)
+            started = time.monotonic()
+            code = killed_sendmail(home, str(count), source.uniform(SOONEST, longest) if longest else None)
+            longest = longest or (time.monotonic() - started) * 1.2
+            kills += code is None
+            if code == 0 or any(command.startswith("EHLO") for command in server.lines[before:]):
+                accepted.add(str(count))  # it commits before it connects
+            assert code in (0, None), (SEED, count)
+            count += 1
+        left = {mail.subject for mail in kept(home)}
+        missed = accepted - left - set(server.subjects)
+        assert not missed, (SEED, missed)
+        for _flush in range(3):
+            assert home.run("outbox", "retry", "--all").code == 0
+            assert home.run("outbox", "flush").code == 0
+        assert kept(home) == []
+    found = by_subject(server)
+    assert accepted <= set(found)
+    assert all(len(arrivals) <= 2 for arrivals in found.values()), SEED
+    assert_only_mail_in_flight_is_repeated(server)
+
+
+def killed_sendmail(home: Home, subject: str, seconds: float | None) -> int | None:
+    """The exit code, None where it was killed after so many seconds."""
+    process = subprocess.Popen(
+        [PROGRAM, "-t"],
+        env=home.unmeasured.env,
+        cwd=home.path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _out, err = process.communicate(
+            f"To: kund@example.com\nSubject: {subject}\n\nx\n".encode(), timeout=seconds or 60
+        )
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    assert b"internal.bug" not in err, err.decode()
+    return process.returncode
+
+
+KILLED_AT_THE_COMMIT = """
+import os, signal, sqlite3, sys
+from smtpsetup.outbox import store
+at = sys.argv.pop(1)
+commit = store.Outbox._commit
+def killed(self):
+    if at == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(self)
+    os.kill(os.getpid(), signal.SIGKILL)
+store.Outbox._commit = killed
+from smtpsetup.sendmail.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_mail_survives_a_kill_of_sendmail_from_the_commit_on(home: Home, moment: str) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        message = "To: kund@example.com\nSubject: 1\n\nx\n"
+        argv = (sys.executable, "-c", KILLED_AT_THE_COMMIT, moment, "-t")
+        assert executed(home.unmeasured, *argv, stdin=message).code == -9
+        assert not server.lines
+    assert [mail.subject for mail in kept(home)] == ([] if moment == "before" else ["1"])

@@ -1,4 +1,4 @@
-"""The sandbox fails as it is told, and each failure is told apart from every other."""
+"""Every fault that the sandbox rehearses is diagnosed by its own error code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "o
 def rehearsed(
     code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, ports: tuple[int, int], **changes: Any
 ) -> AccountTestReport:
-    """A check of an account that runs into the fault; `ports` are those that the second look tries."""
+    """A check of an account that meets the fault; `ports` are those that the second look tries."""
     fault = FAULTS[code]
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
@@ -57,7 +57,7 @@ def test_every_error_code_can_be_rehearsed() -> None:
 
 
 @pytest.mark.parametrize("code", FAULTS)
-def test_a_rehearsed_fault_is_told_by_its_own_code(
+def test_a_rehearsed_fault_is_reported_by_its_own_code(
     code: str, usual_ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = rehearsed(code, tmp_path, monkeypatch, usual_ports)

@@ -1,4 +1,4 @@
-"""An account and its secret are saved and removed together: both, or neither, whatever fails in between."""
+"""An account and its secret are saved and removed together: both or neither, whatever fails."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fails(*_arguments: object, **_more: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_both_are_saved_and_both_are_removed(path: Path) -> None:
+def test_an_account_and_its_secret_are_saved_and_removed_together(path: Path) -> None:
     assert save(path, ACCOUNT, Secret("one"), make_default=False).is_default
     assert in_keyring() == "one"
     assert remove(path, ACCOUNT, keep_secret=False)

@@ -27,6 +27,7 @@ from tests.signing_in import (
     signing_up,
     state_file,
 )
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from tests.browsers import Chromium
@@ -58,7 +59,7 @@ def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, 
 
 
 @pytest.mark.slow
-def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
+def test_signing_in_works_in_a_real_browser(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
     home, _server = oauth
     arguments = signing_up(home, "--browser")
     shown: list[str] = []
@@ -72,11 +73,10 @@ def test_a_real_browser_clicks_through(oauth: tuple[Home, OAuthServer], chromium
 
 
 @pytest.mark.slow
-def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_delivered(
-    oauth: tuple[Home, OAuthServer],
+def test_fifty_parallel_sends_with_an_expired_token_make_one_token_request(
+    ready: tuple[Home, OAuthServer],
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     expire(home, server)
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         runs = list(
@@ -88,9 +88,8 @@ def test_fifty_at_once_with_a_token_at_its_end_make_one_request_and_all_are_deli
     assert home.run("send", "kund@example.org", "--body", "x").code == 0
 
 
-def test_a_fresh_looking_token_that_is_refused_is_replaced_once(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_a_refused_access_token_is_renewed_once(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
     server.expire_access_tokens()
     assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
     assert server.count("refresh_token") == 1
@@ -99,9 +98,8 @@ def test_a_fresh_looking_token_that_is_refused_is_replaced_once(oauth: tuple[Hom
     assert server.count("refresh_token") == 2
 
 
-def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_a_revoked_sign_in_is_reported_after_one_request(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
     server.revoke()
     done = home.run("send", "kund@example.org", "--body", "x", "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.token-revoked")
@@ -111,11 +109,10 @@ def test_what_was_taken_back_is_said_so_and_not_asked_for_again_and_again(oauth:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
-def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in(
-    oauth: tuple[Home, OAuthServer], trouble: str
+def test_trouble_at_the_token_endpoint_is_temporary_and_keeps_the_sign_in(
+    ready: tuple[Home, OAuthServer], trouble: str
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     expire(home, server)
     before = (home.path / "token").read_text()
     getattr(server, trouble)()
@@ -126,9 +123,8 @@ def test_trouble_at_the_token_endpoint_is_temporary_and_costs_nobody_the_sign_in
     assert home.run("send", "kund@example.org", "--body", "x", "--queue", "never").code == 0
 
 
-def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
     server.settings(rotate=False)
     before = (home.path / "token").read_text()
     for _round in range(2):
@@ -139,7 +135,7 @@ def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(oauth: tuple[Ho
 
 
 @pytest.mark.slow
-def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_token_for_another_mailbox_is_reported_as_wrong_user(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json", address="other@example.test")
     done = signing_in(home, *arguments, act=server.approve_device, pattern=DEVICE)
@@ -155,7 +151,7 @@ def test_a_token_for_another_mailbox_is_told_as_that(oauth: tuple[Home, OAuthSer
 
 
 @pytest.mark.slow
-def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_declined_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json")
     done = signing_in(home, *arguments, act=server.deny_device, pattern=DEVICE)
@@ -164,16 +160,14 @@ def test_no_is_an_answer(oauth: tuple[Home, OAuthServer]) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_asked_too_often_is_asked_less(oauth: tuple[Home, OAuthServer]) -> None:
+def test_signing_in_works_after_slow_down(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.slow_down()
     done = configured(home, server)
     assert done.code == 0, done.err
 
 
-def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(
-    home: Home, oauth_server: OAuthServer
-) -> None:
+def test_a_missing_client_id_is_reported_before_any_question(home: Home, oauth_server: OAuthServer) -> None:
     knows(home, oauth_server)
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     done = home.run("configure", USER, "--json")
@@ -181,15 +175,14 @@ def test_without_a_client_id_it_says_what_is_needed_before_anything_is_asked(
     assert any("SMTPSETUP_TESTMAIL_CLIENT_ID" in hint for hint in done.json["error"]["hints"])
 
 
-def test_gmail_is_told_that_an_app_password_is_simpler(home: Home) -> None:
+def test_gmail_with_oauth2_leads_to_a_hint_about_app_passwords(home: Home) -> None:
     done = home.run("configure", "namn@gmail.com", "--auth", "oauth2", "--json")
     assert (done.code, done.json["error"]["code"]) == (77, "auth.oauth2-required")
     assert "app-password" in done.json["error"]["hints"][0]
 
 
-def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_a_command_can_provide_the_token(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
     home.file("token-now", json.loads(state_file(home).read_text())["kept"]["access_token"] + "\n")
     done = home.run(
         "configure", USER, "--account", "by-command", "--token-command", "cat token-now", "--from-name", "", "--json"
@@ -200,7 +193,7 @@ def test_a_command_can_give_the_token(oauth: tuple[Home, OAuthServer]) -> None:
 
 
 @pytest.mark.slow
-def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, OAuthServer]) -> None:
+def test_signing_in_again_remembers_client_id_and_tenant(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     knows(home, server, token_endpoint=f"{server.token_endpoint}?organisation={{tenant}}")
     assert configured(home, server, "--tenant", "mittforetag.se").code == 0
@@ -215,45 +208,23 @@ def test_signing_in_again_needs_nothing_that_was_said_before(oauth: tuple[Home, 
     assert home.run("send", "kund@example.org", "--body", "x").code == 0
 
 
-def test_logout_and_remove_leave_no_token(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_removing_an_account_deletes_its_token(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
     assert state_file(home).stat().st_mode & 0o777 == 0o600
     assert home.run("accounts", "remove", USER).code == 0
     assert list((home.path / ".local/state/smtpsetup/tokens").glob("*.json")) == []
 
 
-@pytest.mark.slow
-def test_no_token_is_shown_anywhere(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    first = configured(home, server, "-v", "--json")
-    expire(home, server)
-    runs = [
-        first,
-        home.run("send", "kund@example.org", "--body", "x", "-v", "--json"),
-        home.run("test", "-v"),
-        home.run("accounts", "show"),
-    ]
-    runs.append(home.run("doctor"))
-    kept = json.loads(state_file(home).read_text())["kept"]
-    secrets = (kept["access_token"], (home.path / "token").read_text().strip())
-    written = [path.read_text(errors="replace") for path in home.path.rglob("*.log")] + [home.config.read_text()]
-    for text in (*written, *(run.out + run.err for run in runs)):
-        assert not any(secret in text for secret in secrets)
-
-
-def test_doctor_tells_how_long_the_sign_in_has_not_been_used(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_doctor_warns_of_a_sign_in_that_is_long_unused(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
     change(home, refreshed_at=time.time() - 70 * 86_400)
     checks = {check["check"]: check for check in home.run("doctor", "--json").json["result"]["checks"]}
     assert checks["sign-in"]["status"] == "warning"
     assert "90" in checks["sign-in"]["message"]
 
 
-def test_accounts_show_tells_the_age_of_the_sign_in(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_accounts_show_gives_the_age_of_the_sign_in(ready: tuple[Home, OAuthServer]) -> None:
+    home, _server = ready
     change(home, refreshed_at=time.time() - 40 * 86_400, signed_in_at=time.time() - 50 * 86_400)
     sign_in = home.run("accounts", "show", "--json").json["result"]["sign_in"]
     assert (round(sign_in["unused_days"]), round(sign_in["signed_in_days"]), sign_in["lives_unused_days"]) == (
@@ -264,7 +235,7 @@ def test_accounts_show_tells_the_age_of_the_sign_in(oauth: tuple[Home, OAuthServ
     assert "last used 40 days ago; after 90 days" in " ".join(home.run("accounts", "show").out.split())
 
 
-def test_doctor_warns_of_a_program_in_testing_while_its_sign_in_is_young(oauth: tuple[Home, OAuthServer]) -> None:
+def test_doctor_warns_of_a_young_sign_in_of_a_client_in_testing(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     table.write_text(table.read_text() + 'testing_days = 7\nregister_url = "https://example.test/clients"\n')
@@ -289,9 +260,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("situation", REFUSALS)
-def test_a_sign_in_that_has_ended_is_told_with_the_providers_words(
-    oauth: tuple[Home, OAuthServer], situation: str
-) -> None:
+def test_an_ended_sign_in_is_reported_with_the_providers_words(oauth: tuple[Home, OAuthServer], situation: str) -> None:
     home, server = oauth
     error, description, code = REFUSALS[situation]
     signed_in(home, server)
@@ -313,7 +282,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("mechanism", STATUSES)
 @pytest.mark.parametrize("challenge", ["json", "secret", "nonsense"])
-def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, challenge: str) -> None:
+def test_the_challenge_to_a_refused_token_is_diagnosed(home: Home, mechanism: str, challenge: str) -> None:
     status, code = STATUSES[mechanism]
     said = {
         "json": json.dumps(status),
@@ -330,9 +299,8 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
     with ScriptedServer(
         (b"220 ready\r\n", None, f"250-localhost\r\n250 AUTH {mechanism}\r\n".encode(), None, *refusal)
     ) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         token = ("--token-command", "printf a-token-of-ours")
-        done = home.run("configure", "asa@example.com", *options, *token, "--json")
+        done = home.run("configure", "asa@example.com", *plaintext_at(server.port), *token, "--json")
     error = done.json["error"]
     assert (done.code, error["code"]) == (77, code if challenge == "json" else "auth.token-revoked")
     assert ("scope: " in json.dumps(error["reply"])) == (challenge == "json")
@@ -340,12 +308,9 @@ def test_what_the_challenge_says_of_a_token_is_told(home: Home, mechanism: str, 
 
 
 @pytest.mark.parametrize("program", ["smtpsetup", "smtpsetup-sendmail"])
-def test_a_send_with_a_token_that_is_good_imports_nothing_of_oauth2(
-    oauth: tuple[Home, OAuthServer], program: str
-) -> None:
-    """Cron pays for every import at every mail; a renewal, once an hour, may cost more."""
-    home, server = oauth
-    signed_in(home, server)
+def test_a_send_with_a_valid_token_imports_no_oauth2_requests(ready: tuple[Home, OAuthServer], program: str) -> None:
+    """Cron pays for every import with every mail; a renewal, once an hour, may cost more."""
+    home, server = ready
     options = (
         ("send", "kund@example.org", "--body", "x") if program == "smtpsetup" else ("-a", USER, "kund@example.org")
     )

@@ -1,4 +1,4 @@
-"""Faults and attacks cost nobody the sign-in and give nobody a token."""
+"""Faults and attacks at the token endpoint neither end a sign-in nor disclose a token."""
 
 from __future__ import annotations
 
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from tests.conftest import Home, Run
 
 
-def elsewhere(server: OAuthServer, answer: bytes = b"", *, tls: bool = True) -> ScriptedServer:
-    """Another host, in the clear or with the servers' own certificate, which answers byte by byte."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    directory = Path(server.ca_file).parent
-    context.load_cert_chain(directory / "server.pem", directory / "key.pem")
-    slowly = (step for byte in answer for step in (bytes([byte]), 0.05))
-    return ScriptedServer((None, *slowly, "drop"), context if tls else None)
-
-
 def code_of(done: Run) -> tuple[int, str]:
     return done.code, done.json["error"]["code"]
 
@@ -42,22 +33,21 @@ def code_of(done: Run) -> tuple[int, str]:
 @pytest.mark.matrix
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_redirect_to_another_host_gets_no_token_there(
-    oauth: tuple[Home, OAuthServer], scheme: str, status: int
+def test_a_redirect_of_a_token_request_is_not_followed(
+    ready: tuple[Home, OAuthServer], scheme: str, status: int
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     expire(home, server)
-    with elsewhere(server, tls=scheme == "https") as other:
+    with ScriptedServer([]) as other:
         server.redirect(status=status, location=f"{scheme}://localhost:{other.port}/token")
         assert code_of(sent(home, "--json")) == (75, "auth.temporary")
         assert other.connections == 0
     assert sent(home).code == 0
 
 
-def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_redirect_of_a_device_request_is_not_followed(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    with elsewhere(server) as other:
+    with ScriptedServer([]) as other:
         server.redirect(endpoint="device", location=f"https://localhost:{other.port}/token", status=307)
         assert code_of(home.run(*signing_up(home, "--json"))) == (75, "auth.temporary")
         assert other.connections == 0
@@ -66,12 +56,12 @@ def test_a_redirect_while_signing_in_is_not_followed(oauth: tuple[Home, OAuthSer
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["redirect", "page"])
-def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_nothing(
+def test_a_redirect_or_page_during_polling_does_not_end_the_sign_in(
     oauth: tuple[Home, OAuthServer], trouble: str
 ) -> None:
-    """A hotel's network that wants to be logged in to, say."""
+    """As a captive portal does."""
     home, server = oauth
-    with elsewhere(server) as other:
+    with ScriptedServer([]) as other:
         rule = {"location": f"https://localhost:{other.port}/token"} if trouble == "redirect" else {}
         getattr(server, trouble)(grant_type=DEVICE_GRANT, **rule)
         with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
@@ -81,7 +71,7 @@ def test_what_is_no_answer_while_somebody_signs_in_is_not_followed_and_ends_noth
         assert other.connections == 0
 
 
-def test_an_endpoint_that_never_answers_is_told_as_that(
+def test_pages_until_the_device_code_expires_are_reported_by_their_status(
     polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
 ) -> None:
     server, client, code = polling
@@ -92,9 +82,9 @@ def test_an_endpoint_that_never_answers_is_told_as_that(
 
 
 @pytest.mark.parametrize("by", ["table", "account"])
-def test_an_endpoint_without_tls_is_never_asked(oauth: tuple[Home, OAuthServer], by: str) -> None:
+def test_a_token_endpoint_without_tls_is_refused(oauth: tuple[Home, OAuthServer], by: str) -> None:
     home, server = oauth
-    with elsewhere(server, tls=False) as other:
+    with ScriptedServer([]) as other:
         plain = f"http://localhost:{other.port}/token"
         if by == "table":
             knows(home, server, token_endpoint=plain)
@@ -133,11 +123,10 @@ ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
         ({"set": {"scope": "offline_access"}}, (77, "auth.scope-refused")),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
-    oauth: tuple[Home, OAuthServer], rule: dict[str, Any], expected: tuple[int, str]
+def test_an_unusable_token_answer_is_reported_and_the_sign_in_kept(
+    ready: tuple[Home, OAuthServer], rule: dict[str, Any], expected: tuple[int, str]
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     server.settings(rotate=False)
     expire(home, server)
     before = (home.path / "token").read_text()
@@ -153,11 +142,10 @@ def test_an_answer_that_cannot_be_used_is_told_and_the_sign_in_is_kept(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
-def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(
-    oauth: tuple[Home, OAuthServer], lifetime: object
+def test_an_invalid_token_lifetime_does_not_cause_repeated_renewals(
+    ready: tuple[Home, OAuthServer], lifetime: object
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     expire(home, server)
     server.rule(**({"remove": ["expires_in"]} if lifetime is None else {"set": {"expires_in": lifetime}}))
     for _mail in range(2):
@@ -166,12 +154,18 @@ def test_a_lifetime_that_makes_no_sense_does_not_end_in_asking_all_the_time(
     assert time.time() + 3000 < kept(home)["expires_at"] < time.time() + 11 * 86_400
 
 
-def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_token_answer_ends_at_the_deadline(
+    oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(token_endpoint, "_SECONDS", 1.0)
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
     body = json.dumps({**ANSWER, "filler": "x" * 1000}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with elsewhere(oauth_server, head + body) as slow:
+    directory = Path(oauth_server.ca_file).parent
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem", directory / "key.pem")
+    drip = [step for byte in head + body for step in (bytes([byte]), 0.05)]
+    with ScriptedServer([None, *drip], context) as slow:
         began = time.monotonic()
         with pytest.raises(OAuthError) as caught:
             token_endpoint.refresh_tokens(
@@ -192,7 +186,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(oauth_server: OAuthServer, mo
     ],
     ids=["infinity", "not a number", "400 digits", "5000 digits"],
 )
-def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
+def test_an_out_of_range_token_lifetime_is_bounded(seconds: object) -> None:
     assert 0 < tokens_in({**ANSWER, "expires_in": seconds}, 0.0, ()).expires_at <= 10 * 86_400
 
 
@@ -211,7 +205,7 @@ def test_a_lifetime_beyond_all_numbers_is_bounded(seconds: object) -> None:
         HTML,
     ],
 )
-def test_an_answer_without_a_code_or_a_safe_address_shows_none(
+def test_a_device_answer_without_a_code_or_safe_address_is_not_shown(
     oauth: tuple[Home, OAuthServer], rule: dict[str, Any]
 ) -> None:
     home, server = oauth
@@ -223,7 +217,7 @@ def test_an_answer_without_a_code_or_a_safe_address_shows_none(
     assert has_nothing(home)
 
 
-def test_a_code_cannot_steer_the_terminal(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_device_code_is_shown_escaped(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     changed = {
         "user_code": "\x1b[2JABCD-EFGH\r\nPassword:",
@@ -252,7 +246,7 @@ def polling(
     return oauth_server, client, device.begin(token_endpoint.web(), endpoints, client)
 
 
-def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(
+def test_each_slow_down_adds_five_seconds_to_the_interval(
     polling: tuple[OAuthServer, TokenClient, device.DeviceCode],
 ) -> None:
     server, client, code = polling
@@ -265,7 +259,7 @@ def test_who_is_told_to_slow_down_waits_five_seconds_longer_each_time(
 
 
 @pytest.mark.slow
-def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer]) -> None:
+def test_an_expired_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
         server.expire_device_codes()
@@ -273,7 +267,7 @@ def test_a_code_that_is_too_old_is_told_as_that(oauth: tuple[Home, OAuthServer])
     assert has_nothing(home)
 
 
-def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
+def test_polling_ends_when_the_device_code_expires(polling: tuple[OAuthServer, TokenClient, device.DeviceCode]) -> None:
     _server, client, code = polling
     with pytest.raises(OAuthError) as caught:
         device.wait(token_endpoint.web(), client, code._replace(seconds=0.3, interval=0.1), pause=time.sleep)
@@ -281,7 +275,7 @@ def test_polling_ends_by_itself_with_the_code(polling: tuple[OAuthServer, TokenC
 
 
 @pytest.mark.parametrize(("options", "pattern"), [((), DEVICE), (("--browser",), ADDRESS)])
-def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
+def test_ctrl_c_during_a_sign_in_exits_with_130_and_saves_nothing(
     oauth: tuple[Home, OAuthServer], options: tuple[str, ...], pattern: str
 ) -> None:
     home, server = oauth
@@ -302,7 +296,7 @@ def test_ctrl_c_while_somebody_should_sign_in_ends_with_130_and_leaves_nothing(
 @pytest.mark.parametrize(
     "offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"]
 )
-def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
+def test_no_token_is_sent_when_starttls_is_stripped(oauth: tuple[Home, OAuthServer], offers: bytes) -> None:
     home, server = oauth
     knows(home, server, server.starttls_port, "starttls")
     signed_in(home, server)
@@ -319,9 +313,8 @@ def test_where_starttls_is_taken_away_no_token_goes_out(oauth: tuple[Home, OAuth
     assert kept(home)["access_token"].encode() not in said
 
 
-def test_a_server_with_another_certificate_gets_no_token(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
-    signed_in(home, server)
+def test_a_server_with_an_untrusted_certificate_gets_no_token(ready: tuple[Home, OAuthServer]) -> None:
+    home, server = ready
     before = len(server.logins())
     home.env.pop("SSL_CERT_FILE")
     assert code_of(sent(home, "--json")) == (69, "tls.untrusted")

@@ -1,4 +1,4 @@
-"""What a browser brings, or a person pastes, is taken once, in time, if it belongs to this sign-in."""
+"""The redirect of the browser is accepted once, within a time limit, if it belongs to this sign-in."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import pexpect
 import pytest
 
 from smtpsetup.core.oauth_types import Endpoints, TokenClient
 from smtpsetup.oauth import browser
 from smtpsetup.oauth.request import OAuthError
 from tests.oauth_servers import USER, OAuthServer
-from tests.person import ended, interrupt, saved
-from tests.signing_in import ADDRESS, Attempt, attempt, has_nothing, kept, sent, signing_up
+from tests.signing_in import ADDRESS, Attempt, attempt, has_nothing, kept, signing_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Home
-    from tests.person import Person
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def browsing(oauth: tuple[Home, OAuthServer]) -> Iterator[Attempt]:
 
 
 def port_and_state(url: str) -> tuple[int, str]:
-    """Where the browser is sent back to, and what it has to bring."""
+    """The port of the redirect address, and the state that the redirect must have."""
     query = parse_qs(urlsplit(url).query)
     return int(str(urlsplit(query["redirect_uri"][0]).port)), query["state"][0]
 
@@ -64,7 +61,7 @@ def redirect_target(url: str) -> str:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("state", ["", "&state=", "&state=another", "&state=%00", "&state=" + "x" * 15_000])
-def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobodys_way(
+def test_a_redirect_without_the_right_state_is_ignored(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, state: str
 ) -> None:
     home, server = oauth
@@ -77,13 +74,10 @@ def test_an_answer_without_the_state_of_this_sign_in_is_not_taken_and_is_in_nobo
     assert browsing.end().code == 0
 
 
-def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(
+def test_a_code_of_another_sign_in_is_refused_even_with_the_right_state(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
-    """A code that an attacker got for another mailbox is put into the victim's sign-in.
-
-    The verifier does not fit (RFC 7636).
-    """
+    """An attacker puts a code for another mailbox into the victim's sign-in; the verifier does not match (RFC 7636)."""
     home, server = oauth
     port, state = port_and_state(browsing.shown)
     with attempt(home, *signing_up(home, "--browser", "--account", "other"), pattern=ADDRESS) as other:
@@ -96,7 +90,7 @@ def test_the_answer_of_another_sign_in_is_refused_even_with_this_ones_state(
     assert has_nothing(home)
 
 
-def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_declining_in_the_browser_is_reported(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
     home, server = oauth
     page = server.browse(browsing.shown, allow=False)
     assert page.status == 400
@@ -106,7 +100,7 @@ def test_no_in_the_browser_is_no(oauth: tuple[Home, OAuthServer], browsing: Atte
 
 
 @pytest.mark.slow
-def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(
+def test_the_listener_accepts_one_valid_request_from_this_machine(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
     _home, server = oauth
@@ -134,19 +128,19 @@ def test_nobody_but_the_browser_of_this_machine_is_heard_and_only_once(
     server.slow(1, grant_type="authorization_code")
     assert get(port, right) == "HTTP/1.1 200 OK"
     assert get(port, right) == ""
-    assert browsing.process.poll() is None  # it is busy with the code, and hears no second one
+    assert browsing.process.poll() is None  # it redeems the code, and accepts no second one
     assert browsing.end().code == 0
     assert server.count("authorization_code") == 1
 
 
-def test_neither_the_verifier_nor_the_code_is_shown_with_v(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
+def test_verbose_output_shows_neither_verifier_nor_code(oauth: tuple[Home, OAuthServer], browsing: Attempt) -> None:
     home, server = oauth
     challenge = parse_qs(urlsplit(browsing.shown).query)["code_challenge"][0]
     back = server.sign_in(browsing.shown)
     assert get(port_and_state(browsing.shown)[0], redirect_target(back)) == "HTTP/1.1 200 OK"
     done = browsing.end()
     assert done.code == 0, done.err
-    assert "AUTH OAUTHBEARER ***" in done.err  # so -v did show something
+    assert "AUTH OAUTHBEARER ***" in done.err  # so -v has an effect
     words = re.findall(r"[A-Za-z0-9_-]{43,}", done.err + done.out)
     assert challenge in words
     assert challenge not in [
@@ -176,7 +170,7 @@ def listening() -> Iterator[tuple[browser.SignIn, socket.socket]]:
         )
 
 
-def test_nobody_waits_longer_than_the_limit(
+def test_waiting_for_the_browser_ends_at_the_limit(
     listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert browser.SECONDS == 300
@@ -188,7 +182,7 @@ def test_nobody_waits_longer_than_the_limit(
     assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_a_request_that_drips_does_not_hold_the_listener(
+def test_a_dripping_request_does_not_block_the_listener(
     listening: tuple[browser.SignIn, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(browser, "SECONDS", 0.5)
@@ -214,7 +208,7 @@ def test_a_request_that_drips_does_not_hold_the_listener(
         dripping.join()
 
 
-def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(
+def test_a_connection_opened_in_advance_does_not_block_the_listener(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:
     _home, server = oauth
@@ -223,8 +217,8 @@ def test_a_connection_that_a_browser_opens_ahead_of_need_is_no_hindrance(
     assert browsing.end().code == 0
 
 
-def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignIn, socket.socket]) -> None:
-    """More than are kept at once; the browser comes last, and drips."""
+def test_many_silent_connections_do_not_block_the_listener(listening: tuple[browser.SignIn, socket.socket]) -> None:
+    """More than are kept at once; the browser connects last and sends slowly."""
     sign_in, server = listening
     target = f"/?code=abc&state={sign_in.state}"
     request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode()
@@ -249,7 +243,7 @@ def test_many_that_say_nothing_are_in_nobodys_way(listening: tuple[browser.SignI
     assert time.monotonic() - began < 5
 
 
-def test_many_that_say_something_and_no_more_are_in_nobodys_way(
+def test_many_unfinished_requests_do_not_block_the_listener(
     listening: tuple[browser.SignIn, socket.socket],
 ) -> None:
     sign_in, server = listening
@@ -267,12 +261,12 @@ def test_many_that_say_something_and_no_more_are_in_nobodys_way(
         coming.result()
 
 
-def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(
+def test_the_code_is_taken_though_the_browser_resets_the_connection(
     listening: tuple[browser.SignIn, socket.socket],
 ) -> None:
     sign_in, server = listening
     with socket.create_connection(server.getsockname(), timeout=5) as hasty:
-        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
+        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it sends a reset
         hasty.sendall(
             f"GET /?code=abc&state={sign_in.state} HTTP/1.1\r\nHost: "
             f"127.0.0.1:{server.getsockname()[1]}\r\n\r\n".encode()
@@ -283,7 +277,7 @@ def test_a_browser_that_does_not_wait_for_the_page_has_brought_the_code(
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_a_provider_that_cannot_now_says_so_through_the_browser(
+def test_a_temporary_error_in_the_redirect_is_temporary(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, error: str
 ) -> None:
     home, _server = oauth
@@ -292,118 +286,3 @@ def test_a_provider_that_cannot_now_says_so_through_the_browser(
     done = browsing.end()
     assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
     assert has_nothing(home)
-
-
-# a person at a terminal without a browser
-
-
-def to_the_address(person: Person, home: Home, *options: str, **env: str) -> tuple[pexpect.spawn[str], str]:
-    """`configure` at a terminal, up to the address that it shows."""
-    terminal = person.types(*signing_up(home, "--browser", *options), **env)
-    terminal.expect(r"(https://localhost:\S+)\r\n")
-    assert isinstance(terminal.match, re.Match)
-    address = str(terminal.match[1])
-    terminal.expect(r"paste that\s+here:")
-    return terminal, address
-
-
-def test_over_ssh_the_address_is_pasted(oauth: tuple[Home, OAuthServer], person: Person) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    for _press in range(3):
-        terminal.sendline("")
-    terminal.sendline(f"  {server.sign_in(url)}  ")
-    saved(terminal)
-    assert sent(home).code == 0
-    assert len(server.mails()) == 1
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize(
-    "slip",
-    [
-        *("https://example.org/", "nonsense", "http://127.0.0.1:1/?code=c&state=other"),
-        "http://[",
-    ],
-)
-def test_a_wrong_address_is_told_and_the_right_one_can_still_be_pasted(
-    oauth: tuple[Home, OAuthServer], person: Person, slip: str
-) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    terminal.sendline(slip)
-    terminal.expect("That is not it")
-    terminal.sendline(server.sign_in(url))
-    saved(terminal)
-
-
-@pytest.mark.parametrize("slip", ["https://example.org/?code=c", "nonsense", "http://127.0.0.1:1/?code=c&state=other"])
-def test_a_wrong_address_gives_no_account(oauth: tuple[Home, OAuthServer], person: Person, slip: str) -> None:
-    home, server = oauth
-    terminal, _url = to_the_address(person, home)
-    terminal.sendline(slip)
-    terminal.expect("That is not it")
-    terminal.close(force=True)
-    assert server.count("authorization_code") == 0
-    assert has_nothing(home)
-
-
-def test_a_pasted_no_is_no(oauth: tuple[Home, OAuthServer], person: Person) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    terminal.sendline(server.sign_in(url, allow=False))
-    assert "auth.sign-in-declined" in ended(terminal, 77)
-    assert has_nothing(home)
-
-
-def test_the_browser_may_answer_while_the_terminal_waits_for_a_paste(
-    oauth: tuple[Home, OAuthServer], person: Person
-) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    assert server.browse(url).status == 200
-    saved(terminal)
-    assert sent(home).code == 0
-
-
-def test_what_was_typed_when_the_browser_answered_is_no_answer_to_the_next_question(
-    oauth: tuple[Home, OAuthServer], person: Person
-) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    terminal.send("http://127.0.0.1")
-    assert server.browse(url).status == 200
-    terminal.expect("Will scripts.*: ")
-    terminal.sendline("n")
-    assert terminal.expect(["y for yes or n for no", pexpect.EOF]) == 1
-
-
-def test_the_end_of_input_leaves_the_browser_to_answer(oauth: tuple[Home, OAuthServer], person: Person) -> None:
-    home, server = oauth
-    terminal, url = to_the_address(person, home)
-    terminal.sendeof()
-    assert server.browse(url).status == 200
-    saved(terminal)
-
-
-def test_ctrl_c_at_the_terminal_ends_with_130_and_leaves_nothing(
-    oauth: tuple[Home, OAuthServer], person: Person
-) -> None:
-    home, _server = oauth
-    terminal, _url = to_the_address(person, home)
-    interrupt(terminal)
-    ended(terminal, 130)
-    assert has_nothing(home)
-
-
-def test_the_persons_browser_is_given_the_address_as_it_is(oauth: tuple[Home, OAuthServer], person: Person) -> None:
-    home, server = oauth
-    program = home.file(
-        "bin/browser",
-        '#!/bin/sh\nprintf "%s" "$1" > "$HOME/opened.part" && mv "$HOME/opened.part" "$HOME/opened"\n',
-        0o700,
-    )
-    terminal, url = to_the_address(person, home, BROWSER=str(program))
-    assert server.browse(url).status == 200
-    saved(terminal)
-    assert (home.path / "opened").read_text() == url

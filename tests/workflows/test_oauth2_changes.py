@@ -1,7 +1,4 @@
-"""An account that signs in is changed, signed in to anew and signed out of.
-
-No secret goes to whom it was not meant for.
-"""
+"""An OAuth2 account is changed, signed in to again and signed out of; no secret goes to another server or user."""
 
 from __future__ import annotations
 
@@ -18,7 +15,8 @@ from smtpsetup.oauth import token_cache
 from smtpsetup.oauth.sign_in import NamedClient, client_named
 from tests.oauth_servers import CLIENT_ID, USER, OAuthServer
 from tests.servers import ScriptedServer
-from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in, state_file
+from tests.signing_in import DEVICE, change, kept, sent, signed_in, signing_in
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ready(oauth: tuple[Home, OAuthServer]) -> tuple[Home, OAuthServer]:
-    """An account that is signed in, at a provider that takes app passwords, too."""
+    """An account that is signed in, at a provider that accepts app passwords, too."""
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     table.write_text(table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]'))
@@ -47,7 +45,7 @@ def test_other_settings_of_an_account_can_be_changed_without_signing_in_again(re
     assert sent(home).code == 0
 
 
-def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_refresh_token_is_never_used_as_a_password(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.path / "token").read_text()
     done = home.run("configure", USER, "--auth", "app-password", "--from-name", "", "--json")
@@ -58,7 +56,7 @@ def test_what_renews_a_sign_in_is_never_a_password(ready: tuple[Home, OAuthServe
 
 
 @pytest.mark.slow
-def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready: tuple[Home, OAuthServer]) -> None:
+def test_configuring_oauth2_again_signs_in_with_the_same_client(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
     before = (home.path / "token").read_text()
@@ -68,7 +66,7 @@ def test_configuring_with_oauth2_once_more_signs_in_with_the_same_program(ready:
     assert sent(home).code == 0
 
 
-def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_token_command_replaces_a_sign_in_and_deletes_its_tokens(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file("current", kept(home)["access_token"])
     done = home.run("login", USER, "--token-command", "cat current", "--json")
@@ -81,82 +79,54 @@ def test_a_command_takes_the_place_of_a_sign_in_and_leaves_nothing_of_it(ready: 
     assert server.count("refresh_token") == 0
 
 
-def test_a_command_for_an_account_with_a_password_makes_it_one_with_a_token(home: Home) -> None:
-    """The server takes passwords alone, and must not be given the token as one."""
+def test_the_token_of_a_command_is_never_sent_as_a_password(home: Home) -> None:
+    """The server accepts passwords alone, and must not get the token as one."""
     home.file("password", "hemligt")
     with ScriptedServer(
         [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN LOGIN\r\n", None, b"221 bye\r\n"]
     ) as server:
-        options = (
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(server.port),
-            "--security",
-            "none",
-            "--from-name",
-            "",
-            "--no-verify",
-        )
-        assert (
-            home.run("configure", "asa@example.com", *options, "--password-file", str(home.path / "password")).code == 0
-        )
+        options = (*plaintext_at(server.port), "--no-verify", "--password-file", str(home.path / "password"))
+        assert home.run("configure", "asa@example.com", *options).code == 0
         done = home.run("login", "asa@example.com", "--token-command", "printf a-token", "--json")
     assert done.code != 0
     assert server.connections == 1
     assert b"AUTH" not in b"".join(server.received)
 
 
-@pytest.mark.slow
-def test_login_makes_an_account_with_a_password_one_that_signs_in(oauth: tuple[Home, OAuthServer]) -> None:
-    home, server = oauth
+def with_password(home: Home) -> Path:
+    """An account at the provider that logs in with a password; the file with it."""
     password = home.file("password", "hemligt")
-    assert (
-        home.run(
-            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
-        ).code
-        == 0
-    )
-    done = signing_in(
-        home,
-        "login",
-        USER,
-        "--auth",
-        "oauth2",
-        "--password-file",
-        str(home.path / "token"),
-        act=server.approve_device,
-        pattern=DEVICE,
-    )
+    options = ("--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "")
+    assert home.run("configure", USER, *options).code == 0
+    return password
+
+
+@pytest.mark.slow
+def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth
+    password = with_password(home)
+    login = ("login", USER, "--auth", "oauth2", "--password-file", str(home.path / "token"))
+    done = signing_in(home, *login, act=server.approve_device, pattern=DEVICE)
     assert done.code == 0, done.err
     assert sent(home).code == 0
-    assert password.read_text() == "hemligt"  # it is the person's own
+    assert password.read_text() == "hemligt"  # it belongs to the user
 
 
-def test_login_does_not_write_a_sign_in_over_a_persons_own_file(oauth: tuple[Home, OAuthServer]) -> None:
+def test_login_does_not_overwrite_the_users_password_file(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
-    password = home.file("password", "hemligt")
-    assert (
-        home.run(
-            "configure", USER, "--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", ""
-        ).code
-        == 0
-    )
+    password = with_password(home)
     done = home.run("login", USER, "--auth", "oauth2", "--json")
-    # the next best place, which is not there
-    assert (done.code, done.json["error"]["code"]) == (
-        78,
-        "secret.keyring-unavailable",
-    )
+    # the next choice, which does not exist here
+    assert (done.code, done.json["error"]["code"]) == (78, "secret.keyring-unavailable")
     assert password.read_text() == "hemligt"
     assert not server.requests("device")
 
 
-def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[Home, OAuthServer]) -> None:
+def test_login_turns_an_oauth2_account_into_a_password_account(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     password = home.file("password", "hemligt")
     done = home.run("login", USER, "--auth", "app-password", "--password-file", str(password), "--json")
-    assert done.code != 0  # the server takes tokens alone
+    assert done.code != 0  # the server accepts tokens alone
     assert (home.path / "token").exists()
     with ScriptedServer(
         [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]
@@ -187,7 +157,7 @@ def test_login_makes_an_account_that_signs_in_one_with_a_password(ready: tuple[H
         ("in-config", {"ID": "other", "SECRET": "s"}, NamedClient("in-config", "config-secret")),
     ],
 )
-def test_a_program_is_given_its_own_secret_and_no_other_ones(
+def test_a_client_id_is_used_with_its_own_secret_alone(
     option: str, environment: dict[str, str], expected: NamedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -199,8 +169,8 @@ def test_a_program_is_given_its_own_secret_and_no_other_ones(
     )
 
 
-def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple[Home, OAuthServer]) -> None:
-    """Signing in again elsewhere: the client id and secret that the account has belong to the server that gave them."""
+def test_client_credentials_are_not_sent_to_another_server(ready: tuple[Home, OAuthServer]) -> None:
+    """The client id and secret of the account belong to the server that issued them."""
     home, server = ready
     text = home.config.read_text()
     elsewhere = server.token_endpoint.replace("localhost", "127.0.0.1")
@@ -217,9 +187,7 @@ def test_a_program_registered_at_one_server_is_not_shown_to_another(ready: tuple
 
 
 @pytest.mark.parametrize("key", ["username", "client_id", "host"])
-def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to(
-    ready: tuple[Home, OAuthServer], key: str
-) -> None:
+def test_a_token_is_bound_to_its_server_user_and_client(ready: tuple[Home, OAuthServer], key: str) -> None:
     home, server = ready
     token = kept(home)["access_token"]
     value = {"username": USER, "client_id": CLIENT_ID, "host": "localhost"}[key]
@@ -234,11 +202,11 @@ def test_a_token_is_for_the_server_the_user_and_the_program_that_it_was_given_to
     assert kept(home)["access_token"] == token
 
 
-# side by side with a renewal
+# in parallel with a renewal
 
 
-def held(home: Home) -> subprocess.Popen[bytes]:
-    """A process that renews the token of the account, and takes its time; kill it to let go."""
+def renewing_process(home: Home) -> subprocess.Popen[bytes]:
+    """A process that holds the lock of a renewal until it is killed."""
     state = home.path / ".local/state/smtpsetup"
     program = (
         "import sys, time\nfrom smtpsetup.oauth import token_cache\n"
@@ -254,13 +222,11 @@ def held(home: Home) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize(
     "command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")]
 )
-def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(
-    ready: tuple[Home, OAuthServer], command: tuple[str, ...]
-) -> None:
-    """Else the new refresh token would be written after the account is gone, or over another sign-in."""
+def test_account_changes_wait_for_a_running_renewal(ready: tuple[Home, OAuthServer], command: tuple[str, ...]) -> None:
+    """Otherwise the new refresh token would be written after the account is removed, or over another sign-in."""
     home, _server = ready
     with (
-        held(home) as renewing,
+        renewing_process(home) as renewing,
         subprocess.Popen([sys.executable, "-m", "smtpsetup", *command], env=home.env, cwd=home.path) as waiting,
     ):
         config, token = home.config.read_bytes(), (home.path / "token").read_bytes()
@@ -271,7 +237,7 @@ def test_nobody_signs_out_or_changes_the_account_in_the_midst_of_a_renewal(
         assert waiting.wait(30) == 0
 
 
-def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
+def test_a_deleted_lock_file_does_not_lock(tmp_path: Path) -> None:
     directory = str(tmp_path)
     with token_cache.locked(directory, "a", 1):
         (lock,) = (tmp_path / "tokens").glob("*.lock")
@@ -285,7 +251,7 @@ def test_a_lock_that_somebody_swept_away_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_anew(tmp_path: Path) -> None:
+def test_a_waiting_process_creates_a_deleted_lock_file_again(tmp_path: Path) -> None:
     with token_cache.locked(str(tmp_path), "a", 1):
         program = (
             "import sys\nfrom smtpsetup.oauth import token_cache\n"
@@ -306,7 +272,7 @@ def test_a_lock_that_is_swept_away_while_somebody_waits_for_it_is_looked_for_ane
 NAMES = ["a/b", "a_b", "a%2fb", "..", ".", "a.json.lock", "å", "ä", "a b", "A", "x" * 300, "x" * 299 + "y", "日本" * 40]
 
 
-def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
+def test_every_account_has_its_own_token_file(tmp_path: Path) -> None:
     for name in NAMES:
         token_cache.save(str(tmp_path), name, token_cache.CachedTokens("token", 1.0, name, 1.0))
     files = list((tmp_path / "tokens").iterdir())
@@ -318,13 +284,7 @@ def test_every_account_has_files_of_its_own(tmp_path: Path) -> None:
         assert found.owner == name
 
 
-def test_what_is_remembered_is_for_its_owner_alone(ready: tuple[Home, OAuthServer]) -> None:
-    home, _server = ready
-    for path in (state_file(home).parent, state_file(home).parent.parent):
-        assert path.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[Home, OAuthServer]) -> None:
+def test_retry_after_holds_for_every_process(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     change(home, expires_at=1.0)
     server.unavailable(status=429, retry_after="600")
@@ -335,19 +295,21 @@ def test_a_provider_that_asks_for_a_pause_gets_one_from_everybody(ready: tuple[H
 
 
 @pytest.mark.parametrize("seconds", [86_400, 10 * 86_400])
-def test_a_pause_beyond_an_hour_is_none_of_a_clock_that_was_right(
-    ready: tuple[Home, OAuthServer], seconds: int
-) -> None:
+def test_a_stored_pause_of_more_than_an_hour_is_ignored(ready: tuple[Home, OAuthServer], seconds: int) -> None:
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=time.time() + seconds)
     assert sent(home).code == 0
 
 
-def test_a_command_that_prints_no_token_is_told(home: Home) -> None:
+def test_a_command_that_prints_no_token_is_reported(home: Home) -> None:
     with ScriptedServer([]) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
         done = home.run(
-            "configure", "asa@example.com", *options, "--token-command", "echo Error: not signed in", "--json"
+            "configure",
+            "asa@example.com",
+            *plaintext_at(server.port),
+            "--token-command",
+            "echo Error: not signed in",
+            "--json",
         )
     assert (done.code, done.json["error"]["code"]) == (78, "secret.command-failed")
     assert server.connections == 0

@@ -1,4 +1,4 @@
-"""A token logs in by the standard's mechanism or, failing that, by Google's and Microsoft's."""
+"""A token logs in with OAUTHBEARER (RFC 7628) or, where that is not offered, with XOAUTH2."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = ["åsa@exämple.test", "日本@example.test", "a=b,c@example.test", "=2C
         (["LOGIN", "XOAUTH2"], "XOAUTH2"),  # as Microsoft
     ],
 )
-def test_the_standards_mechanism_is_preferred(oauth: tuple[Home, OAuthServer], offered: list[str], used: str) -> None:
+def test_oauthbearer_is_preferred_to_xoauth2(oauth: tuple[Home, OAuthServer], offered: list[str], used: str) -> None:
     home, server = oauth
     server.settings(mechanisms=offered)
     signed_in(home, server)
@@ -42,7 +42,7 @@ def test_the_standards_mechanism_is_preferred(oauth: tuple[Home, OAuthServer], o
 
 
 @pytest.mark.slow
-def test_a_token_is_never_given_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
+def test_a_token_is_never_sent_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(mechanisms=["PLAIN", "LOGIN"])
     done = configured(home, server, "--json")
@@ -83,13 +83,13 @@ def test_a_user_name_arrives_as_it_is(oauth: tuple[Home, OAuthServer], name: str
     assert {(login.user, login.problem) for login in server.logins()} == {(name, "")}
 
 
-# what goes over the wire, to the byte
+# the bytes on the wire
 
 
 def logged_in(
     script: Sequence[bytes | None], mechanism: str, name: str = "info@example.com", token: str = "t"
 ) -> tuple[list[bytes], Exception | None]:
-    """What a server that follows a script hears of one login, and how it ended."""
+    """The lines that a scripted server receives of one login, and the error that ends it."""
     greeting = [b"220 x ESMTP\r\n", None, f"250-x\r\n250 AUTH {mechanism}\r\n".encode(), None]
     with ScriptedServer([*greeting, *script, None, b"221 2.0.0 bye\r\n"]) as server:
         account = account_at(server.port, Security.NONE)
@@ -105,7 +105,7 @@ def logged_in(
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("token", ["vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==", "x" * 20_000])
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
-def test_the_message_is_the_mechanisms_own(mechanism: str, token: str, name: str) -> None:
+def test_the_response_follows_the_mechanism(mechanism: str, token: str, name: str) -> None:
     is_long = len(token) > 1000
     script = [*([b"334 \r\n", None] if is_long else []), b"235 2.7.0 ok\r\n"]
     received, error = logged_in(script, mechanism, name, token)
@@ -144,17 +144,17 @@ def test_the_challenge_of_a_refused_token_is_answered(mechanism: str, answer: by
 
 
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
-def test_a_server_that_challenges_for_ever_is_left(mechanism: str) -> None:
+def test_a_second_challenge_is_cancelled(mechanism: str) -> None:
     received, error = logged_in([b"334 \r\n", None, b"334 \r\n", None, b"501 5.5.2 stopped\r\n"], mechanism)
     assert isinstance(error, TransportError)
     assert b"*\r\n" in received
 
 
-# what a refusal leads to
+# after a refusal
 
 
 def refused(home: Home, server: OAuthServer) -> Run:
-    """A sign-in whose token lacks the permission to send, although the token endpoint says that it has it."""
+    """A sign-in whose token lacks the scope to send, although the token endpoint grants it."""
     server.settings(withheld_scopes=[SMTP_SCOPE])
     server.rule(
         endpoint="token", count=1, grant_type="urn:ietf:params:oauth:grant-type:device_code", set={"scope": SCOPE}
@@ -173,12 +173,12 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("mechanism", "status"), [("OAUTHBEARER", "insufficient_scope"), ("XOAUTH2", "403")])
-def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
+def test_the_challenge_is_part_of_the_error(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth
     server.settings(mechanisms=[mechanism])
-    told = json.dumps(refused(home, server).json["error"])
-    assert status in told
-    assert SMTP_SCOPE in told
+    error = json.dumps(refused(home, server).json["error"])
+    assert status in error
+    assert SMTP_SCOPE in error
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,10 @@ def test_what_the_challenge_says_is_told(oauth: tuple[Home, OAuthServer], mechan
         ("454 4.7.0 Temporary authentication failure", "auth.temporary", 75, 0, 1),
     ],
 )
-def test_a_refusal_is_met_with_one_new_token_at_most(  # noqa: PLR0913, PLR0917  the columns of a table
-    oauth: tuple[Home, OAuthServer], reply: str, code: str, exit_code: int, asked: int, logins: int
+def test_a_refused_login_requests_one_new_token_at_most(  # noqa: PLR0913, PLR0917  the columns of a table
+    ready: tuple[Home, OAuthServer], reply: str, code: str, exit_code: int, asked: int, logins: int
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     server.settings(login_reply=reply)
     done = sent(home, "--json")
     assert (done.code, done.json["error"]["code"]) == (exit_code, code)

@@ -1,7 +1,4 @@
-"""Every option of signing in does what it says beside every other, or says no.
-
-Nothing of what was there before is destroyed or stays behind.
-"""
+"""The options of a sign-in work together or are refused; the previous secret is neither lost nor left behind."""
 
 from __future__ import annotations
 
@@ -31,26 +28,13 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import SandboxFacts
     from tests.conftest import Home
     from tests.person import Person
-    from tests.servers import Keyring
-
-
-@pytest.fixture
-def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home, OAuthServer]:
-    """An account that is signed in, its refresh token in the keyring."""
-    home, server = oauth
-    home.env.update(keyring.env)
-    done = signing_in(
-        home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE
-    )
-    assert done.code == 0, done.err
-    return home, server
 
 
 @pytest.mark.slow
-def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(
+def test_unattended_moves_the_refresh_token_out_of_the_keyring(
     in_keyring: tuple[Home, OAuthServer], person: Person
 ) -> None:
-    """What renews it is moved, and not the access token that has just proved itself."""
+    """The refresh token is moved, not the access token that has just been tested."""
     home, server = in_keyring
     terminal = person.types("configure", USER, "--unattended")
     terminal.expect("Change it")
@@ -68,7 +52,7 @@ def test_a_sign_in_that_scripts_cannot_read_is_moved_as_it_is(
 
 
 @pytest.mark.slow
-def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_command_alone(
+def test_a_token_command_that_cron_does_not_find_is_replaced_by_a_command_alone(
     ready: tuple[Home, OAuthServer], person: Person
 ) -> None:
     home, _server = ready
@@ -89,7 +73,7 @@ def test_a_command_for_tokens_that_cron_does_not_find_is_replaced_by_another_com
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verify", [(), ("--no-verify",)])
-def test_naming_the_provider_again_signs_in_anew(ready: tuple[Home, OAuthServer], verify: tuple[str, ...]) -> None:
+def test_naming_the_provider_again_signs_in_again(ready: tuple[Home, OAuthServer], verify: tuple[str, ...]) -> None:
     home, server = ready
     before = (home.path / "token").read_text()
     again = ("configure", USER, "--provider", "testmail", "--password-file", str(home.path / "second"), *verify)
@@ -102,7 +86,7 @@ def test_naming_the_provider_again_signs_in_anew(ready: tuple[Home, OAuthServer]
 
 
 @pytest.mark.slow
-def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home, OAuthServer]) -> None:
+def test_signing_in_without_a_test_login_saves_an_unverified_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(login_reply="454 4.7.0 Temporary authentication failure")
     done = signing_in(home, *signing_up(home, "--no-verify", "--json"), act=server.approve_device, pattern=DEVICE)
@@ -129,7 +113,7 @@ def test_signing_in_without_a_login_is_saved_as_not_yet_proved(oauth: tuple[Home
     ],
 )
 @pytest.mark.parametrize("command", ["configure", "login"])
-def test_options_that_do_not_go_together_are_said_to_before_anything_is_asked(
+def test_conflicting_options_are_a_usage_error_before_any_request(
     ready: tuple[Home, OAuthServer], command: str, options: tuple[str, ...]
 ) -> None:
     home, server = ready
@@ -141,13 +125,13 @@ def test_options_that_do_not_go_together_are_said_to_before_anything_is_asked(
     assert home.config.read_bytes() == before
 
 
-def test_who_takes_no_password_at_all_is_not_said_to(home: Home) -> None:
+def test_a_hint_to_use_a_password_is_given_only_where_the_provider_takes_one(home: Home) -> None:
     for address, advice in (("namn@live.se", "leave out --password-stdin"), ("namn@gmail.com", "--auth password")):
         done = home.run("configure", address, "--client-id", "x", "--password-stdin", "--offline", stdin="hemligt\n")
         assert (done.code, advice in " ".join(done.err.split())) == (2, True), done.err
 
 
-def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[Home, OAuthServer]) -> None:
+def test_the_refresh_token_file_is_not_accepted_as_a_password_file(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     for command in (("configure", "--from-name", ""), ("login",)):
         done = home.run(
@@ -159,7 +143,7 @@ def test_what_keeps_somebody_signed_in_is_not_taken_for_a_password(ready: tuple[
 
 
 @pytest.mark.slow
-def test_an_account_that_needs_no_login_any_more_leaves_no_sign_in_behind(in_keyring: tuple[Home, OAuthServer]) -> None:
+def test_changing_to_no_login_deletes_the_sign_in(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, _server = in_keyring
     with ScriptedServer([b"220 ready\r\n", None, b"250 localhost\r\n", None, b"221 bye\r\n"]) as other:
         options = ("--host", "127.0.0.1", "--port", str(other.port), "--security", "none", "--auth", "none")
@@ -172,7 +156,7 @@ def test_an_account_that_needs_no_login_any_more_leaves_no_sign_in_behind(in_key
     )
 
 
-def test_from_a_command_to_a_sign_in_in_the_keyring(in_keyring: tuple[Home, OAuthServer]) -> None:
+def test_a_sign_in_in_the_keyring_replaces_a_token_command(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, server = in_keyring
     home.file("current", kept(home)["access_token"])
     assert home.run("login", USER, "--token-command", "cat current").code == 0
@@ -183,7 +167,7 @@ def test_from_a_command_to_a_sign_in_in_the_keyring(in_keyring: tuple[Home, OAut
 
 
 @pytest.mark.slow
-def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_token_file_may_be_written_with_a_tilde(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.config.write_text(home.config.read_text().replace(str(home.path / "token"), "~/token"))
     assert signing_in(home, "login", USER, act=server.approve_device, pattern=DEVICE).code == 0
@@ -197,7 +181,7 @@ def test_a_path_in_the_home_may_be_written_as_one(ready: tuple[Home, OAuthServer
     assert not (home.path / "token").exists()
 
 
-def test_a_password_that_was_just_saved_is_not_deleted_as_an_earlier_one(home: Home, facts: SandboxFacts) -> None:
+def test_a_password_file_named_by_another_path_is_not_deleted(home: Home, facts: SandboxFacts) -> None:
     own = home.file(".config/smtpsetup/passwords/info@example.com", f"{PASSWORD}\n")
     assert home.configure(facts, "--from-name", "").code == 0
     home.config.write_text(
@@ -209,33 +193,22 @@ def test_a_password_that_was_just_saved_is_not_deleted_as_an_earlier_one(home: H
 
 
 @pytest.mark.parametrize("option", [("--browser",), ("--tenant", "x"), ("--client-id", "x")])
-def test_an_option_of_signing_in_is_the_wish_to_sign_in(
-    oauth: tuple[Home, OAuthServer], option: tuple[str, ...]
-) -> None:
-    """Also where an app password would be the first thing to ask for."""
+def test_an_oauth2_option_implies_auth_oauth2(oauth: tuple[Home, OAuthServer], option: tuple[str, ...]) -> None:
+    """Also where an app password would be the first choice."""
     home, server = oauth
     table = home.path / ".config/smtpsetup/providers.toml"
     text = table.read_text().replace('auth = ["oauth2"]', 'auth = ["app-password", "oauth2"]')
     table.write_text(text.replace(server.token_endpoint, f"{server.token_endpoint}?organisation={{tenant}}"))
     pattern = ADDRESS if option == ("--browser",) else DEVICE
-    with attempt(
-        home,
-        "configure",
-        USER,
-        *option,
-        "--password-file",
-        str(home.path / "token"),
-        "--from-name",
-        "",
-        pattern=pattern,
-    ) as waiting:
+    options = (*option, "--password-file", str(home.path / "token"), "--from-name", "")
+    with attempt(home, "configure", USER, *options, pattern=pattern) as waiting:
         assert bool(waiting.shown) is (option != ("--client-id", "x")), waiting.said
     if not waiting.shown:
         assert "auth.client-unknown" in waiting.said
 
 
 @pytest.mark.parametrize("state_of_file", ["open to all", "empty", "not text"])
-def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(
+def test_removing_an_account_deletes_an_unusable_secret_file(
     ready: tuple[Home, OAuthServer], state_of_file: str
 ) -> None:
     home, _server = ready
@@ -251,7 +224,7 @@ def test_an_account_whose_secret_is_of_no_use_is_removed_with_it(
 
 @pytest.mark.parametrize("kind", ["link", "directory", "open to all"])
 @pytest.mark.parametrize("name", ["place", f".config/smtpsetup/passwords/{USER}"])
-def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(
+def test_an_unwritable_token_file_is_reported_before_the_sign_in(
     oauth: tuple[Home, OAuthServer], kind: str, name: str
 ) -> None:
     home, server = oauth
@@ -269,7 +242,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anybody_signs_in(
 
 
 @pytest.mark.slow
-def test_smtpsetups_own_directory_for_passwords_is_made_where_it_is_named(oauth: tuple[Home, OAuthServer]) -> None:
+def test_the_password_directory_is_created_when_it_is_named(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     place = home.path / ".config/smtpsetup/passwords" / USER
     options = ("configure", USER, "--auth", "oauth2", "--password-file", str(place), "--from-name", "")
@@ -277,7 +250,7 @@ def test_smtpsetups_own_directory_for_passwords_is_made_where_it_is_named(oauth:
     assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_an_account_whose_secret_cannot_be_deleted_is_still_there(ready: tuple[Home, OAuthServer]) -> None:
+def test_an_account_whose_secret_cannot_be_deleted_is_kept(ready: tuple[Home, OAuthServer]) -> None:
     home, _server = ready
     (home.path / "token").unlink()
     (home.path / "token").mkdir()
@@ -287,10 +260,10 @@ def test_an_account_whose_secret_cannot_be_deleted_is_still_there(ready: tuple[H
 
 
 @pytest.mark.slow
-def test_where_the_new_sign_in_cannot_be_saved_the_old_one_is_as_it_was(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_sign_in_that_cannot_be_saved_leaves_the_old_one_unchanged(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home))
-    home.config.chmod(0o644)  # which is refused, for the sake of the secrets that may be in it
+    home.config.chmod(0o644)  # which is refused, since the file may contain secrets
     with attempt(home, "login", USER, "--password-file", str(home.path / "second"), pattern=DEVICE) as waiting:
         assert not waiting.shown
     home.config.chmod(0o600)
@@ -306,17 +279,17 @@ def test_where_the_new_sign_in_cannot_be_saved_the_old_one_is_as_it_was(ready: t
     assert sent(home).code == 0
 
 
-def test_a_secret_of_the_program_that_was_corrected_is_taken_up(ready: tuple[Home, OAuthServer]) -> None:
-    """As the explanation says: in the configuration or in the environment; then sign in again."""
+def test_a_corrected_client_secret_is_used(ready: tuple[Home, OAuthServer]) -> None:
+    """The explanation advises: set it in the configuration or the environment, then sign in again."""
     home, server = ready
     home.env["SMTPSETUP_TESTMAIL_CLIENT_SECRET"] = "new"
-    # this server has the program as one without a secret
+    # this server knows the client as one without a secret
     assert home.run("login", USER, "--json").json["error"]["code"] == "auth.client-unknown"
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 
 
 @pytest.mark.slow
-def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same_program(
+def test_another_tenant_is_signed_in_to_with_the_same_client(
     oauth: tuple[Home, OAuthServer],
 ) -> None:
     home, server = oauth
@@ -330,7 +303,7 @@ def test_another_organisation_of_the_same_provider_is_signed_in_to_with_the_same
     assert "organisation=two.test" in home.config.read_text()
 
 
-def test_a_token_that_lives_shortly_is_used_all_the_same(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_short_lived_token_is_used(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     change(home, expires_at=1.0)
     server.expires_in(100)
@@ -339,7 +312,7 @@ def test_a_token_that_lives_shortly_is_used_all_the_same(ready: tuple[Home, OAut
     assert server.count("refresh_token") == 1
 
 
-def test_removing_an_account_but_not_its_secret_keeps_what_belongs_to_it(ready: tuple[Home, OAuthServer]) -> None:
+def test_removing_an_account_but_not_its_secret_keeps_its_tokens(ready: tuple[Home, OAuthServer]) -> None:
     home, _server = ready
     path, text = state_file(home), home.config.read_text()
     assert home.run("accounts", "remove", USER, "--keep-secret").code == 0
@@ -349,7 +322,7 @@ def test_removing_an_account_but_not_its_secret_keeps_what_belongs_to_it(ready: 
     assert sent(home).code == 0
 
 
-def test_an_access_token_that_cannot_be_deleted_is_told_and_the_account_is_saved(
+def test_an_access_token_that_cannot_be_deleted_is_reported_and_the_account_saved(
     ready: tuple[Home, OAuthServer],
 ) -> None:
     home, _server = ready

@@ -8,48 +8,37 @@ import pytest
 
 from tests.oauth_servers import CLIENT_ID, SCOPE, USER, OAuthServer
 from tests.signing_in import ADDRESS, DEVICE, expire, has_nothing, sent, signing_in
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from tests.conftest import Home, Run
 
 
 def arguments(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> tuple[str, ...]:
-    """The arguments of `configure` for a server that nobody knows."""
+    """The arguments of `configure` for a server outside the table."""
     return (
-        *(
-            "configure",
-            USER,
-            "--host",
-            "localhost",
-            "--port",
-            str(server.tls_port),
-            "--security",
-            "tls",
-            "--from-name",
-            "",
-            "--json",
-        ),
+        *("configure", USER, *tls_at(server.tls_port), "--from-name", "", "--json"),
         *("--issuer", issuer or server.issuer, "--scope", SCOPE, "--password-file", str(home.path / "token"), *options),
     )
 
 
 @pytest.fixture
-def own(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
-    """A home whose table knows nothing, and the servers."""
+def unlisted(home: Home, oauth_server: OAuthServer) -> tuple[Home, OAuthServer]:
+    """A home without a table of its own, and the servers."""
     home.env.update(oauth_server.env)
     return home, oauth_server
 
 
 def refused(home: Home, server: OAuthServer, *options: str, issuer: str | None = None) -> Run:
-    """A configuration that fails before anybody is asked to sign in."""
+    """Run a `configure` that fails before the sign-in."""
     done = home.run(*arguments(home, server, *options, issuer=issuer))
     assert server.requests("token") == server.requests("device") == []
     assert has_nothing(home)
     return done
 
 
-def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_metadata_and_registration_lead_to_a_delivered_mail(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS)
     assert done.code == 0, done.err
     assert [request.status for request in server.requests("registration")] == [201]
@@ -64,16 +53,16 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(own: tuple[Home, OAu
 
 
 @pytest.mark.slow
-def test_a_server_with_codes_for_devices_registers_for_them_too(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_registration_includes_the_device_grant(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
     assert done.code == 0, done.err
     assert sent(home).code == 0
 
 
 @pytest.mark.slow
-def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_a_given_client_id_needs_no_registration(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     done = signing_in(
         home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE
     )
@@ -82,8 +71,8 @@ def test_a_client_id_of_ones_own_needs_no_registration(own: tuple[Home, OAuthSer
     assert sent(home).code == 0
 
 
-def test_signing_in_again_at_a_server_without_a_row_works(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_signing_in_again_works_at_a_server_outside_the_table(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0
     server.revoke()
     again = ("login", USER, "--issuer", server.issuer, "--scope", SCOPE, "--browser")
@@ -102,8 +91,8 @@ def test_signing_in_again_at_a_server_without_a_row_works(own: tuple[Home, OAuth
         "https://LOCALHOST:{port}",
     ],
 )
-def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer], other: str) -> None:
-    home, server = own
+def test_the_metadata_of_another_issuer_is_refused(unlisted: tuple[Home, OAuthServer], other: str) -> None:
+    home, server = unlisted
     done = refused(home, server, issuer=other.format(port=server.issuer.rpartition(":")[2]))
     assert done.json["error"]["code"] == "config.invalid"
     assert server.requests("registration") == []
@@ -122,8 +111,8 @@ def test_the_metadata_of_another_issuer_is_refused(own: tuple[Home, OAuthServer]
         "https://[",
     ],
 )
-def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthServer], issuer: str) -> None:
-    home, server = own
+def test_an_issuer_that_is_not_an_https_address_is_refused(unlisted: tuple[Home, OAuthServer], issuer: str) -> None:
+    home, server = unlisted
     done = refused(home, server, issuer=issuer.format(port=server.issuer.rpartition(":")[2]))
     assert done.code in (2, 78), done.out + done.err
     assert "Traceback" not in done.err
@@ -139,8 +128,8 @@ def test_an_issuer_that_is_no_https_address_is_refused(own: tuple[Home, OAuthSer
         {"token_endpoint": "https://localhost/\r\nx"},
     ],
 )
-def test_metadata_that_cannot_be_used_is_refused(own: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
-    home, server = own
+def test_unusable_metadata_is_refused(unlisted: tuple[Home, OAuthServer], change: dict[str, Any]) -> None:
+    home, server = unlisted
     server.rule(endpoint="metadata", set=change)
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
@@ -157,8 +146,10 @@ def test_metadata_that_cannot_be_used_is_refused(own: tuple[Home, OAuthServer], 
         ({"drop": True}, 75),
     ],
 )
-def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: dict[str, Any], code: int) -> None:
-    home, server = own
+def test_a_server_without_metadata_is_reported(
+    unlisted: tuple[Home, OAuthServer], rule: dict[str, Any], code: int
+) -> None:
+    home, server = unlisted
     server.rule(endpoint="metadata", **rule)
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (code, "config.invalid")
@@ -175,8 +166,8 @@ def test_a_server_without_metadata_is_told(own: tuple[Home, OAuthServer], rule: 
         {"status": 307, "body": "", "headers": {"Location": "https://localhost/"}},
     ],
 )
-def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
-    home, server = own
+def test_a_refused_registration_is_reported(unlisted: tuple[Home, OAuthServer], rule: dict[str, Any]) -> None:
+    home, server = unlisted
     server.rule(endpoint="registration", **rule)
     done = refused(home, server)
     assert len(server.requests("registration")) == 1
@@ -185,16 +176,16 @@ def test_a_registration_that_is_refused_is_told_as_that(own: tuple[Home, OAuthSe
     assert "login ''" not in str(done.json["error"]["hints"])
 
 
-def test_a_registration_that_is_not_to_be_had_now_is_temporary(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_an_unavailable_registration_is_temporary(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     server.rule(endpoint="registration", status=503, body="")
     done = refused(home, server)
     assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
 
 
 @pytest.mark.slow
-def test_the_hint_of_a_sign_in_that_has_ended_can_be_followed(own: tuple[Home, OAuthServer]) -> None:
-    home, server = own
+def test_the_hint_for_an_ended_sign_in_works(unlisted: tuple[Home, OAuthServer]) -> None:
+    home, server = unlisted
     assert (
         signing_in(
             home, *arguments(home, server, "--client-id", CLIENT_ID), act=server.approve_device, pattern=DEVICE

@@ -1,4 +1,4 @@
-"""Renewing a token loses nothing that came, tells nobody a secret, and is neither begun twice nor left half done."""
+"""A renewal loses no refresh token, discloses no secret, is made once, and is finished once it has begun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from smtpsetup.oauth import token_endpoint
 from smtpsetup.oauth.refusals import code_of
 from smtpsetup.oauth.request import OAuthError, refresh_token_in
 from tests.servers import ScriptedServer, wait_for
-from tests.signing_in import change, expire, kept, sent, signed_in
+from tests.signing_in import change, expire, kept, sent
+from tests.workflows.conftest import plaintext_at
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     "change_of_answer",
     [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}],
 )
-def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(
+def test_the_refresh_token_of_an_unusable_answer_is_kept(
     ready: tuple[Home, OAuthServer], change_of_answer: dict[str, Any]
 ) -> None:
-    """The server takes back every refresh token that was used, and all of them where one is used twice."""
+    """The server revokes every refresh token after its use, and all of them where one is used twice."""
     home, server = ready
     expire(home, server)
     server.rule(set=change_of_answer)
@@ -45,7 +46,7 @@ def test_the_refresh_token_of_an_answer_that_cannot_be_used_is_kept(
     assert server.count("refresh_token") == 2
 
 
-def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_null_error_in_a_token_answer_is_ignored(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
     server.rule(set={"error": None, "error_description": None})
@@ -56,16 +57,14 @@ def test_an_error_of_nothing_is_no_refusal(ready: tuple[Home, OAuthServer]) -> N
     ("answer", "token"),
     [({}, ""), ({"refresh_token": ["a"]}, ""), ({"refresh_token": "a\nb"}, ""), ({"refresh_token": "a~b"}, "a~b")],
 )
-def test_a_refresh_token_is_one_that_can_be_given_back(answer: dict[str, Any], token: str) -> None:
+def test_only_a_printable_string_is_a_refresh_token(answer: dict[str, Any], token: str) -> None:
     assert refresh_token_in(answer) == token
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(
-    ready: tuple[Home, OAuthServer], number: signal.Signals
-) -> None:
-    """The request is out, so the refresh token is used up; the server takes all of them back where it is used twice."""
+def test_a_signal_during_a_renewal_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
+    """The request has been sent, so the refresh token is used up; the server revokes all where one is used twice."""
     home, server = ready
     expire(home, server)
     server.slow(2)
@@ -82,10 +81,10 @@ def test_who_ends_the_program_while_the_provider_answers_loses_no_sign_in(
     assert server.count("refresh_token") == 1
 
 
-def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tuple[Home, OAuthServer]) -> None:
+def test_ctrl_c_ends_at_once_while_the_token_endpoint_is_silent(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
-    with ScriptedServer([None]) as silent:  # it takes the connection, and says nothing to the TLS in it
+    with ScriptedServer([None]) as silent:  # it accepts the connection and never answers the TLS handshake
         home.config.write_text(
             home.config.read_text().replace(server.token_endpoint, f"https://localhost:{silent.port}/token")
         )
@@ -97,7 +96,7 @@ def test_ctrl_c_while_the_provider_is_not_to_be_reached_ends_at_once(ready: tupl
 
 
 @pytest.mark.parametrize("name", ["refresh_token", "client_secret"])
-def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
+def test_secrets_repeated_by_the_token_endpoint_are_masked(
     oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
@@ -119,7 +118,7 @@ def test_a_provider_that_repeats_what_it_was_sent_shows_nobody_a_secret(
 
 
 @pytest.mark.parametrize("secret", ["a", "client-secret", "Pending-Secret", "invalid", "status"])
-def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
+def test_masking_a_secret_of_ordinary_words_keeps_the_error_code(
     oauth_server: OAuthServer, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", oauth_server.ca_file)
@@ -134,8 +133,8 @@ def test_a_secret_of_ordinary_words_hides_nothing_that_is_read(
     assert caught.value.words == "HTTP status 503"
 
 
-def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home, OAuthServer]) -> None:
-    """Every connection after the first begins with it, though the server ends one after each mail."""
+def test_a_batch_continues_with_the_renewed_token(ready: tuple[Home, OAuthServer]) -> None:
+    """Every connection after the first starts with it, though the server closes one after each mail."""
     home, server = ready
     server.expire_access_tokens()
     rows = "\n".join(json.dumps({"to": f"kund{n}@example.org", "subject": "x", "body": "x"}) for n in range(6))
@@ -147,11 +146,10 @@ def test_a_run_of_many_goes_on_with_the_token_that_was_renewed(ready: tuple[Home
     assert 1 <= len(refused) <= 2  # once a connection at most
 
 
-def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(
-    home: Home, oauth: tuple[Home, OAuthServer]
+def test_a_command_that_repeats_the_refused_token_is_not_tried_again(
+    home: Home, ready: tuple[Home, OAuthServer]
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     home.file("current", kept(home)["access_token"])
     assert (
         home.run(
@@ -168,7 +166,7 @@ def test_a_token_that_is_no_other_than_the_refused_one_is_not_tried_again(
 @pytest.mark.parametrize(
     "command", [("doctor",), ("configure", "info@example.test", "--unattended", "--from-name", "")]
 )
-def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(
+def test_a_check_that_cannot_renew_the_token_keeps_the_current_one(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
 ) -> None:
     home, server = ready
@@ -180,27 +178,27 @@ def test_a_look_that_cannot_renew_the_token_does_not_cost_the_one_there_is(
     assert sent(home).code == 0
 
 
-def test_a_server_that_hangs_up_after_it_has_said_why_has_refused_the_token(home: Home) -> None:
+def test_a_server_that_disconnects_after_its_challenge_has_refused_the_token(home: Home) -> None:
     said = base64.b64encode(b'{"status": "invalid_token"}')
     offers = b"250-localhost\r\n250 AUTH OAUTHBEARER\r\n"
     with ScriptedServer([b"220 ready\r\n", None, offers, None, b"334 " + said + b"\r\n", None, "drop"]) as server:
-        options = ("--host", "127.0.0.1", "--port", str(server.port), "--security", "none", "--from-name", "")
-        done = home.run("configure", "asa@example.com", *options, "--token-command", "printf a-token", "--json")
+        token = ("--token-command", "printf a-token")
+        done = home.run("configure", "asa@example.com", *plaintext_at(server.port), *token, "--json")
     assert (done.code, done.json["error"]["stage"]) == (77, "auth")
     assert done.json["error"]["code"] == "auth.token-revoked"
 
 
-def test_a_clock_that_was_wrong_when_a_pause_was_asked_for_stops_nobody(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_stored_pause_in_the_past_is_ignored(ready: tuple[Home, OAuthServer]) -> None:
     home, _server = ready
     change(home, expires_at=1.0, ask_again_at=-5.0)
     assert sent(home).code == 0
 
 
-# whatever ends the program around it
+# signals in a batch, a flush or a check
 
 
-def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
-    """A command that goes on by itself."""
+def started(home: Home, *arguments: str) -> subprocess.Popen[str]:
+    """A running command."""
     command = [sys.executable, "-m", "smtpsetup", *arguments]
     return subprocess.Popen(
         command, env=home.unmeasured.env, cwd=home.path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -210,16 +208,16 @@ def begun(home: Home, *arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("how", ["batch", "flush"])
-def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
+def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], number: signal.Signals, how: str
 ) -> None:
     home, server = ready
     home.file("b.jsonl", '{"to": "kund@example.org", "subject": "x", "body": "x"}\n')
     if how == "flush":
         assert home.run("send", "kund@example.org", "--body", "x", "--queue", "always").code == 0
-    server.expire_access_tokens()  # which is known to the server alone
+    server.expire_access_tokens()  # only the server knows that
     server.slow(2)
-    with begun(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
+    with started(home, *(("send", "--batch", "b.jsonl") if how == "batch" else ("outbox", "flush"))) as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(number)
         assert process.wait(30) in (143, 130)
@@ -229,14 +227,14 @@ def test_who_ends_a_run_of_many_while_the_provider_answers_loses_no_sign_in(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
-def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(
+def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
 ) -> None:
-    """It is made by a process in a session of its own, which no Ctrl-C reaches."""
+    """The renewal runs in a process with its own session, which Ctrl-C does not reach."""
     home, server = ready
     before = kept(home)["access_token"]
     server.slow(2)
-    with begun(home, *command) as process:
+    with started(home, *command) as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -246,7 +244,7 @@ def test_who_ends_a_look_that_renews_the_token_loses_no_sign_in(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_batch_stopped_during_a_renewal_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file(
         "b.jsonl",
@@ -254,7 +252,7 @@ def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(rea
     )
     server.expire_access_tokens()
     server.slow(1.5)
-    with begun(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
+    with started(home, "send", "--batch", "b.jsonl", "--connections", "3") as process:
         wait_for(lambda: server.requests("token", "refresh_token"))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -264,10 +262,10 @@ def test_a_run_that_is_stopped_while_the_provider_answers_sends_nothing_more(rea
     assert server.count("refresh_token") == 1
 
 
-# an account that was changed meanwhile
+# an account that is changed meanwhile
 
 
-OLDER = """
+OUTDATED = """
 import sys
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
@@ -284,11 +282,11 @@ except SmtpsetupError as error:
 
 
 @pytest.mark.parametrize("change_of_account", ["another server", "a password", "gone"])
-def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret(
+def test_a_process_with_an_outdated_account_does_not_send_its_new_secret(
     ready: tuple[Home, OAuthServer], change_of_account: str
 ) -> None:
     home, server = ready
-    command = [sys.executable, "-c", OLDER, str(home.config)]
+    command = [sys.executable, "-c", OUTDATED, str(home.config)]
     with subprocess.Popen(
         command, env=home.env, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as older:
@@ -308,11 +306,11 @@ def test_a_process_with_an_older_view_of_the_account_gives_nobody_its_new_secret
     assert server.count("refresh_token") == 0
 
 
-# an account beside another
+# several accounts, many mails
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "down"])
-def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
+def test_an_account_without_a_token_does_not_hold_up_other_accounts(
     ready: tuple[Home, OAuthServer], sandbox: Sandbox, facts: SandboxFacts, trouble: str
 ) -> None:
     home, server = ready
@@ -331,10 +329,10 @@ def test_an_account_that_gets_no_token_does_not_keep_the_mail_of_others(
     assert waiting["attempts"] == 1
     asked = server.count("refresh_token")
     home.run("outbox", "flush")
-    assert server.count("refresh_token") == asked  # it is not its turn
+    assert server.count("refresh_token") == asked  # it is not due yet
 
 
-def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Home, OAuthServer]) -> None:
+def test_mails_of_a_batch_without_a_token_are_queued(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file(
         "b.jsonl",
@@ -350,11 +348,11 @@ def test_mails_of_a_batch_that_gets_no_token_wait_in_the_outbox(ready: tuple[Hom
 
 
 @pytest.mark.slow
-def test_a_look_does_not_make_others_wait(ready: tuple[Home, OAuthServer]) -> None:
-    """While `doctor` asks in vain, everybody else sends with the token that there is."""
+def test_a_check_does_not_delay_sending(ready: tuple[Home, OAuthServer]) -> None:
+    """While `doctor` waits for a failing renewal, other processes send with the current token."""
     home, server = ready
     server.rule(status=503, delay=3, body="x")
-    with begun(home, "doctor") as looking:
+    with started(home, "doctor") as looking:
         wait_for(lambda: server.requests("token", "refresh_token"))
         assert sent(home).code == 0
         looking.wait(60)

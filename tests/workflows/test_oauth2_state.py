@@ -1,4 +1,4 @@
-"""What is kept of a sign-in survives clocks, full disks, damage and kills, and is shown to nobody."""
+"""Stored tokens survive wrong clocks, full disks, damage and kills, and are never shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DAY = 86_400
 @pytest.mark.matrix
 @pytest.mark.parametrize("is_still_good", [True, False])
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
-def test_a_clock_that_jumped_since_costs_one_request_at_most(
+def test_a_clock_jump_costs_one_renewal_at_most(
     ready: tuple[Home, OAuthServer],
     days: float,
     is_still_good: bool,  # noqa: FBT001  a parameter
@@ -52,7 +52,7 @@ def test_a_clock_that_jumped_since_costs_one_request_at_most(
     assert abs(kept(home)["refreshed_at"] - time.time()) < 60
 
 
-def test_a_token_that_claims_to_live_for_ever_is_replaced_once_it_is_refused(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_refused_token_is_renewed_whatever_lifetime_it_claims(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     server.expire_access_tokens()
     change(home, expires_at=time.time() + 4000 * DAY)
@@ -64,11 +64,8 @@ def test_a_token_that_claims_to_live_for_ever_is_replaced_once_it_is_refused(rea
 # many at once
 
 
-def test_eight_at_once_with_a_refused_token_make_one_request(ready: tuple[Home, OAuthServer]) -> None:
-    """It looks fresh to all of them.
-
-    The server takes every old refresh token back, and all with it where one is used twice.
-    """
+def test_eight_parallel_sends_with_a_refused_token_make_one_request(ready: tuple[Home, OAuthServer]) -> None:
+    """It has not expired for any of them. The server revokes all refresh tokens where one is used twice."""
     home, server = ready
     server.expire_access_tokens()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -78,9 +75,7 @@ def test_eight_at_once_with_a_refused_token_make_one_request(ready: tuple[Home, 
     assert len(server.mails()) == 8
 
 
-def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_held_too_long_is_a_temporary_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTPSETUP_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(access_token, "_LOCK_SECONDS", 0.2)
     account = account_at(465, auth=Auth.OAUTH2, oauth2=TokenClient("id", "https://localhost/token"))
@@ -89,7 +84,7 @@ def test_a_process_that_holds_the_lock_for_too_long_is_temporary_trouble(
     assert (caught.value.code, caught.value.exit_code) == ("auth.temporary", 75)
 
 
-def test_a_mail_waits_while_no_token_is_to_be_had(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_mail_is_queued_while_the_token_endpoint_is_unavailable(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
     server.unavailable()
@@ -101,21 +96,12 @@ def test_a_mail_waits_while_no_token_is_to_be_had(ready: tuple[Home, OAuthServer
     assert [mail.recipients for mail in server.mails()] == [["kund@example.org"]]
 
 
-def test_a_command_whose_token_is_refused_is_asked_once_more_and_not_for_ever(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_command_whose_token_is_refused_is_run_once_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file("current", kept(home)["access_token"])
     home.file("print", '#!/bin/sh\necho run >> "$HOME/runs"; cat "$HOME/current"\n', 0o700)
-    command = (
-        "configure",
-        USER,
-        "--account",
-        "by-command",
-        "--token-command",
-        str(home.path / "print"),
-        "--from-name",
-        "",
-    )
-    assert home.run(*command).code == 0
+    options = ("--account", "by-command", "--token-command", str(home.path / "print"), "--from-name", "")
+    assert home.run("configure", USER, *options).code == 0
     server.expire_access_tokens()
     (home.path / "runs").unlink()
     before = len(server.logins())
@@ -137,7 +123,7 @@ def test_a_command_whose_token_is_refused_is_asked_once_more_and_not_for_ever(re
         "[" * 100_000,
     ],
 )
-def test_a_damaged_file_costs_one_request(ready: tuple[Home, OAuthServer], content: str) -> None:
+def test_a_damaged_token_file_costs_one_renewal(ready: tuple[Home, OAuthServer], content: str) -> None:
     home, server = ready
     state_file(home).write_bytes(content.encode("latin-1"))
     done = sent(home)
@@ -158,7 +144,9 @@ def test_a_damaged_file_costs_one_request(ready: tuple[Home, OAuthServer], conte
         {"refresh_token": 5, "expires_at": 0},
     ],
 )
-def test_values_of_another_kind_cost_one_request(ready: tuple[Home, OAuthServer], values: dict[str, Any]) -> None:
+def test_invalid_values_in_a_token_file_cost_one_renewal(
+    ready: tuple[Home, OAuthServer], values: dict[str, Any]
+) -> None:
     home, server = ready
     change(home, **values)
     done = sent(home)
@@ -167,7 +155,7 @@ def test_values_of_another_kind_cost_one_request(ready: tuple[Home, OAuthServer]
 
 
 @pytest.mark.slow
-def test_the_token_of_another_account_sends_nothing_in_its_name(oauth: tuple[Home, OAuthServer]) -> None:
+def test_the_cached_token_of_another_account_is_not_used(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     other = signing_up(home, "--password-file", str(home.path / "other"), address="asa@example.test")
     assert (
@@ -183,7 +171,7 @@ def test_the_token_of_another_account_sends_nothing_in_its_name(oauth: tuple[Hom
     assert server.count("refresh_token") == 1
 
 
-def test_only_the_owner_can_read_what_is_kept(ready: tuple[Home, OAuthServer]) -> None:
+def test_token_files_are_readable_by_their_owner_alone(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     expire(home, server)
     assert sent(home).code == 0
@@ -192,30 +180,23 @@ def test_only_the_owner_can_read_what_is_kept(ready: tuple[Home, OAuthServer]) -
         for path in [*state_file(home).parent.iterdir(), home.path / "token"]
     }
     assert set(modes.values()) == {"0o600"}, modes
-    assert state_file(home).parent.stat().st_mode & 0o777 == 0o700
+    for directory in (state_file(home).parent, state_file(home).parent.parent):
+        assert directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_full_disk_does_not_end_the_sign_in(ready: tuple[Home, OAuthServer]) -> None:
-    """The server takes the old refresh token back, so what cannot be stored must not be asked for."""
-    home, server = ready
-    expire(home, server)
-    full = sent(dataclasses.replace(home, disk_is_full=True), "--json")
-    assert full.code in (0, 74, 75, 78), full.err
-    done = sent(home)
-    assert done.code == 0, done.err
-
-
-def test_a_full_disk_is_told_as_that(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_full_disk_is_reported_and_does_not_end_the_sign_in(ready: tuple[Home, OAuthServer]) -> None:
+    """The server revokes the old refresh token, so a token that cannot be stored must not be requested."""
     home, server = ready
     expire(home, server)
     done = sent(dataclasses.replace(home, disk_is_full=True), "--json")
     error = done.json["error"]
     assert "None" not in str((error["message"], error["hints"]))
     assert done.code in (74, 75)
+    assert sent(home).code == 0
 
 
-def test_a_refresh_token_whose_place_cannot_be_written_is_not_lost(ready: tuple[Home, OAuthServer]) -> None:
-    """It can be kept beside the access token, as for places that smtpsetup never writes, or not be asked for at all."""
+def test_a_refresh_token_in_a_read_only_place_is_not_lost(ready: tuple[Home, OAuthServer]) -> None:
+    """It is kept with the access token, as for read-only stores, or not requested at all."""
     home, server = ready
     if os.getuid() != 0:
         missing("needs root, to make a directory read-only for one process")
@@ -254,9 +235,9 @@ sys.addaudithook(hook)
 
 
 def killed(home: Home, step: int, after: str = "") -> bool:
-    """Send a mail and be killed in front of the n-th file that is opened for writing or renamed; whether there was one.
+    """Send a mail and be killed before the n-th file is opened for writing or renamed; whether there was one.
 
-    With `after` it is counted from the moment when a file has got that name.
+    With `after` the count starts once a file has been renamed to that name.
     """
     home.file("killer/sitecustomize.py", KILLER)
     killer = {"PYTHONPATH": str(home.path / "killer"), "KILL_AT": str(step), "KILL_AFTER": after}
@@ -266,10 +247,10 @@ def killed(home: Home, step: int, after: str = "") -> bool:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAuthServer]) -> None:
-    """The server leaves the old refresh token good, as Microsoft does.
+def test_a_kill_at_any_step_leaves_a_working_account(ready: tuple[Home, OAuthServer]) -> None:
+    """The server keeps the old refresh token valid, as Microsoft does.
 
-    Else the instant before the new one is on the disk would be deadly.
+    Otherwise a kill just before the new one is stored would end the sign-in.
     """
     home, server = ready
     server.settings(rotate=False)
@@ -285,7 +266,7 @@ def test_a_kill_at_any_step_leaves_an_account_that_works(ready: tuple[Home, OAut
 
 
 @pytest.mark.slow
-def test_once_the_new_refresh_token_is_on_the_disk_no_kill_is_deadly(ready: tuple[Home, OAuthServer]) -> None:
+def test_a_kill_after_the_refresh_token_is_stored_leaves_a_working_account(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     steps = 0
     expire(home, server)
@@ -316,10 +297,10 @@ def test_the_new_refresh_token_is_stored_before_anything_else(ready: tuple[Home,
     ]
 
 
-# who sees it
+# what is shown
 
 
-def test_a_mistake_in_the_program_itself_shows_no_token(ready: tuple[Home, OAuthServer]) -> None:
+def test_an_internal_error_shows_no_token(ready: tuple[Home, OAuthServer]) -> None:
     home, _server = ready
     home.file(
         "broken/sitecustomize.py",
@@ -354,9 +335,10 @@ def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(
         sent(home, "-v", "--json"),
         home.run("test", "-v", "--json"),
         home.run("accounts", "show", "--json"),
+        home.run("accounts", "show"),
         home.run("doctor", "-v"),
+        home.run("export", "msmtp"),
     ]
-    runs.append(home.run("export", "msmtp"))
     secrets = (first, first_refresh, kept(home)["access_token"], (home.path / "token").read_text().strip())
     assert len(set(secrets)) == 4
     assert not [(run.code, secret) for run in runs for secret in secrets if secret in run.out + run.err]

@@ -1,7 +1,4 @@
-"""The refresh token is kept where the account says.
-
-In a real keyring, in places that smtpsetup only reads, and in Windows' small one.
-"""
+"""The refresh token is kept where the account says: a real keyring, read-only stores, Windows' small keyring."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from smtpsetup.core.model import Auth, Secret
 from smtpsetup.credentials import keyring_store, stores
 from tests.conftest import account_at
 from tests.oauth_servers import USER, OAuthServer
-from tests.signing_in import DEVICE, expire, kept, sent, signed_in, signing_in, state_file
+from tests.signing_in import expire, kept, sent, state_file
 
 if TYPE_CHECKING:
     from tests.conftest import Home
@@ -35,23 +32,11 @@ def stored(keyring_: Keyring, monkeypatch: pytest.MonkeyPatch) -> str:
     return stores.read(account_at(465, name=USER, secret=SecretSource(Store.KEYRING)), may_prompt=False).reveal()
 
 
-@pytest.fixture
-def in_keyring(oauth: tuple[Home, OAuthServer], keyring: Keyring) -> tuple[Home, OAuthServer, Keyring]:
-    """An account that is signed in, its refresh token in the keyring."""
-    home, server = oauth
-    home.env.update(keyring.env)
-    done = signing_in(
-        home, "configure", USER, "--auth", "oauth2", "--from-name", "", act=server.approve_device, pattern=DEVICE
-    )
-    assert done.code == 0, done.err
-    return home, server, keyring
-
-
 @pytest.mark.slow
-def test_every_new_refresh_token_takes_the_place_of_the_one_before(
-    in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
+def test_every_new_refresh_token_replaces_the_previous_one_in_the_keyring(
+    in_keyring: tuple[Home, OAuthServer], keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, server, keyring = in_keyring
+    home, server = in_keyring
     seen = {stored(keyring, monkeypatch)}
     for _round in range(2):
         expire(home, server)
@@ -63,10 +48,10 @@ def test_every_new_refresh_token_takes_the_place_of_the_one_before(
 
 
 @pytest.mark.slow
-def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign_in_afterwards(
-    in_keyring: tuple[Home, OAuthServer, Keyring],
+def test_a_locked_keyring_is_reported_once_the_access_token_has_expired(
+    in_keyring: tuple[Home, OAuthServer], keyring: Keyring
 ) -> None:
-    home, server, keyring = in_keyring
+    home, server = in_keyring
     keyring.lock()
     assert sent(home).code == 0
     expire(home, server)
@@ -75,10 +60,10 @@ def test_a_locked_keyring_costs_nothing_while_the_access_token_lives_and_no_sign
     assert server.count("refresh_token") == 0
 
 
-def test_logout_takes_the_refresh_token_out_of_the_keyring(
-    in_keyring: tuple[Home, OAuthServer, Keyring], monkeypatch: pytest.MonkeyPatch
+def test_logout_deletes_the_refresh_token_from_the_keyring(
+    in_keyring: tuple[Home, OAuthServer], keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, _server, keyring = in_keyring
+    home, _server = in_keyring
     assert home.run("logout", USER).code == 0
     with pytest.raises(SmtpsetupError) as caught:
         stored(keyring, monkeypatch)
@@ -87,16 +72,15 @@ def test_logout_takes_the_refresh_token_out_of_the_keyring(
     assert sent(home, "--json").json["error"]["code"] == "secret.missing"
 
 
-# places that smtpsetup only reads
+# stores that smtpsetup only reads
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
-def test_a_place_that_is_only_read_keeps_its_first_token_and_newer_ones_are_kept_beside(
-    oauth: tuple[Home, OAuthServer], place: str
+def test_newer_refresh_tokens_of_a_read_only_store_are_kept_in_the_token_file(
+    ready: tuple[Home, OAuthServer], place: str
 ) -> None:
-    home, server = oauth
-    signed_in(home, server)
+    home, server = ready
     first = (home.path / "token").read_text().strip()
     source = {"env": 'variable = "MAIL_TOKEN"', "systemd": 'credential = "mail"', "command": 'command = "cat printed"'}[
         place

@@ -1,4 +1,4 @@
-"""What becomes of a mail in the outbox, flush after flush."""
+"""States and retries of a mail in the outbox, flush after flush."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def flush(home: Home, *arguments: str) -> Run:
 
 
 def flush_when_due(home: Home) -> Run:
-    """As time goes by: what is planned for later is due now."""
+    """Flush as if the time of every next attempt had come."""
     change(home, "next_attempt = 0 WHERE next_attempt IS NOT NULL")
     return flush(home)
 
@@ -74,14 +74,12 @@ def sent(home: Home, *arguments: str) -> Run:
     return home.run("send", "-s", "x", "--body", "x", *arguments)
 
 
-# when it is tried again
+# back-off
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
-def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
-    home: Home, server: RecordingServer, beginning: str
-) -> None:
+def test_the_back_off_doubles_from_a_minute_to_an_hour(home: Home, server: RecordingServer, beginning: str) -> None:
     plain_account(home, server.port)
     server.replies = {beginning: LATER}
     queued(home)
@@ -91,16 +89,16 @@ def test_the_pause_doubles_from_a_minute_to_an_hour_and_stays_there(
         assert (mail.state, mail.attempts) == (MailState.WAITING, attempt)
         assert seconds_to_next(mail) == pytest.approx(expected, abs=10)
     assert flush(home).code == 0
-    assert only_mail(home).attempts == 8  # none is tried before its time
+    assert only_mail(home).attempts == 8  # none is tried before it is due
     server.replies = {}
     assert flush_when_due(home).code == 0
     assert mails(home) == []
     assert server.message_ids == ["<1@test.example>"]
 
 
-def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(home: Home) -> None:
-    with closed_port() as nobody:
-        plain_account(home, nobody)
+def test_an_unreachable_server_counts_an_attempt_for_every_mail(home: Home) -> None:
+    with closed_port() as closed:
+        plain_account(home, closed)
         for number in range(25):
             queued(home, number=number)
         for expected in (60, 120):
@@ -123,7 +121,7 @@ def test_a_server_that_is_down_lets_every_mail_wait_as_often_as_it_was_tried(hom
         ("451 4.3.0 try again in 2 seconds", 60),
     ],
 )
-def test_a_server_that_says_how_long_to_wait_is_heard(
+def test_a_delay_named_in_the_reply_is_used(
     home: Home, server: RecordingServer, words: str, expected: int, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -137,7 +135,7 @@ def test_a_server_that_says_how_long_to_wait_is_heard(
     assert only_mail(home).last_reply == words
 
 
-def test_a_mail_that_could_not_be_sent_for_five_days_is_given_up_and_kept(home: Home, server: RecordingServer) -> None:
+def test_a_mail_is_given_up_after_five_days_and_kept(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, report_failures="true")
     queued(home)
     change(home, f"queued_at = {time.time() - 5 * DAY + 600}, attempts = 30, last_reply = '451 busy'")
@@ -166,11 +164,11 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
     assert mails(home) == []
 
 
-# refused for good
+# permanent refusals
 
 
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
-def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
+def test_a_permanently_refused_mail_is_kept_and_reported_once(
     home: Home, server: RecordingServer, beginning: str
 ) -> None:
     plain_account(home, server.port, report_failures="true")
@@ -194,7 +192,7 @@ def test_a_mail_that_is_refused_for_good_is_kept_and_reported_once(
     assert report.id != refused.id
 
 
-def test_without_report_failures_nobody_is_written_to(home: Home, server: RecordingServer) -> None:
+def test_without_report_failures_no_report_is_queued(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     queued(home)
     server.replies = {"RCPT": NEVER}
@@ -202,7 +200,7 @@ def test_without_report_failures_nobody_is_written_to(home: Home, server: Record
     assert only_mail(home).state is MailState.FAILED
 
 
-def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingServer) -> None:
+def test_a_refused_report_is_not_reported(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, report_failures="true")
     queued(home)
     server.replies = {"RCPT": NEVER}
@@ -214,7 +212,7 @@ def test_a_report_that_is_refused_is_not_reported(home: Home, server: RecordingS
     ]
 
 
-# perhaps arrived
+# mails that may have arrived
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
@@ -270,7 +268,7 @@ def test_the_option_resend_outweighs_hold_in_the_configuration(home: Home, serve
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_of_several_recipients_each_has_what_the_server_said_of_it(
+def test_each_recipient_gets_the_state_of_its_own_reply(
     home: Home, server: RecordingServer, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -301,7 +299,7 @@ def test_of_several_recipients_each_has_what_the_server_said_of_it(
 @pytest.mark.parametrize("beginning", ["DATA", "."])
 @pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])
 @pytest.mark.parametrize("is_queued", [True, False])
-def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa: PLR0913  every case of one rule
+def test_no_recipient_is_lost_when_one_is_refused_and_then_the_message(  # noqa: PLR0913  the columns of a table
     home: Home, server: RecordingServer, first: bytes, beginning: str, end: bytes, *, is_queued: bool
 ) -> None:
     plain_account(home, server.port)
@@ -309,11 +307,11 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
     if is_queued:
         queued(home, A, B)
         flush(home)
-        told = {A, B}  # a flush is nobody's command: what failed is kept
+        reported = {A, B}  # a flush has nobody to report to: failed mails are kept
     else:
         run = sent(home, A, B, "--json")
-        told = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
-        told |= {B} if run.code and end.startswith(b"5") else set()
+        reported = {entry["address"] for entry in run.json.get("result", {}).get("refused", ())} if run.code else set()
+        reported |= {B} if run.code and end.startswith(b"5") else set()
     states = {recipient: mail.state for mail in mails(home) for recipient in mail.recipients}
     expected = {
         b"4": MailState.WAITING,
@@ -322,7 +320,7 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
     }
     if is_queued:
         assert set(states) == {A, B}
-    assert set(states) | told == {A, B}
+    assert set(states) | reported == {A, B}
     assert states.get(B, expected[end[:1]]) is expected[end[:1]]
     if first is LATER and end[:1] != b"":
         assert states[A] is MailState.WAITING
@@ -332,10 +330,10 @@ def test_nobody_is_forgotten_where_one_is_refused_and_then_the_message(  # noqa:
         assert B in {recipient for arrival in server.mails for recipient in arrival.recipients}
 
 
-# what a person must mend
+# errors that a person must fix
 
 
-def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
+def assert_waits_and_is_reported(home: Home, code: int, words: str) -> None:
     run = flush(home)
     assert run.code == code, run.err
     assert words in run.err
@@ -347,12 +345,12 @@ def assert_waits_and_is_told(home: Home, code: int, words: str) -> None:
     assert only_mail(home).attempts == 2
 
 
-def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home, server: RecordingServer) -> None:
+def test_mail_of_a_removed_account_waits_and_is_reported(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port)
     queued(home)
     config = home.config.read_text()
     home.config.write_text(config.replace("[accounts.a]", "[accounts.other]").replace("info@", "other@"))
-    assert_waits_and_is_told(home, 78, "There is no account a")
+    assert_waits_and_is_reported(home, 78, "There is no account a")
     home.config.write_text(config)
     assert flush_when_due(home).code == 0
     assert len(server.mails) == 1
@@ -361,13 +359,13 @@ def test_mail_of_an_account_that_is_gone_waits_and_the_person_is_told(home: Home
 def test_mail_waits_while_its_secret_is_missing(home: Home, server: RecordingServer) -> None:
     plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
     queued(home)
-    assert_waits_and_is_told(home, 78, "password")
+    assert_waits_and_is_reported(home, 78, "password")
     home.file("password", PASSWORD)
     assert flush_when_due(home).code == 0
     assert len(server.mails) == 1
 
 
-def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
+def test_mail_waits_while_the_keyring_is_locked_and_is_reported(
     home: Home, server: RecordingServer, keyring: Keyring
 ) -> None:
     plain_account(home, server.port, auth='"password"', secret='{ store = "keyring" }')
@@ -379,14 +377,12 @@ def test_mail_waits_while_the_keyring_is_locked_and_the_person_is_told(
     assert "keyring is locked" in run.err
 
 
-def test_mail_waits_while_the_password_is_wrong_and_it_is_tried_once_a_flush(
-    home: Home, server: RecordingServer
-) -> None:
+def test_mail_waits_while_the_password_is_wrong_with_one_login_per_flush(home: Home, server: RecordingServer) -> None:
     home.file("password", PASSWORD)
     plain_account(home, server.port, auth='"password"', secret=f'{{ store = "file", path = "{home.path}/password" }}')
     server.replies = {"AUTH": b"535 5.7.8 wrong\r\n"}
     queued(home)
-    assert_waits_and_is_told(home, 77, "535 5.7.8 wrong")
+    assert_waits_and_is_reported(home, 77, "535 5.7.8 wrong")
     assert sum(command.startswith("AUTH") for command in server.lines) == 2
     server.replies = {}
     assert flush_when_due(home).code == 0

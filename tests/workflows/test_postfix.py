@@ -1,4 +1,4 @@
-"""Mail sent with smtpsetup lands in Postfix's mailboxes as it was meant, byte for byte where bytes count."""
+"""Mail sent with smtpsetup through Postfix is delivered as it was written, attachments byte for byte."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from smtpsetup.core.model import Secret, Security
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import Home, Run, account_at, context_of
 from tests.postfix import POSTFIX_PASSWORD, Postfix
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -28,19 +29,8 @@ def at(postfix: Postfix, security: Security, **changes: Any) -> Any:
 def configured(home: Home, postfix: Postfix) -> None:
     """An account at Postfix, its password in a file."""
     password = home.file("password", POSTFIX_PASSWORD + "\n")
-    done = home.run(
-        *(
-            "configure",
-            "info@example.test",
-            "--host",
-            "localhost",
-            "--port",
-            str(postfix.tls_port),
-            "--security",
-            "tls",
-        ),
-        *("--ca-file", postfix.ca_file, "--password-file", str(password), "--from-name", "Mitt Företag Åäö AB"),
-    )
+    options = ("--password-file", str(password), "--from-name", "Mitt Företag Åäö AB")
+    done = home.run("configure", "info@example.test", *tls_at(postfix.tls_port, postfix.ca_file), *options)
     assert done.code == 0, done.err
 
 
@@ -71,7 +61,7 @@ def test_a_wrong_password_is_tried_once(postfix: Postfix) -> None:
     assert [str(result.status) for result in report.stages if str(result.stage) == "quit"] == ["ok"]
 
 
-def test_a_sender_that_is_not_ones_own_is_told(postfix: Postfix, home: Home) -> None:
+def test_a_foreign_sender_is_reported(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run("send", "asa@example.test", "--from", "bo@example.test", "--body", "x", "--json")
     assert done.code == 77
@@ -97,7 +87,7 @@ def test_umlauts_and_a_large_attachment_arrive_as_they_were(postfix: Postfix, ho
     assert part.get_content() == data
 
 
-def test_everyone_gets_it_and_nobody_sees_the_blind_copies(postfix: Postfix, home: Home) -> None:
+def test_every_recipient_gets_the_mail_and_bcc_is_not_shown(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run(
         "send", "asa@example.test", "--cc", "info@example.test", "--bcc", "bo@example.test", "--body", "x", "--json"
@@ -136,7 +126,9 @@ def test_when_all_recipients_are_refused_nothing_is_sent(postfix: Postfix, home:
     assert done.json["error"]["reply"]["code"] == 550
 
 
-def test_an_international_domain_goes_as_a_labels_and_a_local_part_as_smtputf8(postfix: Postfix, home: Home) -> None:
+def test_an_international_domain_is_sent_as_a_labels_and_a_local_part_with_smtputf8(
+    postfix: Postfix, home: Home
+) -> None:
     configured(home, postfix)
     done = partly(home, "åsa@example.test")
     assert done.json["error"]["code"] == "rcpt.unknown"  # Postfix took the address, so SMTPUTF8 was spoken

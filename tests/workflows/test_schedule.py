@@ -1,4 +1,4 @@
-"""`smtpsetup outbox schedule`: what cron and systemd are told, and that nothing else of theirs is touched."""
+"""`smtpsetup outbox schedule`: the crontab line and systemd units that it writes; nothing else is changed."""
 
 from __future__ import annotations
 
@@ -45,10 +45,7 @@ def schedule(home: Home, path: str, *arguments: str, **env: str) -> str:
 
 
 def run_as_cron(home: Home, line: str) -> None:
-    """What cron does with a line of a crontab.
-
-    Five fields, then a command for sh in the home, with hardly an environment.
-    """
+    """Run a crontab line as cron does: after five fields a command for sh, in the home, with a minimal environment."""
     command = line.split(None, 5)[5].replace("\\%", "%")
     subprocess.run(
         ["/bin/sh", "-c", command],
@@ -59,7 +56,7 @@ def run_as_cron(home: Home, line: str) -> None:
     )
 
 
-def test_nothing_is_set_up_where_that_was_not_asked_for(home: Home, tools: str) -> None:
+def test_nothing_is_installed_without_the_option(home: Home, tools: str) -> None:
     assert schedule(home, tools, "--with", "cron").startswith("* * * * * ")
     schedule(home, tools, "--with", "systemd")
     assert not (home.path / "tab").exists()
@@ -80,7 +77,7 @@ def test_the_line_for_cron_flushes_this_very_outbox(home: Home, tools: str, name
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])
-def test_files_that_were_named_from_here_are_found_from_anywhere(home: Home, tools: str, how: str) -> None:
+def test_relative_paths_work_from_any_directory(home: Home, tools: str, how: str) -> None:
     here = home.path / "here"
     here.mkdir()
     with RecordingServer() as server:
@@ -144,7 +141,7 @@ def test_the_units_for_systemd_are_the_ones_that_are_installed(home: Home, tools
 
 
 @pytest.mark.parametrize("name", ["50% state", 'a "quoted" state'])
-def test_odd_names_stand_in_a_unit_as_systemd_reads_them(home: Home, tools: str, name: str) -> None:
+def test_paths_in_a_unit_are_quoted_for_systemd(home: Home, tools: str, name: str) -> None:
     state = str(home.path / name)
     files = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools, SMTPSETUP_STATE_DIR=state).json[
         "result"
@@ -155,7 +152,7 @@ def test_odd_names_stand_in_a_unit_as_systemd_reads_them(home: Home, tools: str,
     assert assignment.replace("%%", "%") == f"SMTPSETUP_STATE_DIR={state}"
 
 
-def test_without_a_scheduler_the_person_is_told_what_to_run(home: Home) -> None:
+def test_without_a_scheduler_the_command_to_run_is_shown(home: Home) -> None:
     home.file("tools/nothing", "")
     done = home.run("outbox", "schedule", PATH=str(home.path / "tools"))
     assert done.code == 69

@@ -1,4 +1,4 @@
-"""After a failure more is found out, without a second login, and a place that works is offered."""
+"""After a failure the second look finds the cause without a second login, and offers a port that works."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from tests.person import Person, ended, saved
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from smtpsetup.sandbox.server import SandboxFacts
     from smtpsetup.setup.test_account import AccountTestReport
     from tests.conftest import Home
-    from tests.servers import Keyring
 
 ROW = """
 [[provider]]
@@ -78,7 +76,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
 
 
-def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:
+def report_of(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:
     with FaultServer(directory, fault, ports=ports) as facts:
         return run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
 
@@ -95,20 +93,20 @@ def looked_at(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountT
 def test_another_port_that_works_is_found_and_offered_with_its_command(
     act: Act, code: str, tmp_path: Path, usual_ports: tuple[int, int]
 ) -> None:
-    report = looked_at(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, act, only_tls_port=True), tmp_path, usual_ports)
     assert report.error
     assert report.error.code == code
     assert report.alternative == Server("localhost", usual_ports[1], Security.STARTTLS)
     assert f"--host localhost --port {usual_ports[1]} --security starttls" in report.error.hints[0]
 
 
-def test_a_port_that_speaks_in_the_clear_is_offered_with_starttls(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
-    report = looked_at(FAULTS["tls.not-spoken"], tmp_path, usual_ports)
+def test_a_plaintext_port_is_offered_with_starttls(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
+    report = report_of(FAULTS["tls.not-spoken"], tmp_path, usual_ports)
     assert report.alternative == Server("localhost", usual_ports[0], Security.STARTTLS)
 
 
 def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tuple[int, int]) -> None:
-    report = looked_at(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS), tmp_path, usual_ports)
     assert report.alternative is None
 
 
@@ -122,10 +120,10 @@ def test_nothing_is_offered_where_nothing_works(tmp_path: Path, usual_ports: tup
         (Certificate.EXPIRED, "The certificate expired on"),
     ],
 )
-def test_a_certificate_that_was_refused_is_looked_at(
+def test_a_refused_certificate_is_explained(
     certificate: Certificate, words: str, tmp_path: Path, usual_ports: tuple[int, int]
 ) -> None:
-    report = looked_at(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=certificate), tmp_path, usual_ports)
     assert report.error
     assert words in report.error.causes[0]
 
@@ -140,27 +138,25 @@ def test_a_login_is_never_tried_twice() -> None:
 
 
 @pytest.mark.slow
-def test_the_second_look_says_nothing_secret_and_ends_in_time(
+def test_the_second_look_ends_in_time(
     tmp_path: Path, usual_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smtpsetup.setup.second_look.SECONDS", 1.0)
     started = time.monotonic()
-    report = looked_at(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
+    report = report_of(Fault(Stage.CONNECT, Act.CLOG), tmp_path, usual_ports)
     assert time.monotonic() - started < 5
     assert report.error
 
 
 @pytest.mark.parametrize(("difference", "word"), [(5 * 3600, "fast"), (-26 * 3600, "slow"), (60, "")])
-def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_time(
-    difference: float, word: str
-) -> None:
+def test_a_wrong_clock_is_the_first_cause_of_an_expired_certificate(difference: float, word: str) -> None:
     now = datetime.datetime.now(datetime.UTC)
     facts = CertificateFacts(
         ("localhost",), "X", now - datetime.timedelta(days=9), now - datetime.timedelta(days=1), is_self_signed=False
     )
     failure = Failure(Stage.TLS, Kind.CERTIFICATE_EXPIRED, Server("localhost", 465, Security.TLS))
-    told = now - datetime.timedelta(seconds=difference)
-    greeting = f"mail.example.com ESMTP Exim 4.98 {told:%a, %d %b %Y %H:%M:%S +0000}"
+    server_time = now - datetime.timedelta(seconds=difference)
+    greeting = f"mail.example.com ESMTP Exim 4.98 {server_time:%a, %d %b %Y %H:%M:%S +0000}"
     evidence = Evidence(certificate=facts, greeting=greeting, clock_ahead_seconds=clock_offset(greeting))
     cause = diagnose(failure, account_at(465), evidence=evidence).causes[0]
     assert f"hours {word}." in cause if word else "clock" not in cause
@@ -169,11 +165,11 @@ def test_a_clock_that_is_wrong_is_the_first_cause_of_a_certificate_out_of_its_ti
 @pytest.mark.parametrize(
     "greeting", ["mail.example.com", "Tue, 99 Foo 2026 25:61:61 +9999", "Tue, 31 Feb 2026 10:00:00 +0000", ""]
 )
-def test_a_greeting_without_a_time_tells_none(greeting: str) -> None:
+def test_a_greeting_without_a_valid_time_is_ignored(greeting: str) -> None:
     assert clock_offset(greeting) is None
 
 
-def test_nothing_else_reached_is_told_as_perhaps_offline() -> None:
+def test_an_unreachable_web_is_reported_as_perhaps_offline() -> None:
     failure = Failure(Stage.CONNECT, Kind.TIMEOUT, Server("smtp.example.com", 465, Security.TLS))
     error = diagnose(failure, account_at(465), evidence=Evidence(web_is_reachable=False))
     assert error.code == "connect.timeout"
@@ -181,15 +177,8 @@ def test_nothing_else_reached_is_told_as_perhaps_offline() -> None:
     assert diagnose(failure, account_at(465), evidence=Evidence(web_is_reachable=True)).code == "connect.port-blocked"
 
 
-@pytest.fixture
-def person(home: Home, keyring: Keyring) -> Iterator[Person]:
-    sitting = Person(home, keyring)
-    yield sitting
-    sitting.leave()
-
-
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_one_yes_moves_the_account_to_the_place_that_works(answer: str, person: Person, tmp_path: Path) -> None:
+def test_a_yes_moves_the_account_to_the_working_port(answer: str, person: Person, tmp_path: Path) -> None:
     with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
         home = person.home
         assert home.run(*options_at(home, facts), "--no-verify").code == 0
@@ -203,7 +192,7 @@ def test_one_yes_moves_the_account_to_the_place_that_works(answer: str, person: 
             assert home.run("test", "--json").code == 0
 
 
-def test_a_script_gets_the_working_place_as_data(home: Home, tmp_path: Path) -> None:
+def test_the_working_port_is_part_of_the_json(home: Home, tmp_path: Path) -> None:
     with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
         assert home.run(*options_at(home, facts), "--no-verify").code == 0
         run = home.run("test", "--json")
@@ -215,7 +204,7 @@ def test_a_script_gets_the_working_place_as_data(home: Home, tmp_path: Path) -> 
     }
 
 
-def test_while_setting_up_a_yes_goes_on_with_the_place_that_works(person: Person, tmp_path: Path) -> None:
+def test_configure_continues_with_the_working_port_after_a_yes(person: Person, tmp_path: Path) -> None:
     with FaultServer(tmp_path, TLS_PORT_REFUSES) as facts:
         terminal = person.types(*options_at(person.home, facts))
         terminal.expect(f"Go on with localhost:{facts.starttls_port}")

@@ -1,4 +1,4 @@
-"""Many messages get through whatever a server allows: each once, each with its own result."""
+"""Many messages are sent within any limits of a server: each once, each with its own result."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope, from_bytes
 from smtpsetup.sending.send_many import Run, deliver
 from tests.conftest import account_at, context_of
-from tests.mail_server import MailServer, Turn
+from tests.mail_server import MailServer, Turn, answer_to
 from tests.servers import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.sending.send_one import SendResult
 
-SIDE_BY_SIDE = pytest.mark.parametrize("connections", [1, 4])
+ONE_OR_FOUR_CONNECTIONS = pytest.mark.parametrize("connections", [1, 4])
 RATE = b"450 4.7.1 Rate limit exceeded, slow down\r\n"
 QUOTA = b"550 5.4.5 Daily user sending quota exceeded\r\n"
 
@@ -47,7 +47,7 @@ def many(count: int) -> list[Delivery]:
 
 @dataclass
 class Report:
-    """What was told of each message, when, and what stopped the run."""
+    """The result of each message, its time, and the error that stopped the run."""
 
     results: list[tuple[str, SendResult]] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
@@ -85,25 +85,11 @@ def assert_each_once(server: MailServer, report: Report, count: int) -> None:
     assert Counter(server.subjects) == dict.fromkeys(names, 1)
 
 
-def for_mail(name: str, verb: str, reply: bytes) -> Callable[[Turn], bytes | None]:
-    """An answer to a command of one message, each time it comes."""
-    current: dict[int, str] = {}
-
-    def answer(turn: Turn) -> bytes | None:
-        if turn.verb in ("MAIL", "CONNECT"):
-            current[turn.connection] = ""
-        if turn.verb == "RCPT":
-            current[turn.connection] = turn.line
-        return reply if turn.verb == verb and name in current.get(turn.connection, "") else None
-
-    return answer
+# limits of the connection
 
 
-# the server's limits
-
-
-@SIDE_BY_SIDE
-def test_a_connection_that_the_server_ends_with_421_is_begun_again(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_a_connection_that_the_server_closes_with_421_is_opened_again(connections: int) -> None:
     closing = b"421 4.7.0 too many messages in this connection\r\n"
     with MailServer(lambda turn: closing if turn.verb == "MAIL" and turn.accepted >= 3 else None) as server:
         report = run(server, many(13), connections=connections)
@@ -111,23 +97,21 @@ def test_a_connection_that_the_server_ends_with_421_is_begun_again(connections: 
     assert server.connections >= 5
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize("last", [1, 3])
-def test_a_server_that_hangs_up_after_so_many_messages_gets_the_others_over_new_connections(
-    connections: int, last: int
-) -> None:
+def test_a_server_with_a_limit_per_connection_gets_the_rest_over_new_ones(connections: int, last: int) -> None:
     with MailServer(last=last) as server:
         report = run(server, many(10), connections=connections)
     assert_each_once(server, report, 10)
 
 
-@SIDE_BY_SIDE
-def test_a_421_in_the_place_of_the_last_reply_means_that_the_message_was_not_taken(connections: int) -> None:
-    told: list[Turn] = []
+@ONE_OR_FOUR_CONNECTIONS
+def test_a_421_after_the_dot_means_that_the_message_was_not_accepted(connections: int) -> None:
+    closed: list[Turn] = []
 
     def answer(turn: Turn) -> bytes | None:
-        if turn.verb == "." and not told:
-            told.append(turn)
+        if turn.verb == "." and not closed:
+            closed.append(turn)
             return b"421 4.3.2 shutting down\r\n"
         return None
 
@@ -138,11 +122,11 @@ def test_a_421_in_the_place_of_the_last_reply_means_that_the_message_was_not_tak
 
 @pytest.mark.parametrize("seconds_for_login", [0.0, 0.2])
 def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_for_login: float) -> None:
-    """It refuses the others at once, perhaps before the three are logged in."""
+    """It refuses further connections at once, perhaps before the three have logged in."""
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == "AUTH":
-            time.sleep(seconds_for_login)  # a server that asks elsewhere whether the password is right
+            time.sleep(seconds_for_login)  # a server with a slow password check
         return None
 
     with MailServer(answer, at_once=3, latency=0.005) as server:
@@ -153,11 +137,11 @@ def test_a_server_that_allows_three_connections_gets_every_message_once(seconds_
 # limits of the account
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize(
     ("verb", "reply", "code"), [("RCPT", RATE, "limit.rate"), (".", QUOTA, "limit.quota"), ("MAIL", RATE, "limit.rate")]
 )
-def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, reply: bytes, code: str) -> None:
+def test_a_rate_limit_or_quota_stops_the_run(connections: int, verb: str, reply: bytes, code: str) -> None:
     with MailServer(lambda turn: reply if turn.verb == verb and turn.accepted >= 2 else None) as server:
         report = run(server, many(40), connections=connections)
     assert report.error
@@ -166,7 +150,7 @@ def test_a_provider_that_asks_for_a_pause_gets_one(connections: int, verb: str, 
     assert set(report.codes.values()) <= {"", code}
 
 
-def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
+def test_a_rate_limit_given_with_421_stops_the_run() -> None:
     slow = b"421 4.7.0 Too many messages, slow down\r\n"
     with MailServer(
         lambda turn: slow if turn.verb == "MAIL" and turn.line.startswith("MAIL") and len(server.mails) >= 3 else None
@@ -179,7 +163,7 @@ def test_a_pause_that_is_asked_for_with_421_is_one_too() -> None:
 
 
 @pytest.mark.slow
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     with MailServer() as server:
         report = run(server, many(6), connections=connections, seconds_between=0.1)
@@ -190,22 +174,22 @@ def test_a_rate_is_held_over_all_connections(connections: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_became_of_a_message_is_told_at_once_also_while_another_waits_for_its_time() -> None:
-    """Until it is told it is not in the journal: a kill meanwhile would send it again."""
+def test_a_result_is_reported_at_once_while_another_message_waits() -> None:
+    """A result enters the journal when it is reported: a kill before that would send the message again."""
     with MailServer() as server:
         report = run(server, many(3), connections=2, seconds_between=1.0)
     assert_each_once(server, report, 3)
-    late = [told - mail.moment for told, mail in zip(report.moments, server.mails, strict=True)]
+    late = [reported - mail.moment for reported, mail in zip(report.moments, server.mails, strict=True)]
     assert max(late) < 0.5, late
 
 
-# messages that break
+# poison messages
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 def test_a_message_that_ends_every_connection_gets_its_own_result(connections: int, verb: str) -> None:
-    with MailServer(for_mail("m03", verb, b"")) as server:
+    with MailServer(answer_to("m03", verb=verb)) as server:
         report = run(server, many(12), connections=connections)
     assert report.codes.pop("m03") == "connection.lost"
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(12) if number != 3]
@@ -213,16 +197,16 @@ def test_a_message_that_ends_every_connection_gets_its_own_result(connections: i
     assert report.error is None
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_message_whose_answer_is_lost_is_unknown_and_not_sent_again(connections: int) -> None:
-    with MailServer(for_mail("m03", ".", b"")) as server:
+    with MailServer(answer_to("m03", verb=".")) as server:
         report = run(server, many(12), connections=connections)
     assert report.codes["m03"] == "data.lost-before-reply"
     assert sum("m03@" in line for line in server.lines) == 1
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(12) if number != 3]
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_refusals_concern_their_own_messages(connections: int) -> None:
     replies = {
         "RCPT TO:<m01@example.com>": b"550 5.1.1 unknown\r\n",
@@ -238,10 +222,10 @@ def test_refusals_concern_their_own_messages(connections: int) -> None:
     assert report.error is None
 
 
-# a server that is gone
+# servers that go away
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_server_that_dies_leaves_the_rest_untouched(connections: int) -> None:
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == "MAIL" and len(server.mails) >= 5:
@@ -257,7 +241,7 @@ def test_a_server_that_dies_leaves_the_rest_untouched(connections: int) -> None:
     assert all(code == "" for code in report.codes.values())
 
 
-@SIDE_BY_SIDE
+@ONE_OR_FOUR_CONNECTIONS
 def test_a_server_that_takes_logins_and_no_messages_is_given_up_soon(connections: int) -> None:
     with MailServer(lambda turn: b"" if turn.verb == "MAIL" else None) as server:
         report = run(server, many(50), connections=connections)
@@ -274,38 +258,38 @@ def test_a_refused_login_is_tried_once() -> None:
     assert (report.error.code, report.results, server.connections) == ("auth.bad-credentials", [], 1)
 
 
-# who stops
+# interruptions
 
 
-@SIDE_BY_SIDE
-def test_ctrl_c_waits_for_the_answers_that_are_on_their_way(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_ctrl_c_waits_for_pending_replies(connections: int) -> None:
     pressed: list[Turn] = []
 
     def answer(turn: Turn) -> bytes | None:
-        if turn.verb == "." and len(server.mails) >= 3:
-            if not pressed:
-                pressed.append(turn)
-                os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1.0)  # on a loaded machine, too, the run has stopped before the server answers
+        if turn.verb == "." and len(server.mails) >= 3 and not pressed:
+            pressed.append(turn)
+            os.kill(os.getpid(), signal.SIGINT)
+        if turn.verb == "." and pressed:
+            time.sleep(0.3)  # every connection waits for its reply when Ctrl-C arrives
         return None
 
     report = Report()
     with MailServer(answer) as server, pytest.raises(KeyboardInterrupt):
         run(server, many(40), report, connections=connections)
-    told = set(report.codes)
+    reported = set(report.codes)
     wait_for(lambda: len(server.mails) >= 4)
-    assert told == set(server.subjects)
+    assert reported == set(server.subjects)
     assert len(server.mails) < 20
 
 
-def test_ctrl_c_waits_for_the_last_answer_although_python_calls_its_thread_dead() -> None:
+def test_ctrl_c_waits_for_the_last_reply_of_a_thread_marked_as_ended() -> None:
     """A Thread.join that is interrupted marks a running thread as ended (CPython issue 90882)."""
 
     def answer(turn: Turn) -> bytes | None:
         if turn.verb == ".":
-            time.sleep(0.3)  # both threads are waited for by now, and one of them has nothing to do
+            time.sleep(0.3)  # both threads are joined by now, and one of them is idle
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)  # the answer comes after Ctrl-C
+            time.sleep(0.3)  # the reply comes after Ctrl-C
         return None
 
     report = Report()
@@ -314,8 +298,8 @@ def test_ctrl_c_waits_for_the_last_answer_although_python_calls_its_thread_dead(
     assert report.codes == {"m00": ""}
 
 
-@SIDE_BY_SIDE
-def test_what_the_caller_raises_ends_the_run(connections: int) -> None:
+@ONE_OR_FOUR_CONNECTIONS
+def test_an_exception_of_the_caller_ends_the_run(connections: int) -> None:
     def deliveries() -> Iterator[Delivery]:
         yield from many(3)
         raise LookupError("no more")

@@ -1,4 +1,4 @@
-"""An account that scripts will use is proved as cron runs it, and what is wrong with that is found beforehand."""
+"""An account for scripts is tested in the environment of cron, and doctor reports what is wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from smtpsetup.setup import sendmail_check
 from tests.conftest import PASSWORD, Home
 from tests.person import Person, ended
 from tests.servers import closed_port
+from tests.workflows.conftest import tls_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
 
 
 def as_cron(home: Home, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a crontab's command with nothing but what cron gives it."""
+    """Run the command of a crontab line in the environment of cron."""
     return subprocess.run(
         ["/bin/sh", "-c", command],
         env={"HOME": str(home.path), **CRON},
@@ -46,7 +47,7 @@ def crontab_command(shown: str) -> str:
     return line.removeprefix("0 3 * * * ").replace("\\%", "%")
 
 
-def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_works(
+def test_configure_unattended_prints_a_crontab_line_that_works(
     home: Home, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
     done = home.configure(facts, "--unattended")
@@ -58,19 +59,8 @@ def test_an_account_that_works_from_cron_comes_with_a_line_for_the_crontab_that_
     assert PASSWORD not in done.out + done.err
 
 
-def test_a_password_that_only_the_session_has_is_told_before_the_night(home: Home, facts: SandboxFacts) -> None:
-    arguments = (
-        "--host",
-        "localhost",
-        "--port",
-        str(facts.tls_port),
-        "--security",
-        "tls",
-        "--ca-file",
-        facts.ca_file,
-        "--password-env",
-        "MAIL_PW",
-    )
+def test_a_password_that_cron_cannot_read_is_reported(home: Home, facts: SandboxFacts) -> None:
+    arguments = (*tls_at(facts.tls_port, facts.ca_file), "--password-env", "MAIL_PW")
     done = home.run("configure", "info@example.com", *arguments, "--unattended", "--json", MAIL_PW=PASSWORD)
     assert (done.code, done.json["error"]["code"]) == (78, "secret.missing")
     assert home.run("test", "--login-only", MAIL_PW=PASSWORD).code == 0
@@ -79,27 +69,15 @@ def test_a_password_that_only_the_session_has_is_told_before_the_night(home: Hom
 def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts: SandboxFacts) -> None:
     result = home.configure(facts, "--unattended", "--json").json["result"]
     assert set(result) == {
-        *(
-            "account",
-            "address",
-            "from_name",
-            "provider",
-            "host",
-            "port",
-            "security",
-            "auth",
-            "username",
-            "secret_store",
-            "default",
-            "verified",
-        )
+        *("account", "address", "from_name", "provider", "host", "port", "security"),
+        *("auth", "username", "secret_store", "default", "verified"),
     }
 
 
-def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
-    """A person saves an account in a keyring that is reached by a variable of the session alone."""
-    place = ("--host", "localhost", "--port", str(facts.tls_port), "--security", "tls", "--ca-file", facts.ca_file)
-    terminal = person.types("configure", "info@example.com", *place, "--from-name", "")
+def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """`configure` at a terminal up to the choice of another store: the keyring works in the session alone."""
+    options = (*tls_at(facts.tls_port, facts.ca_file), "--from-name", "")
+    terminal = person.types("configure", "info@example.com", *options)
     terminal.expect("Password for info@example.com.*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)
@@ -111,10 +89,10 @@ def to_the_question(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
 
 
 @needs_a_machine_without_a_session
-def test_a_person_is_offered_the_places_that_work_from_cron(
+def test_the_secret_stores_that_work_from_cron_are_offered(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("1")
     shown = ended(terminal, 0)
     file = person.home.path / ".config" / "smtpsetup" / "passwords" / "info@example.com"
@@ -126,9 +104,9 @@ def test_a_person_is_offered_the_places_that_work_from_cron(
 
 @pytest.mark.slow
 @needs_a_machine_without_a_session
-def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxFacts) -> None:
+def test_numbered_choices_are_wrapped_under_their_text(person: Person, facts: SandboxFacts) -> None:
     person.columns = 40
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     shown = str(terminal.before).replace("\r", "")
     assert re.search(
         r"  1  a file that only you can read:\n     \S*/passwords/info@example.com\n  2  a command that prints it, "
@@ -141,11 +119,9 @@ def test_numbered_choices_go_on_under_their_text(person: Person, facts: SandboxF
 
 @pytest.mark.slow
 @needs_a_machine_without_a_session
-def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_chosen(
-    person: Person, facts: SandboxFacts
-) -> None:
+def test_after_a_failing_command_another_store_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
     person.home.file("password", PASSWORD + "\n")
-    terminal = to_the_question(person, facts)
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("2")
     terminal.expect("Command: ")
     terminal.sendline("false")
@@ -160,8 +136,8 @@ def test_a_command_that_does_not_work_either_is_told_and_another_place_can_be_ch
 
 @pytest.mark.slow
 @needs_a_machine_without_a_session
-def test_a_credential_comes_with_its_unit_and_the_command_that_proves_it(person: Person, facts: SandboxFacts) -> None:
-    terminal = to_the_question(person, facts)
+def test_a_systemd_credential_comes_with_its_unit_and_a_test_command(person: Person, facts: SandboxFacts) -> None:
+    terminal = to_the_choice_of_a_store(person, facts)
     terminal.sendline("3")
     terminal.expect("Name of the credential.*: ")
     terminal.sendline("mail")
@@ -181,7 +157,7 @@ def statuses(document: dict[str, Any]) -> dict[str, str]:
     return {check["check"]: check["status"] for check in document["result"]["checks"]}
 
 
-def test_doctor_finds_all_well_with_a_file(home: Home, facts: SandboxFacts) -> None:
+def test_doctor_finds_nothing_wrong_with_a_password_file(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("doctor", "--json")
     found = statuses(done.json)
@@ -211,13 +187,13 @@ def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts
 
 
 @pytest.mark.slow
-def test_doctor_without_an_account_looks_at_the_machine(home: Home) -> None:
+def test_doctor_without_an_account_checks_the_machine(home: Home) -> None:
     done = home.run("doctor", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.no-account")
     assert statuses(done.json)["trust"] == "ok"
 
 
-def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Home, facts: SandboxFacts) -> None:
+def test_doctor_reports_a_refused_login_and_an_unreachable_server(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("password", "wrong\n")
     done = home.run("doctor", "--json")
@@ -230,7 +206,7 @@ def test_doctor_tells_a_server_that_is_away_and_a_login_that_is_refused(home: Ho
 
 
 @pytest.mark.slow
-def test_what_is_well_is_said_in_words_that_say_so(
+def test_doctor_describes_passed_checks_in_words(
     home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.configure(facts)
@@ -252,9 +228,7 @@ def test_what_is_well_is_said_in_words_that_say_so(
 
 
 @pytest.mark.slow
-def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damaged(
-    home: Home, sandbox: Sandbox, facts: SandboxFacts
-) -> None:
+def test_doctor_reports_a_damaged_outbox(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     database = home.path / ".local" / "state" / "smtpsetup" / "outbox.db"
     assert home.run("send", "a@example.com", "--body", "x", "--queue", "always").code == 0
@@ -266,7 +240,7 @@ def test_doctor_sees_mail_that_is_not_tried_any_more_and_an_outbox_that_is_damag
 
 
 @pytest.mark.slow
-def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFacts) -> None:
+def test_doctor_reports_an_empty_trust_store(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     empty = home.file("empty.pem", "")
     found = home.run("doctor", "--json", SSL_CERT_FILE=str(empty), SSL_CERT_DIR=str(home.path / "none"))
@@ -274,7 +248,7 @@ def test_doctor_says_that_no_authority_is_trusted(home: Home, facts: SandboxFact
 
 
 @pytest.mark.slow
-def test_doctor_knows_the_machines_sendmail_for_its_own(home: Home, facts: SandboxFacts) -> None:
+def test_doctor_names_the_machines_sendmail(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     message = next(
         check["message"]

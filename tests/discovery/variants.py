@@ -1,11 +1,10 @@
-"""Domains that tell one rule from its neighbour: each answer would be another one without exactly that rule."""
+"""Variants of domains: without the one rule that each is about, its answer would be another."""
 
 from __future__ import annotations
 
-from tests.discovery.domains import (
+from tests.discovery.plan import (
     EMPTY,
     GOOD,
-    JSON,
     MUTE,
     SILENT,
     WEB,
@@ -21,6 +20,7 @@ from tests.discovery.domains import (
     own_file,
     pacc,
     page,
+    with_pacc,
 )
 
 SIGN = "autodiscover CNAME autodiscover.outlook.com."
@@ -30,12 +30,6 @@ FILTER = "mx1.mailchannels.net"
 def file_of(name: str, host: str = "") -> dict[str, dict[str, dict[str, object]]]:
     """Pages with the domain's own file naming that host."""
     return own_file(name, Server(host or f"smtp.{name}", 465, "SSL"))
-
-
-def with_pacc(name: str, body: str, *texts: str, answer: dict[str, object]) -> Domain:
-    """A domain with that PACC document and those digest records."""
-    records = (*mx(f"mx.{name}"), f"ua-auto-config A {WEB}", *(f'_ua-auto-config TXT "{text}"' for text in texts))
-    return Domain(name, records, answer, {"ua-auto-config": {JSON: page(body)}})
 
 
 NOTHING = failed(68, "config.no-settings-found")
@@ -115,9 +109,9 @@ DOMAINS = (
         digest(PACC_NEW),
         answer=found("pacc", "smtp.pacc-sist.se:465"),
     ),
-    with_pacc("pacc-gammal.se", PACC_PLAIN, digest(PACC_PLAIN), answer=found("pacc", "smtp.pacc-gammal.se:465")),
+    with_pacc("pacc-gammal.se", PACC_PLAIN, answer=found("pacc", "smtp.pacc-gammal.se:465")),
     *(
-        with_pacc(f"pacc-skrap{number}.se", body, digest(body), answer=NOTHING)
+        with_pacc(f"pacc-skrap{number}.se", body, answer=NOTHING)
         for number, body in enumerate(
             ("[" * 60_000, "not json", "[]", '{"protocols": {"submit": {"host": 5}}}', '{"protocols": []}')
         )
@@ -272,7 +266,7 @@ ELSEWHERE_PAGES = {
     },
     "autoconfig.filtret.mimecast.com": {XML: page(autoconfig(Server("ett.mimecast.com", 465, "SSL")))},
 }
-DATABASE_PAGES = {
+ISPDB_PAGES = {
     "/v1.1/valkand-fore-ispdb.se": page(autoconfig(Server("tva.annat.net", 465, "SSL"))),
     "/v1.1/ispdb-fore-srv.se": page(autoconfig(Server("ett.ispdb-fore-srv.se", 465, "SSL"))),
     "/v1.1/baahotellet.net": page(autoconfig(Server("tva.baahotellet.net", 465, "SSL"))),
