@@ -31,10 +31,11 @@ from sending_peers import CRON_MAIL, PEAK, TO, ready_made
 from sending_site import ROUND_TRIP, SENDMAIL, SMTPSETUP, Program, Row, Site, paired, state_dir, timed
 
 from smtpsetup.config import accounts
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.oauth import token_cache
 from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.store import Outbox
+from tests.messages import from_bytes
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
 
 if TYPE_CHECKING:

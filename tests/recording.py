@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.mail import NewMail
 from tests.conftest import PASSWORD
 from tests.mail_server import MailServer, Turn
+from tests.messages import from_bytes
 
 if TYPE_CHECKING:
     from tests.conftest import Home

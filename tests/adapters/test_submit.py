@@ -14,11 +14,12 @@ from smtpsetup.core.errors import InterruptedAfterTheDotError
 from smtpsetup.core.failure import Kind, TransportError
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.message.delivery import Delivery, Outcome
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.smtp.session import Session
 from tests.mail_server import PIPELINING, MailServer, Turn
+from tests.messages import from_bytes
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Auth, Secret, Security, Stage, StageStatus
 from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.sandbox.server import Sandbox
 from smtpsetup.sending.transports.python_smtplib import SmtplibTransport
 from smtpsetup.sending.transports.smtp import SmtpTransport
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.mail_server import MailServer
+from tests.messages import from_bytes
 from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:

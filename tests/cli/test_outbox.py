@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.message.message import Message, from_bytes
+from smtpsetup.message.message import Message
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.state import leases
+from tests.messages import from_bytes
 from tests.person import Person, ended
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port

@@ -14,13 +14,14 @@ from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Security, Server
 from smtpsetup.diagnosis.diagnose import diagnose
 from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.net import tls
 from smtpsetup.net.dial import Deadline
 from smtpsetup.setup.test_account import run_test
 from smtpsetup.smtp.session import Session
 from tests.conftest import account_at, context_of
 from tests.faults.scripts import READY, SECRET, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT, Script
+from tests.messages import from_bytes
 from tests.servers import ScriptedServer
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from tests.faults.outboxes import batch_file
 from tests.faults.processes import own_mount, shell
 from tests.mail_server import MailServer, Turn
+from tests.messages import from_bytes
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.servers import closed_port
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.mail import Mail, NewMail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from tests.faults.outboxes import batch_file, execute, fill
 from tests.mail_server import MailServer, answer_to
+from tests.messages import from_bytes
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import kept
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.sending import rescue
 from tests.faults.outboxes import NO_DATABASE, rescue_file
 from tests.faults.processes import MESSAGE, executed, own_mount, shell, silent_at, started
+from tests.messages import from_bytes
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import sendmail
 from tests.servers import closed_port, wait_for

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from smtpsetup.core.model import Secret, Security
 from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.sending.send_one import send
 from smtpsetup.setup.test_account import run_test
 from tests.conftest import account_at, context_of
 from tests.faults.scripts import EHLO, READY, SECRET, TO_DATA, TO_DOT, TO_LOGIN, TO_MAIL, TO_RCPT, Script, checked
+from tests.messages import from_bytes
 from tests.recording import plain_account
 from tests.servers import ScriptedServer, closed_port, wait_for
 

@@ -13,10 +13,11 @@ import pytest
 
 from smtpsetup.core.model import Secret, Security
 from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.message import Envelope, from_bytes
+from smtpsetup.message.message import Envelope
 from smtpsetup.sending.send_many import Run, deliver
 from tests.conftest import account_at, context_of
 from tests.mail_server import MailServer, Turn, answer_to
+from tests.messages import from_bytes
 from tests.servers import wait_for
 
 if TYPE_CHECKING:

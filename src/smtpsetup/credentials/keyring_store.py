@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
     from smtpsetup.config.account import Account
-    from smtpsetup.credentials.secret_service import Trouble
+    from smtpsetup.credentials.secret_service import SecretServiceTrouble
 
 _Value = TypeVar("_Value")
 _SECONDS = 10.0  # timeout of a call; then the keyring is treated as locked
@@ -88,21 +88,21 @@ def _read_directly(account: str) -> str | None:
         )
         return found.decode("utf-8", "surrogateescape")
     except secret_service.SecretServiceError as error:
-        if error.trouble is secret_service.Trouble.ABSENT:
+        if error.trouble is secret_service.SecretServiceTrouble.ABSENT:
             return None
-        if error.trouble is secret_service.Trouble.NOT_PLAIN:
+        if error.trouble is secret_service.SecretServiceTrouble.NOT_PLAIN:
             return _read_by_keyring(account)
         raise _error_for(error.trouble, error.detail) from error
 
 
-def _error_for(trouble: Trouble, detail: str) -> SmtpsetupError:
-    from smtpsetup.credentials.secret_service import Trouble  # already loaded
+def _error_for(trouble: SecretServiceTrouble, detail: str) -> SmtpsetupError:
+    from smtpsetup.credentials.secret_service import SecretServiceTrouble  # already loaded
 
-    if trouble is Trouble.LOCKED:
+    if trouble is SecretServiceTrouble.LOCKED:
         return _locked()
-    if trouble is Trouble.TIMEOUT:
+    if trouble is SecretServiceTrouble.TIMEOUT:
         return _silent()
-    if trouble is Trouble.NO_SERVICE:
+    if trouble is SecretServiceTrouble.NO_SERVICE:
         return _unavailable(_("no secret service, such as gnome-keyring, runs on the session bus"))
     return _unavailable(_("it refuses to give the password ({name})").format(name=detail))
 

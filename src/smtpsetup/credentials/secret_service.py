@@ -18,7 +18,7 @@ _ROOT = "/org/freedesktop/secrets"
 _DEFAULT = f"{_ROOT}/aliases/default"
 
 
-class Trouble(Enum):
+class SecretServiceTrouble(Enum):
     """Why there is no secret."""
 
     NO_SERVICE = auto()
@@ -32,7 +32,7 @@ class Trouble(Enum):
 class SecretServiceError(Exception):
     """No secret was read; `detail` is the D-Bus name of the error."""
 
-    def __init__(self, trouble: Trouble, detail: str = "") -> None:
+    def __init__(self, trouble: SecretServiceTrouble, detail: str = "") -> None:
         super().__init__(f"{trouble.name} {detail}")
         self.trouble = trouble
         self.detail = detail
@@ -48,7 +48,9 @@ def read_secret(address: str, attributes: dict[str, str]) -> bytes:
     with open_dbus_connection(bus=address, auth_timeout=SECONDS) as bus:
         unlocked, locked = _call(bus, _ROOT, "org.freedesktop.Secret.Service", "SearchItems", "a{ss}", attributes)
         if not unlocked:
-            raise SecretServiceError(Trouble.LOCKED if locked or _is_locked(bus) else Trouble.ABSENT)
+            raise SecretServiceError(
+                SecretServiceTrouble.LOCKED if locked or _is_locked(bus) else SecretServiceTrouble.ABSENT
+            )
         path = unlocked[0] if len(unlocked) == 1 else max(unlocked, key=lambda one: _modified(bus, one))
         _output, session = _call(bus, _ROOT, "org.freedesktop.Secret.Service", "OpenSession", "sv", "plain", ("s", ""))
         ((_session, _parameters, value, _type),) = _call(
@@ -62,7 +64,7 @@ def _is_locked(bus: DBusConnection) -> bool:
     try:
         ((_kind, is_locked),) = _property(bus, _DEFAULT, "org.freedesktop.Secret.Collection", "Locked")
     except SecretServiceError as error:
-        if error.trouble is Trouble.TIMEOUT:
+        if error.trouble is SecretServiceTrouble.TIMEOUT:
             raise
         return False  # no default collection
     return bool(is_locked)
@@ -78,12 +80,12 @@ def _property(bus: DBusConnection, path: str, interface: str, name: str) -> Any:
 
 
 _TROUBLES = {
-    "org.freedesktop.DBus.Error.NameHasNoOwner": Trouble.NO_SERVICE,
-    "org.freedesktop.DBus.Error.ServiceUnknown": Trouble.NO_SERVICE,
-    "org.freedesktop.DBus.Error.NoReply": Trouble.TIMEOUT,
-    "org.freedesktop.DBus.Error.NotSupported": Trouble.NOT_PLAIN,
-    "org.freedesktop.Secret.Error.IsLocked": Trouble.LOCKED,
-    "org.freedesktop.Secret.Error.NoSuchObject": Trouble.ABSENT,
+    "org.freedesktop.DBus.Error.NameHasNoOwner": SecretServiceTrouble.NO_SERVICE,
+    "org.freedesktop.DBus.Error.ServiceUnknown": SecretServiceTrouble.NO_SERVICE,
+    "org.freedesktop.DBus.Error.NoReply": SecretServiceTrouble.TIMEOUT,
+    "org.freedesktop.DBus.Error.NotSupported": SecretServiceTrouble.NOT_PLAIN,
+    "org.freedesktop.Secret.Error.IsLocked": SecretServiceTrouble.LOCKED,
+    "org.freedesktop.Secret.Error.NoSuchObject": SecretServiceTrouble.ABSENT,
 }
 
 
@@ -96,8 +98,8 @@ def _call(bus: DBusConnection, path: str, interface: str, method: str, signature
     try:
         reply = bus.send_and_get_reply(message, timeout=SECONDS)
     except TimeoutError as error:
-        raise SecretServiceError(Trouble.TIMEOUT) from error
+        raise SecretServiceError(SecretServiceTrouble.TIMEOUT) from error
     if reply.header.message_type is MessageType.error:
         name = str(reply.header.fields.get(HeaderFields.error_name, ""))
-        raise SecretServiceError(_TROUBLES.get(name, Trouble.REFUSED), name)
+        raise SecretServiceError(_TROUBLES.get(name, SecretServiceTrouble.REFUSED), name)
     return reply.body

@@ -11,7 +11,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.discovery.candidates import QueryStatus
 from smtpsetup.discovery.suffixes import same_owner
-from smtpsetup.net.https import PORT, HttpsError, Trouble, Web
+from smtpsetup.net.https import PORT, HttpsError, HttpsTrouble, Web
 
 if TYPE_CHECKING:
     from smtpsetup.net.dial import Deadline, LookUp
@@ -37,16 +37,16 @@ class Document:
 class FetchError(Exception):
     """Nothing was fetched. `status` is the HTTP status, 0 without a response.
 
-    `outcome` tells a missing document (ABSENT) from a failure or a URL that must not be followed. `is_ours` says that
+    `outcome` tells a missing document (ABSENT) from a failure or a URL that must not be followed. `proxy_failed` says that
     this machine's proxy is the cause.
     """
 
-    def __init__(self, outcome: QueryStatus, detail: str, status: int = 0, *, is_ours: bool = False) -> None:
+    def __init__(self, outcome: QueryStatus, detail: str, status: int = 0, *, proxy_failed: bool = False) -> None:
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
         self.status = status
-        self.is_ours = is_ours
+        self.proxy_failed = proxy_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class Fetcher:
         try:
             return Web(self.policy, self.look_up).exchange("GET", parts, deadline)
         except HttpsError as error:
-            raise FetchError(_OUTCOMES[error.trouble], error.detail, is_ours=error.proxy_failed) from error
+            raise FetchError(_OUTCOMES[error.trouble], error.detail, proxy_failed=error.proxy_failed) from error
 
 
 _OUTCOMES = {
-    Trouble.ABSENT: QueryStatus.ABSENT,
-    Trouble.TIMEOUT: QueryStatus.TIMEOUT,
-    Trouble.FAILED: QueryStatus.FAILED,
-    Trouble.TOO_LARGE: QueryStatus.REFUSED,
+    HttpsTrouble.ABSENT: QueryStatus.ABSENT,
+    HttpsTrouble.TIMEOUT: QueryStatus.TIMEOUT,
+    HttpsTrouble.FAILED: QueryStatus.FAILED,
+    HttpsTrouble.TOO_LARGE: QueryStatus.REFUSED,
 }
 
 

@@ -87,7 +87,7 @@ class _Progress:
             except UnusableError as error:
                 result = QueryResult(QueryStatus.REFUSED, str(error))
             except FetchError as error:
-                result = QueryResult(error.outcome, error.detail, proxy_failed=error.is_ours)
+                result = QueryResult(error.outcome, error.detail, proxy_failed=error.proxy_failed)
             except TimeoutError:
                 result = QueryResult(QueryStatus.TIMEOUT, _("no answer in time"))
             except Exception as error:  # noqa: BLE001  `ask_sources` raises it

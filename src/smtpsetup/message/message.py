@@ -54,9 +54,3 @@ def is_utf8(chunks: Iterable[bytes]) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def from_bytes(content: bytes) -> Message:
-    """A message that is in memory already."""
-    header, blank, body = content.partition(b"\r\n\r\n")
-    return Message(header + blank, lambda: iter((body,)), len(body), body.isascii())

@@ -48,7 +48,7 @@ _HEADERS = {
 }
 
 
-class Trouble(Enum):
+class HttpsTrouble(Enum):
     """Why there is no response: no server, no answer in time, a failure, or too large a body."""
 
     ABSENT = auto()
@@ -65,7 +65,7 @@ class HttpsError(Exception):
     """
 
     def __init__(
-        self, trouble: Trouble, detail: str, *, proxy_failed: bool = False, may_be_clock: bool = False
+        self, trouble: HttpsTrouble, detail: str, *, proxy_failed: bool = False, may_be_clock: bool = False
     ) -> None:
         super().__init__(detail)
         self.trouble = trouble
@@ -117,7 +117,7 @@ class Web(NamedTuple):
         except (OSError, UnicodeError, http.client.HTTPException, ValueError) as error:
             raise _https_error(error) from error
         if len(content) > LIMIT:
-            raise HttpsError(Trouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
+            raise HttpsError(HttpsTrouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
         return Response(
             response.status, content, response.getheader("Location") or "", response.getheader("Retry-After") or ""
         )
@@ -192,7 +192,7 @@ class Proxy(NamedTuple):
 
 
 def _proxy_error(detail: str) -> HttpsError:
-    return HttpsError(Trouble.FAILED, detail, proxy_failed=True)
+    return HttpsError(HttpsTrouble.FAILED, detail, proxy_failed=True)
 
 
 def _proxy_for(host: str) -> Proxy | None:
@@ -231,15 +231,15 @@ def _open_tunnel(sock: _Timed, proxy: Proxy, place: str) -> None:
 
 def _https_error(error: Exception) -> HttpsError:
     if isinstance(error, TimeoutError):
-        return HttpsError(Trouble.TIMEOUT, _("no answer in time"))
+        return HttpsError(HttpsTrouble.TIMEOUT, _("no answer in time"))
     if isinstance(error, UnicodeError) or (isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN):
-        return HttpsError(Trouble.ABSENT, _("no such host"))
+        return HttpsError(HttpsTrouble.ABSENT, _("no such host"))
     if isinstance(error, ConnectionRefusedError):
-        return HttpsError(Trouble.ABSENT, _("no web server"))
+        return HttpsError(HttpsTrouble.ABSENT, _("no web server"))
     if isinstance(error, ssl.SSLError):
         kind = tls.kind_of(error)
         may_be_clock = kind in (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID)
         fault = _CERTIFICATE_FAULTS.get(kind) or N_("no TLS connection")
-        return HttpsError(Trouble.FAILED, _(fault), may_be_clock=may_be_clock)
+        return HttpsError(HttpsTrouble.FAILED, _(fault), may_be_clock=may_be_clock)
     is_http = isinstance(error, http.client.HTTPException | ValueError)
-    return HttpsError(Trouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))
+    return HttpsError(HttpsTrouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))
