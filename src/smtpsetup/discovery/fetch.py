@@ -37,8 +37,8 @@ class Document:
 class FetchError(Exception):
     """Nothing was fetched. `status` is the HTTP status, 0 without a response.
 
-    `outcome` tells a missing document (ABSENT) from a failure or a URL that must not be followed. `proxy_failed` says that
-    this machine's proxy is the cause.
+    `outcome` tells a missing document (ABSENT) from a failure or a URL that must not be followed. `proxy_failed` says
+    that this machine's proxy is the cause.
     """
 
     def __init__(self, outcome: QueryStatus, detail: str, status: int = 0, *, proxy_failed: bool = False) -> None:
