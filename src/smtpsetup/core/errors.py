@@ -50,6 +50,11 @@ class SmtpsetupError(Exception):
         self.responsible = responsible
 
     @property
+    def is_limit(self) -> bool:
+        """Whether a limit of the provider for the account was reached: a run stops, and all of its mail waits."""
+        return self.code.startswith("limit.")
+
+    @property
     def stage(self) -> str:
         """The stage of the failure; without one, the part of the code before the dot."""
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]

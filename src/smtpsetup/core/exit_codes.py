@@ -15,6 +15,10 @@ EX_CONFIG = 78
 EX_INTERRUPTED = 130
 EX_TERMINATED = 143
 
+# The part of a code before the dot is its stage, and some of them decide more than the text: `limit.` holds all of the
+# account's mail (`SmtpsetupError.is_limit`), as `secret.`, `auth.`, `tls.` and `config.` do
+# (`disposition.concerns_account`); with `rcpt.` and `server.`, a refusal of every recipient exits with 67
+# (`send_one.failed`).
 EXIT_CODES = {
     "config.no-account": EX_CONFIG,
     "config.invalid": EX_CONFIG,

@@ -144,12 +144,7 @@ class Batch:
 
         It is not done for a provider's limit, which the outbox would only reach again.
         """
-        if (
-            error is None
-            or error.exit_code != EX_TEMPFAIL
-            or error.code.startswith("limit.")
-            or self._policy.queue is Queue.NEVER
-        ):
+        if error is None or error.exit_code != EX_TEMPFAIL or error.is_limit or self._policy.queue is Queue.NEVER:
             return error
         is_tried = is_server_unreachable(error)
         for delivery in (*self._begun.values(), *deliveries):

@@ -130,8 +130,7 @@ class _AccountFlush:
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
-        is_limit = error.code.startswith("limit.")
-        self._put_off(error, pause=disposition.seconds_until_next(1, error) if is_limit else None)
+        self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
         self._note_stop(error, log)
 
     def _send(self, context: Context, secret: Secret | None, provider: Provider | None) -> None:
@@ -224,7 +223,7 @@ class _AccountFlush:
             self._put_off(error)
             if disposition.is_server_unreachable(error):
                 self._give_up_the_old(context, error)
-        elif error.code.startswith("limit."):
+        elif error.is_limit:
             self._put_off(error, pause=disposition.seconds_until_next(self._most_attempts, error))
         self._note_stop(error, context.log)
 

@@ -150,7 +150,7 @@ class _Source:
         """Report the result of a message. A limit of the provider stops the run."""
         with self._telling:
             self._run.on_result(delivery, result)
-        if result.error and result.error.code.startswith("limit.") and not result.accepted:
+        if result.error and result.error.is_limit and not result.accepted:
             self.give_up(result.error)
 
     def leave(self) -> None:
@@ -278,7 +278,7 @@ class _Connection:
             self._give_up(error)
             return
         was_closed, self._was_closed = self._was_closed, _is_closing(error)
-        if not self._through and _is_closing(error) and self._explained(error).code.startswith("limit."):
+        if not self._through and _is_closing(error) and self._explained(error).is_limit:
             self._source.give_back(taken)  # a limit of the provider, whatever the message
             self._give_up(error)
             return
