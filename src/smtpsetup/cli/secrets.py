@@ -11,7 +11,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import ask
-from smtpsetup.config.secret_source import STORES, SecretSource, Store, StoreFacts
+from smtpsetup.config.secret_source import STORES, SecretSource, Store, StoreFacts, other_places
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.credentials import stores
@@ -80,10 +80,7 @@ def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> 
             _("The password is missing, and nobody can be asked for it here."),
             hints=(
                 _("Pipe it in: `--password-stdin`."),
-                _(
-                    "Or say where it is: `--password-file FILE`, `--password-command CMD`, `--password-env VAR` or "
-                    "`--systemd-credential NAME`."
-                ),
+                _("Or say where it is: {options}.").format(options=other_places()),
             ),
         )
     return ask_secret(auth, username)

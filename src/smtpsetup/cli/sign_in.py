@@ -107,8 +107,8 @@ def check_place(
             (only if takes_none else text).format(account=account.name, provider=provider.name if provider else "")
         )
     if account.auth is not Auth.OAUTH2 and existing and existing.oauth2 and source and source == existing.secret:
-        text = _("The file {path} keeps {account} signed in, and holds no password. Name another one.")
-        raise click.UsageError(text.format(path=source.reference, account=account.name))
+        text = _("What is there keeps {account} signed in, and is no password: {place}. Name another place.")
+        raise click.UsageError(text.format(place=source.described(), account=account.name))
 
 
 def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSource:

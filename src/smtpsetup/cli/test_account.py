@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 @click.option(
     "--transport",
     type=click.Choice(TRANSPORTS),
-    default="smtp",
     help=_(
         "smtplib makes the test with Python's own library, to see whether it fails there, too. It is one more login."
     ),
@@ -52,14 +51,16 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
     account: str | None,
     to: str | None,
     login_only: bool,  # noqa: FBT001  as above
-    transport: str,
+    transport: str | None,
     renew: bool,  # noqa: FBT001  as above
 ) -> None:
     """Run the test; with OAuth2, once more with a new token where the first is refused."""
     chosen = state.config().account(account)
     if to is not None and len(parse_mailboxes(to)) != 1:
         raise click.UsageError(_("--to takes one address."))
-    context = replace(state.context(chosen), transport=transport_named(transport))
+    context = state.context(chosen)
+    if transport:
+        context = replace(context, transport=transport_named(transport))
     secret = (
         fresh_secret_for(chosen, may_prompt=state.may_ask)
         if renew and chosen.auth is not Auth.NONE

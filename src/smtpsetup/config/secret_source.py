@@ -88,6 +88,11 @@ STORES = {
 """Every store. The module of its name in `credentials/` reads and writes it."""
 
 
+def other_places() -> str:
+    """The options that name a place other than the keyring, for a hint."""
+    return ", ".join(f"`{facts.option} {_(facts.metavar)}`" for facts in STORES.values() if facts.metavar)
+
+
 class SecretSource(NamedTuple):
     """A store, and the command, path or name to look up in it; `""` for the keyring."""
 

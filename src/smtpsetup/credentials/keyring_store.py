@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from smtpsetup.config.secret_source import other_places
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Secret
@@ -275,10 +276,7 @@ def _unavailable(reason: str) -> SmtpsetupError:
                 "On a server, run it again with the password in a file that only you can read: `--password-file FILE` "
                 "(mode 0600)."
             ),
-            _(
-                "Or with a command that prints it, a variable or a credential: `--password-command`, "
-                "`--password-env`, `--systemd-credential`."
-            ),
+            _("Or say where it is: {options}.").format(options=other_places()),
             _("At a desktop, run the command in the session there."),
         ),
     )

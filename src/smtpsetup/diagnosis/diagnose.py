@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from smtpsetup.config.secret_source import STORES, Store
+from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.failure import Kind
@@ -128,13 +128,13 @@ def placeholder_values(account: Account, *, is_saved: bool) -> dict[str, object]
 
 def _sign_in_options(account: Account) -> str:
     """The sign-in options that were given for an account that is not saved yet."""
-    client = account.oauth2
+    client, store = account.oauth2, STORES[account.secret.store]
     given = {
         "--provider": account.provider,
         "--client-id": client.client_id if client else "",
         "--issuer": client.issuer if client else "",
         "--scope": " ".join(client.scopes) if client and client.issuer else "",
-        "--password-file": account.secret.reference if account.secret.store is Store.FILE else "",
+        store.option: account.secret.reference if store.is_writable else "",
     }
     return " --auth oauth2" + "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
 

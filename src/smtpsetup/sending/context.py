@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 TRANSPORTS = ("smtp", "smtplib")
-"""The names of the ways to send."""
+"""The transports that `test --transport` can name instead of the account's own."""
 
 
 def transport_named(name: str) -> Transport:

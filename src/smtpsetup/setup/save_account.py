@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import accounts, paths
-from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.config.secret_source import STORES, SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth
 from smtpsetup.credentials import stores
@@ -125,7 +125,7 @@ def _readable_secret(account: Account, *, may_prompt: bool) -> Secret | None:
     try:
         return stores.read(account, may_prompt=may_prompt)
     except SmtpsetupError as error:
-        if error.code != "secret.missing" and account.secret.store is Store.KEYRING:
+        if error.code != "secret.missing" and not STORES[account.secret.store].is_path:
             raise
         return None
 
