@@ -58,6 +58,7 @@ def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) 
     assert sorted(server.subjects) == sorted(f"m{number}" for number in range(30))
 
 
+@pytest.mark.slow
 def test_the_bar_starts_where_the_earlier_run_stopped(person: Person) -> None:
     written(person.home, 6)
     with MailServer(slow) as server:

@@ -66,6 +66,7 @@ def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(per
     assert "Interrupted. Nothing more was changed." in lines_of(ended(terminal, 130))
 
 
+@pytest.mark.slow
 def test_the_bar_is_cleared_before_other_output(person: Person) -> None:
     written(person.home, 30)
     with MailServer(slow) as server:

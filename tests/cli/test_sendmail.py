@@ -69,6 +69,7 @@ FLAGS = (
 )
 
 
+@pytest.mark.slow
 def test_flags_of_sendmail_are_accepted(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)
     for flags in FLAGS:

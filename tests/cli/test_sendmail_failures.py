@@ -189,6 +189,7 @@ def test_with_a_damaged_outbox_the_mail_is_saved_and_logged(home: Home, tmp_path
     assert "exitcode=74" in line
 
 
+@pytest.mark.slow
 def test_mails_of_concurrent_callers_are_all_kept(home: Home) -> None:
     with closed_port() as port:
         account_at_plain_server(home, port)

@@ -143,6 +143,7 @@ def with_aliases(home: Home, facts: SandboxFacts, *, default: str = "") -> None:
     configured(home, facts, top=TABLE.replace("{file}", str(file)) + (f'default = "{default}"\n' if default else ""))
 
 
+@pytest.mark.slow
 def test_names_without_a_domain_are_resolved_by_aliases(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     with_aliases(home, facts)
     for name, wanted in RESOLVED:

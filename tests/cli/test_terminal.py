@@ -75,6 +75,7 @@ def test_configure_test_and_send_work_at_a_terminal_with_the_keyring(
     assert asked.stdout == ""
 
 
+@pytest.mark.slow
 def test_an_invalid_answer_is_explained_and_the_question_asked_again(person: Person, facts: SandboxFacts) -> None:
     terminal = person.types("configure", "--ca-file", facts.ca_file)
     terminal.expect("Your mail address: ")

@@ -27,6 +27,7 @@ def test_the_shipped_table_is_valid() -> None:
     assert schema.faults(RAW) == []
 
 
+@pytest.mark.slow
 def test_every_row_is_found_by_each_of_its_domains_with_one_row_parsed() -> None:
     table = Table(TODAY)
     for row in ROWS:
@@ -97,6 +98,7 @@ def test_a_misspelt_domain_of_a_large_provider_has_a_suggestion(slip: str, meant
     assert caught.value.suggestion == f"a@{meant}"
 
 
+@pytest.mark.slow
 def test_no_domain_of_the_table_counts_as_misspelt() -> None:
     table = Table(TODAY)
     for row in ROWS:

@@ -45,6 +45,7 @@ def test_a_sub_address_is_left_out_of_the_login_name(inside: Home) -> None:
     assert inside.run("identify", "info+faktura@delnamn.se", "--json").json["result"]["username"] == "info"
 
 
+@pytest.mark.slow
 def test_discovery_never_logs_in_or_names_the_person(world: World, inside: Home) -> None:
     before = len(world.log())
     for domain in ("gissad.se", "oense.se", "ingen-inloggning.se", "smahotell.se", "bakom-proofpoint.com"):

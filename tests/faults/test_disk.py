@@ -33,6 +33,7 @@ test "$("$0" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outb
 """
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 @pytest.mark.parametrize("megabytes", [3, 20])
 def test_a_flush_drains_the_outbox_on_a_full_disk(home: Home, megabytes: int) -> None:
@@ -147,6 +148,7 @@ def test_a_read_only_state_directory_is_reported(home: Home, command: str) -> No
     assert str(state) in " ".join(run.err.split())
 
 
+@pytest.mark.slow
 def test_an_outbox_on_a_read_only_disk_is_listed(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)

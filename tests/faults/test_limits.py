@@ -36,6 +36,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", PAGES.values(), ids=PAGES)

@@ -43,6 +43,7 @@ def owners(home: Home) -> set[int]:
     return {path.lstat().st_uid for path in home.path.rglob("*")}
 
 
+@pytest.mark.slow
 def test_commands_of_root_leave_the_users_files_to_the_user(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)

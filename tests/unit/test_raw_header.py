@@ -137,6 +137,7 @@ def test_any_name_stays_in_from_and_reply_to(name: str) -> None:
     assert wire.partition(b"\r\n\r\n")[2] == b"Text\r\n"
 
 
+@pytest.mark.slow
 @MANY
 @given(ANY)
 def test_the_header_is_ascii_but_for_local_parts_that_are_not(message: bytes) -> None:

@@ -156,6 +156,7 @@ def test_changing_to_no_login_deletes_the_sign_in(in_keyring: tuple[Home, OAuthS
     )
 
 
+@pytest.mark.slow
 def test_a_sign_in_in_the_keyring_replaces_a_token_command(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, server = in_keyring
     home.file("current", kept(home)["access_token"])

@@ -60,6 +60,7 @@ def test_a_locked_keyring_is_reported_once_the_access_token_has_expired(
     assert server.count("refresh_token") == 0
 
 
+@pytest.mark.slow
 def test_logout_deletes_the_refresh_token_from_the_keyring(
     in_keyring: tuple[Home, OAuthServer], keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

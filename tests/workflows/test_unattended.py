@@ -193,6 +193,7 @@ def test_doctor_without_an_account_checks_the_machine(home: Home) -> None:
     assert statuses(done.json)["trust"] == "ok"
 
 
+@pytest.mark.slow
 def test_doctor_reports_a_refused_login_and_an_unreachable_server(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("password", "wrong\n")
