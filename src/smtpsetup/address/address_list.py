@@ -1,9 +1,7 @@
 """Lists of addresses as programs write them (RFC 5322 section 3.4).
 
-Names, comments, groups, and local names such as `root`.
-
-`email.utils.getaddresses` leaves out what it does not understand, each version of Python something else: here nobody is
-left out without an error.
+They may contain display names, comments, groups, and local names such as `root`. `email.utils.getaddresses` silently
+drops what it does not understand, and what that is depends on the Python version. Here it is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 
-_SHOWN = 100  # characters of an entry that cannot be understood
+_SHOWN = 100  # characters of a list that cannot be understood
 
 
 class Entry(NamedTuple):
@@ -40,9 +38,9 @@ def entries(text: str, *, may_be_empty: bool = True) -> list[Entry]:
 
 
 class _Reader:
-    """Takes a list apart, character by character: its entries without their comments, and the comments.
+    """Splits a list into entries, one character at a time. `parts` has the text of each entry, and its comments.
 
-    A group's name and end are no entries.
+    The name and the end of a group are not entries.
     """
 
     def __init__(self) -> None:
@@ -54,11 +52,11 @@ class _Reader:
 
     @property
     def is_open(self) -> bool:
-        """Whether a quote, a comment or a bracket has no end."""
+        """Whether a quote, a comment or a bracket is still open."""
         return self._is_quoted or self._in_brackets or self._depth > 0
 
     def take(self, char: str) -> None:
-        """The next character."""
+        """Process the next character."""
         if self._is_escaped:
             (self._comment if self._depth else self._words).append(char)
             self._is_escaped = False
@@ -77,6 +75,7 @@ class _Reader:
             self._comment.append(char if self._depth else " ")
 
     def _take_plain(self, char: str) -> None:
+        # a parenthesis inside a word is no comment
         is_apart = not self._words or self._words[-1] in ' ">'
         if char == "(" and is_apart:
             self._depth = 1
@@ -96,7 +95,7 @@ class _Reader:
             self._words.append(char)
 
     def end(self) -> None:
-        """The end of an entry."""
+        """Finish the current entry."""
         self.parts.append(("".join(self._words), "".join(self._comment)))
         self._words.clear()
         self._comment.clear()
@@ -128,12 +127,12 @@ def _entry(part: str, comment: str) -> Entry | None:
     if address.startswith("@") and ":" in address:  # a route, which nobody uses any more (RFC 5322 section 4.4)
         address = address.rpartition(":")[2]
     if not address:
-        return None  # <>, which is nobody
+        return None  # <> names nobody
     return Entry(_name(before.strip()), address)
 
 
 def _at_bracket(text: str) -> tuple[str, str, str]:
-    """The text in front of the first < outside quotes, that, and the rest."""
+    """The text before the first `<` outside quotes, the `<`, and the text after it; without one, all the text first."""
     is_quoted = False
     for place, char in enumerate(text):
         if char == '"' and (place == 0 or text[place - 1] != "\\"):

@@ -18,8 +18,8 @@ class Account(NamedTuple):
     `tls_fingerprint` is a SHA-256 in 64 hexadecimal digits. `verified` says that a login with these settings has
     worked. With `hold_unknown`, mail that may have been delivered is not resent automatically. With `report_failures`,
     a report on mail that cannot be delivered is sent to the account's address. `oauth2` is set if the account signs in
-    with OAuth2, unless its secret is a command that prints access tokens; then `config_file` is the file that it was
-    read from, `""` if it is not saved yet.
+    with OAuth2, unless its secret is a command that prints access tokens. With `oauth2`, `config_file` is the file that
+    the account was read from, `""` if it is not saved yet.
     """
 
     name: str

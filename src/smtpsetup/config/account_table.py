@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _HIGHEST_PORT = 65535
 
+# the keys that smtpsetup writes
 KEYS: dict[str, type] = {
     "address": str,
     "from_name": str,
@@ -36,7 +37,7 @@ KEYS: dict[str, type] = {
     "verified": bool,
     "oauth2": dict,
 }
-# smtpsetup never writes these
+# keys that only the user writes
 _BY_HAND: dict[str, type] = {
     "queue": str,
     "on_unknown": str,

@@ -26,7 +26,7 @@ class StoreFacts(NamedTuple):
 
     Texts are marked for the catalogue; `{reference}` in them is the reference of a SecretSource. `option` and `metavar`
     are its option on the command line; `key` is the key of the reference in the configuration, or `""`. `elsewhere`
-    says that smtpsetup only reads the password of `{account}`.
+    is a sentence which says that the password of `{account}` is not kept by smtpsetup.
     """
 
     described: str

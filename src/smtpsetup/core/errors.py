@@ -21,7 +21,7 @@ class SmtpsetupError(Exception):
     """An error that a user can fix. All texts are in the user's language.
 
     `code` is one of docs/errors.md. `message` is one sentence. `hints` say what to do, in order. `exit_code` is given
-    only where it is not that of the code (an unreadable file is 66 whatever it was for). `result` is what was found
+    only where it differs from that of the code (66 for any input file that cannot be read). `result` is what was found
     before the failure, as the JSON output has it. `responsible` is who can fix the cause.
     """
 

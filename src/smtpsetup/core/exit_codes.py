@@ -15,10 +15,11 @@ EX_CONFIG = 78
 EX_INTERRUPTED = 130
 EX_TERMINATED = 143
 
-# The part of a code before the dot is its stage, and some of them decide more than the text: `limit.` holds all of the
-# account's mail (`SmtpsetupError.is_limit`), as `secret.`, `auth.`, `tls.` and `config.` do
-# (`disposition.concerns_account`); with `rcpt.` and `server.`, a refusal of every recipient exits with 67
-# (`send_one.failed`).
+# The part of a code before the dot names its stage. Some of these parts also decide what happens:
+# - `limit.` lets all mail of the account wait (`SmtpsetupError.is_limit`).
+# - `secret.`, `auth.`, `tls.` and `config.` do so, too, except `config.address-malformed`
+#   (`disposition.concerns_account`).
+# - With `rcpt.` and `server.`, a permanent refusal of every recipient exits with 67 (`send_one.failed`).
 EXIT_CODES = {
     "config.no-account": EX_CONFIG,
     "config.invalid": EX_CONFIG,

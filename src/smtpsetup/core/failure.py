@@ -18,7 +18,7 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
-    CLOSED = "closed"
+    CLOSED = "closed"  # the connection
     NAME_NOT_FOUND = "name-not-found"
     NAME_TEMPORARY = "name-temporary"
     CERTIFICATE_EXPIRED = "certificate-expired"
@@ -34,11 +34,11 @@ class Kind(StrEnum):
     PROTOCOL_ERROR = "protocol-error"
     NOT_OFFERED = "not-offered"
     NO_COMMON_MECHANISM = "no-common-mechanism"
-    INJECTION = "injection"
+    INJECTION = "injection"  # more data than the reply to STARTTLS, before TLS
     TOO_LARGE = "too-large"
     LINE_TOO_LONG = "line-too-long"
     SMTPUTF8_NOT_OFFERED = "smtputf8-not-offered"
-    UNPROTECTED = "unprotected"
+    UNPROTECTED = "unprotected"  # no login without TLS, except to this machine
 
 
 class Reply(NamedTuple):
@@ -108,7 +108,7 @@ class CertificateFacts(NamedTuple):
 class Evidence(NamedTuple):
     """What probing after a failure found (`setup.second_look`).
 
-    `alternative` is another server of the same provider that accepts logins. `web_is_reachable` says whether any web
+    `alternative` is another server of the same provider that offers a login. `web_is_reachable` says whether any web
     server answers (None: not tried). `greeting` is that of the failing server. `is_impostor` says that its certificate
     belongs to somebody other than the account's provider. `clock_ahead_seconds` is how far this machine's clock is
     ahead of the server's (None: not known).

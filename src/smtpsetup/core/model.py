@@ -53,7 +53,7 @@ class ProviderStatus(StrEnum):
     """Whether a provider's SMTP can be used as it is."""
 
     OK = "ok"
-    PREPARE = "prepare"
+    PREPARE = "prepare"  # the customer must switch something on first
     UNAVAILABLE = "unavailable"
 
 

@@ -83,6 +83,6 @@ def translated_reason(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror) and text not in TEXTS:
         text = _RESOLVER.get(number or 0, text)
-    elif number and errno.errorcode.get(number) == text:  # net.dial gives a socket's error its symbol
+    elif number and errno.errorcode.get(number) == text:  # net.dial stores the symbol, such as ECONNREFUSED
         text = os.strerror(number)
     return _(text)

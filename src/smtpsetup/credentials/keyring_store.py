@@ -159,7 +159,7 @@ def _backend() -> KeyringBackend:
 
 
 def _find_bus() -> None:
-    """Name the user's session bus in the environment if, as under cron and ssh, it is not. Raises SmtpsetupError."""
+    """Set DBUS_SESSION_BUS_ADDRESS to the user's bus if it is not set, as under cron and ssh. Raises SmtpsetupError."""
     if os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     for directory in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):

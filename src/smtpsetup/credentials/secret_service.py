@@ -23,10 +23,10 @@ class SecretServiceTrouble(Enum):
 
     NO_SERVICE = auto()
     LOCKED = auto()
-    ABSENT = auto()
+    ABSENT = auto()  # no such secret
     REFUSED = auto()
     TIMEOUT = auto()
-    NOT_PLAIN = auto()
+    NOT_PLAIN = auto()  # the service offers no unencrypted session
 
 
 class SecretServiceError(Exception):

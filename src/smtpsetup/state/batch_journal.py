@@ -22,9 +22,10 @@ _ENDED_SECONDS = 12 * 3600.0  # after the end of a run in which the same command
 _MAX_AGE_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
 _BEFORE = {"stands": "before"}  # marks an end line that precedes the mails of its run
-_LEFT = ', "left": '
-_ROOM = 4  # bytes: the longest state is that much longer than _DOTTED
+_LEFT = ', "left": '  # begins the list of recipients in a line
+_ROOM = 4  # spare bytes in a line: _NOT_SENT, the longest state, has two letters more than _DOTTED
 _NOWHERE = (0, 0)  # the place of a line that has not been written
+# dotted: the final dot may have been sent, without a reply yet; broke: the connection ended at this mail
 _DONE, _DOTTED, _NOT_SENT, _PARTLY, _BROKE = "done", "dotted", "not-sent", "partly", "broke"
 
 
@@ -54,7 +55,7 @@ class Journal:
         self._states: dict[str, str] = {}
         self._left: dict[str, tuple[str, ...]] = {}
         self._places: dict[str, tuple[int, int]] = {}  # offset and length of the line of each mail of this run
-        self._end = _NOWHERE  # the same of the line for the end of this run
+        self._end = _NOWHERE  # offset and length of the line for the end of this run
         self._has_end = False
         self.nonce = ""
         self.ended_at = 0.0
@@ -80,7 +81,7 @@ class Journal:
         return bool(self._states)
 
     def is_done(self, key: str) -> bool:
-        """Whether the server has accepted a mail."""
+        """Whether the server or the outbox has accepted a mail."""
         return self._states.get(key) == _DONE
 
     def is_unknown(self, key: str) -> bool:
@@ -88,7 +89,7 @@ class Journal:
         return self._states.get(key) == _DOTTED
 
     def has_broken(self, key: str) -> bool:
-        """Whether the connection ended while an earlier run sent this mail."""
+        """Whether the connection ended in an earlier run while this mail was being sent."""
         return self._states.get(key) == _BROKE
 
     def message_id(self, key: str, domain: str) -> str:
@@ -118,11 +119,11 @@ class Journal:
         self._mark(key, _PARTLY, left)
 
     def mark_not_sent(self, key: str) -> None:
-        """Record that the server has refused a mail."""
+        """Record that the server has not accepted a mail."""
         self._mark(key, _NOT_SENT)
 
     def mark_broken(self, key: str) -> None:
-        """Record that the connection ended before a mail was sent."""
+        """Record that the connection ended while this mail was being sent, before the server could accept it."""
         self._mark(key, _BROKE)
 
     def mark_ended(self) -> None:
@@ -161,7 +162,7 @@ class Journal:
             self._synced = time.monotonic()
 
     def _append(self, entry: dict[str, Any], *, room: int = 0) -> tuple[int, int]:
-        """Append a line with `room` spaces after it, in one write; its offset and its length.
+        """Append a line with `room` spaces after it, in one write. Returns its offset and length.
 
         A kill leaves the whole line, or a fragment that is not read.
         """

@@ -23,7 +23,7 @@ def read(path: str, limit: int | None = None) -> bytes:
 
 
 def _wait_for_writer(handle: int, path: str) -> bytes:
-    """Wait until a program has opened a named pipe for writing. Gives what was read meanwhile: at most one byte."""
+    """Wait until a program has opened a named pipe for writing. Returns what was read meanwhile: at most one byte."""
     import select  # only for named pipes
 
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""Locks on open files, which the kernel releases when their process dies. Nothing else in smtpsetup locks."""
+"""Locks on open files, which the kernel releases when their process dies. No other module locks files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 
 from smtpsetup.state import private_dir
 
-_POLL_SECONDS = 0.05  # between two tries: neither msvcrt nor a lock with a timeout can wait by itself
+_POLL_SECONDS = 0.05  # between two tries: msvcrt has no call that waits, and flock none with a timeout
 
 
 def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
     """Lock an open file, or on POSIX a directory, until it is closed.
 
     Any number of processes may hold a shared lock; Windows has none, so nothing is locked there. Waits for other
-    processes at most `seconds`, or without end; then raises BlockingIOError.
+    processes without a limit if `seconds` is None; otherwise raises BlockingIOError after that many.
     """
     if seconds is None and os.name == "posix":
         import fcntl  # POSIX only

@@ -69,7 +69,7 @@ def open_file(path: str, flags: int) -> int:
         raise
     try:
         if os.name == "posix":
-            _check_file(os.fstat(handle), path, is_only_name=True)
+            _check_file(os.fstat(handle), path, refuse_hard_links=True)
     except BaseException:
         os.close(handle)
         raise
@@ -86,7 +86,7 @@ def check_file(path: str) -> None:
         _check_file(info, path)
 
 
-def _check_file(info: os.stat_result, path: str, *, is_only_name: bool = False) -> None:
+def _check_file(info: os.stat_result, path: str, *, refuse_hard_links: bool = False) -> None:
     if stat.S_ISLNK(info.st_mode):
         raise UnsafePathError("it is a symbolic link", path)
     if not stat.S_ISREG(info.st_mode):
@@ -95,7 +95,7 @@ def _check_file(info: os.stat_result, path: str, *, is_only_name: bool = False) 
         raise UnsafePathError("it belongs to another user", path)
     if info.st_mode & _OTHERS:
         raise UnsafePathError("others can write to it", path)
-    if is_only_name and info.st_nlink > 1:
+    if refuse_hard_links and info.st_nlink > 1:
         raise UnsafePathError("it has a second name (a hard link)", path)
 
 
@@ -155,6 +155,10 @@ def as_root_again() -> Iterator[None]:
 
 
 def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
+    """Run as the owner of `place`; `for_good` gives up the real user id, too.
+
+    Raises UnsafePathError if that user cannot read this program.
+    """
     import pwd  # only for root in the directory of another user
 
     groups = os.getgroups()

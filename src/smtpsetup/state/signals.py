@@ -23,7 +23,7 @@ _replaced: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
 
 @contextmanager
 def deferral() -> Iterator[Callable[[], None]]:
-    """A function: from its call to the end of the block, SIGINT, SIGTERM and SIGHUP are deferred.
+    """Yields a function. From its call to the end of the block, SIGINT, SIGTERM and SIGHUP are deferred.
 
     In a thread other than the main one this works only within `deferrable`. On Windows it does nothing.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def raise_when_terminated() -> None:
     """Make SIGTERM and SIGHUP raise TerminatedError in the main thread, once, instead of ending the process.
 
-    They do not raise KeyboardInterrupt through SIGINT, since that is ignored in a background job.
+    The handler does not send SIGINT instead, since a background job ignores it.
     """
     for number in _signals():
         if signal.getsignal(number) is signal.SIG_DFL:
