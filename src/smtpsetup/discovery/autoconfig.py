@@ -95,7 +95,7 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """A tree of bounded depth without a document type, which entity expansion attacks need."""
+    """Builds the tree, but refuses deep nesting, and a document type, without which no entity can be expanded."""
 
     def __init__(self) -> None:
         super().__init__()

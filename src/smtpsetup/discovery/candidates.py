@@ -49,8 +49,8 @@ class Rank(IntEnum):
     WELL_KNOWN = 5
     ISPDB = 6
     SRV = 7
-    REDIRECTED = 8
-    SIGNS = 9
+    REDIRECTED = 8  # a file of the domain's own that a host of another owner serves
+    SIGNS = 9  # DNS records that a provider has its customers publish
     MX_AUTOCONFIG = 10
     MX_ISPDB = 11
     PROBE = 12

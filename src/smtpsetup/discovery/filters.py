@@ -1,6 +1,7 @@
 """Services that only pass mail on: an MX that names one says nothing about where the domain's mail is sent from.
 
-Each by the end of its MX hosts' names, as its help pages give them for the customer's DNS.
+Each is keyed by the end of its MX hosts' names, which its help pages tell customers to put into their DNS. A filter
+passes mail on to the mailbox; a forwarder sends it to addresses at other domains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asking every source in parallel, until no better answer than the best can come."""
+"""Asking every source in parallel, until no answer can come that is better than the best one so far."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SOURCE_SECONDS = 5.0  # for one source
 _GUESS_AFTER_SECONDS = 2.0  # without an answer before the usual names are probed as well
-_RIVAL_SECONDS = 3.0
+_RIVAL_SECONDS = 3.0  # to probe the best candidate's server and its rival's
 _DETAIL = 400  # characters of a remote server's text
 _TICK_SECONDS = 0.1  # polling interval
 _OWN_SETTINGS = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)  # published by the domain itself
@@ -65,7 +65,7 @@ class _Progress:
     reports: list[SourceReport] = field(default_factory=list)
     route: MailRoute | None = None
     dns_failed: bool = False
-    best_since: float = 0.0
+    best_since: float = 0.0  # of time.monotonic
     proxy_failed: bool = False
     has_guessed: bool = False
     fault: Exception | None = None
@@ -126,9 +126,9 @@ class _Progress:
                 self.start(following)
 
     def is_settled(self) -> bool:
-        """Whether no better answer can come, or has come within GRACE_SECONDS.
+        """Whether the search can stop: no better answer can come any more, or none has within GRACE_SECONDS.
 
-        Also if the domain does not exist, or its DNS gives no answers and only probes are left, which need the DNS.
+        Without any answer: if the domain does not exist, or its DNS fails and only probes, which need it, are left.
         """
         best = self.best
         if best is None:

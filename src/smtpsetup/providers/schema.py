@@ -29,6 +29,7 @@ LIMITS = (
 _HIGHEST_PORT = 65535
 _UNFIT = ((465, Security.STARTTLS), (25, Security.TLS))  # RFC 8314 section 3.3; 587 with implicit TLS does occur
 
+# each key with its type, and whether it is required
 _ROW: dict[str, tuple[type, bool]] = {
     "id": (str, True),
     "name": (str, True),
@@ -141,10 +142,11 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
         yield _('only a row with status = "unavailable" may be without servers and auth')
     if row["status"] == ProviderStatus.PREPARE and "enable" not in row:
         yield _('status = "prepare" needs the table {key}').format(key="enable")
-    yield from _parts(row)
+    yield from _part_faults(row)
 
 
-def _parts(row: dict[str, Any]) -> Iterator[str]:
+def _part_faults(row: dict[str, Any]) -> Iterator[str]:
+    """The faults of the tables inside a row."""
     for server in row["servers"]:
         yield from _server_faults(server)
     username = row["username"]

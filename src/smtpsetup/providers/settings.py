@@ -52,5 +52,5 @@ def username_for(address: Address, provider: Provider | None) -> tuple[str | Non
 
 
 def usual_security(port: int | None) -> Security:
-    """Implicit TLS on port 465 and without a port, otherwise STARTTLS; never plaintext."""
+    """Implicit TLS without a port and on 465, 2465 and 8465, otherwise STARTTLS; never plaintext."""
     return Security.TLS if port in (None, 465, 2465, 8465) else Security.STARTTLS

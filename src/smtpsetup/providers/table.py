@@ -25,7 +25,7 @@ _SUFFIX_LABELS = 8  # labels that an MX suffix may have
 class Refusal(NamedTuple):
     """The meaning of one of a provider's replies. `phrase` is lower case; `""` fits any text.
 
-    A reply has either `causes`, the likeliest first, or one cause in `note`.
+    A refusal has either `causes`, the likeliest first, or one cause in `note`.
     """
 
     code: int
@@ -114,7 +114,10 @@ class Table:
                 self._own = {**rows, **{key: row for key, row in self._own.items() if key not in rows}}
 
     def by_domain(self, domain: str) -> Provider | None:
-        """The provider of a mail domain (lower case, A-labels)."""
+        """The provider of a mail domain (lower case, A-labels).
+
+        A row may also have `*.example.com` for the names below a domain, or `hotmail.*` for a name in every country.
+        """
         labels = domain.split(".")
         below = [f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels) - 1)]
         is_national = len(labels) == 2 or labels[1:-1] in (["co"], ["com"])  # noqa: PLR2004  hotmail.se, hotmail.co.uk, but not live.mycompany.se
@@ -137,7 +140,7 @@ class Table:
         )
 
     def by_server_host(self, host: str, domain: str = "") -> Provider | None:
-        """The provider that a submission host belongs to. Of several, the one that has `domain` is preferred."""
+        """The provider that a submission host belongs to. Of several, one that has `domain`, then one with signs."""
         rows = [row for row in self._rows_with(host) if any(server.host == host for server in row.servers)]
         return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
 
