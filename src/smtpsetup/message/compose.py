@@ -1,7 +1,7 @@
 """From the parts of a message to its bytes (RFC 5322).
 
-Header fields are written here and not by `email`. That decodes a text which looks like an encoded word (RFC 2047), so
-that a subject could add line breaks, header fields and recipients. Importing `email` would also take a fifth of the
+Header fields are written here and not by `email`, which decodes text that looks like an encoded word (RFC 2047): a
+subject could then add line breaks, header fields and recipients. Importing `email` would also take a fifth of the
 time of a `send` from cron (bench/sending.py): only its header encoder is imported, and only where a header needs it.
 `mime` makes the parts.
 """
@@ -97,7 +97,7 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
 def parse_header(text: str) -> tuple[str, str]:
     """A `Name: value` from the command line.
 
-    Raises SmtpsetupError for one that is malformed or smtpsetup's own to write.
+    Raises SmtpsetupError for one that is malformed, or that smtpsetup writes itself.
     """
     _refuse_control_characters(text)
     name, colon, value = text.partition(":")
@@ -143,7 +143,7 @@ def _refuse_control_characters(text: str) -> None:
 
 
 def compose(draft: Draft, *, now: datetime.datetime, message_id: str) -> Message:
-    """The message with CRLF line ends, 7-bit clean but for addresses that need SMTPUTF8. There is never a Bcc header.
+    """The message with CRLF line ends, 7-bit except for addresses that need SMTPUTF8. There is never a Bcc header.
 
     Raises SmtpsetupError.
     """
@@ -190,8 +190,8 @@ def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
 def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
     """The value of an unstructured field, folded.
 
-    It becomes encoded words (RFC 2047) where it is not plain ASCII, where it looks like an encoded word, and with
-    `is_encoded` in any case.
+    It becomes encoded words (RFC 2047) if it is not plain ASCII or looks like an encoded word, and with `is_encoded`
+    always.
     """
     is_plain = value.isascii() and "=?" not in value and not is_encoded
     if is_plain and len(name) + 2 + len(value) <= _FOLDED_AT:

@@ -24,6 +24,8 @@ _TOO_LARGE = re.compile(r"&#[0-9]{8,}+;?|&#[xX][0-9a-fA-F]{7,}+;?")
 
 
 class _Reader:
+    """Collects the text of a page in `parts`, from its tags and what stands between them."""
+
     def __init__(self) -> None:
         self.parts: list[str] = []
         self._silent = 0

@@ -96,7 +96,7 @@ def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator
 
 
 def base64_lines(data: bytes) -> bytes:
-    """Data as lines of base64 (RFC 2045 section 6.8). All pieces but the last are a multiple of BASE64_CHUNK."""
+    """Data as lines of base64 (RFC 2045 section 6.8). All pieces but the last must be a multiple of BASE64_CHUNK."""
     encoded = binascii.b2a_base64(data, newline=False)
     return b"".join([encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76)])
 

@@ -22,8 +22,8 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
 def corrected(fields: tuple[Field, ...], body: Spool) -> Message:
     """The message, with a body that can be sent. Raises OSError where there is no room for what is encoded.
 
-    A text with other than ASCII characters, NULs or lines beyond the limit is encoded; long lines of a multipart body
-    are broken.
+    A text body with non-ASCII characters, NULs or too long lines is encoded. In any other body, too long lines are
+    broken and NULs removed.
     """
     is_long, has_nul = _look_at(body)
     kind = next(iter(values(fields, "content-type")), "")
@@ -83,7 +83,7 @@ def _base64(body: Spool) -> Iterator[bytes]:
 
 
 def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
-    """The lines without NULs, long ones broken; `mark` ends a line that continues (quoted-printable)."""
+    """The lines without NULs, long ones broken. `mark` is put where a line was broken (`=` in quoted-printable)."""
     words = b""
     for line in body.lines():
         words += line.removesuffix(b"\r\n").replace(b"\0", b"")
@@ -99,7 +99,7 @@ def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
 
 
 def _break(words: bytes, *, is_quoted: bool) -> int:
-    """Where to break a long line: after a blank near its end, else between characters."""
+    """Where to break a long line: after a blank near its end, else between characters or encoded characters."""
     if is_quoted:
         equals = words.rfind(b"=", -2)
         return equals if equals >= 0 else len(words)

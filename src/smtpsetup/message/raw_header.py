@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterable, Iterator
 
-_LINE_MOST = 2_000_000  # bytes; a longer line is none of a header
+_LINE_MOST = 2_000_000  # bytes; a longer line cannot belong to a header
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}
 _SENDERS = {"sender", "resent-from", "resent-sender"}
@@ -45,7 +45,7 @@ _ONCE = {
     "mime-version",
     "content-type",
 }
-_JOINED = {"to", "cc"}  # once, too; a second one adds to the first
+_JOINED = {"to", "cc"}  # also once, but the values of a second one are added to the first
 
 
 class Field(NamedTuple):
@@ -63,8 +63,8 @@ class Field(NamedTuple):
 def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     """The header's fields and the rest of a message, from chunks with CRLF line ends.
 
-    A message whose first line is not a field has no header. Raises EndlessFieldError for a field of more than
-    two million bytes.
+    A message whose first line is not a field has no header. Raises EndlessFieldError for a field with a
+    line of more than two million bytes.
     """
     source = _Lines(iter(chunks))
     found: list[tuple[str, list[str]]] = []
@@ -129,7 +129,7 @@ class _Lines:
         return line
 
     def take_back(self, line: bytes) -> None:
-        """Give back the line that was read last."""
+        """Put back the line that was read last: `next` returns it again."""
         self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
 
     def rest(self, line: bytes = b"") -> Iterator[bytes]:

@@ -18,7 +18,7 @@ class Spool:
     """Bytes that can be read several times."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Keep the chunks, on a disk that has room for them. Raises OSError where none has."""
+        """Keep the chunks, in memory or on a disk that has room for them. Raises OSError where none has."""
         self.size = 0
         self.is_ascii = True
         self._file: BinaryIO = io.BytesIO()
@@ -35,7 +35,7 @@ class Spool:
         self._file.close()
 
     def __del__(self) -> None:
-        self.close()  # whoever reads a message does not know that it was the last time
+        self.close()  # no reader of a message can know that it is the last one
 
     def _append(self, chunk: bytes) -> None:
         """Write a chunk; where the disk is full, move to another one first."""
@@ -108,7 +108,7 @@ def pieces(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks with every LF, CR and CRLF as CRLF: a bare one is how a second message is smuggled past a server."""
+    """The chunks with every LF, CR and CRLF as CRLF: a bare LF or CR can smuggle a second message past a server."""
     ends_in_cr = False
     for given in chunks:
         if not given:

@@ -167,7 +167,7 @@ class _Timed:
         return io.BufferedReader(_TimedReader(self._sock, self._deadline))
 
     def close(self) -> None:
-        """Do nothing: the opener closes the socket."""
+        """Do nothing: `Web.exchange` closes the socket."""
 
 
 class _TimedReader(io.RawIOBase):

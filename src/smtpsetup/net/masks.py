@@ -7,7 +7,7 @@ import re
 
 _MASK = "***"
 _PIECE = 6  # characters of a secret that reveal it; shorter pieces occur in ordinary words
-_LONG = 200  # characters
+_LONG = 200  # characters of a secret; of a longer one, pieces do not overlap
 _CACHED_TEXTS = 50
 _ALIGNMENTS = 3  # base64 encodes groups of three bytes, so a secret inside other data has three forms
 

@@ -42,7 +42,7 @@ class TlsPolicy(NamedTuple):
 
 
 def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPolicy:
-    """Trust the system's authorities, those in `ca_file` instead, or one certificate.
+    """The policy that trusts the system's authorities, those in `ca_file` instead, or one certificate.
 
     Raises OSError for a `ca_file` that cannot be used.
     """
@@ -61,7 +61,7 @@ def policy(ca_file: str | None = None, fingerprint: str | None = None) -> TlsPol
 
 
 def unverified() -> TlsPolicy:
-    """Accept any certificate, to look at it. For diagnosis only: no session logs in with this policy."""
+    """The policy that accepts any certificate, to look at it. For diagnosis only: no session logs in with it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
