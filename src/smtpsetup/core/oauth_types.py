@@ -8,11 +8,11 @@ from typing import NamedTuple
 class Endpoints(NamedTuple):
     """A provider's OAuth2 endpoints, with the names of RFC 8414 and RFC 8628; `""` for what it does not have.
 
-    `client` is the provider whose client id is used; several may share one. `parameters` are added to the authorization
+    `client` names whose client id is used; several providers may share one. `parameters` are added to the authorization
     request, and `redirect_host` is the loopback host in its redirect URI. `{tenant}` in an endpoint is replaced by the
     organisation, by default `tenant`. `issuer` is set if the endpoints were found from it. A refresh token expires when
-    it is not used for `unused_days`; one of a client in testing expires after `testing_days` at the latest. At
-    `register_url` a client is registered; `is_closed` says that the provider registers none.
+    it is not used for `unused_days`; one of a client in testing expires after `testing_days` at the latest. A
+    client is registered at `register_url`; `is_closed` says that the provider registers those of partners only.
     """
 
     client: str

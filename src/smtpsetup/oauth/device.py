@@ -19,8 +19,8 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _INTERVAL_SECONDS = 5.0  # RFC 8628 section 3.2, if the server names none
 _SHORTEST_INTERVAL = 1.0
 _SLOWER_SECONDS = 5.0  # RFC 8628 section 3.5
-_LONGEST_SECONDS = 1800.0
-_SLOWEST_SECONDS = 60.0
+_LONGEST_SECONDS = 1800.0  # that a code is polled for, whatever the server says
+_SLOWEST_SECONDS = 60.0  # the longest interval
 
 
 class DeviceCode(NamedTuple):

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import TokenClient
     from smtpsetup.net.https import Web
 
-_ANSWER_SECONDS = 20.0
+_ANSWER_SECONDS = 20.0  # for any other request than a renewal
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 _LONGEST_LIFETIME = 10 * 86_400.0  # seconds; an access token is renewed after that in any case
 _DIGITS = 20
 _USUAL_LIFETIME = 3600.0  # seconds, if the answer names none
 _SECRET_LENGTH = 6  # characters; a shorter text may occur in other words
+# fields of a request that are masked in errors
 _SECRETS = {"refresh_token", "client_secret", "code", "code_verifier", "device_code"}
 TEMPORARY = {"temporarily_unavailable", "server_error"}
 

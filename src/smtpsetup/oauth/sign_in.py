@@ -211,6 +211,7 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
 
 
 def _simpler(provider: Provider | None) -> tuple[str, ...]:
+    """A hint that names a way to log in without OAuth2; none where the provider has none."""
     if provider is None:
         return ()
     if Auth.APP_PASSWORD in provider.auth:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import TokenClient
     from smtpsetup.oauth.request import OAuthError
 
-_SECONDS = 25.0
+_SECONDS = 25.0  # for a renewal
 
 
 def web(before_request: Callable[[], None] | None = None) -> Web:

@@ -1,1 +1,1 @@
-"""A local SMTP server that catches mail, for trials and tests."""
+"""Local SMTP servers for trials and tests: one catches mail, the other fails on purpose."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import io
     from pathlib import Path
 
-_OTHER_NAME = "server7.web-host.example"
-_NO_FAULT = Fault(Stage.DNS)  # a server takes no part in that stage
+_OTHER_NAME = "server7.web-host.example"  # of the certificate, and of the greeting with OTHER_HOST
+_NO_FAULT = Fault(Stage.DNS)  # which never occurs, since a server takes no part in that stage
 _CLOGS = 4  # connections that fill the backlog of a listener that accepts none
 
 

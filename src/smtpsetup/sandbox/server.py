@@ -168,7 +168,7 @@ class Sandbox:
         return SMTP(
             self,
             hostname="localhost",
-            ident="smtpsetup test server",  # without the password's text, which clients mask
+            ident="smtpsetup test server",  # without the word `sandbox`: it is the password, which clients mask
             authenticator=self._authenticate,
             auth_required=True,
             enable_SMTPUTF8=True,
