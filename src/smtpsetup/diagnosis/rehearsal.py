@@ -22,7 +22,7 @@ class Act(StrEnum):
     BAD_CERTIFICATE = "bad-certificate"
     OLD_TLS = "old-tls"
     BREAK_HANDSHAKE = "break-handshake"
-    INJECT = "inject"
+    INJECT = "inject"  # another reply follows that to STARTTLS, before TLS
     WITHHOLD = "withhold"  # an extension is not offered
 
 
@@ -43,8 +43,8 @@ class Fault:
     """What goes wrong, and at which stage.
 
     `reply` is the whole reply. `offers` is what EHLO offers for AUTH (None: unchanged). With `only_tls_port`, the port
-    with STARTTLS has no fault. `needs` are options that the account must have for the fault to occur. `ports` are the
-    ports for implicit TLS and STARTTLS, 0 for any.
+    with STARTTLS has no fault. `needs` are options of `configure` or `test` without which the fault does not
+    occur. `ports` are the ports for implicit TLS and STARTTLS, 0 for any.
     """
 
     stage: Stage

@@ -1,7 +1,7 @@
 """The rules that map a failure to an error code: the first that fits decides.
 
-Rules rely on stage, kind and codes. Phrases decide only what these leave open, with the words that different servers
-share. The refusals in a provider's row are tried before these rules (`diagnose.error_code`).
+Rules rely on stage, kind and codes. Phrases decide only what these leave open; they are words that several
+servers use. The refusals in a provider's row are tried before these rules (`diagnose.error_code`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Rule:
     """A rule fits a failure if every condition that is set is met.
 
     `codes` are reply codes or their first digits. `enhanced` and `phrase` are patterns for the enhanced status code and
-    the text. With `is_unknown`, the message must possibly have been accepted. With `only_offered`, the server must
+    the text. `is_unknown` requires that the message may have been accepted. With `only_offered`, the server must
     offer no SASL mechanisms but these.
     """
 

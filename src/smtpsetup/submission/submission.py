@@ -50,7 +50,10 @@ class Request(NamedTuple):
 
 
 class RawSubmitted(NamedTuple):
-    """The errors, the worst first. `is_waiting` and `is_noted` are those of `Submitted`."""
+    """The result of `submit_raw`. `is_waiting` and `is_noted` are those of `Submitted`.
+
+    `errors` has that of the mail itself first, then those of what could not be kept, then those of single recipients.
+    """
 
     errors: list[SmtpsetupError]
     is_waiting: bool
@@ -82,7 +85,7 @@ def submit_raw(
 
 
 def _with_number(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
-    """The error, with a hint that tells where the mail is."""
+    """The error, with a hint that names the mail's number in the outbox, where it has one."""
     if number is not None and waits(error):
         hint = _(
             "The mail is kept in the outbox as number {number}, and is sent once that is mended: `smtpsetup outbox "
@@ -166,7 +169,7 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
 
 
 def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> raw_header.Sender:
-    """The mailbox for From. An address that the account may not use becomes its own, with Reply-To for the original."""
+    """The mailbox for From. The account's own replaces one that it may not use, which then goes into Reply-To."""
     own = parse_address(account.address)
     given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
     name = raw_header.decoded(given.name) or request.full_name or account.from_name
