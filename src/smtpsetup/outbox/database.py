@@ -48,17 +48,17 @@ ALTER TABLE mail ADD COLUMN put_offs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN content_checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 """
-# what decides which mail goes to whom; a wrong time or counter only sends a mail earlier or later
-_SUMMED = (
+# the columns that decide which mail goes to whom; a wrong time or counter only sends a mail earlier or later
+_CHECKSUMMED = (
     "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, "
     "is_report, config, content_checksum"
 )
-_DAMAGED = -1  # is no CRC-32: a damaged row stays damaged when it is changed
+_DAMAGED = -1  # cannot be a CRC-32, so that a damaged row stays damaged when it is changed
 
 
 def _checksum_of(row: str = "") -> str:
     """In SQL: the checksum of a row, from bytes, since a damaged text may not be UTF-8."""
-    return f"row_checksum({', '.join(f'CAST({row}{column} AS BLOB)' for column in _SUMMED.split(', '))})"
+    return f"row_checksum({', '.join(f'CAST({row}{column} AS BLOB)' for column in _CHECKSUMMED.split(', '))})"
 
 
 # triggers of this connection: every change updates the checksum of its row, unless the row was damaged before
@@ -66,7 +66,7 @@ _TRIGGERS = f"""
 CREATE TEMP TRIGGER mail_added AFTER INSERT ON main.mail BEGIN
     UPDATE mail SET checksum = {_checksum_of("NEW.")} WHERE id = NEW.id;
 END;
-CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_SUMMED} ON main.mail BEGIN
+CREATE TEMP TRIGGER mail_changed AFTER UPDATE OF {_CHECKSUMMED} ON main.mail BEGIN
     UPDATE mail SET checksum = iif(OLD.checksum = {_checksum_of("OLD.")}, {_checksum_of("NEW.")}, {_DAMAGED})
         WHERE id = NEW.id;
 END;
@@ -140,7 +140,7 @@ def content_checksum(header: bytes, body: Iterable[bytes]) -> int:
 
 
 def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
-    """Make the tables. Raises OutboxDamagedError for a file that had them before."""
+    """Make the tables. Raises OutboxDamagedError for a file that once had them, as the file beside it shows."""
     with _alone(path) as making:
         if db.execute("PRAGMA user_version").fetchone()[0] != 0:
             return
@@ -193,9 +193,9 @@ def highest_number(db: sqlite3.Connection) -> int:
 
 
 class Made(NamedTuple):
-    """What a small file beside the outbox tells: its version, and the highest number of a mail that was on the disk.
+    """The content of `outbox.making`: the outbox's version, and the highest number of a mail that was on the disk.
 
-    Zero for what is not known.
+    It is a small file beside the outbox. 0 stands for what is not known.
     """
 
     version: int
@@ -210,7 +210,7 @@ def _made_file(path: str) -> str:
 
 
 def read_made(path: str) -> Made:
-    """The contents of the file beside the outbox. Raises OSError."""
+    """The content of `outbox.making`. Raises OSError."""
     try:
         handle = private_dir.open_file(_made_file(path), os.O_RDONLY)
     except FileNotFoundError:
@@ -299,9 +299,9 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
 
 @contextmanager
 def _alone(path: str) -> Iterator[int]:
-    """Let no other process make or migrate the outbox meanwhile; gives the handle of the file beside it.
+    """Let no other process make or migrate the outbox meanwhile. Yields a handle to `outbox.making`, which is locked.
 
-    SQLite has no waiting of its own for a change of the journal's mode.
+    SQLite does not wait for other processes when it changes the mode of the journal.
     """
     handle = private_dir.open_file(_made_file(path), os.O_RDWR | os.O_CREAT)
     try:

@@ -37,7 +37,8 @@ def dispositions(
     """The dispositions of a mail after a failed attempt, one for each state.
 
     `unsent` has the error of each recipient who has not got it. `attempts` counts the failed attempts, this one
-    included. A mail that may have arrived is sent once more, unless `is_held`. With `is_over`, what would wait fails.
+    included. A mail that may have arrived is sent once more, unless `is_held`. With `is_over`, a mail that
+    would wait fails.
     """
     shares: dict[MailState, dict[str, SmtpsetupError]] = {
         MailState.UNKNOWN: {},
@@ -123,7 +124,7 @@ def is_server_unreachable(error: SmtpsetupError) -> bool:
 def is_given_up(mail: Mail, now: float) -> bool:
     """Whether a mail is old enough, and has been tried often enough, to be given up.
 
-    Both count: a mail may be old because the machine was off.
+    Both are required: a mail may be old because the machine was off.
     """
     return now - mail.queued_at > retry.GIVE_UP_SECONDS and mail.attempts - mail.put_offs + 1 >= retry.LEAST_ATTEMPTS
 

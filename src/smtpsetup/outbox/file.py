@@ -48,7 +48,7 @@ class OutboxFile:
             _refuse_half_repaired(self.path)
             with explained(self.path):
                 self._db = connected(self.path)
-            self.be_durable(is_durable=is_durable)
+            self.set_durability(is_durable=is_durable)
         except BaseException:
             os.close(self._use)
             raise
@@ -60,7 +60,7 @@ class OutboxFile:
         self._db.close()
         os.close(self._use)
 
-    def be_durable(self, *, is_durable: bool) -> None:
+    def set_durability(self, *, is_durable: bool) -> None:
         """Choose whether later changes survive a power cut, or only the end of the process."""
         self._is_durable = is_durable
         with explained(self.path):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Mail(NamedTuple):
     """One mail of the outbox. Times are seconds since 1970; `next_attempt` is None where none is planned.
 
-    `attempts` counts the failed attempts, and `put_offs` those of them that did not reach a server because the account
-    or its password was missing. `unknowns` counts the attempts whose outcome is unknown; with `holds`, the mail is not
-    sent again automatically after one. `is_report` marks a failure notice. `is_sound` is false where the checksum shows
-    damage.
+    `attempts` counts the failed attempts, and `put_offs` those of them that an error of the account caused, such as a
+    missing password or a refused login. `unknowns` counts the attempts whose outcome is unknown; with `holds`, the mail
+    is not sent again automatically after one. `is_report` marks a failure notice. `is_sound` is false where the
+    checksum shows damage.
     """
 
     id: int

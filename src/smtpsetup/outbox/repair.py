@@ -141,7 +141,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
         message = Message(bytes(content[0]), lambda: iter((body,)), len(body), bool(row[-1]))
     except (sqlite3.DatabaseError, TypeError, ValueError):
         return None, None
-    has_its_checksum, checksum, text_checksum, is_possible = row[-5:-1]
+    has_its_checksum, checksum, text_checksum, may_have_arrived = row[-5:-1]
     # a row of version 1, read with a first page of version 2, has no checksums
     is_of_version_1 = checksum == text_checksum == 0
     if not (has_its_checksum or is_of_version_1):
@@ -152,7 +152,7 @@ def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[
         return mail._replace(
             state=MailState.FAILED, next_attempt=None, last_reply=last_reply, last_code=CHANGED
         ), message
-    if mail.state is MailState.SENDING and not is_possible:
+    if mail.state is MailState.SENDING and not may_have_arrived:
         mail = mail._replace(state=MailState.WAITING)
     return mail, message
 

@@ -39,7 +39,7 @@ def is_needed(directory: str) -> bool:
 
 
 def give(directory: str) -> bool:
-    """Free the reserved space; whether there was any."""
+    """Free the reserved space. Returns whether there was any."""
     try:
         os.unlink(os.path.join(directory, _NAME))
     except OSError:

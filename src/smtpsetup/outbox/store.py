@@ -42,7 +42,10 @@ class Outbox(OutboxFile):
     """
 
     def add(self, mail: NewMail, *, once: bool = False) -> int:
-        """Add a mail; its number. With `once`, the number of the same mail to the same recipients where it is there."""
+        """Add a mail. Returns its number.
+
+        With `once`, a mail with the same Message-ID, account and recipients is not added again: its number is returned.
+        """
         message, now, recipients = mail.message, time.time(), json.dumps(mail.envelope.recipients)
         values = {
             "account": mail.account,
@@ -69,9 +72,10 @@ class Outbox(OutboxFile):
             ).fetchone()
             if once and there:
                 return int(there[0])
-            return self._added_as(values, message)
+            return self._insert_new(values, message)
 
-    def _added_as(self, values: dict[str, object], message: Message) -> int:
+    def _insert_new(self, values: dict[str, object], message: Message) -> int:
+        """Insert a mail whose number must be noted once it is on the disk. Returns the number."""
         number = self._insert(values, message)
         self._added = max(self._added, number)
         return number
@@ -88,7 +92,7 @@ class Outbox(OutboxFile):
         return number
 
     def _written(self, number: int, message: Message) -> Iterator[bytes]:
-        """Write the body, and give what was written piece by piece."""
+        """Write the body, and yield each piece that was written."""
         if not message.body_size:
             return
         with self._db.blobopen("content", "body", number) as blob:
@@ -99,7 +103,7 @@ class Outbox(OutboxFile):
                 raise OSError(0, "it changed while it was read", self.path)
 
     def mails(self, state: MailState | None = None) -> list[Mail]:
-        """Every mail, oldest first."""
+        """Every mail, or those in one state, oldest first."""
         with explained(self.path):
             where, values = ("WHERE state = ?", (str(state),)) if state else ("", ())
             return [
@@ -174,7 +178,7 @@ class Outbox(OutboxFile):
             return [shown_mail(row) for row in taken]
 
     def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
-        """Note that the server may have a mail from now on, or that it has refused it."""
+        """Note that the server may have a mail from now on or, without `is_possible`, that it has refused it."""
 
         def mark() -> None:
             with self.transaction():
@@ -193,7 +197,7 @@ class Outbox(OutboxFile):
         self._with_reserve(forget)
 
     def drop(self, number: int) -> bool:
-        """Remove a mail unless it is being sent; whether it was removed."""
+        """Remove a mail unless it is being sent. Returns whether it was removed."""
         with self.transaction():
             is_free = self._db.execute("DELETE FROM mail WHERE id = ? AND lease IS NULL", (number,)).rowcount == 1
             self._db.execute("DELETE FROM content WHERE id = ? AND ?", (number, is_free))
@@ -209,7 +213,7 @@ class Outbox(OutboxFile):
             )
 
     def settle(self, number: int, dispositions: Sequence[Disposition]) -> list[int]:
-        """Replace a mail that was tried by what is left of it, a mail for each disposition; their numbers.
+        """Replace a mail that was tried by what is left of it, a mail for each disposition. Returns their numbers.
 
         The first one keeps the number. Where nothing is left, the mail is removed.
         """
@@ -228,10 +232,10 @@ class Outbox(OutboxFile):
             raise OutboxDamagedError(self.path)
         values = _values_of(mail)
         del values["id"]
-        return self._added_as(values, self.message(number))
+        return self._insert_new(values, self.message(number))
 
     def put_back(self, number: int, disposition: Disposition) -> None:
-        """Give back a mail that was tried, for the recipients who have not got it."""
+        """Record a failed attempt: the mail gets its new state, and the recipients who have not got it."""
         state, reply, code = disposition.state, said(disposition.error), disposition.error.code
         with self.transaction():
             self._db.execute(
@@ -251,7 +255,7 @@ class Outbox(OutboxFile):
             )
 
     def give_back(self, number: int) -> None:
-        """Give back a mail that was taken and not tried."""
+        """Let a mail wait again that was taken and not tried."""
         with self.transaction():
             self._db.execute("UPDATE mail SET lease = NULL, dotted = 0, state = 'waiting' WHERE id = ?", (number,))
 
@@ -265,7 +269,7 @@ class Outbox(OutboxFile):
             )
 
     def damaged_due(self, now: float) -> list[Mail]:
-        """The mails that are due and damaged: their recipients or their account cannot be trusted."""
+        """The damaged mails that are due or have no valid state: their recipients or account cannot be trusted."""
         with explained(self.path):
             rows = self._db.execute(
                 f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,)
@@ -300,7 +304,7 @@ class Outbox(OutboxFile):
         self._with_reserve(keep)
 
     def revive(self, now: float) -> int:
-        """Take back the mails of processes that have ended; how many.
+        """Take back the mails of processes that have ended. Returns how many there were.
 
         One that the server may have becomes UNKNOWN. What was planned days ahead, with a wrong clock, is due now.
         """
@@ -350,7 +354,7 @@ class Outbox(OutboxFile):
         return mail.is_sound
 
     def restore(self, mail: Mail, message: Message) -> None:
-        """Add a mail from another outbox under its number. One that was being sent may have arrived."""
+        """Add a mail from another outbox under its number. One that was being sent becomes UNKNOWN."""
         if mail.state is MailState.SENDING:
             next_attempt = None if mail.is_held else mail.next_attempt
             mail = mail._replace(state=MailState.UNKNOWN, unknowns=mail.unknowns + 1, next_attempt=next_attempt)

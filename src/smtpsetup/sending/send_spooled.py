@@ -70,7 +70,7 @@ def submit(
             return _without_outbox(context, delivery, policy, unreachable)
         try:
             # a power cut may undo later notes, so that the mail is sent twice, but it does not lose the mail
-            outbox.be_durable(is_durable=False)
+            outbox.set_durability(is_durable=False)
             result = spooled.send() if delivery.envelope.recipients else None
         except Exception as error:
             raise KeptError(is_sent=spooled.is_sent) from error

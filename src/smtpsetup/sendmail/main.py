@@ -1,6 +1,6 @@
 """`smtpsetup-sendmail`, which programs call as /usr/sbin/sendmail.
 
-Without click and rich, so that it starts in the time of a small script.
+It imports neither click nor rich, so that it starts as fast as a small script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _EX_SOFTWARE = 70
 _EX_INTERRUPTED = 130
-# flags of other sendmails that have no effect here: d e h L m n O p G U I A E X
+# the flags of every sendmail; an effect have only -b, -q, -I (as newaliases), -oi, and those in _TEXTS and _SWITCHES
 _FLAGS = "a:b:A:B:C:d:e:f:F:h:iL:mnN:o:O:p:r:R:tvV:X:GIUE"
 
 
@@ -26,7 +26,7 @@ _SWITCHES = {"-t": "from_header", "-i": "ignores_dots", "-v": "is_verbose"}
 
 
 class Options:
-    """The options of a call. `mode` is the letter of -b."""
+    """The options of a call. `mode` is m to send, p to list, q to flush, or i (newaliases), which does nothing."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
-    """Run a call of sendmail; the exit code (sysexits.h)."""
+    """Run a call of sendmail. Returns the exit code (sysexits.h)."""
     from smtpsetup.core.errors import SmtpsetupError, reason_of
     from smtpsetup.core.exit_codes import EX_IOERR, EX_USAGE
 
@@ -67,7 +67,7 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
         _say(f"smtpsetup-sendmail: {error}")
         return EX_USAGE
     try:
-        return _done(options)
+        return _run_mode(options)
     except SmtpsetupError as error:
         _tell(error)
         return error.exit_code
@@ -97,7 +97,7 @@ def _usage() -> str:
     )
 
 
-def _done(options: Options) -> int:
+def _run_mode(options: Options) -> int:
     if options.mode == "i":
         return 0
     return (
@@ -177,7 +177,7 @@ def _smtpsetup(options: Options, command: str) -> int:
 
 
 def _send(options: Options) -> int:
-    # imported before the mail is read: from its end on, the time until it is committed counts
+    # imported before the mail is read, so that it is committed as soon as possible after its end
     from smtpsetup.config import accounts
     from smtpsetup.core.i18n import gettext as _
     from smtpsetup.sending.send_spooled import KeptError
@@ -216,7 +216,7 @@ def _send(options: Options) -> int:
 
 
 def _read(*, is_ended_by_dot: bool) -> tuple[tuple[Field, ...], Spool, SmtpsetupError | None]:
-    """The mail on standard input; an error, together with what was read, for one that cannot be sent."""
+    """The header and the body, and an error for a mail that can be saved, but not sent."""
     from smtpsetup.message import raw_header, spool
 
     lines = spool.with_crlf(spool.pieces(sys.stdin.buffer))
@@ -233,7 +233,7 @@ def _raise(error: SmtpsetupError | None) -> None:
 
 
 def _report(done: RawSubmitted) -> int:
-    """Write to standard error what a person has to know; the exit code."""
+    """Write to standard error what a person has to know. Returns the exit code."""
     from smtpsetup.core.i18n import gettext as _
 
     for refused in done.errors:

@@ -1,4 +1,4 @@
-"""Saving a mail that could be neither sent nor kept: the calling program has thrown it away."""
+"""Saving a mail that could be neither sent nor kept, since the calling program does not have it any more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: Spool) -> tuple[str, ...]:
-    """Save the mail as it came; the lines to report.
+    """Save the mail as it came. Returns the lines to report.
 
     A mail without recipients, or one that is in a file already, is not saved.
     """
