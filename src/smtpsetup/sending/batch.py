@@ -21,7 +21,7 @@ from smtpsetup.sending.batch_input import Item, LineError
 from smtpsetup.sending.drafts import delivery_of, draft_of
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
-from smtpsetup.sending.send_or_queue import Policy, keep, kept_if_due, log_result, unsent
+from smtpsetup.sending.send_or_queue import Policy, keep, kept_by_policy, log_result, unsent
 from smtpsetup.state import usage
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ class Batch:
                 self._journal.mark_broken(_item(delivery).key)
 
     def _kept(self, error: SmtpsetupError | None, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-        """Put what is left into the outbox after a temporary error; the error where that is not done.
+        """Put what is left into the outbox after a temporary error. Returns the error where that is not done.
 
-        It is not done for a provider's limit, which the outbox would only reach again.
+        It is not done for a provider's limit, which a flush of the outbox would only reach again.
         """
         if error is None or error.exit_code != EX_TEMPFAIL or error.is_limit or self._policy.queue is Queue.NEVER:
             return error
@@ -193,7 +193,7 @@ class Batch:
         """Record a result: in the journal first, which prevents a second sending."""
         item, error = _item(delivery), result.error
         if error is not None and not (self._policy.hold_unknown and error.code == LOST):
-            result = kept_if_due(result, delivery, self._policy, is_tried=is_tried)
+            result = kept_by_policy(result, delivery, self._policy, is_tried=is_tried)
         self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
         if result.accepted:
             usage.record(self._directory, self._account.name, len(result.accepted))

@@ -40,7 +40,7 @@ def _no_provider() -> Provider | None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An account, and what sending its mail takes.
+    """An account, and what is needed to send its mail.
 
     `read_secret` gives the password or an access token; it raises SmtpsetupError. `find_provider` is called only after
     a failure, so that success does not pay for the table; it never raises. `log` is where each mail leaves a line, and

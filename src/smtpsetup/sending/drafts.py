@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.message.compose import Attachment
 
 
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")  # surrogates, which JSON can hold
 
 
 class Parts(NamedTuple):

@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     Raises SmtpsetupError.
     """
 
-_AT_ONCE = 20  # mails that one process takes from the others
+_AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
 @dataclass
 class Flushed:
     """The counts and results of a flush.
 
-    `errors` are those that a person has to fix, by account; `results` has each mail's number and result. `on_result` is
-    called for each mail as soon as it has a result.
+    `errors` has the reason why an account's mail was not tried, by the account's name, and an entry for each damaged
+    mail. `results` has each mail's number and result. `on_result` is called for each mail as soon as it has a result.
     """
 
     on_result: Callable[[Mail, SendResult], None] | None = None
@@ -113,7 +113,7 @@ class _AccountFlush:
         self._done = done
         self._now = time.time()
         self._taken: dict[int, Mail] = {}  # from the outbox, without a result
-        self._most_attempts = 1  # of the mails that were tried
+        self._most_attempts = 1  # of any mail that was tried
 
     def run(self, open_context: OpenContext, log: Log) -> None:
         """Send the mails, or let them wait with the reason."""
@@ -209,9 +209,9 @@ class _AccountFlush:
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
-        """Give back what was taken and not tried; mails that may have ended a connection wait."""
+        """Give back what was taken and not tried; mails that may have ended a connection wait until later."""
         for mail in list(self._taken.values()):
-            if any(mail is suspect.key for suspect in suspects):  # the others go first
+            if any(mail is suspect.key for suspect in suspects):  # so that the others go first
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
                 fate = Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause)
                 self._outbox.put_back(mail.id, fate)

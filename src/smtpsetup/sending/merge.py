@@ -22,7 +22,7 @@ from smtpsetup.sending.drafts import Parts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_HIDDEN = 0xF0000  # a code point of private use (Unicode, plane 15)
+_HIDDEN = 0xF0000  # the first of the private code points that stand for `${columns}` while addresses are split
 _DELIMITERS = (";", ",", "\t", "|")
 _TO_COLUMNS = (
     "to",

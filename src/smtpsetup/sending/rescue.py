@@ -62,7 +62,7 @@ def _resent(envelope: Envelope) -> bytes:
 
 
 def saved(message: Message, envelope: Envelope) -> str | None:
-    """Save a mail, with its recipients in Resent-Bcc, synced to the disk; the path, None where no disk has room."""
+    """Save a mail, with its recipients in Resent-Bcc, synced to disk. Returns its path, None for no room."""
     import tempfile  # rarely needed
 
     for directory in _directories():

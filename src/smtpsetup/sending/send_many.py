@@ -66,7 +66,7 @@ class Run:
 
 
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
-    """Send messages until there are no more; the error that stopped it before that, or None.
+    """Send messages until there are no more. Returns the error that stopped it before that, or None.
 
     A delivery without a result has not been sent. Raises what `deliveries` and `on_result` raise, and KeyboardInterrupt
     once the replies to messages that are being sent have come.
@@ -154,7 +154,7 @@ class _Source:
             self.give_up(result.error)
 
     def leave(self) -> None:
-        """A connection has ended."""
+        """Note that a connection has ended."""
         with self._telling:
             self.working -= 1
 
@@ -177,12 +177,12 @@ class _Connection:
     def __init__(self, run: Run, source: _Source) -> None:
         self._run = run
         self._source = source
-        self._taken: deque[Delivery] = deque()
-        self._late: deque[tuple[Delivery, SendResult]] = deque()
+        self._taken: deque[Delivery] = deque()  # messages without an outcome
+        self._late: deque[tuple[Delivery, SendResult]] = deque()  # results that are not reported yet
         self._through = 0  # messages that got a reply on this connection
         self._dead = 0  # connections in a row without a reply to a message
         self._was_closed = False  # the connection before was ended with 421
-        self._is_surplus = False
+        self._is_surplus = False  # the server may accept only the other connections
 
     def work(self, end: threading.Event) -> None:
         """Send until there are no more messages or the run is stopped; then set `end`."""
@@ -264,7 +264,7 @@ class _Connection:
         return result_of(self._run.context, delivery, outcome)
 
     def _lost(self, error: TransportError, *, reached: bool) -> None:
-        """The connection has ended. Messages behind the current one were not tried, and go over a new connection."""
+        """Handle the end of the connection. Messages after the current one, which were not tried, go over a new one."""
         taken, self._taken = list(self._taken), deque()
         if not taken:
             return

@@ -29,7 +29,7 @@ class RefusedRecipient(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """Who got the message, by the account's name and the message's Message-ID.
+    """The result of sending a message with the account of that name.
 
     `error` is None when every recipient was accepted, or will get it by way of the outbox; `outbox_id` is the mail's
     number there, and `postponed_by` the reason.

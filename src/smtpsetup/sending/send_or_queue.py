@@ -28,7 +28,7 @@ class Policy(NamedTuple):
     """What is done with a mail that cannot be sent now.
 
     `hold_unknown` keeps one that may have arrived from being sent again by itself. `keep_refused` keeps a mail that is
-    refused for good, too, for callers that throw theirs away. With `keep_once`, one that is in the outbox already is
+    refused for good, too, for callers that keep no copy. With `keep_once`, one that is in the outbox already is
     not put there again. `config` is the path of the configuration that was named, `""` for the usual one: the outbox
     sends the mail with the account of that file.
     """
@@ -58,7 +58,7 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
     if result.accepted:
         usage.record(directory, account.name, len(result.accepted))
     try:
-        kept = kept_if_due(result, delivery, policy)
+        kept = kept_by_policy(result, delivery, policy)
     except SmtpsetupError as not_kept_either:
         log_result(context, directory, delivery, result._replace(error=not_kept_either))
         raise
@@ -151,8 +151,11 @@ def log_result(
     mail_log.append_line(context.log, directory, {name: value for name, value in facts.items() if value != ""})
 
 
-def kept_if_due(result: SendResult, delivery: Delivery, policy: Policy, *, is_tried: bool = True) -> SendResult:
-    """The result, after what is left of the mail has been put into the outbox. `is_tried` is that of `keep`."""
+def kept_by_policy(result: SendResult, delivery: Delivery, policy: Policy, *, is_tried: bool = True) -> SendResult:
+    """Put what is left of a mail into the outbox, as the policy says. Returns the result after that.
+
+    `is_tried` is that of `keep`.
+    """
     if result.error is None:
         return result
     fates, told = left_of(result, delivery, policy)
@@ -186,7 +189,7 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
 
 
 def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, is_tried: bool = True) -> int:
-    """Put a mail into the outbox, on the disk when this returns; its number there.
+    """Put a mail into the outbox. Returns its number there, once it is on the disk.
 
     `fate` is None for a mail that has not been tried and is due at once. `is_tried` is false for one whose turn had not
     come when its run ended: that is not counted as an attempt.

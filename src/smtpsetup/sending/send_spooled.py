@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Submitted(NamedTuple):
-    """The result of a mail; None where it has no recipient that it could be sent to.
+    """What became of a mail. `result` is None where it has no recipient that it could be sent to.
 
     `unreachable` has the outbox number of the copy for each of the other recipients. `not_kept` are the errors for what
     could be neither sent nor kept. `is_waiting` says that the outbox has mail to be tried again; `is_noted` is false
@@ -78,7 +78,7 @@ def submit(
 
 
 class KeptError(Exception):
-    """An unexpected error after the mail was put into the outbox. It `is_sent`, or the next flush sends it."""
+    """An unexpected error after the mail was put into the outbox. If it is not `is_sent`, the next flush sends it."""
 
     def __init__(self, *, is_sent: bool) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _Spooled:
         self.is_noted = True
 
     def commit(self, lease: str, unreachable: Mapping[str, SmtpsetupError]) -> dict[str, int]:
-        """Commit the mail to the disk; the numbers of its copies for the unreachable recipients."""
+        """Commit the mail to the disk. Returns the numbers of its copies for the unreachable recipients."""
         account = self._context.account.name
         with self._outbox.transaction():
             if self._delivery.envelope.recipients:

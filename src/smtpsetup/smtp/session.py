@@ -181,7 +181,7 @@ class Session:
         )
 
     def quit(self) -> None:
-        """Send QUIT and close. The mail has been accepted, so an error here is a warning, never a failure."""
+        """Send QUIT and close. Every message has its outcome by now, so an error here is a warning."""
         if self._wire is None or self._wire.sock is None:
             return
         started = time.monotonic()

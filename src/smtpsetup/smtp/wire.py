@@ -1,7 +1,7 @@
 """SMTP command lines and replies on a socket: bounded in time and size, secrets masked, replies cleaned.
 
 smtplib is not used: its timeout restarts with each byte, it reads replies without a limit, encodes in ASCII and cannot
-pipeline. Importing it would also be a quarter of a `send` from cron (bench/sending.py).
+pipeline. Importing it would also take a quarter of the time of a `send` from cron (bench/sending.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SMTP by Python's own smtplib, an independent witness for `smtpsetup test --transport smtplib` and nothing else.
+"""SMTP with Python's own smtplib, only for comparison: `smtpsetup test --transport smtplib`.
 
 smtplib connects, starts TLS and reads the greeting in one call, so that these are one stage here. Its replies are
 cleaned and masked before they are shown.
@@ -44,14 +44,14 @@ class SmtplibTransport:
     has_envelope = True
 
     def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-        """As the interface, as far as smtplib distinguishes stages."""
+        """The stages of `Transport.planned_stages` that smtplib distinguishes."""
         starttls = (Stage.STARTTLS,) if account.server.security is Security.STARTTLS else ()
         login = () if account.auth is Auth.NONE else (Stage.AUTH,)
         mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
         return (Stage.CONNECT, Stage.EHLO, *starttls, *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtplibSession:
-        """As the interface."""
+        """See `Transport.session`."""
         return SmtplibSession(account, conditions)
 
 
@@ -115,7 +115,7 @@ class SmtplibSession:
         self.close()
 
     def open(self, secret: Secret | None) -> None:
-        """As the interface. Raises SmtpsetupError for a password that smtplib cannot send."""
+        """See `Session.open`. Raises SmtpsetupError for a password that smtplib cannot send."""
         if secret is not None:
             self._masks.add(secret.reveal())
         server = self._account.server
@@ -178,7 +178,7 @@ class SmtplibSession:
         self._reply = self._cleaned(answer)
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:  # noqa: ARG002  smtplib knows no other way
-        """As the interface."""
+        """See `Session.deliver`."""
         envelope, message, client = delivery.envelope, delivery.message, self._client
         content = b"".join(message.chunks())
         options = [f"SIZE={len(content)}"] if client.has_extn("size") else []
@@ -234,7 +234,7 @@ class SmtplibSession:
             raise self._refused(Stage.DATA, self._reply)
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
-        """As the interface, one after the other."""
+        """See `Session.deliver_all`. A message is taken once the one before it has its outcome."""
         for delivery in deliveries:
             try:
                 outcome: Outcome | TransportError = self.deliver(delivery, lockstep=lockstep)
@@ -246,7 +246,7 @@ class SmtplibSession:
             yield outcome
 
     def close(self) -> None:
-        """As the interface."""
+        """See `Session.close`."""
         if self._connected:
             self._connected.close()
 

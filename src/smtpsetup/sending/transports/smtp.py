@@ -25,7 +25,7 @@ class SmtpTransport:
     has_envelope = True
 
     def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:
-        """As the interface."""
+        """See `Transport.planned_stages`."""
         order = {
             Security.TLS: (Stage.TLS, Stage.GREETING, Stage.EHLO),
             Security.STARTTLS: (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS),
@@ -36,7 +36,7 @@ class SmtpTransport:
         return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtpSession:
-        """As the interface."""
+        """See `Transport.session`."""
         return SmtpSession(account, conditions)
 
 
@@ -56,7 +56,7 @@ class SmtpSession(smtp.Session):
         self._account = account
 
     def open(self, secret: Secret | None) -> None:
-        """As the interface."""
+        """See `Session.open` in `sending.transport`."""
         self.mask_secret(secret)
         self.connect()
         if self._account.auth is not Auth.NONE and secret is not None:
