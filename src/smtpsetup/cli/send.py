@@ -213,7 +213,7 @@ def _queued(result: SendResult) -> str:
 def _warn_if_nothing_flushes() -> None:
     from smtpsetup.setup import schedule  # needed for queued mail only
 
-    if schedule.is_installed() is None:
+    if schedule.installed_scheduler() is None:
         tell(
             _(
                 "Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule "

@@ -78,7 +78,7 @@ def submit(
 
 
 class KeptError(Exception):
-    """An unexpected error after the mail was put into the outbox. If it is not `is_sent`, the next flush sends it."""
+    """An unexpected error after the mail was put into the outbox. Unless it `is_sent`, a flush sends it."""
 
     def __init__(self, *, is_sent: bool) -> None:
         super().__init__()

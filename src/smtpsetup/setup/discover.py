@@ -61,7 +61,7 @@ def _identification(address: Address, suggestion: str | None, discovery: Discove
     best = discovery.candidates[0]
     provider = best.provider
     vouching = [one for one in discovery.candidates if one.trust.vouches]
-    # a source that vouches for the best candidate's host stands for it: HTTPS confirms what the MX led to
+    # a source that vouches for the best candidate's host is named instead: HTTPS confirms what the MX led to
     source = next((one for one in vouching if best.servers and best.servers[0].host in one.hosts), best)
     username, note = settings.username_for(address, provider)
     if provider is None:

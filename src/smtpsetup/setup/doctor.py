@@ -131,7 +131,7 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         yield wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(hint,), exit_code=EX_CONFIG))
     else:
         yield _mails(waiting, len(mails) - waiting)
-    scheduler = schedule.is_installed()
+    scheduler = schedule.installed_scheduler()
     if scheduler:
         yield ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
     elif account is None or account.queue is not Queue.NEVER or waiting:

@@ -30,15 +30,15 @@ class Finding:
 
 
 def ok(check: str, message: str) -> Finding:
-    """What was checked is right."""
+    """The finding that what was checked is right."""
     return Finding(check, FindingStatus.OK, message)
 
 
 def warning(check: str, message: str, *hints: str) -> Finding:
-    """What was checked works, but should be changed."""
+    """The finding that what was checked works, but should be changed."""
     return Finding(check, FindingStatus.WARNING, message, hints)
 
 
 def wrong(check: str, error: SmtpsetupError) -> Finding:
-    """What was checked does not work."""
+    """The finding that what was checked does not work."""
     return Finding(check, FindingStatus.WRONG, error.message, error.hints, error)

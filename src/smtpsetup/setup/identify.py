@@ -27,7 +27,7 @@ _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
 class Identification:
     """What is known about an address. `username` is None where only the person knows it.
 
-    `vouched_hosts` are those outside the address's own domain that may get a password without being confirmed.
+    `vouched_hosts` may get a password without being confirmed, also outside the address's own domain.
     `remarks` are sentences for people. `best` is the source of the answer and `discovery` all that was found, both None
     where the table has the domain.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def untrusted_path(error: UnsafePathError, *, exit_code: int | None = None) -> SmtpsetupError:
-    """Somebody else could change a file or directory of the outbox. `exit_code` is None for that of the code."""
+    """The error for a path that somebody else could change. `exit_code` is None for that of `config.permissions`."""
     path = error.filename
     hint = _(
         "Look at it: `ls -ld {path}`. It must belong to you or to root, and nobody else may be able to change it: "
@@ -28,7 +28,7 @@ def untrusted_path(error: UnsafePathError, *, exit_code: int | None = None) -> S
 
 
 def unavailable(path: str, directory: str, error: OSError) -> SmtpsetupError:
-    """Reading or writing the outbox, at `path` in the state directory, failed."""
+    """The error for an outbox, at `path` in the state `directory`, that cannot be read or written."""
     return SmtpsetupError(
         "outbox.unavailable",
         _("The outbox {path} cannot be used: {reason}.").format(path=path, reason=reason_of(error)),
@@ -37,7 +37,7 @@ def unavailable(path: str, directory: str, error: OSError) -> SmtpsetupError:
 
 
 def damaged(error: OutboxDamagedError) -> SmtpsetupError:
-    """The outbox is not a valid database any more."""
+    """The error for an outbox that is not a valid database any more."""
     return SmtpsetupError(
         "outbox.damaged",
         _("The outbox {path} is damaged.").format(path=error.path),

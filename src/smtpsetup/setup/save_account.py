@@ -58,7 +58,10 @@ def save(  # noqa: PLR0913  the account with its secret and tokens, and how to s
 
 
 def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bool) -> tuple[Account, str]:
-    """Move the secret to another place that smtpsetup writes; the account and `Saved.left_behind`. Raises as `save`."""
+    """Move the secret to another place that smtpsetup writes. Raises as `save`.
+
+    Returns the changed account, and what `Saved.left_behind` would be.
+    """
     moved = account._replace(secret=place)
     with _undisturbed(account):
         secret = stores.read(account, may_prompt=may_prompt)
@@ -67,7 +70,7 @@ def move(path: StrPath, account: Account, place: SecretSource, *, may_prompt: bo
 
 
 def _forget_earlier(earlier: Account, account: Account) -> str:
-    """Delete the secret and tokens that the account does not use any more; the places where that failed, or `""`."""
+    """Delete the secret and tokens that `account` no longer uses. Returns the places where that failed, or `""`."""
     left = []
     if earlier.auth is not Auth.NONE and (earlier.secret != account.secret or account.auth is Auth.NONE):
         try:
@@ -101,9 +104,9 @@ def _save_both(path: StrPath, account: Account, secret: Secret | None, *, make_d
 
 
 def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bool = False) -> bool:
-    """Remove an account and, without `keep_secret`, its secret where smtpsetup keeps it; whether a secret was removed.
+    """Remove an account and, without `keep_secret`, its secret where smtpsetup keeps it.
 
-    Raises as `save`.
+    Returns whether a secret was removed. Raises as `save`.
     """
     with _undisturbed(account):
         may_restore = not keep_secret and stores.is_kept_here(account)
@@ -131,7 +134,7 @@ def _readable_secret(account: Account, *, may_prompt: bool) -> Secret | None:
 
 
 def forget_secret(account: Account, *, may_prompt: bool) -> bool:
-    """Delete the account's secret and tokens; whether there was a secret. Raises SmtpsetupError or OSError."""
+    """Delete the account's secret and tokens. Returns whether there was a secret. Raises SmtpsetupError or OSError."""
     with _undisturbed(account):
         forgotten = stores.forget(account, may_prompt=may_prompt)
         forget_tokens(account.name)

@@ -24,7 +24,7 @@ _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to set up: `files` (path, content) for systemd, or a `crontab` line; `by_hand` is the command after that."""
+    """What to set up: `files` (path, content) for systemd, or a `crontab` line. `by_hand` is the next command."""
 
     scheduler: str
     files: tuple[tuple[str, str], ...]
@@ -120,7 +120,7 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
 
 
 def install(planned: Plan) -> None:
-    """Set it up, replacing an earlier set-up. Raises SmtpsetupError or OSError; then new files are removed."""
+    """Set it up, replacing an earlier set-up. Raises SmtpsetupError, after which new files are removed, or OSError."""
     if planned.scheduler == "cron":
         before = _crontab()
         kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
@@ -167,7 +167,7 @@ def claim_daily_reminder() -> bool:
     return True
 
 
-def is_installed() -> str | None:
+def installed_scheduler() -> str | None:
     """The scheduler that flushes the outbox, or None."""
     if (
         shutil.which("systemctl")
@@ -199,7 +199,7 @@ def _has_systemd() -> bool:
 
 
 def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
-    """The output of a system command, whatever there is where it may fail. Raises SmtpsetupError where it may not."""
+    """The output of a system command. A failure raises SmtpsetupError, unless it `may_fail`."""
     try:
         done = subprocess.run(  # noqa: S603  fixed commands of the system
             argv,

@@ -35,6 +35,7 @@ USUAL_PORTS = (
     (2465, Security.TLS),
     (2587, Security.STARTTLS),
 )
+# failures after which another server or port may work
 _ELSEWHERE = (
     Kind.REFUSED,
     Kind.UNREACHABLE,
