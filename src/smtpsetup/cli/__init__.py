@@ -1,1 +1,1 @@
-"""The command line: each command parses, calls one function and renders. Only this room imports click."""
+"""The command line: each command parses, calls one function and renders. Only this package imports click."""

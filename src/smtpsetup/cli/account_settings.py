@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was typed on the command line. `source` is the place of the secret, None where none is named."""
+    """What was typed on the command line. `source` is the place of the secret, None if none is named.
+
+    `how` has the options of signing in with OAuth2.
+    """
 
     name: str | None
     from_name: str | None

@@ -22,7 +22,7 @@ def ask(
     hide_input: bool = False,
     type: click.ParamType[Any] | None = None,  # noqa: A002  as in click.prompt
 ) -> Any:  # noqa: ANN401  as above
-    """Ask on standard error until the answer is valid; the answer converted by `type`.
+    """Ask on standard error until the answer is valid. Returns it, converted by `type`.
 
     Raises click.Abort for Ctrl-C and the end of input.
     """

@@ -195,7 +195,7 @@ def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | No
 def _result_reporter(
     state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]
 ) -> Callable[[Item, SendResult], None]:
-    """What reports the result of each mail and adds its error to `failures`."""
+    """The function that reports the result of each mail and adds its error to `failures`."""
 
     def report_result(item: Item, result: SendResult) -> None:
         if result.error:

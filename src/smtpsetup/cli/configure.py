@@ -119,7 +119,7 @@ def _is_secret_reused(account: Account, existing: Account | None, options: Optio
 def _log_in(
     state: State, account: Account, subject: Subject, options: Options, *, is_reused: bool
 ) -> tuple[Account, Secret | None]:
-    """Read or ask for the secret and log in, unless with --no-verify; the account and the secret to save."""
+    """Read or ask for the secret and log in, unless with --no-verify. Returns the account and the secret to save."""
     has_place = is_reused or token_source(options.how) is not None or options.source is not None
     is_stored = has_place and not options.from_stdin
     if options.no_verify and is_stored:

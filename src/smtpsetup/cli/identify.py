@@ -35,7 +35,7 @@ class SecondsType(click.ParamType[float]):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
-        """The number."""
+        """The seconds as a number."""
         try:
             number = float(value)
         except ValueError:

@@ -104,7 +104,7 @@ def _sign_in_again(state: State, account: Account, source: SecretSource | None, 
 
 
 def _save(state: State, account: Account, secret: Secret | None, text: str, tokens: Tokens | None = None) -> None:
-    """Save the account and its secret, and say so in `text`."""
+    """Save the account and its secret, and print `text`."""
     saved = save(state.config_file, account, secret, make_default=False, may_prompt=state.may_ask, tokens=tokens)
     views.human.left_behind(account.name, saved.left_behind)
     state.output(

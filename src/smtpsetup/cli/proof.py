@@ -33,7 +33,7 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
     may_retype: bool,
     may_move: bool = False,
 ) -> tuple[Account, Secret | None]:
-    """Log in and show each stage; the account and secret that worked. Raises SmtpsetupError, click.Abort.
+    """Log in and show each stage. Returns the account and secret that worked. Raises SmtpsetupError, click.Abort.
 
     With `may_retype` a person may type another secret after a refusal. With `may_move` they may accept another server
     of the same provider after a failure before the secret was sent.

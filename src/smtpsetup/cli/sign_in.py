@@ -156,7 +156,7 @@ def _with_saved(how: SignInOptions, client: TokenClient | None) -> SignInOptions
 def sign_in_account(
     state: State, account: Account, provider: Provider | None, how: SignInOptions, *, verify: bool = True
 ) -> tuple[Account, Tokens]:
-    """Sign in and, with `verify`, log in at the mail server; the account to save, and its tokens.
+    """Sign in and, with `verify`, log in at the mail server. Returns the account to save, and its tokens.
 
     Raises SmtpsetupError, click.UsageError, click.Abort.
     """

@@ -76,7 +76,7 @@ class State:
         return context_for(self.config(), account, may_prompt=self.may_ask, trace=self.trace())
 
     def trace(self) -> Callable[[str], None] | None:
-        """What prints the SMTP conversation on standard error; None without -v."""
+        """The function that prints the SMTP conversation on standard error; None without -v."""
         return _print if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`smtpsetup test`. The function is not called `test…`, or pytest would collect it."""
+"""`smtpsetup test`. Its function has a name that pytest does not collect where a test imports it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show(content: RenderableType, *, stderr: bool = False) -> None:
-    """Print; without trailing blanks where the output is no terminal."""
+    """Print the content, without trailing blanks where the output is no terminal."""
     out = console(stderr=stderr)
     if out.is_terminal:
         out.print(content)
@@ -122,7 +122,7 @@ def _auth_line(auths: tuple[Auth, ...]) -> str:
 
 
 def identification(found: Identification, *, stderr: bool = False) -> None:
-    """`identify`; on standard error for `configure`, without what to do next."""
+    """Print the result of `identify`. For `configure` it goes to standard error, without what to do next."""
     provider = found.provider
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
@@ -172,12 +172,12 @@ def _identified(found: Identification) -> list[tuple[str, RenderableType | None]
 
 
 def provider(row: Provider) -> None:
-    """The facts about a provider on standard error, for `configure`."""
+    """Print the facts about a provider on standard error, for `configure`."""
     show(Group(Text(row.name, style="bold"), *_provider_facts(row)), stderr=True)
 
 
 def providers(rows: list[Provider]) -> None:
-    """`providers list`."""
+    """Print the result of `providers list`."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     for style in ("bold", "", "", "dim"):
         grid.add_column(style=style, overflow="fold")
@@ -189,7 +189,7 @@ def providers(rows: list[Provider]) -> None:
 
 
 def provider_row(row: Provider) -> None:
-    """`providers show`."""
+    """Print the result of `providers show`."""
     forms = {
         "address": _("the whole address"),
         "local-part": _("the part before the @"),
@@ -278,7 +278,7 @@ def left_behind(account: str, place: str) -> None:
 
 
 def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
-    """`accounts show`."""
+    """Print the result of `accounts show`."""
     unused_days = value.oauth2.unused_days if value.oauth2 else 0
     rows: list[tuple[str, RenderableType | None]] = [
         (_("Address"), value.address),
@@ -303,7 +303,7 @@ def _age(age: SignInAge, limit: int) -> str:
 
 
 def accounts(config: Config) -> None:
-    """`accounts list`."""
+    """Print the result of `accounts list`."""
     if not config.accounts:
         say(_("No account is configured yet in {path}. Set one up: `smtpsetup configure`.").format(path=config.path))
         return
@@ -316,7 +316,7 @@ def accounts(config: Config) -> None:
 
 
 def error(problem: SmtpsetupError) -> None:
-    """What happened, the server's words, the causes, a blank line, and what to do."""
+    """Print what happened, the server's words, the causes, a blank line, and what to do, on standard error."""
     label = _("Error: ")
     message = prose(label + problem.message, "bold")
     message.stylize("red", 0, len(label))
@@ -346,7 +346,7 @@ def error(problem: SmtpsetupError) -> None:
 
 
 def account_test(report: AccountTestReport) -> None:
-    """The end of a successful `test`."""
+    """Print what a successful `test` shows after its stages."""
     rows = [
         (_("TLS"), _tls_line(report.tls) if report.tls else None),
         (_("Offers"), ", ".join(report.capabilities)),
@@ -370,7 +370,7 @@ def _tls_line(tls: TlsFacts) -> str:
 
 
 def sent(result: SendResult) -> None:
-    """The end of a successful `send` at a terminal."""
+    """Print the result of a successful `send`, at a terminal."""
     words = str(result.reply) if result.reply else ""
     show(
         Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))

@@ -68,7 +68,7 @@ def _error(error: SmtpsetupError) -> dict[str, object]:
 
 
 def reply(value: Reply | None) -> dict[str, object] | None:
-    """A server's reply."""
+    """A server's reply; None for none."""
     return None if value is None else {"code": value.code, "enhanced": value.enhanced or None, "text": value.text}
 
 
@@ -78,7 +78,7 @@ def server(value: Server) -> dict[str, object]:
 
 
 def identification(found: Identification, *, with_candidates: bool = False) -> dict[str, object]:
-    """`identify`; `with_candidates`, for --all, adds every candidate and the answer of each source."""
+    """The result of `identify`. `with_candidates`, for --all, adds every candidate and the answer of each source."""
     provider = found.provider
     notes = [*found.remarks]
     if provider:
@@ -169,7 +169,7 @@ def provider_line(row: Provider) -> dict[str, object]:
 
 
 def provider(row: Provider) -> dict[str, object]:
-    """`providers show`: the whole row."""
+    """The result of `providers show`: the whole row."""
     return {
         **provider_line(row),
         "mx_suffixes": row.mx_suffixes,
@@ -203,7 +203,7 @@ def _enable(row: Provider) -> dict[str, object]:
 
 
 def account(value: Account, *, is_default: bool) -> dict[str, object]:
-    """`configure` and `accounts show`."""
+    """The result of `configure` and `accounts show`."""
     return {
         "account": value.name,
         "address": value.address,
@@ -229,7 +229,7 @@ def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
 
 
 def account_test(report: AccountTestReport) -> dict[str, object]:
-    """`test`."""
+    """The result of `test`."""
     tls = report.tls
     return {
         "account": report.account.name,
@@ -261,7 +261,7 @@ def _stage(result: StageResult) -> dict[str, object]:
 
 
 def send_result(result: SendResult) -> dict[str, object]:
-    """`send`."""
+    """The result of `send`."""
     return {
         "account": result.account,
         "message_id": result.message_id,
@@ -317,7 +317,7 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
 
 
 def doctor(account: Account | None, findings: list[Finding]) -> dict[str, object]:
-    """`doctor`: each check with its `status` (`ok`, `warning`, `wrong`)."""
+    """The result of `doctor`: each check with its `status` (`ok`, `warning`, `wrong`)."""
     return {
         "account": account.name if account else None,
         "checks": [

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def mails(listed: list[Mail]) -> None:
-    """`outbox list`."""
+    """Print the result of `outbox list`."""
     if not listed:
         say(_("The outbox is empty."))
         return
@@ -45,7 +45,7 @@ def mails(listed: list[Mail]) -> None:
 
 
 def mail(one: Mail, header: str) -> None:
-    """`outbox show`."""
+    """Print the result of `outbox show`."""
     rows: list[tuple[str, RenderableType | None]] = [
         (_("State"), _state(one)),
         (_("Account"), Text(plain_text(one.account))),
@@ -72,7 +72,7 @@ def mail(one: Mail, header: str) -> None:
 
 
 def flushed(done: Flushed, left: list[Mail]) -> None:
-    """The end of `outbox flush` at a terminal; `left` are all mails that are in the outbox now."""
+    """Print the result of `outbox flush`, at a terminal. `left` are all mails that are in the outbox now."""
     if done.sent or done.waiting or done.unknown or done.failed or done.errors:
         waiting = sum(mail.state is MailState.WAITING for mail in left)
         text = _("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Prose(Text):
-    """A text whose lines are broken inside a command only where the whole command has room on no line."""
+    """A text that is broken into lines inside a command only if the command is longer than a line."""
 
     def pieces(self, width: int, hang: int = 0) -> list[Text]:
         """The lines at `width` columns; all but the first of each paragraph are indented by `hang`."""

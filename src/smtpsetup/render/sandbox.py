@@ -42,7 +42,7 @@ def _listening(facts: SandboxFacts) -> list[tuple[str, RenderableType]]:
 
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
-    """`sandbox --list-faults`: the meaning of each code, or the command that shows it without a server."""
+    """Print the result of `sandbox --list-faults`: what each code means, or a command that shows it."""
     rows: dict[str, RenderableType] = {code: Text(_meaning(code)) for code in by_server}
     rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
     show(fields([(code, rows[code]) for code in sorted(rows)]))

@@ -80,7 +80,7 @@ class Searching(Status):
 
 
 def sources(discovery: Discovery) -> None:
-    """`identify --all`: every candidate, best first, and how each source answered."""
+    """Print what `identify --all` adds: every candidate, best first, and how each source answered."""
     best = discovery.candidates[0] if discovery.candidates else None
     if best:
         show(Text())
