@@ -80,7 +80,7 @@ class PlainBrowser:
         return self._go(urllib.parse.urljoin(url, form.action), {**form.values, "user_code": code})
 
     def until_redirect(self, url: str) -> str:
-        """Continue until the site redirects to another one; gives that URL."""
+        """Continue until the site redirects to another one. Returns that URL."""
         end = self._go(url, stop=True)
         assert not end.url.startswith(self._site), end
         return end.url
@@ -204,9 +204,9 @@ class Chromium:
         assert not problem, f"{url}: {problem}"
 
     def sign_in(self, url: str, user: str | None = None, seconds: float = 30.0) -> Page:
-        """Open a URL, sign in and press the first button of every form; gives the first page without a form.
+        """Open a URL, sign in and press the first button of every form. Returns the first page without a form.
 
-        User None keeps the login_hint.
+        With user None, the form keeps the user that `login_hint` suggested.
         """
         self.open(url)
         end = time.monotonic() + seconds

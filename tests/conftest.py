@@ -41,7 +41,7 @@ pytest_plugins = (
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of each matrix, all cases but the first are slow."""
+    """Mark all cases of each matrix but the first as slow."""
     seen: set[str] = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
@@ -97,7 +97,7 @@ class Home:
         env: dict[str, str],
         seconds: float,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program of ours, forked from a warm process where that makes no difference.
+        """Run smtpsetup or smtpsetup-sendmail, forked from a warm process where that makes no difference.
 
         Where the disk is full, coverage is off, since it writes files.
         """

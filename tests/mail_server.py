@@ -201,7 +201,7 @@ class MailServer(Listener):
 
 
 def answer_to(*names: str, verb: str, reply: bytes = b"") -> Callable[[Turn], bytes | None]:
-    """Give this reply to a command of every mail whose last recipient has one of these local parts.
+    """An `answer` for MailServer: the reply to the command `verb`, if the last recipient has one of these local parts.
 
     A reply `b""` closes the connection.
     """

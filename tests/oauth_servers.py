@@ -214,7 +214,7 @@ class OAuthServer:
     # the user
 
     def approve_device(self, user_code: str, user: str = USER) -> Page:
-        """Enter the code of a device, sign in and consent; gives the last page."""
+        """Enter the code of a device, sign in and consent. Returns the last page."""
         page = self._browser(user, allow=True).submit_code(f"{self.issuer}/device", user_code)
         assert "Device connected" in page.text, page
         return page
@@ -226,14 +226,15 @@ class OAuthServer:
         return page
 
     def sign_in(self, url: str, user: str | None = USER, *, allow: bool = True) -> str:
-        """Sign in at an authorization URL and consent or refuse; gives the redirect to the client, without fetching it.
+        """Sign in at an authorization URL and consent or refuse.
 
-        User None keeps the login_hint.
+        Returns the URL of the redirect to the client, which is not fetched. With user None, the form keeps the user
+        that `login_hint` suggested.
         """
         return self._browser(user, allow=allow).until_redirect(url)
 
     def browse(self, url: str, user: str | None = USER, *, allow: bool = True) -> Page:
-        """Sign in as `sign_in` does and follow the redirect; gives the client's page."""
+        """Sign in as `sign_in` does and follow the redirect. Returns the client's page."""
         return self._browser(user, allow=allow).visit(url)
 
     def _browser(self, user: str | None, *, allow: bool) -> PlainBrowser:

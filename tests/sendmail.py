@@ -70,7 +70,7 @@ def checked(code: int, out: bytes, err: bytes) -> Run:
 
 
 def sent(home: Home, sandbox: Sandbox, *arguments: str | bytes, stdin: str | bytes) -> CaughtMail:
-    """Send a message that arrives as one valid mail; gives that mail."""
+    """Send a message that arrives as one valid mail. Returns that mail."""
     done = sendmail(home, *arguments, stdin=stdin)
     assert (done.code, done.out, done.err) == (0, "", ""), done
     (mail,) = sandbox.mails

@@ -129,7 +129,7 @@ def main() -> None:
 def leave(code: int) -> None:
     """End as the interpreter does, without tearing down every module, which takes longer than most commands.
 
-    Returns where the streams cannot be flushed.
+    Returns only if the streams cannot be flushed.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls first
     atexit._run_exitfuncs()

@@ -89,7 +89,7 @@ def parameters(url: str) -> dict[str, str]:
 def submit(
     server: OAuthServer, mechanism: str, access_token: str, user: str = USER, *, starttls: bool = False
 ) -> list[bytes]:
-    """Send a mail; gives the challenges."""
+    """Send a mail. Returns the server's challenges."""
     challenges = []
     bearer = f"auth=Bearer {access_token}\1\1"
     first, dummy = (

@@ -271,7 +271,7 @@ OTHERS = (
     Domain("manga-mx.se", tuple(f"@ MX 10 {'a.' * 50}h{n}.okant.net." for n in range(60))),
     Domain("tecken-tyst.se", mx("mx.okant.net")),
     Domain("srv-tyst.se", mx("mx.srv-tyst.se")),
-    # a chain of redirects that comes home
+    # redirects that lead back to the owner's host, by way of another owner's
     with_file("rundtur.se", "", status=302, headers={"Location": "https://filer.ond.test/hem.xml"}),
     Domain("www.rundtur.se", (f"@ A {WEB}",), pages={"": {"/mail.xml": page(good_file("rundtur.se"))}}),
     # a file that names a known provider's host and somebody else's

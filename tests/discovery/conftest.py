@@ -1,4 +1,4 @@
-"""The small internet of `world.py`, started once in a network namespace of its own."""
+"""The small internet of `world.py`, in a network namespace of its own, started once for all tests."""
 
 from __future__ import annotations
 

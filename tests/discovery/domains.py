@@ -81,9 +81,9 @@ DOMAINS = (
         "reservmottagare.se",
         (*mx("mx.reservmottagare.se", "mailcluster.loopia.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),
         found("probe", "smtp.reservmottagare.se:465", confidence="low"),
-        # a less preferred MX may be a helper's: it says nothing about the mailbox
+        # a less preferred MX may belong to a backup service: it says nothing about the mailbox
     ),
-    # the domain's own word
+    # settings that the domain itself publishes
     Domain(
         "egenserver.se",
         (*mx("mx.egenserver.se"), f"mx A {GOOD}", f"autoconfig A {WEB}"),
@@ -213,7 +213,7 @@ DOMAINS = (
     # the public database
     Domain("gammalkund.se", mx("mx.gammalkund.se"), found("ispdb", "mail.gammalkund.se:465", confidence="medium")),
     Domain("databasen.se", mx("mx.utlandet.net"), found("ispdb", "smtp.utlandet.net:465", confirm=True)),
-    # whoever runs the MX
+    # settings of whoever runs the MX
     Domain("smahotell.se", mx("mx1.lillahotellet.net"), found("ispdb", "smtp.lillahotellet.net:465", confirm=True)),
     Domain(
         "storhotell.se",
@@ -282,7 +282,7 @@ DOMAINS = (
         mx("route1.mx.cloudflare.net", "route2.mx.cloudflare.net"),
         failed(68, "config.no-settings-found"),
     ),
-    # found by trying
+    # found by probing
     Domain(
         "gissad.se",
         (*mx("mx.gissad.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),

@@ -1,4 +1,4 @@
-"""What a small internet is planned with: addresses, domains with their records and pages, settings files, the zone."""
+"""The parts of a planned small internet: addresses, domains with their records and pages, settings files, the zone."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def world(
     elsewhere_pages: dict[str, Any],
     **changes: Any,
 ) -> dict[str, Any]:
-    """What `world.py` builds; the names and pages elsewhere belong to none of the domains."""
+    """The plan from which `world.py` builds. The names and pages elsewhere belong to none of the domains."""
     pages = dict(elsewhere_pages)
     certificates: dict[str, str] = {}
     for domain in domains:

@@ -1,4 +1,4 @@
-"""Variants of domains: without the one rule that each is about, its answer would be another."""
+"""Variants of domains: each is about one rule, without which its answer would be a different one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PACC_NEW, PACC_PLAIN = pacc("smtp.pacc-sist.se"), '{"protocols": {"smtp": {"host
 LONG = ".".join(["a" * 60] * 3 + ["b" * 55, "se"])
 
 DOMAINS = (
-    # whose host is whose
+    # which hosts have the same owner as the domain
     Domain(
         "bra.se",
         (*mx("mx.bra.se"), "_submissions._tcp SRV 0 1 465 smtp.ondbra.se."),

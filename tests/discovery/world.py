@@ -120,7 +120,7 @@ def https(world: dict[str, Any], authority: Authority, log: Log) -> Any:
         if page.get("drip"):
             for byte in body:
                 secured.sendall(bytes([byte]))
-                time.sleep(0.3)  # the drip
+                time.sleep(0.3)  # a body that arrives byte by byte
         else:
             secured.sendall(body)
 

@@ -49,7 +49,7 @@ def left_by_a_kill(directory: Path, mails: int, *, checkpoint_after: int | None 
 
 
 def copied(home: Home, source: Path) -> Path:
-    """A copy of an outbox in this home: its directory."""
+    """Copy an outbox into this home. Returns the directory of the copy."""
     directory = Path(state_dir(home))
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(source, directory)

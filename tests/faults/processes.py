@@ -94,7 +94,7 @@ def silent_at(verb: str) -> Iterator[tuple[MailServer, list[str]]]:
 def killed_before_statement(home: Home, statements: int, call: str, directory: str) -> int:
     """Run Python code that uses the outbox in `directory` (sys.argv[1]) and kill it before its n-th SQL statement.
 
-    The exit code is 0 where there were not so many.
+    Returns the exit code: 0 if there were fewer statements.
     """
     argv = [sys.executable, "-c", _KILLED_BEFORE_STATEMENT + call, directory, str(statements)]
     return subprocess.run(argv, env=home.env, cwd=home.path, timeout=60, check=False).returncode

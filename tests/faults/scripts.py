@@ -1,4 +1,4 @@
-"""Scripts that take an SMTP session up to a stage, and how an account fares with a server that follows one."""
+"""Scripts that take an SMTP session up to a stage, and the test of an account at a server that follows one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TO_DOT: Script = (*TO_DATA, b"354 go\r\n", "message")
 
 
 def checked(script: Script, security: Security = Security.NONE) -> AccountTestReport:
-    """A check of an account at a server on loopback, where a connection without TLS is allowed."""
+    """Test an account at a server that follows the script, on loopback, where no TLS is needed. Returns the report."""
     with ScriptedServer(script) as server:
         started = time.monotonic()
         report = run_test(context_of(account_at(server.port, security)), Secret(SECRET))

@@ -61,7 +61,7 @@ def assert_damage_is_reported(run: Run) -> None:
 
 
 def assert_repairable(home: Home, *, at_most_lost: int = MAILS, are_losses_counted: bool = True) -> int:
-    """`list` reports the damage, `repair` saves and counts, and then the outbox works; how many mails were saved."""
+    """Assert that `list` reports the damage, and that the outbox works after `repair`. Returns how many it saved."""
     plain_account(home, 1)
     listed = home.run("outbox", "list", "--json")
     assert_damage_is_reported(listed)

@@ -59,7 +59,7 @@ def assert_whole(content: bytes) -> None:
 
 
 def sent_from_file(home: Home, run: Run) -> Caught:
-    """Run the command of the error's hint; the mail that arrived."""
+    """Run the command of the error's hint. Returns the mail that arrived."""
     hint = re.search(r"`smtpsetup-sendmail ([^`<]*)< *(\S+?)`", " ".join(run.err.split()))
     assert hint, run.err
     with RecordingServer() as server:

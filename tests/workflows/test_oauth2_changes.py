@@ -94,7 +94,7 @@ def test_the_token_of_a_command_is_never_sent_as_a_password(home: Home) -> None:
 
 
 def with_password(home: Home) -> Path:
-    """An account at the provider that logs in with a password; the file with it."""
+    """Set up an account that logs in with a password. Returns the file with the password."""
     password = home.file("password", "hemligt")
     options = ("--auth", "password", "--password-file", str(password), "--no-verify", "--from-name", "")
     assert home.run("configure", USER, *options).code == 0

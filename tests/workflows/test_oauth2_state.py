@@ -235,9 +235,9 @@ sys.addaudithook(hook)
 
 
 def killed(home: Home, step: int, after: str = "") -> bool:
-    """Send a mail and be killed before the n-th file is opened for writing or renamed; whether there was one.
+    """Send a mail and be killed before the n-th file is opened for writing or renamed.
 
-    With `after` the count starts once a file has been renamed to that name.
+    Returns whether there was one. With `after` the count starts once a file has been renamed to that name.
     """
     home.file("killer/sitecustomize.py", KILLER)
     killer = {"PYTHONPATH": str(home.path / "killer"), "KILL_AT": str(step), "KILL_AFTER": after}
