@@ -77,12 +77,12 @@ def send(port: int, *deliveries: Delivery, lockstep: bool = False, trace: Callab
 
 
 def second(verb: str, reply: bytes) -> Callable[[Turn], bytes | None]:
-    """Give this reply to a command of the second message of a connection."""
+    """An `answer` for MailServer: this reply to a command of the second message of a connection."""
     return lambda turn: reply if turn.verb == verb and turn.accepted == 1 else None
 
 
 def nth(verb: str, *replies: bytes | None) -> Callable[[Turn], bytes | None]:
-    """Give these replies to a command, one after the other; None for the usual one."""
+    """An `answer` for MailServer: these replies to a command, one after the other; None for the usual one."""
     left = iter(replies)
     return lambda turn: next(left, None) if turn.verb == verb else None
 

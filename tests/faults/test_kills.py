@@ -52,7 +52,7 @@ class Killer:
         return self.kills == self._may
 
     def run(self, *arguments: str, **env: str) -> int | None:
-        """The exit code, or None where it was killed; the first run is not killed but measured."""
+        """Run a command. Returns its exit code, None if it was killed. The first run is measured and not killed."""
         # unmeasured: a process that is killed while it writes its coverage leaves an unreadable file
         started = time.monotonic()
         process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Killer:
         return process.returncode
 
     def run_until_done(self, *arguments: str) -> None:
-        """Run a command again and again until it was not killed."""
+        """Run a command until it ends without being killed."""
         while (code := self.run(*arguments)) is None:
             pass
         assert code == 0, SEED

@@ -29,7 +29,7 @@ NOT_REHEARSED = {*SIGN_IN_EXPLANATIONS, "internal.bug", "outbox.unavailable", "o
 def rehearsed(
     code: str, directory: Path, monkeypatch: pytest.MonkeyPatch, ports: tuple[int, int], **changes: Any
 ) -> AccountTestReport:
-    """A check of an account that meets the fault; `ports` are those that the second look tries."""
+    """Test an account that meets the fault. Returns the report. `ports` are those that the second look tries."""
     fault = FAULTS[code]
     for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
         monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)

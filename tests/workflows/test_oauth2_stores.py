@@ -107,7 +107,7 @@ def test_newer_refresh_tokens_of_a_read_only_store_are_kept_in_the_token_file(
 
 
 class CredentialManager(KeyringBackend):
-    """Windows' Credential Manager in what matters here.
+    """Windows' Credential Manager, as far as these tests use it.
 
     A secret has at most 2,560 bytes (CRED_MAX_CREDENTIAL_BLOB_SIZE), in UTF-16.
     """

@@ -1,4 +1,4 @@
-"""The group of commands, loaded one at a time, and the one place where errors become exit codes."""
+"""The group of commands, loaded one at a time, and the only place where a command's error becomes an exit code."""
 
 from __future__ import annotations
 

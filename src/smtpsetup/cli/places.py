@@ -31,8 +31,8 @@ def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
     if account.secret.store is not Store.FILE:
         return
     path = account.secret.reference
-    is_own = path == paths.own_password_file(account.name)
-    if is_own:
+    is_made_here = path == paths.own_password_file(account.name)
+    if is_made_here:
         make_directory(path)
     if not os.path.lexists(path):
         if not os.access(os.path.dirname(path), os.W_OK):
@@ -45,8 +45,8 @@ def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
                 hints=(_("Make the directory, or name another file: `--password-file FILE`."),),
             )
         return
-    is_its_own = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
-    if file_store.read(path, account.name, may_prompt=False).strip() and not (is_own or is_its_own):
+    is_last_sign_in = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
+    if file_store.read(path, account.name, may_prompt=False).strip() and not (is_made_here or is_last_sign_in):
         raise SmtpsetupError(
             "config.invalid",
             _("The file {path} holds something already, and signing in would write over it.").format(path=path),

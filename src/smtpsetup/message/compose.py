@@ -1,4 +1,4 @@
-"""From the parts of a message to its bytes (RFC 5322).
+"""Composing the bytes of a message from its parts (RFC 5322).
 
 Header fields are written here and not by `email`, which decodes text that looks like an encoded word (RFC 2047): a
 subject could then add line breaks, header fields and recipients. Importing `email` would also take a fifth of the

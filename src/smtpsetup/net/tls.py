@@ -36,8 +36,8 @@ class TlsPolicy(NamedTuple):
     fingerprint: str | None = None
 
     @property
-    def proves_the_name(self) -> bool:
-        """Whether a secret may be sent over a connection with this policy."""
+    def verifies_the_server(self) -> bool:
+        """Whether it accepts only a certificate that proves who the server is, so that a secret may be sent to it."""
         return self.fingerprint is not None or self.context.verify_mode is ssl.CERT_REQUIRED
 
 

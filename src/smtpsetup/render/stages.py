@@ -54,7 +54,7 @@ def _status_name(status: StageStatus) -> str:
 class StageTable:
     """Rows for the planned stages, filled by `update` as their results come; a context manager.
 
-    Without `live`, or where nobody watches, the table is printed once, at the end.
+    Without `live`, or where the output is no terminal, the table is printed once, at the end.
     """
 
     def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False, live: bool = True) -> None:

@@ -27,7 +27,7 @@ _CLOGS = 4  # connections that fill the backlog of a listener that accepts none
 
 
 class FaultServer:
-    """The running server, as a context manager."""
+    """The running server, as a context manager. It writes `ca.pem` into `directory`; a port of 0 is any free one."""
 
     def __init__(self, directory: Path, fault: Fault, *, ports: tuple[int, int] = (0, 0)) -> None:
         self._directory = directory.resolve()

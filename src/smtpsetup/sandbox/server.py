@@ -100,7 +100,10 @@ class CaughtMail:
 
 
 class Sandbox:
-    """The running server, as a context manager. `on_mail` is called with each mail in the server's own thread."""
+    """The running server, as a context manager. `on_mail` is called with each mail in the server's own thread.
+
+    `keep` saves each mail in `directory`, which gets `ca.pem` in any case. A port of 0 is any free one.
+    """
 
     def __init__(
         self,

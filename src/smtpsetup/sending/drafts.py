@@ -1,4 +1,4 @@
-"""From the words of a command line or a batch line to a draft and to a delivery."""
+"""Making drafts and deliveries from what a command line or a batch line says."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def kept_by_policy(result: SendResult, delivery: Delivery, policy: Policy, *, is
 
 
 def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[list[Disposition], SmtpsetupError | None]:
-    """What is to be kept of a mail after its first attempt, and the error to report: that of a permanent refusal.
+    """What to keep of a mail after its first attempt, and the error to report: that of a permanent refusal, or None.
 
     With the queue `never`, temporary errors are reported, too.
     """

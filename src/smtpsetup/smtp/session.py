@@ -139,7 +139,7 @@ class Session:
 
         Nothing secret is sent on an unprotected connection, other than to this machine.
         """
-        if not self._policy.proves_the_name:
+        if not self._policy.verifies_the_server:
             raise RuntimeError("a session that believes every certificate does not log in")
         with self._stage(Stage.AUTH):
             if not self._is_secured and not self._is_local():

@@ -1,4 +1,4 @@
-"""From local names such as `root` to addresses that a provider can deliver to."""
+"""Resolving local names such as `root` to addresses that a provider can deliver to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _DEFAULT = "default"
 class Aliases(NamedTuple):
     """The addresses of local names.
 
-    `user` is the caller's login name and `own_address` the account's; `host` is this machine's name.
+    `configured` are those of the configuration, and `file` is the path of the aliases file or `""`. `user` is the
+    caller's login name, `own_address` the address of the account, and `host` this machine's name.
     """
 
     configured: Mapping[str, tuple[str, ...]]
@@ -77,6 +78,7 @@ class Aliases(NamedTuple):
         )
 
     def _looked_up(self, name: str) -> list[str]:
+        """The addresses that the configuration, else the aliases file, gives to a name; none where neither does."""
         if name in self.configured:
             return list(self.configured[name])
         aliases = _aliases_in(self.file) if self.file else {}
