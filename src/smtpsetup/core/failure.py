@@ -18,7 +18,7 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
-    CLOSED = "closed"  # the connection
+    CLOSED = "closed"  # the other side ended the connection
     NAME_NOT_FOUND = "name-not-found"
     NAME_TEMPORARY = "name-temporary"
     CERTIFICATE_EXPIRED = "certificate-expired"

@@ -28,7 +28,7 @@ class Delivery(NamedTuple):
     message_id: str = ""
     subject: str = ""
     key: object = None
-    before_dot: Callable[[], object] = bool  # which does nothing
+    before_dot: Callable[[], object] = bool  # does nothing, as in the next three
     accepted: Callable[[], object] = bool
     not_accepted: Callable[[], object] = bool
     accepted_without: Callable[[tuple[str, ...]], object] = bool

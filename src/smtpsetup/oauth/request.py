@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.oauth_types import TokenClient
     from smtpsetup.net.https import Web
 
-_ANSWER_SECONDS = 20.0  # for any other request than a renewal
+_ANSWER_SECONDS = 20.0  # for every request except a renewal
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 _LONGEST_LIFETIME = 10 * 86_400.0  # seconds; an access token is renewed after that in any case

@@ -59,7 +59,10 @@ class CachedTokens(NamedTuple):
         )
 
     def is_good(self, owner: str, now: float) -> bool:
-        """Whether `owner` can use the access token at the time `now`: not after the clock was set back, either."""
+        """Whether `owner` can use the access token at the time `now`.
+
+        A token that was issued after `now` is not used: the clock has been set back.
+        """
         early = min(_EARLY_SECONDS, (self.expires_at - self.refreshed_at) / 2)
         is_in_time = self.refreshed_at - _EARLY_SECONDS <= now < self.expires_at - early
         return bool(self.access_token) and self.owner == owner and is_in_time

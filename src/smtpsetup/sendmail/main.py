@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _EX_SOFTWARE = 70
 _EX_INTERRUPTED = 130
-# the flags of every sendmail; an effect have only -b, -q, -I (as newaliases), -oi, and those in _TEXTS and _SWITCHES
+# flags of other sendmails; only -b, -I (as newaliases), -oi, and those in _TEXTS and _SWITCHES have an effect here
 _FLAGS = "a:b:A:B:C:d:e:f:F:h:iL:mnN:o:O:p:r:R:tvV:X:GIUE"
 
 

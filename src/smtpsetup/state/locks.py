@@ -7,7 +7,7 @@ import time
 
 from smtpsetup.state import private_dir
 
-_POLL_SECONDS = 0.05  # between two tries: msvcrt has no call that waits, and flock none with a timeout
+_POLL_SECONDS = 0.05  # between two tries: msvcrt gives up after ten seconds, and flock has no timeout
 
 
 def lock(handle: int, *, seconds: float | None = None, is_shared: bool = False) -> None:
