@@ -115,7 +115,10 @@ def test_trouble_at_the_token_endpoint_is_temporary_and_keeps_the_sign_in(
     home, server = ready
     expire(home, server)
     before = (home.path / "token").read_text()
-    getattr(server, trouble)()
+    if trouble == "drop":
+        server.rule(drop=True)
+    else:
+        getattr(server, trouble)()
     done = home.run("send", "kund@example.org", "--body", "x", "--queue", "never", "--json")
     assert (done.code, done.json["error"]["code"], done.json["error"]["retry"]) == (75, "auth.temporary", True)
     assert server.requests("elsewhere") == []
