@@ -113,7 +113,7 @@ def test_a_file_gets_its_old_password_back_when_the_account_cannot_be_saved(
     account = ACCOUNT._replace(secret=SecretSource(Store.FILE, str(file)))
     save(path, account, Secret("two"), make_default=True)
     assert file.read_text() == "two\n"
-    monkeypatch.setattr("smtpsetup.config.accounts.toml_edit.with_table", fails)
+    monkeypatch.setattr("smtpsetup.config.toml_edit.with_table", fails)
     with pytest.raises(OSError, match="No space"):
         save(path, account, Secret("three"), make_default=True)
     assert file.read_text() == "two\n"

@@ -10,7 +10,7 @@ import pytest
 
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Security
-from smtpsetup.sending.transport import Conditions
+from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.transports.smtp import SmtpTransport
 from tests.conftest import account_at
 from tests.oauth_servers import SCOPE, SMTP_SCOPE, USER, OAuthServer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import sys
@@ -70,7 +69,7 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
         return
     context = state.context(account)
     provider = context.find_provider()
-    context = dataclasses.replace(context, find_provider=lambda: provider)  # looked for once
+    context = context._replace(find_provider=lambda: provider)  # looked for once
     _warn_of_daily_limit(provider, len(items))
     directory = paths.state_dir()
     if not directory:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -60,7 +59,7 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
         raise click.UsageError(_("--to takes one address."))
     context = state.context(chosen)
     if transport:
-        context = replace(context, transport=transport_named(transport))
+        context = context._replace(transport=transport_named(transport))
     secret = (
         fresh_secret_for(chosen, may_prompt=state.may_ask)
         if renew and chosen.auth is not Auth.NONE

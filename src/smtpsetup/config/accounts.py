@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
-from smtpsetup.config import paths, toml_edit
+from smtpsetup.config import paths
 from smtpsetup.config.account_table import KEYS, account_of, choice_faults, must_be, table_of, type_faults
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
@@ -130,6 +130,7 @@ def _config(text: str, path: StrPath) -> Config:
 
 def save(path: StrPath, account: Account, *, make_default: bool) -> None:
     """Add or replace an account. Raises SmtpsetupError or OSError and leaves the file as it was."""
+    from smtpsetup.config import toml_edit  # only a change needs it
 
     def change(text: str) -> str:
         text = toml_edit.with_table(text, ("accounts", account.name), table_of(account), KEYS)
@@ -140,6 +141,7 @@ def save(path: StrPath, account: Account, *, make_default: bool) -> None:
 
 def mark_verified(path: StrPath, account: Account) -> None:
     """Mark an account as verified, unless it was changed or removed meanwhile. Raises as `save`."""
+    from smtpsetup.config import toml_edit  # only a change needs it
 
     def change(text: str) -> str:
         if _config(text, path).accounts.get(account.name) != account:
@@ -151,12 +153,15 @@ def mark_verified(path: StrPath, account: Account) -> None:
 
 def set_default(path: StrPath, name: str) -> None:
     """Make an account the default one. Raises as `save`."""
+    from smtpsetup.config import toml_edit  # only a change needs it
+
     account = load(path).account(name)
     _change(path, lambda text: toml_edit.with_root_value(text, "default", account.name))
 
 
 def remove(path: StrPath, name: str) -> None:
     """Remove an account, also as the default. Raises as `save`."""
+    from smtpsetup.config import toml_edit  # only a change needs it
 
     def change(text: str) -> str:
         text = toml_edit.without_table(text, ("accounts", name))

@@ -50,6 +50,11 @@ class SmtpsetupError(Exception):
         self.responsible = responsible
 
     @property
+    def reply_or_message(self) -> str:
+        """The server's reply, else the message: what the outbox and the log show as the last reply."""
+        return str(self.failure.reply) if self.failure and self.failure.reply else self.message
+
+    @property
     def is_limit(self) -> bool:
         """Whether a limit of the provider for the account was reached: a run stops, and all of its mail waits."""
         return self.code.startswith("limit.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
@@ -13,25 +13,27 @@ from smtpsetup.core.model import Auth, Secret
 from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from smtpsetup.config.account import Account
 
-_GOOGLE_APP_PASSWORD = re.compile(r"[a-z]{4}( [a-z]{4}){3}")
+    class _Store(Protocol):
+        """The functions of a store's module; only a writable store has those after `read`."""
+
+        def read(self, reference: str, account: str, *, may_prompt: bool) -> str:
+            """The stored secret. Raises SmtpsetupError (`secret.…`)."""
+
+        def is_ours(self, account: Account) -> bool:
+            """Whether smtpsetup itself writes the account's secret there, and so may overwrite and delete it."""
+
+        def write(self, reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
+            """Store a secret. Returns the previous one. Raises SmtpsetupError or OSError."""
+
+        def delete(self, reference: str, account: str, *, may_prompt: bool) -> bool:
+            """Delete the secret. Returns whether there was one. Raises SmtpsetupError or OSError."""
 
 
-class _Store(Protocol):
-    """The functions of a store's module; only a writable store has those after `read`."""
-
-    def read(self, reference: str, account: str, *, may_prompt: bool) -> str:
-        """The stored secret. Raises SmtpsetupError (`secret.…`)."""
-
-    def is_ours(self, account: Account) -> bool:
-        """Whether smtpsetup itself writes the account's secret there, and so may overwrite and delete it."""
-
-    def write(self, reference: str, account: str, secret: Secret, *, may_prompt: bool) -> Secret | None:
-        """Store a secret. Returns the previous one. Raises SmtpsetupError or OSError."""
-
-    def delete(self, reference: str, account: str, *, may_prompt: bool) -> bool:
-        """Delete the secret. Returns whether there was one. Raises SmtpsetupError or OSError."""
+_GOOGLE_APP_PASSWORD = r"[a-z]{4}( [a-z]{4}){3}"  # noqa: S105  a pattern, compiled only for such an account
 
 
 def _store_of(account: Account) -> _Store:
@@ -68,7 +70,7 @@ def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
         raise _unusable(_("The password is not text in UTF-8."))
     if "\0" in value:
         raise _unusable(_("There is a NUL character in the password."))
-    if auth is Auth.APP_PASSWORD and _GOOGLE_APP_PASSWORD.fullmatch(value):
+    if auth is Auth.APP_PASSWORD and re.fullmatch(_GOOGLE_APP_PASSWORD, value):
         value = value.replace(" ", "")
     return Secret(value)
 

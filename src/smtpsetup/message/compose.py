@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from smtpsetup.address.address import Address
 
-_FIELD_NAME = re.compile(r"[!-9;-~]+")
+# patterns are compiled when they are first used: a plain mail needs none of them
+_FIELD_NAME = r"[!-9;-~]+"
 _OWN_FIELDS = {"from", "to", "cc", "bcc", "resent-bcc", "subject", "reply-to", "date", "message-id"}
 _ONCE = {
     "sender",
@@ -37,8 +38,8 @@ _ONCE = {
     "list-id",
     "auto-submitted",
 }
-_WORD = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+_CONTENT_ID = r"[A-Za-z0-9._@+-]+"
 _LONGEST_PLAIN_NAME = 200  # characters
 _FOLDED_AT = 76  # characters of a header line
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -102,7 +103,7 @@ def parse_header(text: str) -> tuple[str, str]:
     _refuse_control_characters(text)
     name, colon, value = text.partition(":")
     name = name.strip()
-    if not colon or not _FIELD_NAME.fullmatch(name):
+    if not colon or not re.fullmatch(_FIELD_NAME, name):
         raise SmtpsetupError(
             "config.invalid",
             _("{text} is not a header.").format(text=text),
@@ -217,7 +218,7 @@ def written(mailbox: Mailbox) -> str:
     if not name.isascii() or "=?" in name or len(name) > _LONGEST_PLAIN_NAME:
         return f"{_unstructured('From', name, is_encoded=True)} <{address}>"
     _refuse_control_characters(name)
-    if not _WORD.fullmatch(name):
+    if not re.fullmatch(_WORD, name):
         escaped = re.sub(r'(["\\])', r"\\\1", name)
         name = f'"{escaped}"'
     return f"{name} <{address}>"
@@ -235,7 +236,7 @@ def attachment(
 
     name = path.replace("\\", "/").rpartition("/")[2]
     _refuse_control_characters(name)
-    if content_id and not _CONTENT_ID.fullmatch(content_id):
+    if content_id and not re.fullmatch(_CONTENT_ID, content_id):
         raise SmtpsetupError(
             "config.invalid",
             _("{cid} cannot be the name of a picture in HTML: use letters, digits, dots and hyphens.").format(

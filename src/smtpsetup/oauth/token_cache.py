@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -153,40 +152,17 @@ class StillLockedError(Exception):
 @contextmanager
 def locked(directory: str, account: str, seconds: float) -> Iterator[None]:
     """Hold the account's renewal lock. Raises StillLockedError after so many seconds, OSError."""
+    from smtpsetup.state import locks  # only for renewals
+
     _make_directory(directory)
-    handle = _locked_file(f"{_file(directory, account)}.lock", time.monotonic() + seconds)
+    try:
+        handle = locks.open_locked(f"{_file(directory, account)}.lock", os.O_RDWR | os.O_CREAT, seconds=seconds)
+    except BlockingIOError as error:
+        raise StillLockedError from error
     try:
         yield
     finally:
         os.close(handle)
-
-
-def _locked_file(path: str, end: float) -> int:
-    from smtpsetup.state import locks  # only for renewals
-
-    while True:
-        handle = private_dir.open_file(path, os.O_RDWR | os.O_CREAT)
-        try:
-            locks.lock(handle, seconds=0)
-            if _is_same_file(handle, path):
-                return handle
-        except BlockingIOError as error:
-            if time.monotonic() > end:
-                os.close(handle)
-                raise StillLockedError from error
-            time.sleep(0.05)  # a blocking lock has no timeout
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-
-
-def _is_same_file(handle: int, path: str) -> bool:
-    """Whether the locked file is still the one at the path: it may have been deleted meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _make_directory(directory: str) -> None:

@@ -18,7 +18,6 @@ from smtpsetup.outbox.database import (
     header_fault,
     highest_number,
 )
-from smtpsetup.outbox.disposition import said
 from smtpsetup.outbox.file import OutboxFile
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
 from smtpsetup.outbox.mail_state import MailState
@@ -236,7 +235,7 @@ class Outbox(OutboxFile):
 
     def put_back(self, number: int, disposition: Disposition) -> None:
         """Record a failed attempt: the mail gets its new state, and the recipients who have not got it."""
-        state, reply, code = disposition.state, said(disposition.error), disposition.error.code
+        state, reply, code = disposition.state, disposition.error.reply_or_message, disposition.error.code
         with self.transaction():
             self._db.execute(
                 "UPDATE mail SET lease = NULL, dotted = 0, recipients = ?, state = ?, next_attempt = ?,"
@@ -287,7 +286,14 @@ class Outbox(OutboxFile):
                 "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, "
                 "last_code = ? WHERE id = ?",
                 [
-                    (is_attempt, is_put_off, now + postponement.seconds(attempts + 1), said(error), error.code, number)
+                    (
+                        is_attempt,
+                        is_put_off,
+                        now + postponement.seconds(attempts + 1),
+                        error.reply_or_message,
+                        error.code,
+                        number,
+                    )
                     for number, attempts in rows
                 ],
             )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.model import Auth, Log
-from smtpsetup.oauth.access_token import secret_for
-from smtpsetup.sending.transport import Conditions
+from smtpsetup.credentials import stores
+from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.transports.smtp import SmtpTransport
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def _no_provider() -> Provider | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """An account, and what is needed to send its mail.
 
     `read_secret` gives the password or an access token; it raises SmtpsetupError. `find_provider` is called only after
@@ -52,7 +50,7 @@ class Context:
     find_provider: Callable[[], Provider | None] = _no_provider
     log: Log = Log.NONE
     trace: Callable[[str], None] | None = None
-    transport: Transport = field(default_factory=SmtpTransport)
+    transport: Transport = SmtpTransport()
 
     def secret(self) -> Secret | None:
         """The password or access token, None where the account needs no login. Raises SmtpsetupError."""
@@ -79,4 +77,11 @@ def context_for(
 
         return known_provider(account)
 
-    return Context(account, lambda: secret_for(account, may_prompt=may_prompt), find_provider, config.log, trace)
+    def read_secret() -> Secret:
+        if account.auth is not Auth.OAUTH2:
+            return stores.read(account, may_prompt=may_prompt)
+        from smtpsetup.oauth.access_token import secret_for  # most accounts have a password
+
+        return secret_for(account, may_prompt=may_prompt)
+
+    return Context(account, read_secret, find_provider, config.log, trace)

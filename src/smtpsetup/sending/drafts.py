@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,9 +19,6 @@ from smtpsetup.state import input_file
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.message.compose import Attachment
-
-
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")  # surrogates, which JSON can hold
 
 
 class Parts(NamedTuple):
@@ -47,10 +43,11 @@ class Parts(NamedTuple):
 def draft_of(account: Account, parts: Parts) -> Draft:
     """The draft, with everything checked, files included. Raises SmtpsetupError."""
     for text in (parts.body, parts.html):
-        if _HALF_CHARACTERS.search(text):
-            raise SmtpsetupError(
-                "config.invalid", _("The text holds half a character, which no mail can carry."), exit_code=EX_DATAERR
-            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # a lone surrogate
+            message = _("The text holds half a character, which no mail can carry.")
+            raise SmtpsetupError("config.invalid", message, exit_code=EX_DATAERR) from error
     to, cc, bcc = (_mailboxes(texts) for texts in (parts.to, parts.cc, parts.bcc))
     if not (to or cc or bcc):
         raise SmtpsetupError("config.invalid", _("The mail has no recipient."), exit_code=EX_DATAERR)

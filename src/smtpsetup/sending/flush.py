@@ -21,7 +21,7 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.disposition import Disposition, said
+from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
@@ -244,7 +244,7 @@ class _AccountFlush:
         facts = {
             "account": self._name,
             "waiting": waiting,
-            "reply": said(error),
+            "reply": error.reply_or_message,
             "error": error.code,
             "exitcode": error.exit_code,
         }

@@ -11,9 +11,6 @@ from smtpsetup.core.exit_codes import EX_TEMPFAIL, EX_TERMINATED
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
-from smtpsetup.outbox import disposition
-from smtpsetup.outbox.disposition import LOST, said
-from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.state import mail_log, usage
 
@@ -106,6 +103,8 @@ def _ended_early(*, is_unknown: bool) -> SmtpsetupError:
             "answered:"
             " the mail may have arrived."
         )
+        from smtpsetup.outbox.disposition import LOST  # only for attempts that failed
+
         return SmtpsetupError(LOST, text, exit_code=EX_TEMPFAIL)
     text = _("smtpsetup was stopped by SIGTERM or SIGHUP before the mail had been sent.")
     return SmtpsetupError("connection.lost", text, exit_code=EX_TEMPFAIL)
@@ -123,6 +122,8 @@ def _terminated(kept: SendResult) -> SmtpsetupError:
         text = f"{told} " + _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(
             number=kept.outbox_id
         )
+    from smtpsetup.outbox.disposition import LOST  # as above
+
     code = LOST if kept.postponed_by and kept.postponed_by.code == LOST else "connection.lost"
     return SmtpsetupError(code, text, exit_code=EX_TERMINATED)
 
@@ -143,7 +144,7 @@ def log_result(
         "recipients": ",".join(delivery.envelope.recipients),
         "size": delivery.message.size,
         "message_id": delivery.message_id,
-        "reply": said(error) if error else str(result.reply or ""),
+        "reply": error.reply_or_message if error else str(result.reply or ""),
         "error": error.code if error else "",
         "outbox": result.outbox_id or "",
         "exitcode": result.error.exit_code if result.error else 0,
@@ -168,6 +169,8 @@ def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[lis
 
     With the queue `never`, temporary errors are reported, too.
     """
+    from smtpsetup.outbox import disposition  # as above
+
     left = unsent(result, delivery.envelope.recipients)
     later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
     for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
@@ -214,6 +217,8 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
         hints = (_("Save what can be read of it: `smtpsetup outbox repair`."),)
     except OSError as failed:
         reason = f"{failed.filename or directory}: {reason_of(failed)}"
+    from smtpsetup.sending import rescue  # as above
+
     path = rescue.saved(mail.message, mail.envelope)
     raise rescue.NotKeptError(code, reason, path, cause=fate.error if fate else None, hints=hints)
 
@@ -239,6 +244,6 @@ def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition
         state=fate.state,
         attempts=1,
         next_attempt=fate.next_attempt,
-        last_reply=said(fate.error),
+        last_reply=fate.error.reply_or_message,
         last_code=fate.error.code,
     )

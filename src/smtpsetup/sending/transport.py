@@ -1,30 +1,21 @@
-"""The interface of all transports: open a session for an account, and deliver messages."""
+"""The interface of all transports: open a session for an account, and deliver messages.
+
+It is only for types: no module loads it when it runs.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from smtpsetup.config.account import Account
-    from smtpsetup.core.failure import StageResult, TransportError
+    from smtpsetup.core.failure import TransportError
     from smtpsetup.core.model import Secret, Stage
     from smtpsetup.message.delivery import Delivery, Outcome
     from smtpsetup.net.tls import TlsFacts
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """How a session is opened. `seconds` is the time limit for everything before the first message.
-
-    `trace` gets the lines of the conversation, secrets masked; `on_stage` gets the result of each stage.
-    """
-
-    seconds: float
-    trace: Callable[[str], None] | None = None
-    on_stage: Callable[[StageResult], None] | None = None
+    from smtpsetup.sending.conditions import Conditions
 
 
 class Session(Protocol):

@@ -57,9 +57,16 @@ def open_locked(path: str, flags: int, *, seconds: float | None = None) -> int:
         handle = private_dir.open_file(path, flags)
         try:
             lock(handle, seconds=seconds)
-            if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
+            if _is_still_at(path, handle):
                 return handle
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _is_still_at(path: str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Secret
     from smtpsetup.message.delivery import Delivery
     from smtpsetup.net.tls import TlsFacts
-    from smtpsetup.sending.transport import Conditions
+    from smtpsetup.sending.conditions import Conditions
 
 _OK = 2  # the first digit decides (RFC 5321 section 4.3.2)
 

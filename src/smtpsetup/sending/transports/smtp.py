@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.net.tls import TlsPolicy
-    from smtpsetup.sending.transport import Conditions
+    from smtpsetup.sending.conditions import Conditions
 
 
 class SmtpTransport:

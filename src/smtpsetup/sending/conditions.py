@@ -1,0 +1,21 @@
+"""What a transport needs to open a session, beside the account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.core.failure import StageResult
+
+
+class Conditions(NamedTuple):
+    """How a session is opened. `seconds` is the time limit for everything before the first message.
+
+    `trace` gets the lines of the conversation, secrets masked; `on_stage` gets the result of each stage.
+    """
+
+    seconds: float
+    trace: Callable[[str], None] | None = None
+    on_stage: Callable[[StageResult], None] | None = None
