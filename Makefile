@@ -34,7 +34,7 @@ demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/ready-for-development
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow" $(TESTS)
 
 test-all: $(VENV)/ready-for-development
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)

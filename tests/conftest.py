@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,14 @@ pytest_plugins = (
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all cases of each matrix but the first as slow."""
-    seen: set[str] = set()
+    """Mark as slow all cases of each matrix but the first, and of what is sampled, all but every fourth."""
+    cases: Counter[str] = Counter()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        if item.get_closest_marker("matrix") and function in seen:
+        is_sampled = item.get_closest_marker("sampled") and cases[function] % 4
+        if is_sampled or (item.get_closest_marker("matrix") and cases[function]):
             item.add_marker("slow")
-        seen.add(function)
+        cases[function] += 1
 
 
 @dataclass(frozen=True)

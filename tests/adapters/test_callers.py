@@ -152,6 +152,7 @@ def git_send_email(home: Home, patch: str, *arguments: str) -> None:
     git(home, "send-email", *common, *arguments, patch)
 
 
+@pytest.mark.slow
 def test_git_sends_a_patch_that_can_be_applied(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     git_send_email(home, patch_of(home), "--to=asa@example.test", "--bcc=bo@example.test")

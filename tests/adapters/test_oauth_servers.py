@@ -312,6 +312,7 @@ def test_browsing_ends_at_the_page_of_the_client(oauth_server: OAuthServer, redi
     assert parameters(page.url)["code"]
 
 
+@pytest.mark.slow
 def test_a_real_browser_signs_in(oauth_server: OAuthServer, redirect: str, chromium: Chromium) -> None:
     url, verifier = authorization(oauth_server, redirect, login_hint="bo@example.test")
     page = chromium.sign_in(url, USER)

@@ -88,6 +88,7 @@ INVALID_LINES = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("line", "reason"), INVALID_LINES, ids=[line[:50] for line, _reason in INVALID_LINES])
 def test_an_invalid_line_is_reported_by_number_and_nothing_is_sent(
     home: Home, server: MailServer, line: str, reason: str

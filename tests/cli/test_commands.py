@@ -146,6 +146,7 @@ def test_configure_without_a_password_or_a_terminal_hints_at_the_options(home: H
     assert "--password-stdin" in done.json["error"]["hints"][0]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -37,6 +37,7 @@ def test_send_takes_its_text_from_argument_file_or_standard_input(
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -81,6 +82,7 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
     assert sandbox.mails == []
 
 
+@pytest.mark.slow
 def test_a_message_beyond_a_limit_of_the_provider_causes_a_warning(
     home: Home, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:

@@ -209,6 +209,7 @@ def test_an_existing_reply_to_is_kept(sandbox: Sandbox, facts: SandboxFacts, hom
     assert mail.message.get_all("Reply-To") == ["svar@example.net"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("allowed", "given", "wanted"),
     [

@@ -155,6 +155,7 @@ def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) ->
     return checked(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("streams", ["<&-", "<&- 2>&-", "<&- >&- 2>&-", "</dev/null"])
 def test_without_standard_input_the_message_is_empty_or_an_error(
     streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home

@@ -78,6 +78,7 @@ def test_a_reply_has_its_error_code(situation: dict[str, Any], tmp_path: Path) -
     assert report.error.failure.stage is stage
 
 
+@pytest.mark.sampled
 @those("fault")
 def test_a_fault_has_its_error_code(
     situation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_ports: tuple[int, int]

@@ -23,6 +23,7 @@ _MORE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("domain", [*DOMAINS, *variants.DOMAINS], ids=lambda domain: domain.name[:40])
 def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: Home) -> None:
     answer: dict[str, Any] = domain.answer

@@ -81,6 +81,7 @@ def test_a_name_server_given_by_name_does_not_extend_the_timeout(inside: Home) -
     assert "\x1b" not in run.out + run.err
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "lines",
     [

@@ -34,6 +34,7 @@ def test_the_address_is_sent_quoted_to_a_server_that_requires_it(world: World, i
     ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("domain", ["envist-kund.se", "tom.se", "gissad.se", "delnamn.se"])
 def test_the_address_is_not_sent_to_servers_that_do_not_require_it(domain: str, world: World, inside: Home) -> None:
     before = len(world.log())

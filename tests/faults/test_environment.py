@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_change_nothing(home: Home, sandbox: Sandbox, facts: SandboxFacts, closed: str) -> None:
     home.configure(facts)

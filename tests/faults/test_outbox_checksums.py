@@ -120,6 +120,7 @@ def test_a_mail_whose_content_was_changed_is_not_sent(home: Home, at_rest: Path,
         assert len(server.mails) > 35
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "column", ["sender", "recipients", "account", "config", "is_ascii", "subject", "message_id", "holds"]
 )

@@ -233,6 +233,7 @@ def test_an_outbox_of_another_user_is_refused(home: Home, tmp_path: Path) -> Non
     assert home.run("doctor").code != 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 @pytest.mark.parametrize("name", ["mail.log", "outbox.db", "sent-a", "outbox.lock"])
 def test_nothing_is_written_through_a_link(home: Home, server: RecordingServer, name: str, kind: str) -> None:

@@ -58,6 +58,7 @@ def test_large_mails_dropped_during_the_body_do_not_starve_others(home: Home) ->
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 @pytest.mark.parametrize("breakers", [1, 3, 6])
 def test_a_flush_sends_every_mail_that_breaks_no_connection(home: Home, verb: str, breakers: int) -> None:
@@ -110,6 +111,7 @@ def test_a_batch_without_queue_sends_every_row_behind_poison_mails(home: Home, c
     assert sorted(server.subjects) == sorted(good)
 
 
+@pytest.mark.slow
 def test_a_batch_stopped_by_poison_mails_begins_with_the_others_when_run_again(home: Home) -> None:
     path = batch_file(home, *(f"b{number:02}" for number in range(30)), "good0", "good1")
     with MailServer(answer_to(*(f"b{number:02}" for number in range(30)), verb="DATA")) as server:

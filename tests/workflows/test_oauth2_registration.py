@@ -71,6 +71,7 @@ def test_a_given_client_id_needs_no_registration(unlisted: tuple[Home, OAuthServ
     assert sent(home).code == 0
 
 
+@pytest.mark.slow
 def test_signing_in_again_works_at_a_server_outside_the_table(unlisted: tuple[Home, OAuthServer]) -> None:
     home, server = unlisted
     assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0

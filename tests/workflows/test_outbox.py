@@ -109,6 +109,7 @@ def test_an_unreachable_server_counts_an_attempt_for_every_mail(home: Home) -> N
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("is_queued", [True, False])
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -167,6 +168,7 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
 # permanent refusals
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
 def test_a_permanently_refused_mail_is_kept_and_reported_once(
     home: Home, server: RecordingServer, beginning: str
@@ -239,6 +241,7 @@ def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(
     assert server.message_ids == [mail.message_id] * 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 @pytest.mark.parametrize("where", ["option", "config"])
 def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(
