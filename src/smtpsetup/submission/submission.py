@@ -84,6 +84,13 @@ def submit_raw(
     return RawSubmitted(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
 
 
+def resolve(config: Config, request: Request, recipient: str) -> list[str]:
+    """The addresses that mail to a recipient goes to. Raises SmtpsetupError."""
+    account = _account(config, request, ())
+    aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
+    return [address for entry in entries(recipient) for address in aliases.resolved(entry.address)]
+
+
 def _with_number(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
     """The error, with a hint that names the mail's number in the outbox, where it has one."""
     if number is not None and waits(error):
