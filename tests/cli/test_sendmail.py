@@ -78,7 +78,7 @@ def test_flags_of_sendmail_are_accepted(sandbox: Sandbox, facts: SandboxFacts, h
     assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",)] * len(FLAGS)
 
 
-@pytest.mark.parametrize("flags", [("-bs",), ("-ba",), ("-bt",), ("-bv",), ("-f",), ("-j",), ("-\x1b[31m",)])
+@pytest.mark.parametrize("flags", [("-bd",), ("-ba",), ("-bt",), ("-bx",), ("-f",), ("-j",), ("-\x1b[31m",)])
 def test_unsupported_flags_are_a_usage_error(flags: tuple[str, ...], home: Home) -> None:
     done = sendmail(home, *flags)
     assert (done.code, done.out) == (64, "")

@@ -1,114 +1,184 @@
-"""The body of a message that another program wrote, in a form that every server accepts."""
+"""The body of a message that another program wrote, in a form that every server accepts.
+
+A body with parts is walked twice, line by line: once to learn what is in each part, once to write it.
+"""
 
 from __future__ import annotations
 
-import binascii
 import re
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.message.message import LINE_LIMIT, Message, is_utf8
-from smtpsetup.message.mime import BASE64_CHUNK, base64_lines
+from smtpsetup.message import leaf, raw_header
+from smtpsetup.message.leaf import Facts, encoded, facts_of, kind_of
+from smtpsetup.message.message import Message
 from smtpsetup.message.raw_header import Field, as_bytes, values
 from smtpsetup.message.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_PLAIN = {"", "7bit", "8bit", "binary"}
-_TEXT_FIELDS = ("mime-version", "content-type", "content-transfer-encoding")
-_CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
+_BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]+))", re.IGNORECASE)
+_HEADER_LIMIT = 1_000_000  # bytes of a part's header
+_MOST_LEVELS = 50  # of parts within parts
+_MESSAGES = ("message/rfc822", "message/global")  # they are not encoded, but what is in them can be
 
 
 def corrected(fields: tuple[Field, ...], body: Spool) -> Message:
     """The message, with a body that can be sent. Raises OSError where there is no room for what is encoded.
 
-    A text body with non-ASCII characters, NULs or too long lines is encoded. In any other body, too long lines are
-    broken and NULs removed.
+    Parts with other than ASCII characters, NULs or lines beyond the limit are encoded, but for signed ones.
     """
-    is_long, has_nul = _look_at(body)
-    kind = next(iter(values(fields, "content-type")), "")
-    encoding = next(iter(values(fields, "content-transfer-encoding")), "").strip().lower()
-    is_text = not kind or kind.lower().startswith("text/")
-    if is_text and encoding in _PLAIN and (is_long or has_nul or not body.is_ascii):
-        kept = tuple(field for field in fields if field.key not in _TEXT_FIELDS)
-        beyond_ascii = sum(len(chunk) - len(chunk.decode("ascii", "ignore")) for chunk in body.chunks())
-        is_mostly_plain = beyond_ascii * 5 < body.size
-        name = "quoted-printable" if is_mostly_plain else "base64"
-        fields = (
-            *kept,
-            Field("MIME-Version", "1.0"),
-            Field("Content-Type", _with_charset(kind, body)),
-            Field("Content-Transfer-Encoding", name),
-        )
-        body = Spool(_quoted(body) if is_mostly_plain else _base64(body))
-    elif is_long or has_nul:
-        body = Spool(_broken(body, b"=" if encoding == "quoted-printable" else b""))
+    boundary = _boundary(fields)
+    facts = facts_of(body.lines())
+    if boundary is None:
+        fields, lines = encoded(fields, facts, body.lines())
+        if not facts.is_plain:
+            body = Spool(lines)
+            fields = fields if values(fields, "mime-version") else (*fields, Field("MIME-Version", "1.0"))
+    elif not facts.is_plain:
+        body = Spool(_written(fields, body))
     return Message(as_bytes(fields), body.chunks, body.size, body.is_ascii)
 
 
-def _look_at(body: Spool) -> tuple[bool, bool]:
-    """Whether a line is too long, and whether there is a NUL."""
-    longest = max((len(line.removesuffix(b"\r\n")) for line in body.lines()), default=0)
-    return longest > LINE_LIMIT, any(b"\0" in chunk for chunk in body.chunks())
+def _boundary(fields: tuple[Field, ...]) -> bytes | None:
+    """The line that begins each part of a multipart entity, None for any other."""
+    if not kind_of(fields).startswith("multipart/"):
+        return None
+    match = _BOUNDARY.search(next(iter(values(fields, "content-type"))))
+    return b"--" + re.sub(r"\\(.)", r"\1", match[1] or match[2] or "").encode() if match else None
 
 
-def _with_charset(kind: str, body: Spool) -> str:
-    """The Content-Type, with the charset found where it names none or one that cannot be right."""
-    given = _CHARSET.search(kind)
-    charset = given[1].strip('"').lower() if given else ""
-    if charset and (body.is_ascii or charset not in ("us-ascii", "ascii")):
-        return kind
-    found = "us-ascii" if body.is_ascii else "utf-8" if is_utf8(body.chunks()) else "windows-1252"
-    without = _CHARSET.sub("", kind) if given else kind
-    return f'{without or "text/plain"}; charset="{found}"'
+class _Is(Enum):
+    """What a piece of a body is."""
+
+    BOUNDARY = auto()
+    HEADER = auto()  # of an entity that has parts, or is a message
+    LEAF_HEADER = auto()
+    CONTENT = auto()
+    BETWEEN = auto()  # before the first part or after the last one, which no mail reader shows
 
 
-def _quoted(body: Spool) -> Iterator[bytes]:
-    """The lines in quoted-printable (RFC 2045 section 6.7)."""
-    for line in body.lines():
-        words = line.removesuffix(b"\r\n")
-        end = b"\r\n" if line.endswith(b"\r\n") else b"=\r\n"
-        yield binascii.b2a_qp(words, istext=True).replace(b"\n", b"\r\n") + end
+class _Piece(NamedTuple):
+    """A line of a body, or the header of a part with its empty line."""
+
+    kind: _Is
+    data: bytes
+    is_signed: bool = False
 
 
-def _base64(body: Spool) -> Iterator[bytes]:
-    """The text in base64 (RFC 2045 section 6.8)."""
-    rest = b""
-    for chunk in body.chunks():
-        rest += chunk
-        whole = len(rest) // BASE64_CHUNK * BASE64_CHUNK
-        yield base64_lines(rest[:whole])
-        rest = rest[whole:]
-    yield base64_lines(rest)
+class _Walk:
+    """A body with parts, line by line."""
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self._levels: list[tuple[bytes, bool]] = []  # the boundaries of what is open, and whether that is signed
+        self._header: list[bytes] | None = None
+        self._size = 0
+        self._is_in_leaf = False
+        self._open(fields)
+
+    def _open(self, fields: tuple[Field, ...]) -> None:
+        boundary = _boundary(fields)
+        if boundary is not None and len(self._levels) < _MOST_LEVELS:
+            is_signed = self._is_signed or kind_of(fields) == "multipart/signed"
+            self._levels.append((boundary, is_signed))
+
+    @property
+    def _is_signed(self) -> bool:
+        return bool(self._levels) and self._levels[-1][1]
+
+    def pieces(self, lines: Iterable[bytes]) -> Iterator[_Piece]:
+        """The pieces of the body, in order."""
+        for line in lines:
+            if line.startswith(b"--") and self._is_boundary(line.rstrip()):
+                yield from self._end_of_header()
+                yield self._at_boundary(line)
+            elif self._header is None:
+                yield _Piece(_Is.CONTENT if self._is_in_leaf else _Is.BETWEEN, line, self._is_signed)
+            else:
+                self._header.append(line)
+                self._size += len(line)
+                if line == b"\r\n" or self._size > _HEADER_LIMIT:
+                    yield from self._end_of_header()
+        yield from self._end_of_header()
+
+    def _is_boundary(self, line: bytes) -> bool:
+        return any(line in (boundary, boundary + b"--") for boundary, _is_signed in self._levels)
+
+    def _at_boundary(self, line: bytes) -> _Piece:
+        marks = [boundary for boundary, _is_signed in self._levels]
+        level = next(place for place, mark in reversed(list(enumerate(marks))) if line.rstrip() in (mark, mark + b"--"))
+        is_last = line.rstrip() != marks[level]
+        self._levels = self._levels[: level if is_last else level + 1]
+        self._header = None if is_last else []
+        self._size = 0
+        self._is_in_leaf = False
+        return _Piece(_Is.BOUNDARY, line)
+
+    def _end_of_header(self) -> Iterator[_Piece]:
+        if self._header is None:
+            return
+        data, self._header = b"".join(self._header), None
+        fields, _rest = raw_header.split([data])
+        kind = kind_of(fields)
+        if kind in _MESSAGES and leaf.encoding_of(fields) not in ("base64", "quoted-printable"):
+            self._header, self._size = [], 0  # that of the message in it
+        self._is_in_leaf = self._header is None and not kind.startswith("multipart/")
+        yield _Piece(_Is.LEAF_HEADER if self._is_in_leaf else _Is.HEADER, data, self._is_signed)
+        self._open(fields)
 
 
-def _broken(body: Spool, mark: bytes) -> Iterator[bytes]:
-    """The lines without NULs, long ones broken. `mark` is put where a line was broken (`=` in quoted-printable)."""
-    words = b""
-    for line in body.lines():
-        words += line.removesuffix(b"\r\n").replace(b"\0", b"")
-        while len(words) > LINE_LIMIT:
-            end = _break(words[: LINE_LIMIT - len(mark)], is_quoted=bool(mark))
-            yield words[:end] + mark + b"\r\n"
-            words = words[end:]
-        if line.endswith(b"\r\n"):  # and not a piece of a line that goes on
-            yield words + b"\r\n"
-            words = b""
-    if words:
-        yield words
+def _written(fields: tuple[Field, ...], body: Spool) -> Iterator[bytes]:
+    """The body again, its parts encoded where they must be."""
+    facts: list[Facts] = []
+    for seen in _Walk(fields).pieces(body.lines()):
+        if seen.kind is _Is.LEAF_HEADER:
+            facts.append(Facts())
+        elif seen.kind is _Is.CONTENT:
+            facts[-1].see(seen.data)
+    remaining = iter(facts)
+    pieces = _Pieces(_Walk(fields).pieces(body.lines()))
+    while (piece := pieces.next()) is not None:
+        if piece.kind is _Is.LEAF_HEADER:
+            yield from _leaf(piece, next(remaining), pieces.content())
+        elif piece.kind is _Is.HEADER and not piece.is_signed:
+            yield _header(raw_header.split([piece.data])[0], piece.data)
+        elif piece.kind is _Is.BETWEEN and not piece.is_signed:
+            yield piece.data.decode("ascii", "replace").encode("ascii", "replace").replace(b"\0", b"?")
+        else:
+            yield piece.data
 
 
-def _break(words: bytes, *, is_quoted: bool) -> int:
-    """Where to break a long line: after a blank near its end, else between characters or encoded characters."""
-    if is_quoted:
-        equals = words.rfind(b"=", -2)
-        return equals if equals >= 0 else len(words)
-    blank = words.rfind(b" ", LINE_LIMIT // 2)
-    if blank > 0:
-        return blank + 1
-    end = len(words)
-    while end > LINE_LIMIT - 4 and words[end - 1] & 0x80:  # not inside a character of UTF-8
-        end -= 1
-        if words[end] & 0xC0 == 0xC0:  # noqa: PLR2004  the byte that begins one
-            break
-    return end
+class _Pieces:
+    """Pieces, of which one can be looked at before it is taken."""
+
+    def __init__(self, pieces: Iterator[_Piece]) -> None:
+        self._pieces = pieces
+        self._next = next(pieces, None)
+
+    def next(self) -> _Piece | None:
+        """The next piece, None at the end."""
+        piece, self._next = self._next, next(self._pieces, None)
+        return piece
+
+    def content(self) -> Iterator[bytes]:
+        """The lines of the part whose header was taken last."""
+        while self._next is not None and self._next.kind is _Is.CONTENT:
+            piece = self.next()
+            if piece is not None:
+                yield piece.data
+
+
+def _leaf(piece: _Piece, facts: Facts, lines: Iterator[bytes]) -> Iterator[bytes]:
+    fields = raw_header.split([piece.data])[0]
+    if piece.is_signed or (facts.is_plain and piece.data.isascii()):
+        yield piece.data
+        yield from lines
+        return
+    fields, content = encoded(fields, facts, lines, is_inside=True)
+    yield _header(fields, piece.data) if piece.data.isascii() and facts.is_plain else as_bytes(fields)
+    yield from content
+
+
+def _header(fields: tuple[Field, ...], data: bytes) -> bytes:
+    return data if data.isascii() else as_bytes(fields)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.address.address import parse_address
-from smtpsetup.address.address_list import Entry, entries
+from smtpsetup.address.address_list import entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.message.compose import Mailbox, date, encoded_words, new_message_id, written
-from smtpsetup.message.message import LINE_LIMIT
+from smtpsetup.message.compose import Mailbox, date, new_message_id, written
+from smtpsetup.message.field_values import ID_FIELDS, wire_value, without_controls
 
 if TYPE_CHECKING:
     import datetime
@@ -21,18 +20,6 @@ _LINE_MOST = 2_000_000  # bytes; a longer line cannot belong to a header
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _NEVER_SENT = {"bcc", "resent-bcc", "return-path", "x-saved-by"}
 _SENDERS = {"sender", "resent-from", "resent-sender"}
-_ADDRESS_FIELDS = {
-    "from",
-    "to",
-    "cc",
-    "reply-to",
-    "sender",
-    "resent-from",
-    "resent-to",
-    "resent-cc",
-    "resent-sender",
-    "resent-reply-to",
-}
 _ONCE = {
     "from",
     "sender",
@@ -146,29 +133,12 @@ def _text(data: bytes) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    return _without_controls(text)
-
-
-def _without_controls(text: str) -> str:
-    return "".join(" " if char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" else char for char in text)
+    return without_controls(text)
 
 
 def values(fields: Iterable[Field], *keys: str) -> list[str]:
     """The values of the fields of these names, in order."""
     return [field.value for field in fields if field.key in keys]
-
-
-def decoded(name: str) -> str:
-    """A display name with its encoded words (RFC 2047) decoded, `""` where they cannot be."""
-    if "=?" not in name:
-        return name
-    from email.errors import HeaderParseError
-    from email.header import decode_header, make_header
-
-    try:
-        return " ".join(_without_controls(str(make_header(decode_header(name)))).split())
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        return ""
 
 
 def recipients_in(fields: tuple[Field, ...]) -> list[str]:
@@ -212,7 +182,10 @@ def normalize_header(
         [
             field
             for field in fields
-            if field.key not in _NEVER_SENT and field.key != "from" and _is_allowed(field, is_own)
+            if field.key not in _NEVER_SENT
+            and field.key != "from"
+            and _is_allowed(field, is_own)
+            and not (field.key in ID_FIELDS and not wire_value(field.name, field.value))
         ]
     )
     keys = {field.key for field in kept}
@@ -270,41 +243,4 @@ def _single(fields: list[Field]) -> list[Field]:
 
 def as_bytes(fields: Iterable[Field]) -> bytes:
     """The header with its empty line, folded, and 7-bit but for internationalized addresses."""
-    return ("".join(f"{field.name}: {_value(field)}\r\n" for field in fields) + "\r\n").encode("utf-8")
-
-
-def _value(field: Field) -> str:
-    if field.key in _ADDRESS_FIELDS and not (field.value.isascii() and len(field.value) < LINE_LIMIT - 250):
-        try:
-            return ",\r\n ".join(_entry(entry) for entry in entries(field.value)) or "undisclosed-recipients:;"
-        except SmtpsetupError:
-            # encoded, it is text and no longer read as an address
-            return encoded_words(field.name, " ".join(field.value.split()), is_encoded=True)
-    if field.value.isascii():
-        return _folded(field.name, field.value)
-    return encoded_words(field.name, field.value)
-
-
-def _entry(entry: Entry) -> str:
-    name = decoded(entry.name)
-    try:
-        return written(Mailbox(name, parse_address(entry.address)))
-    except SmtpsetupError:
-        return encoded_words("To", f"{name} {entry.address}".strip(), is_encoded=True)
-
-
-def _folded(name: str, value: str) -> str:
-    """A value folded at blanks into lines of at most 78 characters; a longer word is cut at the limit of RFC 5322."""
-    lines: list[str] = []
-    line = ""
-    room = 76 - len(name)
-    for word in value.split(" "):
-        if line and len(line) + 1 + len(word) > room:
-            lines.append(line)
-            line, room = word, 76
-        else:
-            line = f"{line} {word}" if line or not lines else word
-    lines.append(line)
-    most = LINE_LIMIT - 250  # a name has at most 200 characters
-    cut = (line[start : start + most] for line in lines for start in range(0, max(1, len(line)), most))
-    return "\r\n ".join(part for part in cut if part.strip()).strip()
+    return ("".join(f"{field.name}: {wire_value(field.name, field.value)}\r\n" for field in fields) + "\r\n").encode()

@@ -14,6 +14,7 @@ from smtpsetup.core.model import AllowedFrom
 from smtpsetup.message import raw_body, raw_header
 from smtpsetup.message.compose import Mailbox, new_message_id
 from smtpsetup.message.delivery import Delivery
+from smtpsetup.message.field_values import display_name
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.disposition import waits
 from smtpsetup.sending.context import context_for
@@ -179,7 +180,7 @@ def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[
     """The mailbox for From. The account's own replaces one that it may not use, which then goes into Reply-To."""
     own = parse_address(account.address)
     given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
-    name = raw_header.decoded(given.name) or request.full_name or account.from_name
+    name = display_name(given.name) or request.full_name or account.from_name
     original = _parsed(given.address, aliases)
     if original is None or _is_same(original, own):
         return raw_header.Sender(Mailbox(name, own))

@@ -1,0 +1,131 @@
+"""The values of header fields that another program wrote, made 7-bit and folded, each kind by its own rule."""
+
+from __future__ import annotations
+
+import re
+
+from smtpsetup.address.address import parse_address
+from smtpsetup.address.address_list import Entry, entries
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.message.compose import Mailbox, encoded_words, written
+from smtpsetup.message.message import LINE_LIMIT
+
+_ADDRESS_FIELDS = {
+    "from",
+    "to",
+    "cc",
+    "reply-to",
+    "sender",
+    "resent-from",
+    "resent-to",
+    "resent-cc",
+    "resent-sender",
+    "resent-reply-to",
+}
+ID_FIELDS = {"message-id", "in-reply-to", "references", "resent-message-id", "content-id"}
+_PARAMETER_FIELDS = {"content-type", "content-disposition"}
+_ATTRIBUTE_CHARS = (
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"  # of RFC 2231, those without risk
+)
+_WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
+_WORDS = re.compile(rf"{_WORD}(?:\s+{_WORD})*")
+_PARAMETER = re.compile(r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))""")
+
+
+def wire_value(name: str, value: str) -> str:
+    """A field's value as it is sent: ASCII but for internationalized addresses, no line beyond the limit."""
+    key = name.lower()
+    if key in _ADDRESS_FIELDS and not (value.isascii() and len(value) < LINE_LIMIT - 250):
+        try:
+            return ",\r\n ".join(_entry(entry) for entry in entries(value)) or "undisclosed-recipients:;"
+        except SmtpsetupError:
+            # encoded, it is text and no longer read as an address
+            return encoded_words(name, " ".join(value.split()), is_encoded=True)
+    if not value.isascii():
+        if key in _PARAMETER_FIELDS:
+            return _with_parameters(value)
+        if key not in ID_FIELDS and not key.startswith("list-"):
+            return encoded_words(name, decoded_words(value))
+        value = _identifiers(name, value)
+    return _folded(name, value)
+
+
+def _identifiers(name: str, value: str) -> str:
+    """What can be said in ASCII of message identifiers (RFC 5322 section 3.6.4) and List- fields (RFC 2369, 2919)."""
+    if name.lower() in ID_FIELDS:
+        return " ".join(word for word in re.findall(r"<[^<>\s]*>", value) if word.isascii())
+    if name.lower() == "list-id":
+        phrase, bracket, rest = value.rpartition("<")
+        return f"{encoded_words(name, phrase.strip())} {(bracket + rest).encode('ascii', 'ignore').decode()}".strip()
+    return "".join(char if char.isascii() else _percent_encoded(char) for char in value)
+
+
+def decoded_words(text: str) -> str:
+    """A text with its encoded words (RFC 2047) decoded; one that cannot be decoded stays as it is."""
+    if "=?" not in text:
+        return text
+    from email.errors import HeaderParseError
+    from email.header import decode_header, make_header
+
+    def decoded(match: re.Match[str]) -> str:
+        try:
+            return without_controls(str(make_header(decode_header(match[0]))))
+        except (HeaderParseError, LookupError, UnicodeError, ValueError):
+            return match[0]
+
+    return _WORDS.sub(decoded, text)
+
+
+def display_name(text: str) -> str:
+    """A name with its encoded words decoded, `""` where they cannot be."""
+    found = " ".join(decoded_words(text).split())
+    return "" if _WORDS.search(found) else found
+
+
+def without_controls(text: str) -> str:
+    """The text with a blank for each control character."""
+    return "".join(" " if char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" else char for char in text)
+
+
+def _with_parameters(value: str) -> str:
+    """A Content-Type or Content-Disposition, its parameters beyond ASCII as RFC 2231 section 4 writes them."""
+    kind, semicolon, rest = value.partition(";")
+    written_ones = [kind.encode("ascii", "ignore").decode().strip()]
+    for match in _PARAMETER.finditer(semicolon + rest):
+        name = match[1].encode("ascii", "ignore").decode()
+        words = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3].strip()
+        if words.isascii():
+            text = re.sub(r'(["\\])', r"\\\1", words)
+            written_ones.append(f'{name}="{text}"')
+        else:
+            written_ones.append(f"{name.removesuffix('*')}*=utf-8''{_percent_encoded(words)}")
+    return ";\r\n ".join(written_ones)
+
+
+def _percent_encoded(text: str) -> str:
+    return "".join(chr(byte) if chr(byte) in _ATTRIBUTE_CHARS else f"%{byte:02X}" for byte in text.encode())
+
+
+def _entry(entry: Entry) -> str:
+    name = display_name(entry.name)
+    try:
+        return written(Mailbox(name, parse_address(entry.address)))
+    except SmtpsetupError:
+        return encoded_words("To", f"{name} {entry.address}".strip(), is_encoded=True)
+
+
+def _folded(name: str, value: str) -> str:
+    """A value folded at blanks into lines of at most 78 characters; a longer word is cut at the limit of RFC 5322."""
+    lines: list[str] = []
+    line = ""
+    room = 76 - len(name)
+    for word in value.split(" "):
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line)
+            line, room = word, 76
+        else:
+            line = f"{line} {word}" if line or not lines else word
+    lines.append(line)
+    most = LINE_LIMIT - 250  # a name has at most 200 characters
+    cut = (line[start : start + most] for line in lines for start in range(0, max(1, len(line)), most))
+    return "\r\n ".join(part for part in cut if part.strip()).strip()

@@ -1,0 +1,183 @@
+"""The parts of a message that another program wrote, read back by Python's own parser."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.message import raw_body, raw_header, spool
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+
+def wire(raw: bytes) -> bytes:
+    """A message as it would be sent."""
+    fields, rest = raw_header.split(spool.with_crlf([raw]))
+    return b"".join(raw_body.corrected(fields, spool.Spool(rest)).chunks())
+
+
+def read(content: bytes) -> EmailMessage:
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    assert [part.defects for part in message.walk() if part.defects] == []
+    return message
+
+
+def sent(text: str, encoding: str = "utf-8") -> EmailMessage:
+    """A message that must be 7-bit, read back."""
+    content = wire(text.encode(encoding))
+    assert content.isascii()
+    assert b"\0" not in content
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
+    return read(content)
+
+
+MIXED = """Subject: x
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="b{c}"
+
+{parts}
+--b{c}--
+"""
+
+
+def mixed(*parts: str, c: str = "") -> str:
+    return MIXED.format(c=c, parts="\n".join(f"--b{c}\n{part}" for part in parts))
+
+
+def test_each_part_with_8_bit_text_is_encoded_and_the_others_stay() -> None:
+    plain = "Content-Type: text/plain; charset=us-ascii\n\nplain\n"
+    html = "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<p>Räkningen är betald</p>\n"
+    many = "Content-Type: text/plain\n\n" + "€" * 400 + "\n"
+    message = sent(mixed(plain, html, many))
+    first, second, third = message.iter_parts()
+    assert first["Content-Transfer-Encoding"] is None
+    assert (second["Content-Transfer-Encoding"], second.get_content().strip()) == (
+        "quoted-printable",
+        "<p>Räkningen är betald</p>",
+    )
+    assert (third["Content-Transfer-Encoding"], third.get_content_charset()) == ("base64", "utf-8")
+    assert third.get_content().strip() == "€" * 400
+
+
+def test_a_long_line_of_a_part_survives() -> None:
+    line = "abc " * 1000
+    part = next(sent(mixed(f"Content-Type: text/plain\n\n{line}\n")).iter_parts())
+    assert part.get_content().rstrip("\r\n") == line
+
+
+def test_raw_names_of_files_become_parameters_that_every_reader_knows() -> None:
+    part = (
+        'Content-Type: application/pdf; name="Räkning åäö; 1.pdf"\nContent-Transfer-Encoding: base64\n'
+        'Content-Disposition: attachment; filename="Räkning åäö; 1.pdf"\n\nJVBERg==\n'
+    )
+    content = wire(mixed(part).encode())
+    assert b"filename*=utf-8''R%C3%A4kning%20%C3%A5" in content
+    assert b"=?" not in content
+    (attached,) = read(content).iter_attachments()
+    assert (attached.get_filename(), attached.get_content()) == ("Räkning åäö; 1.pdf", b"%PDF")
+    assert attached["Content-Type"].params["name"] == "Räkning åäö; 1.pdf"
+
+
+def test_a_raw_name_in_the_message_s_own_header_becomes_a_parameter() -> None:
+    message = sent(
+        'Content-Type: text/plain; charset=utf-8; name="å.txt"\nContent-Disposition: inline; filename=å.txt\n\nx\n'
+    )
+    assert message.get_filename() == "å.txt"
+    assert (message.get_content_type(), message.get_content_charset()) == ("text/plain", "utf-8")
+
+
+def test_parts_in_parts_and_messages_in_messages_are_encoded_too() -> None:
+    inner = mixed("Content-Type: text/plain; charset=utf-8\n\nåäö\n", c="2")
+    forwarded = (
+        "Content-Type: message/rfc822\n\nSubject: inre åäö\nContent-Type: text/plain; charset=utf-8\n\nvidare åäö\n"
+    )
+    message = sent(mixed(inner, forwarded))
+    texts = [part.get_content().strip() for part in message.walk() if part.get_content_type() == "text/plain"]
+    assert texts == ["åäö", "vidare åäö"]
+    assert "inre åäö" in [part["Subject"] for part in message.walk()]
+
+
+def test_what_is_signed_is_not_touched() -> None:
+    text = "Content-Type: text/plain; charset=utf-8\n\nåäö\n"
+    signed = f"--b\n{text}--b\nContent-Type: application/pgp-signature\n\nxx\n--b--\n"
+    raw = f"Subject: x\nContent-Type: multipart/signed; boundary=b\n\n{signed}"
+    assert wire(raw.encode()).partition(b"\r\n\r\n")[2] == signed.replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+def test_nul_bytes_survive_in_what_is_not_encoded_yet(kind: str) -> None:
+    part = next(sent(mixed(f"Content-Type: {kind}\nContent-Transfer-Encoding: 8bit\n\na\0b\n")).iter_parts())
+    content = part.get_payload(decode=True)
+    assert content == b"a\0b\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_nul_bytes_in_what_says_that_it_is_encoded_are_refused(encoding: str) -> None:
+    for raw in (
+        f"Content-Transfer-Encoding: {encoding}\n\nYQ\0==\n",
+        mixed(f"Content-Type: text/plain\nContent-Transfer-Encoding: {encoding}\n\nYQ\0==\n"),
+    ):
+        with pytest.raises(SmtpsetupError) as caught:
+            wire(raw.encode())
+        assert caught.value.exit_code == 65
+
+
+@pytest.mark.parametrize("charset", ["ANSI_X3.4-1968", "US-ASCII", "iso-ir-6"])
+def test_a_text_that_is_more_than_the_ascii_it_claims_gets_its_charset(charset: str) -> None:
+    message = sent(f'Content-Type: text/plain; charset="{charset}"\n\nåäö\n')
+    assert message.get_content().split() == ["åäö"]
+
+
+def test_a_named_charset_beyond_ascii_is_believed() -> None:
+    message = sent("Content-Type: text/plain; charset=iso-8859-1\n\nåäö\n", "iso-8859-1")
+    assert (message.get_content().split(), message.get_content_charset()) == (["åäö"], "iso-8859-1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("Subject", "=?utf-8?q?R=C3=A4k?= åäö", "Räk åäö"),
+        ("Subject", "=?utf-8?b?w6U=?= =?utf-8?b?w6Q=?= ö", "åä ö"),
+        ("Subject", "=?x-none?q?a?= ö", "=?x-none?q?a?= ö"),
+        ("X-Comment", "åäö", "åäö"),
+    ],
+)
+def test_texts_beyond_ascii_are_encoded_words_once(field: str, value: str, expected: str) -> None:
+    assert sent(f"{field}: {value}\n\nx\n")[field] == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("In-Reply-To", "<a@x.se> <å@x.se>", "<a@x.se>"),
+        ("References", "<a@x.se>\n <b@x.se> å <c@x.se>", "<a@x.se> <b@x.se> <c@x.se>"),
+        ("List-Unsubscribe", "<https://x.se/å?a=b&c>", "<https://x.se/%C3%A5?a=b&c>"),
+        ("List-Id", "Nyhetsbrev åäö <nytt.x.se>", "=?utf-8?b?TnloZXRzYnJldiDDpcOkw7Y=?= <nytt.x.se>"),
+    ],
+)
+def test_identifiers_and_addresses_of_lists_stay_readable_by_machines(field: str, value: str, expected: str) -> None:
+    lines = wire(f"{field}: {value}\n\nx\n".encode()).split(b"\r\n")
+    assert f"{field}: {expected}".encode() in lines
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Content-Type: multipart/mixed\n\n--b\n\nåäö\n",
+        "Content-Type: multipart/mixed; boundary=b\n\nåäö without a part\n",
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nå",
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nno header at all åäö\n--b",
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n--b--\nåäö\n",
+        'Content-Type: multipart/mixed; boundary=""\n\n--\nContent-Type: text/plain\n\nå\n',
+        mixed("X-Long: " + "å" * 3000 + "\nContent-Type: text/plain\n\nx"),
+    ],
+)
+def test_whatever_the_structure_it_can_be_sent(raw: str) -> None:
+    content = wire(raw.encode())
+    assert set(content.replace(b"\r\n", b"")).isdisjoint(b"\r\n\0")
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
