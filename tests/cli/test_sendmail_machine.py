@@ -77,6 +77,34 @@ def test_a_uid_without_a_passwd_entry_sends_with_the_system_configuration(
     sent(replace(as_nobody, env=without, prefix=prefix), sandbox, "-t", stdin=MESSAGE)
 
 
+@pytest.mark.parametrize("wrong", ["/", "another user's", "none"])
+def test_the_home_of_the_password_database_is_used_where_home_is_not_ones_own(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, home_on_machine: Home, wrong: str
+) -> None:
+    configured(home_on_machine, facts)
+    passwd = machine.etc / "passwd"
+    root = f"root:x:0:0:root:{home_on_machine.path}:/bin/sh"
+    passwd.write_text("\n".join([root, *passwd.read_text(encoding="utf-8").splitlines()[1:], ""]), encoding="utf-8")
+    others = machine.directory / "others"
+    others.mkdir()
+    os.chown(others, 65534, 65534)
+    env = {**home_on_machine.env, "HOME": {"/": "/", "none": ""}.get(wrong, str(others))}
+    before = set(os.listdir("/"))
+    sent(replace(home_on_machine, env=env), sandbox, "-t", stdin=MESSAGE)
+    assert (set(os.listdir("/")), os.listdir(others)) == (before, [])
+
+
+def test_a_user_whose_home_is_the_root_directory_leaves_nothing_in_it(
+    sandbox: Sandbox, facts: SandboxFacts, machine: Machine, as_nobody: Home
+) -> None:
+    system_wide(machine, facts)
+    passwd = machine.etc / "passwd"
+    passwd.write_text("nobody:x:65534:65534::/:/bin/sh\nroot:x:0:0::/root:/bin/sh\n", encoding="utf-8")
+    before = set(os.listdir("/"))
+    sent(replace(as_nobody, env={**as_nobody.env, "HOME": "/"}), sandbox, "-t", stdin=MESSAGE)
+    assert set(os.listdir("/")) == before
+
+
 def test_the_users_configuration_takes_precedence_over_the_systems(
     sandbox: Sandbox, facts: SandboxFacts, machine: Machine, home_on_machine: Home
 ) -> None:

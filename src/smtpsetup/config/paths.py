@@ -21,7 +21,7 @@ def config_dir() -> str:
         import platformdirs
 
         return platformdirs.user_config_dir("smtpsetup", appauthor=False, roaming=True)
-    base = _xdg("XDG_CONFIG_HOME", "~/.config")
+    base = _xdg("XDG_CONFIG_HOME", ".config")
     if not os.path.isabs(base):
         raise SmtpsetupError(
             "config.invalid",
@@ -40,12 +40,15 @@ def state_dir() -> str | None:
         import platformdirs
 
         return platformdirs.user_state_dir("smtpsetup", appauthor=False)
-    base = _xdg("XDG_STATE_HOME", "~/.local/state")
+    base = _xdg("XDG_STATE_HOME", ".local/state")
     return os.path.join(base, "smtpsetup") if os.path.isabs(base) else None
 
 
 def _xdg(variable: str, default: str) -> str:
-    return os.environ.get(variable, "").strip() or os.path.expanduser(default)
+    """The directory that a variable names, else the default in the home; `""` where the home is not known or is `/`."""
+    home = os.path.expanduser("~")
+    own = os.path.join(home, default) if home not in ("", "/") else ""
+    return os.environ.get(variable, "").strip() or own
 
 
 def file_name(name: str) -> str:
@@ -76,7 +79,7 @@ def config_file(chosen: str | None = None) -> str:
 
 def own_config_file() -> str | None:
     """`config.toml` in the configuration directory; None if HOME is not set, as for some daemons."""
-    has_home = sys.platform in ("win32", "darwin") or os.path.isabs(_xdg("XDG_CONFIG_HOME", "~/.config"))
+    has_home = sys.platform in ("win32", "darwin") or os.path.isabs(_xdg("XDG_CONFIG_HOME", ".config"))
     return os.path.join(config_dir(), "config.toml") if has_home else None
 
 

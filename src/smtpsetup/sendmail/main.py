@@ -18,11 +18,12 @@ _EX_INTERRUPTED = 130
 
 def main() -> None:
     """The console script."""
-    from smtpsetup.state.process import forbid_core_dumps
+    from smtpsetup.state.process import forbid_core_dumps, use_own_home
     from smtpsetup.terminal.streams import replace_closed
 
     replace_closed()
     forbid_core_dumps()
+    use_own_home()
     try:
         sys.exit(run(sys.argv[1:], os.path.basename(sys.argv[0])))
     except KeyboardInterrupt:
