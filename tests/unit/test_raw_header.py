@@ -191,7 +191,7 @@ def test_any_subject_survives_normalization(subject: str) -> None:
 def test_recipients_are_read_and_written_whole(names: list[str], between: str) -> None:
     message = f"To: {between.join(names)}\n\nx\n".encode()
     fields, _rest = raw_header.split(spool.with_crlf(chunked(message)))
-    assert raw_header.recipients_in(fields) == names
+    assert raw_header.recipients_in(fields) == (names, {})
     assert [entry.addr_spec for entry in parsed(made(message))["To"].addresses] == names
 
 

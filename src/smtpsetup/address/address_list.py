@@ -6,6 +6,7 @@ drops what it does not understand, and what that is depends on the Python versio
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -13,7 +14,10 @@ from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 
-_SHOWN = 100  # characters of a list that cannot be understood
+_BARE = re.compile(r"[^\s\"<>(),;:@]+@[^\s\"<>(),;:@]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 section 3.2.3
+_SHOWN = 100  # characters of an entry that cannot be understood
 
 
 class Entry(NamedTuple):
@@ -29,12 +33,33 @@ def entries(text: str, *, may_be_empty: bool = True) -> list[Entry]:
     Empty entries are left out, or refused where `may_be_empty` is false: in a script, a variable without a value leaves
     one. Raises SmtpsetupError (`config.address-malformed`) for one that cannot be understood.
     """
-    if any(char < " " or char == "\x7f" for char in text):
-        raise _not_understood(text)
-    found = [_entry(part, comment) for part, comment in _parts(text)]
-    if not may_be_empty and None in found:
+    found, faults = understood(text)
+    if faults:
+        raise next(iter(faults.values()))
+    if not may_be_empty and (None in found or len(found) != len(_parts(text)[0])):
         raise _not_understood(text)
     return [entry for entry in found if entry]
+
+
+def understood(text: str) -> tuple[list[Entry | None], dict[str, SmtpsetupError]]:
+    """The entries of a list, None for empty ones, and the error for each that cannot be understood, by its text."""
+    if any(char < " " or char == "\x7f" for char in text):
+        return [], {text: _not_understood(text)}
+    found: list[Entry | None] = []
+    faults: dict[str, SmtpsetupError] = {}
+    parts, rest = _parts(text)
+    for part, comment in parts:
+        words = part.split()
+        if len(words) > 1 and all(_BARE.fullmatch(word) for word in words):  # addresses without commas between them
+            found += [Entry("", _plain(word)) for word in words]
+            continue
+        try:
+            found.append(_entry(part, comment))
+        except SmtpsetupError as error:
+            faults[part.strip()] = error
+    if rest:
+        faults[rest] = _not_understood(rest)
+    return found, faults
 
 
 class _Reader:
@@ -75,9 +100,7 @@ class _Reader:
             self._comment.append(char if self._depth else " ")
 
     def _take_plain(self, char: str) -> None:
-        # a parenthesis inside a word is no comment
-        is_apart = not self._words or self._words[-1] in ' ">'
-        if char == "(" and is_apart:
+        if char == "(":
             self._depth = 1
         elif char in ",;" and not self._in_brackets:
             self.end()
@@ -101,14 +124,18 @@ class _Reader:
         self._comment.clear()
 
 
-def _parts(text: str) -> list[tuple[str, str]]:
+def _parts(text: str) -> tuple[list[tuple[str, str]], str]:
+    """The entries with their comments, and the rest from an entry on whose quote, comment or bracket has no end."""
     reader = _Reader()
-    for char in text:
+    start = 0
+    for place, char in enumerate(text):
+        count = len(reader.parts)
         reader.take(char)
+        start = place + 1 if len(reader.parts) > count else start
     if reader.is_open:
-        raise _not_understood(text)
+        return reader.parts, text[start:].strip()
     reader.end()
-    return reader.parts
+    return reader.parts, ""
 
 
 def _entry(part: str, comment: str) -> Entry | None:
@@ -119,7 +146,7 @@ def _entry(part: str, comment: str) -> Entry | None:
     if not bracket:
         if " " in text and not text.startswith('"'):
             raise _not_understood(text)
-        return Entry(" ".join(comment.split()), text)
+        return Entry(" ".join(comment.split()), _plain(text))
     address, closing, after = rest.partition(">")
     if not closing or after.strip():
         raise _not_understood(text)
@@ -127,8 +154,19 @@ def _entry(part: str, comment: str) -> Entry | None:
     if address.startswith("@") and ":" in address:  # a route, which nobody uses any more (RFC 5322 section 4.4)
         address = address.rpartition(":")[2]
     if not address:
-        return None  # <> names nobody
-    return Entry(_name(before.strip()), address)
+        return None  # <>, which is nobody
+    return Entry(_name(before.strip()), _plain(address))
+
+
+def _plain(address: str) -> str:
+    """An address without quotes that its local part does not need, and without a dot at the end of its domain."""
+    local, at, domain = address.rpartition("@")
+    return _QUOTED.sub(_without_quotes, local) + at + (domain.removesuffix(".") if at else domain)
+
+
+def _without_quotes(quoted: re.Match[str]) -> str:
+    words = re.sub(r"\\(.)", r"\1", quoted[1])
+    return words if _ATOMS.fullmatch(words) else quoted[0]
 
 
 def _at_bracket(text: str) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message import mime
-from smtpsetup.message.message import Message
+from smtpsetup.message.message import LINE_LIMIT, Message
 
 if TYPE_CHECKING:
     import datetime
@@ -183,9 +183,18 @@ def date(now: datetime.datetime) -> str:
 
 
 def _unstructured(name: str, value: str, *, is_encoded: bool = False) -> str:
-    """As `encoded_words`. Raises SmtpsetupError for control characters."""
+    """As `encoded_words`. Raises SmtpsetupError for control characters, and for a word that no line can hold."""
     _refuse_control_characters(name + value)
-    return encoded_words(name, value, is_encoded=is_encoded)
+    written_value = encoded_words(name, value, is_encoded=is_encoded)
+    if max(map(len, written_value.split("\r\n"))) > LINE_LIMIT - len(name) - 2:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The header {name} has a word that is too long for a line of a mail, which holds {n} characters.").format(
+                name=name, n=LINE_LIMIT
+            ),
+            exit_code=EX_DATAERR,
+        )
+    return written_value
 
 
 def encoded_words(name: str, value: str, *, is_encoded: bool = False) -> str:
@@ -234,7 +243,7 @@ def attachment(
     """
     import mimetypes  # only mail with attachments needs it
 
-    name = path.replace("\\", "/").rpartition("/")[2]
+    name = os.path.basename(path)
     _refuse_control_characters(name)
     if content_id and not re.fullmatch(_CONTENT_ID, content_id):
         raise SmtpsetupError(

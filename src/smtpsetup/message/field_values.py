@@ -9,6 +9,7 @@ from smtpsetup.address.address_list import Entry, entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.message.compose import Mailbox, encoded_words, written
 from smtpsetup.message.message import LINE_LIMIT
+from smtpsetup.message.mime import percent_encoded
 
 _ADDRESS_FIELDS = {
     "from",
@@ -23,10 +24,8 @@ _ADDRESS_FIELDS = {
     "resent-reply-to",
 }
 ID_FIELDS = {"message-id", "in-reply-to", "references", "resent-message-id", "content-id"}
+_LONGEST_WORD = 200  # characters
 _PARAMETER_FIELDS = {"content-type", "content-disposition"}
-_ATTRIBUTE_CHARS = (
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"  # of RFC 2231, those without risk
-)
 _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
 _WORDS = re.compile(rf"{_WORD}(?:\s+{_WORD})*")
 _PARAMETER = re.compile(r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))""")
@@ -57,7 +56,7 @@ def _identifiers(name: str, value: str) -> str:
     if name.lower() == "list-id":
         phrase, bracket, rest = value.rpartition("<")
         return f"{encoded_words(name, phrase.strip())} {(bracket + rest).encode('ascii', 'ignore').decode()}".strip()
-    return "".join(char if char.isascii() else _percent_encoded(char) for char in value)
+    return "".join(char if char.isascii() else percent_encoded(char) for char in value)
 
 
 def decoded_words(text: str) -> str:
@@ -90,20 +89,27 @@ def without_controls(text: str) -> str:
 def _with_parameters(value: str) -> str:
     """A Content-Type or Content-Disposition, its parameters beyond ASCII as RFC 2231 section 4 writes them."""
     kind, semicolon, rest = value.partition(";")
-    written_ones = [kind.encode("ascii", "ignore").decode().strip()]
+    lines = [kind.encode("ascii", "ignore").decode().strip()[:_LONGEST_WORD]]
     for match in _PARAMETER.finditer(semicolon + rest):
         name = match[1].encode("ascii", "ignore").decode()
         words = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3].strip()
-        if words.isascii():
-            text = re.sub(r'(["\\])', r"\\\1", words)
-            written_ones.append(f'{name}="{text}"')
-        else:
-            written_ones.append(f"{name.removesuffix('*')}*=utf-8''{_percent_encoded(words)}")
-    return ";\r\n ".join(written_ones)
+        if name and len(name) <= _LONGEST_WORD:
+            lines += _parameter(name, words)
+    return ";\r\n ".join(lines)
 
 
-def _percent_encoded(text: str) -> str:
-    return "".join(chr(byte) if chr(byte) in _ATTRIBUTE_CHARS else f"%{byte:02X}" for byte in text.encode())
+def _parameter(name: str, words: str) -> list[str]:
+    """A parameter, in several parts where it is long (RFC 2231 section 3)."""
+    if name.endswith("*") and words.isascii():
+        return [f"{name}={words}"]  # encoded already
+    if words.isascii() and len(words) <= _LONGEST_WORD:
+        text = re.sub(r'(["\\])', r"\\\1", words)
+        return [f'{name}="{text}"']
+    name = name.removesuffix("*")
+    parts = re.findall(rf"(?:%..|[^%]){{1,{_LONGEST_WORD}}}", percent_encoded(words))
+    if len(parts) == 1:
+        return [f"{name}*=utf-8''{parts[0]}"]
+    return [f"{name}*{number}*={'' if number else 'utf-8' + chr(39) * 2}{part}" for number, part in enumerate(parts)]
 
 
 def _entry(entry: Entry) -> str:

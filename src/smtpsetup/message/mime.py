@@ -16,7 +16,8 @@ _MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter th
 _BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
 BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PLAIN_NAME = r"[A-Za-z0-9._+,@-](?:[A-Za-z0-9 ._+,@-]{0,58}[A-Za-z0-9._+,@-])?"  # compiled for the first attachment
+_PLAIN_NAME = re.compile(r"(?=[^ ])(?!.*=\?)[ !#-\[\]-~]{1,200}(?<! )")  # no quotes, backslashes and encoded words
+_ATTRIBUTE_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
 
 
 class Entity(NamedTuple):
@@ -76,10 +77,12 @@ def file(  # noqa: PLR0913  what a part says of its file
 
 def _file_name(name: str) -> str:
     """The parameter with a file's name (RFC 2183 section 2.3; RFC 2231 section 4 for what is not plain)."""
-    if re.fullmatch(_PLAIN_NAME, name):
-        return f'filename="{name}"'
-    kept = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
-    return "filename*=utf-8''" + "".join(chr(byte) if chr(byte) in kept else f"%{byte:02X}" for byte in name.encode())
+    return f'filename="{name}"' if _PLAIN_NAME.fullmatch(name) else f"filename*=utf-8''{percent_encoded(name)}"
+
+
+def percent_encoded(text: str) -> str:
+    """A text in UTF-8 as a parameter's value has it (RFC 2231 section 4), without characters that readers confuse."""
+    return "".join(chr(byte) if chr(byte) in _ATTRIBUTE_CHARS else f"%{byte:02X}" for byte in text.encode())
 
 
 def _base64(open_file: Callable[[], BinaryIO], size: int, name: str) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.address.address_list import entries
+from smtpsetup.address.address_list import entries, understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
@@ -141,8 +141,8 @@ def values(fields: Iterable[Field], *keys: str) -> list[str]:
     return [field.value for field in fields if field.key in keys]
 
 
-def recipients_in(fields: tuple[Field, ...]) -> list[str]:
-    """The recipients that the header names. Raises SmtpsetupError for an address that cannot be understood.
+def recipients_in(fields: tuple[Field, ...]) -> tuple[list[str], dict[str, SmtpsetupError]]:
+    """The recipients that the header names, and the error for each entry that cannot be understood, by its text.
 
     They are those of the newest block of Resent- fields, else those of To, Cc and Bcc (RFC 5322 section 3.6.6).
     """
@@ -156,7 +156,13 @@ def recipients_in(fields: tuple[Field, ...]) -> list[str]:
             break  # what follows is an older block, or the message
         resent += [field] if is_resent else []
     found = values(resent, "resent-to", "resent-cc", "resent-bcc") or values(fields, "to", "cc", "bcc")
-    return [entry.address for value in found for entry in entries(value)]
+    named: list[str] = []
+    faults: dict[str, SmtpsetupError] = {}
+    for value in found:
+        read, wrong = understood(value)
+        named += [entry.address for entry in read if entry]
+        faults |= wrong
+    return named, faults
 
 
 class Sender(NamedTuple):

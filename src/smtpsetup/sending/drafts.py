@@ -87,7 +87,9 @@ def _sender(account: Account, from_: str | None) -> Mailbox:
         raise SmtpsetupError(
             "config.invalid", _("A mail comes from one address, not from several."), exit_code=EX_DATAERR
         )
-    return Mailbox(found[0].name or account.from_name, found[0].address)
+    sender = found[0]
+    is_own = sender.address.wire.lower() == parse_address(account.address).wire.lower()
+    return Mailbox(sender.name or (account.from_name if is_own else ""), sender.address)
 
 
 def _attachment(path: str, content_id: str = "") -> Attachment:

@@ -28,7 +28,8 @@ def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: S
     """
     if isinstance(error, SmtpsetupError) and error.exit_code in (EX_USAGE, EX_IOERR):
         return ()
-    recipients = (*request.recipients, *(_in_header(fields) if request.from_header else ()))
+    in_header = raw_header.recipients_in(fields)[0] if request.from_header else []
+    recipients = (*request.recipients, *in_header)
     header = raw_header.as_bytes(fields)
     if isinstance(error, raw_header.EndlessFieldError):
         header = header.removesuffix(b"\r\n")  # the rest of the header is in the body
@@ -47,10 +48,3 @@ def saved(error: Exception, request: Request, fields: tuple[Field, ...], body: S
             path=shlex.quote(path)
         ),
     )
-
-
-def _in_header(fields: tuple[Field, ...]) -> list[str]:
-    try:
-        return raw_header.recipients_in(fields)
-    except SmtpsetupError:
-        return []

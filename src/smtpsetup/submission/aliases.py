@@ -12,6 +12,7 @@ from smtpsetup.core.exit_codes import EX_NOUSER
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 from smtpsetup.state import input_file
+from smtpsetup.submission.machine_names import is_name_of_machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +73,9 @@ class Aliases(NamedTuple):
             return False  # malformed, and reported as that
         if domain == self.own_address.rpartition("@")[2].lower():
             return False
-        return ("." not in domain and not domain.startswith("[")) or domain in (
-            self.host.lower(),
-            "localhost.localdomain",
-        )
+        if "." not in domain:
+            return not domain.startswith("[")
+        return domain in (self.host.lower(), "localhost.localdomain") or is_name_of_machine(domain, self.host)
 
     def _looked_up(self, name: str) -> list[str]:
         """The addresses that the configuration, else the aliases file, gives to a name; none where neither does."""

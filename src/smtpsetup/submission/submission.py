@@ -14,7 +14,7 @@ from smtpsetup.core.model import AllowedFrom
 from smtpsetup.message import raw_body, raw_header
 from smtpsetup.message.compose import Mailbox, new_message_id
 from smtpsetup.message.delivery import Delivery
-from smtpsetup.message.field_values import display_name
+from smtpsetup.message.field_values import decoded_words, display_name
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.disposition import waits
 from smtpsetup.sending.context import context_for
@@ -71,11 +71,11 @@ def submit_raw(
 ) -> RawSubmitted:
     """Send a mail or keep it. Raises SmtpsetupError where neither is possible, KeptError as `submit`."""
     account = _account(config, request, fields)
-    aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
+    aliases = _aliases(config, request, account)
     good, bad = _recipients(request, aliases, fields)
     delivery = _delivery(account, request, aliases, fields, body)._replace(
         envelope=Envelope(_envelope_sender(account, request, aliases, fields), good),
-        subject=next((field.value for field in fields if field.key == "subject"), ""),
+        subject=decoded_words(next((field.value for field in fields if field.key == "subject"), "")),
     )
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
     done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
@@ -88,8 +88,12 @@ def submit_raw(
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
     """The addresses that mail to a recipient goes to. Raises SmtpsetupError."""
     account = _account(config, request, ())
-    aliases = Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
+    aliases = _aliases(config, request, account)
     return [address for entry in entries(recipient) for address in aliases.resolved(entry.address)]
+
+
+def _aliases(config: Config, request: Request, account: Account) -> Aliases:
+    return Aliases(config.aliases, config.aliases_file, request.user, account.address, request.host)
 
 
 def _with_number(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
@@ -139,9 +143,11 @@ def _recipients(
 ) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
     """The envelope recipients, and those without a usable address, each with the error. Raises SmtpsetupError."""
     named = [entry.address for recipient in request.recipients for entry in entries(recipient)]
-    named += raw_header.recipients_in(fields) if request.from_header else []
     good: dict[str, None] = {}
     bad: dict[str, SmtpsetupError] = {}
+    if request.from_header:
+        in_header, bad = raw_header.recipients_in(fields)
+        named += in_header
     for recipient in named:
         try:
             good.update(dict.fromkeys(aliases.resolved(recipient)))
@@ -180,13 +186,13 @@ def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[
     """The mailbox for From. The account's own replaces one that it may not use, which then goes into Reply-To."""
     own = parse_address(account.address)
     given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
-    name = display_name(given.name) or request.full_name or account.from_name
+    name = display_name(given.name) or request.full_name
     original = _parsed(given.address, aliases)
-    if original is None or _is_same(original, own):
-        return raw_header.Sender(Mailbox(name, own))
-    if _may_use(account, original, own):
-        return raw_header.Sender(Mailbox(name, original))
-    return raw_header.Sender(Mailbox(name, own), Mailbox(name, original))
+    if original is not None and not _is_same(original, own):
+        if _may_use(account, original, own):
+            return raw_header.Sender(Mailbox(name, original))
+        return raw_header.Sender(Mailbox(name or account.from_name, own), Mailbox(name, original))
+    return raw_header.Sender(Mailbox(name or account.from_name, own))
 
 
 def _envelope_sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> str:
