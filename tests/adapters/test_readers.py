@@ -26,7 +26,7 @@ READERS = Path(__file__).parents[1] / "readers"
 NOW = datetime.datetime(2026, 11, 26, 3, 0, tzinfo=datetime.UTC)
 SUBJECTS = (
     "Faktura 4711",
-    "Räkning åäö – förfaller i dag",
+    "Räkning åäö - förfaller i dag",
     "=?utf-8?q?hej?=",
     "Re: [PATCH 1/2] a: b; c, d",
     "😀 " + "mycket lång rubrik med åäö " * 8,
@@ -167,7 +167,9 @@ def test_unpacking_programs_find_every_attached_file(reader: str, tmp_path: Path
         out = tmp_path / path.stem
         out.mkdir()
         command = (
-            ["ripmime", "-i", str(path), "-d", str(out)] if reader == "ripmime" else ["munpack", "-C", str(out), path]
+            ["ripmime", "-i", str(path), "-d", str(out)]
+            if reader == "ripmime"
+            else ["munpack", "-C", str(out), str(path)]
         )
         subprocess.run(command, capture_output=True, timeout=60, check=True)
         found = {hashlib.sha256(file.read_bytes()).hexdigest() for file in out.iterdir()}

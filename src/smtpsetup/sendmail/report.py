@@ -58,6 +58,6 @@ def _tell_if_nobody_flushes() -> None:
     from smtpsetup.core.i18n import gettext as _
     from smtpsetup.setup import schedule  # only where mail waits
 
-    if schedule.claim_daily_reminder() and schedule.is_installed() is None:
+    if schedule.claim_daily_reminder() and schedule.installed_scheduler() is None:
         say(_("Mail waits in the outbox, and nothing on this machine sends it."))
         say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."), name="")
