@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MESSAGE = "To: asa@example.com\nSubject: x\n\nx\n"
 
 
-@pytest.mark.parametrize("wrong", ["Åsa <bo@", "bo @ nowhere at all", "@example.com", '"bo@example.com'])
+@pytest.mark.parametrize("wrong", ["Åsa <bo@", "bo @ nowhere at all", "bo@@example.com", '"bo@example.com'])
 def test_a_bad_entry_in_to_is_reported_and_does_not_stop_the_others(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, wrong: str
 ) -> None:

@@ -100,7 +100,7 @@ class _Reader:
             self._comment.append(char if self._depth else " ")
 
     def _take_plain(self, char: str) -> None:
-        if char == "(":
+        if char == "(" and self._words[-1:] != ["$"]:  # $(…) is left of a shell's substitution, and no comment
             self._depth = 1
         elif char in ",;" and not self._in_brackets:
             self.end()
