@@ -253,3 +253,18 @@ def test_a_script_calls_usr_sbin_sendmail(postfix: Postfix, home: Home, machine:
     )
     call(Home(home.path, home.env, prefix=machine.prefix()), *command)
     assert text_of(delivered(postfix, "asa")) == "y\n"
+
+
+@pytest.mark.slow
+def test_nmh_sends_by_smtp_on_standard_input_and_output(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("/usr/bin/mh/send", packages="nmh")
+    machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
+    machine.file("nmh/mts.conf", "mts: sendmail/smtp\nlocalname: example.test\n")
+    home.file(".mh_profile", "Path: Mail\n")
+    home.file(
+        "Mail/draft", f"From: {OWN}\nTo: asa@example.test\nBcc: bo@example.test\nSubject: hej\n--------\n.\ntext\n"
+    )
+    on_machine = Home(home.path, home.env, prefix=machine.prefix())
+    call(on_machine, "/usr/bin/mh/send", str(home.path / "Mail" / "draft"))
+    message = delivered(postfix, "asa")
+    assert (message["Subject"], text_of(message)) == ("hej", ".\ntext\n")
