@@ -14,9 +14,10 @@ from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import plain_text
 
-_BARE = re.compile(r"[^\s\"<>(),;:@]+@[^\s\"<>(),;:@]+")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 section 3.2.3
+# patterns are compiled when they are first used: most lists need none
+_BARE = r"[^\s\"<>(),;:@]+@[^\s\"<>(),;:@]+"
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"  # RFC 5322 section 3.2.3
 _SHOWN = 100  # characters of an entry that cannot be understood
 
 
@@ -50,7 +51,7 @@ def understood(text: str) -> tuple[list[Entry | None], dict[str, SmtpsetupError]
     parts, rest = _parts(text)
     for part, comment in parts:
         words = part.split()
-        if len(words) > 1 and all(_BARE.fullmatch(word) for word in words):  # addresses without commas between them
+        if len(words) > 1 and all(re.fullmatch(_BARE, word) for word in words):  # addresses without commas between them
             found += [Entry("", _plain(word)) for word in words]
             continue
         try:
@@ -161,12 +162,14 @@ def _entry(part: str, comment: str) -> Entry | None:
 def _plain(address: str) -> str:
     """An address without quotes that its local part does not need, and without a dot at the end of its domain."""
     local, at, domain = address.rpartition("@")
-    return _QUOTED.sub(_without_quotes, local) + at + (domain.removesuffix(".") if at else domain)
+    if '"' in local:
+        local = re.sub(_QUOTED, _without_quotes, local)
+    return local + at + (domain.removesuffix(".") if at else domain)
 
 
 def _without_quotes(quoted: re.Match[str]) -> str:
     words = re.sub(r"\\(.)", r"\1", quoted[1])
-    return words if _ATOMS.fullmatch(words) else quoted[0]
+    return words if re.fullmatch(_ATOMS, words) else quoted[0]
 
 
 def _at_bracket(text: str) -> tuple[str, str, str]:

@@ -27,8 +27,8 @@ ID_FIELDS = {"message-id", "in-reply-to", "references", "resent-message-id", "co
 _LONGEST_WORD = 200  # characters
 _PARAMETER_FIELDS = {"content-type", "content-disposition"}
 _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
-_WORDS = re.compile(rf"{_WORD}(?:\s+{_WORD})*")
-_PARAMETER = re.compile(r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))""")
+_WORDS = rf"{_WORD}(?:\s+{_WORD})*"
+_PARAMETER = r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))"""
 
 
 def wire_value(name: str, value: str) -> str:
@@ -72,13 +72,13 @@ def decoded_words(text: str) -> str:
         except (HeaderParseError, LookupError, UnicodeError, ValueError):
             return match[0]
 
-    return _WORDS.sub(decoded, text)
+    return re.sub(_WORDS, decoded, text)
 
 
 def display_name(text: str) -> str:
     """A name with its encoded words decoded, `""` where they cannot be."""
     found = " ".join(decoded_words(text).split())
-    return "" if _WORDS.search(found) else found
+    return "" if "=?" in found and re.search(_WORDS, found) else found
 
 
 def without_controls(text: str) -> str:
@@ -90,7 +90,7 @@ def _with_parameters(value: str) -> str:
     """A Content-Type or Content-Disposition, its parameters beyond ASCII as RFC 2231 section 4 writes them."""
     kind, semicolon, rest = value.partition(";")
     lines = [kind.encode("ascii", "ignore").decode().strip()[:_LONGEST_WORD]]
-    for match in _PARAMETER.finditer(semicolon + rest):
+    for match in re.finditer(_PARAMETER, semicolon + rest):
         name = match[1].encode("ascii", "ignore").decode()
         words = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3].strip()
         if name and len(name) <= _LONGEST_WORD:

@@ -16,7 +16,7 @@ _MOST_BEYOND_ASCII = 5  # at most one character in five, or base64 is shorter th
 _BASE64_LINE = 57  # bytes, which make 76 letters (RFC 2045 section 6.8)
 BASE64_CHUNK = _BASE64_LINE * 1024  # bytes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PLAIN_NAME = re.compile(r"(?=[^ ])(?!.*=\?)[ !#-\[\]-~]{1,200}(?<! )")  # no quotes, backslashes and encoded words
+_PLAIN_NAME = r"(?=[^ ])(?!.*=\?)[ !#-\[\]-~]{1,200}(?<! )"  # no quotes, backslashes and encoded words
 _ATTRIBUTE_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
 
 
@@ -77,7 +77,7 @@ def file(  # noqa: PLR0913  what a part says of its file
 
 def _file_name(name: str) -> str:
     """The parameter with a file's name (RFC 2183 section 2.3; RFC 2231 section 4 for what is not plain)."""
-    return f'filename="{name}"' if _PLAIN_NAME.fullmatch(name) else f"filename*=utf-8''{percent_encoded(name)}"
+    return f'filename="{name}"' if re.fullmatch(_PLAIN_NAME, name) else f"filename*=utf-8''{percent_encoded(name)}"
 
 
 def percent_encoded(text: str) -> str:

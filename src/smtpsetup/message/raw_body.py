@@ -18,7 +18,7 @@ from smtpsetup.message.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]+))", re.IGNORECASE)
+_BOUNDARY = r"(?i);\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]+))"
 _HEADER_LIMIT = 1_000_000  # bytes of a part's header
 _MOST_LEVELS = 50  # of parts within parts
 _MESSAGES = ("message/rfc822", "message/global")  # they are not encoded, but what is in them can be
@@ -45,7 +45,7 @@ def _boundary(fields: tuple[Field, ...]) -> bytes | None:
     """The line that begins each part of a multipart entity, None for any other."""
     if not kind_of(fields).startswith("multipart/"):
         return None
-    match = _BOUNDARY.search(next(iter(values(fields, "content-type"))))
+    match = re.search(_BOUNDARY, next(iter(values(fields, "content-type"))))
     return b"--" + re.sub(r"\\(.)", r"\1", match[1] or match[2] or "").encode() if match else None
 
 
