@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import gettext
 from pathlib import Path
@@ -198,3 +199,15 @@ def provider_list() -> str:
         server = f"{row.servers[0]} {row.servers[0].security}" if row.servers else "-"
         lines.append(f"| {row.name} | `{row.id}` | {server} | {', '.join(row.auth) or '-'} | {row.status} |")
     return "\n".join(lines) + "\n"
+
+
+def caller_table() -> str:
+    """The programs whose mail the tests send through smtpsetup-sendmail: a row for each test marked `caller`."""
+    path = Path(__file__).parents[1] / "tests" / "adapters" / "test_callers.py"
+    rows = ["| program | calls sendmail with | the test that runs it |", "| --- | --- | --- |"]
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for decorator in getattr(node, "decorator_list", []):
+            if isinstance(node, ast.FunctionDef) and ast.unparse(decorator).startswith("pytest.mark.caller("):
+                program, flags = (ast.literal_eval(argument) for argument in decorator.args)
+                rows.append(f"| {program} | `{flags}` | {node.name.removeprefix('test_').replace('_', ' ')} |")
+    return "\n".join(rows) + "\n"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Home
 from tests.machine import Machine, needs
+from tests.oauth_servers import node_modules
 from tests.postfix import POSTFIX_PASSWORD, Postfix
 from tests.sendmail import PROGRAM, config_text
 
@@ -77,6 +78,7 @@ MAILTO={mailto}
 
 @pytest.mark.slow
 @pytest.mark.timeout(100)
+@pytest.mark.caller("cron", "-FCronDaemon -i -B8BITMIME -oem RECIPIENT")
 def test_the_output_of_cron_jobs_is_mailed(postfix: Postfix, home: Home, machine: Machine) -> None:
     needs("cron", packages="cron")
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
@@ -153,6 +155,7 @@ def git_send_email(home: Home, patch: str, *arguments: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.caller("git send-email", "-i RECIPIENT...")
 def test_git_sends_a_patch_that_can_be_applied(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     git_send_email(home, patch_of(home), "--to=asa@example.test", "--bcc=bo@example.test")
@@ -179,6 +182,7 @@ def php(home: Home, code: str, flags: str = "-t -i") -> str:
     return call(home, "php", "-n", "-d", f"sendmail_path={PROGRAM} {flags}", "-d", "display_errors=stderr", "-r", code)
 
 
+@pytest.mark.caller("PHP's mail()", "-t -i")
 def test_php_mail_arrives_with_its_html_and_its_blind_copy(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     kind = "'MIME-Version' => '1.0', 'Content-Type' => 'text/html; charset=utf-8'"
@@ -199,6 +203,7 @@ def test_php_mail_arrives_with_its_html_and_its_blind_copy(postfix: Postfix, hom
     assert delivered(postfix, "bo")["Message-ID"] == message["Message-ID"]
 
 
+@pytest.mark.caller("PHP's mail() with a fifth parameter", "-t -i -fSENDER")
 def test_php_mail_of_an_old_script_arrives_too(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     text, headers = r'"Rad 1\r\nRad 2 åäö\n.\n"', r'"From: www-data\r\nTo: bo@example.test"'
@@ -223,6 +228,7 @@ def s_nail(home: Home, *arguments: str, stdin: str) -> None:
     call(home, "s-nail", "-:/", *options, *arguments, stdin=stdin, **env)
 
 
+@pytest.mark.caller("mail of S-nail", "-i -- RECIPIENT...")
 def test_mail_sends_with_copies_and_a_file(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     data = os.urandom(100_000)
@@ -244,6 +250,7 @@ def test_mail_to_root_is_sent_to_its_alias(postfix: Postfix, home: Home) -> None
     assert delivered(postfix, "asa")["Subject"] == "Disken är full"
 
 
+@pytest.mark.caller("a shell script", "-t")
 def test_a_script_calls_usr_sbin_sendmail(postfix: Postfix, home: Home, machine: Machine) -> None:
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
     command: Sequence[str] = (
@@ -255,7 +262,120 @@ def test_a_script_calls_usr_sbin_sendmail(postfix: Postfix, home: Home, machine:
     assert text_of(delivered(postfix, "asa")) == "y\n"
 
 
+ATTACHED = "Räkning åäö.txt"
+
+
+def with_attachment(postfix: Postfix, name: str | None = ATTACHED) -> EmailMessage:
+    """The mail in Åsa's mailbox, whose one attachment has this name and the text of `attached`."""
+    message = delivered(postfix, "asa")
+    (file,) = message.iter_attachments()
+    assert file.get_filename() == name
+    content = file.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    assert content.split() == ["innehåll".encode()]
+    return message
+
+
+def attached(home: Home) -> str:
+    return str(home.file(ATTACHED, "innehåll\n"))
+
+
+def on_machine(home: Home, postfix: Postfix, machine: Machine) -> Home:
+    """A home on a machine whose /usr/sbin/sendmail is ours, in a locale with UTF-8."""
+    machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
+    return Home(home.path, {**home.env, "LC_ALL": "C.UTF-8"}, prefix=machine.prefix())
+
+
 @pytest.mark.slow
+@pytest.mark.caller("mail of bsd-mailx", "-i RECIPIENT...")
+def test_bsd_mailx_sends_html_with_a_raw_name(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("bsd-mailx", packages="bsd-mailx")
+    here = on_machine(home, postfix, machine)
+    fields = ("-a", "Content-Type: text/html; charset=utf-8; name=Räkning.html", "-a", "X-Kund: Åsa")
+    call(here, "bsd-mailx", "-s", "Räkning", *fields, "asa@example.test", stdin="<p>Hej åäö</p>\n")
+    message = delivered(postfix, "asa")
+    assert (message["Subject"], message["X-Kund"]) == ("Räkning", "Åsa")
+    assert (message.get_content_type(), message["Content-Type"].params["name"]) == ("text/html", "Räkning.html")
+    assert text_of(message) == "<p>Hej åäö</p>\n"
+
+
+@pytest.mark.slow
+@pytest.mark.caller("mail of GNU Mailutils", "-oi -t")
+def test_gnu_mail_attaches_a_file(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("mail.mailutils", packages="mailutils")
+    here = on_machine(home, postfix, machine)
+    call(here, "mail.mailutils", "-s", "Räkning", "-A", attached(home), "asa@example.test", stdin="Hej åäö\n")
+    assert with_attachment(postfix)["Subject"] == "Räkning"
+
+
+@pytest.mark.slow
+@pytest.mark.caller("mutt", "-oem -oi -- RECIPIENT...")
+def test_mutt_attaches_a_file(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("mutt", packages="mutt")
+    here = on_machine(home, postfix, machine)
+    call(here, "mutt", "-s", "Räkning", "-a", attached(home), "--", "asa@example.test", stdin="Hej åäö\n")
+    assert with_attachment(postfix)["Subject"] == "Räkning"
+
+
+MIME_LITE = """
+use MIME::Lite;
+my $mail = MIME::Lite->new(From => 'x@example.net', To => 'asa@example.test', Subject => 'Rakning',
+  Type => 'multipart/mixed');
+$mail->attach(Type => 'TEXT', Data => "Hej\n");
+$mail->attach(Type => 'text/plain; charset=utf-8', Path => $ARGV[0], Filename => $ARGV[1], Disposition => 'attachment');
+$mail->send;
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.caller("Perl's MIME::Lite", "-t -oi -oem")
+def test_mime_lite_attaches_a_file(postfix: Postfix, home: Home, machine: Machine) -> None:
+    here = on_machine(home, postfix, machine)
+    call(here, "perl", "-e", MIME_LITE, attached(home), ATTACHED)
+    assert with_attachment(postfix)["Subject"] == "Rakning"
+
+
+RUBY = """
+require "mail"
+Mail.defaults { delivery_method :sendmail }
+Mail.deliver do
+  from "x@example.net"
+  to "asa@example.test"
+  subject "Räkning"
+  body "Hej"
+  add_file ARGV[0]
+end
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.caller("Ruby's Mail", "-i -f SENDER -- RECIPIENT...")
+def test_ruby_mail_attaches_a_file(postfix: Postfix, home: Home, machine: Machine) -> None:
+    needs("ruby", packages="ruby-mail")
+    here = on_machine(home, postfix, machine)
+    call(here, "ruby", "-W0", "-e", RUBY, attached(home))
+    assert with_attachment(postfix)["Subject"] == "Räkning"
+
+
+NODEMAILER = """
+const nodemailer = require("nodemailer");
+const transport = nodemailer.createTransport({ sendmail: true, newline: "unix", path: "/usr/sbin/sendmail" });
+transport.sendMail({ from: "x@example.net", to: "asa@example.test", subject: "Räkning", text: "Hej",
+  attachments: [{ path: process.argv[1] }] });
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.caller("Nodemailer", "-i -f SENDER RECIPIENT...")
+def test_nodemailer_attaches_a_file(postfix: Postfix, home: Home, machine: Machine) -> None:
+    here = on_machine(home, postfix, machine)
+    node = Home(home.path, {**here.env, "NODE_PATH": str(node_modules())}, prefix=here.prefix)
+    call(node, "node", "-e", NODEMAILER, attached(home))
+    assert with_attachment(postfix)["Subject"] == "Räkning"
+
+
+@pytest.mark.slow
+@pytest.mark.caller("nmh", "-bs")
 def test_nmh_sends_by_smtp_on_standard_input_and_output(postfix: Postfix, home: Home, machine: Machine) -> None:
     needs("/usr/bin/mh/send", packages="nmh")
     machine.file("smtpsetup/config.toml", at_postfix(home, postfix))
