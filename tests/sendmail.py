@@ -65,7 +65,7 @@ def checked(code: int, out: bytes, err: bytes) -> Run:
     """A finished run; asserts that it printed no traceback, no Python warning and no internal error."""
     shown = err.decode("utf-8", "replace")
     assert not any(word in shown for word in ("Traceback", "internal.bug", "Exception ignored", "Warning: ")), shown
-    assert code == 0 or out == b"" or any(word in out.decode() for word in ("outbox", "goes to")), out
+    assert code == 0 or out == b"" or any(word in out.decode() for word in ("outbox", "goes to", "220 ")), out
     return Run(code, out.decode(), shown)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mail_server import MailServer, answer_to
+from tests.recording import password_account
 from tests.sendmail import OWN, body_of, configured, kept, sendmail
 from tests.servers import closed_port
 
@@ -100,12 +102,62 @@ def test_a_mail_that_cannot_be_sent_now_is_accepted_and_waits(facts: SandboxFact
     assert [mail.recipients for mail in kept(home)] == [("asa@example.com",)]
 
 
-def test_a_refused_mail_gets_5xx_with_the_reason_and_is_kept(facts: SandboxFacts, home: Home) -> None:
+def test_a_mail_that_waits_for_the_account_is_accepted(facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, password="fel")
     run = session(home, *envelope("asa@example.com"), MESSAGE + ".", *envelope("bo@example.com"), MESSAGE + ".", "QUIT")
-    assert codes(run) == [250, 250, 354, 554, 250, 250, 354, 554, 221]
-    assert "(auth.bad-credentials)" in run.out
-    assert len(kept(home)) == 2
+    assert codes(run) == [250, 250, 354, 250, 250, 250, 354, 250, 221]
+    assert "(auth.bad-credentials)" in run.err
+    assert [str(mail.state) for mail in kept(home)] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "code", "states"), [(("a",), 250, ["failed"]), (("a", "b"), 550, ["failed"]), ((), 250, [])]
+)
+def test_a_mail_that_somebody_got_is_accepted_and_one_that_nobody_gets_is_refused(
+    home: Home, refused: tuple[str, ...], code: int, states: list[str]
+) -> None:
+    with MailServer(answer_to(*refused, verb="RCPT", reply=b"550 5.1.1 unknown\r\n")) as server:
+        password_account(home, server.port)
+        run = session(home, *envelope("a@example.com", "b@example.com"), MESSAGE + ".", "QUIT")
+    assert codes(run) == [250, 250, 250, 354, code, 221]
+    assert [str(mail.state) for mail in kept(home)] == states
+
+
+@pytest.mark.parametrize("size", range(65530, 65540))
+def test_the_end_of_a_message_is_found_wherever_it_lies(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home, size: int
+) -> None:
+    configured(home, facts)
+    text = "x" * size
+    run = session(
+        home, *envelope("asa@example.com"), f"{text}\r\n..x\r\n.", *envelope("bo@example.com"), MESSAGE + ".", "QUIT"
+    )
+    assert codes(run) == [250, 250, 354, 250, 250, 250, 354, 250, 221]
+    assert [mail.recipients for mail in sandbox.mails] == [("asa@example.com",), ("bo@example.com",)]
+    assert sandbox.mails[0].content.endswith(b"\r\n.x\r\n")
+
+
+@pytest.mark.parametrize(
+    "path", ["a@example.com,b@example.com", "a@example.com b@example.com", "(x)", "g: a@example.com;"]
+)
+def test_a_recipient_is_one_address(facts: SandboxFacts, sandbox: Sandbox, home: Home, path: str) -> None:
+    configured(home, facts)
+    assert codes(session(home, *envelope(path), "QUIT"))[1] in (501, 553)
+    assert sandbox.mails == []
+
+
+@pytest.mark.parametrize("first", ["NOOP " + "x" * 5000, "NOOP"])
+def test_a_session_with_crlf_is_not_ended_by_lf_whatever_came_first(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home, first: str
+) -> None:
+    configured(home, facts)
+    text = "Subject: x\r\n\r\nhi\n.\nMAIL FROM:<evil@example.com>"
+    head = b"EHLO x\n" if first == "NOOP" else b""
+    commands = "\r\n".join((first, "EHLO x", *envelope("asa@example.com"), text, ".", "QUIT", ""))
+    done = sendmail(home, "-bs", stdin=head + commands.encode())
+    assert done.code == 0
+    (mail,) = sandbox.mails
+    assert b"MAIL FROM:<evil" in body_of(mail)
 
 
 def test_a_mail_under_a_broken_configuration_is_saved(home: Home) -> None:
@@ -123,7 +175,7 @@ def test_a_session_that_breaks_off_sends_nothing(sandbox: Sandbox, facts: Sandbo
         last, (*envelope("a@example.com"), MESSAGE)
     )
     run = session(home, *commands)
-    assert (run.code, sandbox.mails, kept(home)) == (0, [], [])
+    assert (run.code, sandbox.mails, kept(home)) == (0 if last == "RCPT" else 75, [], [])
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import email
 import email.policy
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.address.address_list import entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.message import raw_body, raw_header, spool
 
@@ -125,6 +127,82 @@ def test_nul_bytes_in_what_says_that_it_is_encoded_are_refused(encoding: str) ->
         with pytest.raises(SmtpsetupError) as caught:
             wire(raw.encode())
         assert caught.value.exit_code == 65
+
+
+SIGNED = (
+    "--b\nContent-Type: text/plain; charset=utf-8\n\nåäö\n--b\nContent-Type: application/pgp-signature\n\nxx\n--b--\n"
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/signed; boundary=b",
+        "multipart/signed (PGP); boundary=b",
+        "multipart/signed; boundary*=us-ascii''b",
+        'multipart/signed; x="a; boundary=evil"; boundary="b"',
+        "multipart/encrypted; boundary=b",
+        "multipart/mixed",
+        "multipart/mixed; boundary=wrong",
+        "message/delivery-status",
+        "message/rfc822",
+    ],
+)
+def test_what_must_not_be_encoded_is_passed_on(kind: str) -> None:
+    header, _empty, body = wire(f"Content-Type: {kind}\n\n{SIGNED}".encode()).partition(b"\r\n\r\n")
+    assert body == SIGNED.replace("\n", "\r\n").encode()
+    assert b"Content-Transfer-Encoding" not in header
+
+
+def test_parts_of_a_digest_are_messages_and_stay() -> None:
+    part = "Subject: x\n\nåäö"
+    raw = mixed(f"\n{part}\n").replace("multipart/mixed", "multipart/digest")
+    assert part.replace("\n", "\r\n").encode() in wire(raw.encode())
+
+
+def test_deep_nesting_loses_no_character() -> None:
+    raw = "Content-Type: text/plain; charset=utf-8\n\nåäö\n"
+    for level in range(60):
+        raw = f"Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n{raw}\n--b{level}--\n"
+    assert b"?" not in wire(raw.encode())
+
+
+@pytest.mark.parametrize("part", ["Hello wörld\nmore text\n\nrest ö\n", "X-A: å\nbroken line\nX-B: b\n\nrest ö\n"])
+def test_lines_of_a_header_that_are_no_fields_are_kept(part: str) -> None:
+    read_part = next(read(wire(mixed(part).encode())).iter_parts())
+    content = read_part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    text = content.decode()
+    for words in ("rest ö", "broken line" if "broken" in part else "Hello wörld"):
+        assert words in text
+
+
+def test_long_lines_and_nuls_in_the_header_of_a_part_are_made_sendable() -> None:
+    inner = "X-Long: " + "abc " * 500 + '\nContent-Type: text/plain; x="a\0b"\n\nx'
+    sent(mixed(f"Content-Type: message/rfc822\n\n{inner}", "X-B: " + "abc " * 500 + "\n\nå"))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("filename=\"å.pdf\"; filename*=utf-8''%C3%A5.pdf", "å.pdf"),
+        ('filename*0="å"; filename*1="ä.pdf"', "åä.pdf"),
+        ("x=å; filename*=utf-8''" + "%C3%A5" * 300 + ".pdf", "å" * 300 + ".pdf"),
+        ('filename="x; charset=us-ascii å.txt"', "x; charset=us-ascii å.txt"),
+        ('filename="a\\\\b \\"q\\" å.txt"', 'a\\b "q" å.txt'),
+    ],
+)
+def test_names_in_every_form_become_one_parameter(given: str, name: str) -> None:
+    message = sent(f"Content-Disposition: attachment; {given}\nContent-Type: application/pdf\n\nx\n")
+    assert message.get_filename() == name
+    assert message.defects == []
+
+
+def test_colons_and_small_pieces_take_linear_time() -> None:
+    started = time.process_time()
+    entries("a@b" + ":" * 200_000)
+    raw_header.split(spool.with_crlf([b"X: ", *[b"x" * 40] * 40_000, b"\n\n"]))
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("charset", ["ANSI_X3.4-1968", "US-ASCII", "iso-ir-6"])

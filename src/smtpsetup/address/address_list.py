@@ -38,14 +38,14 @@ def entries(text: str, *, may_be_empty: bool = True) -> list[Entry]:
     if faults:
         raise next(iter(faults.values()))
     if not may_be_empty and (None in found or len(found) != len(_parts(text)[0])):
-        raise _not_understood(text)
+        raise not_understood(text)
     return [entry for entry in found if entry]
 
 
 def understood(text: str) -> tuple[list[Entry | None], dict[str, SmtpsetupError]]:
     """The entries of a list, None for empty ones, and the error for each that cannot be understood, by its text."""
     if any(char < " " or char == "\x7f" for char in text):
-        return [], {text: _not_understood(text)}
+        return [], {text: not_understood(text)}
     found: list[Entry | None] = []
     faults: dict[str, SmtpsetupError] = {}
     parts, rest = _parts(text)
@@ -59,7 +59,7 @@ def understood(text: str) -> tuple[list[Entry | None], dict[str, SmtpsetupError]
         except SmtpsetupError as error:
             faults[part.strip()] = error
     if rest:
-        faults[rest] = _not_understood(rest)
+        faults[rest] = not_understood(rest)
     return found, faults
 
 
@@ -75,6 +75,7 @@ class _Reader:
         self._comment: list[str] = []
         self._depth = 0
         self._is_quoted = self._is_escaped = self._in_brackets = False
+        self._is_past_name = False  # an address or a literal has begun: a colon ends no group's name
 
     @property
     def is_open(self) -> bool:
@@ -105,22 +106,19 @@ class _Reader:
             self._depth = 1
         elif char in ",;" and not self._in_brackets:
             self.end()
-        elif (
-            char == ":"
-            and self._words
-            and self._words[0] != ":"
-            and not (self._in_brackets or "[" in self._words or "@" in self._words)
-        ):
+        elif char == ":" and self._words and self._words[0] != ":" and not (self._in_brackets or self._is_past_name):
             self._words.clear()  # what stood there was a group's name
             self._comment.clear()
         else:
             self._is_quoted = char == '"'
             self._in_brackets = char == "<" or (self._in_brackets and char != ">")
+            self._is_past_name = self._is_past_name or char in "[@"
             self._words.append(char)
 
     def end(self) -> None:
         """Finish the current entry."""
         self.parts.append(("".join(self._words), "".join(self._comment)))
+        self._is_past_name = False
         self._words.clear()
         self._comment.clear()
 
@@ -146,11 +144,11 @@ def _entry(part: str, comment: str) -> Entry | None:
     before, bracket, rest = _at_bracket(text)
     if not bracket:
         if " " in text and not text.startswith('"'):
-            raise _not_understood(text)
+            raise not_understood(text)
         return Entry(" ".join(comment.split()), _plain(text))
     address, closing, after = rest.partition(">")
     if not closing or after.strip():
-        raise _not_understood(text)
+        raise not_understood(text)
     address = address.strip()
     if address.startswith("@") and ":" in address:  # a route, which nobody uses any more (RFC 5322 section 4.4)
         address = address.rpartition(":")[2]
@@ -196,7 +194,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _not_understood(text: str) -> SmtpsetupError:
+def not_understood(text: str) -> SmtpsetupError:
+    """The error for a text that is not a list of addresses."""
     return SmtpsetupError(
         "config.address-malformed",
         _("This is not a list of addresses: {text}").format(text=plain_text(text[:_SHOWN])),

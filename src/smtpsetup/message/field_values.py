@@ -28,7 +28,7 @@ _LONGEST_WORD = 200  # characters
 _PARAMETER_FIELDS = {"content-type", "content-disposition"}
 _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
 _WORDS = rf"{_WORD}(?:\s+{_WORD})*"
-_PARAMETER = r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))"""
+_PARAMETER = r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:("(?:[^"\\]|\\.)*"?)|([^;]*))"""
 
 
 def wire_value(name: str, value: str) -> str:
@@ -88,24 +88,26 @@ def without_controls(text: str) -> str:
 
 def _with_parameters(value: str) -> str:
     """A Content-Type or Content-Disposition, its parameters beyond ASCII as RFC 2231 section 4 writes them."""
+    from email.utils import collapse_rfc2231_value, decode_params
+
     kind, semicolon, rest = value.partition(";")
+    given = [(match[1], match[2] or match[3].strip()) for match in re.finditer(_PARAMETER, semicolon + rest)]
     lines = [kind.encode("ascii", "ignore").decode().strip()[:_LONGEST_WORD]]
-    for match in re.finditer(_PARAMETER, semicolon + rest):
-        name = match[1].encode("ascii", "ignore").decode()
-        words = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3].strip()
-        if name and len(name) <= _LONGEST_WORD:
+    read: dict[str, str] = {}
+    for name, words in decode_params([("", ""), *given])[1:]:
+        if isinstance(words, tuple) or name.lower() not in read:  # the encoded one of two names is meant
+            read[name.lower()] = collapse_rfc2231_value(words)
+    for name, words in read.items():
+        if name.isascii() and len(name) <= _LONGEST_WORD:
             lines += _parameter(name, words)
     return ";\r\n ".join(lines)
 
 
 def _parameter(name: str, words: str) -> list[str]:
     """A parameter, in several parts where it is long (RFC 2231 section 3)."""
-    if name.endswith("*") and words.isascii():
-        return [f"{name}={words}"]  # encoded already
-    if words.isascii() and len(words) <= _LONGEST_WORD:
+    if words.isascii() and words.isprintable() and len(words) <= _LONGEST_WORD:
         text = re.sub(r'(["\\])', r"\\\1", words)
         return [f'{name}="{text}"']
-    name = name.removesuffix("*")
     parts = re.findall(rf"(?:%..|[^%]){{1,{_LONGEST_WORD}}}", percent_encoded(words))
     if len(parts) == 1:
         return [f"{name}*=utf-8''{parts[0]}"]

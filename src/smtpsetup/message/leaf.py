@@ -17,7 +17,8 @@ from smtpsetup.message.raw_header import Field, values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_PLAIN = {"", "7bit", "8bit", "binary"}
+_ENCODINGS = ("base64", "quoted-printable", "x-")  # any other name means that nothing is encoded
+_TOKEN = re.compile(r"[^\s;()]*")
 _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)", re.IGNORECASE)
 _MOST_BEYOND_ASCII = 5  # at most one byte in five, or base64 is shorter than quoted-printable
 
@@ -30,7 +31,7 @@ class Facts:
         self.has_nul = False
         self.is_utf8 = True
         self._line = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder: codecs.IncrementalDecoder | None = None
 
     def see(self, line: bytes) -> None:
         """The next line with its CRLF, or a piece of a longer one."""
@@ -43,6 +44,7 @@ class Facts:
         if not line.isascii():
             self.beyond_ascii += len(line) - len(line.decode("ascii", "ignore"))
         if self.is_utf8 and self.beyond_ascii:
+            self._decoder = self._decoder or codecs.getincrementaldecoder("utf-8")()
             try:
                 self._decoder.decode(line)
             except UnicodeDecodeError:
@@ -63,14 +65,17 @@ def facts_of(lines: Iterable[bytes]) -> Facts:
 
 
 def encoding_of(fields: tuple[Field, ...]) -> str:
-    """The content transfer encoding that a part's header names, in lower case."""
-    return next(iter(values(fields, "content-transfer-encoding")), "").strip().lower()
+    """The content transfer encoding that a part's header names, in lower case and without comments."""
+    given = next(iter(values(fields, "content-transfer-encoding")), "").strip()
+    found = _TOKEN.match(given)
+    return found[0].lower() if found else ""
 
 
 def kind_of(fields: tuple[Field, ...]) -> str:
     """A part's media type in lower case, `text/plain` where its header names none (RFC 2045 section 5.2)."""
     given = next(iter(values(fields, "content-type")), "")
-    return given.partition(";")[0].strip().lower() or "text/plain"
+    kind = re.sub(r"\([^()]*\)", "", given.partition(";")[0])
+    return "".join(kind.split()).lower() or "text/plain"
 
 
 def encoded(
@@ -84,11 +89,11 @@ def encoded(
     if facts.is_plain:
         return fields, iter(lines)
     encoding = encoding_of(fields)
-    if encoding not in _PLAIN:
+    is_composite = kind_of(fields).startswith(("multipart/", "message/"))  # never encoded (RFC 2045 section 6.4)
+    if is_composite or encoding.startswith(_ENCODINGS):
         if facts.has_nul:
-            text = _("A part of the mail holds NUL bytes although it says that it is {encoding}.")
-            raise SmtpsetupError("config.invalid", text.format(encoding=encoding[:40]), exit_code=EX_DATAERR)
-        return fields, _broken(lines, b"=" if encoding == "quoted-printable" else b"")
+            raise nul_in(encoding or kind_of(fields))
+        return fields, broken(lines, b"=" if encoding == "quoted-printable" else b"")
     is_text = kind_of(fields).startswith("text/")
     is_readable = is_text and not facts.has_nul and facts.beyond_ascii * _MOST_BEYOND_ASCII < facts.size
     kept = tuple(
@@ -100,6 +105,12 @@ def encoded(
     kind = (Field("Content-Type", _with_charset(given, facts)),) if is_text else ()
     named = (*kept, *kind, Field("Content-Transfer-Encoding", "quoted-printable" if is_readable else "base64"))
     return named, _quoted(lines) if is_readable else _base64(_shortened(lines) if is_inside else lines)
+
+
+def nul_in(encoding: str) -> SmtpsetupError:
+    """The error for NUL in what cannot be encoded."""
+    text = _("A part of the mail holds NUL bytes although it says that it is {encoding}.")
+    return SmtpsetupError("config.invalid", text.format(encoding=encoding[:40]), exit_code=EX_DATAERR)
 
 
 def _with_charset(given: str, facts: Facts) -> str:
@@ -154,7 +165,7 @@ def _shortened(lines: Iterable[bytes]) -> Iterator[bytes]:
     yield before.removesuffix(b"\r\n")
 
 
-def _broken(lines: Iterable[bytes], mark: bytes) -> Iterator[bytes]:
+def broken(lines: Iterable[bytes], mark: bytes) -> Iterator[bytes]:
     """The lines, long ones broken; `mark` ends a line that continues (quoted-printable)."""
     words = b""
     for line in lines:

@@ -5,22 +5,22 @@ A body with parts is walked twice, line by line: once to learn what is in each p
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.message import leaf, raw_header
 from smtpsetup.message.leaf import Facts, encoded, facts_of, kind_of
-from smtpsetup.message.message import Message
+from smtpsetup.message.message import LINE_LIMIT, Message
 from smtpsetup.message.raw_header import Field, as_bytes, values
 from smtpsetup.message.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_BOUNDARY = r"(?i);\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]+))"
 _HEADER_LIMIT = 1_000_000  # bytes of a part's header
 _MOST_LEVELS = 50  # of parts within parts
+# what is signed or encrypted stays as it is, and a digest has messages for parts (RFC 2046 section 5.1.5)
+_UNTOUCHED = ("multipart/signed", "multipart/encrypted", "multipart/digest")
 _MESSAGES = ("message/rfc822", "message/global")  # they are not encoded, but what is in them can be
 
 
@@ -45,8 +45,12 @@ def _boundary(fields: tuple[Field, ...]) -> bytes | None:
     """The line that begins each part of a multipart entity, None for any other."""
     if not kind_of(fields).startswith("multipart/"):
         return None
-    match = re.search(_BOUNDARY, next(iter(values(fields, "content-type"))))
-    return b"--" + re.sub(r"\\(.)", r"\1", match[1] or match[2] or "").encode() if match else None
+    from email.message import Message as Parsed  # only for mails with parts: it reads RFC 2231 and quotes
+
+    parsed = Parsed()
+    parsed["Content-Type"] = next(iter(values(fields, "content-type")))
+    name = parsed.get_boundary()
+    return b"--" + name.encode("utf-8", "surrogateescape") if name else None
 
 
 class _Is(Enum):
@@ -64,14 +68,14 @@ class _Piece(NamedTuple):
 
     kind: _Is
     data: bytes
-    is_signed: bool = False
+    is_untouched: bool = False
 
 
 class _Walk:
     """A body with parts, line by line."""
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
-        self._levels: list[tuple[bytes, bool]] = []  # the boundaries of what is open, and whether that is signed
+        self._levels: list[tuple[bytes, bool]] = []  # the boundaries of what is open, and whether that stays as it is
         self._header: list[bytes] | None = None
         self._size = 0
         self._is_in_leaf = False
@@ -80,11 +84,10 @@ class _Walk:
     def _open(self, fields: tuple[Field, ...]) -> None:
         boundary = _boundary(fields)
         if boundary is not None and len(self._levels) < _MOST_LEVELS:
-            is_signed = self._is_signed or kind_of(fields) == "multipart/signed"
-            self._levels.append((boundary, is_signed))
+            self._levels.append((boundary, self._is_untouched or kind_of(fields) in _UNTOUCHED))
 
     @property
-    def _is_signed(self) -> bool:
+    def _is_untouched(self) -> bool:
         return bool(self._levels) and self._levels[-1][1]
 
     def pieces(self, lines: Iterable[bytes]) -> Iterator[_Piece]:
@@ -94,7 +97,7 @@ class _Walk:
                 yield from self._end_of_header()
                 yield self._at_boundary(line)
             elif self._header is None:
-                yield _Piece(_Is.CONTENT if self._is_in_leaf else _Is.BETWEEN, line, self._is_signed)
+                yield _Piece(_Is.CONTENT if self._is_in_leaf else _Is.BETWEEN, line, self._is_untouched)
             else:
                 self._header.append(line)
                 self._size += len(line)
@@ -103,10 +106,10 @@ class _Walk:
         yield from self._end_of_header()
 
     def _is_boundary(self, line: bytes) -> bool:
-        return any(line in (boundary, boundary + b"--") for boundary, _is_signed in self._levels)
+        return any(line in (boundary, boundary + b"--") for boundary, _is_untouched in self._levels)
 
     def _at_boundary(self, line: bytes) -> _Piece:
-        marks = [boundary for boundary, _is_signed in self._levels]
+        marks = [boundary for boundary, _is_untouched in self._levels]
         level = next(place for place, mark in reversed(list(enumerate(marks))) if line.rstrip() in (mark, mark + b"--"))
         is_last = line.rstrip() != marks[level]
         self._levels = self._levels[: level if is_last else level + 1]
@@ -119,34 +122,57 @@ class _Walk:
         if self._header is None:
             return
         data, self._header = b"".join(self._header), None
-        fields, _rest = raw_header.split([data])
-        kind = kind_of(fields)
-        if kind in _MESSAGES and leaf.encoding_of(fields) not in ("base64", "quoted-printable"):
+        fields, rest = raw_header.split([data])
+        kind, behind = kind_of(fields), b"".join(rest)
+        if behind:  # a line that is no field ends the header
+            data = data[: len(data) - len(behind)] + b"\r\n"
+        elif kind in _MESSAGES and not leaf.encoding_of(fields).startswith(("base64", "quoted-printable")):
             self._header, self._size = [], 0  # that of the message in it
         self._is_in_leaf = self._header is None and not kind.startswith("multipart/")
-        yield _Piece(_Is.LEAF_HEADER if self._is_in_leaf else _Is.HEADER, data, self._is_signed)
+        yield _Piece(_Is.LEAF_HEADER if self._is_in_leaf else _Is.HEADER, data, self._is_untouched)
+        for line in behind.splitlines(keepends=True):
+            yield _Piece(_Is.CONTENT if self._is_in_leaf else _Is.BETWEEN, line, self._is_untouched)
         self._open(fields)
 
 
 def _written(fields: tuple[Field, ...], body: Spool) -> Iterator[bytes]:
     """The body again, its parts encoded where they must be."""
-    facts: list[Facts] = []
-    for seen in _Walk(fields).pieces(body.lines()):
-        if seen.kind is _Is.LEAF_HEADER:
-            facts.append(Facts())
-        elif seen.kind is _Is.CONTENT:
-            facts[-1].see(seen.data)
-    remaining = iter(facts)
+    facts = _facts_of_parts(fields, body)
+    number = 0
     pieces = _Pieces(_Walk(fields).pieces(body.lines()))
     while (piece := pieces.next()) is not None:
-        if piece.kind is _Is.LEAF_HEADER:
-            yield from _leaf(piece, next(remaining), pieces.content())
-        elif piece.kind is _Is.HEADER and not piece.is_signed:
+        if piece.is_untouched:
+            yield piece.data
+        elif piece.kind is _Is.LEAF_HEADER:
+            yield from _leaf(piece, facts.get(number), pieces.content())
+        elif piece.kind is _Is.HEADER:
             yield _header(raw_header.split([piece.data])[0], piece.data)
-        elif piece.kind is _Is.BETWEEN and not piece.is_signed:
-            yield piece.data.decode("ascii", "replace").encode("ascii", "replace").replace(b"\0", b"?")
+        elif piece.kind is _Is.BETWEEN:
+            yield from _between(piece.data)
         else:
             yield piece.data
+        number += piece.kind is _Is.LEAF_HEADER
+
+
+def _facts_of_parts(fields: tuple[Field, ...], body: Spool) -> dict[int, Facts]:
+    """What is in the parts that cannot be sent as they are, by their number."""
+    found: dict[int, Facts] = {}
+    number, facts = -1, Facts()
+    for piece in _Walk(fields).pieces(body.lines()):
+        if piece.kind is _Is.LEAF_HEADER:
+            number, facts = number + 1, Facts()
+        elif piece.kind is _Is.CONTENT:
+            facts.see(piece.data)
+            if not facts.is_plain:
+                found[number] = facts
+    return found
+
+
+def _between(data: bytes) -> Iterator[bytes]:
+    """A line that belongs to no part, in lines that can be sent. Raises SmtpsetupError for NUL."""
+    if b"\0" in data:
+        raise leaf.nul_in("multipart")
+    return leaf.broken([data], b"")
 
 
 class _Pieces:
@@ -169,16 +195,18 @@ class _Pieces:
                 yield piece.data
 
 
-def _leaf(piece: _Piece, facts: Facts, lines: Iterator[bytes]) -> Iterator[bytes]:
+def _leaf(piece: _Piece, facts: Facts | None, lines: Iterator[bytes]) -> Iterator[bytes]:
     fields = raw_header.split([piece.data])[0]
-    if piece.is_signed or (facts.is_plain and piece.data.isascii()):
-        yield piece.data
+    if facts is None:
+        yield _header(fields, piece.data)
         yield from lines
         return
     fields, content = encoded(fields, facts, lines, is_inside=True)
-    yield _header(fields, piece.data) if piece.data.isascii() and facts.is_plain else as_bytes(fields)
+    yield as_bytes(fields)
     yield from content
 
 
 def _header(fields: tuple[Field, ...], data: bytes) -> bytes:
-    return data if data.isascii() else as_bytes(fields)
+    """A part's header, as it came where it can be sent so."""
+    is_sendable = data.isascii() and b"\0" not in data and all(len(line) <= LINE_LIMIT for line in data.split(b"\r\n"))
+    return data if is_sendable else as_bytes(fields)

@@ -65,9 +65,9 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
         if not line:
             break
         if line.startswith((b" ", b"\t")) and found:
-            found[-1][1].append(_text(line).strip())
+            found[-1][1].append(decoded_text(line).strip())
         elif match := _FIELD.match(line):
-            found.append((match[1].decode("ascii"), [_text(line[match.end() :]).strip()]))
+            found.append((match[1].decode("ascii"), [decoded_text(line[match.end() :]).strip()]))
         else:
             source.take_back(line)
             break
@@ -96,39 +96,52 @@ class _Lines:
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._data = b""
+        self._data = bytearray()
         self._start = 0
         self.is_cut = False
 
     def next(self) -> bytes | None:
         """The next line without its CRLF, None at the end."""
-        while (end := self._data.find(b"\r\n", self._start)) < 0:
+        searched = self._start
+        while (end := self._data.find(b"\r\n", searched)) < 0:
             chunk = next(self._chunks, None)
             if chunk is None:
-                line, self._data, self._start = self._data[self._start :], b"", 0
-                return line or None
-            self._data, self._start = self._data[self._start :] + chunk, 0
-            if len(self._data) > _LINE_MOST and b"\r\n" not in self._data:
-                line, self._data, self.is_cut = self._data, b"", True
-                return line
-        line = self._data[self._start : end]
+                return self._taken() or None
+            del self._data[: self._start]
+            self._start = 0
+            searched = max(0, len(self._data) - 1)  # a CR may have been the last byte
+            self._data += chunk
+            if len(self._data) > _LINE_MOST and self._data.find(b"\r\n", searched) < 0:
+                self.is_cut = True
+                return self._taken()
+        line = bytes(self._data[self._start : end])
         self._start = end + 2
+        return line
+
+    def _taken(self) -> bytes:
+        """Everything that has been read from the chunks."""
+        line = bytes(self._data[self._start :])
+        self._data.clear()
+        self._start = 0
         return line
 
     def take_back(self, line: bytes) -> None:
         """Put back the line that was read last: `next` returns it again."""
-        self._data, self._start = line + b"\r\n" + self._data[self._start :] if self._data else line, 0
+        end = b"\r\n" if self._start else b""  # the last line may have none
+        self._data[: self._start] = line + end
+        self._start = 0
 
     def rest(self, line: bytes = b"") -> Iterator[bytes]:
         """`line` and everything that has not been read."""
         if line:
             yield line
         if self._start < len(self._data):
-            yield self._data[self._start :]
+            yield bytes(self._data[self._start :])
         yield from self._chunks
 
 
-def _text(data: bytes) -> str:
+def decoded_text(data: bytes) -> str:
+    """Bytes as text: UTF-8, else Windows-1252, with a blank for each control character."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -27,7 +27,7 @@ def request_of(options: Options) -> Request:
         options.recipients,
         options.account,
         options.sender,
-        options.full_name,
+        raw_header.decoded_text(options.full_name.encode("utf-8", "surrogateescape")),
         from_header=options.from_header,
         user=_user(),
         host=os.uname().nodename if hasattr(os, "uname") else "",

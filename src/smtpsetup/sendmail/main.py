@@ -5,6 +5,7 @@ It imports neither click nor rich, so that it starts as fast as a small script.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -109,12 +110,13 @@ def _send(options: Options) -> int:
 
 def _serve(options: Options) -> int:
     """Take mails by SMTP on standard input and output."""
+    from smtpsetup.core.exit_codes import EX_TEMPFAIL
     from smtpsetup.sendmail.hand_over import request_of
     from smtpsetup.sendmail.smtp_handler import SmtpHandler
     from smtpsetup.submission.smtp_server import SmtpServer
 
-    SmtpServer(sys.stdin.buffer, sys.stdout.buffer, request_of(options).host, SmtpHandler(options)).run()
-    return 0
+    server = SmtpServer(sys.stdin.buffer, sys.stdout.buffer, request_of(options).host, SmtpHandler(options))
+    return 0 if server.run() else EX_TEMPFAIL
 
 
 def _verify(options: Options) -> int:
@@ -128,6 +130,8 @@ def _verify(options: Options) -> int:
     config, _named = config_of(options)
     request = request_of(options)
     exit_code = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     for recipient in options.recipients:
         try:
             found = resolve(config, request, recipient)

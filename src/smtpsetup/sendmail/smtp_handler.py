@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.address.address_list import entries, not_understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.message import spool
 from smtpsetup.sending.send_spooled import KeptError
@@ -25,7 +26,10 @@ class SmtpHandler:
         self._request = hand_over.request_of(options)
 
     def check_recipient(self, sender: str, recipient: str) -> None:
-        """Raise SmtpsetupError for a name that has no address."""
+        """Raise SmtpsetupError for a name that has no address, and for anything but one address."""
+        found = entries(recipient)
+        if len(found) != 1 or ('"' not in recipient and found[0].address != recipient.removesuffix(".")):
+            raise not_understood(recipient)
         try:
             config, _named = hand_over.config_of(self._options)
         except SmtpsetupError:
@@ -33,7 +37,7 @@ class SmtpHandler:
         submission.resolve(config, self._of(sender, ()), recipient)
 
     def accept(self, sender: str, recipients: tuple[str, ...], chunks: Iterator[bytes]) -> SmtpsetupError | None:
-        """Submit a mail; the error where it was refused or not sent."""
+        """Submit a mail; the error where nobody got it and it is not tried again (RFC 5321 section 6.1)."""
         try:
             done = hand_over.hand_over(self._options, self._of(sender, recipients), spool.with_crlf(chunks))
         except KeptError:
@@ -42,7 +46,7 @@ class SmtpHandler:
             tell(error)
             return error
         report(done)
-        return done.errors[0] if done.errors else None
+        return None if done.is_accepted or not done.errors else done.errors[0]
 
     def _of(self, sender: str, recipients: tuple[str, ...]) -> submission.Request:
         given = self._request.sender

@@ -17,23 +17,31 @@ def forbid_core_dumps() -> None:
 def use_own_home() -> None:
     """Set HOME to the home of the password database where it is missing, `/`, or another user's (as sudo and at do).
 
-    Files of a program that runs as a daemon would otherwise be looked for, and left, in the wrong place.
+    Files of a program that runs as a daemon would otherwise be looked for, and left, in the wrong place. A home of
+    root's that this user can write to is kept: containers run programs under any user so.
     """
     if os.name != "posix":
         return
     home = os.environ.get("HOME", "")
-    if home not in ("", "/") and _is_own(home):
+    has_home = home not in ("", "/")
+    if has_home and _is_usable(home):
         return
     import pwd
 
     try:
-        os.environ["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
+        own = pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:
-        os.environ.pop("HOME", None)  # a user that is not in the database
+        own = ""  # a user that is not in the database
+    if os.path.isdir(own):
+        os.environ["HOME"] = own
+    elif not has_home:
+        os.environ.pop("HOME", None)
 
 
-def _is_own(home: str) -> bool:
+def _is_usable(home: str) -> bool:
+    """Whether a home is this user's, or root's and writable, or does not exist yet."""
     try:
-        return os.stat(home).st_uid == os.geteuid()
+        owner = os.stat(home).st_uid
     except OSError:
-        return True  # it does not exist yet
+        return True
+    return owner == os.geteuid() or (owner == 0 and os.access(home, os.W_OK))

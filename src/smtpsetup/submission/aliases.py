@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,6 +106,7 @@ class Aliases(NamedTuple):
 _TARGET = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]+)')
 
 
+@functools.lru_cache(maxsize=1)
 def _aliases_in(path: str) -> dict[str, list[str]]:
     """The addresses and names in a file such as /etc/aliases (aliases(5)); commands, files and includes are left out.
 

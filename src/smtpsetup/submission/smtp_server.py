@@ -62,7 +62,7 @@ class SmtpServer:
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._has_greeted = False
-        self._line_end = b""  # what this client ends its lines with, seen in its first one
+        self._line_end = b""  # CRLF once a command has ended with it
         self._commands: dict[str, Callable[[str], Reply]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
@@ -75,29 +75,31 @@ class SmtpServer:
             "HELP": self._help,
         }
 
-    def run(self) -> None:
-        """Serve the client. Raises OSError where it cannot be written to."""
+    def run(self) -> bool:
+        """Serve the client. Returns false where the stream ended inside a message. Raises OSError."""
         self._say(Reply(220, "", f"{self._host} ESMTP smtpsetup"))
         while line := self._source.readline(_COMMAND_LIMIT):
-            self._line_end = self._line_end or (b"\r\n" if line.endswith(b"\r\n") else b"\n")
+            if line.endswith(b"\n") and self._line_end != b"\r\n":
+                self._line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
             if not line.endswith(b"\n"):
                 if len(line) < _COMMAND_LIMIT:
-                    return  # the stream has ended inside a command
+                    break  # the stream has ended inside a command
                 self._skip_line()
                 self._say(Reply(500, "5.5.2", "Line too long"))
                 continue
             verb, _blank, words = line.strip().decode("utf-8", "surrogateescape").partition(" ")
             if verb.upper() == "QUIT":
                 self._say(Reply(221, "2.0.0", "Bye"))
-                return
+                break
             command = self._commands.get(verb.upper())
             try:
                 self._say(command(words.strip()) if command else Reply(500, "5.5.2", "Command not recognized"))
             except IncompleteMessageError:
-                return
+                return False
             except Exception:
                 self._say(Reply(421, "4.3.0", "Internal error"))
                 raise
+        return True
 
     def _skip_line(self) -> None:
         while (rest := self._source.readline(_CHUNK)) and not rest.endswith(b"\n"):
@@ -170,7 +172,12 @@ class SmtpServer:
         That line must end as the client's other lines do, so that no bare LF ends a message (SMTP smuggling).
         """
         is_line_start = True
-        while piece := self._source.readline(_CHUNK):
+        held = b""
+        while piece := held + self._source.readline(_CHUNK):
+            if piece == held:
+                break  # the stream has ended
+            held = b"\r" if piece.endswith(b"\r") else b""  # its LF may be on its way
+            piece = piece.removesuffix(held)
             if is_line_start and piece == b"." + self._line_end:
                 return
             starts_with_dot = is_line_start and piece.startswith(b".")

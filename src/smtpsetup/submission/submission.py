@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
-from smtpsetup.address.address_list import Entry, entries
+from smtpsetup.address.address_list import Entry, entries, understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_USAGE
 from smtpsetup.core.i18n import gettext as _
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.accounts import Config
     from smtpsetup.message.raw_header import Field
     from smtpsetup.message.spool import Spool
+    from smtpsetup.sending.send_one import SendResult
 
 
 class Request(NamedTuple):
@@ -53,10 +54,12 @@ class Request(NamedTuple):
 class RawSubmitted(NamedTuple):
     """The result of `submit_raw`. `is_waiting` and `is_noted` are those of `Submitted`.
 
+    `is_accepted` says that somebody got the mail, or that it is tried again without a person.
     `errors` has that of the mail itself first, then those of what could not be kept, then those of single recipients.
     """
 
     errors: list[SmtpsetupError]
+    is_accepted: bool
     is_waiting: bool
     is_noted: bool
 
@@ -82,7 +85,14 @@ def submit_raw(
     errors = [_with_number(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
     errors += done.not_kept
     errors += [_with_number(bad[recipient], number) for recipient, number in done.unreachable.items()]
-    return RawSubmitted(errors, is_waiting=done.is_waiting, is_noted=done.is_noted)
+    result = done.result
+    is_accepted = result is not None and (bool(result.accepted) or _is_sent_later(result))
+    return RawSubmitted(errors, is_accepted, is_waiting=done.is_waiting, is_noted=done.is_noted)
+
+
+def _is_sent_later(result: SendResult) -> bool:
+    """Whether a mail is in the outbox, to be sent without a person."""
+    return result.outbox_id is not None and (result.postponed_by is None or waits(result.postponed_by))
 
 
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
@@ -142,12 +152,17 @@ def _recipients(
     request: Request, aliases: Aliases, fields: tuple[Field, ...]
 ) -> tuple[tuple[str, ...], dict[str, SmtpsetupError]]:
     """The envelope recipients, and those without a usable address, each with the error. Raises SmtpsetupError."""
-    named = [entry.address for recipient in request.recipients for entry in entries(recipient)]
+    named: list[str] = []
     good: dict[str, None] = {}
     bad: dict[str, SmtpsetupError] = {}
+    for recipient in request.recipients:
+        found, faults = understood(recipient)
+        named += [entry.address for entry in found if entry]
+        bad |= faults
     if request.from_header:
-        in_header, bad = raw_header.recipients_in(fields)
+        in_header, faults = raw_header.recipients_in(fields)
         named += in_header
+        bad |= faults
     for recipient in named:
         try:
             good.update(dict.fromkeys(aliases.resolved(recipient)))
