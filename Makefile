@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RELEASE := .venv-release
 TESTS ?= tests
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all check bench translations docs clean
+.PHONY: help demo test test-all check bench translations docs lock clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
@@ -17,6 +18,7 @@ help:
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
+	@echo "make lock          resolve requirements.txt, the hashed dependencies of a release, again"
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("smtpsetup needs Python 3.11 or newer; try `make PYTHON=python3.11`" if sys.version_info < (3, 11) else 0)'
@@ -28,6 +30,13 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-for-development: $(VENV)/ready
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+# what makes and audits a release, apart from what the tests run with
+$(RELEASE)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(RELEASE)/bin/python -m pip install --quiet --constraint constraints.txt --group release
 	@touch $@
 
 demo: $(VENV)/ready
@@ -49,6 +58,7 @@ check: $(VENV)/ready-for-development
 	$(BIN)/codespell
 	$(BIN)/python tools/catalogue.py check
 	$(BIN)/python tools/documents.py check
+	$(BIN)/python tools/locked_requirements.py check
 
 bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/startup.py
@@ -62,5 +72,9 @@ translations: $(VENV)/ready-for-development
 docs: $(VENV)/ready-for-development
 	$(BIN)/python tools/documents.py update
 
+lock: $(RELEASE)/ready $(VENV)/ready
+	$(RELEASE)/bin/python tools/locked_requirements.py update
+	$(BIN)/python tools/locked_requirements.py check
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
+	rm -rf $(VENV) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
