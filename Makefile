@@ -8,7 +8,7 @@ TESTS ?= tests
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all check bench translations docs lock clean
+.PHONY: help demo test test-all check bench translations docs lock audit clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
@@ -19,6 +19,7 @@ help:
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
 	@echo "make lock          resolve requirements.txt, the hashed dependencies of a release, again"
+	@echo "make audit         ask an advisory service about these; STRICT=1 fails where none answers"
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("smtpsetup needs Python 3.11 or newer; try `make PYTHON=python3.11`" if sys.version_info < (3, 11) else 0)'
@@ -45,7 +46,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready-for-development
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow" $(TESTS)
 
-test-all: $(VENV)/ready-for-development
+test-all: $(VENV)/ready-for-development $(RELEASE)/ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --skip-empty
 
@@ -75,6 +76,9 @@ docs: $(VENV)/ready-for-development
 lock: $(RELEASE)/ready $(VENV)/ready
 	$(RELEASE)/bin/python tools/locked_requirements.py update
 	$(BIN)/python tools/locked_requirements.py check
+
+audit: $(RELEASE)/ready
+	$(RELEASE)/bin/python tools/audit.py $(if $(STRICT),--strict)
 
 clean:
 	rm -rf $(VENV) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
