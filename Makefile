@@ -8,7 +8,7 @@ TESTS ?= tests
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all check bench translations docs lock audit clean
+.PHONY: help demo test test-all check bench translations docs lock audit dist clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
@@ -20,6 +20,7 @@ help:
 	@echo "make docs          write the generated parts of README and docs again"
 	@echo "make lock          resolve requirements.txt, the hashed dependencies of a release, again"
 	@echo "make audit         ask an advisory service about these; STRICT=1 fails where none answers"
+	@echo "make dist          make the files of a release from the last commit, in dist/"
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("smtpsetup needs Python 3.11 or newer; try `make PYTHON=python3.11`" if sys.version_info < (3, 11) else 0)'
@@ -79,6 +80,9 @@ lock: $(RELEASE)/ready $(VENV)/ready
 
 audit: $(RELEASE)/ready
 	$(RELEASE)/bin/python tools/audit.py $(if $(STRICT),--strict)
+
+dist: $(RELEASE)/ready
+	$(RELEASE)/bin/python tools/dist.py
 
 clean:
 	rm -rf $(VENV) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build

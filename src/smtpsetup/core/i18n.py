@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext as _gettext
+import io
 import os
 from functools import cache
 
@@ -31,7 +32,17 @@ def language() -> str:
 def _catalogue() -> _gettext.NullTranslations:
     if language() == "en":
         return _gettext.NullTranslations()
+    if _is_packed():
+        import pkgutil  # in a zipapp only
+
+        catalogue = pkgutil.get_data("smtpsetup", f"locale/{language()}/LC_MESSAGES/{DOMAIN}.mo")
+        return _gettext.GNUTranslations(io.BytesIO(catalogue or b""))
     return _gettext.translation(DOMAIN, LOCALE_DIR, languages=[language()])
+
+
+def _is_packed() -> bool:
+    """Whether the catalogues are in a zipapp, which `gettext` cannot open."""
+    return not os.path.isdir(LOCALE_DIR)
 
 
 def gettext(message: str) -> str:
@@ -57,7 +68,10 @@ def N_(message: str) -> str:  # noqa: N802  gettext's own name, by which tools e
 
 def translate_click() -> None:
     """Make Click translate its own texts (usage, prompts, errors) with the same catalogue."""
-    if language() != "en":
+    if language() != "en" and _is_packed():
+        _gettext.dgettext = lambda domain, message: gettext(message)  # noqa: ARG005  as in gettext
+        _gettext.dngettext = lambda domain, msgid1, msgid2, n: ngettext(msgid1, msgid2, n)  # noqa: ARG005  as above
+    elif language() != "en":
         os.environ["LANGUAGE"] = language()
         _gettext.bindtextdomain(DOMAIN, LOCALE_DIR)
         _gettext.textdomain(DOMAIN)

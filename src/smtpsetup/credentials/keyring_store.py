@@ -179,8 +179,11 @@ def _unlock(*, may_prompt: bool) -> None:
 
     Only with `may_prompt` may the keyring ask the person to unlock it, or be created later.
     """
-    import secretstorage  # 40 ms
-    from secretstorage import exceptions
+    try:
+        import secretstorage  # 40 ms
+        from secretstorage import exceptions
+    except ModuleNotFoundError as error:  # it needs compiled code, so it is not in a zipapp
+        raise _unavailable(_("the library {name} is not installed").format(name=error.name)) from error
 
     connection = secretstorage.dbus_init()
     try:

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _list() -> PublicSuffixList:
+    import pkgutil
+
     from publicsuffixlist import PublicSuffixList  # 40 ms, which `same_owner` avoids if it can
 
-    return PublicSuffixList()
+    # by its loader, since its own `open` fails in a zipapp
+    return PublicSuffixList(pkgutil.get_data("publicsuffixlist", "public_suffix_list.dat"))
 
 
 def registrable(domain: str) -> str | None:

@@ -69,10 +69,14 @@ def unverified() -> TlsPolicy:
 
 
 def certificate_facts(der: bytes | None) -> CertificateFacts | None:
-    """The content of a certificate, trusted or not; None if it is missing or malformed."""
+    """The content of a certificate, trusted or not; None if it is missing or malformed, and in a zipapp."""
     if not der:
         return None
-    from cryptography import x509  # 40 ms, only for a refused certificate; the ssl module parses only verified ones
+    try:
+        # 40 ms, only for a refused certificate; the ssl module parses only verified ones
+        from cryptography import x509
+    except ModuleNotFoundError:  # compiled, so not in a zipapp
+        return None
 
     try:
         certificate = x509.load_der_x509_certificate(der)

@@ -192,13 +192,18 @@ def shipped_table() -> str:
     package = os.path.dirname(os.path.dirname(__file__))
     installed = os.path.join(package, "providers.toml")
     repository = os.path.dirname(os.path.dirname(package))
-    return installed if os.path.exists(installed) else os.path.join(repository, "providers.toml")
+    in_repository = os.path.join(repository, "providers.toml")
+    return in_repository if os.path.exists(in_repository) and not os.path.exists(installed) else installed
 
 
 def _read(path: str) -> str:
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and path != shipped_table():
         raise _unreadable(path, _("it is not a regular file"))
     try:
+        if not os.path.isfile(path):  # in a zipapp
+            import pkgutil
+
+            return str(pkgutil.get_data("smtpsetup", "providers.toml") or b"", "utf-8")
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:

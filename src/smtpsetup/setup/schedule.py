@@ -34,6 +34,9 @@ class Plan:
 
 def program() -> str:
     """The command of `smtpsetup` with its path, quoted for a shell: cron's PATH may lack it."""
+    packed = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.isfile(packed):  # a zipapp
+        return f"{shlex.quote(sys.executable)} {shlex.quote(packed)}"
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "smtpsetup")
     if os.path.basename(sys.argv[0]) == "smtpsetup" and os.access(beside, os.X_OK):
         return shlex.quote(beside)
