@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import venv
@@ -35,7 +37,9 @@ def test_the_wheel_has_the_table_the_catalogue_and_the_licence(wheel: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_identifies_runs_a_sandbox_and_has_swedish(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_needs(
+    wheel: Path, tmp_path: Path
+) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run(
@@ -57,6 +61,13 @@ def test_the_installed_wheel_identifies_runs_a_sandbox_and_has_swedish(wheel: Pa
     )
     assert "smtp-mail.outlook.com:587" in identified.stdout
     assert "Leverantör" in identified.stdout
+    without = subprocess.run([smtpsetup, "sandbox"], env=env, capture_output=True, text=True, check=False)
+    assert without.returncode == 78
+    assert "Traceback" not in without.stderr
+    (command,) = re.findall(r"`(.*?)`", " ".join(without.stderr.split()))
+    assert command.startswith(f"{python} -m pip install ")
+    constraints = ("--quiet", "--constraint", str(ROOT / "constraints.txt"))
+    subprocess.run([*shlex.split(command), *constraints], check=True, timeout=100)
     started = subprocess.Popen(
         [smtpsetup, "sandbox", "--count", "1", "--json"],
         env=env,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import queue
+import shlex
 import signal
+import sys
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager, suppress
@@ -66,7 +69,8 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     if fault is not None:
         _rehearse(state, fault, (tls_port or 0, starttls_port or 0))
         return
-    from smtpsetup.sandbox.server import Sandbox  # loads asyncio, aiosmtpd and trustme
+    with _libraries_needed():
+        from smtpsetup.sandbox.server import Sandbox  # loads asyncio, aiosmtpd and trustme
 
     caught: queue.SimpleQueue[CaughtMail] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -100,7 +104,8 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
             _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code),
             param_hint="--fault",
         )
-    from smtpsetup.sandbox.fault_server import FaultServer  # loads trustme
+    with _libraries_needed():
+        from smtpsetup.sandbox.fault_server import FaultServer  # loads trustme
 
     fault = FAULTS[code]
     tls_port, starttls_port = (typed or needed for typed, needed in zip(ports, fault.ports, strict=True))
@@ -114,6 +119,33 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
         )
         with suppress(KeyboardInterrupt):  # the way to stop it
             threading.Event().wait()
+
+
+@contextmanager
+def _libraries_needed() -> Iterator[None]:
+    """Raise SmtpsetupError, with the command that installs them, where the libraries of the sandbox are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("aiosmtpd", "cryptography", "trustme"):
+            raise
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The sandbox needs the library {name}, which is not installed.").format(name=error.name),
+            causes=(_("Sending mail does not need it, so smtpsetup can be installed without it."),),
+            hints=(_("Install what the sandbox needs: `{command}`.").format(command=_installation()),),
+        ) from error
+
+
+def _installation() -> str:
+    """The command that installs the extra `sandbox` beside smtpsetup. Its requirements are in the metadata."""
+    from importlib import metadata  # 20 ms, only for this error
+
+    wanted = [text.partition(";")[0].strip() for text in metadata.requires("smtpsetup") or () if "extra ==" in text]
+    packages = " ".join(map(shlex.quote, wanted))
+    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):
+        return f"pipx inject smtpsetup {packages}"
+    return f"{shlex.quote(sys.executable)} -m pip install {packages}"
 
 
 def _stop_on_signals() -> None:
