@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-GENERATED = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GENERATED = [ROOT / "src" / "smtpsetup" / "__init__.py", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import gettext
+import tomllib
 from pathlib import Path
 
 import click
@@ -164,6 +165,12 @@ _WORDS = {
 }
 
 
+def documentation_address() -> str:
+    """The line of `smtpsetup/__init__.py` with the address of the documents."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f'DOCUMENTATION = "{project["urls"]["Documentation"].rstrip("/")}"\n'
+
+
 def error_pages(language: str) -> str:
     """Every error code with its exit code, explanation, hints, and how to rehearse it, in a language."""
     catalogue = gettext.translation(
@@ -188,7 +195,7 @@ def error_pages(language: str) -> str:
             parts.append(f"{who.format(who=catalogue.gettext(explanation.responsible))}\n")
         if code in FAULTS or code in REHEARSALS:
             parts.append(f"{see.format(command=REHEARSALS.get(code, f'smtpsetup sandbox --fault {code}'))}\n")
-    return "\n".join(parts)
+    return "\n".join(parts).replace("{docs}", "docs")
 
 
 def provider_list() -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import smtpsetup
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,6 +38,13 @@ def test_the_wheel_has_the_table_the_catalogue_and_the_licence(wheel: Path) -> N
     assert table == (ROOT / "providers.toml").read_bytes()
 
 
+def test_the_metadata_and_the_texts_name_the_same_documents(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        (path,) = (name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = packed.read(path).decode()
+    assert f"Project-URL: Documentation, {smtpsetup.DOCUMENTATION}\n" in metadata
+
+
 @pytest.mark.slow
 def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_needs(
     wheel: Path, tmp_path: Path
@@ -51,9 +60,9 @@ def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_ne
         timeout=110,
     )
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    smtpsetup = str(tmp_path / "venv" / "bin" / "smtpsetup")
+    program = str(tmp_path / "venv" / "bin" / "smtpsetup")
     identified = subprocess.run(
-        [smtpsetup, "identify", "namn@live.se"],
+        [program, "identify", "namn@live.se"],
         env={**env, "SMTPSETUP_LANG": "sv"},
         capture_output=True,
         text=True,
@@ -61,7 +70,8 @@ def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_ne
     )
     assert "smtp-mail.outlook.com:587" in identified.stdout
     assert "Leverantör" in identified.stdout
-    without = subprocess.run([smtpsetup, "sandbox"], env=env, capture_output=True, text=True, check=False)
+    assert f"{smtpsetup.DOCUMENTATION}/oauth2.md" in "".join(identified.stdout.split())
+    without = subprocess.run([program, "sandbox"], env=env, capture_output=True, text=True, check=False)
     assert without.returncode == 78
     assert "Traceback" not in without.stderr
     (command,) = re.findall(r"`(.*?)`", " ".join(without.stderr.split()))
@@ -69,7 +79,7 @@ def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_ne
     constraints = ("--quiet", "--constraint", str(ROOT / "constraints.txt"))
     subprocess.run([*shlex.split(command), *constraints], check=True, timeout=100)
     started = subprocess.Popen(
-        [smtpsetup, "sandbox", "--count", "1", "--json"],
+        [program, "sandbox", "--count", "1", "--json"],
         env=env,
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,

@@ -98,6 +98,7 @@ def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
         "sign_in",
         "place",
         "detail",
+        "docs",
     }
     for explanation in EXPLANATIONS.values():
         for text in (explanation.message, *explanation.causes, *explanation.hints):

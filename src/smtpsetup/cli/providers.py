@@ -6,6 +6,7 @@ import os
 
 import click
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
@@ -85,7 +86,7 @@ def validate_command(state: State, file: str | None) -> None:
             "config.invalid",
             _("The provider table, or what refers to it, has faults."),
             causes=tuple(faults),
-            hints=(_("Mend them. Every key is described in docs/providers.md."),),
+            hints=(_("Mend them. Every key is described in {docs}/providers.md.").format(docs=DOCUMENTATION),),
             result=results,
         )
     if state.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
@@ -113,6 +114,7 @@ def placeholder_values(account: Account, *, is_saved: bool) -> dict[str, object]
     """What an account gives for the placeholders of an Explanation."""
     configure = _configure_command(account)
     return {
+        "docs": DOCUMENTATION,
         "server": account.server,
         "username": account.username,
         "domain": account.address.rpartition("@")[2],

@@ -6,7 +6,7 @@ from smtpsetup.core.i18n import N_
 from smtpsetup.diagnosis.explanation import ADMINISTRATOR, Explanation
 
 _AGAIN = N_("Sign in again: `{sign_in}`.")
-_GUIDE = N_("What has to be set up at the provider is in docs/oauth2.md, step by step.")
+_GUIDE = N_("What has to be set up at the provider is in {docs}/oauth2.md, step by step.")
 
 SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.token-expired": Explanation(
@@ -33,7 +33,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
             N_("Sign in again and agree: `{sign_in}`."),
             N_(
                 "If you may not agree yourself, ask your administrator to approve it, with the page that "
-                "docs/oauth2.md names."
+                "{docs}/oauth2.md names."
             ),
             _GUIDE,
         ),
@@ -42,7 +42,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
         N_("An administrator must approve this program before anybody signs in with it."),
         (N_("The organisation lets its people agree to certain programs only."),),
         (
-            N_("Ask your administrator to approve it, with the page that docs/oauth2.md names."),
+            N_("Ask your administrator to approve it, with the page that {docs}/oauth2.md names."),
             N_(
                 "Send until then through another server that you have an account at: `smtpsetup configure ADDRESS "
                 "--host HOST`."
@@ -109,7 +109,7 @@ SIGN_IN_EXPLANATIONS: dict[str, Explanation] = {
     "auth.scope-refused": Explanation(
         N_("The provider does not give this program the permission to send mail (scope)."),
         (N_("The permission is not in its registration, or it was asked for together with one of another service."),),
-        (N_("Add the permission where the program is registered; docs/oauth2.md has its name."), _AGAIN),
+        (N_("Add the permission where the program is registered; {docs}/oauth2.md has its name."), _AGAIN),
     ),
     "auth.sign-in-declined": Explanation(
         N_("The question whether this program may send mail was answered with no."),

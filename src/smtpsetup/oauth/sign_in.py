@@ -7,6 +7,7 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
@@ -192,13 +193,13 @@ def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> Smtpsetup
         message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)
         return SmtpsetupError("auth.oauth2-required", message, hints=simpler)
     if endpoints.register_url:
-        register = _("Register a program of your own at {provider}; docs/oauth2.md says how, step by step: {url}")
+        register = _("Register a program of your own at {provider}; {docs}/oauth2.md says how, step by step: {url}")
     else:
         register = _(
-            "Register a program of your own at {provider}, where they have a page for developers; docs/oauth2.md says "
-            "what it needs."
+            "Register a program of your own at {provider}, where they have a page for developers; {docs}/oauth2.md "
+            "says what it needs."
         )
-    hints = [register.format(provider=name, url=endpoints.register_url)]
+    hints = [register.format(provider=name, docs=DOCUMENTATION, url=endpoints.register_url)]
     hints += [
         _("Then give its client id: `--client-id ID`, or in {variable}.").format(variable=f"{_variable(endpoints)}_ID"),
         _("Or let a program that signs in already print the access token: `--token-command CMD`."),

@@ -6,6 +6,7 @@ import datetime
 import re
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.address.hosts import InvalidHostError, checked_host
 from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.i18n import LANGUAGES
@@ -254,7 +255,9 @@ def _must_be(key: str, wanted: str) -> str:
 def _choice(key: str, value: object, choices: Iterable[str]) -> Iterator[str]:
     allowed = [str(choice) for choice in choices]
     if value not in allowed:
-        shown = ", ".join(sorted(allowed)) if len(allowed) < 10 else _("the codes in docs/errors.md")  # noqa: PLR2004  a list that is short enough to read
+        is_short = len(allowed) < 10  # noqa: PLR2004  a list that is short enough to read
+        codes = _("the codes in {docs}/errors.md").format(docs=DOCUMENTATION)
+        shown = ", ".join(sorted(allowed)) if is_short else codes
         yield _("{key} is {value}, but must be one of: {choices}").format(key=key, value=value, choices=shown)
 
 

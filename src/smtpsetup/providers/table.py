@@ -6,6 +6,7 @@ import os
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import language
@@ -239,7 +240,11 @@ def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
             "config.invalid",
             _("The provider table {path} has a fault: {fault}.").format(path=path, fault=faults[0]),
             causes=tuple(faults[1:]),
-            hints=(_("Mend the file or move it away. Every key is described in docs/providers.md."),),
+            hints=(
+                _("Mend the file or move it away. Every key is described in {docs}/providers.md.").format(
+                    docs=DOCUMENTATION
+                ),
+            ),
         )
     for row in rows:
         yield _provider(row, path, today)

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from smtpsetup import DOCUMENTATION
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import Auth, ProviderStatus, Security
@@ -140,10 +141,10 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
         if Auth.OAUTH2 in found.auth and Auth.APP_PASSWORD not in found.auth:
             text = _(
-                "With OAuth2, once you have a client id (docs/oauth2.md): `smtpsetup configure {address} --auth "
+                "With OAuth2, once you have a client id ({docs}/oauth2.md): `smtpsetup configure {address} --auth "
                 "oauth2 --client-id ID`."
             )
-            parts.append(prose(text.format(address=found.address)))
+            parts.append(prose(text.format(address=found.address, docs=DOCUMENTATION)))
     show(Group(*parts), stderr=stderr)
 
 
