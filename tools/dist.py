@@ -117,6 +117,8 @@ def main() -> None:
     """Make the release in `dist`, or in the directory that is named."""
     target = Path(sys.argv[1] if sys.argv[1:] else ROOT / "dist").resolve()
     make(target)
+    if ".example/" in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        print("The addresses in [project.urls] of pyproject.toml are still placeholders.", file=sys.stderr)
     changed = subprocess.run(
         ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

@@ -38,11 +38,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _made(directory / "files", directory / "checkout", 0o022)
 
 
-def _bare(*command: str | Path, home: Path, lang: str = "en") -> subprocess.CompletedProcess[str]:
+def _bare(*command: str | Path, home: Path, lang: str = "en", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the zipapp with the Python of the system, without its site packages."""
     python = getattr(sys, "_base_executable", sys.executable)
-    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "SMTPSETUP_LANG": lang}
-    return subprocess.run([python, "-I", "-S", *command], env=env, capture_output=True, text=True, check=False)
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "SMTPSETUP_LANG": lang, **variables}
+    return subprocess.run(
+        [python, "-I", "-S", *command], env=env, input="secret\n", capture_output=True, text=True, check=False
+    )
 
 
 def test_two_builds_of_a_commit_in_different_directories_give_the_same_bytes(release: Path, tmp_path: Path) -> None:
@@ -93,6 +95,23 @@ def test_the_zipapp_runs_with_nothing_but_python(release: Path, tmp_path: Path) 
     assert "Leverantör" in swedish.stdout
     assert "Användning:" in _bare(zipapp, "--help", home=tmp_path, lang="sv").stdout
     assert os.access(zipapp, os.X_OK)
+
+
+def test_the_zipapp_schedules_itself(release: Path, tmp_path: Path) -> None:
+    (zipapp,) = release.glob("*.pyz")
+    done = _bare(zipapp, "outbox", "schedule", home=tmp_path)
+    assert f"{zipapp} outbox flush" in done.stdout
+
+
+def test_the_zipapp_says_that_it_cannot_use_the_keyring(release: Path, tmp_path: Path) -> None:
+    (zipapp,) = release.glob("*.pyz")
+    done = _bare(
+        *(zipapp, "configure", "a@one.com", "--no-verify", "--from-name", "A", "--password-stdin"),
+        home=tmp_path,
+        DBUS_SESSION_BUS_ADDRESS=f"unix:path={tmp_path}/bus",
+    )
+    assert done.returncode == 78
+    assert "the library secretstorage is not installed" in " ".join(done.stderr.split())
 
 
 def test_the_zipapp_has_no_compiled_module_and_no_test(release: Path) -> None:
