@@ -55,6 +55,8 @@ check: $(VENV)/ready-for-development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable src
+	$(BIN)/mypy --platform darwin --no-warn-unreachable src
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/codespell

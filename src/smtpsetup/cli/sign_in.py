@@ -180,7 +180,7 @@ def sign_in_account(
         _Terminal(state),
         is_saved=is_saved,
         by_browser=how.by_browser,
-        may_paste=state.may_ask and os.name == "posix",
+        may_paste=state.may_ask and sys.platform != "win32",
     )
     _discard_typed_input()
     account = account._replace(oauth2=done.client)
@@ -197,7 +197,7 @@ def sign_in_account(
 
 def _discard_typed_input() -> None:
     """Discard what was pasted before the browser answered, so that it does not answer the next question."""
-    if sys.stdin.isatty() and os.name == "posix":
+    if sys.stdin.isatty() and sys.platform != "win32":
         import termios  # POSIX only
 
         termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _KNOWN_VERSION = 1
 _TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
+
+# the values of `log`; Windows has no syslog
+_LOGS = tuple(kind for kind in Log if sys.platform != "win32" or kind is not Log.SYSLOG)
 
 
 class Config(NamedTuple):
@@ -208,9 +212,18 @@ def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
 def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise _invalid(path, _("it is not a regular file"))
-    if os.name != "posix":
-        return
     causes = (_("It names commands that smtpsetup runs, so only you may change it."),)
+    if sys.platform == "win32":
+        from smtpsetup.state import windows_acl  # only on its platform
+
+        if windows_acl.others_have(os.fspath(path), windows_acl.WRITE if is_shared else windows_acl.READ_OR_WRITE):
+            raise SmtpsetupError(
+                "config.permissions",
+                _("Others may read or change the configuration {path}.").format(path=path),
+                causes=causes,
+                hints=(windows_acl.hint(os.fspath(path)),),
+            )
+        return
     if info.st_uid not in ((0,) if is_shared else (0, os.geteuid())):
         raise SmtpsetupError(
             "config.permissions",
@@ -253,7 +266,7 @@ def _faults(table: dict[str, Any]) -> Iterator[str]:
     if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
         yield _('every account must be a table, such as [accounts."info@mittforetag.se"]')
     yield from type_faults(table, _TYPES)
-    yield from choice_faults(table, {"log": tuple(Log)})
+    yield from choice_faults(table, {"log": _LOGS})
     yield from _alias_faults(table.get("aliases", {}))
     if not _are_oauth2_clients(table.get("oauth2", {})):
         yield must_be("oauth2", _('tables such as [oauth2.microsoft] with client_id = "…"'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
@@ -16,6 +17,7 @@ from smtpsetup.state import files
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
 
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # those of this system
 _LIMIT = 65536  # bytes
 
 
@@ -23,7 +25,7 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
     """The file's content. Raises SmtpsetupError (`secret.missing`, `secret.file-permissions`)."""
     path = os.path.expanduser(reference)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDONLY | _FLAGS)
     except OSError as error:
         reason = _("it is a symbolic link") if error.errno == errno.ELOOP else reason_of(error)
         raise _unreadable(path, account, reason) from error
@@ -52,24 +54,38 @@ def _unreadable(path: str, account: str, reason: str) -> SmtpsetupError:
 
 def _check(info: os.stat_result, path: str) -> None:
     """Raise SmtpsetupError unless it is a regular file that only its owner, this user or root, can read."""
-    if os.name != "posix":
-        return
     if not stat.S_ISREG(info.st_mode):
-        message, hint = _("{path} is not a regular file."), _("Put the password into a file of its own.")
-    elif info.st_uid not in (0, os.geteuid()):
-        message, hint = (
-            _("The password file {path} belongs to another user."),
-            _("Make it yours: `chown {user} {path}`."),
-        )
-    elif info.st_mode & 0o077:
-        message, hint = (
-            _("Others may read the password file {path} (mode {mode})."),
-            _("Make it private: `chmod 600 {path}`."),
-        )
-    else:
+        raise _refused(path, _("{path} is not a regular file."), _("Put the password into a file of its own."))
+    if sys.platform == "win32":
+        _check_list(path)
         return
-    facts = {"path": path, "user": os.geteuid(), "mode": f"{stat.S_IMODE(info.st_mode):04o}"}
-    raise SmtpsetupError("secret.file-permissions", message.format(**facts), hints=(hint.format(**facts),))
+    if info.st_uid not in (0, os.geteuid()):
+        hint = _("Make it yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path)
+        raise _refused(path, _("The password file {path} belongs to another user."), hint)
+    if info.st_mode & 0o077:
+        message = _("Others may read the password file {path} (mode {mode}).")
+        hint = _("Make it private: `chmod 600 {path}`.").format(path=path)
+        raise _refused(path, message, hint, mode=f"{stat.S_IMODE(info.st_mode):04o}")
+
+
+def _refused(path: str, message: str, *hints: str, mode: str = "") -> SmtpsetupError:
+    """The error for a file that others may use, or that is no file; `message` has `{path}` and perhaps `{mode}`."""
+    return SmtpsetupError("secret.file-permissions", message.format(path=path, mode=mode), hints=hints)
+
+
+def _check_list(path: str) -> None:
+    """Raise SmtpsetupError unless only this user, administrators and the system can read a file on Windows."""
+    from smtpsetup.state import windows_acl  # only on its platform
+
+    try:
+        is_private = not windows_acl.others_have(path, windows_acl.READ_OR_WRITE)
+    except OSError as error:
+        message = _("It cannot be found out who may read the password file {path}: {reason}.").format(
+            path=path, reason=reason_of(error)
+        )
+        raise SmtpsetupError("secret.file-permissions", message) from error
+    if not is_private:
+        raise _refused(path, _("Others may read the password file {path}."), windows_acl.hint(path))
 
 
 def is_ours(account: Account) -> bool:

@@ -155,12 +155,12 @@ def _backend() -> KeyringBackend:
         return MacKeyring()  # type: ignore[no-untyped-call]  # as above
     from keyring.backends.SecretService import Keyring  # only on its platform
 
-    return Keyring()  # type: ignore[no-untyped-call]  # as above
+    return Keyring()  # type: ignore[no-untyped-call, unused-ignore]  # as above
 
 
 def _find_bus() -> None:
     """Set DBUS_SESSION_BUS_ADDRESS to the user's bus if it is not set, as under cron and ssh. Raises SmtpsetupError."""
-    if os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+    if sys.platform == "win32" or os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return
     for directory in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):
         path = f"{directory}/bus"

@@ -145,4 +145,5 @@ def _new_file(directory: str) -> BinaryIO:
     """An unnamed file, which is deleted when it is closed. Raises OSError."""
     import tempfile  # only large mail needs it
 
-    return tempfile.TemporaryFile(dir=directory or None, buffering=0)
+    # on Windows the type is a wrapper
+    return tempfile.TemporaryFile(dir=directory or None, buffering=0)  # type: ignore[return-value, unused-ignore]

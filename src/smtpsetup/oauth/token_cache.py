@@ -131,7 +131,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.flush()
     file.truncate()
-    os.fsync(file.fileno())
+    files.sync(file.fileno())
 
 
 def forget(directory: str, account: str) -> None:

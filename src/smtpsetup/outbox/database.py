@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -110,6 +111,9 @@ def connected(path: str) -> sqlite3.Connection:
         if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # as a repair leaves it
             with _alone(path):
                 db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if sys.platform == "darwin":  # where an ordinary sync leaves mail in the drive's own memory, as in `files.sync`
+            db.execute("PRAGMA fullfsync = ON")
+            db.execute("PRAGMA checkpoint_fullfsync = ON")
         db.execute("PRAGMA journal_size_limit = 1048576").fetchone()
         db.execute("PRAGMA temp_store = MEMORY")
         with_checksums(db)

@@ -97,13 +97,24 @@ def _committed(frames: list[_Frame]) -> list[_Frame]:
 
 def _plain_journal(handle: int) -> None:
     """Mark the copy as a database without a log, and fill it with zeros up to the size that its header claims."""
-    claimed = int.from_bytes(os.pread(handle, 4, _SIZE_PLACE), "big")
+    claimed = int.from_bytes(_bytes_at(handle, _SIZE_PLACE), "big")
     there = -(-os.fstat(handle).st_size // _PAGE)
     pages = max(there, _LEAST_PAGES, claimed if claimed <= there * _MOST_TIMES else 0)
     os.ftruncate(handle, pages * _PAGE)
-    os.pwrite(handle, b"\1\1", _JOURNAL_MODE_PLACE)
-    os.pwrite(handle, pages.to_bytes(4, "big"), _SIZE_PLACE)
-    os.pwrite(handle, os.pread(handle, 4, _COUNTER_PLACE), _VALID_FOR_PLACE)
+    written = {
+        _JOURNAL_MODE_PLACE: b"\1\1",
+        _SIZE_PLACE: pages.to_bytes(4, "big"),
+        _VALID_FOR_PLACE: _bytes_at(handle, _COUNTER_PLACE),
+    }
+    for place, data in written.items():
+        os.lseek(handle, place, os.SEEK_SET)
+        os.write(handle, data)
+
+
+def _bytes_at(handle: int, place: int) -> bytes:
+    """Four bytes of a file (Windows has no `pread`)."""
+    os.lseek(handle, place, os.SEEK_SET)
+    return os.read(handle, 4)
 
 
 def _can_be_read(path: str) -> bool:

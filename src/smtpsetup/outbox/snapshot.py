@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def is_read_only(directory: str) -> bool:
     """Whether a directory, or the place where it would be made, is on a read-only disk."""
-    if not hasattr(os, "statvfs"):
+    if sys.platform == "win32":
         return False
     place = os.path.abspath(directory)
     while not os.path.exists(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -215,13 +216,20 @@ def _read(path: str) -> str:
 
 def _check_permissions(path: str) -> None:
     """Raise SmtpsetupError for a table that others may change, since it decides where passwords are sent."""
-    info = os.stat(path)
-    if os.name == "posix" and (info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o022):
+    if sys.platform == "win32":
+        from smtpsetup.state import windows_acl  # only on its platform
+
+        hint, is_safe = windows_acl.hint(path), not windows_acl.others_have(path, windows_acl.WRITE)
+    else:
+        info = os.stat(path)
+        hint = _("Make it yours alone to change: `chmod go-w {path}`.").format(path=path)
+        is_safe = info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
+    if not is_safe:
         raise SmtpsetupError(
             "config.permissions",
             _("Others may change the provider table {path}.").format(path=path),
             causes=(_("It names the servers that passwords are sent to, so only you may change it."),),
-            hints=(_("Make it yours alone to change: `chmod go-w {path}`.").format(path=path),),
+            hints=(hint,),
         )
 
 

@@ -65,6 +65,8 @@ def saved(message: Message, envelope: Envelope) -> str | None:
     """Save a mail, with its recipients in Resent-Bcc, synced to disk. Returns its path, None for no room."""
     import tempfile  # rarely needed
 
+    from smtpsetup.state import files
+
     for directory in _directories():
         path = ""
         try:
@@ -77,7 +79,7 @@ def saved(message: Message, envelope: Envelope) -> str | None:
                 for chunk in message.chunks():
                     file.write(chunk)
                 file.flush()
-                os.fsync(file.fileno())
+                files.sync(file.fileno())
         except OSError:
             with suppress(OSError):
                 os.unlink(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import accounts, paths
@@ -95,9 +97,9 @@ def named_config(options: Options) -> str:
 
 def _user() -> str:
     """The caller's login name."""
-    try:
-        import pwd  # POSIX only
+    if sys.platform != "win32":
+        import pwd
 
-        return pwd.getpwuid(os.getuid()).pw_name.lower()
-    except (ImportError, KeyError):
-        return os.environ.get("LOGNAME", os.environ.get("USER", "")).lower()
+        with suppress(KeyError):
+            return pwd.getpwuid(os.getuid()).pw_name.lower()
+    return os.environ.get("LOGNAME", os.environ.get("USER", "")).lower()

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
-from smtpsetup.state import locks, private_dir
+from smtpsetup.state import files, locks, private_dir
 
 _SYNC_SECONDS = 1.0  # of work that a power failure may lose; a kill loses none
 _ENDED_SECONDS = 12 * 3600.0  # after the end of a run in which the same command resends nothing
@@ -72,7 +72,7 @@ class Journal:
 
     def __exit__(self, *_rest: object) -> None:
         with suppress(OSError):
-            os.fsync(self._handle)
+            files.sync(self._handle)
         os.close(self._handle)
 
     @property
@@ -133,7 +133,7 @@ class Journal:
         """
         with self._lock:
             self._overwrite(self._end, {"ended": str(int(time.time())), **_BEFORE})
-            os.fsync(self._handle)
+            files.sync(self._handle)
 
     def restart(self) -> None:
         """Forget the results of earlier runs."""
@@ -158,7 +158,7 @@ class Journal:
 
     def _sync_now_and_then(self) -> None:
         if time.monotonic() - self._synced > _SYNC_SECONDS:
-            os.fsync(self._handle)
+            files.sync(self._handle)
             self._synced = time.monotonic()
 
     def _append(self, entry: dict[str, Any], *, room: int = 0) -> tuple[int, int]:

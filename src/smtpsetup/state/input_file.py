@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 _WRITER_SECONDS = 1.0
 
@@ -15,7 +16,7 @@ def read(path: str, limit: int | None = None) -> bytes:
     )
     with open(handle, "rb") as file:
         first = b""
-        if os.name == "posix":
+        if sys.platform != "win32":
             if stat.S_ISFIFO(os.fstat(handle).st_mode):
                 first = _wait_for_writer(handle, path)
             os.set_blocking(handle, True)
@@ -24,6 +25,8 @@ def read(path: str, limit: int | None = None) -> bytes:
 
 def _wait_for_writer(handle: int, path: str) -> bytes:
     """Wait until a program has opened a named pipe for writing. Returns what was read meanwhile: at most one byte."""
+    if sys.platform == "win32":
+        return b""  # its named pipes are no files
     import select  # only for named pipes
 
     poll = select.poll()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ def held(directory: str) -> Iterator[str]:
         with suppress(OSError):  # `is_alive` of another process may delete it first
             os.unlink(path)
         os.close(handle)
+        if sys.platform == "win32":  # it deletes no open file
+            with suppress(OSError):
+                os.unlink(path)
 
 
 def is_alive(directory: str, name: str) -> bool:
@@ -43,9 +47,8 @@ def is_alive(directory: str, name: str) -> bool:
         locks.lock(handle, seconds=0)
     except BlockingIOError:
         return True
-    else:
-        with suppress(FileNotFoundError):  # another process has just deleted it
-            os.unlink(path)
-        return False
     finally:
         os.close(handle)
+    with suppress(FileNotFoundError):  # another process has just deleted it
+        os.unlink(path)
+    return False

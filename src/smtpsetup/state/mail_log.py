@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,13 +22,18 @@ def append_line(kind: Log, directory: str | None, facts: Mapping[str, object]) -
     """Log the facts as `name=value`, with quotes around values with spaces. Errors of the file are ignored."""
     line = " ".join(f"{name}={_quoted(str(value))}" for name, value in facts.items())
     if kind is Log.SYSLOG:
-        import syslog  # POSIX only
-
-        syslog.openlog("smtpsetup", syslog.LOG_PID, syslog.LOG_MAIL)
-        syslog.syslog(syslog.LOG_INFO, line)
+        _to_syslog(line)
     elif kind is Log.FILE and directory is not None:
         with suppress(OSError):
             _append(directory, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+
+
+def _to_syslog(line: str) -> None:
+    if sys.platform != "win32":  # `config.accounts` refuses it there
+        import syslog
+
+        syslog.openlog("smtpsetup", syslog.LOG_PID, syslog.LOG_MAIL)
+        syslog.syslog(syslog.LOG_INFO, line)
 
 
 def _quoted(value: str) -> str:
@@ -46,6 +52,17 @@ def _append(directory: str, line: str) -> None:
     try:
         os.write(handle, line.encode())
         if os.fstat(handle).st_size > _MAX_BYTES:
-            os.replace(path, f"{path}.1")
+            _rotate(path, handle)
     finally:
         os.close(handle)
+
+
+def _rotate(path: str, handle: int) -> None:
+    """Move the log, which is locked, to `.1`. Windows moves no open file: there it is copied, then emptied."""
+    if sys.platform == "win32":
+        import shutil  # rarely needed
+
+        shutil.copyfile(path, f"{path}.1")
+        os.ftruncate(handle, 0)
+    else:
+        os.replace(path, f"{path}.1")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# O_BINARY: Windows would write a line end as two bytes
+_ADDED_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _OTHERS = 0o022  # write bits of group and others
 _OVERFLOW_USER = 65534  # the owner of files from outside a user namespace (user_namespaces(7))
 
@@ -30,7 +33,8 @@ def prepare(directory: str) -> None:
     path = os.path.abspath(directory)
     become_owner_of(path)
     make(path)
-    if os.name != "posix":
+    if sys.platform == "win32":
+        _check_windows(path)
         return
     if os.getuid() == 0 != os.geteuid() and os.lstat(path).st_uid == 0:
         raise UnsafePathError(
@@ -42,6 +46,9 @@ def prepare(directory: str) -> None:
 def check(directory: str) -> None:
     """Raise UnsafePathError if another user could change or replace the directory."""
     path = os.path.abspath(directory)
+    if sys.platform == "win32":
+        _check_windows(path)
+        return
     if stat.S_ISLNK(os.lstat(path).st_mode):
         raise UnsafePathError("it is a symbolic link", path)
     for place in dict.fromkeys((*_upwards(path), *_upwards(os.path.realpath(path)))):
@@ -62,14 +69,13 @@ def open_file(path: str, flags: int) -> int:
     Raises UnsafePathError for a file that another user could change, OSError.
     """
     try:
-        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o600)
+        handle = os.open(path, flags | _ADDED_FLAGS, 0o600)
     except OSError as error:
         if os.path.islink(path):
             raise UnsafePathError("it is a symbolic link", path) from error
         raise
     try:
-        if os.name == "posix":
-            _check_file(os.fstat(handle), path, refuse_hard_links=True)
+        _check_file(os.fstat(handle), path, refuse_hard_links=True)
     except BaseException:
         os.close(handle)
         raise
@@ -82,8 +88,7 @@ def check_file(path: str) -> None:
         info = os.lstat(path)
     except FileNotFoundError:
         return
-    if os.name == "posix":
-        _check_file(info, path)
+    _check_file(info, path)
 
 
 def _check_file(info: os.stat_result, path: str, *, refuse_hard_links: bool = False) -> None:
@@ -91,12 +96,30 @@ def _check_file(info: os.stat_result, path: str, *, refuse_hard_links: bool = Fa
         raise UnsafePathError("it is a symbolic link", path)
     if not stat.S_ISREG(info.st_mode):
         raise UnsafePathError("it is not a regular file", path)
+    if sys.platform == "win32":
+        _check_list(path, is_above=False)
+        return
     if info.st_uid not in (0, os.geteuid()):
         raise UnsafePathError("it belongs to another user", path)
     if info.st_mode & _OTHERS:
         raise UnsafePathError("others can write to it", path)
     if refuse_hard_links and info.st_nlink > 1:
         raise UnsafePathError("it has a second name (a hard link)", path)
+
+
+def _check_windows(directory: str) -> None:
+    """Raise UnsafePathError if the lists let another user change or replace a directory on Windows."""
+    if os.path.islink(directory):
+        raise UnsafePathError("it is a symbolic link", directory)
+    for place in dict.fromkeys((*_upwards(directory), *_upwards(os.path.realpath(directory)))):
+        _check_list(place, is_above=place not in (directory, os.path.realpath(directory)))
+
+
+def _check_list(path: str, *, is_above: bool) -> None:
+    from smtpsetup.state import windows_acl  # only on its platform
+
+    if windows_acl.others_have(path, windows_acl.REPLACE if is_above else windows_acl.WRITE):
+        raise UnsafePathError("others can write there" if is_above else "others can write to it", path)
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -116,9 +139,18 @@ def make(directory: str) -> None:
             try:
                 os.mkdir(place, 0o700)
                 os.chmod(place, 0o700)  # a umask may mask the owner's bits, too
+                make_private(place)
             except FileExistsError:
                 if not os.path.isdir(place):  # another process may have made it
                     raise
+
+
+def make_private(path: str) -> None:
+    """On Windows, where a mode says nothing, let only this user use a new file or directory. Raises OSError."""
+    if sys.platform == "win32":
+        from smtpsetup.state import windows_acl  # only on its platform
+
+        windows_acl.make_private(path)
 
 
 def become_owner_of(directory: str, *, for_good: bool = False) -> None:
@@ -126,7 +158,7 @@ def become_owner_of(directory: str, *, for_good: bool = False) -> None:
 
     With `for_good` it cannot become root again, since it will obey what that user has written.
     """
-    if os.name != "posix" or os.geteuid() != 0:
+    if sys.platform == "win32" or os.geteuid() != 0:
         return
     for place in reversed(list(_upwards(os.path.abspath(directory)))):
         try:
@@ -141,7 +173,7 @@ def become_owner_of(directory: str, *, for_good: bool = False) -> None:
 @contextmanager
 def as_root_again() -> Iterator[None]:
     """Give a process that started as root root's rights within the block, for files that root has named itself."""
-    if os.name != "posix" or os.getuid() != 0 or os.geteuid() == 0:
+    if sys.platform == "win32" or os.getuid() != 0 or os.geteuid() == 0:
         yield
         return
     user, group = os.geteuid(), os.getegid()
@@ -159,6 +191,8 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
 
     Raises UnsafePathError if that user cannot read this program.
     """
+    if sys.platform == "win32":
+        return
     import pwd  # only for root in the directory of another user
 
     groups = os.getgroups()
@@ -199,7 +233,7 @@ def _is_unknown_here(uid: int) -> bool:
 
 def _is_own_group(info: os.stat_result) -> bool:
     """Whether only the group may write and this user is its only member, as on systems with umask 002."""
-    if info.st_mode & stat.S_IWOTH:
+    if sys.platform == "win32" or info.st_mode & stat.S_IWOTH:
         return False
     import grp  # rarely needed
     import pwd

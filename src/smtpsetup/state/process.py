@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def forbid_core_dumps() -> None:
     """Keep a crash from writing the memory, and the password in it, to the disk."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     import resource
 
@@ -20,7 +21,7 @@ def use_own_home() -> None:
     Files of a program that runs as a daemon would otherwise be looked for, and left, in the wrong place. A home of
     root's that this user can write to is kept: containers run programs under any user so.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     home = os.environ.get("HOME", "")
     has_home = home not in ("", "/")
@@ -40,6 +41,8 @@ def use_own_home() -> None:
 
 def _is_usable(home: str) -> bool:
     """Whether a home is this user's, or root's and writable, or does not exist yet."""
+    if sys.platform == "win32":
+        return True
     try:
         owner = os.stat(home).st_uid
     except OSError:

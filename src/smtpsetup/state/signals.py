@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def deferral() -> Iterator[Callable[[], None]]:
 
     In a thread other than the main one this works only within `deferrable`. On Windows it does nothing.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         yield lambda: None
     elif threading.current_thread() is threading.main_thread():
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -49,7 +50,7 @@ def deferrable() -> Iterator[None]:
 
     Python runs signal handlers in the main thread only.
     """
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = (signal.default_int_handler, signal.SIG_DFL, terminate)
@@ -72,7 +73,8 @@ def deferrable() -> Iterator[None]:
 
 
 def _block() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 def _start_deferring(is_deferring: list[bool]) -> None:
@@ -106,4 +108,7 @@ def _deliver() -> None:
     numbers = set(_deferred)
     _deferred.clear()
     for number in numbers:
-        signal.pthread_kill(int(threading.main_thread().ident or 0), number)
+        if sys.platform == "win32":
+            signal.raise_signal(number)
+        else:
+            signal.pthread_kill(int(threading.main_thread().ident or 0), number)
