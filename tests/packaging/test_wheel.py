@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import importlib.util
+import json
+import shutil
 import subprocess
 import sys
 import venv
+import zipapp
 import zipfile
 from pathlib import Path
 
@@ -91,3 +95,87 @@ def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_ne
     started.kill()
     started.wait()
     started.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def archive(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip file that Python runs: the wheel, and the libraries of this environment that are written in Python."""
+    directory = tmp_path_factory.mktemp("archive")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(directory / "content")
+    for name in ("click", "rich", "idna", "dns", "publicsuffixlist", "tomli_w", "markdown_it", "mdurl", "pygments"):
+        spec = importlib.util.find_spec(name)
+        assert spec
+        assert spec.origin
+        shutil.copytree(Path(spec.origin).parent, directory / "content" / name)
+    path = directory / "place" / "smtpsetup.pyz"
+    path.parent.mkdir()
+    zipapp.create_archive(directory / "content", path, main="smtpsetup.__main__:main")
+    return path
+
+
+def run_archive(archive: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run it with an interpreter that has no other packages (-I: nor the current directory)."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(archive), *arguments],
+        env={"HOME": str(archive.parent), "PATH": "/usr/bin:/bin", **env},
+        cwd=archive.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_an_archive_trusts_no_table_that_lies_beside_it(archive: Path) -> None:
+    table = (ROOT / "providers.toml").read_text(encoding="utf-8").replace("smtp-mail.outlook.com", "attacker.example")
+    assert "attacker.example" in table
+    planted = [archive.parent, archive.parents[1]]
+    for place in planted:
+        (place / "providers.toml").write_text(table, encoding="utf-8")
+        (place / "pyproject.toml").touch()
+    try:
+        done = run_archive(archive, "identify", "namn@live.se")
+    finally:
+        for place in planted:
+            (place / "providers.toml").unlink()
+            (place / "pyproject.toml").unlink()
+    assert done.returncode == 0, done.stderr
+    assert "smtp-mail.outlook.com:587" in done.stdout
+    assert "attacker.example" not in done.stdout
+
+
+@pytest.mark.slow
+def test_an_archive_speaks_swedish_also_where_click_speaks(archive: Path) -> None:
+    identified = run_archive(archive, "identify", "namn@live.se", SMTPSETUP_LANG="sv")
+    assert "Leverantör" in identified.stdout, identified.stderr
+    helped = run_archive(archive, "outbox", "--help", SMTPSETUP_LANG="sv")
+    assert "Användning:" in helped.stdout, helped.stderr
+    wrong = run_archive(archive, "identify", "--no-such-option", SMTPSETUP_LANG="sv")
+    assert wrong.returncode == 2
+    assert "No such option" not in wrong.stderr
+
+
+def test_an_archive_is_named_in_what_a_scheduler_runs(archive: Path) -> None:
+    done = run_archive(archive, "outbox", "schedule", "--with", "cron", "--json")
+    line = json.loads(done.stdout)["result"]["crontab"]
+    assert f"{archive} outbox flush" in line
+
+
+def test_a_package_without_its_table_takes_none_from_the_directories_above(wheel: Path, tmp_path: Path) -> None:
+    package = tmp_path / "above" / "lib" / "smtpsetup"
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(package.parent)
+    (package / "providers.toml").rename(tmp_path / "above" / "providers.toml")
+    (tmp_path / "above" / "pyproject.toml").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "smtpsetup", "identify", "namn@live.se", "--json"],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(package.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78, done.stdout
+    assert str(package / "providers.toml") in done.stdout

@@ -107,7 +107,7 @@ class Table:
     ) -> None:
         self._today = today
         self._shipped_file = shipped_file or shipped_table()
-        self._text = _read(self._shipped_file)
+        self._text = _read(shipped_file) if shipped_file else _read_shipped()
         self._own: dict[str, Provider] = {}
         for file in own_files:
             if os.path.exists(file):
@@ -190,22 +190,29 @@ class Table:
 
 
 def shipped_table() -> str:
-    """The path of the table: in the package, or in an editable install at the top of the repository."""
+    """The path of the table: in the package, or, where that is in `src` of the repository, at its top.
+
+    The package may be in a zip file. No file near it is taken for the table, which decides where passwords are sent.
+    """
     package = os.path.dirname(os.path.dirname(__file__))
-    installed = os.path.join(package, "providers.toml")
-    repository = os.path.dirname(os.path.dirname(package))
-    in_repository = os.path.join(repository, "providers.toml")
-    return in_repository if os.path.exists(in_repository) and not os.path.exists(installed) else installed
+    repository, place = os.path.split(os.path.dirname(package))
+    is_source = place == "src" and os.path.isdir(package) and os.path.isfile(os.path.join(repository, "pyproject.toml"))
+    return os.path.join(repository if is_source else package, "providers.toml")
+
+
+def _read_shipped() -> str:
+    path = shipped_table()
+    if os.path.isdir(os.path.dirname(path)):
+        return _read(path)
+    from importlib import resources  # 10 ms; only where the package is in a zip file
+
+    return resources.files("smtpsetup").joinpath("providers.toml").read_text(encoding="utf-8")
 
 
 def _read(path: str) -> str:
-    if not os.path.isfile(path) and path != shipped_table():
+    if not os.path.isfile(path):
         raise _unreadable(path, _("it is not a regular file"))
     try:
-        if not os.path.isfile(path):  # in a zipapp
-            import pkgutil
-
-            return str(pkgutil.get_data("smtpsetup", "providers.toml") or b"", "utf-8")
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:
