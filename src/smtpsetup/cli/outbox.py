@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.setup.schedule import Plan
 
 
 @click.group(
@@ -276,14 +277,15 @@ def _is_damaged(directory: str) -> bool:
 @outbox_command.command(
     "schedule",
     help=_(
-        "Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up."
+        "Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up. "
+        "For launchd (macOS) and schtasks (Windows) it is only printed, and untried."
     ),
     short_help=_("Have the outbox flushed every minute."),
 )
 @click.option(
     "--with",
     "scheduler",
-    type=click.Choice(["systemd", "cron"]),
+    type=click.Choice(["systemd", "cron", "launchd", "schtasks"]),
     help=_("Which one; without it, what this machine has."),
 )
 @click.option("--install", is_flag=True, help=_("Set it up instead of printing it."))
@@ -310,10 +312,20 @@ def schedule_command(state: State, scheduler: str | None, install: bool) -> None
         for warning in schedule.warnings(plan):
             views.human.note(warning)
         return
+    _print_plan(plan, scheduler)
+
+
+def _print_plan(plan: Plan, scheduler: str | None) -> None:
     for path, content in plan.files:
-        click.echo(f"# {path}\n{content}")
+        click.echo(f"# {path}\n{content}" if plan.scheduler == "systemd" else content)
     if plan.crontab:
         click.echo(plan.crontab)
+    if plan.scheduler in ("launchd", "schtasks"):
+        text = _(
+            "Untried: this was written from the documentation of {scheduler}. Save it as {path} and run: `{command}`."
+        )
+        views.human.note(text.format(scheduler=plan.scheduler, path=plan.files[0][0], command=plan.by_hand))
+        return
     chosen = f" --with {scheduler}" if scheduler else ""
     text = _("Set it up: `smtpsetup outbox schedule{chosen} --install`, or copy it and run: `{command}`.")
     views.human.note(text.format(chosen=chosen, command=plan.by_hand))

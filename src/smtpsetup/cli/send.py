@@ -180,7 +180,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, d
         raise result.error
     if result.outbox_id is not None:
         tell(_queued(result))
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() or sys.platform in ("win32", "darwin"):  # where it is the usual state of a machine
             _warn_if_nothing_flushes()
     elif sys.stdout.isatty():
         with suppress(OSError):  # a closed standard output does not undo the sending
@@ -216,9 +216,9 @@ def _warn_if_nothing_flushes() -> None:
     if schedule.installed_scheduler() is None:
         tell(
             _(
-                "Nothing on this machine sends what is in the outbox by itself: `smtpsetup outbox schedule "
-                "--install`, or `smtpsetup outbox flush`."
-            )
+                "Nothing on this machine sends what is in the outbox by itself: `{command}`, or "
+                "`smtpsetup outbox flush`."
+            ).format(command=schedule.how_to())
         )
 
 

@@ -12,7 +12,7 @@ from smtpsetup.config import paths
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
-from smtpsetup.setup import unattended
+from smtpsetup.setup import schedule, unattended
 from smtpsetup.setup.save_account import move, save
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _show_schedule(state: State, account: Account) -> None:
     views.human.say(_("Or as a systemd user service, with a timer beside it:"))
     click.echo(unattended.unit(account, config=state.config_option))
     views.human.say(
-        _("So that mail which cannot be sent at once is sent later: `smtpsetup outbox schedule --install`.")
+        _("So that mail which cannot be sent at once is sent later: `{command}`.").format(command=schedule.how_to())
     )
 
 

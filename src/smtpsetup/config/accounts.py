@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 _KNOWN_VERSION = 1
 _TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
 
-# the values of `log`; Windows has no syslog
-_LOGS = tuple(kind for kind in Log if sys.platform != "win32" or kind is not Log.SYSLOG)
-
 
 class Config(NamedTuple):
     """The accounts by name, and the name of the default one or `""`.
@@ -266,7 +263,8 @@ def _faults(table: dict[str, Any]) -> Iterator[str]:
     if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
         yield _('every account must be a table, such as [accounts."info@mittforetag.se"]')
     yield from type_faults(table, _TYPES)
-    yield from choice_faults(table, {"log": _LOGS})
+    logs = tuple(kind for kind in Log if sys.platform != "win32" or kind is not Log.SYSLOG)  # Windows has no syslog
+    yield from choice_faults(table, {"log": logs})
     yield from _alias_faults(table.get("aliases", {}))
     if not _are_oauth2_clients(table.get("oauth2", {})):
         yield must_be("oauth2", _('tables such as [oauth2.microsoft] with client_id = "…"'))

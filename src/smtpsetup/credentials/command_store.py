@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
@@ -28,24 +29,27 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
             ),
             hints=(
                 _("Run it yourself: `{command}`.").format(command=plain_text(reference)),
-                _("It is run in your home directory and without a shell; for pipes write `sh -c '…'`."),
+                _("It is run in your home directory and without a shell; for pipes write {shell}.").format(
+                    shell='`cmd /c "…"`' if sys.platform == "win32" else "`sh -c '…'`"
+                ),
             ),
         )
 
     try:
-        argv = shlex.split(reference)
+        command = _command(reference)
     except ValueError as error:
         raise failed(reason_of(error)) from error
-    if not argv:
+    if not command:
         raise failed(_("it is empty"))
     try:
         done = subprocess.run(  # noqa: S603  the user's own command
-            argv, cwd=_home(), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+            command, cwd=_home(), stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise failed(_("no answer in {seconds} seconds").format(seconds=_SECONDS)) from error
     except OSError as error:
-        raise failed(f"{plain_text(argv[0])}: {reason_of(error)}") from error
+        name = command if isinstance(command, str) else command[0]
+        raise failed(f"{plain_text(name)}: {reason_of(error)}") from error
     if done.returncode != 0:
         said = plain_text(done.stderr.decode("utf-8", "replace").strip())[:_SHOWN]
         status = _("exit status {status}").format(status=done.returncode)
@@ -54,9 +58,19 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
         line = done.stdout.decode("utf-8").partition("\n")[0]
     except UnicodeDecodeError as error:
         raise failed(_("what it printed is not UTF-8")) from error
+    if sys.platform == "win32":
+        line = line.removesuffix("\r")
     if not line:
         raise failed(_("it printed nothing"))
     return line
+
+
+def _command(reference: str) -> list[str] | str:
+    """The words of a command, as a shell splits them. Raises ValueError for a quote without its end.
+
+    On Windows it stays one text: each program there splits its own, and a backslash is part of a path.
+    """
+    return reference.strip() if sys.platform == "win32" else shlex.split(reference)
 
 
 def _home() -> str:

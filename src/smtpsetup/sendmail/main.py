@@ -63,6 +63,17 @@ def run(arguments: list[str], name: str = "smtpsetup-sendmail") -> int:
         return _EX_SOFTWARE
 
 
+def _refused() -> int:
+    """Refuse to run on Windows: who may use which account is decided by POSIX users and owners."""
+    from smtpsetup.core.exit_codes import EX_UNAVAILABLE
+    from smtpsetup.core.i18n import gettext as _
+    from smtpsetup.sendmail.report import say
+
+    say(_("This program does not work on Windows, which has no sendmail. The mail was not taken."))
+    say("  -> " + _("Send it with `smtpsetup send`."), name="")
+    return EX_UNAVAILABLE
+
+
 def _usage() -> str:
     from smtpsetup.core.i18n import gettext as _
 
@@ -79,6 +90,8 @@ def _usage() -> str:
 
 
 def _run_mode(options: Options) -> int:
+    if sys.platform == "win32":
+        return _refused()
     if options.mode == "i":
         return 0
     if options.mode in ("p", "q"):

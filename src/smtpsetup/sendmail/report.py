@@ -60,4 +60,4 @@ def _tell_if_nobody_flushes() -> None:
 
     if schedule.claim_daily_reminder() and schedule.installed_scheduler() is None:
         say(_("Mail waits in the outbox, and nothing on this machine sends it."))
-        say("  -> " + _("Have it flushed every minute: `smtpsetup outbox schedule --install`."), name="")
+        say("  -> " + _("Have it flushed every minute: `{command}`.").format(command=schedule.how_to()), name="")

@@ -136,7 +136,9 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         yield ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
     elif account is None or account.queue is not Queue.NEVER or waiting:
         message = _("Nothing flushes the outbox: mail that cannot be sent at once stays there.")
-        yield warning("timer", message, _("Have it flushed every minute: `smtpsetup outbox schedule --install`."))
+        yield warning(
+            "timer", message, _("Have it flushed every minute: `{command}`.").format(command=schedule.how_to())
+        )
 
 
 def _mails(waiting: int, held: int) -> Finding:

@@ -19,12 +19,13 @@ from smtpsetup.state import private_dir
 
 _UNIT = "smtpsetup-outbox"
 _REMINDER = "flush-looked-for-"  # the prefix of a file name that ends in the day
+_UNTRIED = ("launchd", "schtasks")  # the texts for them are printed and not installed
 _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to set up: `files` (path, content) for systemd, or a `crontab` line. `by_hand` is the next command."""
+    """What to set up: `files` (path, content), or a `crontab` line. `by_hand` is the next command."""
 
     scheduler: str
     files: tuple[tuple[str, str], ...]
@@ -33,15 +34,25 @@ class Plan:
 
 
 def program() -> str:
-    """The command of `smtpsetup` with its path, quoted for a shell: cron's PATH may lack it."""
-    packed = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if os.path.isfile(packed):  # a zipapp
-        return f"{shlex.quote(sys.executable)} {shlex.quote(packed)}"
+    """The command of `smtpsetup` with its path, quoted for the system's shell: cron's PATH may lack it."""
+    return subprocess.list2cmdline(program_words()) if sys.platform == "win32" else shlex.join(program_words())
+
+
+def program_words() -> list[str]:
+    """The words of the command of `smtpsetup`."""
+    archive = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.isfile(archive):  # python -m zipapp
+        return [sys.executable, archive]
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "smtpsetup")
     if os.path.basename(sys.argv[0]) == "smtpsetup" and os.access(beside, os.X_OK):
-        return shlex.quote(beside)
+        return [beside]
     found = shutil.which("smtpsetup")
-    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m smtpsetup"
+    return [found] if found else [sys.executable, "-m", "smtpsetup"]
+
+
+def how_to() -> str:
+    """The command that has the outbox flushed; where it is only printed what to do, without --install."""
+    return "smtpsetup outbox schedule" if sys.platform in ("win32", "darwin") else "smtpsetup outbox schedule --install"
 
 
 def environment(config: str | None) -> dict[str, str]:
@@ -101,7 +112,7 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
     """What to set up, with the scheduler that this machine has. Raises SmtpsetupError where it has none."""
     variables = environment(config)
     command = f"{program()} outbox flush"
-    chosen = scheduler or ("systemd" if _has_systemd() else "cron" if shutil.which("crontab") else None)
+    chosen = scheduler or _usual()
     if chosen is None:
         raise SmtpsetupError(
             "config.invalid",
@@ -109,6 +120,8 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
             hints=(_("Let whatever starts your scripts run this every minute: `{command}`.").format(command=command),),
             exit_code=EX_UNAVAILABLE,
         )
+    if chosen in _UNTRIED:
+        return _untried_plan(chosen, variables)
     if chosen == "cron":
         return Plan(chosen, (), f"* * * * * {crontab_command(variables, command)} # {_UNIT}", "crontab -e")
     directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
@@ -122,8 +135,40 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
     return Plan(chosen, files, "", f"systemctl --user daemon-reload && systemctl --user enable --now {_UNIT}.timer")
 
 
+def _usual() -> str | None:
+    """The scheduler of this system."""
+    if sys.platform == "win32":
+        return "schtasks"
+    if sys.platform == "darwin":
+        return "launchd"
+    return "systemd" if _has_systemd() else "cron" if shutil.which("crontab") else None
+
+
+def _untried_plan(chosen: str, variables: dict[str, str]) -> Plan:
+    """The file for launchd or the Windows Task Scheduler, and the command that reads it."""
+    from smtpsetup.setup import other_schedulers  # only on their systems
+
+    words = [*program_words(), "outbox", "flush"]
+    if chosen == "launchd":
+        path = os.path.expanduser(f"~/Library/LaunchAgents/{_UNIT}.plist")
+        content = other_schedulers.launch_agent(words, variables)
+        return Plan(chosen, ((path, content),), "", f"launchctl bootstrap gui/$(id -u) {shlex.quote(path)}")
+    path = os.path.join(os.path.expanduser("~"), f"{_UNIT}.xml")
+    content = other_schedulers.task(words, variables)
+    return Plan(chosen, ((path, content),), "", f'schtasks /Create /TN {_UNIT} /XML "{path}"')
+
+
 def install(planned: Plan) -> None:
     """Set it up, replacing an earlier set-up. Raises SmtpsetupError, after which new files are removed, or OSError."""
+    if planned.scheduler in _UNTRIED:
+        raise SmtpsetupError(
+            "config.invalid",
+            _(
+                "smtpsetup does not set up {scheduler} itself, since that is untried: nothing flushes the outbox."
+            ).format(scheduler=planned.scheduler),
+            hints=(_("Set it up by hand: `{command}` prints what is needed.").format(command=how_to()),),
+            exit_code=EX_UNAVAILABLE,
+        )
     if planned.scheduler == "cron":
         before = _crontab()
         kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
@@ -172,6 +217,10 @@ def claim_daily_reminder() -> bool:
 
 def installed_scheduler() -> str | None:
     """The scheduler that flushes the outbox, or None."""
+    if sys.platform == "win32":
+        return "schtasks" if _UNIT in _run(["schtasks", "/Query", "/TN", _UNIT], may_fail=True) else None
+    if sys.platform == "darwin" and _UNIT in _run(["launchctl", "list", _UNIT], may_fail=True):
+        return "launchd"
     if (
         shutil.which("systemctl")
         and "enabled" in _run(["systemctl", "--user", "is-enabled", f"{_UNIT}.timer"], may_fail=True).split()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
 
 CRON_PATH = "/usr/bin:/bin"
+_WINDOWS = ("SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # without which nothing starts, or finds its files
 # 90 for the login, 60 for a password command, 60 for a token that another process renews, 25 for one of its own
 _SECONDS = 240.0
 
@@ -44,7 +45,7 @@ def log_in_as_cron(account: Account, *, config: str | None) -> Proof:
     """
     options = ("--login-only", "--renew-token", "--json", "--no-input")
     try:
-        exit_code, output = _run([*shlex.split(schedule.program()), "test", account.name, *options], config)
+        exit_code, output = _run([*schedule.program_words(), "test", account.name, *options], config)
         document = json.loads(output)
     except subprocess.TimeoutExpired:
         message = _("There was no answer in {n} seconds.").format(n=int(_SECONDS))
@@ -80,6 +81,7 @@ def _run(argv: list[str], config: str | None) -> tuple[int, str]:
             "LOGNAME": os.environ.get("LOGNAME") or os.environ.get("USER") or "",
             "PATH": CRON_PATH,
             "SHELL": "/bin/sh",
+            **{name: os.environ[name] for name in _WINDOWS if name in os.environ},
             **schedule.environment(config),
             "SMTPSETUP_LANG": i18n.language(),
         },
