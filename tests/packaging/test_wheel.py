@@ -6,9 +6,11 @@ import re
 import shlex
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 import zipapp
 import zipfile
@@ -19,6 +21,7 @@ import pytest
 import smtpsetup
 
 ROOT = Path(__file__).parents[2]
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +117,12 @@ def archive(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_archive(archive: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run_archive(
+    archive: Path, *arguments: str, python: str = sys.executable, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run it with an interpreter that has no other packages (-I: nor the current directory)."""
     return subprocess.run(
-        [sys.executable, "-I", "-S", str(archive), *arguments],
+        [python, "-I", "-S", str(archive), *arguments],
         env={"HOME": str(archive.parent), "PATH": "/usr/bin:/bin", **env},
         cwd=archive.parent,
         capture_output=True,
@@ -161,6 +166,27 @@ def test_an_archive_is_named_in_what_a_scheduler_runs(archive: Path) -> None:
     done = run_archive(archive, "outbox", "schedule", "--with", "cron", "--json")
     line = json.loads(done.stdout)["result"]["crontab"]
     assert f"{archive} outbox flush" in line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists(SYSTEM_PYTHON), reason="needs root, and a Python that every user may read"
+)
+def test_root_works_in_a_users_directory_as_that_user_from_an_archive(archive: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        os.chmod(place, 0o755)
+        shared = shutil.copy(archive, place)
+        (Path(place) / "state").mkdir(mode=0o700)
+        os.chown(Path(place) / "state", 12345, 12345)
+        done = run_archive(
+            Path(shared), "outbox", "list", "--json", python=SYSTEM_PYTHON, SMTPSETUP_STATE_DIR=f"{place}/state/own"
+        )
+        assert done.returncode == 0, done.stdout
+        os.chmod(shared, 0o600)
+        done = run_archive(
+            Path(shared), "outbox", "list", "--json", python=SYSTEM_PYTHON, SMTPSETUP_STATE_DIR=f"{place}/state/own"
+        )
+        assert "cannot read this smtpsetup" in done.stdout
 
 
 def test_a_package_without_its_table_takes_none_from_the_directories_above(wheel: Path, tmp_path: Path) -> None:

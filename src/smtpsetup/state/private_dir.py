@@ -196,6 +196,8 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
     import pwd  # only for root in the directory of another user
 
     groups = os.getgroups()
+    archive = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = archive if os.path.isfile(archive) else __file__  # a zip file, or this file in a directory
     try:
         entry = pwd.getpwuid(owner.st_uid)
         group = entry.pw_gid
@@ -205,7 +207,7 @@ def _become(owner: os.stat_result, place: str, *, for_good: bool) -> None:
         os.setgroups([])
     os.setegid(group)
     os.seteuid(owner.st_uid)
-    can_read = os.access(__file__, os.R_OK, effective_ids=True) and os.access(os.__file__, os.R_OK, effective_ids=True)
+    can_read = os.access(program, os.R_OK, effective_ids=True) and os.access(os.__file__, os.R_OK, effective_ids=True)
     if can_read and not for_good:
         return
     os.seteuid(0)
