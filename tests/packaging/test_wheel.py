@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import importlib.util
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
