@@ -22,7 +22,7 @@ from pathlib import Path
 from locked_requirements import ROOT, pins
 
 # what the zipapp lacks: compiled, or of no use without what is compiled (docs/releasing.md)
-NOT_IN_ZIPAPP = {"cffi", "cryptography", "pycparser", "pywin32-ctypes", "secretstorage"}
+NOT_IN_ZIPAPP = {"cffi", "cryptography", "pycparser", "pywin32", "pywin32-ctypes", "secretstorage"}
 ONLY_SANDBOX = {"aiosmtpd", "atpublic", "attrs", "trustme"}
 _ZIPAPP_MAIN = "from smtpsetup.__main__ import main\n\nmain()\n"
 
