@@ -52,6 +52,7 @@ class Acl:
     def __init__(self, *entries: tuple[tuple[int, int], int, str]) -> None:
         self.entries = list(entries)
 
+    # the names of pywin32's functions
     def AddAccessAllowedAceEx(self, _revision: int, flags: int, rights: int, sid: str) -> None:  # noqa: N802
         self.entries.append(((0, flags), rights, sid))
 

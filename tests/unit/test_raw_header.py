@@ -123,7 +123,7 @@ MANY = settings(
 @example(b"Date: x\nDate: y\nMessage-ID: <1@x>\nMessage-ID: <2@x>\n\nx", True)  # noqa: FBT003
 @example(b"X" * 200 + b": " + b"y" * 2000 + b"\n\nx", True)  # noqa: FBT003
 @example(b'To: "' + b"a" * 1500 + '" <a@example.com>, Åsa <asa@example.com>\n\nx'.encode(), True)  # noqa: FBT003
-def test_any_bytes_become_a_valid_message(message: bytes, ignores_dots: bool) -> None:  # noqa: FBT001
+def test_any_bytes_become_a_valid_message(message: bytes, ignores_dots: bool) -> None:  # noqa: FBT001 a generated value
     assert_sound(made(message, ignores_dots=ignores_dots))
 
 

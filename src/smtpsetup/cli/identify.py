@@ -34,7 +34,8 @@ class SecondsType(click.ParamType[float]):
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  click's signature
+    # click's own signature
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """The seconds as a number."""
         try:
             number = float(value)
@@ -58,9 +59,10 @@ class Search:
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the search for a domain that the table does not know; the command gets them as `search`."""
 
+    # the other arguments are the command's own, of any type
     @functools.wraps(command)
-    def with_search(*arguments: Any, offline: bool, seconds: float, no_ispdb: bool, **typed: Any) -> None:  # noqa: ANN401  the command's own
-        command(*arguments, search=Search(offline, seconds, not no_ispdb), **typed)
+    def with_search(*given: Any, offline: bool, seconds: float, no_ispdb: bool, **typed: Any) -> None:  # noqa: ANN401
+        command(*given, search=Search(offline, seconds, not no_ispdb), **typed)
 
     decorated: Callable[..., Any] = with_search
     for option in (
@@ -85,7 +87,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
 @search_options
 @common_options
-def identify_command(state: State, address: str, ask_all: bool, search: Search) -> None:  # noqa: FBT001  click passes flags by name
+def identify_command(state: State, address: str, ask_all: bool, search: Search) -> None:  # noqa: FBT001  click's
     """Identify the address and show the result."""
     try:
         found = find(state, address, replace(search, ask_all=ask_all))

@@ -21,7 +21,8 @@ def replace_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is that of the stream
-            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  stays open until the process ends
+            # it stays open until the process ends
+            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def columns(stream: TextIO) -> int | None:
