@@ -259,3 +259,13 @@ def test_whatever_the_structure_it_can_be_sent(raw: str) -> None:
     content = wire(raw.encode())
     assert set(content.replace(b"\r\n", b"")).isdisjoint(b"\r\n\0")
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
+
+
+def test_what_is_around_the_parts_and_their_headers_has_no_long_lines_and_no_nul() -> None:
+    long = "x" * 999 + "--b"
+    part = f"X-Long: {long}\nX-Nul: a\0b\nContent-Type: text/plain\n\nå\n"
+    plain = f"X-Long: {long}\nContent-Type: text/plain\n\ntext\n"
+    around = mixed(part, plain).replace("\n--b\n", f"\n{long}{long * 200}\n--b\n", 1) + "y" * 70_000
+    parts = list(sent(around).iter_parts())
+    assert [one.get_content().strip() for one in parts] == ["å", "text"]
+    assert [one["X-Long"].replace(" ", "") for one in parts] == [long, long]

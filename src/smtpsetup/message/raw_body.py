@@ -148,7 +148,7 @@ def _written(fields: tuple[Field, ...], body: Spool) -> Iterator[bytes]:
         elif piece.kind is _Is.HEADER:
             yield _header(raw_header.split([piece.data])[0], piece.data)
         elif piece.kind is _Is.BETWEEN:
-            yield from _between(piece.data)
+            yield _between(piece.data)
         else:
             yield piece.data
         number += piece.kind is _Is.LEAF_HEADER
@@ -168,11 +168,16 @@ def _facts_of_parts(fields: tuple[Field, ...], body: Spool) -> dict[int, Facts]:
     return found
 
 
-def _between(data: bytes) -> Iterator[bytes]:
+def _between(data: bytes) -> bytes:
     """A line that belongs to no part, in lines that can be sent. Raises SmtpsetupError for NUL."""
     if b"\0" in data:
         raise leaf.nul_in("multipart")
-    return leaf.broken([data], b"")
+    words = data.removesuffix(b"\r\n")
+    if len(words) < LINE_LIMIT:
+        return data
+    most = LINE_LIMIT - 1  # those after the first begin with a blank, so none can be a boundary
+    end = b"\r\n" if data.endswith(b"\r\n") else b"\r\n "  # or it is a piece of a line that goes on
+    return b"\r\n ".join(words[start : start + most] for start in range(0, len(words), most)) + end
 
 
 class _Pieces:
