@@ -82,6 +82,13 @@ def test_load_returns_what_save_wrote(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o077 == 0o055 or os.name != "posix"
 
 
+def test_an_empty_user_name_stays_empty_when_the_account_is_marked_as_verified(path: Path) -> None:
+    accounts.save(path, account_at(465, username=""), make_default=True)
+    accounts.mark_verified(path, accounts.load(path).account(None))
+    account = accounts.load(path).account(None)
+    assert (account.username, account.verified) == ("", True)
+
+
 def test_the_file_has_the_documented_form(path: Path) -> None:
     accounts.save(path, ACCOUNT, make_default=True)
     assert path.read_text().startswith(

@@ -222,6 +222,7 @@ def test_a_named_charset_beyond_ascii_is_believed() -> None:
         ("Subject", "=?utf-8?q?R=C3=A4k?= åäö", "Räk åäö"),
         ("Subject", "=?utf-8?b?w6U=?= =?utf-8?b?w6Q=?= ö", "åä ö"),
         ("Subject", "=?x-none?q?a?= ö", "=?x-none?q?a?= ö"),
+        ("Subject", "=?å?q?a?= ö", "=?å?q?a?= ö"),
         ("X-Comment", "åäö", "åäö"),
     ],
 )
@@ -241,6 +242,13 @@ def test_texts_beyond_ascii_are_encoded_words_once(field: str, value: str, expec
 def test_identifiers_and_addresses_of_lists_stay_readable_by_machines(field: str, value: str, expected: str) -> None:
     lines = wire(f"{field}: {value}\n\nx\n".encode()).split(b"\r\n")
     assert f"{field}: {expected}".encode() in lines
+
+
+def test_a_long_name_of_a_list_does_not_end_the_header() -> None:
+    name = "Nyhetsbrevet för gamla ångbåtar i Stockholms skärgård"
+    message = sent(f"List-Id: {name} <nytt.x.se>\nX-After: y\n\nText\n")
+    assert (message["List-Id"], message["X-After"]) == (f"{name} <nytt.x.se>", "y")
+    assert message.get_content() == "Text\r\n"
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,9 @@ def table_of(account: Account) -> dict[str, Any]:
         "verified": account.verified,
         "oauth2": _oauth2_table(account.oauth2) if account.oauth2 else None,
     }
-    return {key: value for key, value in table.items() if value not in (None, "")}
+    kept = {key: value for key, value in table.items() if value not in (None, "")}
+    # without the key, the name would be the address
+    return kept if account.username or account.auth is Auth.NONE else {**kept, "username": ""}
 
 
 def _oauth2_table(client: TokenClient) -> dict[str, Any]:

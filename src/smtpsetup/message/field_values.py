@@ -55,7 +55,8 @@ def _identifiers(name: str, value: str) -> str:
         return " ".join(word for word in re.findall(r"<[^<>\s]*>", value) if word.isascii())
     if name.lower() == "list-id":
         phrase, bracket, rest = value.rpartition("<")
-        return f"{encoded_words(name, phrase.strip())} {(bracket + rest).encode('ascii', 'ignore').decode()}".strip()
+        words = encoded_words(name, phrase.strip()).replace("\r\n ", " ")  # the caller folds
+        return f"{words} {(bracket + rest).encode('ascii', 'ignore').decode()}".strip()
     return "".join(char if char.isascii() else percent_encoded(char) for char in value)
 
 
@@ -63,13 +64,13 @@ def decoded_words(text: str) -> str:
     """A text with its encoded words (RFC 2047) decoded; one that cannot be decoded stays as it is."""
     if "=?" not in text:
         return text
-    from email.errors import HeaderParseError
+    from email.errors import MessageError
     from email.header import decode_header, make_header
 
     def decoded(match: re.Match[str]) -> str:
         try:
             return without_controls(str(make_header(decode_header(match[0]))))
-        except (HeaderParseError, LookupError, UnicodeError, ValueError):
+        except (MessageError, LookupError, UnicodeError, ValueError):
             return match[0]
 
     return re.sub(_WORDS, decoded, text)

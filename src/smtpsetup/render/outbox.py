@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
@@ -110,7 +110,7 @@ def _readable(header: str) -> list[str]:
 def _decoded(field: str) -> str:
     try:
         return str(make_header(decode_header(field)))
-    except (HeaderParseError, LookupError, UnicodeError):  # shown undecoded
+    except (MessageError, LookupError, UnicodeError):  # shown undecoded
         return field
 
 
