@@ -5,15 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASE := .venv-release
 TESTS ?= tests
+SECONDS ?= 60
+KEEP ?=
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all check bench translations docs lock audit dist clean
+.PHONY: help demo test test-all fuzz check bench translations docs lock audit dist clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
 	@echo "make test          set up and run the tests that a change needs, in two minutes"
 	@echo "make test-all      run every test, and measure what they cover"
+	@echo "make fuzz          fuzz the parsers for SECONDS=60; KEEP=1 adds what executes new code to the corpus"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
 	@echo "make translations  take new texts into the Swedish catalogue"
@@ -41,6 +44,13 @@ $(RELEASE)/ready: pyproject.toml constraints.txt
 	@$(RELEASE)/bin/python -m pip install --quiet --constraint constraints.txt --group release
 	@touch $@
 
+# only the fuzzer needs atheris, which has no wheels for some systems and versions of Python
+$(VENV)/ready-for-fuzzing: $(VENV)/ready-for-development
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --only-binary atheris --group fuzz || { \
+	  echo "make fuzz needs atheris, which has wheels for Linux and macOS and a few versions of Python only;"; \
+	  echo "this is $$($(BIN)/python -VV). Everything else works without it; see docs/dependencies.md."; exit 1; }
+	@touch $@
+
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
@@ -50,6 +60,9 @@ test: $(VENV)/ready-for-development
 test-all: $(VENV)/ready-for-development $(RELEASE)/ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --skip-empty
+
+fuzz: $(VENV)/ready-for-fuzzing
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(KEEP),--keep)
 
 check: $(VENV)/ready-for-development
 	$(BIN)/ruff format --check .

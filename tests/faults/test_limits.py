@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.core.failure import Kind
 from smtpsetup.message.html_to_text import text_of
+from smtpsetup.net.dial import Deadline
+from smtpsetup.smtp.wire import Wire, WireError
 from tests.faults.outboxes import rescue_file
 from tests.faults.processes import MESSAGE, own_mount
+from tests.fuzz.targets import connection
 from tests.recording import RecordingServer, plain_account
 from tests.sendmail import sendmail
 
@@ -141,3 +145,13 @@ def test_a_small_tmpdir_loses_no_mail(home: Home) -> None:
         )
     assert done.code == 0, done.err
     assert server.mails[0].body.count(b"line\r\n") == 1_000_000
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b""], ids=["whole", "endless"])
+def test_a_line_of_a_reply_beyond_the_limit_is_refused_however_it_arrives(end: bytes) -> None:
+    with connection(b"250 " + b"x" * 8186 + b"\r\n250 " + b"x" * 8189 + end) as sock:
+        wire = Wire(sock, Deadline(5), None)
+        assert len(wire.reply().lines[0]) == 8186
+        with pytest.raises(WireError) as caught:
+            wire.reply()
+    assert (caught.value.kind, caught.value.detail) == (Kind.PROTOCOL_ERROR, "line too long")

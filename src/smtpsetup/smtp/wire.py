@@ -156,6 +156,8 @@ class Wire:
                 raise WireError(Kind.CLOSED, self._excerpt(self._buffer))
             self._buffer += data
         line, _newline, self._buffer = self._buffer.partition(b"\n")
+        if len(line) > _LINE_LIMIT:  # it came in one piece
+            raise WireError(Kind.PROTOCOL_ERROR, "line too long")
         return line.rstrip(b"\r")
 
 

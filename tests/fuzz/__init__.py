@@ -1,0 +1,1 @@
+"""Fuzzing: targets, a corpus for each, and what runs them."""

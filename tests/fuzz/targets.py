@@ -1,0 +1,307 @@
+"""What is fuzzed: functions of bytes that raise only for a finding.
+
+A target swallows the errors that the code under test documents. Everything else that it raises, and every assertion
+that fails, is a finding. `run` adds the rule about time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+import unicodedata
+import zlib
+from typing import TYPE_CHECKING
+
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.address_list import understood
+from smtpsetup.config import accounts, toml_edit
+from smtpsetup.config.account_table import KEYS, table_of
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.model import Security
+from smtpsetup.discovery import autoconfig, pacc
+from smtpsetup.discovery.settings import UnusableError
+from smtpsetup.message import raw_header, spool
+from smtpsetup.message.html_to_text import text_of
+from smtpsetup.net.dial import Deadline
+from smtpsetup.sending.batch_input import LineError, json_lines
+from smtpsetup.sending.drafts import Parts, delivery_of, draft_of
+from smtpsetup.sending.merge import merged, rows
+from smtpsetup.smtp.wire import Wire, WireError
+from tests.conftest import account_at
+from tests.normalized import assert_sound, chunked, made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.address.address import Address
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.core.failure import Reply
+    from smtpsetup.discovery.settings import Setting
+
+SECONDS = 1.0  # of CPU time; an input that takes longer is a finding
+LINE_LIMIT = 8192  # bytes of a line of a reply, as in smtp/wire.py
+_REPEATED = 20_000  # bytes; one input in 32 is repeated up to this size, so that quadratic time shows
+_DRAFTED = 20  # mails of one input that are written; a thousand take a second
+_SECRET = "hemligt"
+_ADDRESS = parse_address("info@mittforetag.se")
+_ACCOUNT = account_at(465)
+_NOWHERE = os.path.join(os.path.dirname(__file__), "no-such-directory")  # the only place that fuzzed paths may name
+
+
+def smtp_reply(data: bytes) -> None:
+    """Replies of a server, EHLO's first, read from a TCP connection that ends after them."""
+    traced: list[str] = []
+    replies: list[Reply] = []
+    shown: list[str] = []
+    client = connection(data)
+    try:
+        wire = Wire(client, Deadline(10), traced.append)
+        wire.mask(_SECRET)
+        replies.append(wire.ehlo("localhost"))
+        assert all(re.fullmatch(r"[A-Z0-9-]+", keyword) for keyword in wire.extensions), wire.extensions
+        while True:
+            replies.append(wire.reply())
+    except WireError as error:
+        shown.append(error.detail)
+    finally:
+        client.close()
+    for reply in replies:
+        assert 200 <= reply.code <= 599, reply
+        assert reply.lines, reply
+        shown += [reply.enhanced, *reply.lines]
+    for text in (*shown, *traced):
+        assert text.isprintable(), text
+        assert _SECRET not in text, text
+    count = sum(line.startswith("< ") for line in traced)
+    assert all(len(line) <= LINE_LIMIT + 1 for line in data.split(b"\n")[:count]), "a long line was accepted"
+
+
+def connection(data: bytes) -> socket.socket:
+    """A socket on which `data` and then the end arrive. Closing it leaves nothing behind in the kernel."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _peer = listener.accept()
+    with server:
+        server.settimeout(10)
+        server.sendall(data[:200_000])
+        server.shutdown(socket.SHUT_WR)
+        # both ends are reset rather than kept in TIME_WAIT: thousands of connections a second would use up the ports
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        return client
+
+
+def raw_mail(data: bytes) -> None:
+    """A mail of another program, corrected. The first byte says whether a dot ends it."""
+    ignores_dots, message = data[:1] < b"\x80", data[1:]
+    fields, _rest = _split(message, ignores_dots=ignores_dots)
+    given, _faults = raw_header.recipients_in(fields)
+    letters = "".join(field.value for field in fields)
+    for address in given:
+        assert _is_in(address, letters), address
+    try:
+        wire = made(message, ignores_dots=ignores_dots)
+    except SmtpsetupError:  # NUL bytes in a part that says that it is encoded
+        return
+    assert_sound(wire)
+    sent, _rest = _split(wire, ignores_dots=True)
+    before = _wire_forms(raw_header.values(fields, "to", "cc", "resent-to", "resent-cc"))
+    after = _wire_forms(raw_header.values(sent, "to", "cc", "resent-to", "resent-cc"))
+    assert after <= before, after - before
+    assert_sound(made(wire))
+
+
+def _split(message: bytes, *, ignores_dots: bool) -> tuple[tuple[raw_header.Field, ...], object]:
+    lines = spool.with_crlf(chunked(message))
+    return raw_header.split(lines if ignores_dots else spool.up_to_dot(lines))
+
+
+def _is_in(address: str, text: str) -> bool:
+    """Whether the characters of an address stand in the text in this order: comments between them are left out."""
+    letters = iter(text)
+    return all(char in letters for char in address)
+
+
+def _wire_forms(values: list[str]) -> set[str]:
+    """The addresses in header fields in their form for the envelope."""
+    found = set()
+    for value in values:
+        for entry in understood(value)[0]:
+            try:
+                found.add(parse_address(entry.address).wire if entry else "")
+            except MalformedAddressError:
+                continue
+    return found - {""}
+
+
+def address_list(data: bytes) -> None:
+    """A list of addresses, and each of them."""
+    text = data.decode("utf-8", "replace")
+    found, faults = understood(text)
+    _address(text)
+    for fault in faults.values():
+        assert fault.message.isprintable(), fault.message
+    separators = sum(text.count(char) for char in ",;") + len(text.split())
+    assert len(found) <= separators + 1
+    for entry in found:
+        if entry:
+            assert entry.address, text
+            assert _is_in(entry.address, text), entry
+            _address(entry.address)
+
+
+def _address(text: str) -> None:
+    try:
+        address = parse_address(text)
+    except MalformedAddressError as error:
+        assert error.text.isprintable()
+        assert 0 <= error.position <= len(error.text)
+        return
+    assert address.wire.isprintable()
+    assert address.domain.isascii()
+    assert len(address.local.encode()) <= 64
+    assert len(address.domain) <= 253
+    assert parse_address(address.wire) == address, address
+    if unicodedata.is_normalized("NFC", str(address)):
+        assert parse_address(str(address)).wire == address.wire, address
+
+
+def config(data: bytes) -> None:
+    """A configuration; an account that is written again changes nothing else."""
+    text = data.decode("utf-8", "replace")
+    try:
+        before = _loaded(text)
+    except SmtpsetupError:
+        return
+    for name, account in before.accounts.items():
+        assert isinstance(account.server.port, int)
+        assert 0 < account.server.port <= 65535
+        try:
+            text = toml_edit.with_table(text, ("accounts", name), table_of(account), KEYS)
+        except SmtpsetupError:
+            return  # an account that is written in a form that is not edited
+        assert _loaded(text) == before
+
+
+def _loaded(text: str) -> Config:
+    return accounts._config(text, os.path.join(_NOWHERE, "config.toml"))  # the text of a file, without the file
+
+
+def merge_csv(data: bytes) -> None:
+    """A table for a merge, filled into every part of a template: one mail for a row has at most one recipient."""
+    try:
+        table = rows(data)
+    except SmtpsetupError:
+        return
+    names = list(table[0][1]) if table else []
+    column = next((name for name in names if name and not set("{}") & set(name)), "")
+    cell = f"${{{column}}}"
+    template = Parts(
+        to=(f"{cell} <{cell}>",), subject=cell, body=cell, html=f"<p>{cell}</p>", headers=(f"X-A: {cell}",)
+    )
+    for one in (template, template._replace(to=())) if column else ():
+        try:
+            items = list(merged(table, one, _NOWHERE))
+        except SmtpsetupError:
+            continue
+        assert len(items) == len(table)
+        for item in items[:_DRAFTED]:
+            if not isinstance(item, LineError):
+                assert len(item.parts.to) == 1
+                _drafted(item.parts, most=1)
+
+
+def batch_json(data: bytes) -> None:
+    """The lines of a batch."""
+    keys = []
+    for item in json_lines(data.splitlines(keepends=True), None, _NOWHERE):
+        if isinstance(item, LineError):
+            continue
+        keys.append(item.key)
+        if len(keys) > _DRAFTED:
+            continue
+        letters = "".join((*item.parts.to, *item.parts.cc, *item.parts.bcc))
+        _drafted(item.parts, most=letters.count("@"))
+    assert len(keys) == len(set(keys))
+
+
+def _drafted(parts: Parts, most: int) -> None:
+    """The mail of a row or a line: refused, or sound and with at most so many recipients."""
+    try:
+        delivery = delivery_of(draft_of(_ACCOUNT, parts))
+    except SmtpsetupError:
+        return
+    assert len(delivery.envelope.recipients) <= most, delivery.envelope
+    assert all(address.isprintable() for address in delivery.envelope.recipients), delivery.envelope
+    assert_sound(b"".join(delivery.message.chunks()))
+
+
+def autoconfig_xml(data: bytes) -> None:
+    """A settings file."""
+    try:
+        found = autoconfig.settings(data, _ADDRESS)
+    except UnusableError as error:
+        assert str(error).isprintable(), error
+        return
+    assert found
+    for setting in found:
+        _check_setting(setting, _ADDRESS)
+
+
+def pacc_json(data: bytes) -> None:
+    """A PACC document whose digest is in the DNS."""
+    try:
+        found = pacc.settings(data, [hashlib.sha256(data).digest()], _ADDRESS)
+    except UnusableError as error:
+        assert str(error).isprintable(), error
+        return
+    _check_setting(found, _ADDRESS)
+
+
+def _check_setting(setting: Setting, address: Address) -> None:
+    server = setting.server
+    assert server.security is not Security.NONE
+    assert 0 < server.port <= 65535
+    assert server.port != 25
+    assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", server.host), server
+    assert setting.username is None or (setting.username.isprintable() and len(setting.username) <= 320)
+    assert len(server.host) <= 253 + len(address.domain)
+
+
+def html_text(data: bytes) -> None:
+    """A page of HTML."""
+    text = text_of(data.decode("utf-8", "replace"))
+    assert text.endswith("\n")
+    assert "\r" not in text
+    assert "\n\n\n" not in text
+    assert all(line == line.strip() for line in text.split("\n"))
+    assert len(text) <= 4 * len(data) + 1
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "smtp-reply": smtp_reply,
+    "raw-mail": raw_mail,
+    "address-list": address_list,
+    "config": config,
+    "merge-csv": merge_csv,
+    "batch-json": batch_json,
+    "autoconfig-xml": autoconfig_xml,
+    "pacc-json": pacc_json,
+    "html-text": html_text,
+}
+
+
+def run(target: str, data: bytes) -> None:
+    """Run a target on an input, and on some inputs repeated. Raises whatever is a finding."""
+    _within_time(TARGETS[target], data)
+    if data and zlib.crc32(data) % 32 == 0:
+        _within_time(TARGETS[target], data * (_REPEATED // len(data)))
+
+
+def _within_time(function: Callable[[bytes], None], data: bytes) -> None:
+    start = time.process_time()
+    function(data)
+    taken = time.process_time() - start
+    assert taken < SECONDS, f"{len(data)} bytes took {taken:.2f} s"
