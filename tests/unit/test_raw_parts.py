@@ -269,6 +269,20 @@ def test_whatever_the_structure_it_can_be_sent(raw: str) -> None:
     assert max(len(line) for line in content.split(b"\r\n")) <= 998
 
 
+def test_a_part_without_an_empty_line_after_its_header_keeps_its_text() -> None:
+    message = sent(mixed("no header åäö\nsecond\n", "Content-Type: text/plain; charset=utf-8\nfirst åäö\n\nsecond\n"))
+    assert [part.get_content().split() for part in message.iter_parts()] == [
+        ["no", "header", "åäö", "second"],
+        ["first", "åäö", "second"],
+    ]
+
+
+def test_a_message_in_a_part_without_a_header_keeps_its_text() -> None:
+    message = sent(mixed("Content-Type: message/rfc822\n\nno header åäö\n"))
+    texts = [part.get_content().strip() for part in message.walk() if part.get_content_type() == "text/plain"]
+    assert texts == ["no header åäö"]
+
+
 def test_what_is_around_the_parts_and_their_headers_has_no_long_lines_and_no_nul() -> None:
     long = "x" * 999 + "--b"
     part = f"X-Long: {long}\nX-Nul: a\0b\nContent-Type: text/plain\n\nå\n"

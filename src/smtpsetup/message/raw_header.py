@@ -74,6 +74,11 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     return _fields(found), source.rest()
 
 
+def is_field(line: bytes) -> bool:
+    """Whether a line begins a field."""
+    return bool(_FIELD.match(line))
+
+
 def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
     return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found)
 
