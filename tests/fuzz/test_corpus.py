@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,3 +26,36 @@ def test_every_target_has_a_corpus_and_every_corpus_a_target() -> None:
         paths = corpus.inputs(name)
         assert 10 <= len(paths) <= 40, name
         assert sum(path.stat().st_size for path in paths) <= 100_000, name
+
+
+def test_what_is_kept_executes_new_code_and_is_as_small_as_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for directory in (committed := tmp_path / "corpus" / "html-text", found := tmp_path / "found" / "html-text"):
+        directory.mkdir(parents=True)
+    monkeypatch.setattr(corpus, "COMMITTED", tmp_path / "corpus")
+    monkeypatch.setattr(corpus, "FOUND", tmp_path / "found")
+    (committed / "words").write_bytes(b"words")
+    for name, data in {"a": b"other words", "b": b"<p>long paragraph</p>", "c": b"<p>x</p>", "d": b"<p>y</p>"}.items():
+        (found / name).write_bytes(data)
+    assert corpus.keep("html-text") == 1
+    assert [path.read_bytes() for path in corpus.inputs("html-text")] == [b"<p>x</p>", b"words"]
+    assert corpus.keep("html-text") == 0
+
+
+def test_a_slow_input_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "SECONDS", 0.0)
+    with pytest.raises(AssertionError, match=r"2 bytes took"):
+        targets.run("html-text", b"<p")
+
+
+def test_quadratic_time_of_a_small_input_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quadratic(data: bytes) -> None:
+        for start in range(len(data)):
+            data[start:].count(b"z")
+
+    monkeypatch.setitem(targets.TARGETS, "html-text", quadratic)
+    monkeypatch.setattr(targets, "SECONDS", 0.02)
+    data = next(data for data in map(b"%04d".__mod__, range(1000)) if zlib.crc32(data) % 32 == 0)
+    with pytest.raises(AssertionError, match="20000 bytes took"):
+        targets.run("html-text", data)
