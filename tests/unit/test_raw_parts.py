@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import time
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
 import pytest
@@ -291,3 +292,14 @@ def test_what_is_around_the_parts_and_their_headers_has_no_long_lines_and_no_nul
     parts = list(sent(around).iter_parts())
     assert [one.get_content().strip() for one in parts] == ["å", "text"]
     assert [one["X-Long"].replace(" ", "") for one in parts] == [long, long]
+
+
+def test_an_address_that_cannot_be_understood_is_not_encoded_again_in_a_mail_that_passes_again() -> None:
+    once = wire("To: å@x@y, a@example.com\n\nx\n".encode())
+    again = wire(once.replace(b"To: ", "To: é@x@y, ".encode(), 1))
+    assert message_to(again) == "é@x@y, å@x@y, a@example.com"
+
+
+def message_to(content: bytes) -> str:
+    value = email.message_from_bytes(content)["To"]
+    return ", ".join(str(make_header(decode_header(part.strip()))) for part in value.split(","))

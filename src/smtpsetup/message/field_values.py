@@ -39,7 +39,7 @@ def wire_value(name: str, value: str) -> str:
             return ",\r\n ".join(_entry(entry) for entry in entries(value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
             # encoded, it is text and no longer read as an address
-            return encoded_words(name, " ".join(value.split()), is_encoded=True)
+            return encoded_words(name, decoded_words(" ".join(value.split())), is_encoded=True)
     if not value.isascii():
         if key in _PARAMETER_FIELDS:
             return _with_parameters(value)
@@ -120,7 +120,7 @@ def _entry(entry: Entry) -> str:
     try:
         return written(Mailbox(name, parse_address(entry.address)))
     except SmtpsetupError:
-        return encoded_words("To", f"{name} {entry.address}".strip(), is_encoded=True)
+        return encoded_words("To", decoded_words(f"{name} {entry.address}".strip()), is_encoded=True)
 
 
 def _folded(name: str, value: str) -> str:
