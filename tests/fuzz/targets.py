@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0  # of CPU time; an input that takes longer is a finding
 LINE_LIMIT = 8192  # bytes of a line of a reply, as in smtp/wire.py
-_REPEATED = 20_000  # bytes; one input in 32 is repeated up to this size, so that quadratic time shows
+_REPEATED = 10_000  # bytes; one input in 32 is repeated up to this size, so that quadratic time shows
 _DRAFTED = 5  # mails of one input that are written; a thousand take a second
 _SECRET = "hemligt"
 _ADDRESS = parse_address("info@mittforetag.se")
