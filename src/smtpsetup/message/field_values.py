@@ -38,8 +38,7 @@ def wire_value(name: str, value: str) -> str:
         try:
             return ",\r\n ".join(_entry(entry) for entry in entries(value)) or "undisclosed-recipients:;"
         except SmtpsetupError:
-            # encoded, it is text and no longer read as an address
-            return encoded_words(name, decoded_words(" ".join(value.split())), is_encoded=True)
+            return text_in_list(name, value)
     if not value.isascii():
         if key in _PARAMETER_FIELDS:
             return _with_parameters(value)
@@ -47,6 +46,11 @@ def wire_value(name: str, value: str) -> str:
             return encoded_words(name, decoded_words(value))
         value = _identifiers(name, value)
     return _folded(name, value)
+
+
+def text_in_list(name: str, text: str) -> str:
+    """What cannot be understood in a list of addresses: encoded, it is text and no longer read as an address."""
+    return encoded_words(name, decoded_words(" ".join(text.split())), is_encoded=True)
 
 
 def _identifiers(name: str, value: str) -> str:
@@ -120,7 +124,7 @@ def _entry(entry: Entry) -> str:
     try:
         return written(Mailbox(name, parse_address(entry.address)))
     except SmtpsetupError:
-        return encoded_words("To", decoded_words(f"{name} {entry.address}".strip()), is_encoded=True)
+        return text_in_list("To", f"{name} {entry.address}")
 
 
 def _folded(name: str, value: str) -> str:

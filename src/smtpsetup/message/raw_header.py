@@ -10,7 +10,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.compose import Mailbox, date, new_message_id, written
-from smtpsetup.message.field_values import ID_FIELDS, wire_value, without_controls
+from smtpsetup.message.field_values import ID_FIELDS, text_in_list, wire_value, without_controls
 
 if TYPE_CHECKING:
     import datetime
@@ -72,11 +72,6 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
             source.take_back(line)
             break
     return _fields(found), source.rest()
-
-
-def is_field(line: bytes) -> bool:
-    """Whether a line begins a field."""
-    return bool(_FIELD.match(line))
 
 
 def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
@@ -249,6 +244,7 @@ def _single(fields: list[Field]) -> list[Field]:
     """The fields without repeated and empty ones of those that may occur once; a second To or Cc adds to the first."""
     kept: list[Field] = []
     places: dict[str, int] = {}
+    added: dict[str, list[Field]] = {}
     for field in fields:
         if field.key not in _ONCE | _JOINED:
             kept.append(field)
@@ -258,11 +254,19 @@ def _single(fields: list[Field]) -> list[Field]:
             places[field.key] = len(kept)
             kept.append(field)
         elif field.key in _JOINED:
-            first = kept[places[field.key]]
-            kept[places[field.key]] = Field(first.name, f"{first.value}, {field.value}")
+            added.setdefault(field.key, [kept[places[field.key]]]).append(field)
         elif not kept[places[field.key]].value:
             kept[places[field.key]] = field
+    for key, several in added.items():
+        kept[places[key]] = Field(several[0].name, ", ".join(_whole(field) for field in several))
     return kept
+
+
+def _whole(field: Field) -> str:
+    """A list of addresses to which another can be added: a quote that is open in it would take in entries of that."""
+    if not understood(field.value)[1]:
+        return field.value
+    return text_in_list(field.name, field.value).replace("\r\n ", " ")
 
 
 def as_bytes(fields: Iterable[Field]) -> bytes:
