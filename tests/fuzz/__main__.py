@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz import corpus, targets
@@ -21,7 +23,9 @@ _GRACE = 60  # seconds for start and end of a target
 def main() -> None:
     """Exit code 1 for a finding, 2 for a fuzzer that did not run."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="for all targets together")
+    parser.add_argument(
+        "--seconds", type=int, default=60, help="shared among the targets; as many run at once as there are processors"
+    )
     parser.add_argument(
         "--keep", action="store_true", help="afterwards add what executes new code to tests/fuzz/corpus"
     )
@@ -35,7 +39,8 @@ def main() -> None:
         return
     each = max(1, given.seconds // len(names))
     print(f"{'target':16}{'executions':>12}{'a second':>10}{'corpus':>8}{'new':>6}  findings")
-    findings = [path for name in names for path in _fuzzed(name, each)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+        findings = [path for paths in workers.map(lambda name: _fuzzed(name, each), names) for path in paths]
     if given.keep:
         for name in names:
             print(f"{name}: {corpus.keep(name)} files added to the corpus")
@@ -72,7 +77,7 @@ def _fuzzed(name: str, seconds: int) -> list[Path]:
     )
     if not executions or (done.returncode and not new):
         print(done.stdout[-2000:], done.stderr[-4000:], f"{name}: the fuzzer did not run", sep="\n", file=sys.stderr)
-        sys.exit(2)
+        raise SystemExit(2)
     added = len(list(found.iterdir())) - count
     size = len(corpus.inputs(name))
     print(f"{name:16}{int(executions[1]):12,}{int(executions[2]):10,}{size:8}{added:6}  {len(new)}", flush=True)
