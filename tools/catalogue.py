@@ -22,6 +22,13 @@ SOURCE = ROOT / "src" / "smtpsetup"
 PO_FILE = SOURCE / "locale" / "sv" / "LC_MESSAGES" / "smtpsetup.po"
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CLICK_MODULES = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
+# what Click 8.1, the oldest that may be installed, says to people otherwise than the Click of constraints.txt
+OLDER_CLICK = {
+    "No such option: {name}": "exceptions",
+    "Error: The value you entered was invalid.": "termui",
+    "Error: {e.message}": "termui",
+    "{value!r} is not a valid boolean.": "types",
+}
 KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
 
 
@@ -37,6 +44,8 @@ def extracted() -> Catalog:
         path = Path(spec.submodule_search_locations[0], f"{module}.py")
         for _line, message, comments, _context in extract_from_file("python", path, keywords=KEYWORDS):
             catalogue.add(message, locations=[(f"click/{module}.py", 0)], auto_comments=comments)
+    for message, module in OLDER_CLICK.items():
+        catalogue.add(message, locations=[(f"click/{module}.py", 0)])
     return catalogue
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 
-from smtpsetup.discovery.suffixes import registrable, same_owner
+from smtpsetup.discovery.suffixes import SYSTEM_LIST, registrable, registrable_by, rules_in, same_owner
+
+LIST = "public_suffix_list.dat"
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,35 @@ def test_host_names_with_one_registrable_domain_have_one_owner(host: str, domain
 def test_a_public_suffix_is_not_registrable() -> None:
     assert registrable("co.uk") is None
     assert registrable("a.b.mittforetag.se") == "mittforetag.se"
+
+
+def test_without_the_library_a_list_has_the_same_meaning() -> None:
+    library = pytest.importorskip("publicsuffixlist", reason="compared with publicsuffixlist, which is not installed")
+    data = pkgutil.get_data("publicsuffixlist", LIST)
+    assert data is not None
+    theirs, rules = library.PublicSuffixList(data), rules_in(data.decode())
+    assert len(rules) > 9000
+    for rule in rules:
+        suffix = rule.lstrip("!").replace("*", "w").encode("idna").decode()
+        for domain in (suffix, f"a.{suffix}", f"c.b.a.{suffix}"):
+            assert registrable_by(rules, domain) == theirs.privatesuffix(domain), domain
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("smtp.firma.co.uk", "firma.co.uk"),
+        ("co.uk", None),
+        ("a.b.c.kawasaki.jp", "b.c.kawasaki.jp"),
+        ("www.city.kawasaki.jp", "city.kawasaki.jp"),
+        ("firma.xn--55qx5d.cn", "firma.xn--55qx5d.cn"),
+        ("xn--55qx5d.cn", None),
+        ("x.xn--0.com", "xn--0.com"),  # not valid, but the DNS may have it
+        ("a.b.no-such-domain", "b.no-such-domain"),
+        ("no-such-domain", None),
+    ],
+)
+def test_debians_list_is_understood(domain: str, expected: str | None) -> None:
+    if not SYSTEM_LIST.exists():
+        pytest.skip("needs Debian's package publicsuffix")
+    assert registrable_by(rules_in(SYSTEM_LIST.read_text(encoding="utf-8")), domain) == expected

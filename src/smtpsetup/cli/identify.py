@@ -29,7 +29,7 @@ _SEARCH_SECONDS = 10.0
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 600.0
 
 
-class SecondsType(click.ParamType[float]):
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type parameter
     """A time in seconds."""
 
     name = "seconds"

@@ -56,15 +56,23 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command to run; the error for a mistyped name suggests similar ones."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.exceptions.NoSuchCommand as error:
-            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from error
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(_no_such_command(name), ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """The list of commands, without importing them."""
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, line) for name, (_module, line) in COMMANDS.items()])
+
+
+def _no_such_command(name: str) -> str:
+    from difflib import get_close_matches  # loaded only for errors
+
+    text = _("No such command {name!r}.").format(name=name)
+    similar = sorted(get_close_matches(name, COMMANDS))
+    return f"{text} {_('Did you mean {names}?').format(names=' / '.join(similar))}" if similar else text
 
 
 @click.group(

@@ -25,16 +25,17 @@ class PortType(WholeNumberType):
         super().__init__(1, 65535)
 
 
-class SecurityType(click.Choice[str]):
+class SecurityType(click.Choice):  # type: ignore[type-arg]  # click 8.1 has no type parameter
     """How the connection is protected, in any letter case; SSL is what mail programs call implicit TLS."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """One of the choices."""
         lowered = value.strip().lower()
-        return super().convert("tls" if lowered in {"ssl", "ssl/tls"} else lowered, param, ctx)
+        found: str = super().convert("tls" if lowered in {"ssl", "ssl/tls"} else lowered, param, ctx)
+        return found
 
 
-class CheckedType(click.ParamType[str]):
+class CheckedType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type parameter
     """A text that `check` returns in its normal form, or refuses with a ValueError whose text is for people."""
 
     def __init__(self, name: str, check: Callable[[str], str]) -> None:
