@@ -10,12 +10,13 @@ KEEP ?=
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all fuzz check bench translations docs lock audit dist clean
+.PHONY: help demo test test-all test-debian fuzz check bench translations docs lock audit dist deb clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
 	@echo "make test          set up and run the tests that a change needs, in two minutes"
 	@echo "make test-all      run every test, and measure what they cover"
+	@echo "make test-debian   run the tests with the modules of Debian 13 and nothing newer"
 	@echo "make fuzz          fuzz the parsers for SECONDS=60; KEEP=1 adds what executes new code to the corpus"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
@@ -24,6 +25,7 @@ help:
 	@echo "make lock          resolve requirements.txt, the hashed dependencies of a release, again"
 	@echo "make audit         ask an advisory service about these; STRICT=1 fails where none answers"
 	@echo "make dist          make the files of a release from the last commit, in dist/"
+	@echo "make deb           make the Debian packages from this tree, in dist/"
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("smtpsetup needs Python 3.11 or newer; try `make PYTHON=python3.11`" if sys.version_info < (3, 11) else 0)'
@@ -60,6 +62,10 @@ test: $(VENV)/ready-for-development
 test-all: $(VENV)/ready-for-development $(RELEASE)/ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --skip-empty
+
+# tests/packaging is about what is in the other environments
+test-debian:
+	@$(PYTHON) tools/debian_tests.py --numprocesses $(WORKERS) -m "not slow" --ignore tests/packaging $(TESTS)
 
 fuzz: $(VENV)/ready-for-fuzzing
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(KEEP),--keep)
@@ -99,5 +105,8 @@ audit: $(RELEASE)/ready
 dist: $(RELEASE)/ready
 	$(RELEASE)/bin/python tools/dist.py
 
+deb:
+	@$(PYTHON) tools/deb.py
+
 clean:
-	rm -rf $(VENV) $(RELEASE) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
+	rm -rf $(VENV) $(RELEASE) .venv-debian .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* dist build
