@@ -83,7 +83,7 @@ class Chroot:
             ["apt-config", "dump", "--format", '%f "%v";%n', "Acquire"], capture_output=True, text=True, check=True
         ).stdout
         (directory / "apt.conf").write_text(config, encoding="utf-8")
-        (directory / "machine.sources").write_text(_sources(), encoding="utf-8")
+        (directory / "machine.list").write_text(_sources(), encoding="utf-8")
         subprocess.run(
             [
                 *(
@@ -94,7 +94,7 @@ class Chroot:
                     "--variant=minbase",
                     f"--aptopt={directory}/apt.conf",
                 ),
-                *(RELEASE, path, directory / "machine.sources"),
+                *(RELEASE, path, directory / "machine.list"),
             ],
             check=True,
             timeout=300,
@@ -134,10 +134,17 @@ class Chroot:
 
 def _sources() -> str:
     """Where this machine gets Debian from, so that the bare one gets it from there."""
-    found = []
-    for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
-        found += [part for part in path.read_text(encoding="utf-8").split("\n\n") if f"Suites: {RELEASE}" in part]
-    return "\n\n".join(found) + "\n"
+    line = "deb $(SITE) $(RELEASE) $(COMPONENT)"
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", line, "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = sorted({line for line in listed.splitlines() if f" {RELEASE}" in line})
+    if not lines:
+        missing(f"needs a machine that gets packages of Debian's {RELEASE}")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
