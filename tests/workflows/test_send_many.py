@@ -166,11 +166,11 @@ def test_a_rate_limit_given_with_421_stops_the_run() -> None:
 @pytest.mark.slow
 @ONE_OR_FOUR_CONNECTIONS
 def test_a_rate_is_held_over_all_connections(connections: int) -> None:
+    started = time.monotonic()
     with MailServer() as server:
         report = run(server, many(6), connections=connections, seconds_between=0.1)
     assert_each_once(server, report, 6)
-    moments = sorted(mail.moment for mail in server.mails)
-    assert 0.35 < moments[-1] - moments[0] < 3  # the first one may be late: it waits for the login
+    assert max(mail.moment for mail in server.mails) - started >= 0.5
     assert not any(len(group) > 1 for groups in server.groups for group in groups)
 
 
