@@ -96,6 +96,17 @@ def test_a_failed_connection_is_reported_at_its_stage(transport: Transport) -> N
 
 
 @BOTH
+def test_what_is_no_mail_server_is_shown_as_it_answers(transport: Transport) -> None:
+    with ScriptedServer((b"HTTP/1.1 400 Bad Request\r\n\r\n", "drop")) as server:
+        account = account_at(server.port, Security.NONE)
+        report = run_test(context_of(account, transport=transport), Secret(PASSWORD))
+    assert report.error
+    assert report.error.failure
+    assert (report.error.code, report.error.exit_code) == ("greeting.not-smtp", 76)
+    assert report.error.failure.detail == "HTTP/1.1 400 Bad Request"
+
+
+@BOTH
 def test_many_mails_use_one_session_and_a_refusal_affects_one_mail(transport: Transport) -> None:
     with MailServer(lambda turn: b"550 5.1.1 unknown\r\n" if "bad@" in turn.line else None) as server:
         account = account_at(server.port, Security.NONE, auth=Auth.NONE)

@@ -87,6 +87,7 @@ def test_a_failed_quit_after_acceptance_is_a_success(end: tuple[bytes | str, ...
     report = checked((*TO_DOT, b"250 2.0.0 queued\r\n", None, *end))
     assert report.error is None
     assert report.message_id
+    assert "Error" not in report.stages[-1].detail  # a sentence, not the name of an exception
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import re
 
 _MASK = "***"
 _PIECE = 6  # characters of a secret that reveal it; shorter pieces occur in ordinary words
+_SHORT = 4  # characters; a shorter secret is masked only where it is a whole word, or it would mask parts of most words
 _LONG = 200  # characters of a secret; of a longer one, pieces do not overlap
 _CACHED_TEXTS = 50
 _ALIGNMENTS = 3  # base64 encodes groups of three bytes, so a secret inside other data has three forms
@@ -45,7 +46,10 @@ class Masks:
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, _MASK)
+            if len(secret) < _SHORT:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
+            else:
+                text = text.replace(secret, _MASK)
         return re.sub(r"\S+", lambda word: _MASK if self._reveals_secret(word[0]) else word[0], text)
 
     def _add_pieces(self, text: str, length: int) -> None:

@@ -50,7 +50,7 @@ def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
 
 
 def _meaning(code: str) -> str:
-    words = {"server": _("the server"), "host": _("the host"), "port": 465, "username": _("the user name")}
+    words = {"server": _("the server"), "host": _("the host"), "port": 465, "username": "info@example.com"}
     text = _(EXPLANATIONS[code].message).format_map(collections.defaultdict(lambda: "…", words))
     return text[:1].upper() + text[1:]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from smtpsetup.core.errors import reason_of
 from smtpsetup.core.failure import Failure, Kind, Reply, StageResult, TransportError
+from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server, Stage, StageStatus
 from smtpsetup.net import dial, tls
 from smtpsetup.net.dial import Deadline
@@ -189,8 +190,10 @@ class Session:
         try:
             self._wire.deadline = Deadline(_QUIT_SECONDS)
             reply = self._wire.command("QUIT")
-        except (OSError, WireError) as error:
-            status, detail = StageStatus.WARNING, type(error).__name__
+        except TimeoutError:
+            status, detail = StageStatus.WARNING, _("no answer")
+        except (OSError, WireError):
+            status, detail = StageStatus.WARNING, _("the server closed the connection first")
         self._report(Stage.QUIT, started, detail, reply, status)
         self.close()
 

@@ -55,6 +55,10 @@ class SmtplibTransport:
         return SmtplibSession(account, conditions)
 
 
+class _NotAReplyError(smtplib.SMTPException):
+    """A line that is no reply; its text is the whole line, of which smtplib keeps only a part."""
+
+
 class _Plain(smtplib.SMTP):
     """smtplib's client, connected; `trace` gets the lines of both sides."""
 
@@ -69,9 +73,15 @@ class _Plain(smtplib.SMTP):
         super().putcmd(cmd, args)
 
     def getreply(self) -> tuple[int, bytes]:
+        if self.file is None:  # as smtplib makes it
+            self.file = self.sock.makefile("rb")  # type: ignore[union-attr]
+        line = self.file.peek().partition(b"\n")[0].rstrip(b"\r")
         code, message = super().getreply()
-        for line in message.splitlines() or [b""]:
-            self._tell(f"< {clean_reply(code, [line], self._masks)}")
+        if code < 0:
+            self.close()
+            raise _NotAReplyError(str(clean_reply(code, [line], self._masks).text))
+        for text in message.splitlines() or [b""]:
+            self._tell(f"< {clean_reply(code, [text], self._masks)}")
         return code, message
 
     def _tell(self, line: str) -> None:
@@ -281,6 +291,11 @@ class SmtplibSession:
             failed = self._refused(
                 Stage.GREETING if stage is Stage.CONNECT else stage, self._cleaned((error.smtp_code, raw))
             )
+        except _NotAReplyError as error:
+            is_greeting = stage is Stage.CONNECT
+            kind = Kind.NOT_SMTP if is_greeting else Kind.PROTOCOL_ERROR
+            failure = Failure(Stage.GREETING if is_greeting else stage, kind, self._account.server, detail=str(error))
+            failed = TransportError(failure)
         except smtplib.SMTPServerDisconnected as error:
             failed = TransportError(
                 Failure(
