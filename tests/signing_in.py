@@ -35,9 +35,8 @@ mx_suffixes = []
 status = "ok"
 auth = ["oauth2"]
 docs_url = "https://example.test/help"
-last_checked = 2026-11-24
 confidence = "high"
-sources = ["https://example.test/help"]
+sources = [{{ at = "https://example.test/help", date = 2026-11-24 }}]
 username = {{ form = "address" }}
 
 [[provider.servers]]

@@ -7,6 +7,7 @@ import datetime
 import gettext
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.testing import CliRunner
@@ -15,8 +16,14 @@ import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
 from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.providers import schema
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.providers.table import Provider
 
 
 def help_page(*arguments: str) -> str:
@@ -76,12 +83,14 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
     ),
     "config.no-settings-found": (
         (
-            "Nobody tells who runs the domain's mail. `identify --all` shows what each source said. Name the provider "
+            "Nobody tells who runs the domain's mail, or the provider is known and its settings are not "
+            "(`result.provider` names it). `identify --all` shows what each source said. Name the provider "
             "(`--provider one-com`) or the server (`--host`)."
         ),
         (
-            "Det går inte att få veta vem som sköter domänens e-post. `identify --all` visar vad varje källa svarade. "
-            "Ange leverantören (`--provider one-com`) eller servern (`--host`)."
+            "Det går inte att få veta vem som sköter domänens e-post, eller så är leverantören känd men inte dess "
+            "inställningar (`result.provider` anger den). `identify --all` visar vad varje källa svarade. Ange "
+            "leverantören (`--provider one-com`) eller servern (`--host`)."
         ),
     ),
     "config.provider-without-smtp": (
@@ -198,14 +207,41 @@ def error_pages(language: str) -> str:
     return "\n".join(parts).replace("{docs}", "docs")
 
 
+FACTS_OF = datetime.date(2026, 11, 26)  # the day as of which documents tell the age of rows
+
+
 def provider_list() -> str:
     """The table's rows, one a line."""
-    rows = sorted(Table(datetime.date(2026, 11, 24)).all(), key=lambda row: row.name.lower())
+    rows = sorted(Table(FACTS_OF).all(), key=lambda row: row.name.lower())
     lines = ["| provider | id | first server | takes | status |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
         server = f"{row.servers[0]} {row.servers[0].security}" if row.servers else "-"
         lines.append(f"| {row.name} | `{row.id}` | {server} | {', '.join(row.auth) or '-'} | {row.status} |")
     return "\n".join(lines) + "\n"
+
+
+def provider_ages() -> str:
+    """How old and how well supported the rows with servers are, and which of them only suggest."""
+    rows = [row for row in Table(FACTS_OF).all() if row.servers]
+    ages: dict[str, Callable[[Provider], bool]] = {
+        "within a year": lambda row: not row.is_aged,
+        "older, and a list that is kept up to date still has it": lambda row: row.is_aged and not row.only_suggests,
+        "older than three years, or without a date": lambda row: row.only_suggests,
+    }
+    lines = ["| newest source | high | medium | low |", "| --- | --- | --- | --- |"]
+    for words, is_so in ages.items():
+        counts = [sum(is_so(row) and row.confidence == level for row in rows) for level in schema.CONFIDENCE]
+        lines.append(f"| {words} | {' | '.join(map(str, counts))} |")
+    suggesting = ", ".join(f"`{row.id}`" for row in sorted(rows, key=lambda row: row.id) if row.only_suggests)
+    others = [row for row in Table(FACTS_OF).all() if not row.servers]
+    closed = sum(row.has_closed for row in others)
+    unknown = sum(row.status == "unknown" for row in others)
+    return (
+        "\n".join(lines)
+        + f"\n\nThe rows of the last line only suggest: {suggesting}.\n\n"
+        + f"Without servers: {unknown} providers whose settings are not known, {closed} services that have closed, "
+        + f"{len(others) - unknown - closed} without SMTP.\n"
+    )
 
 
 def caller_table() -> str:

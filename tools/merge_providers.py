@@ -55,11 +55,7 @@ def safe_servers(fact: Fact) -> list[tuple[str, int, str]]:
 
 
 def row_of(fact: Fact, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row that a domain belongs to: by its family, by the provider's name, or by its server."""
-    label = fact["domain"].partition(".")[0]
-    for row in rows:
-        if f"{label}.*" in row["domains"]:
-            return row
+    """The row that a domain belongs to: by the provider's name, or by its server."""
     servers = {server[0] for server in safe_servers(fact)}
     same_server = [row for row in rows if row["domains"] and servers & {server["host"] for server in row["servers"]}]
     first_choice = [row for row in same_server if row["servers"][0]["host"] in servers]
@@ -69,10 +65,8 @@ def row_of(fact: Fact, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def is_covered(domain: str, rows: list[dict[str, Any]]) -> bool:
-    """Whether a row has the domain, by itself or through its family."""
-    labels = domain.split(".")
-    family = f"{labels[0]}.*" if len(labels) == 2 or labels[1:-1] in (["co"], ["com"]) else ""  # noqa: PLR2004  as Table.by_domain has it
-    return any(domain in row["domains"] or family in row["domains"] for row in rows)
+    """Whether a row has the domain."""
+    return any(domain in row["domains"] for row in rows)
 
 
 def slug(text: str) -> str:
@@ -116,9 +110,13 @@ def new_row(facts: list[Fact], taken: set[str], key: str) -> str:
         "]",
         f"auth = {json.dumps(auth)}",
         f"docs_url = {json.dumps(best.get('docs_url') or '', ensure_ascii=True)}",
-        f"last_checked = {TODAY.isoformat()}",
         f'confidence = "{max((fact["confidence"] for fact in facts), key=CONFIDENCE.index)}"',
-        f"sources = {json.dumps(sorted({source for fact in facts for source in fact['sources']}))}",
+        "sources = [",
+        *(
+            f"    {{ at = {json.dumps(source)} }},"
+            for source in sorted({one for fact in facts for one in fact["sources"]})
+        ),
+        "]",
         "",
         "[provider.username]",
         f'form = "{USERNAMES.get(best.get("username", "address"), "address")}"',
@@ -186,9 +184,14 @@ def merged(text: str, facts: list[Fact]) -> tuple[str, list[str]]:
             report.append(f"left out: {fact['domain']} has no safe server")
     text, changes = with_entries(text, "domains", joining, starting.values())
     report += changes
-    old = [row["id"] for row in rows if (TODAY - row["last_checked"]).days > 365]  # noqa: PLR2004  a year
-    report += [f"old: {row_id} was last checked more than a year ago" for row_id in old]
+    old = [row["id"] for row in rows if (newest := _newest(row)) and (TODAY - newest).days > 365]  # noqa: PLR2004  a year
+    report += [f"old: {row_id} has no source of the last year" for row_id in old]
     return text, report
+
+
+def _newest(row: dict[str, Any]) -> datetime.date | None:
+    """The date of a row's newest source; None where no source has one."""
+    return max((source["date"] for source in row.get("sources", ()) if "date" in source), default=None)
 
 
 def merged_mx(text: str, suffixes: list[Fact]) -> tuple[str, list[str]]:

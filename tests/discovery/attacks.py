@@ -214,6 +214,12 @@ OTHERS = (
             }
         },
     ),
+    # moved to another server; the old one still answers, and refuses
+    Domain(
+        "flyttad.se",
+        (*mx("mx.flyttad.se"), f"autoconfig A {WEB}", f"smtp A {REFUSING}"),
+        pages={"autoconfig": {XML: page(autoconfig(Server("smtp.hotellet.net", 465, "SSL")))}},
+    ),
     Domain(
         "bra-egen.se",
         (*mx("mx.bra-egen.se"), f"autoconfig A {WEB}", f"smtp A {GOOD}"),

@@ -134,7 +134,6 @@ def test_any_mistake_in_a_user_table_is_a_configuration_error(home: Home, text: 
             'servers = [{ host = "x.se", port = 465, security = "tls" }]',
             'auth = ["password"]',
             'docs_url = ""',
-            "last_checked = 2026-11-24",
             'confidence = "high"',
             "sources = []",
             'username = { form = "address" }',

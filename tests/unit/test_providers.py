@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from smtpsetup.address.address import parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth, ProviderStatus
-from smtpsetup.providers.table import Table, shipped_table
+from smtpsetup.providers.settings import servers_for
+from smtpsetup.providers.table import Provider, Table, shipped_table
 
 TODAY = datetime.date(2026, 11, 24)
 ROW = """
@@ -22,9 +24,8 @@ status = "ok"
 servers = [{ host = "smtp.{domain}", port = 465, security = "tls" }]
 auth = ["password"]
 docs_url = ""
-last_checked = 2026-11-24
 confidence = "high"
-sources = []
+sources = [{ at = "https://help.example.com", date = 2026-11-24 }]
 
 [provider.username]
 form = "address"
@@ -114,14 +115,18 @@ def test_a_users_own_row_replaces_the_shipped_one_of_that_id(tmp_path: Path) -> 
         ('status = "ok"', 'status = "prepare"', "enable"),
         ('auth = ["password"]', 'auth = ["passwort"]', "auth"),
         ('auth = ["password"]', "auth = []", "auth"),
-        ("last_checked = 2026-11-24", 'last_checked = "2026-11-24"', "last_checked"),
-        ("last_checked = 2026-11-24", "last_checked = 2026-11-24T10:00:00", "last_checked"),
+        ("date = 2026-11-24", 'date = "2026-11-24"', "sources[1].date"),
+        ("date = 2026-11-24", "date = 2026-11-24T10:00:00", "sources[1].date"),
+        ("date = 2026-11-24", "dated = 2026-11-24", "sources[1].dated"),
+        ('confidence = "high"', 'confidence = "high"\nlast_checked = 2026-11-24', "last_checked"),
+        ('confidence = "high"', 'confidence = "high"\nhas_closed = true', "unavailable"),
+        ('status = "ok"', 'status = "unknown"', "unknown"),
         ('confidence = "high"', 'confidence = "none"', "confidence"),
         ('form = "address"', 'form = "fixed"', "username.value"),
         ('form = "address"', 'form = "own"', "username.label"),
         ('form = "address"', 'form = "address"\nnote = { en = "x" }', "sv"),
         ('form = "address"', 'form = "address"\nnote = { en = "x", sv = "" }', "sv"),
-        ("sources = []", "sources = []\ncolour = 1", "colour"),
+        ('confidence = "high"', 'confidence = "high"\ncolour = 1', "colour"),
     ],
 )
 def test_an_error_in_a_row_names_its_row_and_key(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -172,9 +177,8 @@ status = "ok"
 servers = [{{ host = "smtp.{id}.test", port = 465, security = "tls" }}]
 auth = ["password"]
 docs_url = ""
-last_checked = 2026-11-24
 confidence = "high"
-sources = ["here"]
+sources = [{{ at = "here" }}]
 [provider.username]
 form = "address"
 """
@@ -213,3 +217,65 @@ def test_a_server_that_two_rows_share_belongs_to_the_one_for_the_address() -> No
     rows = [table.by_server_host("smtp.gmail.com", domain) for domain in ("gmail.com", "mittforetag.se")]
     assert [row.id for row in rows if row] == ["gmail", "google-workspace"]
     assert table.by_server_host("l.google.com") is None
+
+
+DATED = ROW.replace('sources = [{ at = "https://help.example.com", date = 2026-11-24 }]', "sources = [{sources}]")
+
+
+def dated(tmp_path: Path, sources: str, today: datetime.date) -> Provider:
+    """The row with these sources, on a day."""
+    path = tmp_path / "providers.toml"
+    path.write_text(DATED.replace("{sources}", sources))
+    row = Table(today, own_files=(str(path),)).by_id("my-host")
+    assert row
+    return row
+
+
+def test_a_row_was_last_checked_when_its_newest_source_was_written(tmp_path: Path) -> None:
+    sources = '{ at = "a", date = 2021-03-01 }, { at = "b", date = 2024-05-06 }, { at = "c" }'
+    assert dated(tmp_path, sources, TODAY).last_checked == datetime.date(2024, 5, 6)
+    assert dated(tmp_path, '{ at = "c" }', TODAY).last_checked is None
+
+
+@pytest.mark.parametrize(
+    ("sources", "days", "is_aged", "only_suggests"),
+    [
+        ("date = 2024-01-01", 365, False, False),
+        ("date = 2024-01-01", 366, True, False),
+        ("date = 2024-01-01", 3 * 365, True, False),
+        ("date = 2024-01-01", 3 * 365 + 1, True, True),
+        ("date = 2014-01-01, still_listed = 2024-01-01", 3 * 365, True, False),
+        ("date = 2014-01-01, still_listed = 2024-01-01", 3 * 365 + 1, True, True),
+        ('note = "no date"', 1, True, True),
+    ],
+)
+def test_a_row_grows_old_with_the_clock(
+    tmp_path: Path,
+    sources: str,
+    days: int,
+    is_aged: bool,  # noqa: FBT001  a parameter of the test
+    only_suggests: bool,  # noqa: FBT001  as above
+) -> None:
+    row = dated(tmp_path, f'{{ at = "a", {sources} }}', datetime.date(2024, 1, 1) + datetime.timedelta(days=days))
+    assert (row.is_aged, row.only_suggests) == (is_aged, only_suggests)
+
+
+def test_a_row_of_the_users_own_without_sources_is_trusted(tmp_path: Path) -> None:
+    assert not dated(tmp_path, "", TODAY).only_suggests
+
+
+def test_hosts_where_customers_run_their_own_servers_are_not_the_providers(table: Table) -> None:
+    own = table.by_mx_host("www99.your-server.de")
+    assert own
+    assert own.id == "hetzner"
+    assert table.by_mx_host("static.1.2.3.4.clients.your-server.de") is None
+
+
+def test_a_server_that_the_mx_names_is_known_only_with_the_mx(table: Table) -> None:
+    row = table.by_mx_host("w0123456.kasserver.com")
+    assert row
+    address = parse_address("info@mittforetag.se")
+    assert [server.host for server in servers_for(address, row, "w0123456.kasserver.com")][:1] == [
+        "w0123456.kasserver.com"
+    ]
+    assert servers_for(address, row) == ()

@@ -36,9 +36,8 @@ mx_suffixes = []
 status = "ok"
 auth = ["password"]
 docs_url = "https://example.com/help"
-last_checked = 2026-11-24
 confidence = "high"
-sources = ["https://example.com/help"]
+sources = [{{ at = "https://example.com/help", date = 2026-11-24 }}]
 username = {{ form = "address" }}
 
 [[provider.servers]]

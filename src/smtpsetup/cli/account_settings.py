@@ -17,9 +17,9 @@ from smtpsetup.cli.sign_in import SignInOptions
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security
+from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
-from smtpsetup.setup.identify import UnknownDomainError, no_smtp_error
+from smtpsetup.setup.identify import UnknownDomainError, refusal
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
@@ -147,9 +147,11 @@ def _identified(state: State, entered: Address, options: Options) -> Subject:
         return Subject(entered, ask_provider(state), place=place)
     if state.may_ask:
         views.human.identification(found, stderr=True)
-    refusal = no_smtp_error(found)
-    if refusal:
-        raise refusal
+    refused = refusal(found)
+    if refused and not (state.may_ask and found.provider and found.provider.status is ProviderStatus.UNKNOWN):
+        raise refused
+    if refused:  # a person may know the server
+        views.human.note(refused.message)
     return Subject(found.address, found.provider, found)
 
 

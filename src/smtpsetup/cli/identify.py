@@ -16,7 +16,8 @@ from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.setup.identify import UnknownDomainError, identify, no_smtp_error
+from smtpsetup.core.model import ProviderStatus
+from smtpsetup.setup.identify import UnknownDomainError, identify, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,25 +92,25 @@ def identify_command(state: State, address: str, ask_all: bool, search: Search) 
     """Identify the address and show the result."""
     try:
         found = find(state, address, replace(search, ask_all=ask_all))
-    except UnknownDomainError as error:
-        if ask_all and error.discovery and state.json:
-            error.result = views.json.sources(error.discovery)
-        elif ask_all and error.discovery:
-            views.sources.sources(error.discovery)
+    except UnknownDomainError as unknown:
+        if ask_all and unknown.discovery and state.json:
+            unknown.result = views.json.sources(unknown.discovery)
+        elif ask_all and unknown.discovery:
+            views.sources.sources(unknown.discovery)
         raise
-    refusal = no_smtp_error(found)
+    error = refusal(found)
     if state.json:
         view = views.json.identification(found, with_candidates=ask_all)
-        if refusal is None:
+        if error is None:
             state.write_json(view)
             return
-        refusal.result = view
+        error.result = view
     else:
         views.human.identification(found)
         if ask_all and found.discovery:
             views.sources.sources(found.discovery)
-    if refusal:
-        raise refusal
+    if error:
+        raise error
 
 
 def find(state: State, text: str, search: Search) -> Identification:
@@ -132,9 +133,23 @@ def find(state: State, text: str, search: Search) -> Identification:
             raise
         suggestion = error.suggestion
     else:
-        if search.offline or not search.ask_all:
+        row = found.provider
+        if search.offline or row is None:
+            return found
+        if row.status is ProviderStatus.UNKNOWN:
+            return _discovered_for(found, functools.partial(_discovered, state, table, text, search, suggestion))
+        if not (search.ask_all or row.deserves_second_opinion):
             return found
     return _discovered(state, table, text, search, suggestion)
+
+
+def _discovered_for(found: Identification, search: Callable[[], Identification]) -> Identification:
+    """What a search finds for a domain of a provider whose settings the table does not know."""
+    try:
+        return search()
+    except UnknownDomainError as error:
+        remarks = (error.message,) if error.code == "dns.not-found" else ()
+        return replace(found, discovery=error.discovery, remarks=remarks)
 
 
 def _is_public(text: str) -> bool:
@@ -152,7 +167,7 @@ def _discovered(state: State, table: Table, text: str, search: Search, suggestio
         address,
         table,
         seconds=search.seconds,
-        ask_ispdb=search.ask_ispdb and _config_allows_ispdb(state),
+        ask_ispdb=search.ask_ispdb and config_allows_ispdb(state),
         ask_all=search.ask_all,
         suggestion=suggestion,
     )
@@ -163,7 +178,7 @@ def _discovered(state: State, table: Table, text: str, search: Search, suggestio
         return run(on_report=searching.on_report)
 
 
-def _config_allows_ispdb(state: State) -> bool:
+def config_allows_ispdb(state: State) -> bool:
     """The `ispdb` key of the configuration: True without a home directory, False where it cannot be read."""
     try:
         file = state.config_file

@@ -9,6 +9,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.second_opinion import ask_owner_of
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.setup.test_account import run_test
@@ -63,4 +64,12 @@ def _log_in(
     planned = context.transport.planned_stages(account, login_only=True)
     table = views.stages.StageTable(planned, stderr=True, live=not state.verbose) if state.may_ask else None
     with table or nullcontext():
-        return run_test(context, secret, provider=provider, login_only=True, is_saved=is_saved, watch=table)
+        return run_test(
+            context,
+            secret,
+            provider=provider,
+            login_only=True,
+            is_saved=is_saved,
+            watch=table,
+            ask_owner=ask_owner_of(state, account, provider),
+        )

@@ -13,7 +13,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server
 from smtpsetup.providers.settings import DEFAULT_PORTS, usual_security
-from smtpsetup.setup.identify import domain_shown, source_sentence
+from smtpsetup.setup.identify import domain_shown, source_sentence, why_unconfirmed
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
@@ -62,16 +62,16 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
     if accepted == server.host or not found.is_unconfirmed(server.host):
         return
     if state.may_ask and accepted is None:
-        views.human.note(
-            _("The server is outside {domain}, and only sources that can be forged name it.").format(
-                domain=found.address.unicode_domain
-            )
-        )
+        views.human.note(why_unconfirmed(found))
         if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
             raise click.Abort
         return
     domain = domain_shown(found.address)
     message = _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain)
+    if found.only_suggested:
+        message = _("The server {host} of {domain} is known from old sources only and was not confirmed.").format(
+            host=server.host, domain=domain
+        )
     if accepted is not None:
         message = _("You agreed to {accepted}, but the server that was found is {host}, outside {domain}.").format(
             accepted=accepted, host=server.host, domain=domain
@@ -79,7 +79,7 @@ def confirm_host(state: State, found: Identification, server: Server, accepted: 
     raise SmtpsetupError(
         "config.invalid",
         message,
-        causes=(source_sentence(found),),
+        causes=(why_unconfirmed(found) if found.only_suggested else source_sentence(found),),
         hints=(
             _("Make sure that it is your provider's: `smtpsetup identify {address} --all`.").format(
                 address=found.address

@@ -10,6 +10,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.second_opinion import ask_owner_of
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError, reason_of
@@ -108,7 +109,15 @@ def _run(
     planned = context.transport.planned_stages(context.account, login_only=login_only)
     table = None if state.json else views.stages.StageTable(planned, live=not state.verbose)
     with table or nullcontext():
-        return run_test(context, secret, provider=provider, to=to, login_only=login_only, watch=table)
+        return run_test(
+            context,
+            secret,
+            provider=provider,
+            to=to,
+            login_only=login_only,
+            watch=table,
+            ask_owner=ask_owner_of(state, context.account, provider),
+        )
 
 
 test_command = account_test_command

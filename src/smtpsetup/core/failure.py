@@ -111,7 +111,8 @@ class Evidence(NamedTuple):
     `alternative` is another server of the same provider that offers a login. `web_is_reachable` says whether any web
     server answers (None: not tried). `greeting` is that of the failing server. `is_impostor` says that its certificate
     belongs to somebody other than the account's provider. `clock_ahead_seconds` is how far this machine's clock is
-    ahead of the server's (None: not known).
+    ahead of the server's (None: not known). `owners_server` is another server than the account's, which the owner of
+    the domain names today at `owners_origin`, a DNS name or URL.
     """
 
     alternative: Server | None = None
@@ -120,6 +121,8 @@ class Evidence(NamedTuple):
     greeting: str = ""
     is_impostor: bool = False
     clock_ahead_seconds: float | None = None
+    owners_server: Server | None = None
+    owners_origin: str = ""
 
 
 class Refused(NamedTuple):

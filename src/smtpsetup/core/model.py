@@ -55,6 +55,7 @@ class ProviderStatus(StrEnum):
     OK = "ok"
     PREPARE = "prepare"  # the customer must switch something on first
     UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
 
 
 class Stage(StrEnum):

@@ -80,6 +80,8 @@ def diagnose(
         observed = observed_causes(code, failure, evidence)
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
         hints = (*alternative_hint(evidence, str(values["configure"]), is_saved=is_saved), *hints)
+    if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
+        causes = (_("It wants a login first, and this account has none."), *causes)
     if failure.kind is Kind.TOO_LARGE:
         causes = (f"{failure.detail}.", *causes)
     url = None

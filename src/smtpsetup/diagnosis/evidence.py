@@ -40,11 +40,14 @@ def observed_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[st
 
 
 def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> tuple[str, ...]:
-    """How to use the server that works, if one was found."""
-    server = evidence.alternative
+    """How to use the server that works, or that the owner of the domain names, if one was found."""
+    server = evidence.alternative or evidence.owners_server
     if server is None:
         return ()
     options = f"--host {server.host} --port {server.port} --security {server.security}"
+    if evidence.alternative is None:
+        text = _("{origin} names another server today. If that is your provider's: `{configure} {options}`.")
+        return (text.format(origin=evidence.owners_origin, configure=configure, options=options),)
     if is_saved:
         text = _("{server} works from here: `{configure} {options}`.")
     else:

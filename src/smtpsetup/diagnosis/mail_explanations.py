@@ -19,7 +19,10 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
     "mail.sender-not-allowed": Explanation(
         N_("{server} does not let {username} send from this address."),
         (N_("The From address must be the mailbox that logs in, or an alias of it."),),
-        (N_("Send from the address of the account."), N_("Or add the other address as an alias at your provider.")),
+        (
+            N_("If the mail is from another address than {address}, send it from that one."),
+            N_("Or add the other address as an alias at your provider."),
+        ),
         rehearsal=Fault(Stage.MAIL, reply="553 5.7.1 Sender address rejected: not owned by user"),
     ),
     "mail.sender-unverified": Explanation(
@@ -45,7 +48,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
     ),
     "rcpt.relay-denied": Explanation(
         N_("{server} does not pass mail on to this recipient for you."),
-        (N_("It wants a login first, or it is a server for incoming mail."),),
+        (N_("It is a server for incoming mail, or it does not let this account send there."),),
         (SETTINGS, N_("See who names which server: `smtpsetup identify {address} --all`.")),
         rehearsal=Fault(Stage.RCPT, reply="554 5.7.1 Relay access denied"),
     ),

@@ -54,6 +54,7 @@ class Rank(IntEnum):
     MX_AUTOCONFIG = 10
     MX_ISPDB = 11
     PROBE = 12
+    MX_WITHOUT_SETTINGS = 13  # the table knows the provider that the MX names, and not its settings
 
 
 class QueryStatus(StrEnum):

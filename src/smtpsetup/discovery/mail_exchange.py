@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import ProviderStatus
 from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.candidates import Candidate, QueryStatus, Rank, Source, Trust
 from smtpsetup.discovery.filters import FILTERS, FORWARDERS, named
@@ -14,6 +15,7 @@ from smtpsetup.discovery.sources import ask_file_of_mail_host, ask_ispdb, ask_ow
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.discovery.usual_names import ask_usual_names, guesses
 from smtpsetup.net.dns import DnsAnswer, DnsStatus
+from smtpsetup.providers.settings import servers_for
 
 if TYPE_CHECKING:
     from smtpsetup.net.dns import MailExchange
@@ -68,8 +70,13 @@ def ask_mx(context: SearchContext, query: Query) -> QueryResult:
     preferred = tuple(mx.host for mx in exchanges if mx.preference == exchanges[0].preference)
     for host in hosts if route.filter_name else preferred:
         provider = context.table.by_mx_host(host)
+        if provider and provider.status is ProviderStatus.UNKNOWN:
+            named_only = Candidate(query.source, Trust.DNS, Rank.MX_WITHOUT_SETTINGS, f"MX {host}", (), provider)
+            following = _after_unknown_mx(context, route)
+            return QueryResult(QueryStatus.FOUND, host, (named_only,), next_queries=following, route=route)
         if provider:
-            candidate = Candidate(query.source, Trust.DNS, query.rank, f"MX {host}", (), provider)
+            servers = servers_for(context.address, provider, host)
+            candidate = Candidate(query.source, Trust.DNS, query.rank, f"MX {host}", servers, provider)
             return QueryResult(QueryStatus.FOUND, host, (candidate,), route=route)
     return QueryResult(
         QueryStatus.ABSENT, _route_detail(route), next_queries=_after_unknown_mx(context, route), route=route
@@ -85,7 +92,8 @@ def _route_detail(route: MailRoute) -> str:
 
 
 def _after_unknown_mx(context: SearchContext, route: MailRoute) -> tuple[Query, ...]:
-    ask_signs = partial(_ask_signs, is_filtered=bool(route.filter_name))
+    own_mx = all(host == context.domain or host.endswith(f".{context.domain}") for host in route.hosts)
+    ask_signs = partial(_ask_signs, is_filtered=bool(route.filter_name), has_own_mx=own_mx)
     queries = [Query(Source.MX, Rank.MAILBOX_BEHIND_FILTER, _("signs of a mailbox provider in the DNS"), ask_signs)]
     if route.filter_name or route.forwarder_name:
         return (*queries, *guess_queries(context))
@@ -103,7 +111,7 @@ def _mail_host_domains(host: str, domain: str) -> list[str]:
     return [name for name in (*wanted, base) if name and name != domain]
 
 
-def _ask_signs(context: SearchContext, _query: Query, *, is_filtered: bool) -> QueryResult:
+def _ask_signs(context: SearchContext, _query: Query, *, is_filtered: bool, has_own_mx: bool) -> QueryResult:
     """Look for DNS records that providers have their customers publish: they make a mailbox there likely."""
     rows = context.table.with_signs()
     methods = {"CNAME": context.resolver.cname, "TXT": context.resolver.txt}
@@ -113,7 +121,8 @@ def _ask_signs(context: SearchContext, _query: Query, *, is_filtered: bool) -> Q
     for row in rows:
         seen = [sign for sign in row.signs if _is_there(sign, answers[sign.type, sign.name])]
         is_strong = any(not sign.is_weak for sign in seen)
-        if is_strong or (seen and is_filtered):
+        is_likely = is_filtered or (has_own_mx and any(sign.counts_with_own_mx for sign in seen))
+        if is_strong or (seen and is_likely):
             # without a filter in front, the signs may be left over from an earlier provider
             rank = Rank.MAILBOX_BEHIND_FILTER if is_strong and is_filtered else Rank.SIGNS
             origin = ", ".join(f"{sign.type} {_below(sign.name, context)}" for sign in seen)

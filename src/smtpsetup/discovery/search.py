@@ -31,7 +31,9 @@ _GUESS_AFTER_SECONDS = 2.0  # without an answer before the usual names are probe
 _RIVAL_SECONDS = 3.0  # to probe the best candidate's server and its rival's
 _DETAIL = 400  # characters of a remote server's text
 _TICK_SECONDS = 0.1  # polling interval
+_SECOND_OPINION_SECONDS = 2.0  # for what the owner of a domain in the table says
 _OWN_SETTINGS = (Rank.PACC, Rank.AUTOCONFIG, Rank.WELL_KNOWN)  # published by the domain itself
+_OWNERS_WORD = (*_OWN_SETTINGS, Rank.REDIRECTED, Rank.ISPDB, Rank.SRV)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Progress:
     best_since: float = 0.0  # of time.monotonic
     proxy_failed: bool = False
     has_guessed: bool = False
+    started: float = field(default_factory=time.monotonic)
     fault: Exception | None = None
 
     @property
@@ -125,6 +128,10 @@ class _Progress:
             else:
                 self.start(following)
 
+    def is_late(self, seconds: float) -> bool:
+        """Whether the search has taken so long."""
+        return time.monotonic() - self.started >= seconds
+
     def is_settled(self) -> bool:
         """Whether the search can stop: no better answer can come any more, or none has within GRACE_SECONDS.
 
@@ -155,17 +162,19 @@ def ask_sources(
     """Find the outgoing server of the address's domain.
 
     `ask_all` waits for every source instead of stopping at the best answer. `known` is the table's row for the domain,
-    if it has one. `on_report` is called with the report of each source and the number of pending queries.
+    if it has one; without `ask_all` only the domain's own settings, SRV and the public database are then asked, for at
+    most two seconds. `on_report` is called with the report of each source and the number of pending queries.
     """
     progress = _Progress(context)
     if known:
         row = Candidate(Source.TABLE, Trust.TABLE, Rank.TABLE, known.file, (), known)
         progress.candidates.append(_completed(row, context))
     for query in first_queries(context):
-        progress.start(query)
+        if ask_all or known is None or query.source is not Source.MX:
+            progress.start(query)
     guess_at = time.monotonic() + _GUESS_AFTER_SECONDS
     was_cut_short = False
-    while ask_all or not progress.is_settled():
+    while ask_all or not (progress.is_late(_SECOND_OPINION_SECONDS) if known else progress.is_settled()):
         _start_guessing(progress, ask_all=ask_all, is_time=time.monotonic() > guess_at)
         if not progress.pending:
             break
@@ -185,7 +194,7 @@ def ask_sources(
 
 def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> None:
     """Probe the usual names once no other query is pending, or the others take long."""
-    if progress.candidates and not ask_all:
+    if any(one.rank is not Rank.MX_WITHOUT_SETTINGS for one in progress.candidates) and not ask_all:
         return
     if is_time and progress.route is None and not progress.has_guessed:
         progress.has_guessed = True
@@ -207,7 +216,12 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
         ),
     ]
     rival = _rival(candidates)
-    if rival and not was_cut_short and _only_rival_works(candidates[0], rival, context, reports):
+    if (
+        rival
+        and candidates[0].rank is not Rank.TABLE
+        and not was_cut_short
+        and _only_rival_works(candidates[0], rival, context, reports)
+    ):
         candidates.remove(rival)
         candidates.insert(0, rival)
         rival = candidates[1]
@@ -225,9 +239,16 @@ def _concluded(progress: _Progress, *, was_cut_short: bool) -> Discovery:
 def _rival(candidates: list[Candidate]) -> Candidate | None:
     """The settings that the domain published, if they contradict a best candidate that was found by the MX.
 
-    Either can be wrong: web hosts publish settings for every domain that they serve.
+    Either can be wrong: web hosts publish settings for every domain that they serve. A row of the table that is old or
+    has few sources is contradicted by every source that names none of its hosts.
     """
-    if not candidates or candidates[0].rank not in (Rank.MX, Rank.MAILBOX_BEHIND_FILTER):
+    if not candidates:
+        return None
+    best = candidates[0]
+    if best.rank is Rank.TABLE and best.provider and best.provider.deserves_second_opinion:
+        others = (one for one in candidates[1:] if one.rank in _OWNERS_WORD)
+        return next((one for one in others if one.servers and not set(one.hosts) & set(best.hosts)), None)
+    if best.rank not in (Rank.MX, Rank.MAILBOX_BEHIND_FILTER):
         return None
     return next((one for one in candidates[1:] if one.trust is Trust.TLS and not agree(candidates[0], one)), None)
 
@@ -267,7 +288,7 @@ def _completed(candidate: Candidate, context: SearchContext) -> Candidate:
     )
     if provider is None:
         return candidate
-    servers = servers_for(address, provider)
+    servers = (candidate.provider and candidate.servers) or servers_for(address, provider)
     if not set(candidate.hosts) <= {server.host for server in servers}:
         return candidate
     return replace(

@@ -42,9 +42,9 @@ _ROW: dict[str, tuple[type, bool]] = {
     "servers": (list, True),
     "auth": (list, True),
     "docs_url": (str, True),
-    "last_checked": (datetime.date, True),
+    "has_closed": (bool, False),
     "confidence": (str, True),
-    "sources": (list, True),
+    "sources": (list, False),
     "username": (dict, True),
     "enable": (dict, False),
     "limits": (dict, False),
@@ -52,6 +52,12 @@ _ROW: dict[str, tuple[type, bool]] = {
     "from_policy": (dict, False),
     "notes": (list, False),
     "refusals": (list, False),
+}
+_SOURCE: dict[str, tuple[type, bool]] = {
+    "at": (str, True),
+    "date": (datetime.date, False),
+    "still_listed": (datetime.date, False),
+    "note": (str, False),
 }
 _SERVER: dict[str, tuple[type, bool]] = {"host": (str, True), "port": (int, True), "security": (str, True)}
 _TEXT: dict[str, tuple[type, bool]] = {
@@ -83,7 +89,12 @@ _OAUTH2: dict[str, tuple[type, bool]] = {
     "register_url": (str, False),
     "is_closed": (bool, False),
 }
-_SIGN: dict[str, tuple[type, bool]] = {"type": (str, True), "name": (str, True), "value": (str, True)}
+_SIGN: dict[str, tuple[type, bool]] = {
+    "type": (str, True),
+    "name": (str, True),
+    "value": (str, True),
+    "counts_with_own_mx": (bool, False),
+}
 SIGN_TYPES = ("CNAME", "TXT")
 _REFUSAL: dict[str, tuple[type, bool]] = {
     "code": (int, True),
@@ -128,26 +139,41 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
         yield _must_be("id", _("lower-case letters, digits and hyphens"))
     yield from _choice("status", row["status"], ProviderStatus)
     yield from _choice("confidence", row["confidence"], CONFIDENCE)
-    for key in ("domains", "mx_suffixes", "often_mistyped", "auth", "sources"):
+    for key in ("domains", "mx_suffixes", "often_mistyped", "auth"):
         if not all(isinstance(entry, str) for entry in row.get(key, ())):
             yield _must_be(key, _("a list of strings"))
             return
     for domain in (*row["domains"], *row["mx_suffixes"]):
-        if domain != domain.lower() or not domain.isascii() or "@" in domain or " " in domain:
+        if (
+            domain != domain.lower()
+            or not domain.isascii()
+            or set("@ *!") & set(domain.removeprefix("*.").removeprefix("!"))
+        ):
             yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(
                 key="domains", value=domain
             )
     for auth in row["auth"]:
         yield from _choice("auth", auth, Auth)
-    if row["status"] != ProviderStatus.UNAVAILABLE and not (row["servers"] and row["auth"]):
-        yield _('only a row with status = "unavailable" may be without servers and auth')
+    yield from _status_faults(row)
+    yield from _part_faults(row)
+
+
+def _status_faults(row: dict[str, Any]) -> Iterator[str]:
+    without_servers = (ProviderStatus.UNAVAILABLE, ProviderStatus.UNKNOWN)
+    if row["status"] not in without_servers and not (row["servers"] and row["auth"]):
+        yield _('only a row with status = "unavailable" or "unknown" may be without servers and auth')
+    if row.get("has_closed") and row["status"] != ProviderStatus.UNAVAILABLE:
+        yield _('a service that has closed has the status "unavailable"')
+    if row["status"] == ProviderStatus.UNKNOWN and row["servers"]:
+        yield _('a row with status = "unknown" has no servers')
     if row["status"] == ProviderStatus.PREPARE and "enable" not in row:
         yield _('status = "prepare" needs the table {key}').format(key="enable")
-    yield from _part_faults(row)
 
 
 def _part_faults(row: dict[str, Any]) -> Iterator[str]:
     """The faults of the tables inside a row."""
+    for number, source in enumerate(row.get("sources", ()), start=1):
+        yield from _shape(f"sources[{number}].", source, _SOURCE)
     for server in row["servers"]:
         yield from _server_faults(server)
     username = row["username"]
@@ -220,7 +246,7 @@ def _server_faults(server: object) -> Iterator[str]:
     if not 0 < server["port"] <= _HIGHEST_PORT:
         yield _must_be("servers.port", _("a number from 1 to 65535"))
     try:
-        checked_host(server["host"].replace("{domain}", "d").replace("{domain-with-dashes}", "d"))
+        checked_host(server["host"].replace("{domain}", "d").replace("{domain-with-dashes}", "d").replace("{mx}", "d"))
     except InvalidHostError as error:
         yield f"servers.host: {str(error).rstrip('.')}"
 

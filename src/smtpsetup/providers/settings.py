@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
 
 
-def servers_for(address: Address, provider: Provider) -> tuple[Server, ...]:
-    """The provider's servers, best first, with the domain of the address inserted."""
+def servers_for(address: Address, provider: Provider, mx_host: str = "") -> tuple[Server, ...]:
+    """The provider's servers, best first, with the domain of the address and its MX host inserted.
+
+    Without an MX host, servers that are named by it are left out.
+    """
 
     def inserted(host: str) -> str:
         with_dashes = address.domain.replace(".", "-")
-        return host.replace("{domain}", address.domain).replace("{domain-with-dashes}", with_dashes)
+        named = host.replace("{domain}", address.domain).replace("{domain-with-dashes}", with_dashes)
+        return named.replace("{mx}", mx_host)
 
-    return tuple(server._replace(host=inserted(server.host)) for server in provider.servers)
+    known = (server for server in provider.servers if mx_host or "{mx}" not in server.host)
+    return tuple(server._replace(host=inserted(server.host)) for server in known)
 
 
 def username_for(address: Address, provider: Provider | None) -> tuple[str | None, str]:

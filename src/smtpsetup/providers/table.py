@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _ROW_HEADER = "[[provider]]\n"
 _SUFFIX_LABELS = 8  # labels that an MX suffix may have
+_ADDRESS_IN_NAME = r"(?<!\d)\d{1,3}([.-])\d{1,3}\1\d{1,3}\1\d{1,3}(?!\d)"
+_AGED_DAYS = 365
+_SUGGESTS_ONLY_DAYS = 3 * 365
 
 
 class Refusal(NamedTuple):
@@ -42,11 +46,13 @@ class Sign(NamedTuple):
     """A DNS record that the customers of a provider have.
 
     `type` is CNAME or TXT. `name` is relative to the domain. `value` is the target of a CNAME, or a word in a TXT.
+    `counts_with_own_mx` says that the provider's customers have MX hosts in their own domain.
     """
 
     type: str
     name: str
     value: str
+    counts_with_own_mx: bool = False
 
     @property
     def is_weak(self) -> bool:
@@ -63,8 +69,26 @@ class Username(NamedTuple):
     note: str
 
 
+class Citation(NamedTuple):
+    """Where facts of a row were read.
+
+    `date` is the day on which the source was written or last changed, None where that is not known. `still_listed` is
+    the day on which a list that is kept up to date still had the entry.
+    """
+
+    at: str
+    date: datetime.date | None
+    still_listed: datetime.date | None
+    note: str
+
+
 class Provider(NamedTuple):
-    """One row of the table, with the texts that are valid today, in the user's language."""
+    """One row of the table, with the texts that are valid today, in the user's language.
+
+    `last_checked` is the date of its newest source, None where no source has one. `is_aged` says that this is more than
+    a year ago, `only_suggests` that no source of the last three years supports the row, so that its server must be
+    confirmed. `has_closed` says that the service exists no more.
+    """
 
     id: str
     name: str
@@ -76,9 +100,12 @@ class Provider(NamedTuple):
     servers: tuple[Server, ...]
     auth: tuple[Auth, ...]
     docs_url: str
-    last_checked: datetime.date
+    last_checked: datetime.date | None
+    is_aged: bool
+    only_suggests: bool
+    has_closed: bool
     confidence: str
-    sources: tuple[str, ...]
+    sources: tuple[Citation, ...]
     username: Username
     enable_steps: tuple[str, ...]
     enable_url: str
@@ -88,6 +115,11 @@ class Provider(NamedTuple):
     refusals: tuple[Refusal, ...]
     file: str
     oauth2: Endpoints | None = None
+
+    @property
+    def deserves_second_opinion(self) -> bool:
+        """Whether the owner of the domain is to be asked about the server, too: the row is old, or sources were few."""
+        return bool(self.servers) and (self.is_aged or self.confidence != "high")
 
     def limit(self, key: str) -> int | None:
         """One of the provider's limits, by a key of `schema.LIMITS`; None if it is not known."""
@@ -116,15 +148,9 @@ class Table:
                 self._own = {**rows, **{key: row for key, row in self._own.items() if key not in rows}}
 
     def by_domain(self, domain: str) -> Provider | None:
-        """The provider of a mail domain (lower case, A-labels).
-
-        A row may also have `*.example.com` for the names below a domain, or `hotmail.*` for a name in every country.
-        """
+        """The provider of a mail domain (lower case, A-labels). `*.example.com` in a row means the names below it."""
         labels = domain.split(".")
-        below = [f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels) - 1)]
-        is_national = len(labels) == 2 or labels[1:-1] in (["co"], ["com"])  # noqa: PLR2004  hotmail.se, hotmail.co.uk, but not live.mycompany.se
-        family = [f"{labels[0]}.*"] if is_national else []
-        for name in (domain, *below, *family):
+        for name in (domain, *(f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels) - 1))):
             for row in self._rows_with(name):
                 if name in row.domains:
                     return row
@@ -147,9 +173,16 @@ class Table:
         return min(rows, key=lambda row: (domain not in row.domains, not row.signs), default=None)
 
     def by_mx_host(self, host: str) -> Provider | None:
-        """The provider that an MX host (lower case) belongs to, by its longest suffix in the table."""
+        """The provider that an MX host (lower case) belongs to, by its longest suffix in the table.
+
+        `!clients.example.com` in a row says that hosts below that name are not the provider's own.
+        """
+        if re.search(_ADDRESS_IN_NAME, host):  # a line or machine of a customer, with a mail server of its own
+            return None
         labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
+            if next(self._shipped_containing(f'"!{suffix}"'), None):
+                return None
             for row in self._rows_with(suffix):
                 if suffix in row.mx_suffixes:
                     return row
@@ -285,20 +318,26 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
     """A row that fits the schema, as a Provider."""
     enable = row.get("enable", {})
     username = row["username"]
+    sources = tuple(_citation(source) for source in row.get("sources", ()))
+    dates = [source.date for source in sources if source.date]
+    supported = [day for source in sources for day in (source.date, source.still_listed) if day]
     return Provider(
         id=row["id"],
         name=row["name"],
         domains=tuple(row["domains"]),
         mx_suffixes=tuple(row["mx_suffixes"]),
-        signs=tuple(Sign(sign["type"], sign["name"], sign["value"]) for sign in row.get("signs", ())),
+        signs=tuple(Sign(**sign) for sign in row.get("signs", ())),
         often_mistyped=tuple(row.get("often_mistyped", ())),
         status=ProviderStatus(row["status"]),
         servers=tuple(Server(place["host"], place["port"], Security(place["security"])) for place in row["servers"]),
         auth=tuple(Auth(auth) for auth in row["auth"]),
         docs_url=row["docs_url"],
-        last_checked=row["last_checked"],
+        last_checked=max(dates, default=None),
+        is_aged=not dates or (today - max(dates)).days > _AGED_DAYS,
+        only_suggests=bool(sources) and (not supported or (today - max(supported)).days > _SUGGESTS_ONLY_DAYS),
+        has_closed=row.get("has_closed", False),
         confidence=row["confidence"],
-        sources=tuple(row["sources"]),
+        sources=sources,
         username=Username(
             username["form"],
             username.get("value", ""),
@@ -324,6 +363,10 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         file=path,
         oauth2=_endpoints(row["oauth2"]) if "oauth2" in row else None,
     )
+
+
+def _citation(source: dict[str, Any]) -> Citation:
+    return Citation(source["at"], source.get("date"), source.get("still_listed"), source.get("note", ""))
 
 
 def _endpoints(table: dict[str, Any]) -> Endpoints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
-from smtpsetup.setup.identify import domain_shown, source_sentence
+from smtpsetup.setup.identify import domain_shown, source_sentence, why_unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,12 +29,11 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Server
     from smtpsetup.net.tls import TlsFacts
     from smtpsetup.oauth.access_token import SignInAge
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.table import Citation, Provider
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.identify import Identification
     from smtpsetup.setup.test_account import AccountTestReport
 
-_OLD_DAYS = 365
 _UNWRAPPED = 10_000  # columns: output that is no terminal has each sentence on one line, for grep
 
 
@@ -135,8 +133,13 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
         text = _(
             "{host} is outside {domain}: make sure that it is your provider's before you give it a password."
         ).format(host=found.servers[0].host, domain=found.address.unicode_domain)
+        if found.only_suggested:
+            text = _("Make sure that {host} is your provider's before you give it a password. {why}").format(
+                host=found.servers[0].host, why=why_unconfirmed(found)
+            )
         parts += [Text(), indented(prose(text, "yellow"))]
-    parts += _provider_facts(provider, with_notes=bool(found.servers)) if provider else ()
+    has_error_with_notes = provider is not None and provider.status is ProviderStatus.UNAVAILABLE
+    parts += _provider_facts(provider, with_notes=not has_error_with_notes) if provider else ()
     if found.servers and not stderr:
         parts += [Text(), prose(_("Set it up: `smtpsetup configure {address}`.").format(address=found.address))]
         if Auth.OAUTH2 in found.auth and Auth.APP_PASSWORD not in found.auth:
@@ -168,7 +171,7 @@ def _identified(found: Identification) -> list[tuple[str, RenderableType | None]
             ("", Text(found.username_note, style="dim") if found.username_note else None),
             (_("Proof"), _auth_line(found.auth)),
         ]
-    status = _status_line(provider.status) if provider else Text(_("not proved yet"), style="yellow")
+    status = _status_line(provider) if provider else Text(_("not proved yet"), style="yellow")
     return [*rows, (_("Status"), status)]
 
 
@@ -183,7 +186,7 @@ def providers(rows: list[Provider]) -> None:
     for style in ("bold", "", "", "dim"):
         grid.add_column(style=style, overflow="fold")
     for row in rows:
-        grid.add_row(row.name, server_line(row.servers[0]) if row.servers else "-", _status_line(row.status), row.id)
+        grid.add_row(row.name, server_line(row.servers[0]) if row.servers else "-", _status_line(row), row.id)
     show(
         Group(grid, Text(), Text(ngettext("{n} provider", "{n} providers", len(rows)).format(n=len(rows)), style="dim"))
     )
@@ -205,9 +208,12 @@ def provider_row(row: Provider) -> None:
         *((_("Server") if number == 0 else "", server_line(server)) for number, server in enumerate(row.servers)),
         (_("Login"), forms[row.username.form]),
         (_("Proof"), _auth_line(row.auth) if row.auth else "-"),
-        (_("Status"), _status_line(row.status)),
+        (_("Status"), _status_line(row)),
         (_("Help page"), prose(row.docs_url) if row.docs_url else None),
-        *((_("Source") if number == 0 else "", Text(text, style="dim")) for number, text in enumerate(row.sources)),
+        *(
+            (_("Source") if number == 0 else "", Text(citation_line(source), style="dim"))
+            for number, source in enumerate(row.sources)
+        ),
         (_("Row from"), row.file),
     ]
     show(Group(Text(row.name, style="bold"), indented(fields(rows)), *_provider_facts(row)))
@@ -219,7 +225,7 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
     `with_notes` is False where an error shows the notes, as for a provider without SMTP.
     """
     parts: list[RenderableType] = []
-    if row.enable_steps and row.status is not ProviderStatus.UNAVAILABLE:
+    if row.enable_steps and row.status in (ProviderStatus.OK, ProviderStatus.PREPARE):
         parts += [
             Text(),
             Text(_("Before you send:") if row.status is ProviderStatus.PREPARE else _("Good to know first:")),
@@ -230,21 +236,35 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
     notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
     if notes and with_notes:
         parts += [Text(), indented(_list("•", notes))]
-    return [*parts, Text(), Text(_checked_line(row), style="dim")]
+    return [*parts, Text(), Text(_checked_line(row), style="dim")] if row.servers else parts
 
 
-def _status_line(status: ProviderStatus) -> Text:
+def citation_line(source: Citation) -> str:
+    """A source of a row, with its dates."""
+    dates = [str(source.date)] if source.date else []
+    if source.still_listed:
+        dates.append(_("still there on {day}").format(day=source.still_listed))
+    shown = f"{source.at} ({', '.join(dates)})" if dates else source.at
+    return f"{shown}: {source.note}" if source.note else shown
+
+
+def _status_line(row: Provider) -> Text:
+    if row.has_closed:
+        return Text(_("closed"), style="red")
     return {
         ProviderStatus.OK: Text(_("ready to use"), style="green"),
         ProviderStatus.PREPARE: Text(_("something must be switched on first"), style="yellow"),
         ProviderStatus.UNAVAILABLE: Text(_("no SMTP at all"), style="red"),
-    }[status]
+        ProviderStatus.UNKNOWN: Text(_("settings not known to us"), style="yellow"),
+    }[row.status]
 
 
 def _checked_line(row: Provider) -> str:
+    if row.last_checked is None:
+        return _("The sources of this have no date, so it may be out of date.")
     month = row.last_checked.strftime("%Y-%m")
-    if (datetime.datetime.now(datetime.UTC).date() - row.last_checked).days > _OLD_DAYS:
-        return _("Checked {month}, more than a year ago: it may have changed.").format(month=month)
+    if row.is_aged:
+        return _("Source of {year}: it may have changed since.").format(year=row.last_checked.year)
     if row.confidence == "high":
         return _("Checked {month}.").format(month=month)
     if row.confidence == "low":

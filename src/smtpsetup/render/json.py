@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Mapping
 
     from smtpsetup.config.account import Account
@@ -98,7 +99,7 @@ def identification(found: Identification, *, with_candidates: bool = False) -> d
         "limits": dict(provider.limits) if provider else {},
         "notes": notes,
         "docs_url": (provider.docs_url or None) if provider else None,
-        "last_checked": found.last_checked.isoformat(),
+        "last_checked": _day(found.last_checked),
         "needs_confirmation": found.needs_confirmation,
     }
     if with_candidates and found.discovery:
@@ -163,7 +164,7 @@ def provider_line(row: Provider) -> dict[str, object]:
         "auth": row.auth,
         "status": row.status,
         "confidence": row.confidence,
-        "last_checked": row.last_checked.isoformat(),
+        "last_checked": _day(row.last_checked),
         "file": row.file,
     }
 
@@ -194,8 +195,20 @@ def provider(row: Provider) -> dict[str, object]:
             for refusal in row.refusals
         ],
         "docs_url": row.docs_url or None,
-        "sources": row.sources,
+        "sources": [
+            {
+                "at": source.at,
+                "date": _day(source.date),
+                "still_listed": _day(source.still_listed),
+                "note": source.note or None,
+            }
+            for source in row.sources
+        ],
     }
+
+
+def _day(value: datetime.date | None) -> str | None:
+    return value.isoformat() if value else None
 
 
 def _enable(row: Provider) -> dict[str, object]:

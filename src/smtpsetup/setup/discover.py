@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth
+from smtpsetup.core.model import Auth, ProviderStatus
 from smtpsetup.discovery.candidates import QueryStatus, Rank, Source, Trust
 from smtpsetup.discovery.fetch import Fetcher
 from smtpsetup.discovery.queries import SearchContext, dns_reason
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.candidates import Candidate, SourceReport
     from smtpsetup.discovery.queries import MailRoute
     from smtpsetup.discovery.search import Discovery
-    from smtpsetup.providers.table import Table
+    from smtpsetup.providers.table import Provider, Table
 
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}
 
@@ -45,22 +46,43 @@ def discover(  # noqa: PLR0913  the address, the table and the limits of one sea
     `suggestion` is the address that was perhaps meant. `on_report` gets each source's report, and the number of those
     that are pending. Raises UnknownDomainError, and SmtpsetupError for an invalid name server setting.
     """
-    deadline = Deadline(seconds)
-    resolver = Resolver(deadline)
-    fetcher = Fetcher(tls.policy(), resolver.addresses if resolver.is_chosen else None)
-    context = SearchContext(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
-    known = table.by_domain(address.domain)
+    context = _context(address, table, seconds, ask_ispdb=ask_ispdb)
+    row = table.by_domain(address.domain)
+    known = None if row is None or row.status is ProviderStatus.UNKNOWN else row
     discovery = ask_sources(context, ask_all=ask_all, known=known, on_report=on_report)
     if not discovery.candidates:
         unknown = functools.partial(UnknownDomainError, address, suggestion, discovery=discovery)
         raise _nothing_found(unknown, address, discovery, seconds)
-    return _identification(address, suggestion, discovery)
+    found = _identification(address, suggestion, discovery)
+    is_table_alone = found.best is not None and found.best.rank is Rank.TABLE and not ask_all
+    return replace(found, best=None) if is_table_alone else found
+
+
+def owners_word(
+    address: Address, provider: Provider, table: Table, *, seconds: float, ask_ispdb: bool
+) -> Candidate | None:
+    """Settings that contradict the provider's row: the domain's own, or the public database's; None where none do."""
+    context = _context(address, table, seconds, ask_ispdb=ask_ispdb)
+    return ask_sources(context, ask_all=False, known=provider).rival
+
+
+def _context(address: Address, table: Table, seconds: float, *, ask_ispdb: bool) -> SearchContext:
+    deadline = Deadline(seconds)
+    resolver = Resolver(deadline)
+    fetcher = Fetcher(tls.policy(), resolver.addresses if resolver.is_chosen else None)
+    return SearchContext(address, table, resolver, fetcher, deadline, ask_ispdb=ask_ispdb)
 
 
 def _identification(address: Address, suggestion: str | None, discovery: Discovery) -> Identification:
     best = discovery.candidates[0]
     provider = best.provider
-    vouching = [one for one in discovery.candidates if one.trust.vouches]
+    is_doubtful_row = best.rank is Rank.TABLE and provider is not None and provider.only_suggests
+    vouching = [one for one in discovery.candidates if one.trust.vouches and not (is_doubtful_row and one is best)]
+    vouched = frozenset(host for one in vouching for host in one.hosts)
+    if is_doubtful_row:  # what the public database says today is a newer source for the same host
+        agreeing = [one for one in discovery.candidates if one.rank is Rank.ISPDB and set(one.hosts) & set(best.hosts)]
+        vouching += agreeing
+        vouched |= frozenset(host for one in agreeing for host in one.hosts if host in best.hosts)
     # a source that vouches for the best candidate's host is named instead: HTTPS confirms what the MX led to
     source = next((one for one in vouching if best.servers and best.servers[0].host in one.hosts), best)
     username, note = settings.username_for(address, provider)
@@ -76,7 +98,7 @@ def _identification(address: Address, suggestion: str | None, discovery: Discove
         note,
         best.auth or (Auth.PASSWORD,),
         provider.last_checked if provider else datetime.datetime.now(datetime.UTC).date(),
-        vouched_hosts=frozenset(host for one in vouching for host in one.hosts),
+        vouched_hosts=vouched,
         remarks=_remarks(address, suggestion, discovery),
         best=source,
         discovery=discovery,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.providers.table import Provider, Table
 
+_SLIPS_OF_COM = ("cim", "clm", "cmo", "comm", "con", "coom", "cpm", "ocm", "vom", "xom")  # no such top-level domains
 _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89
 
 
@@ -40,11 +41,16 @@ class Identification:
     username: str | None
     username_note: str
     auth: tuple[Auth, ...]
-    last_checked: datetime.date
+    last_checked: datetime.date | None
     vouched_hosts: frozenset[str]
     remarks: tuple[str, ...] = ()
     best: Candidate | None = None
     discovery: Discovery | None = None
+
+    @property
+    def only_suggested(self) -> bool:
+        """Whether the answer is that of a row that nothing newer than three years supports."""
+        return self.source == "table" and self.provider is not None and self.provider.only_suggests
 
     @property
     def needs_confirmation(self) -> bool:
@@ -52,9 +58,14 @@ class Identification:
         return bool(self.servers) and self.is_unconfirmed(self.servers[0].host)
 
     def is_unconfirmed(self, host: str) -> bool:
-        """Whether only unsigned DNS, a third party or a guess names this host, outside the address's own domain."""
+        """Whether only unsigned DNS, a third party or a guess names this host, outside the address's own domain.
+
+        So is every host of a row that no source of the last three years supports.
+        """
         if host in self.vouched_hosts:
             return False
+        if self.only_suggested:
+            return True
         from smtpsetup.discovery.suffixes import same_owner  # not needed for hosts of the table
 
         return not same_owner(host, self.address.domain)
@@ -136,24 +147,43 @@ def from_row(address: Address, provider: Provider) -> Identification:
         note,
         provider.auth,
         provider.last_checked,
-        vouched_hosts=frozenset(server.host for server in servers),
+        vouched_hosts=frozenset() if provider.only_suggests else frozenset(server.host for server in servers),
     )
 
 
-def no_smtp_error(found: Identification) -> SmtpsetupError | None:
-    """The error for a provider that has no SMTP for its customers; None for any other."""
+def refusal(found: Identification) -> SmtpsetupError | None:
+    """The error for a provider without SMTP for its customers, or whose settings are not known; None for any other."""
     provider = found.provider
-    if provider is None or provider.status is not ProviderStatus.UNAVAILABLE:
+    if provider is None or provider.status not in (ProviderStatus.UNAVAILABLE, ProviderStatus.UNKNOWN):
         return None
+    if provider.status is ProviderStatus.UNKNOWN:
+        return _settings_unknown(found, provider)
+    text = _("{provider} has no SMTP server, so no other program can send from {address}.")
+    if provider.has_closed:
+        text = _("{provider} has closed, so nothing can be sent from {address}.")
     return SmtpsetupError(
         "config.provider-without-smtp",
-        _("{provider} has no SMTP server, so no other program can send from {address}.").format(
-            provider=provider.name, address=found.address
-        ),
+        text.format(provider=provider.name, address=found.address),
         causes=provider.notes,
         hints=(
             *provider.enable_steps,
             _("Send from an address at another provider, or through a relay service with a domain of your own."),
+        ),
+        url=provider.docs_url or None,
+    )
+
+
+def _settings_unknown(found: Identification, provider: Provider) -> SmtpsetupError:
+    return SmtpsetupError(
+        "config.no-settings-found",
+        _("{domain} belongs to {provider}, and its settings for sending are not known to us.").format(
+            domain=domain_shown(found.address), provider=provider.name
+        ),
+        hints=(
+            _("Ask {provider} for its outgoing server (SMTP).").format(provider=provider.name),
+            _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
+                address=found.address
+            ),
         ),
         url=provider.docs_url or None,
     )
@@ -175,6 +205,7 @@ def source_sentence(found: Identification) -> str:
         Rank.TABLE: _("{domain} is run by {provider}."),
         Rank.PACC: _("{domain} is run by {provider} (its own settings say so)."),
         Rank.MX: _("{domain} is run by {provider} (its MX points there)."),
+        Rank.MX_WITHOUT_SETTINGS: _("{domain} is run by {provider} (its MX points there)."),
         Rank.MAILBOX_BEHIND_FILTER: _("{domain} is run by {provider} (its DNS shows it: {origin})."),
         Rank.AUTOCONFIG: _("{domain} is run by {provider} (its own settings say so)."),
         Rank.WELL_KNOWN: _("{domain} is run by {provider} (its own settings say so)."),
@@ -199,9 +230,25 @@ def source_sentence(found: Identification) -> str:
     return (text or by_rank[best.rank]).format(**names)
 
 
+def why_unconfirmed(found: Identification) -> str:
+    """Why a person must confirm the server, as a sentence."""
+    if found.only_suggested and found.last_checked:
+        return _("What is known of it is from {year}, and nothing newer confirms it.").format(
+            year=found.last_checked.year
+        )
+    if found.only_suggested:
+        return _("The sources that name it have no date, and nothing newer confirms it.")
+    return _("The server is outside {domain}, and only sources that can be forged name it.").format(
+        domain=found.address.unicode_domain
+    )
+
+
 def suggestion(address: Address, table: Table) -> str | None:
     """The address at a large provider that this one is perhaps a misspelling of; None where there is none."""
     import difflib  # needed for unknown domains only
 
+    name, _dot, ending = address.domain.rpartition(".")
+    if ending in _SLIPS_OF_COM and table.by_domain(f"{name}.com"):
+        return f"{address.local}@{name}.com"
     close = difflib.get_close_matches(address.domain, table.often_mistyped(), n=1, cutoff=_CLOSE)
     return f"{address.local}@{close[0]}" if close else None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.config.account import Account
+    from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.net.dial import LookUp
     from smtpsetup.providers.table import Provider
 
@@ -56,8 +57,21 @@ _BEFORE_LOGIN = (Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.STARTTLS)
 _WEB_PORT = 443
 
 
-def second_look(failure: Failure, account: Account, provider: Provider | None) -> Evidence | None:
-    """What can be found out about a failure within SECONDS; None where no check would help to explain it."""
+def second_look(
+    failure: Failure,
+    account: Account,
+    provider: Provider | None,
+    ask_owner: Callable[[], Candidate | None] | None = None,
+) -> Evidence | None:
+    """What can be found out about a failure within SECONDS; None where no check would help to explain it.
+
+    After a refused login `ask_owner` finds settings of the domain's owner that contradict the provider's row.
+    """
+    if failure.stage is Stage.AUTH and failure.reply and not failure.reply.is_temporary:
+        candidate = ask_owner() if ask_owner else None
+        if candidate is None or account.server.host in candidate.hosts:
+            return None
+        return Evidence(owners_server=candidate.servers[0], owners_origin=candidate.origin)
     is_certificate = failure.kind in _CERTIFICATE
     is_connection = (
         failure.kind in _ELSEWHERE

@@ -17,9 +17,12 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.setup.second_look import second_look
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpsetup.config.account import Account
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Secret, Server
+    from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.net.tls import TlsFacts
     from smtpsetup.providers.table import Provider
     from smtpsetup.sending.context import Context
@@ -65,6 +68,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
     login_only: bool = False,
     is_saved: bool = True,
     watch: Watch | None = None,
+    ask_owner: Callable[[], Candidate | None] | None = None,
 ) -> AccountTestReport:
     """Log in and, unless `login_only`, send a test mail to `to` or the account's own address.
 
@@ -86,7 +90,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
     except TransportError as failed:
         if watch:
             watch.start_second_look()
-        evidence = second_look(failed.failure, account, provider)
+        evidence = second_look(failed.failure, account, provider, ask_owner)
         error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return AccountTestReport(

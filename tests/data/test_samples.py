@@ -1,0 +1,71 @@
+"""Domains that people have and hosters that firms use, from evidence apart from the table: how many it knows.
+
+`sample_domains.tsv` has country, domain and where it was seen that people have it; `sample_hosters.tsv` has country,
+hoster, an MX host of a customer, and where it was seen.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+from pathlib import Path
+
+import pytest
+
+from smtpsetup.providers.table import Table
+
+TODAY = datetime.date(2026, 11, 26)
+HERE = Path(__file__).parent
+HOSTERS_LEAST = 0.85
+# of the domains of each country, how many have a server (or are known to have closed), and how many are known at all.
+# The share of the first kind is that of 2026-11: where it is low, no trustworthy source for the servers was found.
+LEAST = {
+    "AU": (0.20, 0.80),
+    "BE": (0.30, 0.60),
+    "CA": (0.30, 0.50),
+    "DE": (0.70, 0.70),
+    "DK": (0.20, 0.85),
+    "FI": (0.16, 0.85),
+    "FR": (0.75, 0.80),
+    "GB": (0.65, 0.80),
+    "IS": (0.00, 0.75),
+    "IT": (0.55, 0.70),
+    "NL": (0.60, 0.85),
+    "NO": (0.36, 0.85),
+    "NZ": (0.65, 0.85),
+    "PL": (0.90, 0.90),
+    "SE": (0.20, 0.85),
+    "US": (0.84, 0.85),
+}
+
+
+def sample(name: str) -> list[list[str]]:
+    """The lines of a sample without its head."""
+    return [line.split("\t") for line in (HERE / name).read_text(encoding="utf-8").splitlines()[1:]]
+
+
+@pytest.mark.parametrize("country", LEAST)
+def test_the_domains_that_people_have_are_known(country: str) -> None:
+    table = Table(TODAY)
+    rows = {domain: table.by_domain(domain) for of, domain, *_where in sample("sample_domains.tsv") if of == country}
+    usable = [domain for domain, row in rows.items() if row and (row.servers or row.has_closed)]
+    known = [domain for domain, row in rows.items() if row]
+    least_usable, least_known = LEAST[country]
+    assert len(usable) >= least_usable * len(rows), sorted(set(rows) - set(usable))
+    assert len(known) >= least_known * len(rows), sorted(set(rows) - set(known))
+
+
+def test_the_hosters_of_firms_are_recognised_by_their_mx() -> None:
+    table = Table(TODAY)
+    lines = sample("sample_hosters.tsv")
+    unknown = [(hoster, host) for _country, hoster, host, *_where in lines if table.by_mx_host(host) is None]
+    assert len(unknown) <= (1 - HOSTERS_LEAST) * len(lines), unknown
+
+
+def test_every_line_of_the_samples_says_where_it_was_seen() -> None:
+    for name, columns in (("sample_domains.tsv", 3), ("sample_hosters.tsv", 4)):
+        lines = sample(name)
+        assert all(len(line) == columns and all(cell.strip() for cell in line) for line in lines), name
+        assert not [
+            key for key, number in collections.Counter(line[columns - 2] for line in lines).items() if number > 1
+        ]

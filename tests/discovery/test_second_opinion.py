@@ -1,0 +1,115 @@
+"""The owner of a domain is asked beside an old or poorly supported row of the table, and after a refused login."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.discovery.conftest import configured
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+ROW = """
+[[provider]]
+id = "gamla-hotellet"
+name = "Gamla Hotellet"
+domains = ["{domain}"]
+mx_suffixes = []
+status = "{status}"
+servers = {servers}
+auth = {auth}
+docs_url = "https://hjalp.example/smtp"
+confidence = "{confidence}"
+sources = [{{ at = "an old list", date = {date} }}]
+username = {{ form = "address" }}
+"""
+
+
+def with_row(  # noqa: PLR0913  the parts of a row
+    home: Home, domain: str, host: str, *, date: str = "2014-01-01", confidence: str = "low", status: str = "ok"
+) -> None:
+    """Give the user a row for a domain; without a host, its settings are not known."""
+    servers = f'[{{ host = "{host}", port = 465, security = "tls" }}]' if host else "[]"
+    text = ROW.format(
+        domain=domain,
+        status=status,
+        servers=servers,
+        auth='["password"]' if host else "[]",
+        date=date,
+        confidence=confidence,
+    )
+    home.file(".config/smtpsetup/providers.toml", text)
+
+
+def identified(home: Home, domain: str, *options: str) -> dict[str, Any]:
+    result: dict[str, Any] = home.run("identify", f"info@{domain}", "--json", *options).json["result"]
+    return result
+
+
+def test_the_owners_other_server_is_told_and_the_tables_stays_first(inside: Home) -> None:
+    with_row(inside, "delegerad.se", "smtp.gammal.test")
+    result = identified(inside, "delegerad.se")
+    assert [server["host"] for server in result["servers"]] == ["smtp.gammal.test"]
+    assert result["needs_confirmation"] is True
+    assert any("--host smtp.hotellet.net" in note for note in result["notes"])
+    shown = inside.run("identify", "info@delegerad.se").out
+    assert "Source of 2014" in shown
+    assert "nothing newer confirms it" in shown
+
+
+@pytest.mark.parametrize("domain", ["delegerad.se", "gammalkund.se"])  # by its own file, and by the public database
+def test_an_old_row_that_somebody_confirms_today_needs_no_confirmation(inside: Home, domain: str) -> None:
+    with_row(inside, domain, "smtp.hotellet.net" if domain == "delegerad.se" else "mail.gammalkund.se")
+    result = identified(inside, domain)
+    assert result["needs_confirmation"] is False
+    assert result["source"] == ("autoconfig" if domain == "delegerad.se" else "ispdb")
+    assert identified(inside, domain, "--offline")["needs_confirmation"] is True
+
+
+def test_nobody_is_asked_about_a_recent_and_well_supported_row(inside: Home) -> None:
+    with_row(inside, "delegerad.se", "smtp.gammal.test", date="2026-10-01", confidence="high")
+    result = identified(inside, "delegerad.se")
+    assert (result["source"], result["needs_confirmation"]) == ("table", False)
+    assert not any("hotellet" in note for note in result["notes"])
+
+
+def test_a_password_goes_to_the_server_of_an_old_row_only_after_a_confirmation(inside: Home) -> None:
+    with_row(inside, "bra-egen.se", "mail.bra-egen.se", date="2014-01-01")
+    run = configured(inside, "bra-egen.se")
+    assert (run.code, run.json["error"]["code"]) == (78, "config.invalid")
+    assert "2014" in run.json["error"]["causes"][0]
+    assert "--accept-host mail.bra-egen.se" in " ".join(run.json["error"]["hints"])
+
+
+def test_after_a_refused_login_the_owner_is_asked_too(inside: Home) -> None:
+    with_row(inside, "flyttad.se", "smtp.flyttad.se")
+    run = configured(inside, "flyttad.se", "--accept-host", "smtp.flyttad.se")
+    assert (run.code, run.json["error"]["code"]) == (77, "auth.bad-credentials")
+    assert "autoconfig.flyttad.se" in run.json["error"]["hints"][0]
+    assert "--host smtp.hotellet.net --port 465 --security tls" in run.json["error"]["hints"][0]
+
+
+def test_settings_that_the_table_does_not_know_are_searched_for(inside: Home) -> None:
+    with_row(inside, "delegerad.se", "", status="unknown")
+    result = identified(inside, "delegerad.se")
+    assert (result["source"], result["servers"][0]["host"]) == ("autoconfig", "smtp.hotellet.net")
+
+
+def test_a_known_provider_is_named_although_its_domain_is_gone(inside: Home) -> None:
+    with_row(inside, "finns-inte.se", "", status="unknown")
+    run = inside.run("identify", "info@finns-inte.se", "--json")
+    assert (run.code, run.json["error"]["code"]) == (68, "config.no-settings-found")
+    assert run.json["result"]["notes"] == ["There is no domain finns-inte.se."]
+
+
+@pytest.mark.parametrize("options", [(), ("--offline",)])
+def test_a_provider_whose_settings_nobody_knows_is_named(inside: Home, options: tuple[str, ...]) -> None:
+    with_row(inside, "tom.se", "", status="unknown")
+    run = inside.run("identify", "info@tom.se", "--json", *options)
+    assert (run.code, run.json["error"]["code"]) == (68, "config.no-settings-found")
+    assert run.json["result"]["provider"] == {"id": "gamla-hotellet", "name": "Gamla Hotellet"}
+    assert (run.json["result"]["status"], run.json["result"]["servers"]) == ("unknown", [])
+    assert run.json["error"]["url"] == "https://hjalp.example/smtp"
+    assert not any("--provider" in hint for hint in run.json["error"]["hints"])
