@@ -20,7 +20,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         N_("{server} does not let {username} send from this address."),
         (N_("The From address must be the mailbox that logs in, or an alias of it."),),
         (
-            N_("If the mail is from another address than {address}, send it from that one."),
+            N_("If the sender of the mail is not {address}, send it from {address}."),
             N_("Or add the other address as an alias at your provider."),
         ),
         rehearsal=Fault(Stage.MAIL, reply="553 5.7.1 Sender address rejected: not owned by user"),

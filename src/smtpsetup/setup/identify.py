@@ -174,13 +174,16 @@ def refusal(found: Identification) -> SmtpsetupError | None:
 
 
 def _settings_unknown(found: Identification, provider: Provider) -> SmtpsetupError:
+    ask = (_("Ask {provider} for its outgoing server (SMTP).").format(provider=provider.name),)
+    if not provider.docs_url:  # nobody is known who could be asked
+        ask = (_("Ask whoever provides the mailbox for its outgoing server (SMTP)."),)
     return SmtpsetupError(
         "config.no-settings-found",
         _("{domain} belongs to {provider}, and its settings for sending are not known to us.").format(
             domain=domain_shown(found.address), provider=provider.name
         ),
         hints=(
-            _("Ask {provider} for its outgoing server (SMTP).").format(provider=provider.name),
+            *ask,
             _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
                 address=found.address
             ),
