@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 import smtpsetup
 from smtpsetup.cli.main import COMMANDS, cli
-from smtpsetup.core.exit_codes import EXIT_CODES
+from smtpsetup.core.exit_codes import EXIT_CODES, LASTING
+from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.rules import RULES
 from smtpsetup.providers import schema
 from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
@@ -180,6 +182,13 @@ def documentation_address() -> str:
     return f'DOCUMENTATION = "{project["urls"]["Documentation"].rstrip("/")}"\n'
 
 
+_ALWAYS = {"en": " Also after a 4yz reply.", "sv": " Även efter ett svar 4yz."}
+_INSTEAD = {
+    "en": "If the server's words or the login say more, it is one of these instead:",
+    "sv": "Om serverns ord eller inloggningen säger mer gäller i stället något av detta:",
+}
+
+
 def error_pages(language: str) -> str:
     """Every error code with its exit code, explanation, hints, and how to rehearse it, in a language."""
     catalogue = gettext.translation(
@@ -188,7 +197,8 @@ def error_pages(language: str) -> str:
     exit_code, who, see = _WORDS[language]
     parts = []
     for code in sorted(EXIT_CODES):
-        parts.append(f"## `{code}`\n\n{exit_code.format(n=EXIT_CODES[code])}\n")
+        always = _ALWAYS[language] if code in LASTING else ""
+        parts.append(f"## `{code}`\n\n{exit_code.format(n=EXIT_CODES[code])}{always}\n")
         explanation = EXPLANATIONS.get(code)
         if explanation is None:
             parts.append(f"{_RAISED_WITH_THEIR_OWN_TEXT[code][language == 'sv']}\n")
@@ -200,6 +210,12 @@ def error_pages(language: str) -> str:
                 *(f"{number}. {catalogue.gettext(hint)}" for number, hint in enumerate(explanation.hints, start=1)),
                 "",
             ]
+            advice = dict.fromkeys(rule.advice for rule in RULES if rule.error == code and rule.advice)
+            advice |= dict.fromkeys([AFTER_LOGIN[code]] if code in AFTER_LOGIN else [])
+            if advice:
+                parts.append(f"{_INSTEAD[language]}\n")
+                parts += ["- " + " ".join(map(catalogue.gettext, (*one.causes, *one.hints))) for one in advice]
+                parts.append("")
         if explanation and explanation.responsible:
             parts.append(f"{who.format(who=catalogue.gettext(explanation.responsible))}\n")
         if code in FAULTS or code in REHEARSALS:

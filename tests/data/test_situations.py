@@ -139,6 +139,14 @@ def test_every_refusal_of_a_row_matches_its_own_phrase(row: Any, refusal: Any) -
         assert cause in error.causes
 
 
+def parsed(reply: str) -> Reply:
+    """The reply as it is read from a server."""
+    number = int(reply[:3])
+    raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\n")]
+    with socket.socket() as unused:
+        return Wire(unused, Deadline(1), None).as_reply(number, raw)
+
+
 WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_text(encoding="utf-8").splitlines()[1:]]
 
 
@@ -146,9 +154,6 @@ WORDINGS = [line.split("|", 3) for line in FILE.with_name("wordings.txt").read_t
     ("stage", "code", "provider", "reply"), WORDINGS, ids=[f"{number}-{one[1]}" for number, one in enumerate(WORDINGS)]
 )
 def test_a_wording_has_its_error_code(stage: str, code: str, provider: str, reply: str) -> None:
-    number = int(reply[:3])
-    raw = [(line[4:] if line.startswith(str(number)) else line).encode() for line in reply.split("\\n")]
-    with socket.socket() as unused:
-        parsed = Wire(unused, Deadline(1), None).as_reply(number, raw)
-    failure = Failure(Stage(stage), Kind.REPLY, Server("smtp.example.com", 587, Security.STARTTLS), parsed)
+    said = parsed(reply.replace("\\n", "\n"))
+    failure = Failure(Stage(stage), Kind.REPLY, Server("smtp.example.com", 587, Security.STARTTLS), said)
     assert error_code(failure, TABLE.by_id(provider) if provider else None) == code

@@ -74,11 +74,27 @@ def test_a_refusal_in_the_middle_of_a_large_message_is_reported(home: Home) -> N
     }
 
 
-def test_exit_code_67_when_every_recipient_is_refused_permanently(home: Home) -> None:
-    for reply in (b"554 5.7.1 Access denied\r\n", b"554 5.7.1 Relay access denied\r\n", b"552 5.2.2 Mailbox full\r\n"):
-        with ScriptedServer((*TO_RCPT, reply, None, b"221 bye\r\n")) as server:
-            password_account(home, server.port)
-            assert home.run("send", "a@example.com", "--body", "x", "--json").code == 67
+@pytest.mark.parametrize(
+    ("replies", "code"),
+    [
+        ([b"550 5.1.1 User unknown"], 67),
+        ([b"552 5.2.2 Mailbox full"], 67),
+        ([b"554 5.7.1 Relay access denied"], 69),
+        ([b"554 5.7.1 Access denied"], 69),
+        ([b"550 Requested action not taken: mailbox unavailable"], 69),
+        ([b"550 5.1.1 User unknown", b"550 5.1.1 User unknown"], 67),
+        ([b"550 5.1.1 User unknown", b"550 Administrative prohibition"], 69),
+        ([b"550 Administrative prohibition", b"550 5.1.1 User unknown"], 69),
+    ],
+)
+def test_exit_code_67_is_only_for_recipients_that_do_not_exist_or_cannot_be_written_to(
+    home: Home, replies: list[bytes], code: int
+) -> None:
+    script = [part for reply in replies for part in (reply + b"\r\n", None)]
+    with ScriptedServer((*TO_RCPT, *script, b"221 bye\r\n")) as server:
+        password_account(home, server.port)
+        recipients = [f"{number}@example.com" for number in range(len(replies))]
+        assert home.run("send", *recipients, "--body", "x", "--json").code == code
 
 
 def test_a_mail_that_may_have_been_delivered_is_not_to_be_retried(home: Home) -> None:

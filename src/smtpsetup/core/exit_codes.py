@@ -19,7 +19,8 @@ EX_TERMINATED = 143
 # - `limit.` lets all mail of the account wait (`SmtpsetupError.is_limit`).
 # - `secret.`, `auth.`, `tls.` and `config.` do so, too, except `config.address-malformed`
 #   (`disposition.concerns_account`).
-# - With `rcpt.` and `server.`, a permanent refusal of every recipient exits with 67 (`send_one.failed`).
+# 67 makes scripts delete addresses: it is for recipients that do not exist or cannot be written to, and for a mail that
+# some recipients got and others never will (`send_one`).
 EXIT_CODES = {
     "config.no-account": EX_CONFIG,
     "config.invalid": EX_CONFIG,
@@ -82,9 +83,9 @@ EXIT_CODES = {
     "mail.sender-unverified": EX_NOPERM,
     "mail.smtputf8-unsupported": EX_UNAVAILABLE,
     "rcpt.unknown": EX_NOUSER,
-    "rcpt.relay-denied": EX_NOUSER,
+    "rcpt.relay-denied": EX_UNAVAILABLE,
     "rcpt.greylisted": EX_TEMPFAIL,
-    "rcpt.too-many": EX_NOUSER,
+    "rcpt.too-many": EX_UNAVAILABLE,
     "rcpt.mailbox-full": EX_NOUSER,
     "data.too-large": EX_UNAVAILABLE,
     "data.content-rejected": EX_UNAVAILABLE,
@@ -105,3 +106,18 @@ EXIT_CODES = {
     "internal.bug": EX_BUG,
 }
 """By error code; docs/errors.md explains each."""
+
+LASTING = frozenset(
+    {
+        "auth.app-password-required",
+        "auth.bad-credentials",
+        "auth.disabled-by-admin",
+        "auth.oauth2-required",
+        "auth.sign-in-blocked",
+        "limit.account-blocked",
+        "mail.sender-not-allowed",
+        "mail.sender-unverified",
+        "rcpt.relay-denied",
+    }
+)
+"""Codes for what does not pass by itself, even where the server calls it temporary (4yz)."""

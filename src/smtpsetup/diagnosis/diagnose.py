@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import DOCUMENTATION
 from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_TEMPFAIL
+from smtpsetup.core.exit_codes import EX_TEMPFAIL, LASTING
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Stage
+from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.evidence import OBSERVED_CAUSES_ONLY, alternative_hint, observed_causes, refined_code
 from smtpsetup.diagnosis.explanation import FOR_UNSAVED, NEW_SECRET, PROVIDER, SECRET_ELSEWHERE, TOKEN_ELSEWHERE
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.rule import TRANSACTION
 from smtpsetup.diagnosis.rules import RULES
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.failure import Evidence, Failure
+    from smtpsetup.diagnosis.rule import Advice
     from smtpsetup.providers.table import Provider, Refusal
 
 _SOLVED_BY_ENABLE_STEPS = (
@@ -32,6 +35,7 @@ _SOLVED_BY_ENABLE_STEPS = (
 # texts in the error challenge for a refused token: RFC 7628 section 3.2.2, Google's HTTP status, Dovecot's own failure
 _TOKEN_ERRORS = (
     ("insufficient_scope", "auth.scope-refused"),
+    ("permission", "auth.scope-refused"),
     ("status: 403", "auth.scope-refused"),
     ("internal_failure", "auth.temporary"),
     ("status: 5", "auth.temporary"),
@@ -40,13 +44,36 @@ _TOKEN_ERRORS = (
 
 def error_code(failure: Failure, provider: Provider | None = None) -> str:
     """The error code of a failure, by the refusals in the provider's row or else by RULES."""
+    return _found(failure, provider).code
+
+
+class _Found(NamedTuple):
+    """The error code of a failure, and what decided it."""
+
+    code: str
+    refusal: Refusal | None = None
+    advice: Advice | None = None
+
+
+def _found(failure: Failure, provider: Provider | None) -> _Found:
     refusal = _refusal(failure, provider)
-    if refusal:
-        return refusal.error
-    code = next((rule.error for rule in RULES if rule.fits(failure)), "server.protocol-error")
-    if code == "auth.bad-credentials" and provider and provider.auth == (Auth.OAUTH2,):
-        return "auth.oauth2-required"
-    return code
+    rule = next((rule for rule in RULES if rule.fits(failure)), None)
+    # words that any server may use tell more than the row's number without words
+    if refusal and (refusal.phrase or rule is None or not rule.is_by_words or rule.error == refusal.error):
+        return _Found(refusal.error, refusal, rule.advice if rule and rule.error == refusal.error else None)
+    if rule is None:
+        return _Found("server.protocol-error")
+    if rule.error == "auth.bad-credentials" and provider and provider.auth == (Auth.OAUTH2,):
+        return _Found("auth.oauth2-required")
+    return _Found(rule.error, advice=rule.advice)
+
+
+def _advice(found: _Found, code: str, failure: Failure, account: Account) -> Advice | None:
+    """What is known better than the Explanation of the code: by the rule, or because a login came before."""
+    if code != found.code:
+        return None
+    has_logged_in = account.auth is not Auth.NONE and failure.stage in TRANSACTION
+    return found.advice or (AFTER_LOGIN.get(code) if has_logged_in else None)
 
 
 def diagnose(
@@ -61,7 +88,8 @@ def diagnose(
 
     `is_saved` is False while the account is being set up. `evidence` is what probing found, if it was done.
     """
-    code = _refined_code(failure, account, provider, evidence)
+    found = _found(failure, provider)
+    code = _refined(found.code, failure, account, evidence)
     values = {
         **placeholder_values(account, is_saved=is_saved),
         "server": failure.server,
@@ -70,12 +98,15 @@ def diagnose(
         "detail": _detail(failure),
     }
     explanation = EXPLANATIONS[code]
+    advice = _advice(found, code, failure, account)
+    if advice:
+        responsible = advice.responsible or explanation.responsible
+        explanation = explanation._replace(causes=advice.causes, hints=advice.hints, responsible=responsible)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
     causes, hints = explanation.causes, explanation.hints
-    refusal = _refusal(failure, provider)
-    if refusal and (refusal.causes or refusal.note):
-        causes = refusal.causes or (refusal.note,)
+    if found.refusal and (found.refusal.causes or found.refusal.note):
+        causes = found.refusal.causes or (found.refusal.note,)
     if evidence:
         observed = observed_causes(code, failure, evidence)
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
@@ -97,15 +128,14 @@ def diagnose(
         causes=causes,
         hints=hints,
         url=url,
-        exit_code=EX_TEMPFAIL if failure.reply and failure.reply.is_temporary else None,
+        exit_code=EX_TEMPFAIL if failure.reply and failure.reply.is_temporary and code not in LASTING else None,
         failure=failure,
         responsible=responsible,
     )
 
 
-def _refined_code(failure: Failure, account: Account, provider: Provider | None, evidence: Evidence | None) -> str:
+def _refined(code: str, failure: Failure, account: Account, evidence: Evidence | None) -> str:
     """The error code, made more precise by what the account authenticates with and by the evidence."""
-    code = error_code(failure, provider)
     if account.auth is Auth.OAUTH2 and code in ("auth.bad-credentials", "auth.oauth2-required"):
         text = failure.reply.text if failure.reply else ""
         code = next((code for phrase, code in _TOKEN_ERRORS if phrase in text), "auth.token-revoked")

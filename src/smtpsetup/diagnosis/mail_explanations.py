@@ -145,8 +145,8 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
     ),
     "server.refused": Explanation(
         N_("{server} refused for good."),
-        (),
-        (ASK_PROVIDER, SETTINGS),
+        (N_("It gives no reason that smtpsetup knows."),),
+        (N_("See the whole conversation: run the command again with `--verbose`."), ASK_PROVIDER, SETTINGS),
         responsible=PROVIDER,
         rehearsal=Fault(Stage.MAIL, reply="554 5.0.0 Transaction failed"),
     ),

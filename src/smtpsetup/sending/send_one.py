@@ -65,12 +65,11 @@ def failed(context: Context, delivery: Delivery, failure: TransportError) -> Sen
     account, provider = context.account, context.find_provider()
     error = diagnose(failure.failure, account, provider)
     refused = _explained(failure.refused, account, provider)
-    if (
-        len(refused) == len(delivery.envelope.recipients)
-        and error.code.startswith(("rcpt.", "server."))
-        and error.exit_code != EX_TEMPFAIL
-    ):
-        error.exit_code = EX_NOUSER  # every recipient was refused permanently
+    if error.exit_code == EX_NOUSER:  # only where that is true of every recipient
+        error.exit_code = next(
+            (entry.error.exit_code for entry in refused if entry.error.exit_code not in (EX_NOUSER, EX_TEMPFAIL)),
+            EX_NOUSER,
+        )
     return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
 
 
