@@ -164,7 +164,7 @@ LOGIN_RULES: tuple[Rule, ...] = (
             r"\b(smtp|imap|pop3?)(/\w+)?( service| access| use| usage)? (is |has been |was )?"
             r"(blocked|off|not used|not in use|restricted|denied)\b",
             r"(allows?|permits?) only|only (allows|for) (web|imap|api)|webmail only|can.t send",
-            r"(enable|turn on|activate) (smtp|imap|pop)",
+            r"not include .{0,20}(smtp|imap|access)|(enable|turn on|activate) (smtp|imap|pop)",
         ),
         advice=advice.SWITCHED_OFF,
     ),

@@ -119,6 +119,13 @@ MAIL_RULES: tuple[Rule, ...] = (
     Rule("rcpt.unknown", _RCPT_OR_DATA, codes=(5,), enhanced=r"5\.1\.(1|2|3|6|10)|5\.2\.1|5\.7\.17"),
     # Microsoft's word for an address that the organisation does not have
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"5\.4\.1", phrase=r"access denied"),
+    Rule(
+        "server.refused",
+        (Stage.RCPT,),
+        codes=(5,),
+        phrase=r"(block|black|reject|refus)\w* by (the )?(recipient|user)|recipient.s (block|black)",
+        advice=advice.RECIPIENT_REFUSES,
+    ),
     Rule("server.client-blocked", (Stage.MAIL, Stage.RCPT), phrase=BLOCKLIST),
     Rule(
         "server.client-blocked",

@@ -27,7 +27,7 @@ ACCOUNT_OFF = words(
 )
 NOT_ACTIVE = words(
     r"not (yet )?(been )?(activated|approved|active\b)|(please|must|need to) activate|activate your",
-    r"(pending|awaiting|waiting for|needs?) .{0,20}(approval|activation|review)",
+    r"(pending|awaiting|waiting for|needs?) .{0,20}(approval|activation|review)|under review",
 )
 NOT_PAID = words(
     r"\bunpaid\b|\boverdue\b|payment|billing|invoice|\bpaid plan",
@@ -39,8 +39,7 @@ SPAMMER = words(
     r"(account|user|mailbox|sender)\b.{0,60}\b(due to|for|because of) .{0,20}(spam|abuse)|mail sending denied",
 )
 PLAN_USED_UP = words(
-    r"credits|(upgrade|monthly|your|per) (your )?(plan|month|monthly|subscription)\b",
-    r"\bmonthly (sending )?(limit|quota)",
+    r"credits|upgrade your plan|\b(monthly|plan|subscription)\b.{0,30}\b(limit|quota)|\b(limit|quota)\b.{0,60}\bplan\b"
 )
 BASIC_AUTHENTICATION_OFF = words(
     r"basic auth\w* (is |has been )?(disabled|not supported|no longer|turned off)",

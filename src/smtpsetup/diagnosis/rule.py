@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,6 +86,7 @@ def words(*alternatives: str) -> str:
     return "|".join(alternatives)
 
 
+@functools.lru_cache(maxsize=2)  # many rules search the same text
 def _searchable(text: str) -> str:
     """The text on one line, without what may contain any word."""
     line = " ".join(text[:_MAX_SEARCHED].split())

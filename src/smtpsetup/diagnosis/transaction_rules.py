@@ -112,7 +112,12 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
         enhanced=r"[45]\.2\.2",
         phrase=r"^(?!.*\b(sending|submission|daily|monthly|hourly|sent)\b)",
     ),
-    Rule("server.temporary", TRANSACTION, codes=(4,), phrase=r"system storage|(space|resources|memory)\b|queue"),
+    Rule(
+        "server.temporary",
+        TRANSACTION,
+        codes=(4,),
+        phrase=r"system storage|(space|resources|memory)\b|queue|\bdns\b|look ?up",
+    ),
     Rule("rcpt.mailbox-full", (Stage.RCPT,), phrase=r"storage"),
     Rule(
         "rcpt.too-many",
