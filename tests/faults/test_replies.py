@@ -97,6 +97,24 @@ def test_exit_code_67_is_only_for_recipients_that_do_not_exist_or_cannot_be_writ
         assert home.run("send", *recipients, "--body", "x", "--json").code == code
 
 
+def test_what_waiting_cannot_help_is_not_kept_for_days_whatever_its_number(home: Home) -> None:
+    reply = b"451 4.7.1 Sender address rejected: not owned by user info@example.com\r\n"
+    with ScriptedServer((*TO_RCPT, reply, None, b"221 bye\r\n")) as server:
+        password_account(home, server.port)
+        done = home.run("send", "a@example.com", "--body", "x", "--json")
+    assert (done.code, done.json["error"]["code"]) == (77, "mail.sender-not-allowed")
+    assert done.json["error"]["retry"] is False
+    assert home.run("outbox", "list", "--json").json["result"] == []
+
+
+def test_a_refusal_that_asks_for_another_try_is_kept_whatever_its_number(home: Home) -> None:
+    reply = b"554 Your message was received but it could not be saved. Please retry later.\r\n"
+    with ScriptedServer((*TO_DOT, reply, None, b"221 bye\r\n")) as server:
+        password_account(home, server.port)
+        done = home.run("send", "a@example.com", "--body", "x", "--json")
+    assert (done.code, done.json["result"]["queued"]) == (0, True)
+
+
 def test_a_mail_that_may_have_been_delivered_is_not_to_be_retried(home: Home) -> None:
     with ScriptedServer((*TO_DOT, "drop")) as server:
         password_account(home, server.port)
