@@ -42,7 +42,7 @@ _UNKNOWN = words(
     r"\bno longer (valid|exists|active|available|accepts)|not our customer|malformed address",
     r"discontinued|^does not exist|not accept (e-?)?mail|unrouteable|dosn.t exist|^inactive",
     r"not a (known|local|valid) (user|mailbox|recipient)|\bno (mailbox|account|one) .{0,10}(here|at|by)\b",
-    r"unbekannt|existiert nicht|inconnu|n.existe pas|no existe|desconocid|sconosciut|finns inte|不存在",
+    r"unbekannt|existiert nicht|inconnu|archived|n.existe pas|no existe|desconocid|sconosciut|finns inte|不存在",
 )
 _UNKNOWN_ACCOUNT = words(
     r"\b(no such|unknown|invalid) account|\baccount\b.{0,40}(\bunknown\b|not (be )?found|n.t exist|not exist)"
@@ -121,9 +121,12 @@ MAIL_RULES: tuple[Rule, ...] = (
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"5\.4\.1", phrase=r"access denied"),
     Rule(
         "server.refused",
-        (Stage.RCPT,),
+        _RCPT_OR_DATA,
         codes=(5,),
-        phrase=r"(block|black|reject|refus)\w* by (the )?(recipient|user)|recipient.s (block|black)",
+        phrase=words(
+            r"(block|black|reject|refus)\w* by (the )?(recipient|user)|recipient.s (block|black)",
+            r"blocked senders\b|envelope blocked|manually (block|reject)",
+        ),
         advice=advice.RECIPIENT_REFUSES,
     ),
     Rule("server.client-blocked", (Stage.MAIL, Stage.RCPT), phrase=BLOCKLIST),

@@ -9,20 +9,20 @@ TOO_MANY = words(
     r"\brate\b|too (fast|frequent|quickly)|throttl|concurrent|slow down",
     r"frequency (limit|too)|flood",
     r"(e-?mails?|messages?|mails?|failures|recipients) (per|this|an|each) (second|minute|hour)\b",
-    r"thread limit|\bpeak\b",
+    r"thread limit|\bpeak\b|(unexpected|excessive) volume|complaints",
 )
 BLOCKLIST = words(
-    r"blocked (using|by|for)\b|block ?list|black ?list|spamhaus|spamcop|barracuda|listed (at|by|in|on)",
+    r"block(ed)? (using|by|for)\b|block ?list|black ?list|spamhaus|spamcop|barracuda|listed (at|by|in|on)",
     r"\b(ip|ip address|client|host)\b.*(blocked|not allowed)|(your|from this) ip\b.*not|banned sending ip",
     r"(poor|bad|low) reputation|reputation of (the|your) (sending )?ip|\brbl\b|_rbl\b|dnsbl",
-    r"reverse (dns|hostname)|\bptr\b",
+    r"reverse (dns|hostname)|\bptr\b|\bip reputation|dynamic ip|dial-?up",
     r"cannot find your hostname|blocked - see|the ip you|permanently deferred",
 )
 # whose account it is stands in the rule's stage
 ACCOUNT_OFF = words(
     r"\b(account|user|mailbox|alias|login|customer|subscription|tenant|organi[sz]ation|server|sender)\b.{0,60}"
     r"\b(frozen|locked|blocked|banned|deactivated|disabled|inactive|closed|terminated|restricted)\b",
-    r"\b(frozen|locked|blocked|banned|deactivated|disabled|inactive|restricted) (account|user|mailbox|alias|sender)",
+    r"\b(frozen|locked|blocked|banned|deactivated|disabled|inactive|restricted) (account|user|mailbox|alias|sender)\b",
     r"\bsuspen(ded|sion)\b",
 )
 NOT_ACTIVE = words(
