@@ -22,6 +22,7 @@ from smtpsetup.diagnosis.rules import RULES
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.failure import Evidence, Failure
+    from smtpsetup.diagnosis.explanation import Explanation
     from smtpsetup.diagnosis.rule import Advice
     from smtpsetup.providers.table import Provider, Refusal
 
@@ -68,12 +69,17 @@ def _found(failure: Failure, provider: Provider | None) -> _Found:
     return _Found(rule.error, advice=rule.advice)
 
 
-def _advice(found: _Found, code: str, failure: Failure, account: Account) -> Advice | None:
-    """What is known better than the Explanation of the code: by the rule, or because a login came before."""
+def _explanation(found: _Found, code: str, failure: Failure, account: Account) -> Explanation:
+    """The explanation of the code, with what is known better: by the rule, or because a login came before."""
+    explanation = EXPLANATIONS[code]
     if code != found.code:
-        return None
+        return explanation
     has_logged_in = account.auth is not Auth.NONE and failure.stage in TRANSACTION
-    return found.advice or (AFTER_LOGIN.get(code) if has_logged_in else None)
+    advice = found.advice or (AFTER_LOGIN.get(code) if has_logged_in else None)
+    if advice is None:
+        return explanation
+    responsible = advice.responsible or explanation.responsible
+    return explanation._replace(causes=advice.causes, hints=advice.hints, responsible=responsible)
 
 
 def diagnose(
@@ -97,11 +103,7 @@ def diagnose(
         "port": failure.server.port,
         "detail": _detail(failure),
     }
-    explanation = EXPLANATIONS[code]
-    advice = _advice(found, code, failure, account)
-    if advice:
-        responsible = advice.responsible or explanation.responsible
-        explanation = explanation._replace(causes=advice.causes, hints=advice.hints, responsible=responsible)
+    explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
     causes, hints = explanation.causes, explanation.hints
