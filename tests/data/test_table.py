@@ -62,6 +62,7 @@ KNOWN_BETTER = {
 }
 
 
+@pytest.mark.slow
 def test_every_well_known_domain_gets_one_of_its_known_servers() -> None:
     table = Table(TODAY)
     wrong = []
