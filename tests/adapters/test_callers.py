@@ -170,6 +170,7 @@ def test_git_sends_a_patch_that_can_be_applied(postfix: Postfix, home: Home) -> 
     assert (home.path / "again" / "räkning.txt").read_text(encoding="utf-8") == "åäö €\n.\nFrom me\n"
 
 
+@pytest.mark.slow
 def test_git_reports_a_refused_recipient(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     patch = patch_of(home)

@@ -323,6 +323,7 @@ def test_a_real_browser_signs_in(oauth_server: OAuthServer, redirect: str, chrom
     assert submit(oauth_server, "XOAUTH2", answer["access_token"]) == []
 
 
+@pytest.mark.slow
 def test_a_real_browser_connects_a_device(oauth_server: OAuthServer, chromium: Chromium) -> None:
     asked = device(oauth_server)
     assert "Device connected" in chromium.sign_in(asked["verification_uri_complete"], USER).text

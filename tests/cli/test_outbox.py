@@ -175,6 +175,7 @@ def test_a_header_that_cannot_be_decoded_is_shown_escaped(home: Home) -> None:
     assert "\x1b" not in shown.out
 
 
+@pytest.mark.slow
 def test_flush_reports_how_many_mails_wait_and_when_the_next_is_due(person: Person) -> None:
     with closed_port() as nobody:
         plain_account(person.home, nobody)

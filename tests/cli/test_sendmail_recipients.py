@@ -29,6 +29,7 @@ def test_a_bad_entry_in_to_is_reported_and_does_not_stop_the_others(
     assert [(mail.recipients, str(mail.state)) for mail in kept(home)] == [((wrong,), "failed")]
 
 
+@pytest.mark.slow
 def test_the_fully_qualified_name_of_the_machine_is_local(
     sandbox: Sandbox, facts: SandboxFacts, home: Home, machine: Machine
 ) -> None:

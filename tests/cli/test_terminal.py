@@ -287,6 +287,7 @@ def test_an_existing_account_is_changed_only_after_confirmation(person: Person, 
     assert 'from_name = "Ny"' in person.home.config.read_text()
 
 
+@pytest.mark.slow
 def test_login_and_logout_change_the_keyring(person: Person, facts: SandboxFacts) -> None:
     env = person.keyring.env
     arguments = (*server_options(facts), "--password-stdin")

@@ -41,6 +41,7 @@ def test_ctrl_c_ends_a_search_at_once(someone: Person) -> None:
     assert "\x1b[?25h" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code"), [("n", 130), ("", 130)])
 def test_a_no_or_no_answer_sends_no_password(answer: str, code: int, someone: Person, world: World) -> None:
     before = len(world.log())

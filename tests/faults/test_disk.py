@@ -60,6 +60,7 @@ def test_a_batch_on_a_disk_that_fills_up_notes_every_sent_mail(home: Home) -> No
     assert "may have arrived" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [8, 12, 16])
 def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilobytes: int) -> None:
     batch = batch_file(home, *(f"m{number}" for number in range(400)))

@@ -101,6 +101,7 @@ def assert_only_mail_in_flight_is_repeated(server: RecordingServer) -> None:
         assert len({arrival.message_id for arrival in arrivals}) == 1, (SEED, subject)
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)

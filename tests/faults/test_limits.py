@@ -136,6 +136,7 @@ def test_a_header_field_of_three_megabytes_is_refused_and_the_mail_saved(home: H
     assert b"\r\n\r\n" not in content.partition(LONG)[0]
 
 
+@pytest.mark.slow
 def test_a_small_tmpdir_loses_no_mail(home: Home) -> None:
     small = home.path / "small"
     with RecordingServer() as server:

@@ -36,6 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_table_the_catalogue_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"smtpsetup/providers.toml", "smtpsetup/locale/sv/LC_MESSAGES/smtpsetup.mo", "smtpsetup/py.typed"} <= names

@@ -48,6 +48,7 @@ def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, O
     assert (home.path / "token").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "sv"])
 def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer], language: str) -> None:
     home, server = oauth

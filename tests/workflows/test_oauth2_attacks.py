@@ -274,6 +274,7 @@ def test_polling_ends_when_the_device_code_expires(polling: tuple[OAuthServer, T
     assert caught.value.error == "expired_token"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "pattern"), [((), DEVICE), (("--browser",), ADDRESS)])
 def test_ctrl_c_during_a_sign_in_exits_with_130_and_saves_nothing(
     oauth: tuple[Home, OAuthServer], options: tuple[str, ...], pattern: str

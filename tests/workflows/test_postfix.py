@@ -61,6 +61,7 @@ def test_a_wrong_password_is_tried_once(postfix: Postfix) -> None:
     assert [str(result.status) for result in report.stages if str(result.stage) == "quit"] == ["ok"]
 
 
+@pytest.mark.slow
 def test_a_foreign_sender_is_reported(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run("send", "asa@example.test", "--from", "bo@example.test", "--body", "x", "--json")

@@ -88,6 +88,7 @@ def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spa
     return terminal
 
 
+@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_the_secret_stores_that_work_from_cron_are_offered(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
