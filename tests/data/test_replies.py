@@ -35,6 +35,12 @@ REPLIES: list[dict[str, Any]] = [
     json.loads(line) for line in Path(__file__).with_name("replies.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 LEAST_SHARE = 0.9
+# replies that share words with another error
+LOOKALIKES = [
+    line.split("\t")
+    for line in Path(__file__).with_name("lookalikes.tsv").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
 
 
 def refusal(stage: str, reply: str) -> Failure:
@@ -71,6 +77,15 @@ def test_no_reply_makes_a_script_delete_a_recipient_that_exists() -> None:
     assert not [
         entry["reply"] for entry, code in results() if code == "rcpt.unknown" and "rcpt.unknown" not in entry["codes"]
     ]
+
+
+@pytest.mark.parametrize(("stage", "reply", "code", "exit_code"), LOOKALIKES, ids=[row[1] for row in LOOKALIKES])
+def test_a_reply_is_not_taken_for_another_that_shares_its_words(
+    stage: str, reply: str, code: str, exit_code: str
+) -> None:
+    """Exit code 67 makes scripts delete an address, and 77 ends a run; `*` stands for any error code."""
+    error = diagnose(refusal(stage, reply), account_at(587))
+    assert (error.code if code != "*" else "*", error.exit_code) == (code, int(exit_code))
 
 
 # stage, reply, and the advice that replaces the one of the error code
@@ -251,6 +266,7 @@ def data() -> list[Datum]:
             if name and by_name[name] not in after_login
             for failure in (refusal(stage, reply),)
         ),
+        *(Datum(refusal(stage, reply), (code,)) for stage, reply, code, _ in LOOKALIKES if code != "*"),
         *(Datum(Failure(stage, kind, **{"server": SERVER, **facts}), (code,)) for stage, kind, facts, code in FAILURES),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,7 @@ from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.evidence import OBSERVED_CAUSES_ONLY, alternative_hint, observed_causes, refined_code
 from smtpsetup.diagnosis.explanation import FOR_UNSAVED, NEW_SECRET, PROVIDER, SECRET_ELSEWHERE, TOKEN_ELSEWHERE
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
-from smtpsetup.diagnosis.rule import TRANSACTION
+from smtpsetup.diagnosis.rule import TRANSACTION, words
 from smtpsetup.diagnosis.rules import RULES
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ _SOLVED_BY_ENABLE_STEPS = (
     "auth.app-password-required",
     "auth.oauth2-required",
     "auth.disabled-by-admin",
+)
+
+# in a 4yz reply, what shows that it passes by itself after all
+_PASSES = words(
+    r"try (again|later)|\blater\b|temporar|time(d )?-?out|servfail|busy|overload|\b(seconds|minutes|hours)\b",
+    r"not yet|under review|awaiting|maintenance|starting",
 )
 
 # texts in the error challenge for a refused token: RFC 7628 section 3.2.2, Google's HTTP status, Dovecot's own failure
@@ -130,10 +137,18 @@ def diagnose(
         causes=causes,
         hints=hints,
         url=url,
-        exit_code=EX_TEMPFAIL if failure.reply and failure.reply.is_temporary and code not in LASTING else None,
+        exit_code=EX_TEMPFAIL if _is_temporary(code, failure) else None,
         failure=failure,
         responsible=responsible,
     )
+
+
+def _is_temporary(code: str, failure: Failure) -> bool:
+    """Whether the same may succeed later: the reply is a 4yz, and its code or its text does not say otherwise."""
+    reply = failure.reply
+    if not reply or not reply.is_temporary:
+        return False
+    return code not in LASTING or re.search(_PASSES, reply.text, re.IGNORECASE) is not None
 
 
 def _refined(code: str, failure: Failure, account: Account, evidence: Evidence | None) -> str:

@@ -97,9 +97,14 @@ LOGIN_RULES: tuple[Rule, ...] = (
         "auth.temporary",
         _AUTH,
         codes=(4,),
-        phrase=r"temporar|try (again|later)|look ?up|internal|unavailable|\bsystem\b",
+        phrase=words(
+            r"temporar|try (again|later)|look ?up|internal|unavailable|not available|starting|maintenance",
+            r"\bsystem\b",
+        ),
     ),
-    Rule("auth.bad-credentials", _AUTH, phrase=r"abnormal.*not open.*incorrect", advice=advice.SEVERAL_CAUSES),
+    Rule(
+        "auth.bad-credentials", _AUTH, phrase=r"abnormal.{0,40}not open.{0,40}incorrect", advice=advice.SEVERAL_CAUSES
+    ),
     Rule(
         "auth.sign-in-blocked",
         _AUTH,

@@ -17,7 +17,8 @@ _RCPT_OR_DATA = (Stage.RCPT, Stage.DATA)
 # what only a sender's address can be accused of, with a temporary code, too
 _NOT_YOURS = words(
     r"not owned|(send|relay(ing)?)\b.{0,20} as\b|sendas|must (match|equal|be the same|be same)",
-    r"(does not|doesn.t|not) match|belong to",
+    r"(?<!helo )(?<!ehlo )(?<!name )(?<!signature )(?<!message-id )(?<!host )(does not|doesn.t) match",
+    r"(?<!does )not match|belong to",
 )
 # the same said in words that, with a temporary code, may mean trouble with DNS
 _SENDER_NOT_YOURS = words(
@@ -28,9 +29,12 @@ _SENDER_NOT_YOURS = words(
     r"(unknown|invalid|unauthori[sz]ed|forbidden|disallowed) (sender|from)\b|emetteur|not local sender|not same as",
     r"(sender|from)\b.{0,30}\b(not (allowed|authori[sz]ed|permitted|accepted|valid)|is not (a|one) )",
 )
-_SENDER = r"sender|from address|from header|header from|from:? (address|name)|mail from .*must"
+_SENDER = r"sender|from address|from header|header from|from:? (address|name)|mail from .*(must|not exist)"
 # scripts delete such addresses, so it must not be the sender or this machine that is unknown
-_NOT_THE_SENDER = r"^(?!.*\b(sender|from|your|envelope|ip)\b.{0,15}\b(address|domain|e-?mail|account|host)\b).*"
+_NOT_THE_SENDER = (
+    r"^(?!.*(\b(sender|from|your|envelope|ip)\b.{0,15}\b(address|domain|e-?mail|account|host)\b"
+    r"|mail from\b|return.?path|reply-to|message-id|\bheader)).*"
+)
 _UNKNOWN = words(
     r"\b(no such|unknown|invalid|inactive|non-?existent|unrouteable|undeliverable|bad) "
     r"(e-?mail )?(user|recipient|mailbox|rcpt\w*|address|destination|customer|domain|person|alias|local part)",
@@ -39,10 +43,12 @@ _UNKNOWN = words(
     r"|\b(inactive|disabled|bloque|closed|suspended|invalid)\b)",
     r"\b(address|e-?mail|domain|host)\b.{0,60}(\bunknown\b|not (be )?found|n.t exist|not exist|not a valid|null ?mx)",
     r"\brecipient('s)? (account|mailbox|address) (is |has been )?blocked",
-    r"\bno longer (valid|exists|active|available|accepts)|not our customer|malformed address",
-    r"discontinued|^does not exist|not accept (e-?)?mail|unrouteable|dosn.t exist|^inactive",
+    r"\bno longer (valid|exists|active|available|accepts(?! \w+ from))|not our customer|malformed address",
+    r"(user|mailbox|account|address|recipient)\b.{0,60}discontinued|^does not exist",
+    r"not accept (e-?)?mail(?! from)|unrouteable|dosn.t exist|^inactive",
     r"not a (known|local|valid) (user|mailbox|recipient)|\bno (mailbox|account|one) .{0,10}(here|at|by)\b",
-    r"unbekannt|existiert nicht|inconnu|archived|n.existe pas|no existe|desconocid|sconosciut|finns inte|不存在",
+    r"unbekannt|existiert nicht|inconnu|archived recipient|n.existe pas|no existe|desconocid|sconosciut|finns inte",
+    r"不存在",
 )
 _UNKNOWN_ACCOUNT = words(
     r"\b(no such|unknown|invalid) account|\baccount\b.{0,40}(\bunknown\b|not (be )?found|n.t exist|not exist)"
@@ -60,7 +66,8 @@ _MALFORMED = words(
     r"malformed|(duplicate|multiple) .{0,20}(header|subject|from)",
     r"header (error|syntax|is invalid|field)",
     r"(invalid|bad|illegal|broken) (header|mime|8.?bit|character)",
-    r"mime (boundary|error|parse|structure)",
+    r"mime (boundary|error|parse|structure|depth|nesting)|header (limit|line)|\b(attachment|url) limit",
+    r"(invalid|bad|no such) (address|domain).{0,20}(reply-to|message-id|return.?path)",
     r"missing .{0,30}(header|from|date|message-id)|no (valid )?(from|date)|headers too",
 )
 _CONTENT = words(
@@ -85,10 +92,10 @@ MAIL_RULES: tuple[Rule, ...] = (
         "mail.sender-unverified",
         TRANSACTION,
         phrase=words(
-            r"not (been )?verified|unverified (sender|domain|from)|must be verified",
+            r"^(?!.*recipient).*not (been )?verified|unverified (sender|domain|from)|must be verified",
             r"unconfigured sending domain|unregistered domain|verified sender",
-            r"(verify|authenticate|validate|confirm|register) (your|the|this|a) (sending |sender |from )?"
-            r"(domain|sender|address)",
+            r"(verify|authenticate|validate|confirm|register) (your|the|this|a) "
+            r"(sending |sender |from )?(domain|sender|address)",
         ),
     ),
     Rule(
@@ -99,7 +106,7 @@ MAIL_RULES: tuple[Rule, ...] = (
     ),
     Rule("mail.sender-not-allowed", TRANSACTION, enhanced=r"5\.7\.60|5\.1\.[78]"),
     Rule("rcpt.relay-denied", TRANSACTION, enhanced=r"5\.7\.(54|64)"),
-    Rule("rcpt.relay-denied", (Stage.RCPT,), phrase=r"^relay"),
+    Rule("rcpt.relay-denied", (Stage.RCPT,), codes=(5,), phrase=r"^relay"),
     # a blocklist of domains
     Rule(
         "server.refused",
@@ -116,6 +123,7 @@ MAIL_RULES: tuple[Rule, ...] = (
         "mail.sender-not-allowed", (Stage.RCPT,), codes=(5,), phrase=r"sender address rejected|not owned|^sender is not"
     ),
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"4\.1\.2"),
+    Rule("server.temporary", _RCPT_OR_DATA, codes=(5,), enhanced=r"5\.[12]\.\d+", phrase=r"temporar|try (again|later)"),
     Rule("rcpt.unknown", _RCPT_OR_DATA, codes=(5,), enhanced=r"5\.1\.(1|2|3|6|10)|5\.2\.1|5\.7\.17"),
     # Microsoft's word for an address that the organisation does not have
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"5\.4\.1", phrase=r"access denied"),

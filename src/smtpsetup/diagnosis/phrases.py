@@ -30,13 +30,14 @@ NOT_ACTIVE = words(
     r"(pending|awaiting|waiting for|needs?) .{0,20}(approval|activation|review)|under review",
 )
 NOT_PAID = words(
-    r"\bunpaid\b|\boverdue\b|payment|billing|invoice|\bpaid plan",
+    r"\bunpaid\b|\boverdue\b|\b(payment|billing|invoices?)\b(?!\S*@)|\bpaid plan",
     r"(subscription|trial|account|licen[cs]e) (has |is )?(expired|ended)",
 )
 SPAMMER = words(
     r"unusual sending|bad outbound sender|outbound sender|banned (outbound )?sender|spam abuse",
     r"outgoing (mail |e-?mail )?(is |has been )?(blocked|disabled|suspended)",
-    r"(account|user|mailbox|sender)\b.{0,60}\b(due to|for|because of) .{0,20}(spam|abuse)|mail sending denied",
+    r"(account|user|mailbox|sender)\b.{0,60}\b(due to|for|because of) .{0,20}(spam(?! content)|abuse)",
+    r"mail sending denied",
 )
 PLAN_USED_UP = words(
     r"credits|upgrade your plan|\b(monthly|plan|subscription)\b.{0,30}\b(limit|quota)|\b(limit|quota)\b.{0,60}\bplan\b"

@@ -19,11 +19,32 @@ _LOGIN_REQUIRED = words(
 )
 # the same words are said of the recipient's account
 _NOT_THE_RECIPIENT = r"^(?!.*\b(recipient|mailbox|destinataire|discontinued|tried to reach|delivered)\b).*"
+# a mailbox or a user may be the sender's
+_NOT_THE_SENDER = (
+    r"^(?!.*(\b(sender|sending|send|sent|outgoing|outbound|submission|daily|hourly|monthly)\b"
+    r"|\byour (account|mailbox|quota|user|limit))).*"
+)
+# an invoice may be the name of a file or of a recipient
+_OWN_ACCOUNT = (
+    r"^(?!.*(spam|virus|trojan|banned|attachment|unknown))"
+    r"(?=.*\b(account|subscription|plan|service|licen[cs]e|your)\b).*"
+)
 _QUOTA = words(
-    r"\bquota\b|quotaexceeded|submission ?quota|credits|exceeded limits|\b(daily|per day|today|this month|monthly)\b",
+    r"\bquota\b|quotaexceeded|submission ?quota|credits|exceeded limits|\b(per day|this month)\b",
+    r"\b(daily|today|monthly)\b.{0,40}(limit|exceed|reached|maximum|max\b|used|allow|volume|message)",
+    r"(limit|exceed\w*|reached|maximum|max|used|sent|messages|recipients)\b.{0,40}\b(daily|today|monthly)\b",
     r"\b(daily|weekly|sending|hourly|message|messages|e?mail|e-mail|relay|relaying|send|outgoing) limit",
+    r"(?<!depth )(?<!nesting )(?<!header )(?<!attachment )(?<!url )(?<!part )"
     r"limit (is |was |has been )?(exceeded|reached)",
     r"(past|last|within|in|per) \d+ ?h(ours)?\b|(maximum|max) number of (e-?mails|messages)",
+)
+_MAILBOX_FULL = words(
+    r"\b(mailbox|inbox|account|destinataire|postfach|maildir|in-?box)\b.{0,40}\b(full|pleine|voll)\b",
+    r"mailbox full|full mailbox",
+    r"\b(mailbox|inbox|user|recipient|account|maildir)\b.{0,40}(over|exceed\w*|reached) (\w+ ){0,2}"
+    r"(quota|storage|disk)",
+    r"\b(mailbox|recipient|recipient.s|user.s) (disk |storage )?quota|over ?quota|over the quota",
+    r"dis[ck] quota|mailbox size limit|space has been used|out of storage",
 )
 
 TRANSACTION_RULES: tuple[Rule, ...] = (
@@ -62,10 +83,30 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
     Rule("auth.required", TRANSACTION, codes=(530,)),
     Rule("auth.required", TRANSACTION, codes=(5,), phrase=_LOGIN_REQUIRED),
     Rule("server.refused", TRANSACTION, codes=(503,)),
+    # what passes by itself, whatever else it names
+    Rule(
+        "server.temporary",
+        TRANSACTION,
+        codes=(4,),
+        phrase=r"(unable to|(could|can) ?not) verify|servfail|verif\w+ failed\b.{0,10}(time|try)",
+    ),
     # the account
     Rule("limit.account-blocked", TRANSACTION, phrase=SPAMMER, advice=advice.TAKEN_FOR_SPAMMER),
-    Rule("limit.account-blocked", TRANSACTION, phrase=NOT_ACTIVE, advice=advice.NOT_ACTIVATED),
-    Rule("limit.account-blocked", TRANSACTION, phrase=NOT_PAID, advice=advice.UNPAID),
+    Rule(
+        "limit.account-blocked",
+        TRANSACTION,
+        enhanced=r"|[45]\.[02-7]\.\d+",
+        phrase=f"{_NOT_THE_RECIPIENT}({NOT_ACTIVE})",
+        advice=advice.NOT_ACTIVATED,
+    ),
+    Rule("limit.account-blocked", (Stage.MAIL,), phrase=NOT_PAID, advice=advice.UNPAID),
+    Rule(
+        "limit.account-blocked",
+        (Stage.RCPT, Stage.DATA),
+        enhanced=r"|[45]\.[02-7]\.\d+",
+        phrase=f"{_OWN_ACCOUNT}({NOT_PAID})",
+        advice=advice.UNPAID,
+    ),
     Rule("limit.account-blocked", (Stage.MAIL,), codes=(5,), phrase=ACCOUNT_OFF, advice=advice.ACCOUNT_DISABLED),
     Rule(
         "limit.account-blocked",
@@ -97,21 +138,10 @@ TRANSACTION_RULES: tuple[Rule, ...] = (
     Rule(
         "rcpt.mailbox-full",
         (Stage.RCPT, Stage.DATA),
-        phrase=words(
-            r"\b(mailbox|inbox|account|destinataire|postfach|maildir|in-?box)\b.{0,40}\b(full|pleine|voll)\b",
-            r"mailbox full|full mailbox",
-            r"\b(mailbox|inbox|user|recipient|account|maildir)\b.{0,40}(over|exceed\w*|reached) (\w+ ){0,2}"
-            r"(quota|storage|disk)",
-            r"\b(mailbox|recipient|recipient.s|user.s) (disk |storage )?quota|over ?quota|over the quota",
-            r"dis[ck] quota|mailbox size limit|space has been used|out of storage",
-        ),
+        phrase=f"{_NOT_THE_SENDER}({_MAILBOX_FULL})",
     ),
-    Rule(
-        "rcpt.mailbox-full",
-        (Stage.RCPT, Stage.DATA),
-        enhanced=r"[45]\.2\.2",
-        phrase=r"^(?!.*\b(sending|submission|daily|monthly|hourly|sent)\b)",
-    ),
+    Rule("rcpt.mailbox-full", (Stage.RCPT, Stage.DATA), enhanced=r"[45]\.2\.2", phrase=_NOT_THE_SENDER),
+    Rule("limit.quota", TRANSACTION, enhanced=r"[45]\.2\.2"),
     Rule(
         "server.temporary",
         TRANSACTION,

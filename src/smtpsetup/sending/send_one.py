@@ -67,8 +67,7 @@ def failed(context: Context, delivery: Delivery, failure: TransportError) -> Sen
     refused = _explained(failure.refused, account, provider)
     if error.exit_code == EX_NOUSER:  # only where that is true of every recipient
         error.exit_code = next(
-            (entry.error.exit_code for entry in refused if entry.error.exit_code not in (EX_NOUSER, EX_TEMPFAIL)),
-            EX_NOUSER,
+            (entry.error.exit_code for entry in refused if entry.error.exit_code != EX_NOUSER), EX_NOUSER
         )
     return SendResult(account.name, delivery.message_id, (), refused, failure.failure.reply, error)
 
