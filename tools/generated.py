@@ -182,7 +182,10 @@ def documentation_address() -> str:
     return f'DOCUMENTATION = "{project["urls"]["Documentation"].rstrip("/")}"\n'
 
 
-_ALWAYS = {"en": " Also after a 4yz reply.", "sv": " Även efter ett svar 4yz."}
+_ALWAYS = {
+    "en": " Also after a 4yz reply, unless its text says that it passes.",
+    "sv": " Även efter ett svar 4yz, om inte texten säger att felet går över.",
+}
 _INSTEAD = {
     "en": "If the server's words or the login say more, it is one of these instead:",
     "sv": "Om serverns ord eller inloggningen säger mer gäller i stället något av detta:",

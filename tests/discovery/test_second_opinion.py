@@ -83,6 +83,55 @@ def test_a_password_goes_to_the_server_of_an_old_row_only_after_a_confirmation(i
     assert "--accept-host mail.bra-egen.se" in " ".join(run.json["error"]["hints"])
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [((), 78), (("--accept-host", "other.example"), 78), (("--accept-host", "mail.bra-egen.se"), 0)],
+)
+def test_naming_the_provider_does_not_confirm_the_server_of_an_old_row(
+    options: tuple[str, ...], code: int, inside: Home
+) -> None:
+    with_row(inside, "bra-egen.se", "mail.bra-egen.se")
+    run = configured(inside, "bra-egen.se", "--provider", "gamla-hotellet", "--no-verify", *options)
+    assert run.code == code, run.out
+    assert inside.config.exists() is (code == 0)
+
+
+def test_a_provider_that_was_named_and_whose_settings_nobody_knows_is_refused(inside: Home) -> None:
+    with_row(inside, "tom.se", "", status="unknown")
+    run = configured(inside, "annan.se", "--provider", "gamla-hotellet")
+    assert (run.code, run.json["error"]["code"]) == (68, "config.no-settings-found")
+
+
+def test_what_anyone_can_forge_is_named_without_a_command(inside: Home) -> None:
+    with_row(inside, "srv-utanfor.se", "smtp.gammal.test")
+    notes = " ".join(identified(inside, "srv-utanfor.se")["notes"])
+    assert "smtp.hotellet.net instead" in notes
+    assert "--host" not in notes
+
+
+def test_an_old_row_is_confirmed_for_the_host_that_was_named_alone(inside: Home) -> None:
+    with_row(inside, "delegerad.se", "smtp.gammal.test")
+    file = inside.config.with_name("providers.toml")
+    other = '{ host = "smtp.hotellet.net", port = 465, security = "tls" }'
+    file.write_text(file.read_text().replace('security = "tls" }]', f'security = "tls" }}, {other}]'))
+    result = identified(inside, "delegerad.se")
+    assert [server["host"] for server in result["servers"]] == ["smtp.gammal.test", "smtp.hotellet.net"]
+    assert result["needs_confirmation"] is True
+
+
+def test_a_name_server_that_fails_is_told_where_the_table_does_not_know_the_settings(inside: Home) -> None:
+    with_row(inside, "tom.se", "", status="unknown")
+    run = inside.run("identify", "info@tom.se", "--json", SMTPSETUP_NAMESERVER="127.0.0.1:1")
+    assert (run.code, run.json["error"]["code"]) == (75, "dns.temporary")
+
+
+def test_offline_asks_nobody_after_a_refused_login(inside: Home) -> None:
+    with_row(inside, "flyttad.se", "smtp.flyttad.se")
+    run = configured(inside, "flyttad.se", "--accept-host", "smtp.flyttad.se", "--offline")
+    assert run.json["error"]["code"] == "auth.bad-credentials"
+    assert not any("autoconfig" in hint for hint in run.json["error"]["hints"])
+
+
 def test_after_a_refused_login_the_owner_is_asked_too(inside: Home) -> None:
     with_row(inside, "flyttad.se", "smtp.flyttad.se")
     run = configured(inside, "flyttad.se", "--accept-host", "smtp.flyttad.se")

@@ -12,6 +12,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth, ProviderStatus
 from smtpsetup.providers.settings import servers_for
 from smtpsetup.providers.table import Provider, Table, shipped_table
+from smtpsetup.setup.identify import from_row
 
 TODAY = datetime.date(2026, 11, 24)
 ROW = """
@@ -110,6 +111,9 @@ def test_a_users_own_row_replaces_the_shipped_one_of_that_id(tmp_path: Path) -> 
         ("port = 465", "prt = 465", "prt"),
         ('domains = ["example.com"]', 'domains = ["Example.com"]', "domains"),
         ('domains = ["example.com"]', "domains = [1]", "domains"),
+        ('domains = ["example.com"]', 'domains = ["!example.com"]', "domains"),
+        ("mx_suffixes = []", 'mx_suffixes = ["*.example.com"]', "mx_suffixes"),
+        ('host = "smtp.{domain}"', 'host = "{mx}"', "MX"),
         ('domains = ["example.com"]', 'domains = "example.com"', "domains"),
         ('status = "ok"', 'status = "fine"', "status"),
         ('status = "ok"', 'status = "prepare"', "enable"),
@@ -182,6 +186,28 @@ sources = [{{ at = "here" }}]
 [provider.username]
 form = "address"
 """
+
+
+def test_a_users_rows_say_which_hosts_are_not_the_providers_own(tmp_path: Path) -> None:
+    table = own_table(
+        tmp_path,
+        OWN_ROW.format(id="hotel", suffix="hotel.test").replace('["hotel.test"', '["hotel.test", "!clients.hotel.test"')
+        + OWN_ROW.format(id="mine", suffix="clients.your-server.de"),
+    )
+    found = {host: table.by_mx_host(host) for host in ("mx.hotel.test", "a.clients.hotel.test")}
+    assert {host: row and row.id for host, row in found.items()} == {
+        "mx.hotel.test": "hotel",
+        "a.clients.hotel.test": None,
+    }
+    mine = table.by_mx_host("a.clients.your-server.de")
+    assert mine
+    assert mine.id == "mine"
+
+
+def test_a_server_named_by_the_mx_is_never_sure(table: Table) -> None:
+    row = table.by_id("home-pl")
+    assert row
+    assert from_row(parse_address("info@shop.home.pl"), row).is_unconfirmed("evil.home.pl")
 
 
 def test_an_mx_host_matches_the_longest_suffix_and_the_users_rows_first(tmp_path: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.discovery import suffixes
 from smtpsetup.discovery.suffixes import SYSTEM_LIST, registrable, registrable_by, rules_in, same_owner
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIST = "public_suffix_list.dat"
 
@@ -66,3 +72,12 @@ def test_debians_list_is_understood(domain: str, expected: str | None) -> None:
     if not SYSTEM_LIST.exists():
         pytest.skip("needs Debian's package publicsuffix")
     assert registrable_by(rules_in(SYSTEM_LIST.read_text(encoding="utf-8")), domain) == expected
+
+
+def test_a_list_that_was_cut_off_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = tmp_path / "list"
+    short.write_text("com\nse\nuk\n", encoding="utf-8")
+    monkeypatch.setattr(suffixes, "SYSTEM_LIST", short)
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)
+    with pytest.raises(ModuleNotFoundError):
+        suffixes._registrable_by_list.__wrapped__()

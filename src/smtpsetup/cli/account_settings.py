@@ -19,7 +19,7 @@ from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, ProviderStatus, Security
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
-from smtpsetup.setup.identify import UnknownDomainError, refusal
+from smtpsetup.setup.identify import UnknownDomainError, from_row, refusal
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
@@ -125,10 +125,29 @@ def _stated_provider(state: State, entered: Address, existing: Account | None, o
             raise click.BadParameter(no_such_provider(state.table(), options.provider_id), param_hint="--provider")
         if state.may_ask:
             views.human.provider(provider)
+        if not options.host:
+            _check_named(state, entered, provider)
         return provider
     if options.host:
         return None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain)
     return state.provider(existing) if existing else None
+
+
+def _check_named(state: State, entered: Address, provider: Provider) -> None:
+    """Say why a provider that was named gives no server. Raises SmtpsetupError, click.UsageError."""
+    found = from_row(entered, provider)
+    refused = refusal(found)
+    if refused and not (state.may_ask and provider.status is ProviderStatus.UNKNOWN):
+        raise refused
+    if refused:  # a person may know the server
+        views.human.note(refused.message)
+    elif not found.servers and not state.may_ask:
+        raise click.UsageError(
+            _(
+                "The server at {provider} is the one that the domain's MX names: leave out `--provider`, or give it "
+                "with `--host HOST`."
+            ).format(provider=provider.name)
+        )
 
 
 def _identified(state: State, entered: Address, options: Options) -> Subject:
@@ -172,8 +191,11 @@ def account_before_login(state: State, subject: Subject, options: Options) -> Ac
     address, provider, existing = subject.address, subject.provider, subject.existing
     proposal = _proposal(subject, options)
     server = proposal.server or ask_server(state, options.port, options.security)
-    if subject.found:
-        confirm_host(state, subject.found, server, options.accept_host)
+    found = subject.found
+    if found is None and provider and provider.only_suggests and not (options.host or existing):
+        found = from_row(address, provider)
+    if found:
+        confirm_host(state, found, server, options.accept_host)
     if server.security is Security.NONE and not is_loopback(server.host):
         raise click.UsageError(
             _(

@@ -135,6 +135,7 @@ def _log_in(
         is_saved=subject.existing is not None,
         may_retype=not has_place and account.auth is not Auth.NONE,
         may_move=not is_reused,
+        search=options.search,
     )
 
 
@@ -152,7 +153,9 @@ def _secret(state: State, account: Account, *, is_stored: bool, from_stdin: bool
 def _sign_in(state: State, account: Account, subject: Subject, options: Options) -> None:
     """Sign in with OAuth2 and save."""
     account = account._replace(secret=place_of_sign_in(account, options.source))
-    account, tokens = sign_in_account(state, account, subject.provider, options.how, verify=not options.no_verify)
+    account, tokens = sign_in_account(
+        state, account, subject.provider, options.how, verify=not options.no_verify, search=options.search
+    )
     account = account._replace(from_name=from_name(state, subject, options))
     _save(state, account, Secret(tokens.refresh_token), subject, options, tokens=tokens)
 

@@ -15,6 +15,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import ProviderStatus
 from smtpsetup.setup.identify import UnknownDomainError, identify, refusal
@@ -148,6 +149,8 @@ def _discovered_for(found: Identification, search: Callable[[], Identification])
     try:
         return search()
     except UnknownDomainError as error:
+        if error.exit_code == EX_TEMPFAIL:
+            raise
         remarks = (error.message,) if error.code == "dns.not-found" else ()
         return replace(found, discovery=error.discovery, remarks=remarks)
 

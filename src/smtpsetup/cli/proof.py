@@ -15,9 +15,13 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.setup.test_account import run_test
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.cli.identify import Search
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
+    from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.providers.table import Provider
     from smtpsetup.setup.test_account import AccountTestReport
 
@@ -33,14 +37,16 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
     is_saved: bool,
     may_retype: bool,
     may_move: bool = False,
+    search: Search | None = None,
 ) -> tuple[Account, Secret | None]:
     """Log in and show each stage. Returns the account and secret that worked. Raises SmtpsetupError, click.Abort.
 
     With `may_retype` a person may type another secret after a refusal. With `may_move` they may accept another server
-    of the same provider after a failure before the secret was sent.
+    of the same provider after a failure before the secret was sent. `search` says who may be asked after a refusal.
     """
     while True:
-        report = _log_in(state, account, secret, provider, is_saved=is_saved)
+        ask_owner = ask_owner_of(state, account, provider, search)
+        report = _log_in(state, account, secret, provider, is_saved=is_saved, ask_owner=ask_owner)
         if report.error is None:
             return account, secret
         if may_move and report.alternative and state.may_ask:
@@ -57,8 +63,14 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
             raise report.error
 
 
-def _log_in(
-    state: State, account: Account, secret: Secret | None, provider: Provider | None, *, is_saved: bool
+def _log_in(  # noqa: PLR0913  what `run_test` needs
+    state: State,
+    account: Account,
+    secret: Secret | None,
+    provider: Provider | None,
+    *,
+    is_saved: bool,
+    ask_owner: Callable[[], Candidate | None] | None,
 ) -> AccountTestReport:
     context = state.context(account)
     planned = context.transport.planned_stages(account, login_only=True)
@@ -71,5 +83,5 @@ def _log_in(
             login_only=True,
             is_saved=is_saved,
             watch=table,
-            ask_owner=ask_owner_of(state, account, provider),
+            ask_owner=ask_owner,
         )

@@ -22,6 +22,7 @@ from smtpsetup.oauth import sign_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smtpsetup.cli.identify import Search
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
@@ -153,11 +154,18 @@ def _with_saved(how: SignInOptions, client: TokenClient | None) -> SignInOptions
     )
 
 
-def sign_in_account(
-    state: State, account: Account, provider: Provider | None, how: SignInOptions, *, verify: bool = True
+def sign_in_account(  # noqa: PLR0913  the sign-in, and how it is proved
+    state: State,
+    account: Account,
+    provider: Provider | None,
+    how: SignInOptions,
+    *,
+    verify: bool = True,
+    search: Search | None = None,
 ) -> tuple[Account, Tokens]:
     """Sign in and, with `verify`, log in at the mail server. Returns the account to save, and its tokens.
 
+    `search` says who may be asked after a refused login.
     Raises SmtpsetupError, click.UsageError, click.Abort.
     """
     how = _with_saved(how, account.oauth2)
@@ -187,7 +195,8 @@ def sign_in_account(
     if not verify:
         return account, done.tokens
     try:
-        prove(state, account, Secret(done.tokens.access_token), provider, is_saved=False, may_retype=False)
+        token = Secret(done.tokens.access_token)
+        prove(state, account, token, provider, is_saved=False, may_retype=False, search=search)
     except SmtpsetupError as error:
         raise (
             sign_in.not_signed_in_as(account, error, is_saved=is_saved) if error.code == "auth.token-revoked" else error

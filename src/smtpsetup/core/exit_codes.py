@@ -120,4 +120,4 @@ LASTING = frozenset(
         "rcpt.relay-denied",
     }
 )
-"""Codes for what does not pass by itself, even where the server calls it temporary (4yz)."""
+"""Codes for what does not pass by itself, even after a 4yz reply, unless its text says that it does."""

@@ -112,7 +112,8 @@ class Evidence(NamedTuple):
     server answers (None: not tried). `greeting` is that of the failing server. `is_impostor` says that its certificate
     belongs to somebody other than the account's provider. `clock_ahead_seconds` is how far this machine's clock is
     ahead of the server's (None: not known). `owners_server` is another server than the account's, which the owner of
-    the domain names today at `owners_origin`, a DNS name or URL.
+    the domain names today at `owners_origin`, a DNS name or URL; `is_owner_certain` says that nobody else can have
+    written it.
     """
 
     alternative: Server | None = None
@@ -123,6 +124,7 @@ class Evidence(NamedTuple):
     clock_ahead_seconds: float | None = None
     owners_server: Server | None = None
     owners_origin: str = ""
+    is_owner_certain: bool = False
 
 
 class Refused(NamedTuple):

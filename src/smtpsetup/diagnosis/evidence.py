@@ -44,6 +44,9 @@ def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> t
     server = evidence.alternative or evidence.owners_server
     if server is None:
         return ()
+    if evidence.alternative is None and not evidence.is_owner_certain:
+        text = _("{origin} names {host} today, which is not certain: ask your provider which server is right.")
+        return (text.format(origin=evidence.owners_origin, host=server.host),)
     options = f"--host {server.host} --port {server.port} --security {server.security}"
     if evidence.alternative is None:
         text = _("{origin} names another server today. If that is your provider's: `{configure} {options}`.")

@@ -70,12 +70,13 @@ def ask_mx(context: SearchContext, query: Query) -> QueryResult:
     preferred = tuple(mx.host for mx in exchanges if mx.preference == exchanges[0].preference)
     for host in hosts if route.filter_name else preferred:
         provider = context.table.by_mx_host(host)
-        if provider and provider.status is ProviderStatus.UNKNOWN:
+        # the name of a server may have no underscore, which an MX host has now and then
+        servers = servers_for(context.address, provider, "" if "_" in host else host) if provider else ()
+        if provider and (provider.status is ProviderStatus.UNKNOWN or not servers):
             named_only = Candidate(query.source, Trust.DNS, Rank.MX_WITHOUT_SETTINGS, f"MX {host}", (), provider)
             following = _after_unknown_mx(context, route)
             return QueryResult(QueryStatus.FOUND, host, (named_only,), next_queries=following, route=route)
         if provider:
-            servers = servers_for(context.address, provider, host)
             candidate = Candidate(query.source, Trust.DNS, query.rank, f"MX {host}", servers, provider)
             return QueryResult(QueryStatus.FOUND, host, (candidate,), route=route)
     return QueryResult(

@@ -288,7 +288,9 @@ def _completed(candidate: Candidate, context: SearchContext) -> Candidate:
     )
     if provider is None:
         return candidate
-    servers = (candidate.provider and candidate.servers) or servers_for(address, provider)
+    # the other hosts of a row that only suggests are not what the source named
+    is_kept = candidate.provider is not None or provider.only_suggests
+    servers = (is_kept and candidate.servers) or servers_for(address, provider)
     if not set(candidate.hosts) <= {server.host for server in servers}:
         return candidate
     return replace(

@@ -14,6 +14,7 @@ from smtpsetup.address.address import InvalidDomainError, domain_forms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FEWEST_RULES = 5_000  # the list had 9,000 in 2020
 SYSTEM_LIST = Path("/usr/share/publicsuffix/public_suffix_list.dat")
 
 
@@ -27,6 +28,8 @@ def _registrable_by_list() -> Callable[[str], str | None]:
         if not SYSTEM_LIST.exists():
             raise
         rules = rules_in(SYSTEM_LIST.read_text(encoding="utf-8"))
+        if len(rules) < _FEWEST_RULES:  # a list that was cut off would make co.uk one owner's
+            raise
         return lambda domain: registrable_by(rules, domain)
     # by its loader, since its own `open` fails in a zipapp
     found: Callable[[str], str | None] = PublicSuffixList(

@@ -143,15 +143,13 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
         if not all(isinstance(entry, str) for entry in row.get(key, ())):
             yield _must_be(key, _("a list of strings"))
             return
-    for domain in (*row["domains"], *row["mx_suffixes"]):
-        if (
-            domain != domain.lower()
-            or not domain.isascii()
-            or set("@ *!") & set(domain.removeprefix("*.").removeprefix("!"))
-        ):
-            yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(
-                key="domains", value=domain
-            )
+    # `*.` stands for the names below a domain, `!` for MX hosts that are not the provider's own
+    for key, prefix in (("domains", "*."), ("mx_suffixes", "!")):
+        for domain in row[key]:
+            if domain != domain.lower() or not domain.isascii() or set("@ *!") & set(domain.removeprefix(prefix)):
+                yield _("{key}: {value} must be a domain in lower case, an international one as its xn-- form").format(
+                    key=key, value=domain
+                )
     for auth in row["auth"]:
         yield from _choice("auth", auth, Auth)
     yield from _status_faults(row)
@@ -160,6 +158,9 @@ def _row_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _status_faults(row: dict[str, Any]) -> Iterator[str]:
     without_servers = (ProviderStatus.UNAVAILABLE, ProviderStatus.UNKNOWN)
+    is_named_by_mx = all("{mx}" in str(server) for server in row["servers"])
+    if row["domains"] and row["servers"] and is_named_by_mx:
+        yield _("a row with domains needs a server that is not named by the MX")
     if row["status"] not in without_servers and not (row["servers"] and row["auth"]):
         yield _('only a row with status = "unavailable" or "unknown" may be without servers and auth')
     if row.get("has_closed") and row["status"] != ProviderStatus.UNAVAILABLE:

@@ -181,11 +181,11 @@ class Table:
             return None
         labels = host.split(".")[-_SUFFIX_LABELS:]
         for suffix in (".".join(labels[start:]) for start in range(len(labels) - 1)):
-            if next(self._shipped_containing(f'"!{suffix}"'), None):
-                return None
-            for row in self._rows_with(suffix):
+            for row in (*self._rows_with(suffix), *self._shipped_containing(f'"!{suffix}"')):
                 if suffix in row.mx_suffixes:
                     return row
+                if f"!{suffix}" in row.mx_suffixes:
+                    return None
         return None
 
     def often_mistyped(self) -> tuple[str, ...]:

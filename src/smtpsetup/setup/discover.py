@@ -139,12 +139,16 @@ def _remarks(address: Address, suggestion: str | None, discovery: Discovery) -> 
     if route and route.takes_no_mail:
         remarks.append(_("{domain} takes no mail itself: its DNS says so.").format(domain=address.domain))
     if rival:
-        remarks.append(
-            _(
+        text = _(
+            "Sources disagree: {source} names {host} instead. That is not certain: ask your provider before you use it."
+        )
+        if rival.trust.vouches:
+            text = _(
                 "Sources disagree: {source} names {host} instead. If the login fails, try `smtpsetup configure "
                 "{address} --host {host}`."
-            ).format(source=rival.origin, host=rival.hosts[0] if rival.hosts else "-", address=address)
-        )
+            )
+        host = rival.hosts[0] if rival.hosts else "-"
+        remarks.append(text.format(source=rival.origin, host=host, address=address))
     if suggestion:
         remarks.append(_("Did you mean {address}?").format(address=suggestion))
     return tuple(remarks)

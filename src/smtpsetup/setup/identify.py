@@ -60,11 +60,12 @@ class Identification:
     def is_unconfirmed(self, host: str) -> bool:
         """Whether only unsigned DNS, a third party or a guess names this host, outside the address's own domain.
 
-        So is every host of a row that no source of the last three years supports.
+        So is every host of a row that no source of the last three years supports, or that takes its name from the MX.
         """
         if host in self.vouched_hosts:
             return False
-        if self.only_suggested:
+        is_named_by_mx = self.provider is not None and any("{mx}" in server.host for server in self.provider.servers)
+        if self.only_suggested or is_named_by_mx:
             return True
         from smtpsetup.discovery.suffixes import same_owner  # not needed for hosts of the table
 

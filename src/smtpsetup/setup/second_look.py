@@ -71,7 +71,11 @@ def second_look(
         candidate = ask_owner() if ask_owner else None
         if candidate is None or account.server.host in candidate.hosts:
             return None
-        return Evidence(owners_server=candidate.servers[0], owners_origin=candidate.origin)
+        return Evidence(
+            owners_server=candidate.servers[0],
+            owners_origin=candidate.origin,
+            is_owner_certain=candidate.trust.vouches,
+        )
     is_certificate = failure.kind in _CERTIFICATE
     is_connection = (
         failure.kind in _ELSEWHERE
