@@ -123,7 +123,13 @@ MAIL_RULES: tuple[Rule, ...] = (
         "mail.sender-not-allowed", (Stage.RCPT,), codes=(5,), phrase=r"sender address rejected|not owned|^sender is not"
     ),
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"4\.1\.2"),
-    Rule("server.temporary", _RCPT_OR_DATA, codes=(5,), enhanced=r"5\.[12]\.\d+", phrase=r"temporar|try (again|later)"),
+    Rule(
+        "server.temporary",
+        _RCPT_OR_DATA,
+        codes=(5,),
+        enhanced=r"5\.[12]\.\d+",
+        phrase=r"temporar|try (again )?later|try again in\b",
+    ),
     Rule("rcpt.unknown", _RCPT_OR_DATA, codes=(5,), enhanced=r"5\.1\.(1|2|3|6|10)|5\.2\.1|5\.7\.17"),
     # Microsoft's word for an address that the organisation does not have
     Rule("rcpt.unknown", (Stage.RCPT,), enhanced=r"5\.4\.1", phrase=r"access denied"),

@@ -19,10 +19,11 @@ _LOGIN_REQUIRED = words(
 )
 # the same words are said of the recipient's account
 _NOT_THE_RECIPIENT = r"^(?!.*\b(recipient|mailbox|destinataire|discontinued|tried to reach|delivered)\b).*"
-# a mailbox or a user may be the sender's
+# a mailbox or a user may be the sender's, unless the recipient is named
 _NOT_THE_SENDER = (
-    r"^(?!.*(\b(sender|sending|send|sent|outgoing|outbound|submission|daily|hourly|monthly)\b"
-    r"|\byour (account|mailbox|quota|user|limit))).*"
+    r"^((?=.*\brecipient)|(?!.*(\b(sending|outgoing|outbound|submission|daily|hourly|monthly)\b"
+    r"|\bsender('s)? (account|mailbox|quota)|\byour (account|mailbox|quota|user|limit)"
+    r"|\byou ((may|can|must) ?not|have (sent|reached|exceeded))))).*"
 )
 # an invoice may be the name of a file or of a recipient
 _OWN_ACCOUNT = (
