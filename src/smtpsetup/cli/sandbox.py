@@ -64,7 +64,9 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
 ) -> None:
     """Run the sandbox and show each mail that it catches."""
     if list_faults:
-        state.output(lambda: views.json.faults(FAULTS, REHEARSALS), lambda: views.sandbox.faults(FAULTS, REHEARSALS))
+        state.output(
+            lambda: views.sandbox_json.faults(FAULTS, REHEARSALS), lambda: views.sandbox.faults(FAULTS, REHEARSALS)
+        )
         return
     if fault is not None:
         _rehearse(state, fault, (tls_port or 0, starttls_port or 0))
@@ -82,14 +84,14 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         )
         facts = stack.enter_context(_listening(sandbox))
         _stop_on_signals()
-        state.output(lambda: views.json.sandbox(facts), lambda: views.sandbox.ready(facts))
+        state.output(lambda: views.sandbox_json.sandbox(facts), lambda: views.sandbox.ready(facts))
         with suppress(KeyboardInterrupt):  # the way to stop it
             for _number in itertools.count() if count is None else range(count):
                 _show_mail(state, caught.get())
 
 
 def _show_mail(state: State, mail: CaughtMail) -> None:
-    state.output(lambda: views.json.caught_mail(mail), lambda: views.sandbox.caught_mail(mail))
+    state.output(lambda: views.sandbox_json.caught_mail(mail), lambda: views.sandbox.caught_mail(mail))
 
 
 def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
@@ -114,7 +116,7 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
         facts = stack.enter_context(_listening(FaultServer(directory, fault, ports=(tls_port, starttls_port))))
         _stop_on_signals()
         state.output(
-            lambda: {**views.json.sandbox(facts), "fault": code, "needs": fault.needs or None},
+            lambda: {**views.sandbox_json.sandbox(facts), "fault": code, "needs": fault.needs or None},
             lambda: views.sandbox.failing(facts, code, fault),
         )
         with suppress(KeyboardInterrupt):  # the way to stop it

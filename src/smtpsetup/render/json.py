@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.failure import Reply, StageResult
     from smtpsetup.core.model import Server
-    from smtpsetup.diagnosis.rehearsal import Fault
     from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.providers.table import Provider
-    from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.findings import Finding
@@ -351,57 +349,3 @@ def moment(seconds: float) -> str:
     import datetime  # most documents have no time
 
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def sandbox(facts: SandboxFacts) -> dict[str, object]:
-    """Where `sandbox` listens, and its login."""
-    return {
-        "host": facts.host,
-        "tls_port": facts.tls_port,
-        "starttls_port": facts.starttls_port,
-        "ca_file": facts.ca_file,
-        "password": facts.password,
-    }
-
-
-def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict[str, object]]:
-    """The errors that `sandbox` can cause, and what causes each.
-
-    That is an `act` of its server with a `reply` and options that it `needs`, or a `command` that needs no server.
-    """
-    listed: list[dict[str, object]] = [
-        {
-            "code": code,
-            "stage": fault.stage,
-            "act": fault.act,
-            "reply": fault.reply or None,
-            "needs": fault.needs or None,
-            "command": None,
-        }
-        for code, fault in by_server.items()
-    ]
-    listed += [
-        {
-            "code": code,
-            "stage": code.partition(".")[0],
-            "act": None,
-            "reply": None,
-            "needs": None,
-            "command": command,
-        }
-        for code, command in by_command.items()
-    ]
-    return sorted(listed, key=lambda fault: str(fault["code"]))
-
-
-def caught_mail(mail: CaughtMail) -> dict[str, object]:
-    """A mail that `sandbox` caught."""
-    return {
-        "number": mail.number,
-        "username": mail.username,
-        "sender": mail.sender,
-        "recipients": mail.recipients,
-        "subject": mail.subject,
-        "size": len(mail.content),
-        "file": mail.file,
-    }
