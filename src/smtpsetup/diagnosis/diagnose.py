@@ -103,13 +103,7 @@ def diagnose(
     """
     found = _found(failure, provider)
     code = _refined(found.code, failure, account, evidence)
-    values = {
-        **placeholder_values(account, is_saved=is_saved),
-        "server": failure.server,
-        "host": failure.server.host,
-        "port": failure.server.port,
-        "detail": _detail(failure),
-    }
+    values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
     explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
@@ -175,6 +169,12 @@ def placeholder_values(account: Account, *, is_saved: bool) -> dict[str, object]
         else f"{configure}{_sign_in_options(account)}",
         "place": account.secret.described(),
     }
+
+
+def _failure_values(failure: Failure) -> dict[str, object]:
+    """What a failure gives for the placeholders of an Explanation."""
+    server = failure.server
+    return {"server": server, "host": server.host, "port": server.port, "detail": _detail(failure)}
 
 
 def _sign_in_options(account: Account) -> str:
