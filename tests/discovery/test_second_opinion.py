@@ -96,6 +96,16 @@ def test_naming_the_provider_does_not_confirm_the_server_of_an_old_row(
     assert inside.config.exists() is (code == 0)
 
 
+def test_a_saved_account_moves_to_the_server_of_an_old_row_only_after_a_confirmation(inside: Home) -> None:
+    with_row(inside, "bra-egen.se", "mail.bra-egen.se")
+    own = ("--host", "smtp.bra-egen.se", "--port", "465", "--security", "tls", "--no-verify")
+    assert configured(inside, "bra-egen.se", *own).code == 0
+    before = inside.config.read_text()
+    run = configured(inside, "bra-egen.se", "--provider", "gamla-hotellet", "--no-verify")
+    assert (run.code, run.json["error"]["code"]) == (78, "config.invalid")
+    assert inside.config.read_text() == before
+
+
 def test_a_provider_that_was_named_and_whose_settings_nobody_knows_is_refused(inside: Home) -> None:
     with_row(inside, "tom.se", "", status="unknown")
     run = configured(inside, "annan.se", "--provider", "gamla-hotellet")

@@ -141,13 +141,14 @@ def _check_named(state: State, entered: Address, provider: Provider) -> None:
         raise refused
     if refused:  # a person may know the server
         views.human.note(refused.message)
-    elif not found.servers and not state.may_ask:
-        raise click.UsageError(
-            _(
-                "The server at {provider} is the one that the domain's MX names: leave out `--provider`, or give it "
-                "with `--host HOST`."
-            ).format(provider=provider.name)
-        )
+    elif not found.servers:
+        text = _(
+            "The server at {provider} is the one that the domain's MX names: leave out `--provider`, or give it "
+            "with `--host HOST`."
+        ).format(provider=provider.name)
+        if not state.may_ask:
+            raise click.UsageError(text)
+        views.human.note(text)
 
 
 def _identified(state: State, entered: Address, options: Options) -> Subject:
@@ -192,7 +193,8 @@ def account_before_login(state: State, subject: Subject, options: Options) -> Ac
     proposal = _proposal(subject, options)
     server = proposal.server or ask_server(state, options.port, options.security)
     found = subject.found
-    if found is None and provider and provider.only_suggests and not (options.host or existing):
+    is_in_use = existing is not None and existing.server.host == server.host
+    if found is None and provider and provider.only_suggests and not (options.host or is_in_use):
         found = from_row(address, provider)
     if found:
         confirm_host(state, found, server, options.accept_host)

@@ -115,7 +115,7 @@ def _access(path: str) -> Access:
         read = (entries.GetAce(number) for number in range(entries.GetAceCount()))
         # an entry for an object has two more items, before the SID
         return Access(owner, tuple(Entry(*entry[0], entry[1] & 0xFFFF_FFFF, named(entry[-1])) for entry in read))
-    raise NotImplementedError
+    raise NotImplementedError  # called on Windows only
 
 
 def _own_sid() -> str:
@@ -127,4 +127,4 @@ def _own_sid() -> str:
         token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32security.TOKEN_QUERY)
         user, _attributes = win32security.GetTokenInformation(token, win32security.TokenUser)
         return win32security.ConvertSidToStringSid(user)
-    raise NotImplementedError
+    raise NotImplementedError  # called on Windows only
