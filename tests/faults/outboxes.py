@@ -64,11 +64,20 @@ def execute(home: Home, statement: str, *values: object) -> None:
 
 
 def as_version_1(home: Home) -> None:
-    """Make the outbox one of the previous version, without checksums."""
+    """Make the outbox one of version 1, without checksums."""
+    as_version_2(home)
     for column in ("checksum", "content_checksum", "put_offs"):
         execute(home, f"ALTER TABLE mail DROP COLUMN {column}")
     execute(home, "PRAGMA user_version = 1")
     Path(state_dir(home), "outbox.making").write_bytes(b"1")
+
+
+def as_version_2(home: Home) -> None:
+    """Make the outbox one of version 2, whose mails have no client."""
+    execute(home, "ALTER TABLE mail DROP COLUMN client")
+    execute(home, "PRAGMA user_version = 2")
+    made = Path(state_dir(home), "outbox.making")
+    made.write_bytes(b"2" + made.read_bytes()[1:])
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:

@@ -17,7 +17,18 @@ import pytest
 from smtpsetup.outbox import database
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
-from tests.faults.outboxes import PAGE, as_version_1, copied, execute, fill, filled, left_by_a_kill, overwrite
+from smtpsetup.outbox.store import Outbox
+from tests.faults.outboxes import (
+    PAGE,
+    as_version_1,
+    as_version_2,
+    copied,
+    execute,
+    fill,
+    filled,
+    left_by_a_kill,
+    overwrite,
+)
 from tests.mail_server import MailServer, Turn
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import kept
@@ -223,3 +234,33 @@ def test_an_outbox_of_version_1_without_its_first_page_is_repaired(home: Home) -
         plain_account(home, server.port)
         assert home.run("outbox", "flush").code == 0
     assert len(server.mails) == 5
+
+
+# an outbox of the version before the names of the relay's clients
+
+
+def test_an_outbox_of_version_2_is_read_and_sent(home: Home, at_rest: Path) -> None:
+    copied(home, at_rest)
+    as_version_2(home)
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        assert home.run("outbox", "show", "7", "--json").json["result"]["client"] is None
+        assert home.run("outbox", "flush").code == 0
+    assert len(server.mails) == 40
+
+
+@pytest.mark.parametrize("size", [0, PAGE])
+def test_an_outbox_of_version_2_is_repaired(home: Home, size: int) -> None:
+    fill(home, *(new_mail(number) for number in range(5)))
+    as_version_2(home)
+    overwrite(Path(state_dir(home), "outbox.db"), 0, b"\xa5" * size)
+    assert repair(state_dir(home))[0] == 5
+    with Outbox(state_dir(home)) as box:
+        assert [mail.client for mail in box.mails()] == [""] * 5
+
+
+def test_a_repair_keeps_the_client(home: Home) -> None:
+    fill(home, new_mail(0)._replace(client="shop"))
+    assert repair(state_dir(home))[0] == 1
+    with Outbox(state_dir(home)) as box:
+        assert [mail.client for mail in box.mails()] == ["shop"]

@@ -132,7 +132,8 @@ def test_flipped_bytes_are_reported_as_damage(home: Home, at_rest: Path, attempt
             overwrite(path, source.randrange(100, size), source.randbytes(1))
 
     damaged(home, at_rest, flip)
-    assert_repairable(home, are_losses_counted=False)
+    # a flipped number of a mail in one of the tables is counted as one more
+    assert_repairable(home, at_most_lost=MAILS + 40, are_losses_counted=False)
     flushed = home.run("outbox", "flush")
     assert flushed.code != 1, (SEED, flushed.err)
 

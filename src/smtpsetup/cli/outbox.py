@@ -77,6 +77,7 @@ def show_command(state: State, number: int) -> None:
                 "sender": mail.sender,
                 "size": mail.size,
                 "error": mail.last_code or None,
+                "client": mail.client or None,
                 "header": header,
             }
         )

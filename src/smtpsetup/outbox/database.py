@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 REPAIRED = ".repaired"  # suffix of a complete new file that has not replaced the damaged one yet
 LOST_WAL = ".lost-wal"  # suffix of a copy of a write-ahead log with mails that SQLite does not see, kept for a repair
-VERSION = 2
+VERSION = 3
+CHECKSUMS_SINCE, CLIENT_SINCE = 2, 3
+"""The versions that added checksums, and the name of the relay's client."""
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
 # SQLite reports these as other errors, but they mean damage
 _SIGNS_OF_DAMAGE = (
@@ -35,13 +37,13 @@ CREATE TABLE mail (
     dotted INTEGER NOT NULL DEFAULT 0,
     unknowns INTEGER NOT NULL DEFAULT 0, holds INTEGER NOT NULL DEFAULT 0, is_report INTEGER NOT NULL DEFAULT 0,
     config TEXT NOT NULL DEFAULT '', put_offs INTEGER NOT NULL DEFAULT 0, content_checksum INTEGER NOT NULL DEFAULT 0,
-    checksum INTEGER NOT NULL DEFAULT 0
+    checksum INTEGER NOT NULL DEFAULT 0, client TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE content (id INTEGER PRIMARY KEY, header BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX mail_due ON mail (account, config, state, next_attempt);
 CREATE INDEX mail_lease ON mail (lease) WHERE lease IS NOT NULL;
 CREATE INDEX mail_message_id ON mail (message_id);
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 COMMIT;
 """
 _FROM_VERSION_1 = """
@@ -49,6 +51,7 @@ ALTER TABLE mail ADD COLUMN put_offs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN content_checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mail ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 """
+_FROM_VERSION_2 = "ALTER TABLE mail ADD COLUMN client TEXT NOT NULL DEFAULT ''"
 # the columns that decide which mail goes to whom; a wrong time or counter only sends a mail earlier or later
 _CHECKSUMMED = (
     "id, account, sender, recipients, subject, message_id, size, is_ascii, lease, dotted, unknowns, holds, "
@@ -158,27 +161,35 @@ def _make(db: sqlite3.Connection, path: str, made: Made) -> None:
 
 
 def bring_up_to_date(path: str) -> None:
-    """Add checksums to an outbox of version 1. Raises OSError, OutboxDamagedError.
+    """Migrate an outbox of an older version. Raises OSError, OutboxDamagedError.
 
-    No other process can have it open meanwhile: one of the older version would not update the checksums.
+    No other process can have it open meanwhile: one of version 1 would not update the checksums.
     """
-    if read_made(path).version != 1:
+    if not 1 <= read_made(path).version < VERSION:
         return
     handle = lock(path, is_shared=False, seconds=_BUSY_SECONDS)
     try:
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as db, _alone(path) as making:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 1:
-                _add_checksums(db)
+            if 1 <= db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+                _migrate(db)
             if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
                 _write_made(making, Made(VERSION, highest_number(db)))
     finally:
         os.close(handle)
 
 
+def _migrate(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    if db.execute("PRAGMA user_version").fetchone()[0] < CHECKSUMS_SINCE:
+        _add_checksums(db)
+    db.execute(_FROM_VERSION_2)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
+
+
 def _add_checksums(db: sqlite3.Connection) -> None:
     with_checksums(db)
     db.create_function("content_checksum", 2, lambda header, body: content_checksum(header, (body,)))
-    db.execute("BEGIN IMMEDIATE")
     for statement in _FROM_VERSION_1.strip().splitlines():
         db.execute(statement)
     db.execute(
@@ -186,8 +197,6 @@ def _add_checksums(db: sqlite3.Connection) -> None:
         "content.id = mail.id), 0)"
     )
     db.execute(f"UPDATE mail SET checksum = {_checksum_of()}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
 
 
 def highest_number(db: sqlite3.Connection) -> int:
@@ -344,7 +353,7 @@ def header_fault(path: str) -> str:
     wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]
     if header[18:20] not in (b"\1\1", b"\2\2"):
         wrong.append(18)
-    if header[63:64] not in (b"\1", b"\2"):  # the version
+    if not 1 <= header[63] <= VERSION:
         wrong.append(63)
     return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
 

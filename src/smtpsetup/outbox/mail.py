@@ -19,8 +19,8 @@ class Mail(NamedTuple):
 
     `attempts` counts the failed attempts, and `put_offs` those of them that an error of the account caused, such as a
     missing password or a refused login. `unknowns` counts the attempts whose outcome is unknown; with `holds`, the mail
-    is not sent again automatically after one. `is_report` marks a failure notice. `is_sound` is false where the
-    checksum shows damage.
+    is not sent again automatically after one. `is_report` marks a failure notice. `client` is the name of the relay's
+    client that handed it over, or `""`. `is_sound` is false where the checksum shows damage.
     """
 
     id: int
@@ -41,6 +41,7 @@ class Mail(NamedTuple):
     is_report: bool
     config: str
     put_offs: int
+    client: str
     is_sound: bool
 
     @property
@@ -53,7 +54,7 @@ class NewMail(NamedTuple):
     """A mail to put into the outbox. `next_attempt` None means that only a person sends it again.
 
     `config` is the configuration file that has its account, `""` for the usual one. `lease` is that of the process
-    which sends the mail now; its state is SENDING then.
+    which sends the mail now; its state is SENDING then. `client` is that of Mail.
     """
 
     account: str
@@ -70,6 +71,7 @@ class NewMail(NamedTuple):
     is_report: bool = False
     config: str = ""
     lease: str | None = None
+    client: str = ""
 
 
 STORED = tuple(name for name in Mail._fields if name != "is_sound")
@@ -127,5 +129,5 @@ def shown_mail(row: Sequence[object]) -> Mail:
     number = values["id"] if isinstance(values["id"], int) else 0
     return Mail(
         number, account, sender, (), subject, message_id, 0, MailState.FAILED, 0, None, 0.0, "unreadable", "", 0,
-        holds=False, is_report=False, config="", put_offs=0, is_sound=False,
+        holds=False, is_report=False, config="", put_offs=0, client="", is_sound=False,
     )  # fmt: skip

@@ -12,10 +12,11 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.message import Message
 from smtpsetup.outbox import salvage
 from smtpsetup.outbox.database import (
+    CHECKSUMS_SINCE,
+    CLIENT_SINCE,
     HAS_ITS_CHECKSUM,
     LOST_WAL,
     REPAIRED,
-    VERSION,
     OutboxDamagedError,
     content_checksum,
     file_in,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 CHANGED = "outbox.damaged"
 """The code of a mail whose content was damaged: only a person sends it."""
-_WITHOUT_CHECKSUMS = ", ".join((*("0" if name == "put_offs" else name for name in STORED), "1"))  # of version 1
+_MISSING = {"put_offs": "0", "client": "''"}  # in SQL: for the columns that version 1 did not have
+_WITHOUT_CHECKSUMS = ", ".join((*(_MISSING.get(name, name) for name in STORED), "1"))
 
 
 class Repaired(NamedTuple):
@@ -119,21 +121,21 @@ def _readable(damaged: str, building: str) -> Iterator[tuple[int, Mail | None, M
         salvage.copied(damaged, copy, os.path.join(building, "outbox.db"))
         with closing(sqlite3.connect(copy)) as db:
             with_checksums(db)
-            has_checksums = db.execute("PRAGMA user_version").fetchone()[0] == VERSION
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
             for number in _numbers(db):
-                yield number, *_read(db, number, has_checksums=has_checksums)
+                yield number, *_read(db, number, version)
     finally:
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.unlink(copy + suffix)
 
 
-def _read(db: sqlite3.Connection, number: int, *, has_checksums: bool) -> tuple[Mail | None, Message | None]:
-    columns = (
-        f"{COLUMNS}, {HAS_ITS_CHECKSUM}, checksum, content_checksum"
-        if has_checksums
-        else f"{_WITHOUT_CHECKSUMS}, 1, 0, 0"
-    )
+def _read(db: sqlite3.Connection, number: int, version: int) -> tuple[Mail | None, Message | None]:
+    if version < CHECKSUMS_SINCE:
+        columns = f"{_WITHOUT_CHECKSUMS}, 1, 0, 0"
+    else:
+        stored = COLUMNS if version >= CLIENT_SINCE else COLUMNS.replace(", client,", ", '',")
+        columns = f"{stored}, {HAS_ITS_CHECKSUM}, checksum, content_checksum"
     try:
         row = db.execute(f"SELECT {columns}, dotted, is_ascii FROM mail WHERE id = ?", (number,)).fetchone()
         content = db.execute("SELECT header, body FROM content WHERE id = ?", (number,)).fetchone()

@@ -19,7 +19,7 @@ from smtpsetup.outbox.mail import STORED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COLUMNS = ", ".join(name for name in STORED if name != "put_offs")  # those of version 1
+_COLUMNS = ", ".join(name for name in STORED if name not in ("put_offs", "client"))  # those of version 1
 _PAGE = 4096  # bytes, SQLite's default
 _LEAST_PAGES = 8  # an outbox without a mail has a page for each table and index
 _MOST_TIMES = 1000  # a claimed size of more than so many times the real one is taken for damage
@@ -124,7 +124,7 @@ def _can_be_read(path: str) -> bool:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             for query in (f"SELECT {_COLUMNS} FROM mail", "SELECT id, header, body FROM content"):
                 db.execute(f"EXPLAIN {query}").fetchall()
-            return version in (1, VERSION)
+            return 1 <= int(version) <= VERSION
     except (sqlite3.DatabaseError, ValueError, TypeError):
         return False
 

@@ -63,6 +63,7 @@ class Outbox(OutboxFile):
             "is_report": mail.is_report,
             "config": mail.config,
             "lease": mail.lease,
+            "client": mail.client,
         }
         with self.transaction():
             there = self._db.execute(

@@ -49,6 +49,7 @@ def mail(one: Mail, header: str) -> None:
     rows: list[tuple[str, RenderableType | None]] = [
         (_("State"), _state(one)),
         (_("Account"), Text(plain_text(one.account))),
+        (_("Client of the relay"), Text(plain_text(one.client)) if one.client else None),
         (_("From"), Text(plain_text(one.sender))),
         (_("To"), Text(plain_text(", ".join(one.recipients)))),
         (_("Subject"), Text(plain_text(one.subject))),
