@@ -17,18 +17,28 @@ _END = b"\r\n.\r\n"
 class Spool:
     """Bytes that can be read several times."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Keep the chunks, in memory or on a disk that has room for them. Raises OSError where none has."""
+    def __init__(
+        self, chunks: Iterable[bytes] = (), *, directory: str | None = None, in_memory: int = _IN_MEMORY
+    ) -> None:
+        """Keep the chunks, in memory or on a disk that has room for them. Raises OSError where none has.
+
+        What is more than `in_memory` bytes goes into an unnamed file: in `directory`, else wherever there is room.
+        """
         self.size = 0
         self.is_ascii = True
         self._file: BinaryIO = io.BytesIO()
-        self._places = _places()
+        self._in_memory = in_memory
+        self._places = iter((directory,)) if directory else _places()
         for chunk in chunks:
-            if self.size <= _IN_MEMORY < self.size + len(chunk):
-                self._move()
-            self._append(chunk)
-            self.size += len(chunk)
-            self.is_ascii = self.is_ascii and chunk.isascii()
+            self.append(chunk)
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end. Raises OSError where there is no room for them."""
+        if self.size <= self._in_memory < self.size + len(chunk):
+            self._move()
+        self._append(chunk)
+        self.size += len(chunk)
+        self.is_ascii = self.is_ascii and chunk.isascii()
 
     def close(self) -> None:
         """Free the memory or the file."""

@@ -353,7 +353,7 @@ def header_fault(path: str) -> str:
     wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]
     if header[18:20] not in (b"\1\1", b"\2\2"):
         wrong.append(18)
-    if not 1 <= header[63] <= VERSION:
+    if not b"\1" <= header[63:64] <= bytes([VERSION]):  # the version
         wrong.append(63)
     return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpsetup.address.address_list import entries, not_understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.message import spool
 from smtpsetup.sending.send_spooled import KeptError
@@ -27,9 +26,7 @@ class SmtpHandler:
 
     def check_recipient(self, sender: str, recipient: str) -> None:
         """Raise SmtpsetupError for a name that has no address, and for anything but one address."""
-        found = entries(recipient)
-        if len(found) != 1 or ('"' not in recipient and found[0].address != recipient.removesuffix(".")):
-            raise not_understood(recipient)
+        submission.check_is_one_address(recipient)
         try:
             config, _named = hand_over.config_of(self._options)
         except SmtpsetupError:

@@ -5,12 +5,10 @@ It has no network, no login and no time limits: its client is the program that s
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_NOUSER, EX_TEMPFAIL
+from smtpsetup.submission.smtp_syntax import BAD_SEQUENCE, BAD_SYNTAX, OK, Reply, path_of, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,9 +17,6 @@ _COMMAND_LIMIT = 4096  # bytes; RFC 5321 section 4.5.3.1.4 asks for 512, extensi
 _CHUNK = 65_536  # bytes
 _MOST_RECIPIENTS = 10_000
 _EXTENSIONS = ("PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
-_PATH = re.compile(r"(?i:(FROM|TO)):\s*<((?:[^<>\"]|\"(?:[^\"\\]|\\.)*\")*)>(?:\s+(.*))?$")
-_BARE_PATH = re.compile(r"(?i:(FROM|TO)):\s*([^\s<>]+)(?:\s+(.*))?$")
-_PARAMETERS = {"FROM": ("SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"), "TO": ("NOTIFY", "ORCPT")}
 
 
 class IncompleteMessageError(Exception):
@@ -36,19 +31,6 @@ class Handler(Protocol):
 
     def accept(self, sender: str, recipients: tuple[str, ...], chunks: Iterator[bytes]) -> SmtpsetupError | None:
         """Take over a message, sender `""` for the null sender; the error where it could not be sent or kept."""
-
-
-class Reply(NamedTuple):
-    """A reply: its code, its enhanced status code (RFC 3463) or `""`, and its lines."""
-
-    code: int
-    status: str
-    text: str
-
-
-OK = Reply(250, "2.0.0", "Ok")
-_BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")
-_BAD_SYNTAX = Reply(501, "5.5.4", "Syntax error in the parameters")
 
 
 class SmtpServer:
@@ -106,55 +88,51 @@ class SmtpServer:
             pass
 
     def _say(self, reply: Reply) -> None:
-        status = f"{reply.status} " if reply.status else ""
-        lines = [f"{status}{line}" for line in reply.text.splitlines() or [""]]
-        marks = ["-"] * (len(lines) - 1) + [" "]
-        text = "".join(f"{reply.code}{mark}{line}\r\n" for mark, line in zip(marks, lines, strict=True))
-        self._sink.write(text.encode("ascii", "replace"))
+        self._sink.write(reply.wire)
         self._sink.flush()
 
     def _helo(self, words: str) -> Reply:
         if not words:
-            return _BAD_SYNTAX
+            return BAD_SYNTAX
         self._reset("")
         self._has_greeted = True
         return Reply(250, "", self._host)
 
     def _ehlo(self, words: str) -> Reply:
         reply = self._helo(words)
-        return reply if reply is _BAD_SYNTAX else reply._replace(text="\n".join((self._host, *_EXTENSIONS)))
+        return reply if reply is BAD_SYNTAX else reply._replace(text="\n".join((self._host, *_EXTENSIONS)))
 
     def _mail(self, words: str) -> Reply:
         if not self._has_greeted or self._sender is not None:
-            return _BAD_SEQUENCE
-        path = _path("FROM", words)
+            return BAD_SEQUENCE
+        path = path_of("FROM", words)
         if isinstance(path, Reply):
             return path
-        self._sender = path
+        self._sender = path.address
         return OK
 
     def _rcpt(self, words: str) -> Reply:
         if self._sender is None:
-            return _BAD_SEQUENCE
-        path = _path("TO", words)
+            return BAD_SEQUENCE
+        path = path_of("TO", words)
         if isinstance(path, Reply):
             return path
-        if not path:
-            return _BAD_SYNTAX
+        if not path.address:
+            return BAD_SYNTAX
         if len(self._recipients) >= _MOST_RECIPIENTS:
             return Reply(452, "4.5.3", "Too many recipients")
         try:
-            self._handler.check_recipient(self._sender, path)
+            self._handler.check_recipient(self._sender, path.address)
         except SmtpsetupError as error:
-            return _refusal(error)
-        self._recipients.append(path)
+            return refusal_of(error)
+        self._recipients.append(path.address)
         return OK
 
     def _data(self, words: str) -> Reply:
         if words:
-            return _BAD_SYNTAX
+            return BAD_SYNTAX
         if self._sender is None:
-            return _BAD_SEQUENCE
+            return BAD_SEQUENCE
         if not self._recipients:
             return Reply(554, "5.5.1", "No valid recipients")
         self._say(Reply(354, "", "End the message with a line that is a single dot"))
@@ -164,7 +142,7 @@ class SmtpServer:
         error = self._handler.accept(sender, recipients, chunks)
         for _rest in chunks:  # what an error has left unread
             pass
-        return OK if error is None else _refusal(error)
+        return OK if error is None else refusal_of(error)
 
     def _message(self) -> Iterator[bytes]:
         """The message up to the line with the dot, dots unstuffed (RFC 5321 section 4.5.2).
@@ -193,34 +171,7 @@ class SmtpServer:
         return OK
 
     def _vrfy(self, words: str) -> Reply:
-        return Reply(252, "2.5.2", "Send it a mail to find out") if words else _BAD_SYNTAX
+        return Reply(252, "2.5.2", "Send it a mail to find out") if words else BAD_SYNTAX
 
     def _help(self, _words: str) -> Reply:
         return Reply(214, "2.0.0", "Commands: " + " ".join((*self._commands, "QUIT")))
-
-
-def _path(keyword: str, words: str) -> str | Reply:
-    """The address of MAIL or RCPT, else the reply that refuses it."""
-    match = _PATH.fullmatch(words) or _BARE_PATH.fullmatch(words)
-    if not match or match[1].upper() != keyword or any(not char.isprintable() for char in match[2]):
-        return _BAD_SYNTAX
-    for parameter in (match[3] or "").split():
-        name = parameter.partition("=")[0].upper()
-        if name not in _PARAMETERS[keyword]:
-            return Reply(555, "5.5.4", f"The parameter {name[:40]} is not supported")
-    route, colon, address = match[2].rpartition(":")
-    return address if colon and route.startswith("@") else match[2]  # a source route is ignored (RFC 5321 appendix C)
-
-
-def _refusal(error: SmtpsetupError) -> Reply:
-    """An error as a reply, in ASCII as clients without SMTPUTF8 need it (RFC 6531 section 3.7.4.2)."""
-    if error.exit_code == EX_TEMPFAIL:
-        code, status = 451, "4.3.0"
-    elif error.exit_code == EX_NOUSER:
-        code, status = 550, "5.1.1"
-    elif error.code == "config.address-malformed":
-        code, status = 553, "5.1.3"
-    else:
-        code, status = 554, "5.3.0"
-    lines = [f"{error.message} ({error.code})", *error.hints]
-    return Reply(code, status, unicodedata.normalize("NFKD", "\n".join(lines)).encode("ascii", "ignore").decode())

@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
-from smtpsetup.address.address_list import Entry, entries, understood
+from smtpsetup.address.address_list import Entry, entries, not_understood, understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_USAGE
 from smtpsetup.core.i18n import gettext as _
@@ -64,6 +64,26 @@ class RawSubmitted(NamedTuple):
     is_noted: bool
 
 
+class Prepared(NamedTuple):
+    """A mail that can be sent: its account, its delivery, and the recipients without a usable address."""
+
+    account: Account
+    delivery: Delivery
+    unreachable: dict[str, SmtpsetupError]
+
+
+def prepared(config: Config, request: Request, fields: tuple[Field, ...], body: Spool) -> Prepared:
+    """Choose the account, and correct the message and its envelope. Raises SmtpsetupError, OSError."""
+    account = _account(config, request, fields)
+    aliases = _aliases(config, request, account)
+    good, bad = _recipients(request, aliases, fields)
+    delivery = _delivery(account, request, aliases, fields, body)._replace(
+        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good),
+        subject=decoded_words(next((field.value for field in fields if field.key == "subject"), "")),
+    )
+    return Prepared(account, delivery, bad)
+
+
 def submit_raw(
     config: Config,
     request: Request,
@@ -73,13 +93,7 @@ def submit_raw(
     trace: Callable[[str], None] | None = None,
 ) -> RawSubmitted:
     """Send a mail or keep it. Raises SmtpsetupError where neither is possible, KeptError as `submit`."""
-    account = _account(config, request, fields)
-    aliases = _aliases(config, request, account)
-    good, bad = _recipients(request, aliases, fields)
-    delivery = _delivery(account, request, aliases, fields, body)._replace(
-        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good),
-        subject=decoded_words(next((field.value for field in fields if field.key == "subject"), "")),
-    )
+    account, delivery, bad = prepared(config, request, fields, body)
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
     done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
     errors = [_with_number(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
@@ -93,6 +107,19 @@ def submit_raw(
 def _is_sent_later(result: SendResult) -> bool:
     """Whether a mail is in the outbox, to be sent without a person."""
     return result.outbox_id is not None and (result.postponed_by is None or waits(result.postponed_by))
+
+
+def check_recipient(config: Config, request: Request, recipient: str) -> None:
+    """Raise SmtpsetupError for a name that has no address, and for anything but one address."""
+    check_is_one_address(recipient)
+    resolve(config, request, recipient)
+
+
+def check_is_one_address(recipient: str) -> None:
+    """Raise SmtpsetupError (`config.address-malformed`) for anything but one address or local name."""
+    found = entries(recipient)
+    if len(found) != 1 or ('"' not in recipient and found[0].address != recipient.removesuffix(".")):
+        raise not_understood(recipient)
 
 
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
