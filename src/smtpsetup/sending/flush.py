@@ -1,6 +1,6 @@
 """Sending what waits in the outbox.
 
-`flush` goes through the accounts that have mail due. For each, `_AccountFlush.run` opens it or lets its mail wait
+`flush` goes through the accounts that have mail due. For each, `AccountFlush.run` opens it or lets its mail wait
 (`_held_back`). `_send` gives the mails to `send_many.deliver`, which takes them a few at a time (`_deliveries`) and
 reports the result of each (`_finished`, `_keep`). Where the run stops early, what was not tried goes on waiting
 (`_stopped`).
@@ -52,10 +52,12 @@ class Flushed:
     """The counts and results of a flush.
 
     `errors` has the reason why an account's mail was not tried, by the account's name, and an entry for each damaged
-    mail. `results` has each mail's number and result. `on_result` is called for each mail as soon as it has a result.
+    mail. `results` has each mail's number and result, unless it `forgets` them, as in a run without an end. `on_result`
+    is called for each mail as soon as it has a result.
     """
 
     on_result: Callable[[Mail, SendResult], None] | None = None
+    forgets: bool = False
     sent: int = 0
     waiting: int = 0
     unknown: int = 0
@@ -71,7 +73,8 @@ class Flushed:
 
     def add(self, mail: Mail, result: SendResult) -> None:
         """Record the result of a mail."""
-        self.results.append((mail.id, result))
+        if not self.forgets:
+            self.results.append((mail.id, result))
         if self.on_result:
             self.on_result(mail, result)
 
@@ -88,64 +91,104 @@ def flush(
     Raises OutboxDamagedError or OSError.
     """
     done = Flushed(on_result)
-    outbox.revive(time.time())
-    for mail in outbox.damaged_due(time.time()):
-        _set_aside(outbox, mail, done)
+    take_back(outbox, done)
     with leases.held(outbox.directory) as lease:
         for name, config in outbox.accounts_due(time.time()):
-            _AccountFlush(outbox, name, config, lease, done).run(open_context, log)
+            AccountFlush(outbox, name, config, lease, done).run(open_context, log)
     if done.sent:
         outbox.tidy()
     return done
 
 
-class _AccountFlush:
+def take_back(outbox: Outbox, done: Flushed) -> None:
+    """Take back the mails of processes that have ended, and set damaged ones aside. Raises as `flush`."""
+    outbox.revive(time.time())
+    for mail in outbox.damaged_due(time.time()):
+        _set_aside(outbox, mail, done)
+
+
+class AccountFlush:
     """Sending the due mails of one account.
 
-    `config` is the path of the configuration that has the account, `""` for the usual one.
+    `config` is the path of the configuration that has the account, `""` for the usual one. `wait_for_more` waits for
+    further mail while the connection is open; it returns whether there is some.
     """
 
-    def __init__(self, outbox: Outbox, name: str, config: str, lease: str, done: Flushed) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917  what a flush of all accounts has for each of them
+        self,
+        outbox: Outbox,
+        name: str,
+        config: str,
+        lease: str,
+        done: Flushed,
+        wait_for_more: Callable[[], bool] = bool,
+    ) -> None:
         self._outbox = outbox
         self._name = name
         self._config = config
         self._lease = lease
         self._done = done
         self._now = time.time()
+        self._wait_for_more = wait_for_more
+        self._provider: Provider | None = None
+        self._run: Run | None = None
+        self._is_stopped = False
         self._taken: dict[int, Mail] = {}  # from the outbox, without a result
         self._most_attempts = 1  # of any mail that was tried
 
     def run(self, open_context: OpenContext, log: Log) -> None:
-        """Send the mails, or let them wait with the reason."""
+        """Send the mails, or let them wait with the reason. Raises OutboxDamagedError, OSError."""
         try:
             context = open_context(self._name, self._config)
             log = context.log
-            provider = context.find_provider()
-            _respect_daily_limit(self._outbox, self._name, provider)
+            self._provider = context.find_provider()
+            _respect_daily_limit(self._outbox, self._name, self._provider)
             secret = context.secret()
         except SmtpsetupError as error:
             self._held_back(error, log)
             return
-        self._send(context, secret, provider)
+        self._send(context, secret)
+
+    def stop(self) -> None:
+        """Begin no further mail; the run ends once the replies to those that are being sent have come."""
+        self._is_stopped = True
+        if self._run:
+            self._run.stop.set()
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
         self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
         self._note_stop(error, log)
 
-    def _send(self, context: Context, secret: Secret | None, provider: Provider | None) -> None:
-        per_minute = provider.limit("messages_per_minute") if provider else None
-        run = Run(
+    def _send(self, context: Context, secret: Secret | None) -> None:
+        per_minute = self._provider.limit("messages_per_minute") if self._provider else None
+        run = self._run = Run(
             context,
             secret,
             functools.partial(self._finished, context),
             seconds_between=60.0 / per_minute if per_minute else 0.0,
+            wait_for_more=self._has_more,
         )
-        stopped_by = deliver(run, self._deliveries())
+        if self._is_stopped:
+            run.stop.set()
+        stopped_by = deliver(run, _Deliveries(self._next_deliveries))
         if stopped_by is not None:
             self._stopped(context, stopped_by, run.suspects)
+        elif self._taken:  # the run was stopped
+            self._give_back()
 
-    def _deliveries(self) -> Iterator[Delivery]:
+    def _has_more(self) -> bool:
+        """Wait for more mail to be due. Returns whether it may be sent over the same connection."""
+        if not self._wait_for_more():
+            return False
+        self._now = time.time()
+        try:
+            _respect_daily_limit(self._outbox, self._name, self._provider)
+        except SmtpsetupError:
+            return False  # the next run lets the mail wait
+        return True
+
+    def _next_deliveries(self) -> Iterator[Delivery]:
         """The due mails, taken from the outbox a few at a time, so that other processes can send some, too."""
         while mails := self._outbox.take(self._name, self._config, self._lease, self._now, _AT_ONCE):
             self._taken.update((mail.id, mail) for mail in mails)
@@ -203,10 +246,16 @@ class _AccountFlush:
             self._outbox.settle(mail.id, fates)
             for fate in fates:
                 self._done.count(fate.state)
-                if fate.state is MailState.FAILED and context.account.report_failures and not mail.is_report:
+                if fate.state is MailState.FAILED and _is_told(context, mail):
                     from smtpsetup.sending.failure_notice import report_of  # only for what failed
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
+
+    def _give_back(self) -> None:
+        for mail in self._taken.values():
+            self._outbox.give_back(mail.id)
+            self._done.waiting += 1
+        self._taken.clear()
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
         """Give back what was taken and not tried; mails that may have ended a connection wait until later."""
@@ -251,6 +300,24 @@ class _AccountFlush:
         mail_log.append_line(log, self._outbox.directory, facts)
 
 
+class _Deliveries:
+    """An iterator that can go on after its end: then there may be more, which a generator could not give."""
+
+    def __init__(self, take: Callable[[], Iterator[Delivery]]) -> None:
+        self._take = take
+        self._current = take()
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return self
+
+    def __next__(self) -> Delivery:
+        delivery = next(self._current, None)
+        if delivery is None:
+            self._current = self._take()
+            raise StopIteration
+        return delivery
+
+
 def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
     """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
     messages, recipients = usage.last_day(outbox.directory, account)
@@ -264,6 +331,11 @@ def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None
                 ),
                 hints=(_("Nothing is to be done: the rest is sent when some of those are a day old."),),
             )
+
+
+def _is_told(context: Context, mail: Mail) -> bool:
+    """Whether a failure of the mail is told by a mail: a program that uses the relay learns of it in no other way."""
+    return (context.account.report_failures or bool(mail.client)) and not mail.is_report
 
 
 def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:

@@ -41,9 +41,12 @@ class Run:
     `on_result` is called for each delivery that has a result, by one thread at a time. `seconds_between` is the pause
     between messages. `suspects` are deliveries that were being sent when a connection ended on which no message had got
     a reply: they may have caused that.
+
+    When there are no more messages, a connection whose last one was accepted is kept open for as long as
+    `wait_for_more` waits; it returns whether there are more. Then `deliveries` must go on where it had ended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what batch and flush each choose
         self,
         context: Context,
         secret: Secret | None,
@@ -51,12 +54,14 @@ class Run:
         *,
         connections: int = 1,
         seconds_between: float = 0.0,
+        wait_for_more: Callable[[], bool] = bool,
     ) -> None:
         self.context = context
         self.secret = secret
         self.on_result = on_result
         self.connections = connections
         self.seconds_between = seconds_between
+        self.wait_for_more = wait_for_more
         self.suspects: list[Delivery] = []
         self.stop = threading.Event()
 
@@ -225,22 +230,31 @@ class _Connection:
         self._taken.clear()
 
     def _send(self, session: Session) -> None:
+        is_usable = self._send_available(session)
+        while is_usable and not self._run.stop.is_set() and self._run.wait_for_more():
+            is_usable = self._send_available(session)
+
+    def _send_available(self, session: Session) -> bool:
+        """Send the messages that there are. Returns whether the session can take more: the last one was accepted."""
         lockstep = bool(self._run.seconds_between)
+        is_usable = False
         try:
             for outcome in session.deliver_all(self._feed(), lockstep=lockstep):
                 delivery = self._taken.popleft()
                 self._through += 1
                 self._dead = 0
                 result = self._result(delivery, outcome)
+                is_usable = result.error is None
                 self._late.append((delivery, result))
                 if result.error:
                     self._finish()
                 if self._run.stop.is_set():  # no further message is begun
                     self._give_back_taken()
                     session.close()
-                    return
+                    return False
         finally:
             self._finish()
+        return is_usable
 
     def _finish(self) -> None:
         """Report results. Those of accepted messages are delayed until the server is busy with the next message."""
