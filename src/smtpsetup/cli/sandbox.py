@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import queue
-import shlex
 import signal
-import sys
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.libraries import libraries_needed
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import PORT
 from smtpsetup.core.errors import SmtpsetupError
@@ -27,6 +25,7 @@ from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from smtpsetup.sandbox.fault_server import FaultServer
     from smtpsetup.sandbox.server import CaughtMail, Sandbox, SandboxFacts
@@ -123,31 +122,8 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
             threading.Event().wait()
 
 
-@contextmanager
-def _libraries_needed() -> Iterator[None]:
-    """Raise SmtpsetupError, with the command that installs them, where the libraries of the sandbox are missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("aiosmtpd", "cryptography", "trustme"):
-            raise
-        raise SmtpsetupError(
-            "config.invalid",
-            _("The sandbox needs the library {name}, which is not installed.").format(name=error.name),
-            causes=(_("Sending mail does not need it, so smtpsetup can be installed without it."),),
-            hints=(_("Install what the sandbox needs: `{command}`.").format(command=_installation()),),
-        ) from error
-
-
-def _installation() -> str:
-    """The command that installs the extra `sandbox` beside smtpsetup. Its requirements are in the metadata."""
-    from importlib import metadata  # 20 ms, only for this error
-
-    wanted = [text.partition(";")[0].strip() for text in metadata.requires("smtpsetup") or () if "extra ==" in text]
-    packages = " ".join(map(shlex.quote, wanted))
-    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):
-        return f"pipx inject smtpsetup {packages}"
-    return f"{shlex.quote(sys.executable)} -m pip install {packages}"
+def _libraries_needed() -> AbstractContextManager[None]:
+    return libraries_needed("sandbox", _("The sandbox needs the library {name}, which is not installed."))
 
 
 def _stop_on_signals() -> None:

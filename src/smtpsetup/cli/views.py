@@ -6,9 +6,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smtpsetup.render import batch, doctor, human, json, outbox, sandbox, sandbox_json, sources, stages
+    from smtpsetup.render import (
+        batch,
+        card,
+        doctor,
+        human,
+        json,
+        outbox,
+        relay,
+        relay_json,
+        sandbox,
+        sandbox_json,
+        sources,
+        stages,
+    )
 
-__all__ = ["batch", "doctor", "human", "json", "outbox", "sandbox", "sandbox_json", "sources", "stages"]
+__all__ = [
+    "batch",
+    "card",
+    "doctor",
+    "human",
+    "json",
+    "outbox",
+    "relay",
+    "relay_json",
+    "sandbox",
+    "sandbox_json",
+    "sources",
+    "stages",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module; mypy reads its type above

@@ -10,6 +10,8 @@ from smtpsetup.core.i18n import gettext as _
 
 _UNESCAPED = "@.+-_"
 _MAX_NAME = 200  # bytes, of the 255 that a file name may have
+SYSTEM_RELAY_DIRECTORY = "/var/lib/smtpsetup-relay"
+"""The state directory of the machine's relay."""
 
 
 def config_dir() -> str:

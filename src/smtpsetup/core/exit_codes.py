@@ -94,6 +94,7 @@ EXIT_CODES = {
     "data.lost-before-reply": EX_TEMPFAIL,
     "outbox.unavailable": EX_IOERR,
     "outbox.damaged": EX_IOERR,
+    "relay.exposed": EX_CONFIG,
     "limit.rate": EX_TEMPFAIL,
     "limit.quota": EX_TEMPFAIL,
     "limit.account-blocked": EX_NOPERM,

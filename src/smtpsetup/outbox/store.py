@@ -157,6 +157,14 @@ class Outbox(OutboxFile):
             )
             return [(str(row[0]), str(row[1])) for row in rows]
 
+    def next_attempt(self, now: float) -> float | None:
+        """When the next mail that is not due yet will be, in seconds since 1970; None where none is planned."""
+        with explained(self.path):
+            row = self._db.execute(
+                "SELECT min(next_attempt) FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt > ?", (now,)
+            ).fetchone()
+            return None if row[0] is None else float(row[0])
+
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
         """Take due mails of an account under a lease, so that no other process sends them."""
         with self.transaction():

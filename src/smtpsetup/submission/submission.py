@@ -122,6 +122,16 @@ def check_is_one_address(recipient: str) -> None:
         raise not_understood(recipient)
 
 
+def account_of(config: Config, request: Request) -> Account:
+    """The account that a mail with this envelope goes through, whatever its header. Raises SmtpsetupError."""
+    return _account(config, request, ())
+
+
+def senders_of(fields: tuple[Field, ...]) -> list[str]:
+    """The addresses in From."""
+    return [entry.address for entry in _from(fields)]
+
+
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
     """The addresses that mail to a recipient goes to. Raises SmtpsetupError."""
     account = _account(config, request, ())
@@ -216,7 +226,7 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
     now = datetime.datetime.now(datetime.UTC).astimezone()
 
     def is_own(address: str) -> bool:
-        return _is_allowed(account, address)
+        return may_send_from(account, address)
 
     message = raw_body.corrected(
         raw_header.normalize_header(kept, sender, now=now, message_id=message_id, is_own=is_own), body
@@ -262,7 +272,8 @@ def _is_same(one: Address, other: Address) -> bool:
     return one.wire.lower() == other.wire.lower()
 
 
-def _is_allowed(account: Account, address: str) -> bool:
+def may_send_from(account: Account, address: str) -> bool:
+    """Whether an account may use an address as the sender (`allowed_from`)."""
     try:
         return _may_use(account, parse_address(address), parse_address(account.address))
     except MalformedAddressError:

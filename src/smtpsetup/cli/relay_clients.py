@@ -1,0 +1,141 @@
+"""`smtpsetup relay add-client`, `list`, `renew` and `remove`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.cli import views
+from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.open_outbox import state_directory
+from smtpsetup.cli.relay_place import choose_place, system_option
+from smtpsetup.cli.state import State, WholeNumberType, common_options
+from smtpsetup.cli.types import CheckedType
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.relay import clients
+from smtpsetup.relay.clients import Client
+from smtpsetup.submission.submission import may_send_from
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
+
+
+def _address(text: str) -> str:
+    try:
+        return parse_address(text).wire
+    except MalformedAddressError as error:
+        raise ValueError(str(error)) from error
+
+
+@click.command(
+    "add-client",
+    help=_(
+        "Let a program or a device send through the relay. Its password is shown this once. With --net it needs no "
+        "login from those addresses, and may come from no others."
+    ),
+    short_help=_("Let a program or a device send through the relay."),
+)
+@click.argument("name", metavar=_("NAME"))
+@click.option(
+    "--from",
+    "senders",
+    multiple=True,
+    metavar=_("ADDRESS"),
+    type=CheckedType("address", _address),
+    help=_("Bind it to this sender; may be repeated. Any other is refused."),
+)
+@click.option("--account", "account_name", metavar=_("ACCOUNT"), help=_("Send its mail with this account."))
+@click.option(
+    "--net",
+    "nets",
+    multiple=True,
+    metavar="CIDR",
+    type=CheckedType("network", lambda text: str(clients.network(text))),
+    help=_("An address or a network from which it needs no login; may be repeated."),
+)
+@click.option("--per-day", type=WholeNumberType(min=1), metavar="N", help=_("At most so many mails in 24 hours."))
+@click.option("--old-tls", is_flag=True, help=_("Allow it TLS 1.0 and 1.1, for old printers."))
+@system_option
+@common_options
+def add_client_command(  # noqa: PLR0913, PLR0917  click passes its options by name
+    state: State,
+    name: str,
+    senders: tuple[str, ...],
+    account_name: str | None,
+    nets: tuple[str, ...],
+    per_day: int | None,
+    old_tls: bool,  # noqa: FBT001  as above
+    system: bool,  # noqa: FBT001  as above
+) -> None:
+    """Add a client and show its password."""
+    choose_place(state, is_system=system)
+    account = _account_for(state, account_name, senders)
+    client = Client(name, "", senders, account.name if account_name and account else "", nets, per_day, old_tls=old_tls)
+    password = clients.add(state_directory(), client)
+    state.output(
+        lambda: views.relay_json.client(client) | {"password": password.reveal()},
+        lambda: views.relay.added(client, password),
+    )
+
+
+def _account_for(state: State, name: str | None, senders: tuple[str, ...]) -> Account | None:
+    """The account of that name, if one is named. Raises SmtpsetupError where no account may use one of the senders."""
+    config = state.config()
+    if not config.accounts:
+        config.account(None)  # raises: there is none yet
+    chosen = config.account(name) if name else None
+    possible = [chosen] if chosen else list(config.accounts.values())
+    for sender in senders:
+        if not any(may_send_from(account, sender) for account in possible):
+            names = ", ".join(account.name for account in possible)
+            raise SmtpsetupError(
+                "config.invalid",
+                _("{account} may not send from {address}.").format(account=names, address=sender),
+                hints=(
+                    _(
+                        'If the server lets you, write `allowed_from = "domain"` or `"any"` into the account in {path}.'
+                    ).format(path=config.path),
+                ),
+            )
+    return chosen
+
+
+@click.command("list", help=_("The relay's clients, without their passwords, which are kept nowhere."))
+@system_option
+@common_options
+def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """List the clients."""
+    choose_place(state, is_system=system)
+    listed = list(clients.load(state_directory()).values())
+    state.output(lambda: [views.relay_json.client(client) for client in listed], lambda: views.relay.clients(listed))
+
+
+@click.command("renew", help=_("Give a client a new password, which is shown this once. The old one ends at once."))
+@click.argument("name", metavar=_("NAME"))
+@system_option
+@common_options
+def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Renew a password and show it."""
+    choose_place(state, is_system=system)
+    password = clients.renew(state_directory(), name)
+    state.output(lambda: {"name": name, "password": password.reveal()}, lambda: views.relay.renewed(name, password))
+
+
+@click.command("remove", help=_("Let a client send no more. What it has handed over already is still sent."))
+@click.argument("name", metavar=_("NAME"))
+@system_option
+@common_options
+def remove_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Confirm, then remove a client."""
+    choose_place(state, is_system=system)
+    clients.found(clients.load(state_directory()), name)
+    if state.may_ask and not confirm(_("Remove the client {name}?").format(name=name), default=False):
+        raise click.Abort
+    clients.remove(state_directory(), name)
+    state.output(
+        lambda: {"name": name},
+        lambda: views.human.say(_("The client {name} can send no more.").format(name=name)),
+    )

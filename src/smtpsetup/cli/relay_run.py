@@ -1,0 +1,164 @@
+"""Running the relay in the foreground, or setting it up as a service."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.cli import views
+from smtpsetup.cli.open_outbox import open_outbox, state_directory
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.exit_codes import EX_UNAVAILABLE
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.relay import certificate, exposure, server, systemd
+from smtpsetup.relay.current import Current
+from smtpsetup.relay.login import Verdict
+from smtpsetup.render import relay_lines
+from smtpsetup.setup import outbox_errors
+from smtpsetup.terminal.streams import silence
+
+if TYPE_CHECKING:
+    import socket
+
+    from smtpsetup.cli.state import State
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.relay.certificate import CertificateFiles
+    from smtpsetup.relay.server import Running
+    from smtpsetup.sending.send_one import SendResult
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where to listen, and with which TLS; `tls_cert` and `tls_key` are files, None for a certificate of our own."""
+
+    host: str
+    port: int
+    tls_port: int | None
+    tls_cert: str | None
+    tls_key: str | None
+    wants_tls: bool
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether TLS is offered."""
+        return self.wants_tls or self.tls_cert is not None
+
+
+def run(state: State, options: Options) -> None:
+    """Run the relay until Ctrl-C or SIGTERM. Raises SmtpsetupError."""
+    directory = state_directory()
+    with open_outbox():  # for its errors
+        pass
+    reporter = _Reporter(state)
+    current = Current(state.named_config, directory, reporter.trouble)
+    config = current.config
+    config.account(None if len(config.accounts) != 1 else next(iter(config.accounts)))
+    given = systemd.sockets()
+    hosts = [str(sock.getsockname()[0]) for sock in (*given.plain, *given.tls)] or [options.host]
+    exposure.check(hosts, current.clients, has_tls=options.has_tls)
+    plain = given.plain or [_bound(options.host, options.port)]
+    with_tls = given.tls or ([_bound(options.host, options.tls_port)] if options.tls_port else [])
+    _refuse_itself(config, [*plain, *with_tls])
+    files = _certificate(options, directory) if options.has_tls or with_tls else None
+    reporter.certificate = certificate.fingerprint(files.certificate) if files else ""
+    is_exposed = any(not exposure.is_loopback(host) for host in hosts)
+    for text in exposure.warnings(current.clients, is_exposed=is_exposed):
+        reporter.trouble(text)
+    listening = server.Listening(tuple(plain), tuple(with_tls), certificate.context(files) if files else None)
+    try:
+        server.run(current, directory, listening, reporter)
+    except OutboxDamagedError as error:
+        raise outbox_errors.damaged(error) from error
+
+
+def _certificate(options: Options, directory: str) -> CertificateFiles:
+    if options.tls_cert is not None and options.tls_key is not None:
+        return certificate.CertificateFiles(options.tls_cert, options.tls_key)
+    return certificate.made_files(directory, options.host)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that is bound there. Raises SmtpsetupError."""
+    try:
+        return server.bound(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = _("Another program listens on port {port} already.").format(port=port)
+            hints = (
+                _("If it is the relay itself: `smtpsetup relay --status`."),
+                _("Otherwise choose another port: `--port {port}`.").format(port=port + 1),
+            )
+        else:
+            message = _("The relay cannot listen on {host}, port {port}: {reason}.").format(
+                host=host, port=port, reason=reason_of(error)
+            )
+            hints = (
+                _("Give an address of this machine as `--host`."),
+                _("Ports below 1024 are for root: take another as `--port`, such as 2525."),
+            )
+        raise SmtpsetupError("config.invalid", message, hints=hints, exit_code=EX_UNAVAILABLE) from error
+
+
+def _refuse_itself(config: Config, sockets: list[socket.socket]) -> None:
+    """Raise SmtpsetupError for an account whose server is this relay: its mail would go round for ever."""
+    ports = {int(sock.getsockname()[1]) for sock in sockets}
+    for account in config.accounts.values():
+        if account.server.port in ports and exposure.is_loopback(account.server.host):
+            raise SmtpsetupError(
+                "config.invalid",
+                _("The server of the account {account} is this relay itself.").format(account=account.name),
+                hints=(_("Give the relay another port: `--port 2526`."),),
+            )
+
+
+def install(state: State, options: Options, *, is_system: bool, prints_only: bool) -> None:
+    """Write the units of systemd, and start them."""
+
+
+class _Reporter:
+    """Tells what happens: a line for each mail on standard output, and what is wrong on standard error."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.certificate = ""
+
+    def listening(self, running: Running) -> None:
+        """See `server.Reporter`, as for the rest."""
+        self._state.output(
+            lambda: views.relay_json.running(running, self.certificate),
+            lambda: views.relay.listening(running, self.certificate),
+        )
+
+    def taken(self, number: int, mail: NewMail) -> None:
+        self._write(relay_lines.taken(number, mail) if not self._state.json else views.relay_json.taken(number, mail))
+
+    def result(self, mail: Mail, result: SendResult) -> None:
+        self._write(relay_lines.result(mail, result) if not self._state.json else views.relay_json.result(mail, result))
+
+    def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
+        self._complain(relay_lines.wrong_login(name, address, is_last=verdict is Verdict.TOO_MANY))
+
+    def trouble(self, text: str) -> None:
+        self._complain(relay_lines.trouble(text))
+
+    def _write(self, shown: str | dict[str, object]) -> None:
+        """Write a line. Mail goes on where nobody reads it any more."""
+        try:
+            if isinstance(shown, str):
+                sys.stdout.write(f"{shown}\n")
+                sys.stdout.flush()
+            else:
+                self._state.write_json(shown)
+        except OSError:
+            silence(sys.stdout)
+
+    def _complain(self, line: str) -> None:
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except OSError:
+            silence(sys.stderr)

@@ -1,0 +1,88 @@
+"""The configuration and the clients as they are now: read again when their files have changed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from smtpsetup.config import accounts, paths
+from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.relay import clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.config.accounts import Config
+    from smtpsetup.relay.clients import Client
+
+    _T = TypeVar("_T")
+    Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class Current:
+    """The configuration at `named`, `""` for the usual one, and the clients in the state directory.
+
+    A change that cannot be read is reported once, and what was read before goes on to count. For any thread.
+    """
+
+    def __init__(self, named: str, directory: str, report: Callable[[str], None]) -> None:
+        """Read both. Raises SmtpsetupError, OSError."""
+        self.named = named
+        self._directory = directory
+        self._report = report
+        own = paths.own_config_file()
+        self._config_files = (named,) if named else (paths.system_config_file(), *([own] if own else []))
+        self._lock = threading.Lock()
+        self._config_seen = _signature(self._config_files)
+        self._clients_seen = _signature((clients.file_in(directory),))
+        self._config = accounts.load_named(named)
+        self._clients = clients.load(directory)
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        with self._lock:
+            seen = _signature(self._config_files)
+            if seen != self._config_seen:
+                self._config_seen = seen
+                self._config = self._read(lambda: accounts.load_named(self.named)) or self._config
+            return self._config
+
+    @property
+    def signature(self) -> Signature:
+        """A value that differs once the configuration has changed."""
+        return _signature(self._config_files)
+
+    @property
+    def clients(self) -> dict[str, Client]:
+        """The clients by name."""
+        with self._lock:
+            seen = _signature((clients.file_in(self._directory),))
+            if seen != self._clients_seen:
+                self._clients_seen = seen
+                read = self._read(lambda: clients.load(self._directory))
+                self._clients = self._clients if read is None else read
+            return self._clients
+
+    def _read(self, read: Callable[[], _T]) -> _T | None:
+        try:
+            return read()
+        except SmtpsetupError as error:
+            self._report(f"{error.message} ({error.code})")
+        except OSError as error:
+            self._report(f"{error.filename}: {reason_of(error)}")
+        return None
+
+
+def _signature(files: tuple[str, ...]) -> Signature:
+    """The inode, size and time of change of each file, None for one that cannot be looked at."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in files:
+        try:
+            info = os.stat(path)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((info.st_ino, info.st_size, info.st_mtime_ns))
+    return tuple(found)

@@ -1,0 +1,254 @@
+"""Sending what the relay has taken, at once: a thread for each account, so that a slow provider holds up no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.config import accounts
+from smtpsetup.core.errors import reason_of
+from smtpsetup.outbox import disposition
+from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.disposition import Postponement
+from smtpsetup.outbox.store import Outbox
+from smtpsetup.relay.open_outbox import OutboxWhenNeeded
+from smtpsetup.sending.context import context_for
+from smtpsetup.sending.flush import AccountFlush, Flushed, take_back
+from smtpsetup.state import leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.core.model import Log
+    from smtpsetup.outbox.mail import Mail
+    from smtpsetup.relay.current import Current, Signature
+    from smtpsetup.sending.context import Context
+    from smtpsetup.sending.send_one import SendResult
+
+KEPT_OPEN_SECONDS = 30.0
+"""How long a connection to a provider is kept open for the next mail."""
+_LOOK_SECONDS = 10.0  # between two looks at mail that other processes have put into the outbox
+_TAKE_BACK_SECONDS = 30.0  # between two looks for mail of processes that have ended
+_PUT_OFF_SECONDS = 1.0  # between two changes of the mail of an account that is paused
+_BROKEN_SECONDS = 5.0  # after an error of the outbox itself
+_END_SECONDS = 20.0  # for replies to mail that is being sent when the relay stops
+
+Key = tuple[str, str]  # the account's name and the path of its configuration
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """An account's mail is not tried before `until` (seconds since 1970): it could only fail again."""
+
+    until: float
+    error: SmtpsetupError
+    failures: int
+    seen: Signature
+
+
+class Flusher:
+    """Sends mail as it comes. `on_result` is called for each, `report` for what concerns a whole account."""
+
+    def __init__(
+        self,
+        current: Current,
+        directory: str,
+        on_result: Callable[[Mail, SendResult], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self._current = current
+        self._directory = directory
+        self._on_result = on_result
+        self._report = report
+        self._woken = threading.Event()
+        self._is_stopping = False
+        self._workers: dict[Key, _Worker] = {}
+        self._pauses: dict[Key, _Pause] = {}
+        self._lock = threading.Lock()  # for the workers and for what is fresh
+        self._fresh: set[Key] = set()
+        self._taken_back_at = float("-inf")
+        self._next_look = 0.0  # monotonic
+        self._put_off_at: dict[Key, float] = {}
+        self._thread = threading.Thread(target=self._work, name="flush", daemon=True)
+        self.alive_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self, keys: set[Key]) -> None:
+        """There is new mail of these accounts."""
+        with self._lock:
+            self._fresh |= keys
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Begin no further mail, and wait for the replies to those that are being sent."""
+        self._is_stopping = True
+        self._woken.set()
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.stop()
+        end = time.monotonic() + _END_SECONDS
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
+        self._thread.join(max(0.1, end - time.monotonic()))
+
+    def _work(self) -> None:
+        outbox = OutboxWhenNeeded(self._directory)
+        while not self._is_stopping:
+            self._woken.clear()
+            try:
+                seconds = self._look(outbox.get())
+            except (OSError, OutboxDamagedError) as error:
+                self._report_broken(error)
+                seconds = _BROKEN_SECONDS
+            if not self._woken.wait(min(seconds, 1.0)):
+                outbox.close()  # so that a repair can come in
+                self._woken.wait(max(0.0, seconds - 1.0))
+        outbox.close()
+
+    def _look(self, outbox: Outbox) -> float:
+        """Set workers on what is due. Returns after how many seconds to look again."""
+        moment = self.alive_at = time.monotonic()
+        now = time.time()
+        with self._lock:
+            keys, self._fresh = self._fresh, set()
+        if moment >= self._next_look:  # all accounts, which takes long where much waits
+            if moment - self._taken_back_at > _TAKE_BACK_SECONDS:
+                self._taken_back_at = moment
+                take_back(outbox, Flushed(self._on_result, forgets=True))
+            keys |= set(outbox.accounts_due(now))
+            following = outbox.next_attempt(now)
+            wait = _LOOK_SECONDS if following is None else min(_LOOK_SECONDS, max(_PUT_OFF_SECONDS, following - now))
+            self._next_look = moment + wait
+        for key in keys:
+            if self._is_paused(key, now):
+                self._put_off(outbox, key, now)
+            else:
+                self._set_to_work(key)
+        return max(0.0, self._next_look - time.monotonic())
+
+    def _set_to_work(self, key: Key) -> None:
+        with self._lock:
+            worker = self._workers.get(key)
+            if worker is None and not self._is_stopping:
+                worker = self._workers[key] = _Worker(self, key)
+                worker.start()
+        if worker:
+            worker.wake()
+
+    def _is_paused(self, key: Key, now: float) -> bool:
+        pause = self._pauses.get(key)
+        return pause is not None and now < pause.until and pause.seen == self._current.signature
+
+    def _put_off(self, outbox: Outbox, key: Key, now: float) -> None:
+        """Let an account's new mail wait, with the reason, so that other processes leave it, too."""
+        if now - self._put_off_at.get(key, 0.0) < _PUT_OFF_SECONDS:
+            self._next_look = min(self._next_look, time.monotonic() + _PUT_OFF_SECONDS)
+            return
+        self._put_off_at[key] = now
+        pause = self._pauses[key]
+        seconds = pause.until - now
+        why = Postponement(pause.error, lambda _attempts: seconds, is_attempt=False, is_put_off=False)
+        outbox.put_off(*key, now, why)
+
+    def _report_broken(self, error: OSError | OutboxDamagedError) -> None:
+        reason = reason_of(error) if isinstance(error, OSError) else "outbox.damaged"
+        self._report(f"{self._directory}: {reason}")
+
+    # for the workers
+
+    @property
+    def directory(self) -> str:
+        """The state directory."""
+        return self._directory
+
+    def open_context(self, name: str, path: str) -> Context:
+        """The context of an account. Raises SmtpsetupError."""
+        config = self._current.config if path == self._current.named else accounts.load_named(path)
+        return context_for(config, config.account(name), may_prompt=False)
+
+    @property
+    def log(self) -> Log:
+        """Where a line is logged for each mail."""
+        return self._current.config.log
+
+    def flushed(self) -> Flushed:
+        """What a worker counts in."""
+        return Flushed(self._on_result, forgets=True)
+
+    def ended(self, key: Key, error: SmtpsetupError | None, broken: Exception | None) -> None:
+        """A worker has ended, with the reason why an account's mail cannot be sent now."""
+        if error is not None:
+            earlier = self._pauses.get(key)
+            failures = earlier.failures + 1 if earlier else 1
+            until = time.time() + disposition.seconds_until_next(failures, error)
+            self._pauses[key] = _Pause(until, error, failures, self._current.signature)
+            self._report(f"{key[0]}: {error.message} ({error.code})")
+        elif broken is None:
+            self._pauses.pop(key, None)
+        if isinstance(broken, (OSError, OutboxDamagedError)):
+            self._report_broken(broken)
+        elif broken is not None:
+            self._report(f"internal.bug: {type(broken).__name__}")
+        with self._lock:
+            self._workers.pop(key, None)
+        self._next_look = 0.0  # mail may have come while the worker was ending
+        self._woken.set()
+
+
+class _Worker:
+    """Sends one account's mail over a connection that it keeps open for a while."""
+
+    def __init__(self, flusher: Flusher, key: Key) -> None:
+        self._flusher = flusher
+        self._key = key
+        self._woken = threading.Event()
+        self._is_stopping = False
+        self._flush: AccountFlush | None = None
+        self._thread = threading.Thread(target=self._work, name=f"send {key[0]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is more mail."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Begin no further mail."""
+        self._is_stopping = True
+        self._woken.set()
+        if self._flush:
+            self._flush.stop()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end."""
+        self._thread.join(seconds)
+
+    def _wait_for_more(self) -> bool:
+        has_more = self._woken.wait(KEPT_OPEN_SECONDS)
+        self._woken.clear()
+        return has_more and not self._is_stopping
+
+    def _work(self) -> None:
+        done = self._flusher.flushed()
+        broken: Exception | None = None
+        self._woken.clear()
+        try:
+            with Outbox(self._flusher.directory, is_durable=False) as outbox, leases.held(outbox.directory) as lease:
+                flush = self._flush = AccountFlush(outbox, *self._key, lease, done, self._wait_for_more)
+                if self._is_stopping:
+                    flush.stop()
+                flush.run(self._flusher.open_context, self._flusher.log)
+                if done.sent:
+                    outbox.tidy()
+        except Exception as error:  # noqa: BLE001  reported; the mail is still in the outbox
+            broken = error
+            time.sleep(0 if self._is_stopping else _BROKEN_SECONDS)
+        self._flusher.ended(self._key, done.errors.get(self._key[0]), broken)

@@ -1,0 +1,196 @@
+"""From the bytes of a message to a mail in the outbox, without a word to the provider."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_CONFIG, EX_TEMPFAIL
+from smtpsetup.message import raw_header, spool
+from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.mail import NewMail
+from smtpsetup.relay.commit import UsedUpError
+from smtpsetup.state import usage
+from smtpsetup.submission import submission
+from smtpsetup.submission.smtp_syntax import Reply, refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from smtpsetup.relay.clients import Client
+    from smtpsetup.relay.commit import Committer
+    from smtpsetup.relay.current import Current
+    from smtpsetup.submission.submission import Request
+
+MOST_BYTES = 52_428_800
+"""The largest message that is taken, in bytes: more than any provider of the table takes."""
+_FREE_BYTES = 50_000_000  # that stay free on the disk, so that what is in the outbox can be sent
+_IN_MEMORY = 262_144  # bytes of a message; what is larger is written to the disk as it comes
+_CHECKED_EACH = 1_048_576  # bytes, after which the room on the disk is looked at again
+_PREPARERS = 4
+
+
+class TooLargeError(Exception):
+    """The message is larger than MOST_BYTES."""
+
+
+class NoRoomError(Exception):
+    """The disk has no room for the message."""
+
+
+class Intake:
+    """Takes messages of clients into the outbox."""
+
+    most_bytes = MOST_BYTES
+
+    def __init__(self, current: Current, directory: str, committer: Committer) -> None:
+        self._current = current
+        self._directory = directory
+        self._committer = committer
+        self._host = os.uname().nodename if hasattr(os, "uname") else ""
+        self._preparers = ThreadPoolExecutor(max_workers=_PREPARERS, thread_name_prefix="prepare")
+
+    def close(self) -> None:
+        """End the threads, once they have done what they had begun."""
+        self._preparers.shutdown(wait=True)
+
+    def has_room(self, size: int) -> bool:
+        """Whether the disk has room for so many more bytes, kept and spooled."""
+        return shutil.disk_usage(self._directory).free - 2 * size > _FREE_BYTES
+
+    def begin(self) -> Incoming:
+        """A message that is about to come."""
+        return Incoming(self, self._preparers, self._directory)
+
+    def check_sender(self, client: Client, sender: str) -> None:
+        """Raise SmtpsetupError where there is no account for the client's mail."""
+        try:
+            submission.account_of(self._current.config, self._request(client, sender, ()))
+        except SmtpsetupError as error:
+            raise _temporary(error) from error
+
+    def check_recipient(self, client: Client, sender: str, recipient: str) -> None:
+        """Raise SmtpsetupError for a name without an address, and for anything but one address."""
+        submission.check_recipient(self._current.config, self._request(client, sender, ()), recipient)
+
+    def has_used_up(self, client: Client) -> bool:
+        """Whether a client has handed over as many mails in 24 hours as it may."""
+        most = client.per_day
+        return most is not None and usage.last_day(self._directory, usage_name(client))[0] >= most
+
+    def used_up(self, client: Client) -> Reply:
+        """The reply to a client that has."""
+        return Reply(452, "4.7.1", f"This client may send {client.per_day} mails in 24 hours; try again later")
+
+    def not_its_sender(self, client: Client) -> Reply:
+        """The reply to a sender that the client may not use."""
+        return Reply(553, "5.7.1", f"This client may send from {', '.join(client.senders)} only")
+
+    async def accept(self, client: Client, sender: str, recipients: tuple[str, ...], incoming: Incoming) -> Reply:
+        """Put a message into the outbox. Returns the reply, which is 250 once it is on the disk."""
+        loop = asyncio.get_running_loop()
+        request = self._request(client, sender, recipients)
+        try:
+            mail = await loop.run_in_executor(self._preparers, self._prepared, client, request, incoming)
+            number = await asyncio.wrap_future(self._committer.commit(mail, client))
+        except _NotItsSenderError:
+            return self.not_its_sender(client)
+        except UsedUpError:
+            return self.used_up(client)
+        except SmtpsetupError as error:
+            return refusal_of(_temporary(error))
+        except OSError:
+            return Reply(452, "4.3.1", "The message cannot be written to the disk; try again later")
+        except OutboxDamagedError:
+            return Reply(451, "4.3.0", "The outbox of the relay is damaged; try again later")
+        return Reply(250, "2.0.0", f"Kept as number {number}; it is sent at once")
+
+    def _request(self, client: Client, sender: str, recipients: tuple[str, ...]) -> Request:
+        return submission.Request(
+            recipients,
+            client.account or None,
+            sender,
+            "",
+            from_header=False,
+            user="",
+            host=self._host,
+            config=self._current.named,
+        )
+
+    def _prepared(self, client: Client, request: Request, incoming: Incoming) -> NewMail:
+        """The corrected mail. Raises SmtpsetupError, OSError, _NotItsSenderError."""
+        fields, rest = raw_header.split(spool.with_crlf(incoming.chunks()))
+        if not all(client.may_send_from(address) for address in submission.senders_of(fields)):
+            raise _NotItsSenderError
+        body = spool.Spool(rest, directory=self._directory, in_memory=_IN_MEMORY)
+        prepared = submission.prepared(self._current.config, request, fields, body)
+        if prepared.unreachable:
+            raise next(iter(prepared.unreachable.values()))
+        account, delivery = prepared.account, prepared.delivery
+        return NewMail(
+            account.name,
+            delivery.envelope,
+            delivery.message,
+            delivery.message_id,
+            delivery.subject,
+            holds=account.hold_unknown,
+            config=request.config,
+            client=client.name,
+        )
+
+
+class _NotItsSenderError(Exception):
+    """From has an address that the client may not use."""
+
+
+def usage_name(client: Client) -> str:
+    """The name under which a client's mails are counted."""
+    return f"relay client {client.name}"
+
+
+def _temporary(error: SmtpsetupError) -> SmtpsetupError:
+    """An error of the configuration as one that passes: the client is to try again, once it is mended."""
+    if error.exit_code == EX_CONFIG:
+        error.exit_code = EX_TEMPFAIL
+    return error
+
+
+class Incoming:
+    """A message on its way in: on the disk, but for a small one."""
+
+    def __init__(self, intake: Intake, writers: ThreadPoolExecutor, directory: str) -> None:
+        self._intake = intake
+        self._writers = writers
+        self._spool = spool.Spool(directory=directory, in_memory=_IN_MEMORY)
+        self._checked_at = 0
+
+    @property
+    def chunks(self) -> Callable[[], Iterator[bytes]]:
+        """Gives the message piece by piece."""
+        return self._spool.chunks
+
+    async def add(self, piece: bytes) -> None:
+        """Add a piece. Raises TooLargeError, NoRoomError."""
+        size = self._spool.size + len(piece)
+        if size > self._intake.most_bytes:
+            raise TooLargeError
+        try:
+            if size <= _IN_MEMORY:
+                self._spool.append(piece)
+                return
+            if size - self._checked_at >= _CHECKED_EACH:
+                self._checked_at = size
+                if not self._intake.has_room(size):
+                    raise NoRoomError
+            # a slow disk must not hold up the other clients
+            await asyncio.get_running_loop().run_in_executor(self._writers, self._spool.append, piece)
+        except OSError as error:
+            raise NoRoomError from error
+
+    def close(self) -> None:
+        """Free the memory or the file."""
+        self._spool.close()

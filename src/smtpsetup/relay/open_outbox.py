@@ -1,0 +1,26 @@
+"""An outbox that is open while it is used: one that was open for as long as the relay runs would keep a repair out."""
+
+from __future__ import annotations
+
+from smtpsetup.outbox.store import Outbox
+
+
+class OutboxWhenNeeded:
+    """Opens the outbox when it is needed, and closes it when nothing is to be done. For one thread at a time."""
+
+    def __init__(self, directory: str, *, is_durable: bool = True) -> None:
+        self._directory = directory
+        self._is_durable = is_durable
+        self._outbox: Outbox | None = None
+
+    def get(self) -> Outbox:
+        """The open outbox. Raises OSError, OutboxDamagedError."""
+        if self._outbox is None:
+            self._outbox = Outbox(self._directory, is_durable=self._is_durable)
+        return self._outbox
+
+    def close(self) -> None:
+        """Close it, until it is needed again."""
+        if self._outbox is not None:
+            self._outbox.__exit__()
+            self._outbox = None

@@ -1,0 +1,220 @@
+"""The running relay: its sockets, its sessions, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from smtpsetup.relay import systemd
+from smtpsetup.relay.certificate import allow_old
+from smtpsetup.relay.commit import Committer
+from smtpsetup.relay.flusher import Flusher
+from smtpsetup.relay.intake import Intake, usage_name
+from smtpsetup.relay.login import Logins, Verdict
+from smtpsetup.relay.running import running_file
+from smtpsetup.relay.session import STOPPING, RelaySession
+from smtpsetup.state import files
+
+if TYPE_CHECKING:
+    import ssl
+
+    from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.relay.current import Current
+    from smtpsetup.sending.send_one import SendResult
+
+MOST_CONNECTIONS = 500
+_HANDSHAKE_SECONDS = 20.0
+_END_SECONDS = 20.0  # for messages that are coming in when the relay stops
+_BACKLOG = 128
+_WATCH_SECONDS = 2.0
+_STUCK_SECONDS = 60.0  # after which systemd is no longer told that the relay is well
+_SWITCH_SECONDS = 0.0005  # threads that compute must not hold up a reply (sys.setswitchinterval)
+
+
+class Reporter(Protocol):
+    """Where the relay tells what happens."""
+
+    def listening(self, running: Running) -> None:
+        """It listens."""
+
+    def taken(self, number: int, mail: NewMail) -> None:
+        """A mail is in the outbox."""
+
+    def result(self, mail: Mail, result: SendResult) -> None:
+        """A mail was tried."""
+
+    def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
+        """A login was wrong."""
+
+    def trouble(self, text: str) -> None:
+        """Something is wrong that is not about one mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The sockets to listen on, bound, and the TLS that is offered there, None for none.
+
+    Connections to those in `with_tls` begin with it.
+    """
+
+    plain: tuple[socket.socket, ...]
+    with_tls: tuple[socket.socket, ...]
+    tls: ssl.SSLContext | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a relay listens: HOST:PORT, the one with TLS from the start or `""`, and whether STARTTLS is offered."""
+
+    address: str
+    tls_address: str
+    has_starttls: bool
+    pid: int
+
+
+@dataclass
+class Desk:
+    """What the sessions share."""
+
+    host: str
+    tls: ssl.SSLContext | None
+    current: Current
+    logins: Logins
+    intake: Intake
+    reporter: Reporter
+    most_connections: int = MOST_CONNECTIONS
+    is_stopping: bool = False
+    sessions: set[RelaySession] = field(default_factory=set)
+
+    def report_bug(self, error: Exception) -> None:
+        """Report a bug, without its text, which may have content of a mail."""
+        self.reporter.trouble(f"internal.bug: {type(error).__name__}")
+
+    def report_login(self, name: str, address: str, verdict: Verdict) -> None:
+        """Report a login that was wrong."""
+        self.reporter.wrong_login(name, address, verdict)
+
+
+def run(current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
+    """Run the relay until SIGINT or SIGTERM. Raises OSError, OutboxDamagedError."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    asyncio.run(_Relay(current, directory, listening, reporter).run())
+
+
+class _Relay:
+    def __init__(self, current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
+        self._directory = directory
+        self._listening = listening
+        self._reporter = reporter
+        self._flusher = Flusher(current, directory, reporter.result, reporter.trouble)
+        self._committer = Committer(directory, self._committed, usage_name)
+        intake = Intake(current, directory, self._committer)
+        host = os.uname().nodename if hasattr(os, "uname") else "localhost"
+        self._desk = Desk(host or "localhost", listening.tls, current, Logins(), intake, reporter)
+
+    def _committed(self, mails: list[tuple[int, NewMail]]) -> None:
+        self._flusher.wake({(mail.account, mail.config) for _number, mail in mails})
+        for number, mail in mails:
+            self._reporter.taken(number, mail)
+
+    async def run(self) -> None:
+        """Listen, until a signal comes."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, stop.set)
+        servers = await self._listen(loop)
+        try:
+            self._flusher.start()
+            self._begin()
+            watching = asyncio.create_task(self._watch())
+            await stop.wait()
+            watching.cancel()
+        finally:
+            systemd.notify("STOPPING=1")
+            await self._end(servers)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
+        factory = partial(RelaySession, self._desk, loop)
+        servers = [await loop.create_server(factory, sock=sock, backlog=_BACKLOG) for sock in self._listening.plain]
+        for sock in self._listening.with_tls:
+            tls, seconds = self._listening.tls, _HANDSHAKE_SECONDS
+            servers.append(
+                await loop.create_server(factory, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=seconds)
+            )
+        return servers
+
+    def _begin(self) -> None:
+        """Say that the relay listens: to systemd, to `relay --status`, and to whoever looks."""
+        listening = self._listening
+        tls_address = _shown(listening.with_tls[0]) if listening.with_tls else ""
+        running = Running(_shown(listening.plain[0]), tls_address, listening.tls is not None, os.getpid())
+        document = {"address": running.address, "tls_address": tls_address or None, "pid": running.pid}
+        files.write_atomically(running_file(self._directory), json.dumps(document) + "\n")
+        systemd.notify("READY=1")
+        self._reporter.listening(running)
+
+    async def _watch(self) -> None:
+        """Tell systemd's watchdog that all parts move; allow old TLS as long as a client needs it."""
+        watchdog = systemd.watchdog_seconds()
+        was_old = False
+        while True:
+            is_old = any(client.old_tls for client in self._desk.current.clients.values())
+            if self._listening.tls and is_old != was_old:
+                allow_old(self._listening.tls, is_allowed=is_old)
+                was_old = is_old
+            if watchdog and time.monotonic() - self._flusher.alive_at < _STUCK_SECONDS:
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(min(_WATCH_SECONDS, watchdog / 2 or _WATCH_SECONDS))
+
+    async def _end(self, servers: list[asyncio.Server]) -> None:
+        """Take no further mail; finish what is coming in and what is being sent."""
+        self._desk.is_stopping = True
+        for server in servers:
+            server.close()
+        receiving = [session.task for session in self._desk.sessions if session.is_receiving and session.task]
+        for session in list(self._desk.sessions):
+            if not session.is_receiving:
+                session.close(STOPPING)
+        if receiving:
+            await asyncio.wait(receiving, timeout=_END_SECONDS)
+        for session in list(self._desk.sessions):
+            session.close(STOPPING)
+        self._desk.logins.close()
+        self._desk.intake.close()
+        self._committer.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
+        with suppress(OSError):
+            os.unlink(running_file(self._directory))
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address of this machine. Raises OSError."""
+    family, kind, protocol, _name, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _shown(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,114 @@
+"""Whether a relay listens and can take mail, and what its accounts wait for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.errors import reason_of
+from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.mail_state import MailState
+from smtpsetup.outbox.store import Outbox
+from smtpsetup.relay import clients
+from smtpsetup.relay.running import GREETING, running_file
+
+if TYPE_CHECKING:
+    from smtpsetup.outbox.mail import Mail
+
+_SECONDS = 5.0  # for the greeting
+_FREE_BYTES = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An account whose mail waits for its server or its login. Times are seconds since 1970."""
+
+    account: str
+    waiting: int
+    code: str
+    reply: str
+    next_attempt: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a relay listens, `""` for nowhere; how many clients it has and mails that wait.
+
+    `fault` is why it can take no mail, `""` where it can.
+    """
+
+    address: str
+    is_listening: bool
+    fault: str
+    clients: int
+    waiting: int
+    failed: int
+    upstream: tuple[Upstream, ...]
+
+
+def status(directory: str) -> Status:
+    """The status of the relay with that state directory. Raises SmtpsetupError, OSError."""
+    address = _address(directory)
+    is_listening = bool(address) and _greets(address)
+    mails: list[Mail] = []
+    fault = ""
+    try:
+        with Outbox(directory) as outbox:
+            with outbox.transaction():  # it can be written
+                pass
+            mails = outbox.mails()
+    except OutboxDamagedError as error:
+        fault = f"{error.path}: outbox.damaged"
+    except OSError as error:
+        fault = f"{error.filename or directory}: {reason_of(error)}"
+    if not fault and shutil.disk_usage(directory).free < _FREE_BYTES:
+        fault = f"{directory}: {reason_of(OSError(28, 'No space left on device'))}"
+    failed = sum(mail.next_attempt is None and mail.state is not MailState.SENDING for mail in mails)
+    count = len(clients.load(directory))
+    return Status(address, is_listening, fault, count, len(mails) - failed, failed, tuple(_upstream(mails)))
+
+
+def _upstream(mails: list[Mail]) -> list[Upstream]:
+    """What each account's mail waits for, where its last attempt failed."""
+    by_account: dict[str, list[Mail]] = {}
+    for mail in mails:
+        if mail.state is MailState.WAITING and mail.last_code and mail.next_attempt is not None:
+            by_account.setdefault(mail.account, []).append(mail)
+    return [
+        Upstream(
+            name,
+            len(waiting),
+            waiting[-1].last_code,
+            waiting[-1].last_reply,
+            min((mail.next_attempt for mail in waiting if mail.next_attempt is not None), default=None),
+        )
+        for name, waiting in sorted(by_account.items())
+    ]
+
+
+def _address(directory: str) -> str:
+    """Where the relay said that it listens."""
+    try:
+        with open(running_file(directory), encoding="utf-8") as file:
+            return str(json.load(file)["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _greets(address: str) -> bool:
+    """Whether a relay answers there."""
+    host, _colon, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104  replaced, not bound
+    end = time.monotonic() + _SECONDS
+    with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=_SECONDS) as sock:
+        greeting = b""
+        while b"\n" not in greeting and time.monotonic() < end and (more := sock.recv(512)):
+            greeting += more
+        sock.sendall(b"QUIT\r\n")
+        return greeting.startswith(b"220 ") and GREETING.encode() in greeting
+    return False

@@ -1,0 +1,48 @@
+"""A line for each thing that happens in a running relay. Without rich: there may be hundreds a second."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import plain_text
+
+if TYPE_CHECKING:
+    from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.sending.send_one import SendResult
+
+
+def taken(number: int, mail: NewMail) -> str:
+    """A mail is in the outbox."""
+    text = _("{number} from {client}: {sender} to {recipients}, {size} bytes, is in the outbox")
+    sender, recipients = mail.envelope.sender or "<>", ", ".join(mail.envelope.recipients)
+    return _line(
+        text.format(number=number, client=mail.client, sender=sender, recipients=recipients, size=mail.message.size)
+    )
+
+
+def result(mail: Mail, result: SendResult) -> str:
+    """A mail was tried."""
+    if result.error is None:
+        return _line(_("{number} is sent: {reply}").format(number=mail.id, reply=result.reply or ""))
+    text = _("{number} is not sent: {reason} ({code})")
+    return _line(text.format(number=mail.id, reason=result.error.reply_or_message, code=result.error.code))
+
+
+def wrong_login(name: str, address: str, *, is_last: bool) -> str:
+    """A login was wrong; `is_last` if the address has to wait now."""
+    if is_last:
+        text = _("too many wrong logins from {address}: the last as {name}; it has to wait a minute")
+    else:
+        text = _("wrong login from {address} as {name}")
+    return _line(text.format(address=address, name=name))
+
+
+def trouble(text: str) -> str:
+    """Something is wrong that is not about one mail."""
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    return plain_text(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
