@@ -162,6 +162,18 @@ _RAISED_WITH_THEIR_OWN_TEXT = {
             "med `smtpsetup outbox show NUMMER` innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
         ),
     ),
+    "relay.exposed": (
+        (
+            "The relay would listen where others can reach it, and passwords would cross the network in clear text. "
+            "Leave `--host` out, or add `--tls`, or name the devices that cannot log in: `smtpsetup relay add-client "
+            "NAME --net 192.168.1.20`."
+        ),
+        (
+            "Reläet skulle lyssna där andra kommer åt det, och lösenord skulle gå okrypterade över nätet. Utelämna "
+            "`--host`, eller lägg till `--tls`, eller ange de enheter som inte kan logga in: `smtpsetup relay "
+            "add-client NAMN --net 192.168.1.20`."
+        ),
+    ),
     "internal.bug": (
         "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
         (

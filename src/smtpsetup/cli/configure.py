@@ -188,6 +188,7 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
                 path=state.config_file, account=shlex.quote(account.name)
             )
         )
+        views.human.say(_("What to fill in at another program's settings form: `smtpsetup card`."))
     is_new = subject.existing is None
     if options.unattended or (
         options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)

@@ -12,6 +12,7 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.relay.doctor import examine as examine_relay
 from smtpsetup.setup.doctor import examine
 from smtpsetup.setup.findings import ok, wrong
 
@@ -37,7 +38,8 @@ def doctor_command(state: State, account: str | None) -> None:
         config = wrong("config", error)
     provider = known_provider(chosen) if chosen else None
     findings: list[Finding] = []
-    for finding in itertools.chain([config], examine(chosen, config=state.config_option, provider=provider)):
+    checks = examine(chosen, config=state.config_option, provider=provider)
+    for finding in itertools.chain([config], checks, examine_relay()):
         findings.append(finding)
         if not state.json:
             views.doctor.finding(finding)

@@ -13,8 +13,7 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.cli.types import PORT
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
-
-USUAL_HOST, USUAL_PORT = "127.0.0.1", 2525
+from smtpsetup.relay.running import USUAL_HOST, USUAL_PORT
 
 
 @click.group(

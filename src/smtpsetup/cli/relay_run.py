@@ -13,7 +13,7 @@ from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.relay import certificate, exposure, server, systemd
+from smtpsetup.relay import certificate, clients, exposure, server, systemd, units
 from smtpsetup.relay.current import Current
 from smtpsetup.relay.login import Verdict
 from smtpsetup.render import relay_lines
@@ -116,7 +116,26 @@ def _refuse_itself(config: Config, sockets: list[socket.socket]) -> None:
 
 
 def install(state: State, options: Options, *, is_system: bool, prints_only: bool) -> None:
-    """Write the units of systemd, and start them."""
+    """Write the units of systemd and start them, or only print them. Raises SmtpsetupError."""
+    config = state.config()
+    config.account(next(iter(config.accounts), None))
+    exposure.check([options.host], clients.load(state_directory()), has_tls=options.has_tls)
+    given = ("--tls-cert", options.tls_cert, "--tls-key", options.tls_key) if options.tls_cert else ()
+    tls = ("--tls",) if options.wants_tls and not given else ()
+    planned = units.plan(
+        options.host,
+        (options.port, options.tls_port),
+        (*tls, *(word for word in given if word)),
+        config.accounts.values(),
+        config=state.config_option,
+        is_system=is_system,
+    )
+    if not prints_only:
+        units.install(planned)
+    state.output(
+        lambda: {"installed": not prints_only, "files": dict(planned.files)},
+        lambda: views.relay.installed(planned, is_system=is_system, prints_only=prints_only),
+    )
 
 
 class _Reporter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import threading
 from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -259,12 +260,35 @@ def write_highest(path: str, number: int) -> None:
 def _refuse_other_content(path: str) -> None:
     """Raise OutboxDamagedError for a short file, which SQLite would take for an empty one and overwrite."""
     try:
-        with open(path, "rb") as file:
-            start = file.read(len(_MAGIC))
+        start = _start_of(path, len(_MAGIC))
     except FileNotFoundError:
         return
     if start and start != _MAGIC:
         raise OutboxDamagedError(path)
+
+
+_handles: dict[tuple[int, int], int] = {}  # by device and inode
+_opening = threading.Lock()
+
+
+def _start_of(path: str, size: int) -> bytes:
+    """The first bytes of a database. Raises OSError.
+
+    Its handle stays open: closing one would drop the locks that SQLite has on the file for other connections of this
+    process (fcntl(2); https://www.sqlite.org/howtocorrupt.html section 2.2), and a process that ended meanwhile would
+    delete their write-ahead log.
+    """
+    if sys.platform == "win32":
+        with open(path, "rb") as file:
+            return file.read(size)
+    with _opening:
+        info = os.stat(path)
+        handle = _handles.get((info.st_dev, info.st_ino))
+        if handle is None:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            info = os.fstat(handle)
+            _handles[info.st_dev, info.st_ino] = handle
+        return os.pread(handle, size, 0)
 
 
 def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
@@ -346,8 +370,7 @@ def header_fault(path: str) -> str:
     try:
         if os.path.exists(f"{path}-wal") and os.stat(f"{path}-wal").st_size:
             return ""
-        with open(path, "rb") as file:
-            header = file.read(_HEADER_SIZE)
+        header = _start_of(path, _HEADER_SIZE)
     except OSError:
         return ""
     wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]

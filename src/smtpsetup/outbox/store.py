@@ -66,12 +66,13 @@ class Outbox(OutboxFile):
             "client": mail.client,
         }
         with self.transaction():
-            there = self._db.execute(
-                "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?",
-                (mail.message_id, mail.account, recipients),
-            ).fetchone()
-            if once and there:
-                return int(there[0])
+            if once:
+                there = self._db.execute(
+                    "SELECT id FROM mail WHERE message_id = ? AND account = ? AND recipients = ?",
+                    (mail.message_id, mail.account, recipients),
+                ).fetchone()
+                if there:
+                    return int(there[0])
             return self._insert_new(values, message)
 
     def _insert_new(self, values: dict[str, object], message: Message) -> int:

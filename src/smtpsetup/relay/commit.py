@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.outbox.database import OutboxDamagedError
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_TOGETHER = 64  # mails
 _IDLE_SECONDS = 1.0  # after which the outbox is closed
-_LARGE = 262_144  # bytes; a mail from this size on has a transaction of its own
+LARGE = 262_144
+"""Bytes from which on a mail has a transaction of its own."""
 
 
 class UsedUpError(Exception):
@@ -28,9 +29,12 @@ class UsedUpError(Exception):
 
 
 class _Waiting(NamedTuple):
-    mail: NewMail
+    """A mail, or what makes it in this thread, for a small one."""
+
+    make: Callable[[], NewMail]
+    size: int
     client: Client
-    done: Future[int]
+    done: asyncio.Future[int]
 
 
 class Committer:
@@ -49,11 +53,14 @@ class Committer:
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
 
-    def commit(self, mail: NewMail, client: Client) -> Future[int]:
-        """Put a mail into the outbox. The future has its number once it is on the disk, or the error."""
-        done: Future[int] = Future()
-        self._waiting.put(_Waiting(mail, client, done))
-        return done
+    async def commit(self, make: Callable[[], NewMail], size: int, client: Client) -> int:
+        """Put a mail of so many bytes into the outbox. Returns its number once it is on the disk.
+
+        `make` is called in the thread. Raises what it raises, UsedUpError, OSError, OutboxDamagedError.
+        """
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.put(_Waiting(make, size, client, done))
+        return await done
 
     def close(self) -> None:
         """Commit what waits, then end."""
@@ -62,11 +69,11 @@ class Committer:
 
     def _work(self) -> None:
         while group := self._next_group():
-            small = [one for one in group if one.mail.message.size < _LARGE]
+            small = [one for one in group if one.size < LARGE]
             if small:
                 self._commit(small)
             for one in group:
-                if one.mail.message.size >= _LARGE:
+                if one.size >= LARGE:
                     self._commit([one])
         self._outbox.close()
 
@@ -91,41 +98,50 @@ class Committer:
 
     def _commit(self, group: list[_Waiting]) -> None:
         """Commit some mails together; where that fails, each alone, so that no mail suffers for another."""
-        try:
-            numbers: list[int | Exception] = []
-            outbox = self._outbox.get()
-            with outbox.transaction():
-                numbers.extend(self._number(outbox, one) for one in group)
-        except Exception as error:  # noqa: BLE001  whatever it is, the client must not be told 250
-            if len(group) > 1:
-                for one in group:
-                    self._commit([one])
-                return
-            if isinstance(error, OutboxDamagedError):
-                self._outbox.close()  # a repair puts another file in its place
-            _answer(group[0].done, error)
-            return
-        for one, number in zip(group, numbers, strict=True):
-            _answer(one.done, number)
-        self._committed(
-            [(number, one.mail) for one, number in zip(group, numbers, strict=True) if isinstance(number, int)]
-        )
+        made: list[tuple[_Waiting, NewMail]] = []
+        results: list[tuple[asyncio.Future[int], int | Exception]] = []
+        for one in group:
+            try:
+                made.append((one, one.make()))
+            except Exception as error:  # noqa: BLE001  the session tells them apart
+                results.append((one.done, error))
+        committed: list[tuple[int, NewMail]] = []
+        for some in [made, *([pair] for pair in made)]:
+            if not some or len(results) == len(group):
+                continue
+            try:
+                outbox = self._outbox.get()
+                with outbox.transaction():
+                    numbers = [self._number(outbox, one.client, mail) for one, mail in some]
+            except Exception as error:  # noqa: BLE001  whatever it is, the client must not be told 250
+                if isinstance(error, OutboxDamagedError):
+                    self._outbox.close()  # a repair puts another file in its place
+                if len(some) == 1:
+                    results.append((some[0][0].done, error))
+                continue
+            for (one, mail), number in zip(some, numbers, strict=True):
+                results.append((one.done, number))
+                committed += [(number, mail)] if isinstance(number, int) else []
+        results[0][0].get_loop().call_soon_threadsafe(_answer, results)
+        if committed:
+            self._committed(committed)
 
-    def _number(self, outbox: Outbox, one: _Waiting) -> int | Exception:
-        most = one.client.per_day
+    def _number(self, outbox: Outbox, client: Client, mail: NewMail) -> int | Exception:
+        most = client.per_day
         if most is None:
-            return outbox.add(one.mail)
-        if usage.last_day(self._directory, self._count_as(one.client))[0] >= most:
+            return outbox.add(mail)
+        if usage.last_day(self._directory, self._count_as(client))[0] >= most:
             return UsedUpError()
-        number = outbox.add(one.mail)
-        usage.record(self._directory, self._count_as(one.client), len(one.mail.envelope.recipients))
+        number = outbox.add(mail)
+        usage.record(self._directory, self._count_as(client), len(mail.envelope.recipients))
         return number
 
 
-def _answer(done: Future[int], result: int | Exception) -> None:
-    if not done.set_running_or_notify_cancel():
-        return  # the client has gone
-    if isinstance(result, Exception):
-        done.set_exception(result)
-    else:
-        done.set_result(result)
+def _answer(results: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
+    for done, result in results:
+        if done.done():
+            continue  # the client has gone
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)

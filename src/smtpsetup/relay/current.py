@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from smtpsetup.config import accounts, paths
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Signature = tuple[tuple[int, int, int] | None, ...]
 
 
+_LOOK_SECONDS = 0.2
+
+
 class Current:
     """The configuration at `named`, `""` for the usual one, and the clients in the state directory.
 
@@ -34,6 +38,7 @@ class Current:
         own = paths.own_config_file()
         self._config_files = (named,) if named else (paths.system_config_file(), *([own] if own else []))
         self._lock = threading.Lock()
+        self._next_look = 0.0
         self._config_seen = _signature(self._config_files)
         self._clients_seen = _signature((clients.file_in(directory),))
         self._config = accounts.load_named(named)
@@ -42,28 +47,37 @@ class Current:
     @property
     def config(self) -> Config:
         """The configuration."""
-        with self._lock:
-            seen = _signature(self._config_files)
-            if seen != self._config_seen:
-                self._config_seen = seen
-                self._config = self._read(lambda: accounts.load_named(self.named)) or self._config
-            return self._config
+        self._look()
+        return self._config
 
     @property
     def signature(self) -> Signature:
         """A value that differs once the configuration has changed."""
-        return _signature(self._config_files)
+        self._look()
+        return self._config_seen
 
     @property
     def clients(self) -> dict[str, Client]:
         """The clients by name."""
+        self._look()
+        return self._clients
+
+    def _look(self) -> None:
+        """Read again what has changed, if the last look was long enough ago."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
         with self._lock:
+            self._next_look = now + _LOOK_SECONDS
+            seen = _signature(self._config_files)
+            if seen != self._config_seen:
+                self._config_seen = seen
+                self._config = self._read(lambda: accounts.load_named(self.named)) or self._config
             seen = _signature((clients.file_in(self._directory),))
             if seen != self._clients_seen:
                 self._clients_seen = seen
                 read = self._read(lambda: clients.load(self._directory))
                 self._clients = self._clients if read is None else read
-            return self._clients
 
     def _read(self, read: Callable[[], _T]) -> _T | None:
         try:

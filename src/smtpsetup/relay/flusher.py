@@ -103,7 +103,7 @@ class Flusher:
         while not self._is_stopping:
             self._woken.clear()
             try:
-                seconds = self._look(outbox.get())
+                seconds = self._look(outbox)
             except (OSError, OutboxDamagedError) as error:
                 self._report_broken(error)
                 seconds = _BROKEN_SECONDS
@@ -112,7 +112,7 @@ class Flusher:
                 self._woken.wait(max(0.0, seconds - 1.0))
         outbox.close()
 
-    def _look(self, outbox: Outbox) -> float:
+    def _look(self, outbox: OutboxWhenNeeded) -> float:
         """Set workers on what is due. Returns after how many seconds to look again."""
         moment = self.alive_at = time.monotonic()
         now = time.time()
@@ -121,14 +121,14 @@ class Flusher:
         if moment >= self._next_look:  # all accounts, which takes long where much waits
             if moment - self._taken_back_at > _TAKE_BACK_SECONDS:
                 self._taken_back_at = moment
-                take_back(outbox, Flushed(self._on_result, forgets=True))
-            keys |= set(outbox.accounts_due(now))
-            following = outbox.next_attempt(now)
+                take_back(outbox.get(), Flushed(self._on_result, forgets=True))
+            keys |= set(outbox.get().accounts_due(now))
+            following = outbox.get().next_attempt(now)
             wait = _LOOK_SECONDS if following is None else min(_LOOK_SECONDS, max(_PUT_OFF_SECONDS, following - now))
             self._next_look = moment + wait
         for key in keys:
             if self._is_paused(key, now):
-                self._put_off(outbox, key, now)
+                self._put_off(outbox.get(), key, now)
             else:
                 self._set_to_work(key)
         return max(0.0, self._next_look - time.monotonic())

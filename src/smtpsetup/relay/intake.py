@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -13,7 +14,7 @@ from smtpsetup.core.exit_codes import EX_CONFIG, EX_TEMPFAIL
 from smtpsetup.message import raw_header, spool
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail import NewMail
-from smtpsetup.relay.commit import UsedUpError
+from smtpsetup.relay.commit import LARGE, UsedUpError  # what is larger is written to the disk as it comes
 from smtpsetup.state import usage
 from smtpsetup.submission import submission
 from smtpsetup.submission.smtp_syntax import Reply, refusal_of
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 MOST_BYTES = 52_428_800
 """The largest message that is taken, in bytes: more than any provider of the table takes."""
 _FREE_BYTES = 50_000_000  # that stay free on the disk, so that what is in the outbox can be sent
-_IN_MEMORY = 262_144  # bytes of a message; what is larger is written to the disk as it comes
 _CHECKED_EACH = 1_048_576  # bytes, after which the room on the disk is looked at again
 _PREPARERS = 4
 
@@ -92,11 +92,12 @@ class Intake:
 
     async def accept(self, client: Client, sender: str, recipients: tuple[str, ...], incoming: Incoming) -> Reply:
         """Put a message into the outbox. Returns the reply, which is 250 once it is on the disk."""
-        loop = asyncio.get_running_loop()
-        request = self._request(client, sender, recipients)
+        prepare = partial(self._prepared, client, self._request(client, sender, recipients), incoming)
         try:
-            mail = await loop.run_in_executor(self._preparers, self._prepared, client, request, incoming)
-            number = await asyncio.wrap_future(self._committer.commit(mail, client))
+            if incoming.size >= LARGE:  # a small mail costs less to prepare than to hand to one more thread
+                mail = await asyncio.get_running_loop().run_in_executor(self._preparers, prepare)
+                prepare = partial(_given, mail)
+            number = await self._committer.commit(prepare, incoming.size, client)
         except _NotItsSenderError:
             return self.not_its_sender(client)
         except UsedUpError:
@@ -126,7 +127,7 @@ class Intake:
         fields, rest = raw_header.split(spool.with_crlf(incoming.chunks()))
         if not all(client.may_send_from(address) for address in submission.senders_of(fields)):
             raise _NotItsSenderError
-        body = spool.Spool(rest, directory=self._directory, in_memory=_IN_MEMORY)
+        body = spool.Spool(rest, directory=self._directory, in_memory=LARGE)
         prepared = submission.prepared(self._current.config, request, fields, body)
         if prepared.unreachable:
             raise next(iter(prepared.unreachable.values()))
@@ -141,6 +142,10 @@ class Intake:
             config=request.config,
             client=client.name,
         )
+
+
+def _given(mail: NewMail) -> NewMail:
+    return mail
 
 
 class _NotItsSenderError(Exception):
@@ -165,8 +170,13 @@ class Incoming:
     def __init__(self, intake: Intake, writers: ThreadPoolExecutor, directory: str) -> None:
         self._intake = intake
         self._writers = writers
-        self._spool = spool.Spool(directory=directory, in_memory=_IN_MEMORY)
+        self._spool = spool.Spool(directory=directory, in_memory=LARGE)
         self._checked_at = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come."""
+        return self._spool.size
 
     @property
     def chunks(self) -> Callable[[], Iterator[bytes]]:
@@ -179,7 +189,7 @@ class Incoming:
         if size > self._intake.most_bytes:
             raise TooLargeError
         try:
-            if size <= _IN_MEMORY:
+            if size <= LARGE:
                 self._spool.append(piece)
                 return
             if size - self._checked_at >= _CHECKED_EACH:

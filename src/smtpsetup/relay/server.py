@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from smtpsetup.relay.commit import Committer
 from smtpsetup.relay.flusher import Flusher
 from smtpsetup.relay.intake import Intake, usage_name
 from smtpsetup.relay.login import Logins, Verdict
-from smtpsetup.relay.running import running_file
+from smtpsetup.relay.running import document, running_file
 from smtpsetup.relay.session import STOPPING, RelaySession
 from smtpsetup.state import files
 
@@ -37,7 +35,6 @@ _END_SECONDS = 20.0  # for messages that are coming in when the relay stops
 _BACKLOG = 128
 _WATCH_SECONDS = 2.0
 _STUCK_SECONDS = 60.0  # after which systemd is no longer told that the relay is well
-_SWITCH_SECONDS = 0.0005  # threads that compute must not hold up a reply (sys.setswitchinterval)
 
 
 class Reporter(Protocol):
@@ -78,7 +75,6 @@ class Running:
     address: str
     tls_address: str
     has_starttls: bool
-    pid: int
 
 
 @dataclass
@@ -106,7 +102,6 @@ class Desk:
 
 def run(current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
     """Run the relay until SIGINT or SIGTERM. Raises OSError, OutboxDamagedError."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     asyncio.run(_Relay(current, directory, listening, reporter).run())
 
 
@@ -158,9 +153,9 @@ class _Relay:
         """Say that the relay listens: to systemd, to `relay --status`, and to whoever looks."""
         listening = self._listening
         tls_address = _shown(listening.with_tls[0]) if listening.with_tls else ""
-        running = Running(_shown(listening.plain[0]), tls_address, listening.tls is not None, os.getpid())
-        document = {"address": running.address, "tls_address": tls_address or None, "pid": running.pid}
-        files.write_atomically(running_file(self._directory), json.dumps(document) + "\n")
+        running = Running(_shown(listening.plain[0]), tls_address, listening.tls is not None)
+        content = document(running.address, tls_address, has_starttls=running.has_starttls)
+        files.write_atomically(running_file(self._directory), content)
         systemd.notify("READY=1")
         self._reporter.listening(running)
 

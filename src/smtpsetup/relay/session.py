@@ -73,6 +73,7 @@ class RelaySession(SMTP):
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._is_counted = False
+        self._ends_at = 0.0  # of the loop's clock
         self.is_receiving = False  # a message, up to the reply to it
 
     # the connection
@@ -102,8 +103,20 @@ class RelaySession(SMTP):
             self._writer.write(reply.wire)
             self.transport.close()
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Let the session end in so many seconds. One timer is kept: a new one for each command would cost more."""
+        self._ends_at = self.loop.time() + (duration or self._timeout_duration)
+        if self._timeout_handle is None:
+            self._timeout_handle = self.loop.call_at(self._ends_at, self._timeout_cb)
+        elif self._timeout_handle.when() > self._ends_at:
+            self._timeout_handle.cancel()
+            self._timeout_handle = self.loop.call_at(self._ends_at, self._timeout_cb)
+
     def _timeout_cb(self) -> None:
         """End a session that was silent, or did not read its replies."""
+        if self.loop.time() < self._ends_at:
+            self._timeout_handle = self.loop.call_at(self._ends_at, self._timeout_cb)
+            return
         if isinstance(self.transport, asyncio.Transport):
             self.transport.write(Reply(421, "4.4.2", "Nothing came for too long").wire)
             if self.transport.get_write_buffer_size() > 0:
@@ -126,9 +139,10 @@ class RelaySession(SMTP):
 
     async def say(self, reply: Reply) -> None:
         """Send a reply."""
-        self._reset_timeout(_REPLY_SECONDS)
         self._writer.write(reply.wire)
-        await self._writer.drain()
+        if isinstance(self.transport, asyncio.Transport) and self.transport.get_write_buffer_size():
+            self._reset_timeout(_REPLY_SECONDS)
+            await self._writer.drain()
         self._reset_timeout(_CLIENT_SECONDS if self._client else _GUEST_SECONDS)
 
     @property

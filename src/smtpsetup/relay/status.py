@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import ipaddress
 import shutil
 import socket
 import time
@@ -14,8 +14,8 @@ from smtpsetup.core.errors import reason_of
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
-from smtpsetup.relay import clients
-from smtpsetup.relay.running import GREETING, running_file
+from smtpsetup.relay import clients, running
+from smtpsetup.relay.running import GREETING, Where
 
 if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
@@ -53,7 +53,7 @@ class Status:
 
 def status(directory: str) -> Status:
     """The status of the relay with that state directory. Raises SmtpsetupError, OSError."""
-    address = _address(directory)
+    address, _has_starttls = running.read(directory)
     is_listening = bool(address) and _greets(address)
     mails: list[Mail] = []
     fault = ""
@@ -91,21 +91,27 @@ def _upstream(mails: list[Mail]) -> list[Upstream]:
     ]
 
 
-def _address(directory: str) -> str:
-    """Where the relay said that it listens."""
-    try:
-        with open(running_file(directory), encoding="utf-8") as file:
-            return str(json.load(file)["address"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+def where(directory: str) -> Where:
+    """Where the relay with that state directory listens, or would if it were started without options."""
+    address, has_starttls = running.read(directory)
+    if not address or not _greets(address):
+        return Where(running.USUAL_HOST, running.USUAL_PORT, has_starttls=False, is_running=False)
+    host, port = running.split(address)
+    if ipaddress.ip_address(host).is_unspecified:  # all addresses of the machine: its name is what others use
+        host = socket.gethostname()
+    return Where(host, port, has_starttls, is_running=True)
 
 
 def _greets(address: str) -> bool:
     """Whether a relay answers there."""
-    host, _colon, port = address.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104  replaced, not bound
     end = time.monotonic() + _SECONDS
-    with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=_SECONDS) as sock:
+    try:
+        host, port = running.split(address)
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "127.0.0.1" if "." in host else "::1"
+    except ValueError:
+        return False
+    with suppress(OSError), socket.create_connection((host, port), timeout=_SECONDS) as sock:
         greeting = b""
         while b"\n" not in greeting and time.monotonic() < end and (more := sock.recv(512)):
             greeting += more

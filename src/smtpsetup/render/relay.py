@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smtpsetup.relay.clients import Client
     from smtpsetup.relay.server import Running
     from smtpsetup.relay.status import Status
+    from smtpsetup.relay.units import Units
 
 
 def listening(running: Running, certificate: str) -> None:
@@ -76,6 +77,20 @@ def _show_login(name: str, password: Secret) -> None:
     ]
     show(Group(Text(), indented(fields(rows)), Text()))
     note(_("The password is shown only now; smtpsetup keeps a hash of it."))
+
+
+def installed(units: Units, *, is_system: bool, prints_only: bool) -> None:
+    """Print the result of `relay --install`."""
+    if prints_only:
+        for path, content in units.files:
+            print(f"# {path}\n{content}")  # noqa: T201  as it is to be saved, unwrapped
+        commands = "; ".join(" ".join(command) for command in units.commands)
+        note(_("Save each as the file in its first line, then run: `{command}`.").format(command=commands))
+        return
+    say(_("Done: the relay starts with this machine.") if is_system else _("Done: the relay starts when you log in."))
+    if not is_system:
+        say(_("So that it runs always: `loginctl enable-linger`."))
+    say(_("See how it is: `smtpsetup relay --status`."))
 
 
 def status(found: Status) -> None:

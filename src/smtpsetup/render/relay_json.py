@@ -8,6 +8,7 @@ from smtpsetup.render.json import moment
 
 if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.relay.card import Card
     from smtpsetup.relay.clients import Client
     from smtpsetup.relay.server import Running
     from smtpsetup.relay.status import Status
@@ -85,3 +86,11 @@ def result(mail: Mail, result: SendResult) -> dict[str, object]:
         "error": result.error.code if result.error else None,
         "reply": str(result.reply) if result.reply else None,
     }
+
+
+def card(found: Card) -> dict[str, object]:
+    """The result of `card`."""
+    fields = [
+        {"for": line.card, "label": line.label, "value": line.value, "note": line.note or None} for line in found.lines
+    ]
+    return {"fields": fields, "remarks": list(found.remarks)}

@@ -271,6 +271,15 @@ def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
     return done.stdout
 
 
+def run_system_command(argv: list[str], *, by_hand: str) -> str:
+    """The output of a system command. Raises SmtpsetupError, which names the command that prints what is needed."""
+    try:
+        return _run(argv)
+    except SmtpsetupError as error:
+        error.hints = (_("Set it up by hand: `{command}` prints what is needed.").format(command=by_hand),)
+        raise
+
+
 def _failed(argv: list[str], reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",

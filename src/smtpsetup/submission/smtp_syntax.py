@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,12 +29,16 @@ class Reply(NamedTuple):
     @property
     def wire(self) -> bytes:
         """The reply as it is sent, in ASCII."""
-        status = f"{self.status} " if self.status else ""
-        lines = [f"{status}{line}" for line in self.text.splitlines() or [""]]
-        marks = ["-"] * (len(lines) - 1) + [" "]
-        return "".join(f"{self.code}{mark}{line}\r\n" for mark, line in zip(marks, lines, strict=True)).encode(
-            "ascii", "replace"
-        )
+        return _wire(self)
+
+
+@functools.lru_cache(maxsize=64)
+def _wire(reply: Reply) -> bytes:
+    status = f"{reply.status} " if reply.status else ""
+    lines = [f"{status}{line}" for line in reply.text.splitlines() or [""]]
+    marks = ["-"] * (len(lines) - 1) + [" "]
+    text = "".join(f"{reply.code}{mark}{line}\r\n" for mark, line in zip(marks, lines, strict=True))
+    return text.encode("ascii", "replace")
 
 
 OK = Reply(250, "2.0.0", "Ok")

@@ -74,11 +74,13 @@ class Prepared(NamedTuple):
 
 def prepared(config: Config, request: Request, fields: tuple[Field, ...], body: Spool) -> Prepared:
     """Choose the account, and correct the message and its envelope. Raises SmtpsetupError, OSError."""
-    account = _account(config, request, fields)
+    senders = _from(fields)
+    account = _account(config, request, senders)
     aliases = _aliases(config, request, account)
     good, bad = _recipients(request, aliases, fields)
-    delivery = _delivery(account, request, aliases, fields, body)._replace(
-        envelope=Envelope(_envelope_sender(account, request, aliases, fields), good),
+    sender = _sender(account, request, aliases, senders)
+    delivery = _delivery(account, sender, fields, body)._replace(
+        envelope=Envelope(_envelope_sender(account, request, aliases, sender), good),
         subject=decoded_words(next((field.value for field in fields if field.key == "subject"), "")),
     )
     return Prepared(account, delivery, bad)
@@ -124,7 +126,7 @@ def check_is_one_address(recipient: str) -> None:
 
 def account_of(config: Config, request: Request) -> Account:
     """The account that a mail with this envelope goes through, whatever its header. Raises SmtpsetupError."""
-    return _account(config, request, ())
+    return _account(config, request, [])
 
 
 def senders_of(fields: tuple[Field, ...]) -> list[str]:
@@ -134,7 +136,7 @@ def senders_of(fields: tuple[Field, ...]) -> list[str]:
 
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
     """The addresses that mail to a recipient goes to. Raises SmtpsetupError."""
-    account = _account(config, request, ())
+    account = _account(config, request, [])
     aliases = _aliases(config, request, account)
     return [address for entry in entries(recipient) for address in aliases.resolved(entry.address)]
 
@@ -159,14 +161,14 @@ def _with_number(error: SmtpsetupError, number: int | None) -> SmtpsetupError:
     return error
 
 
-def _account(config: Config, request: Request, fields: tuple[Field, ...]) -> Account:
+def _account(config: Config, request: Request, senders: list[Entry]) -> Account:
     """The account that was named, else the one of the sender's address, else the default one.
 
     Raises SmtpsetupError (`config.no-account`).
     """
     if request.account:
         return config.account(request.account)
-    for sender in (_bare(request.sender), *(entry.address for entry in _from(fields))):
+    for sender in (_bare(request.sender), *(entry.address for entry in senders)):
         for account in config.accounts.values():
             if sender and sender.lower() == account.address.lower():
                 return account
@@ -217,9 +219,8 @@ def _recipients(
     return tuple(good), bad
 
 
-def _delivery(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...], body: Spool) -> Delivery:
+def _delivery(account: Account, sender: raw_header.Sender, fields: tuple[Field, ...], body: Spool) -> Delivery:
     """The corrected message, without its envelope. Raises OSError."""
-    sender = _sender(account, request, aliases, fields)
     given = (value for value in raw_header.values(fields, "message-id") if value.isascii())
     message_id = next((value for value in given if value), "") or new_message_id(sender.mailbox.address.domain)
     kept = tuple(field for field in fields if field.key != "message-id" or field.value.isascii())
@@ -234,10 +235,10 @@ def _delivery(account: Account, request: Request, aliases: Aliases, fields: tupl
     return Delivery(Envelope("", ()), message, message_id)
 
 
-def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> raw_header.Sender:
+def _sender(account: Account, request: Request, aliases: Aliases, senders: list[Entry]) -> raw_header.Sender:
     """The mailbox for From. The account's own replaces one that it may not use, which then goes into Reply-To."""
     own = parse_address(account.address)
-    given = next(iter(_from(fields)), Entry("", _bare(request.sender)))
+    given = next(iter(senders), Entry("", _bare(request.sender)))
     name = display_name(given.name) or request.full_name
     original = _parsed(given.address, aliases)
     if original is not None and not _is_same(original, own):
@@ -247,7 +248,7 @@ def _sender(account: Account, request: Request, aliases: Aliases, fields: tuple[
     return raw_header.Sender(Mailbox(name or account.from_name, own))
 
 
-def _envelope_sender(account: Account, request: Request, aliases: Aliases, fields: tuple[Field, ...]) -> str:
+def _envelope_sender(account: Account, request: Request, aliases: Aliases, sender: raw_header.Sender) -> str:
     """The envelope sender: -f where the account may use it, else the address in From."""
     own = parse_address(account.address)
     if request.sender is not None and not _bare(request.sender) and account.allowed_from is AllowedFrom.ANY:
@@ -255,7 +256,7 @@ def _envelope_sender(account: Account, request: Request, aliases: Aliases, field
     wanted = _parsed(_bare(request.sender), aliases)
     if wanted is not None:
         return (wanted if _may_use(account, wanted, own) else own).wire
-    return _sender(account, request, aliases, fields).mailbox.address.wire
+    return sender.mailbox.address.wire
 
 
 def _parsed(address: str, aliases: Aliases) -> Address | None:

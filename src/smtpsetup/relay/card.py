@@ -1,0 +1,129 @@
+"""The fields of a program's settings form: for the relay, and for the provider directly where a password works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import Auth, Security
+
+if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
+    from smtpsetup.relay.clients import Client
+    from smtpsetup.relay.running import Where
+
+RELAY, PROVIDER = "relay", "provider"
+
+
+class Line(NamedTuple):
+    """A field: which card it is on (RELAY or PROVIDER), its name, what to fill in, and a remark or `""`."""
+
+    card: str
+    label: str
+    value: str
+    note: str = ""
+
+
+class Card(NamedTuple):
+    """The fields, and what is to be known besides. `has_provider` says whether the provider takes a password."""
+
+    lines: tuple[Line, ...]
+    remarks: tuple[str, ...]
+    has_provider: bool
+
+
+def card(account: Account, where: Where, client: Client | None) -> Card:
+    """The card of an account, for a client of the relay that is its first or was named."""
+    lines = [*_relay(account, where, client), *(_provider(account) if _takes_password(account) else ())]
+    return Card(tuple(lines), tuple(_remarks(account, where, client)), _takes_password(account))
+
+
+def _takes_password(account: Account) -> bool:
+    return account.auth not in (Auth.OAUTH2, Auth.NONE)
+
+
+def _relay(account: Account, where: Where, client: Client | None) -> list[Line]:
+    host, port = where.host, str(where.port)
+    needs_login = client is None or not client.nets
+    name = client.name if client else "NAME"
+    login = (
+        [
+            Line(RELAY, _("User name"), name, "" if client else _("add one first: `smtpsetup relay add-client NAME`")),
+            Line(
+                RELAY,
+                _("Password"),
+                _("the one that `add-client` showed"),
+                _("if it is lost: `smtpsetup relay renew {name}`").format(name=name),
+            ),
+            Line(RELAY, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
+        ]
+        if needs_login
+        else [Line(RELAY, _("Authentication"), _("none"), _("no user name and no password"))]
+    )
+    senders = client.senders if client and client.senders else (account.address,)
+    return [
+        Line(RELAY, _("Server"), host, _("also called: host, SMTP server, outgoing server")),
+        Line(RELAY, _("Port"), port),
+        Line(RELAY, _("Security"), *_relay_security(where)),
+        *login,
+        Line(RELAY, _("Sender"), senders[0], _("also called: from, reply address, your address")),
+    ]
+
+
+def _relay_security(where: Where) -> tuple[str, str]:
+    if where.has_starttls:
+        words = _(
+            "also called: TLS, “if available”; the certificate is the relay's own, so accept it or switch the check off"
+        )
+        return _("STARTTLS"), words
+    return _("none"), _("also called: no encryption, plain, off; the mail does not leave this machine unencrypted")
+
+
+def _provider(account: Account) -> list[Line]:
+    security, words = {
+        Security.TLS: (_("SSL/TLS"), _("also called: SSL, TLS, implicit TLS, SMTPS")),
+        Security.STARTTLS: (_("STARTTLS"), _("also called: TLS, explicit TLS, “TLS if available”")),
+        Security.NONE: (_("none"), ""),
+    }[account.server.security]
+    secret = {
+        Auth.APP_PASSWORD: _("the app password, not the one of the web page"),
+        Auth.API_KEY: _("the API key"),
+        Auth.TOKEN: _("the token"),
+    }.get(account.auth, _("that of the mailbox"))
+    return [
+        Line(PROVIDER, _("Server"), account.server.host, _("also called: host, SMTP server, outgoing server")),
+        Line(PROVIDER, _("Port"), str(account.server.port)),
+        Line(PROVIDER, _("Security"), security, words),
+        Line(PROVIDER, _("User name"), account.username),
+        Line(PROVIDER, _("Password"), secret),
+        Line(PROVIDER, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
+        Line(PROVIDER, _("Sender"), account.address, _("also called: from, reply address, your address")),
+    ]
+
+
+def _remarks(account: Account, where: Where, client: Client | None) -> list[str]:
+    found = []
+    if not where.is_running:
+        found.append(
+            _("The relay is not running: start it with `smtpsetup relay`, or for good: `smtpsetup relay --install`.")
+        )
+    if where.is_loopback:
+        found.append(_("The relay can be reached from this machine only, by programs that run here."))
+    if client and client.senders and account.address not in client.senders:
+        found.append(_("{name} may use no other sender.").format(name=client.name))
+    found.append(_elsewhere(account))
+    return found
+
+
+def _elsewhere(account: Account) -> str:
+    """What helps where the program runs on somebody else's machine, such as a hosted order system."""
+    if _takes_password(account):
+        return _(
+            "If the program runs somewhere else, such as a shop in the web: it cannot reach this machine. Fill in the "
+            "fields of the provider there."
+        )
+    return _(
+        "If the program runs somewhere else, such as a shop in the web: it cannot reach this machine, and {address} "
+        "takes no password there. Use an address of a domain of your own, at a host that takes passwords, or a relay "
+        "service: `smtpsetup providers list`."
+    ).format(address=account.address)
