@@ -32,6 +32,8 @@ def report_of(account: Account, mail: Mail, recipients: tuple[str, ...], error: 
         reply=error.failure.reply if error.failure and error.failure.reply else "",
         number=mail.id,
     )
+    if mail.client:
+        text += _("The program {client} handed it over to the relay.\n").format(client=mail.client)
     # so that no automatic answer comes (RFC 3834 section 5)
     draft = Draft(own, to=(own,), subject=subject, text=text, headers=(("Auto-Submitted", "auto-replied"),))
     message_id = new_message_id(own.address.domain)

@@ -231,7 +231,8 @@ class AccountFlush:
         else:
             self._most_attempts = max(self._most_attempts, mail.attempts + 1)
             self._keep(context, mail, unsent(result, mail.recipients))
-        log_result(context, self._outbox.directory, delivery, result._replace(outbox_id=mail.id))
+        numbered = result._replace(outbox_id=mail.id)
+        log_result(context, self._outbox.directory, delivery, numbered, client=mail.client)
         self._done.add(mail, result)
 
     def _keep(self, context: Context, mail: Mail, left: dict[str, SmtpsetupError], *, is_over: bool = False) -> None:

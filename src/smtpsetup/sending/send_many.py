@@ -237,7 +237,7 @@ class _Connection:
     def _send_available(self, session: Session) -> bool:
         """Send the messages that there are. Returns whether the session can take more: the last one was accepted."""
         lockstep = bool(self._run.seconds_between)
-        is_usable = False
+        is_usable = True
         try:
             for outcome in session.deliver_all(self._feed(), lockstep=lockstep):
                 delivery = self._taken.popleft()

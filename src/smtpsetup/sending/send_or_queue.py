@@ -128,17 +128,24 @@ def _terminated(kept: SendResult) -> SmtpsetupError:
     return SmtpsetupError(code, text, exit_code=EX_TERMINATED)
 
 
-def log_result(
-    context: Context, directory: str | None, delivery: Delivery, result: SendResult, error: SmtpsetupError | None = None
+def log_result(  # noqa: PLR0913  what a line of the log has
+    context: Context,
+    directory: str | None,
+    delivery: Delivery,
+    result: SendResult,
+    error: SmtpsetupError | None = None,
+    *,
+    client: str = "",
 ) -> None:
     """Log the result of a mail in one line.
 
-    `error` is why it was not sent, where the result has no error because the mail is kept.
+    `error` is why it was not sent, where the result has no error because the mail is kept. `client` is that of Mail.
     """
     account = context.account
     error = result.error or error
     facts = {
         "account": account.name,
+        "client": client,
         "server": account.server,
         "from": delivery.envelope.sender,
         "recipients": ",".join(delivery.envelope.recipients),
