@@ -64,11 +64,12 @@ def run(state: State, options: Options) -> None:
     with_tls = given.tls or ([_bound(options.host, options.tls_port)] if options.tls_port else [])
     _refuse_itself(config, [*plain, *with_tls])
     files = _certificate(options, directory) if options.has_tls or with_tls else None
+    tls = certificate.context(files) if files else None
     reporter.certificate = certificate.fingerprint(files.certificate) if files else ""
     is_exposed = any(not exposure.is_loopback(host) for host in hosts)
     for text in exposure.warnings(current.clients, is_exposed=is_exposed):
         reporter.trouble(text)
-    listening = server.Listening(tuple(plain), tuple(with_tls), certificate.context(files) if files else None)
+    listening = server.Listening(tuple(plain), tuple(with_tls), tls)
     try:
         server.run(current, directory, listening, reporter)
     except OutboxDamagedError as error:
