@@ -16,11 +16,14 @@ from smtpsetup.cli.types import CheckedType
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay import clients
+from smtpsetup.relay.card import relay_lines
 from smtpsetup.relay.clients import Client
+from smtpsetup.relay.status import where
 from smtpsetup.submission.submission import may_send_from
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
 
 
 def _address(text: str) -> str:
@@ -77,7 +80,7 @@ def add_client_command(  # noqa: PLR0913, PLR0917  click passes its options by n
     password = clients.add(state_directory(), client)
     state.output(
         lambda: views.relay_json.client(client) | {"password": password.reveal()},
-        lambda: views.relay.added(client, password),
+        lambda: _show_added(state, client, password),
     )
 
 
@@ -103,6 +106,20 @@ def _account_for(state: State, name: str | None, senders: tuple[str, ...]) -> Ac
     return chosen
 
 
+def _show_added(state: State, client: Client, password: Secret) -> None:
+    place = where(state_directory())
+    views.relay.added(
+        client, relay_lines(_account_of(state, client), place, client, password), is_running=place.is_running
+    )
+
+
+def _account_of(state: State, client: Client) -> Account:
+    """The account that a client's mail goes through, where its sender names no other."""
+    config = state.config()
+    default = config.default if config.default in config.accounts else next(iter(config.accounts), None)
+    return config.account(client.account or default)
+
+
 @click.command("list", help=_("The relay's clients, without their passwords, which are kept nowhere."))
 @system_option
 @common_options
@@ -120,8 +137,13 @@ def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click pas
 def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Renew a password and show it."""
     choose_place(state, is_system=system)
+    client = clients.found(clients.load(state_directory()), name)
+    account = None if state.json else _account_of(state, client)  # before the old password is gone
     password = clients.renew(state_directory(), name)
-    state.output(lambda: {"name": name, "password": password.reveal()}, lambda: views.relay.renewed(name, password))
+    if account is None:
+        state.write_json({"name": name, "password": password.reveal()})
+    else:
+        views.relay.renewed(name, relay_lines(account, where(state_directory()), client, password))
 
 
 @click.command("remove", help=_("Let a client send no more. What it has handed over already is still sent."))

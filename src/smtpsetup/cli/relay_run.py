@@ -66,6 +66,7 @@ def run(state: State, options: Options) -> None:
     files = _certificate(options, directory) if options.has_tls or with_tls else None
     tls = certificate.context(files) if files else None
     reporter.certificate = certificate.fingerprint(files.certificate) if files else ""
+    reporter.clients = len(current.clients)
     is_exposed = any(not exposure.is_loopback(host) for host in hosts)
     for text in exposure.warnings(current.clients, is_exposed=is_exposed):
         reporter.trouble(text)
@@ -145,12 +146,13 @@ class _Reporter:
     def __init__(self, state: State) -> None:
         self._state = state
         self.certificate = ""
+        self.clients = 0
 
     def listening(self, running: Running) -> None:
         """See `server.Reporter`, as for the rest."""
         self._state.output(
             lambda: views.relay_json.running(running, self.certificate),
-            lambda: views.relay.listening(running, self.certificate),
+            lambda: views.relay.listening(running, self.certificate, self.clients),
         )
 
     def taken(self, number: int, mail: NewMail) -> None:

@@ -9,6 +9,7 @@ from smtpsetup.core.model import Auth, Security
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
     from smtpsetup.relay.clients import Client
     from smtpsetup.relay.running import Where
 
@@ -25,24 +26,24 @@ class Line(NamedTuple):
 
 
 class Card(NamedTuple):
-    """The fields, and what is to be known besides. `has_provider` says whether the provider takes a password."""
+    """The fields, and what is to be known besides."""
 
     lines: tuple[Line, ...]
     remarks: tuple[str, ...]
-    has_provider: bool
 
 
 def card(account: Account, where: Where, client: Client | None) -> Card:
-    """The card of an account, for a client of the relay that is its first or was named."""
-    lines = [*_relay(account, where, client), *(_provider(account) if _takes_password(account) else ())]
-    return Card(tuple(lines), tuple(_remarks(account, where, client)), _takes_password(account))
+    """The card of an account, for this client of the relay, or one that is to be added."""
+    lines = [*relay_lines(account, where, client), *(_provider(account) if _takes_password(account) else ())]
+    return Card(tuple(lines), tuple(_remarks(account, where, client)))
 
 
 def _takes_password(account: Account) -> bool:
     return account.auth not in (Auth.OAUTH2, Auth.NONE)
 
 
-def _relay(account: Account, where: Where, client: Client | None) -> list[Line]:
+def relay_lines(account: Account, where: Where, client: Client | None, password: Secret | None = None) -> list[Line]:
+    """The fields for the relay; with the password of a client where it is known, as it is once."""
     host, port = where.host, str(where.port)
     needs_login = client is None or not client.nets
     name = client.name if client else "NAME"
@@ -52,8 +53,8 @@ def _relay(account: Account, where: Where, client: Client | None) -> list[Line]:
             Line(
                 RELAY,
                 _("Password"),
-                _("the one that `add-client` showed"),
-                _("if it is lost: `smtpsetup relay renew {name}`").format(name=name),
+                password.reveal() if password else _("the one that `add-client` showed"),
+                "" if password else _("if it is lost: `smtpsetup relay renew {name}`").format(name=name),
             ),
             Line(RELAY, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
         ]

@@ -106,7 +106,11 @@ def install(units: Units) -> None:
         raise SmtpsetupError(
             "config.invalid",
             _("This machine has no systemd."),
-            hints=(_("Let whatever starts your programs run this: `{command}`.").format(command="smtpsetup relay"),),
+            hints=(
+                _("Let cron start it with the machine: `crontab -e`, and this line: `@reboot {command}`.").format(
+                    command=f"{schedule.program()} relay"
+                ),
+            ),
             exit_code=EX_UNAVAILABLE,
         )
     for path, content in units.files:

@@ -15,7 +15,7 @@ from smtpsetup.render.human import indented, say, show
 from smtpsetup.render.prose import prose
 
 if TYPE_CHECKING:
-    from smtpsetup.relay.card import Card
+    from smtpsetup.relay.card import Card, Line
 
 
 def card(found: Card) -> None:
@@ -28,12 +28,17 @@ def card(found: Card) -> None:
         lines = [line for line in found.lines if line.card == kind]
         if not lines:
             continue
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold", style="bold")
-        table.add_column(overflow="fold", style="dim")
-        for line in lines:
-            table.add_row(line.label, Text(plain_text(line.value)), prose(line.note))
-        show(Group(Text(title, style="bold"), indented(table), Text()))
+        show(Group(Text(title, style="bold"), indented(form(lines)), Text()))
     for remark in found.remarks:
         say(remark)
+
+
+def form(lines: list[Line]) -> Table:
+    """Fields, each on a line: its name, what to fill in, and a remark."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold", style="bold")
+    table.add_column(overflow="fold", style="dim")
+    for line in lines:
+        table.add_row(line.label, Text(plain_text(line.value)), prose(line.note))
+    return table

@@ -12,28 +12,31 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
+from smtpsetup.render.card import form
 from smtpsetup.render.human import fields, indented, note, say, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.core.model import Secret
+    from smtpsetup.relay.card import Line
     from smtpsetup.relay.clients import Client
     from smtpsetup.relay.server import Running
     from smtpsetup.relay.status import Status
     from smtpsetup.relay.units import Units
 
 
-def listening(running: Running, certificate: str) -> None:
+def listening(running: Running, certificate: str, clients: int) -> None:
     """Print where the relay listens."""
     title = _("The relay takes mail and sends it at once. Stop it with Ctrl-C.")
-    security = _("STARTTLS is offered") if running.has_starttls else _("not encrypted; this machine only")
+    security = _("STARTTLS is offered") if running.has_starttls else _("not encrypted")
     rows: list[tuple[RenderableType, RenderableType | None]] = [
         (_("Address"), f"{running.address} ({security})"),
         (_("With TLS from the start"), running.tls_address or None),
         (_("Certificate (SHA-256)"), certificate or None),
     ]
     show(Group(Text(title, style="bold"), indented(fields(rows)), Text()))
+    if not clients:
+        say(_("It has no clients yet, so nobody can send. Add one: `smtpsetup relay add-client NAME`."))
 
 
 def clients(listed: list[Client]) -> None:
@@ -55,27 +58,21 @@ def clients(listed: list[Client]) -> None:
     show(table)
 
 
-def added(client: Client, password: Secret) -> None:
-    """Print a new client's password, this once."""
-    say(_("{name} can send through the relay. Fill this in there:").format(name=client.name))
-    _show_login(client.name, password)
-    if client.nets:
-        say(_("From {nets} it needs no user name and no password.").format(nets=", ".join(client.nets)))
-    say(_("All fields of its settings form: `smtpsetup card`. Start the relay: `smtpsetup relay`."))
+def added(client: Client, lines: list[Line], *, is_running: bool) -> None:
+    """Print a new client's fields, its password among them, this once."""
+    _show_form(_("{name} can send through the relay. Fill this in there:").format(name=client.name), lines)
+    if not is_running:
+        say(_("Start the relay: `smtpsetup relay`, or for good: `smtpsetup relay --install`."))
 
 
-def renewed(name: str, password: Secret) -> None:
-    """Print a client's new password, this once."""
-    say(_("The old password of {name} has ended. Fill the new one in there:").format(name=name))
-    _show_login(name, password)
+def renewed(name: str, lines: list[Line]) -> None:
+    """Print a client's fields with its new password, this once."""
+    _show_form(_("The old password of {name} has ended. Fill the new one in there:").format(name=name), lines)
 
 
-def _show_login(name: str, password: Secret) -> None:
-    rows: list[tuple[RenderableType, RenderableType | None]] = [
-        (_("User name"), Text(name)),
-        (_("Password"), Text(password.reveal(), style="bold")),
-    ]
-    show(Group(Text(), indented(fields(rows)), Text()))
+def _show_form(title: str, lines: list[Line]) -> None:
+    say(title)
+    show(Group(Text(), indented(form(lines)), Text()))
     note(_("The password is shown only now; smtpsetup keeps a hash of it."))
 
 
