@@ -118,6 +118,18 @@ def test_a_local_name_stands_for_its_alias(client: Client, server: RecordingServ
     assert client.say("RCPT TO:<a b>").startswith("5")
 
 
+def test_a_changed_aliases_file_is_read_again(home: Home, password: str) -> None:
+    aliases = home.file("aliases", "root: one@example.com\n")
+    home.config.write_text(f'aliases_file = "{aliases}"\n{home.config.read_text()}')
+    with running_relay(home) as relay, relay.client() as client:
+        client.log_in(password)
+        client.say("MAIL FROM:<info@example.com>")
+        assert client.say("RCPT TO:<root>").startswith("250")
+        assert client.say("RCPT TO:<www>").startswith("550")
+        home.file("aliases", "root: one@example.com\nwww: two@example.com\n")
+        assert client.say("RCPT TO:<www>").startswith("250")
+
+
 def test_a_sender_that_is_not_the_accounts_goes_into_reply_to(client: Client, server: RecordingServer) -> None:
     message = b"From: Butiken <shop@example.net>\r\nTo: kund@example.org\r\n\r\nHej\r\n"
     assert client.hand_over(message, sender="shop@example.net").startswith("250")

@@ -82,7 +82,7 @@ class Aliases(NamedTuple):
         """The addresses that the configuration, else the aliases file, gives to a name; none where neither does."""
         if name in self.configured:
             return list(self.configured[name])
-        aliases = _aliases_in(self.file) if self.file else {}
+        aliases = _aliases_in(self.file, _changed_at(self.file)) if self.file else {}
         found: list[str] = []
         seen: set[str] = set()
         waiting = [name]
@@ -106,11 +106,19 @@ class Aliases(NamedTuple):
 _TARGET = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,"]+)')
 
 
+def _changed_at(path: str) -> int:
+    """When a file was changed last, in nanoseconds; 0 where that cannot be told."""
+    try:
+        return os.stat(os.path.expanduser(path)).st_mtime_ns
+    except OSError:
+        return 0
+
+
 @functools.lru_cache(maxsize=1)
-def _aliases_in(path: str) -> dict[str, list[str]]:
+def _aliases_in(path: str, _changed_at: int) -> dict[str, list[str]]:
     """The addresses and names in a file such as /etc/aliases (aliases(5)); commands, files and includes are left out.
 
-    Raises SmtpsetupError where it cannot be read.
+    It is read again once it has changed: a relay runs for long. Raises SmtpsetupError where it cannot be read.
     """
     aliases: dict[str, list[str]] = {}
     name = ""
