@@ -13,14 +13,11 @@ _LAST_LINE = b".\r\n"
 _PIECE = 65_536  # bytes
 
 
-class IncompleteContentError(Exception):
-    """The client ended the connection inside a message."""
-
-
 async def content(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The message up to CRLF, dot, CRLF, in pieces, dots unstuffed.
 
-    Only that sequence ends it, so that a bare LF or CR can smuggle no second message in. Raises IncompleteContentError.
+    Only that sequence ends it, so that a bare LF or CR can smuggle no second message in. Where the client ends the
+    connection first, the session is cancelled (`SMTP.eof_received` of aiosmtpd).
     """
     before = b"\r\n"  # the last two bytes of what has come: the message begins at the start of a line
     held: list[bytes] = []
@@ -30,8 +27,6 @@ async def content(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
             piece = await reader.readuntil(_LAST_LINE)
         except asyncio.LimitOverrunError as error:
             piece = await reader.read(error.consumed)
-        except asyncio.IncompleteReadError as error:
-            raise IncompleteContentError from error
         text = before + piece
         is_end = text.endswith(_END)
         before = text[-2:]

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import MISSING, SMTP, Envelope, Session
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Secret
-from smtpsetup.relay.content import IncompleteContentError, content
+from smtpsetup.relay.content import content
 from smtpsetup.relay.intake import NoRoomError, TooLargeError
 from smtpsetup.relay.login import Verdict
 from smtpsetup.relay.running import GREETING
@@ -131,9 +131,7 @@ class RelaySession(SMTP):
         await super()._handle_client()
 
     async def handle_exception(self, error: Exception) -> str:
-        """Report a bug, and let the client try again. A connection that ended inside a message is none."""
-        if isinstance(error, IncompleteContentError):
-            raise ConnectionResetError from error
+        """Report a bug, and let the client try again."""
         self._desk.report_bug(error)
         return _BUG.wire.decode().rstrip()
 
