@@ -88,6 +88,7 @@ bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/table.py
 	$(BIN)/python bench/discovery.py
 	$(BIN)/python bench/sending.py
+	$(BIN)/python bench/relay.py
 
 translations: $(VENV)/ready-for-development
 	$(BIN)/python tools/catalogue.py update

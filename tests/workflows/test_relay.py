@@ -263,6 +263,7 @@ def test_a_bound_client_may_use_its_senders_only(home: Home, relay: Relay) -> No
         wait_for(lambda: client.log_in(password, "bound").startswith("235"))
         assert client.say("MAIL FROM:<chef@example.com>").startswith("553 5.7.1")
         assert client.hand_over(other).startswith("553 5.7.1")
+        assert client.hand_over(b"Sender: chef@example.com\r\n" + MAIL).startswith("553 5.7.1")
         assert client.hand_over().startswith("250")
         assert client.hand_over(sender="").startswith("250")
 

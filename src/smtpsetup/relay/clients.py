@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Secret
@@ -61,7 +62,14 @@ class Client:
 
     def may_send_from(self, sender: str) -> bool:
         """Whether the client may use a sender; it is bound to none where no senders are named."""
-        return not self.senders or sender.lower() in {one.lower() for one in self.senders}
+        return not self.senders or _comparable(sender) in map(_comparable, self.senders)
+
+
+def _comparable(address: str) -> str:
+    try:
+        return parse_address(address).wire.lower()
+    except MalformedAddressError:
+        return address.lower()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from smtpsetup.core.model import plain_text
 from smtpsetup.state import private_dir
 
 _UNIT = "smtpsetup-outbox"
+_RELAY_UNIT = "smtpsetup-relay"  # it sends what waits, too
 _REMINDER = "flush-looked-for-"  # the prefix of a file name that ends in the day
 _UNTRIED = ("launchd", "schtasks")  # the texts for them are printed and not installed
 _SECONDS = 20.0  # for systemctl and crontab, which answer at once or hang
@@ -221,11 +222,12 @@ def installed_scheduler() -> str | None:
         return "schtasks" if _UNIT in _run(["schtasks", "/Query", "/TN", _UNIT], may_fail=True) else None
     if sys.platform == "darwin" and _UNIT in _run(["launchctl", "list", _UNIT], may_fail=True):
         return "launchd"
-    if (
-        shutil.which("systemctl")
-        and "enabled" in _run(["systemctl", "--user", "is-enabled", f"{_UNIT}.timer"], may_fail=True).split()
-    ):
-        return "systemd"
+    for unit, name in ((f"{_UNIT}.timer", "systemd"), (f"{_RELAY_UNIT}.service", "smtpsetup relay")):
+        if (
+            shutil.which("systemctl")
+            and "enabled" in _run(["systemctl", "--user", "is-enabled", unit], may_fail=True).split()
+        ):
+            return name
     if shutil.which("crontab") and any(
         "outbox flush" in line and not line.startswith("#")
         for line in _run(["crontab", "-l"], may_fail=True).splitlines()

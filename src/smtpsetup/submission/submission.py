@@ -130,8 +130,9 @@ def account_of(config: Config, request: Request) -> Account:
 
 
 def senders_of(fields: tuple[Field, ...]) -> list[str]:
-    """The addresses in From."""
-    return [entry.address for entry in _from(fields)]
+    """The addresses in From and in the other fields that name a sender, but for those that cannot be understood."""
+    named = (field for field in fields if field.key in ("from", "sender", "resent-from", "resent-sender"))
+    return [entry.address for field in named for entry in understood(field.value)[0] if entry]
 
 
 def resolve(config: Config, request: Request, recipient: str) -> list[str]:
