@@ -28,4 +28,5 @@ def choose_place(state: State, *, is_system: bool) -> None:
     """Let the rest of this run use the configuration and the state directory of the machine's relay."""
     if is_system:
         state.config_option = paths.system_config_file()
-        os.environ["SMTPSETUP_STATE_DIR"] = paths.SYSTEM_RELAY_DIRECTORY
+        # systemd makes a link of it to a directory of the service's own (systemd.exec(5), DynamicUser=)
+        os.environ["SMTPSETUP_STATE_DIR"] = os.path.realpath(paths.SYSTEM_RELAY_DIRECTORY)

@@ -133,6 +133,7 @@ def file_in(directory: str) -> str:
 def load(directory: str) -> dict[str, Client]:
     """The clients by name. Raises SmtpsetupError (`config.invalid`), OSError."""
     path = file_in(directory)
+    private_dir.become_owner_of(directory)
     try:
         handle = private_dir.open_file(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -148,7 +148,7 @@ def _is_readable(account: Account) -> bool:
     """Whether the machine's service can read an account's secret."""
     path = os.path.realpath(os.path.expanduser(account.secret.reference))
     return account.secret.store is Store.COMMAND or (
-        account.secret.store is Store.FILE and path.startswith(paths.SYSTEM_RELAY_DIRECTORY + os.sep)
+        account.secret.store is Store.FILE and path.startswith(os.path.realpath(paths.SYSTEM_RELAY_DIRECTORY) + os.sep)
     )
 
 
