@@ -32,5 +32,5 @@ def card_command(state: State, account: str | None, client: str | None, system: 
     known = clients.load(state_directory())
     chosen = clients.found(known, client) if client else next(iter(known.values())) if len(known) == 1 else None
     named = account or (chosen.account if chosen else "") or None
-    found = card(state.config().account(named), where(state_directory()), chosen)
+    found = card(state.config().account(named), where(state_directory()), chosen, tuple(known))
     state.output(lambda: views.relay_json.card(found), lambda: views.card.card(found))

@@ -32,9 +32,12 @@ class Card(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def card(account: Account, where: Where, client: Client | None) -> Card:
-    """The card of an account, for this client of the relay, or one that is to be added."""
-    lines = [*relay_lines(account, where, client), *(_provider(account) if _takes_password(account) else ())]
+def card(account: Account, where: Where, client: Client | None, names: tuple[str, ...]) -> Card:
+    """The card of an account, for this client of the relay; `names` are those of all of them."""
+    lines = [
+        *relay_lines(account, where, client, names=names),
+        *(_provider(account) if _takes_password(account) else ()),
+    ]
     return Card(tuple(lines), tuple(_remarks(account, where, client)))
 
 
@@ -42,32 +45,38 @@ def _takes_password(account: Account) -> bool:
     return account.auth not in (Auth.OAUTH2, Auth.NONE)
 
 
-def relay_lines(account: Account, where: Where, client: Client | None, password: Secret | None = None) -> list[Line]:
+def relay_lines(
+    account: Account, where: Where, client: Client | None, password: Secret | None = None, names: tuple[str, ...] = ()
+) -> list[Line]:
     """The fields for the relay; with the password of a client where it is known, as it is once."""
-    host, port = where.host, str(where.port)
-    needs_login = client is None or not client.nets
-    name = client.name if client else "NAME"
-    login = (
-        [
-            Line(RELAY, _("User name"), name, "" if client else _("add one first: `smtpsetup relay add-client NAME`")),
-            Line(
-                RELAY,
-                _("Password"),
-                password.reveal() if password else _("the one that `add-client` showed"),
-                "" if password else _("if it is lost: `smtpsetup relay renew {name}`").format(name=name),
-            ),
-            Line(RELAY, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
-        ]
-        if needs_login
-        else [Line(RELAY, _("Authentication"), _("none"), _("no user name and no password"))]
-    )
     senders = client.senders if client and client.senders else (account.address,)
     return [
-        Line(RELAY, _("Server"), host, _("also called: host, SMTP server, outgoing server")),
-        Line(RELAY, _("Port"), port),
+        Line(RELAY, _("Server"), where.host, _("also called: host, SMTP server, outgoing server")),
+        Line(RELAY, _("Port"), str(where.port)),
         Line(RELAY, _("Security"), *_relay_security(where)),
-        *login,
+        *_login(client, password, names),
         Line(RELAY, _("Sender"), senders[0], _("also called: from, reply address, your address")),
+    ]
+
+
+def _login(client: Client | None, password: Secret | None, names: tuple[str, ...]) -> list[Line]:
+    if client and client.nets:
+        return [Line(RELAY, _("Authentication"), _("none"), _("no user name and no password"))]
+    name, note = client.name if client else _("NAME"), ""
+    if client is None:
+        note = _("add one first: `smtpsetup relay add-client NAME`")
+        if names:
+            note = _("one of {names}: `smtpsetup card --client NAME`").format(names=", ".join(names))
+    lost = _("if it is lost: `smtpsetup relay renew {name}`").format(name=name)
+    return [
+        Line(RELAY, _("User name"), name, note),
+        Line(
+            RELAY,
+            _("Password"),
+            password.reveal() if password else _("the one that `add-client` showed"),
+            "" if password else lost,
+        ),
+        Line(RELAY, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
     ]
 
 

@@ -45,7 +45,7 @@ def clients(listed: list[Client]) -> None:
         say(_("The relay has no clients yet. Add one: `smtpsetup relay add-client NAME`."))
         return
     table = Table(box=None, pad_edge=False)
-    for title in (_("Name"), _("Senders"), _("Account"), _("Without login from"), _("A day")):
+    for title in (_("Client"), _("Senders"), _("Account"), _("Without login from"), _("A day")):
         table.add_column(title, overflow="fold", header_style="dim")
     for one in listed:
         table.add_row(
