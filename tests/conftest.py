@@ -37,6 +37,7 @@ pytest_plugins = (
     "tests.postfix",
     "tests.dovecot",
     "tests.signing_in",
+    "tests.relay_callers",
 )
 
 

@@ -277,11 +277,22 @@ def provider_ages() -> str:
 
 def caller_table() -> str:
     """The programs whose mail the tests send through smtpsetup-sendmail: a row for each test marked `caller`."""
-    path = Path(__file__).parents[1] / "tests" / "adapters" / "test_callers.py"
-    rows = ["| program | calls sendmail with | the test that runs it |", "| --- | --- | --- |"]
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        for decorator in getattr(node, "decorator_list", []):
-            if isinstance(node, ast.FunctionDef) and ast.unparse(decorator).startswith("pytest.mark.caller("):
-                program, flags = (ast.literal_eval(argument) for argument in decorator.args)
-                rows.append(f"| {program} | `{flags}` | {node.name.removeprefix('test_').replace('_', ' ')} |")
+    return _table_of_callers("caller", "calls sendmail with", "test_callers.py")
+
+
+def relay_caller_table() -> str:
+    """The programs whose mail the tests send through the relay: a row for each test marked `relay_caller`."""
+    files = ("test_relay_callers.py", "test_relay_libraries.py")
+    return _table_of_callers("relay_caller", "is told of the relay by", *files)
+
+
+def _table_of_callers(marker: str, how: str, *files: str) -> str:
+    rows = [f"| program | {how} | the test that runs it |", "| --- | --- | --- |"]
+    for file in files:
+        path = Path(__file__).parents[1] / "tests" / "adapters" / file
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for decorator in getattr(node, "decorator_list", []):
+                if isinstance(node, ast.FunctionDef) and ast.unparse(decorator).startswith(f"pytest.mark.{marker}("):
+                    program, words = (ast.literal_eval(argument) for argument in decorator.args)
+                    rows.append(f"| {program} | `{words}` | {node.name.removeprefix('test_').replace('_', ' ')} |")
     return "\n".join(rows) + "\n"
