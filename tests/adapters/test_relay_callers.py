@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,18 @@ def test_the_relay_shows_the_fingerprint_before_the_first_mail(lent_with_tls: Le
     wait_for(lambda: lent_with_tls.fingerprint in (lent_with_tls.home.path / "relay.out").read_text(), 3)
 
 
+@pytest.mark.xfail(reason="aiosmtpd's TLSSetupException is reported as internal.bug", strict=True)
+def test_a_client_that_refuses_the_certificate_is_no_bug_of_the_relay(ready: tuple[Home, OAuthServer]) -> None:
+    with running_relay(ready[0], "--tls") as relay:
+        with relay.client() as client:
+            assert client.say("EHLO test").startswith("250")
+            assert client.say("STARTTLS").startswith("220")
+            with pytest.raises(ssl.SSLCertVerificationError):
+                ssl.create_default_context().wrap_socket(client.sock, server_hostname="localhost")
+        assert relay.stop() == 0
+    assert "internal.bug" not in (ready[0].path / "relay.err").read_text()
+
+
 @pytest.mark.relay_caller("s-nail", "mta=smtp://CLIENT:PASSWORD@127.0.0.1:PORT, smtp-config=-all,ehlo,plain")
 def test_s_nail_sends_with_a_file(lent: Lent) -> None:
     needs("s-nail", packages="s-nail")
@@ -78,6 +91,7 @@ def test_s_nail_sends_with_a_file(lent: Lent) -> None:
         "smtp-config": "-all,ehlo,plain",
         "from": USER,
         "ttycharset": "utf-8",
+        "DEAD": f"{lent.home.path / 'dead.letter'}",
     }
     options = [part for name, value in settings.items() for part in ("-S", f"{name}={value}")]
     options += ["-S", "v15-compat", "-S", "sendwait", "-s", SUBJECT, "-b", BLIND, "-a", str(file)]
