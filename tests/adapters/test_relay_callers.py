@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import email.policy
 import os
 import ssl
 import subprocess
+from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,12 +59,18 @@ def test_msmtp_sends_over_starttls_to_a_certificate_that_it_knows_by_its_fingerp
     needs("msmtp", packages="msmtp")
     where = MSMTP.format(port=lent.relay.port, fingerprint=lent.fingerprint)
     lent.home.file(".msmtprc", where + f"user {CLIENT}\npassword {lent.password}\nfrom {FOREIGN}\n")
-    mail = f"From: Butiken <{FOREIGN}>\nTo: {TO}\nBcc: {BLIND}\nSubject: {SUBJECT}\n\n{TEXT}"
-    lent.call("msmtp", "-t", stdin=mail)
+    file, data = lent.attached()
+    mail = EmailMessage(email.policy.default.clone(utf8=True))
+    for name, value in {"From": f"Butiken <{FOREIGN}>", "To": TO, "Bcc": BLIND, "Subject": SUBJECT}.items():
+        mail[name] = value
+    mail.set_content(TEXT, cte="8bit")
+    mail.add_attachment(data, "application", "octet-stream", filename=file.name)
+    lent.call("msmtp", "-t", stdin=mail.as_bytes())
     message = lent.message(TO, BLIND, reply_to=FOREIGN)
     assert message["From"].addresses[0].display_name == "Butiken"
     assert message["Subject"] == SUBJECT
     assert text_of(message) == TEXT
+    assert files_in(message) == {FILE: data}
 
 
 @pytest.mark.xfail(reason="without --json the lines stay in the buffer of standard output", strict=True)
