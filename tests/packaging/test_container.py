@@ -56,7 +56,7 @@ def test_the_start_script_says_that_an_account_is_needed(home: Home) -> None:
 
 
 def test_the_start_script_runs_a_command_that_it_is_given(home: Home) -> None:
-    command = [RECIPE / "start", "accounts", "list", "--json"]
+    command = [str(RECIPE / "start"), "accounts", "list", "--json"]
     done = subprocess.run(command, env=environment(home, 1), capture_output=True, text=True, check=False)
     assert (done.returncode, '"result": []' in done.stdout) == (0, True)
 

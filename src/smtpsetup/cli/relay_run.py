@@ -154,6 +154,7 @@ class _Reporter:
             lambda: views.relay_json.running(running, self.certificate),
             lambda: views.relay.listening(running, self.certificate, self.clients),
         )
+        sys.stdout.flush()  # a journal or a file is read while the relay runs
 
     def taken(self, number: int, mail: NewMail) -> None:
         self._write(relay_lines.taken(number, mail) if not self._state.json else views.relay_json.taken(number, mail))
@@ -163,6 +164,9 @@ class _Reporter:
 
     def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
         self._complain(relay_lines.wrong_login(name, address, is_last=verdict is Verdict.TOO_MANY))
+
+    def refused_tls(self, address: str, reason: str) -> None:
+        self._complain(relay_lines.refused_tls(address, reason))
 
     def trouble(self, text: str) -> None:
         self._complain(relay_lines.trouble(text))

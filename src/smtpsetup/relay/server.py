@@ -52,6 +52,9 @@ class Reporter(Protocol):
     def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
         """A login was wrong."""
 
+    def refused_tls(self, address: str, reason: str) -> None:
+        """A client began TLS and did not go through with it."""
+
     def trouble(self, text: str) -> None:
         """Something is wrong that is not about one mail."""
 
@@ -94,6 +97,10 @@ class Desk:
     def report_bug(self, error: Exception) -> None:
         """Report a bug, without its text, which may have content of a mail."""
         self.reporter.trouble(f"internal.bug: {type(error).__name__}")
+
+    def report_refused_tls(self, address: str, reason: str) -> None:
+        """Report a client that began STARTTLS and did not go through with it."""
+        self.reporter.refused_tls(address, reason)
 
     def report_login(self, name: str, address: str, verdict: Verdict) -> None:
         """Report a login that was wrong."""

@@ -11,7 +11,7 @@ import ssl
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from aiosmtpd.smtp import MISSING, SMTP, Envelope, Session
+from aiosmtpd.smtp import MISSING, SMTP, Envelope, Session, TLSSetupException
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Secret
@@ -131,7 +131,10 @@ class RelaySession(SMTP):
         await super()._handle_client()
 
     async def handle_exception(self, error: Exception) -> str:
-        """Report a bug, and let the client try again."""
+        """Report a bug, and let the client try again. A client that does not take the certificate is none."""
+        if isinstance(error, TLSSetupException):  # aiosmtpd closes the connection
+            self._desk.report_refused_tls(str(self._address), str(error.__cause__ or ""))
+            return ""
         self._desk.report_bug(error)
         return _BUG.wire.decode().rstrip()
 

@@ -39,6 +39,12 @@ def wrong_login(name: str, address: str, *, is_last: bool) -> str:
     return _line(text.format(address=address, name=name))
 
 
+def refused_tls(address: str, reason: str) -> str:
+    """A client began TLS and did not go through with it: mostly it does not trust the certificate."""
+    text = _("the program at {address} ended STARTTLS, perhaps because it does not know the certificate ({reason})")
+    return _line(text.format(address=address, reason=reason))
+
+
 def trouble(text: str) -> str:
     """Something is wrong that is not about one mail."""
     return _line(text)
