@@ -186,3 +186,8 @@ def _invalid_label(label: str, position: int) -> InvalidDomainError:
 
 def _named(char: str) -> str:
     return _("a space") if char == " " else char
+
+
+def ascii_lower(text: str) -> str:
+    """A text with the letters A to Z in lower case: others are not folded in addresses (U+212A is no K)."""
+    return "".join(char.lower() if char.isascii() else char for char in text)

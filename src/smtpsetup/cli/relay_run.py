@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import queue
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,13 +25,17 @@ from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
     import socket
+    from typing import TextIO
 
     from smtpsetup.cli.state import State
-    from smtpsetup.config.accounts import Config
     from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.relay.certificate import CertificateFiles
     from smtpsetup.relay.server import Running
     from smtpsetup.sending.send_one import SendResult
+
+
+_MOST_LINES = 1000  # that wait to be written
+_LAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,13 @@ def run(state: State, options: Options) -> None:
     given = systemd.sockets()
     hosts = [str(sock.getsockname()[0]) for sock in (*given.plain, *given.tls)] or [options.host]
     exposure.check(hosts, current.clients, has_tls=options.has_tls)
+    files = _certificate(options, directory) if options.has_tls or given.tls else None
+    tls = certificate.context(files) if files else None
     plain = given.plain or [_bound(options.host, options.port)]
     with_tls = given.tls or ([_bound(options.host, options.tls_port)] if options.tls_port else [])
-    _refuse_itself(config, [*plain, *with_tls])
-    files = _certificate(options, directory) if options.has_tls or with_tls else None
-    tls = certificate.context(files) if files else None
+    ports = {int(sock.getsockname()[1]) for sock in (*plain, *with_tls)}
+    for account in config.accounts.values():
+        exposure.refuse_itself(account, ports)
     reporter.certificate = certificate.fingerprint(files.certificate) if files else ""
     reporter.clients = len(current.clients)
     is_exposed = any(not exposure.is_loopback(host) for host in hosts)
@@ -75,6 +84,8 @@ def run(state: State, options: Options) -> None:
         server.run(current, directory, listening, reporter)
     except OutboxDamagedError as error:
         raise outbox_errors.damaged(error) from error
+    finally:
+        reporter.finish()
 
 
 def _certificate(options: Options, directory: str) -> CertificateFiles:
@@ -105,18 +116,6 @@ def _bound(host: str, port: int) -> socket.socket:
         raise SmtpsetupError("config.invalid", message, hints=hints, exit_code=EX_UNAVAILABLE) from error
 
 
-def _refuse_itself(config: Config, sockets: list[socket.socket]) -> None:
-    """Raise SmtpsetupError for an account whose server is this relay: its mail would go round for ever."""
-    ports = {int(sock.getsockname()[1]) for sock in sockets}
-    for account in config.accounts.values():
-        if account.server.port in ports and exposure.is_loopback(account.server.host):
-            raise SmtpsetupError(
-                "config.invalid",
-                _("The server of the account {account} is this relay itself.").format(account=account.name),
-                hints=(_("Give the relay another port: `--port 2526`."),),
-            )
-
-
 def install(state: State, options: Options, *, is_system: bool, prints_only: bool) -> None:
     """Write the units of systemd and start them, or only print them. Raises SmtpsetupError."""
     config = state.config()
@@ -145,8 +144,14 @@ class _Reporter:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._out, self._err = _Lines(sys.stdout), _Lines(sys.stderr)
         self.certificate = ""
         self.clients = 0
+
+    def finish(self) -> None:
+        """Write what is left to be written."""
+        self._out.finish(_LAST_SECONDS)
+        self._err.finish(_LAST_SECONDS)
 
     def listening(self, running: Running) -> None:
         """See `server.Reporter`, as for the rest."""
@@ -172,19 +177,44 @@ class _Reporter:
         self._complain(relay_lines.trouble(text))
 
     def _write(self, shown: str | dict[str, object]) -> None:
-        """Write a line. Mail goes on where nobody reads it any more."""
-        try:
-            if isinstance(shown, str):
-                sys.stdout.write(f"{shown}\n")
-                sys.stdout.flush()
-            else:
-                self._state.write_json(shown)
-        except OSError:
-            silence(sys.stdout)
+        if isinstance(shown, str):
+            self._out.put(shown)
+        else:
+            self._out.put(views.json.document(self._state.command, shown))
 
     def _complain(self, line: str) -> None:
+        self._err.put(line)
+
+
+class _Lines:
+    """Lines for a stream, written by a thread of their own: a reader that has stopped must not stop the mail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: queue.Queue[str] = queue.Queue(_MOST_LINES)
+        self._dropped = 0
+        threading.Thread(target=self._work, name="lines", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        """Write a line later, or drop it where nobody reads."""
         try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        except OSError:
-            silence(sys.stderr)
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all lines are written, but not for long."""
+        end = time.monotonic() + seconds
+        while not self._waiting.empty() and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _work(self) -> None:
+        while True:
+            line = self._waiting.get()
+            dropped, self._dropped = self._dropped, 0
+            more = [relay_lines.dropped(dropped)] if dropped else []
+            try:
+                self._stream.write("".join(f"{one}\n" for one in (*more, line)))
+                self._stream.flush()
+            except (OSError, ValueError):
+                silence(self._stream)

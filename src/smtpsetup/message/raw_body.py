@@ -12,10 +12,11 @@ from smtpsetup.message import leaf, raw_header
 from smtpsetup.message.leaf import Facts, encoded, facts_of, kind_of
 from smtpsetup.message.message import LINE_LIMIT, Message
 from smtpsetup.message.raw_header import Field, as_bytes, values
-from smtpsetup.message.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from smtpsetup.message.spool import Spool
 
 _HEADER_LIMIT = 1_000_000  # bytes of a part's header
 _MOST_LEVELS = 50  # of parts within parts
@@ -34,10 +35,10 @@ def corrected(fields: tuple[Field, ...], body: Spool) -> Message:
     if boundary is None:
         fields, lines = encoded(fields, facts, body.lines())
         if not facts.is_plain:
-            body = Spool(lines)
+            body = body.like_this(lines)
             fields = fields if values(fields, "mime-version") else (*fields, Field("MIME-Version", "1.0"))
     elif not facts.is_plain:
-        body = Spool(_written(fields, body))
+        body = body.like_this(_written(fields, body))
     return Message(as_bytes(fields), body.chunks, body.size, body.is_ascii)
 
 

@@ -28,9 +28,14 @@ class Spool:
         self.is_ascii = True
         self._file: BinaryIO = io.BytesIO()
         self._in_memory = in_memory
+        self._directory = directory
         self._places = iter((directory,)) if directory else _places()
         for chunk in chunks:
             self.append(chunk)
+
+    def like_this(self, chunks: Iterable[bytes]) -> Spool:
+        """Other bytes, kept where these are. Raises OSError."""
+        return Spool(chunks, directory=self._directory, in_memory=self._in_memory)
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end. Raises OSError where there is no room for them."""

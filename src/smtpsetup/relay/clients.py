@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.address import MalformedAddressError, ascii_lower, parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Secret
@@ -34,6 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for others on a printer's display
 _LENGTH = 20  # letters, together 99 bits
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1  # 16 MB and some 40 ms a login
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # addresses of IPv4, which a client has here without the prefix
 _WIDEST = {4: 8, 6: 32}  # bits of the prefix of a network, by the version of IP
 
 
@@ -58,7 +59,11 @@ class Client:
 
     def comes_from(self, address: Address) -> bool:
         """Whether an address is in one of the client's networks."""
-        return any(address in network(text) for text in self.nets)
+        return self.closeness(address) > 0
+
+    def closeness(self, address: Address) -> int:
+        """The length of the longest prefix of the client's networks that have an address, 0 for none, in bits."""
+        return max((one.prefixlen for one in map(network, self.nets) if address in one), default=0)
 
     def may_send_from(self, sender: str) -> bool:
         """Whether the client may use a sender; it is bound to none where no senders are named."""
@@ -67,9 +72,9 @@ class Client:
 
 def _comparable(address: str) -> str:
     try:
-        return parse_address(address).wire.lower()
+        return ascii_lower(parse_address(address).wire)
     except MalformedAddressError:
-        return address.lower()
+        return ascii_lower(address)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -83,6 +88,8 @@ def network(text: str) -> Network:
                 text=text
             )
         ) from error
+    if found.version == 6 and found.subnet_of(_MAPPED):  # noqa: PLR2004  the version of IP
+        raise ValueError(_("{text} is no network of its own: write it as one of IPv4.").format(text=text))
     if found.prefixlen < _WIDEST[found.version]:
         raise ValueError(
             _(
@@ -146,7 +153,7 @@ def load(directory: str) -> dict[str, Client]:
         document = json.loads(text)
         rows = {_VERSION: document["clients"]}[document["version"]]
         return {name: _client(name, row) for name, row in rows.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise SmtpsetupError(
             "config.invalid",
             _("The file {path} with the clients of the relay has a fault.").format(path=path),
@@ -165,6 +172,8 @@ def _client(name: str, row: Mapping[str, Any]) -> Client:
         bool(row.get("old_tls", False)),
         float(row.get("made_at", 0.0)),
     )
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
     for text in client.nets:
         network(text)
     return client

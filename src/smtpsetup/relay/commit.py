@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.outbox.database import OutboxDamagedError
@@ -48,6 +49,8 @@ class Committer:
         self._committed = committed
         self._count_as = count_as
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._in_group: dict[str, int] = {}  # mails of each client in the transaction
+        self._began_at: float | None = None
         self._outbox = OutboxWhenNeeded(directory)
         self._outbox.get()
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
@@ -62,6 +65,12 @@ class Committer:
         self._waiting.put(_Waiting(make, size, client, done))
         return await done
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the mails that are being committed have taken so far."""
+        began = self._began_at
+        return 0.0 if began is None else time.monotonic() - began
+
     def close(self) -> None:
         """Commit what waits, then end."""
         self._waiting.put(None)
@@ -69,12 +78,14 @@ class Committer:
 
     def _work(self) -> None:
         while group := self._next_group():
+            self._began_at = time.monotonic()
             small = [one for one in group if one.size < LARGE]
             if small:
                 self._commit(small)
             for one in group:
                 if one.size >= LARGE:
                     self._commit([one])
+            self._began_at = None
         self._outbox.close()
 
     def _next_group(self) -> list[_Waiting]:
@@ -106,35 +117,48 @@ class Committer:
             except Exception as error:  # noqa: BLE001  the session tells them apart
                 results.append((one.done, error))
         committed: list[tuple[int, NewMail]] = []
-        for some in [made, *([pair] for pair in made)]:
-            if not some or len(results) == len(group):
+        for some in [made, *([pair] for pair in made)] if made else []:
+            numbers = self._committed_together(some)
+            if isinstance(numbers, Exception) and len(some) > 1:
                 continue
-            try:
-                outbox = self._outbox.get()
-                with outbox.transaction():
-                    numbers = [self._number(outbox, one.client, mail) for one, mail in some]
-            except Exception as error:  # noqa: BLE001  whatever it is, the client must not be told 250
-                if isinstance(error, OutboxDamagedError):
-                    self._outbox.close()  # a repair puts another file in its place
-                if len(some) == 1:
-                    results.append((some[0][0].done, error))
-                continue
-            for (one, mail), number in zip(some, numbers, strict=True):
-                results.append((one.done, number))
-                committed += [(number, mail)] if isinstance(number, int) else []
+            each = [numbers] if isinstance(numbers, Exception) else numbers
+            results += [(one.done, number) for (one, _mail), number in zip(some, each, strict=True)]
+            for (one, mail), number in zip(some, each, strict=True):
+                if isinstance(number, int):
+                    committed.append((number, mail))
+                    self._count(one.client, mail)
+            if len(results) == len(group):
+                break
         results[0][0].get_loop().call_soon_threadsafe(_answer, results)
         if committed:
             self._committed(committed)
+
+    def _committed_together(self, some: list[tuple[_Waiting, NewMail]]) -> list[int | Exception] | Exception:
+        """The numbers of mails that are on the disk now, or why none is."""
+        self._in_group.clear()
+        try:
+            outbox = self._outbox.get()
+            with outbox.transaction():
+                return [self._number(outbox, one.client, mail) for one, mail in some]
+        except Exception as error:  # noqa: BLE001  whatever it is, the client must not be told 250
+            if isinstance(error, OutboxDamagedError):
+                self._outbox.close()  # a repair puts another file in its place
+            return error
 
     def _number(self, outbox: Outbox, client: Client, mail: NewMail) -> int | Exception:
         most = client.per_day
         if most is None:
             return outbox.add(mail)
-        if usage.last_day(self._directory, self._count_as(client))[0] >= most:
+        together = self._in_group.get(client.name, 0)
+        if usage.last_day(self._directory, self._count_as(client))[0] + together >= most:
             return UsedUpError()
-        number = outbox.add(mail)
-        usage.record(self._directory, self._count_as(client), len(mail.envelope.recipients))
-        return number
+        self._in_group[client.name] = together + 1
+        return outbox.add(mail)
+
+    def _count(self, client: Client, mail: NewMail) -> None:
+        """Count a mail of a client that may hand over so many a day."""
+        if client.per_day is not None:
+            usage.record(self._directory, self._count_as(client), len(mail.envelope.recipients))
 
 
 def _answer(results: list[tuple[asyncio.Future[int], int | Exception]]) -> None:

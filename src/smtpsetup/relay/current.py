@@ -62,6 +62,10 @@ class Current:
         self._look()
         return self._clients
 
+    def refresh(self) -> None:
+        """Look now: a client that was added a moment ago is known."""
+        self._next_look = 0.0
+
     def _look(self) -> None:
         """Read again what has changed, if the last look was long enough ago."""
         now = time.monotonic()

@@ -11,8 +11,9 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay.clients import network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from smtpsetup.config.account import Account
     from smtpsetup.relay.clients import Client
 
 _ROUTES = "/proc/net/route"  # proc(5)
@@ -51,6 +52,16 @@ def check(hosts: Iterable[str], clients: Mapping[str, Client], *, has_tls: bool)
             ),
         ),
     )
+
+
+def refuse_itself(account: Account, ports: Collection[int]) -> None:
+    """Raise SmtpsetupError for an account whose server is the relay at these ports: its mail would go round."""
+    if account.server.port in ports and is_loopback(account.server.host):
+        raise SmtpsetupError(
+            "config.invalid",
+            _("The server of the account {account} is this relay itself.").format(account=account.name),
+            hints=(_("Give the relay another port: `--port 2526`."),),
+        )
 
 
 def warnings(clients: Mapping[str, Client], *, is_exposed: bool) -> list[str]:

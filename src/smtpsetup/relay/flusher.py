@@ -13,20 +13,18 @@ from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import Postponement
 from smtpsetup.outbox.store import Outbox
+from smtpsetup.relay import exposure
 from smtpsetup.relay.open_outbox import OutboxWhenNeeded
 from smtpsetup.sending.context import context_for
 from smtpsetup.sending.flush import AccountFlush, Flushed, take_back
 from smtpsetup.state import leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Log
-    from smtpsetup.outbox.mail import Mail
     from smtpsetup.relay.current import Current, Signature
+    from smtpsetup.relay.server import Reporter
     from smtpsetup.sending.context import Context
-    from smtpsetup.sending.send_one import SendResult
 
 KEPT_OPEN_SECONDS = 30.0
 """How long a connection to a provider is kept open for the next mail."""
@@ -50,19 +48,14 @@ class _Pause:
 
 
 class Flusher:
-    """Sends mail as it comes. `on_result` is called for each, `report` for what concerns a whole account."""
+    """Sends mail as it comes, and tells of it. `own_ports` are those of the relay itself."""
 
-    def __init__(
-        self,
-        current: Current,
-        directory: str,
-        on_result: Callable[[Mail, SendResult], None],
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, current: Current, directory: str, own_ports: frozenset[int], reporter: Reporter) -> None:
         self._current = current
         self._directory = directory
-        self._on_result = on_result
-        self._report = report
+        self._own_ports = own_ports
+        self._on_result = reporter.result
+        self._report = reporter.trouble
         self._woken = threading.Event()
         self._is_stopping = False
         self._workers: dict[Key, _Worker] = {}
@@ -104,7 +97,7 @@ class Flusher:
             self._woken.clear()
             try:
                 seconds = self._look(outbox)
-            except (OSError, OutboxDamagedError) as error:
+            except Exception as error:  # noqa: BLE001  reported; the thread must not end
                 self._report_broken(error)
                 seconds = _BROKEN_SECONDS
             if not self._woken.wait(min(seconds, 1.0)):
@@ -157,9 +150,13 @@ class Flusher:
         why = Postponement(pause.error, lambda _attempts: seconds, is_attempt=False, is_put_off=False)
         outbox.put_off(*key, now, why)
 
-    def _report_broken(self, error: OSError | OutboxDamagedError) -> None:
-        reason = reason_of(error) if isinstance(error, OSError) else "outbox.damaged"
-        self._report(f"{self._directory}: {reason}")
+    def _report_broken(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._report(f"{error.filename or self._directory}: {reason_of(error)}")
+        elif isinstance(error, OutboxDamagedError):
+            self._report(f"{error.path}: outbox.damaged")
+        else:
+            self._report(f"internal.bug: {type(error).__name__}")
 
     # for the workers
 
@@ -171,7 +168,14 @@ class Flusher:
     def open_context(self, name: str, path: str) -> Context:
         """The context of an account. Raises SmtpsetupError."""
         config = self._current.config if path == self._current.named else accounts.load_named(path)
-        return context_for(config, config.account(name), may_prompt=False)
+        account = config.account(name)
+        exposure.refuse_itself(account, self._own_ports)  # the configuration may have changed
+        return context_for(config, account, may_prompt=False)
+
+    @property
+    def signature(self) -> Signature:
+        """A value that differs once the configuration has changed."""
+        return self._current.signature
 
     @property
     def log(self) -> Log:
@@ -192,10 +196,8 @@ class Flusher:
             self._report(f"{key[0]}: {error.message} ({error.code})")
         elif broken is None:
             self._pauses.pop(key, None)
-        if isinstance(broken, (OSError, OutboxDamagedError)):
+        if broken is not None:
             self._report_broken(broken)
-        elif broken is not None:
-            self._report(f"internal.bug: {type(broken).__name__}")
         with self._lock:
             self._workers.pop(key, None)
         self._next_look = 0.0  # mail may have come while the worker was ending
@@ -211,6 +213,7 @@ class _Worker:
         self._woken = threading.Event()
         self._is_stopping = False
         self._flush: AccountFlush | None = None
+        self._seen: Signature = ()
         self._thread = threading.Thread(target=self._work, name=f"send {key[0]}", daemon=True)
 
     def start(self) -> None:
@@ -234,12 +237,14 @@ class _Worker:
     def _wait_for_more(self) -> bool:
         has_more = self._woken.wait(KEPT_OPEN_SECONDS)
         self._woken.clear()
-        return has_more and not self._is_stopping
+        # a changed configuration counts for the next mail
+        return has_more and not self._is_stopping and self._flusher.signature == self._seen
 
     def _work(self) -> None:
         done = self._flusher.flushed()
         broken: Exception | None = None
         self._woken.clear()
+        self._seen = self._flusher.signature
         try:
             with Outbox(self._flusher.directory, is_durable=False) as outbox, leases.held(outbox.directory) as lease:
                 flush = self._flush = AccountFlush(outbox, *self._key, lease, done, self._wait_for_more)

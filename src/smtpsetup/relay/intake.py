@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +34,9 @@ MOST_BYTES = 52_428_800
 """The largest message that is taken, in bytes: more than any provider of the table takes."""
 _FREE_BYTES = 50_000_000  # that stay free on the disk, so that what is in the outbox can be sent
 _CHECKED_EACH = 1_048_576  # bytes, after which the room on the disk is looked at again
+_PREPARED_APART = 32_768  # bytes from which on a mail is prepared in a thread of its own
 _PREPARERS = 4
+_MOST_HOPS = 100  # RFC 5321 section 6.3 asks for at least that many
 
 
 class TooLargeError(Exception):
@@ -94,21 +99,30 @@ class Intake:
         """Put a message into the outbox. Returns the reply, which is 250 once it is on the disk."""
         prepare = partial(self._prepared, client, self._request(client, sender, recipients), incoming)
         try:
-            if incoming.size >= LARGE:  # a small mail costs less to prepare than to hand to one more thread
+            if incoming.size >= _PREPARED_APART:  # a small mail costs less to prepare than to hand to one more thread
                 mail = await asyncio.get_running_loop().run_in_executor(self._preparers, prepare)
                 prepare = partial(_given, mail)
             number = await self._committer.commit(prepare, incoming.size, client)
-        except _NotItsSenderError:
-            return self.not_its_sender(client)
-        except UsedUpError:
-            return self.used_up(client)
-        except SmtpsetupError as error:
-            return refusal_of(_temporary(error))
-        except OSError:
-            return Reply(452, "4.3.1", "The message cannot be written to the disk; try again later")
-        except OutboxDamagedError:
-            return Reply(451, "4.3.0", "The outbox of the relay is damaged; try again later")
+        except Exception as error:  # noqa: BLE001  `_refusal` raises what it does not know
+            return self._refusal(client, error)
         return Reply(250, "2.0.0", f"Kept as number {number}; it is sent at once")
+
+    def _refusal(self, client: Client, error: Exception) -> Reply:
+        """The reply to a client whose message could not be kept. Raises what is a bug."""
+        match error:
+            case _NotItsSenderError():
+                return self.not_its_sender(client)
+            case UsedUpError():
+                return self.used_up(client)
+            case _TooManyHopsError():
+                return Reply(554, "5.4.6", "The mail has passed too many servers already")
+            case SmtpsetupError():
+                return refusal_of(_temporary(error))
+            case OSError():
+                return Reply(452, "4.3.1", "The message cannot be written to the disk; try again later")
+            case OutboxDamagedError():
+                return Reply(451, "4.3.0", "The outbox of the relay is damaged; try again later")
+        raise error
 
     def _request(self, client: Client, sender: str, recipients: tuple[str, ...]) -> Request:
         return submission.Request(
@@ -124,11 +138,20 @@ class Intake:
 
     def _prepared(self, client: Client, request: Request, incoming: Incoming) -> NewMail:
         """The corrected mail. Raises SmtpsetupError, OSError, _NotItsSenderError."""
-        fields, rest = raw_header.split(spool.with_crlf(incoming.chunks()))
-        if not all(client.may_send_from(address) for address in submission.senders_of(fields)):
+        with incoming.in_use():
+            fields, rest = raw_header.split(spool.with_crlf(incoming.chunks()))
+            body = spool.Spool(rest, directory=self._directory, in_memory=LARGE)
+        if sum(field.key == "received" for field in fields) > _MOST_HOPS:
+            raise _TooManyHopsError
+        named = submission.senders_of(fields)
+        if not all(client.may_send_from(address) for address in named):
             raise _NotItsSenderError
-        body = spool.Spool(rest, directory=self._directory, in_memory=LARGE)
+        if client.senders and not named and not request.sender:
+            request = request._replace(sender=client.senders[0])
         prepared = submission.prepared(self._current.config, request, fields, body)
+        shown = (prepared.sender, prepared.delivery.envelope.sender)
+        if not all(client.may_send_from(address) for address in shown if address):
+            raise _NotItsSenderError
         if prepared.unreachable:
             raise next(iter(prepared.unreachable.values()))
         account, delivery = prepared.account, prepared.delivery
@@ -146,6 +169,10 @@ class Intake:
 
 def _given(mail: NewMail) -> NewMail:
     return mail
+
+
+class _TooManyHopsError(Exception):
+    """The mail has passed too many servers: it goes round (RFC 5321 section 6.3)."""
 
 
 class _NotItsSenderError(Exception):
@@ -172,6 +199,9 @@ class Incoming:
         self._writers = writers
         self._spool = spool.Spool(directory=directory, in_memory=LARGE)
         self._checked_at = 0
+        self._lock = threading.Lock()
+        self._users = 0
+        self._is_closed = False
 
     @property
     def size(self) -> int:
@@ -197,10 +227,34 @@ class Incoming:
                 if not self._intake.has_room(size):
                     raise NoRoomError
             # a slow disk must not hold up the other clients
-            await asyncio.get_running_loop().run_in_executor(self._writers, self._spool.append, piece)
+            await asyncio.get_running_loop().run_in_executor(self._writers, self._append, piece)
         except OSError as error:
             raise NoRoomError from error
 
+    def _append(self, piece: bytes) -> None:
+        with self.in_use():
+            self._spool.append(piece)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the file open within the block: a session may end while another thread has it. Raises OSError."""
+        with self._lock:
+            if self._is_closed:
+                raise OSError(errno.EBADF, "the session has ended")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._close_if_unused()
+
     def close(self) -> None:
-        """Free the memory or the file."""
-        self._spool.close()
+        """Free the memory or the file, as soon as nobody uses it."""
+        with self._lock:
+            self._is_closed = True
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._is_closed and not self._users:
+            self._spool.close()

@@ -54,7 +54,8 @@ class Logins:
         self._key = os.urandom(32)
         self._known: OrderedDict[bytes, str] = OrderedDict()  # the hash of the password that was right
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
-        self._waiting = 0
+        self._told: OrderedDict[str, float] = OrderedDict()  # when an address was last told that there were too many
+        self._checks: dict[bytes, asyncio.Future[bool]] = {}
 
     async def check(self, clients: Mapping[str, Client], address: Address, name: str, password: Secret) -> Answer:
         """The answer to a login from an address."""
@@ -63,11 +64,14 @@ class Logins:
         token = self._token(name, password)
         is_right = self._known.get(token) == kept
         if not is_right:
-            if self._has_too_many(address) or self._waiting >= _MOST_WAITING:
+            # counted before the check: those that wait for their turn must not be free
+            if self._has_too_many(address) or len(self._checks) >= _MOST_WAITING:
                 return Answer(Verdict.TOO_MANY)
-            is_right = await self._is_right(password, kept)
+            moment = self._count(address)
+            is_right = await self._is_right(token, password, kept)
+            if is_right and moment in (times := self._wrong.get(_place(address), deque())):
+                times.remove(moment)
         if not is_right or client is None or (client.nets and not client.comes_from(address)):
-            self._count(address)
             await asyncio.sleep(WRONG_SECONDS)
             return Answer(Verdict.WRONG)
         self._known[token] = kept
@@ -76,16 +80,30 @@ class Logins:
             self._known.popitem(last=False)
         return Answer(Verdict.RIGHT, client)
 
+    def is_to_be_told(self, address: Address) -> bool:
+        """Whether it is to be told that an address had too many wrong logins: once a minute."""
+        place, now = _place(address), time.monotonic()
+        if now - self._told.get(place, float("-inf")) < _MINUTE:
+            return False
+        self._told[place] = now
+        while len(self._told) > _MOST_ADDRESSES:
+            self._told.popitem(last=False)
+        return True
+
     def close(self) -> None:
         """End the worker."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    async def _is_right(self, password: Secret, kept: str) -> bool:
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, is_password, password, kept)
-        finally:
-            self._waiting -= 1
+    async def _is_right(self, token: bytes, password: Secret, kept: str) -> bool:
+        """Check a password; logins with the same one, as by workers that start together, share the check."""
+        check = self._checks.get(token)
+        if check is None:
+            loop = asyncio.get_running_loop()
+            check = self._checks[token] = asyncio.ensure_future(
+                loop.run_in_executor(self._worker, is_password, password, kept)
+            )
+            check.add_done_callback(lambda _done: self._checks.pop(token, None))
+        return await asyncio.shield(check)
 
     def _token(self, name: str, password: Secret) -> bytes:
         text = f"{name}\0{password.reveal()}".encode("utf-8", "surrogateescape")
@@ -97,12 +115,14 @@ class Logins:
             times.popleft()
         return times is not None and len(times) >= MOST_WRONG
 
-    def _count(self, address: Address) -> None:
-        times = self._wrong.setdefault(_place(address), deque(maxlen=MOST_WRONG))
-        times.append(time.monotonic())
+    def _count(self, address: Address) -> float:
+        times = self._wrong.setdefault(_place(address), deque())
+        moment = time.monotonic()
+        times.append(moment)
         self._wrong.move_to_end(_place(address))
         while len(self._wrong) > _MOST_ADDRESSES:
             self._wrong.popitem(last=False)
+        return moment
 
 
 def _place(address: Address) -> str:

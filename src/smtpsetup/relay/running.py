@@ -47,6 +47,17 @@ def read(directory: str) -> tuple[str, bool]:
         return "", False
 
 
+def forget(directory: str) -> None:
+    """Delete the file, unless another relay has written it meanwhile. Errors are ignored."""
+    try:
+        with open(running_file(directory), encoding="utf-8") as file:
+            is_ours = json.load(file)["pid"] == os.getpid()
+        if is_ours:
+            os.unlink(running_file(directory))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+
+
 def split(address: str) -> tuple[str, int]:
     """The host and port of HOST:PORT. Raises ValueError."""
     host, _colon, port = address.rpartition(":")

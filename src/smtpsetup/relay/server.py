@@ -15,22 +15,26 @@ from typing import TYPE_CHECKING, Protocol
 from smtpsetup.relay import systemd
 from smtpsetup.relay.certificate import allow_old
 from smtpsetup.relay.commit import Committer
+from smtpsetup.relay.connection import STOPPING, Connection
 from smtpsetup.relay.flusher import Flusher
 from smtpsetup.relay.intake import Intake, usage_name
 from smtpsetup.relay.login import Logins, Verdict
-from smtpsetup.relay.running import document, running_file
-from smtpsetup.relay.session import STOPPING, RelaySession
-from smtpsetup.state import files
+from smtpsetup.relay.running import document, forget, running_file
+from smtpsetup.relay.session import RelaySession
+from smtpsetup.state import files, process
 
 if TYPE_CHECKING:
     import ssl
 
     from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.relay.clients import Address
     from smtpsetup.relay.current import Current
     from smtpsetup.sending.send_one import SendResult
 
 MOST_CONNECTIONS = 500
-_HANDSHAKE_SECONDS = 20.0
+MOST_OF_ONE_ADDRESS = 100
+"""Connections from one address of a network, so that one device cannot take all places."""
+_FILES_OF_ONE = 3  # a connection's socket and the file of its message, and some for the outbox
 _END_SECONDS = 20.0  # for messages that are coming in when the relay stops
 _BACKLOG = 128
 _WATCH_SECONDS = 2.0
@@ -92,7 +96,15 @@ class Desk:
     reporter: Reporter
     most_connections: int = MOST_CONNECTIONS
     is_stopping: bool = False
-    sessions: set[RelaySession] = field(default_factory=set)
+    sessions: set[Connection] = field(default_factory=set)
+
+    def is_full(self, session: Connection) -> bool:
+        """Whether there are too many connections, in all or from this session's network address."""
+        if len(self.sessions) > self.most_connections:
+            return True
+        if session.is_local:
+            return False
+        return sum(other.peer == session.peer for other in self.sessions) > MOST_OF_ONE_ADDRESS
 
     def report_bug(self, error: Exception) -> None:
         """Report a bug, without its text, which may have content of a mail."""
@@ -102,26 +114,31 @@ class Desk:
         """Report a client that began STARTTLS and did not go through with it."""
         self.reporter.refused_tls(address, reason)
 
-    def report_login(self, name: str, address: str, verdict: Verdict) -> None:
-        """Report a login that was wrong."""
-        self.reporter.wrong_login(name, address, verdict)
+    def report_login(self, name: str, address: Address, verdict: Verdict) -> None:
+        """Report a login that was wrong. Only a known name is told: a device may have its password in that field."""
+        self.reporter.wrong_login(name if name in self.current.clients else "", str(address), verdict)
 
 
 def run(current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
     """Run the relay until SIGINT or SIGTERM. Raises OSError, OutboxDamagedError."""
-    asyncio.run(_Relay(current, directory, listening, reporter).run())
+    most_files = process.raise_file_limit()
+    most = min(MOST_CONNECTIONS, most_files // _FILES_OF_ONE)
+    asyncio.run(_Relay(current, directory, listening, reporter, most).run())
 
 
 class _Relay:
-    def __init__(self, current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
+    def __init__(
+        self, current: Current, directory: str, listening: Listening, reporter: Reporter, most_connections: int
+    ) -> None:
         self._directory = directory
         self._listening = listening
         self._reporter = reporter
-        self._flusher = Flusher(current, directory, reporter.result, reporter.trouble)
+        ports = frozenset(int(sock.getsockname()[1]) for sock in (*listening.plain, *listening.with_tls))
+        self._flusher = Flusher(current, directory, ports, reporter)
         self._committer = Committer(directory, self._committed, usage_name)
         intake = Intake(current, directory, self._committer)
         host = os.uname().nodename if hasattr(os, "uname") else "localhost"
-        self._desk = Desk(host or "localhost", listening.tls, current, Logins(), intake, reporter)
+        self._desk = Desk(host or "localhost", listening.tls, current, Logins(), intake, reporter, most_connections)
 
     def _committed(self, mails: list[tuple[int, NewMail]]) -> None:
         self._flusher.wake({(mail.account, mail.config) for _number, mail in mails})
@@ -147,14 +164,15 @@ class _Relay:
             await self._end(servers)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
-        factory = partial(RelaySession, self._desk, loop)
-        servers = [await loop.create_server(factory, sock=sock, backlog=_BACKLOG) for sock in self._listening.plain]
-        for sock in self._listening.with_tls:
-            tls, seconds = self._listening.tls, _HANDSHAKE_SECONDS
-            servers.append(
-                await loop.create_server(factory, sock=sock, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=seconds)
+        sockets = [(sock, False) for sock in self._listening.plain] + [
+            (sock, True) for sock in self._listening.with_tls
+        ]
+        return [
+            await loop.create_server(
+                partial(RelaySession, self._desk, loop, begins_with_tls=begins_with_tls), sock=sock, backlog=_BACKLOG
             )
-        return servers
+            for sock, begins_with_tls in sockets
+        ]
 
     def _begin(self) -> None:
         """Say that the relay listens: to systemd, to `relay --status`, and to whoever looks."""
@@ -175,7 +193,8 @@ class _Relay:
             if self._listening.tls and is_old != was_old:
                 allow_old(self._listening.tls, is_allowed=is_old)
                 was_old = is_old
-            if watchdog and time.monotonic() - self._flusher.alive_at < _STUCK_SECONDS:
+            still = max(time.monotonic() - self._flusher.alive_at, self._committer.busy_seconds)
+            if watchdog and still < _STUCK_SECONDS:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(min(_WATCH_SECONDS, watchdog / 2 or _WATCH_SECONDS))
 
@@ -196,8 +215,7 @@ class _Relay:
         self._desk.intake.close()
         self._committer.close()
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
-        with suppress(OSError):
-            os.unlink(running_file(self._directory))
+        forget(self._directory)
 
 
 def bound(host: str, port: int) -> socket.socket:

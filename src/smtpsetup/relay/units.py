@@ -90,7 +90,7 @@ def plan(  # noqa: PLR0913  what the command line says
         f"Requires={' '.join(sockets)}\nAfter=network.target {' '.join(sockets)}\n\n"
         f"[Service]\nType=notify\n{environment}{schedule.exec_start(shlex.join(words))}"
         f"Sockets={' '.join(sockets)}\nWatchdogSec={_WATCHDOG_SECONDS}\nTimeoutStopSec={_STOP_SECONDS}\n"
-        "Restart=on-failure\nRestartSec=5\n"
+        "Restart=on-failure\nRestartSec=5\nLimitNOFILE=8192\n"
         f"{''.join(_credentials(accounts, is_system=is_system))}{_HARDENED}{_HARDENED_SYSTEM if is_system else ''}\n"
         f"[Install]\nWantedBy={'multi-user.target' if is_system else 'default.target'}\n"
     )

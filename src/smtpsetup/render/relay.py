@@ -52,7 +52,7 @@ def clients(listed: list[Client]) -> None:
             one.name + (f" ({_('old TLS')})" if one.old_tls else ""),
             Text(plain_text(", ".join(one.senders)) or _("that of the account")),
             Text(plain_text(one.account) or _("by the sender")),
-            ", ".join(one.nets) or "-",
+            plain_text(", ".join(one.nets)) or "-",
             str(one.per_day or "-"),
         )
     show(table)

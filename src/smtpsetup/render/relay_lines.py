@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
 
 if TYPE_CHECKING:
@@ -33,16 +34,21 @@ def result(mail: Mail, result: SendResult) -> str:
 def wrong_login(name: str, address: str, *, is_last: bool) -> str:
     """A login was wrong; `is_last` if the address has to wait now."""
     if is_last:
-        text = _("too many wrong logins from {address}: the last as {name}; it has to wait a minute")
-    else:
-        text = _("wrong login from {address} as {name}")
-    return _line(text.format(address=address, name=name))
+        return _line(_("too many wrong logins from {address}: it has to wait a minute").format(address=address))
+    if not name:
+        return _line(_("wrong login from {address}, with a user name that is no client").format(address=address))
+    return _line(_("wrong login from {address} as {name}").format(address=address, name=name))
 
 
 def refused_tls(address: str, reason: str) -> str:
     """A client began TLS and did not go through with it: mostly it does not trust the certificate."""
     text = _("the program at {address} ended STARTTLS, perhaps because it does not know the certificate ({reason})")
     return _line(text.format(address=address, reason=reason))
+
+
+def dropped(number: int) -> str:
+    """So many lines could not be written, since nobody read them."""
+    return _line(ngettext("{n} line was left out here", "{n} lines were left out here", number).format(n=number))
 
 
 def trouble(text: str) -> str:

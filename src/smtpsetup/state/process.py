@@ -1,9 +1,11 @@
-"""Protection of the secrets in the memory of the process."""
+"""The process itself: its memory, its home and its limits."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+_MOST_FILES = 65_536  # enough for anything here; some systems fail with more
 
 
 def forbid_core_dumps() -> None:
@@ -48,3 +50,17 @@ def _is_usable(home: str) -> bool:
     except OSError:
         return True
     return owner == os.geteuid() or (owner == 0 and os.access(home, os.W_OK))
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may at all. Returns how many that are."""
+    if sys.platform == "win32":
+        return _MOST_FILES
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

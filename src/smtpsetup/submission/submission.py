@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.address.address import MalformedAddressError, parse_address
+from smtpsetup.address.address import MalformedAddressError, ascii_lower, parse_address
 from smtpsetup.address.address_list import Entry, entries, not_understood, understood
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_USAGE
@@ -65,11 +65,15 @@ class RawSubmitted(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A mail that can be sent: its account, its delivery, and the recipients without a usable address."""
+    """A mail that can be sent: its account, its delivery, and the recipients without a usable address.
+
+    `sender` is the address in its From.
+    """
 
     account: Account
     delivery: Delivery
     unreachable: dict[str, SmtpsetupError]
+    sender: str
 
 
 def prepared(config: Config, request: Request, fields: tuple[Field, ...], body: Spool) -> Prepared:
@@ -83,7 +87,7 @@ def prepared(config: Config, request: Request, fields: tuple[Field, ...], body: 
         envelope=Envelope(_envelope_sender(account, request, aliases, sender), good),
         subject=decoded_words(next((field.value for field in fields if field.key == "subject"), "")),
     )
-    return Prepared(account, delivery, bad)
+    return Prepared(account, delivery, bad, sender.mailbox.address.wire)
 
 
 def submit_raw(
@@ -95,7 +99,7 @@ def submit_raw(
     trace: Callable[[str], None] | None = None,
 ) -> RawSubmitted:
     """Send a mail or keep it. Raises SmtpsetupError where neither is possible, KeptError as `submit`."""
-    account, delivery, bad = prepared(config, request, fields, body)
+    account, delivery, bad, _sender_shown = prepared(config, request, fields, body)
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
     done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
     errors = [_with_number(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
@@ -271,7 +275,7 @@ def _parsed(address: str, aliases: Aliases) -> Address | None:
 
 
 def _is_same(one: Address, other: Address) -> bool:
-    return one.wire.lower() == other.wire.lower()
+    return ascii_lower(one.wire) == ascii_lower(other.wire)
 
 
 def may_send_from(account: Account, address: str) -> bool:
