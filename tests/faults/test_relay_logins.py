@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socket
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -12,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.relays import NETS_ADDRESS, Attacker, caught, memory_of, new_home, target
-from tests.recording import plain_account, state_dir
-from tests.relay import MAIL, Client, add_client, is_relay, plain, running_relay
-from tests.servers import missing, wait_for
+from tests.faults.relays import NETS_ADDRESS, Attacker, caught, memory_of, target
+from tests.recording import state_dir
+from tests.relay import MAIL, add_client, plain
+from tests.servers import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import Home
     from tests.faults.relays import Target
 
 SHOP = b"MAIL FROM:<info@example.com>\r\nRCPT TO:<kund@example.org>\r\nDATA\r\n"
@@ -151,7 +148,9 @@ def test_whom_a_login_speaks_for_does_not_count(relay: Target, guest: Attacker) 
     assert guest.say(f"AUTH PLAIN {wrong}").startswith("535")
 
 
-@pytest.mark.xfail(strict=True, reason="the line is read beyond the limit, and its end is reported as a bug")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the line is read beyond the limit, and its end is reported as a bug"
+)
 def test_a_login_line_without_end_is_refused_and_no_bug(relay: Target, guest: Attacker) -> None:
     assert guest.say("AUTH PLAIN").startswith("334")
     answer = guest.say(b"A" * 200_000)
@@ -220,7 +219,11 @@ def test_after_ten_wrong_logins_the_address_has_to_wait_and_others_do_not(relay:
         assert other.log_in(relay.password).startswith("235")
 
 
-@pytest.mark.xfail(strict=True, reason="what is being checked is not counted: some hundred guesses instead of ten")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="what is being checked is not counted: some hundred guesses instead of ten",
+)
 def test_guesses_at_the_same_time_are_ten_a_minute_too(relay: Target) -> None:
     assert guesses(relay, "127.0.3.4", 60).count("535") <= 10
 
@@ -228,7 +231,12 @@ def test_guesses_at_the_same_time_are_ten_a_minute_too(relay: Target) -> None:
 def test_logins_at_the_same_time_do_not_eat_memory(relay: Target) -> None:
     before, most = memory_of(relay.pid), 0.0
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (guesses(relay, "127.0.3.5", 60), done.set()))
+
+    def guess() -> None:
+        guesses(relay, "127.0.3.5", 60)
+        done.set()
+
+    thread = threading.Thread(target=guess)
     thread.start()
     while not done.wait(0.01):
         most = max(most, memory_of(relay.pid))
@@ -236,7 +244,9 @@ def test_logins_at_the_same_time_do_not_eat_memory(relay: Target) -> None:
     assert most - before < 48  # each check takes 16 MB
 
 
-@pytest.mark.xfail(strict=True, reason="each login that is refused unseen writes a line, 1,000 in one packet")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="each login that is refused unseen writes a line, 1,000 in one packet"
+)
 def test_logins_behind_the_last_one_fill_no_log(relay: Target) -> None:
     guesses(relay, "127.0.3.6", 10)
     with Attacker(relay.relay.port, "127.0.3.6") as client:
@@ -320,125 +330,3 @@ def test_a_client_that_ended_sends_no_further_mail(relay: Target, change: str) -
         assert inside.say("RCPT TO:<kund@example.org>").startswith("530")
     with Attacker(relay.relay.port, "127.0.6.2") as again:
         assert again.log_in(password, f"ends-{change}").startswith("535")
-
-
-# addresses
-
-
-def test_a_client_with_addresses_comes_from_no_others(relay: Target, guest: Attacker) -> None:
-    with Attacker(relay.relay.port, NETS_ADDRESS) as device:
-        device.say("EHLO test")
-        assert device.hand_over().startswith("250")
-    assert guest.say("MAIL FROM:<info@example.com>").startswith("530")
-
-
-@pytest.mark.parametrize(
-    "net", ["0.0.0.0/0", "::/0", "1.2.3.4/0", "0.0.0.0/1", "::/16", "0/0", "", "*", "any", "0.0.0.0/0.0.0.0"]
-)
-def test_no_client_gets_all_addresses(relay: Target, net: str) -> None:
-    assert relay.relay.home.run("relay", "add-client", "everybody", "--net", net).code == 2
-
-
-@pytest.mark.xfail(strict=True, reason="the first client by name is taken, not the one with the narrowest network")
-def test_a_wider_network_of_another_client_does_not_lift_a_binding(relay: Target) -> None:
-    add_client(relay.relay.home, "a-wide", "--net", "127.8.0.0/16")
-    add_client(relay.relay.home, "b-narrow", "--net", "127.8.8.8", "--from", "kund@example.com")
-
-    def answer() -> str:
-        with Attacker(relay.relay.port, "127.8.8.8") as device:
-            device.say("EHLO test")
-            return device.say("MAIL FROM:<info@example.com>")
-
-    wait_for(lambda: not answer().startswith("530"))
-    assert answer().startswith("553")
-
-
-def test_an_ipv4_address_counts_over_ipv6_sockets_too(tmp_path: Path, name_server: str) -> None:
-    home = new_home(tmp_path, name_server)
-    plain_account(home, 9)
-    add_client(home, "device", "--net", NETS_ADDRESS)
-    add_client(home, "mapped", "--net", "::ffff:0:0/96")
-    with running_relay(home, "--host", "::") as relay:
-        for source, expected in ((NETS_ADDRESS, "250"), ("127.0.7.7", "530")):
-            with Attacker(relay.port, source) as client:
-                client.say("EHLO test")
-                assert client.say("MAIL FROM:<info@example.com>").startswith(expected)
-
-
-# off the loopback
-
-
-def own_address() -> str:
-    """An address of this machine by which it is reached from others."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # nothing is sent
-        except OSError:
-            missing("needs an address other than that of the loopback")
-        return str(sock.getsockname()[0])
-
-
-@pytest.fixture(scope="module")
-def reached(tmp_path_factory: pytest.TempPathFactory, name_server: str) -> Iterator[Target]:
-    """A relay on all addresses, with TLS."""
-    with target(tmp_path_factory.mktemp("exposed"), name_server, "--host", "0.0.0.0") as running:
-        yield running
-
-
-def secured(client: Client) -> Client:
-    """The same connection after the handshake."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    client.lines.close()
-    client.sock = tls.wrap_socket(client.sock)
-    client.lines = client.sock.makefile("rb")
-    return client
-
-
-def test_off_the_loopback_a_password_is_taken_after_tls_only(reached: Target) -> None:
-    with reached.relay.client(host=own_address()) as client:
-        assert "AUTH" not in client.say("EHLO test")
-        assert client.say(f"AUTH PLAIN {plain('shop', reached.password)}").startswith("538")
-        assert client.say("AUTH LOGIN").startswith("538")
-        assert client.say("STARTTLS").startswith("220")
-        assert secured(client).say("MAIL FROM:<info@example.com>").startswith("503")  # all is forgotten
-        assert "AUTH" in client.say("EHLO test")
-        assert client.say(f"AUTH PLAIN {plain('shop', reached.password)}").startswith("235")
-
-
-def test_commands_behind_starttls_in_the_same_packet_are_thrown_away(reached: Target) -> None:
-    with reached.relay.client(host=own_address()) as client:
-        client.say("EHLO test")
-        client.sock.sendall(b"STARTTLS\r\nEHLO injected\r\nNOOP\r\nAUTH PLAIN x\r\n")
-        assert client.reply().startswith("220")
-        assert secured(client).say("RSET").startswith("250 OK")  # the reply to this, and to nothing before
-        assert client.say("VRFY x").startswith("252")
-        assert client.say("MAIL FROM:<a@example.com>").startswith("503")  # EHLO does not count
-
-
-def test_a_login_does_not_outlive_starttls(reached: Target) -> None:
-    with reached.relay.client() as client:
-        assert client.log_in(reached.password).startswith("235")
-        assert client.say("MAIL FROM:<info@example.com>").startswith("250")
-        assert client.say("STARTTLS").startswith("220")
-        assert secured(client).say("RCPT TO:<kund@example.org>").startswith("530")
-        client.say("EHLO test")
-        assert client.say("MAIL FROM:<info@example.com>").startswith("530")
-
-
-def test_tls_begins_once(reached: Target) -> None:
-    with reached.relay.client() as client:
-        client.say("EHLO test")
-        assert client.say("STARTTLS x").startswith("501")
-        assert client.say("STARTTLS").startswith("220")
-        assert "STARTTLS" not in secured(client).say("EHLO test")
-        assert client.say("STARTTLS").startswith("503")
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "own"])
-def test_a_relay_that_could_take_no_password_does_not_start_off_the_loopback(home: Home, host: str) -> None:
-    plain_account(home, 9)
-    add_client(home)
-    run = home.run("relay", "--host", own_address() if host == "own" else host, "--port", "2599")
-    assert (run.code, "relay.exposed" in run.err) == (78, True), run.err
-    assert not is_relay(2599)
