@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import socket
 import ssl
 import time
@@ -226,6 +228,32 @@ def test_too_many_connections_are_refused_and_then_taken_again(relay: Target) ->
     wait_for(lambda: is_relay(relay.relay.port))
     with relay.shop() as shop:
         assert shop.hand_over().startswith("250")
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a connection counts once its handshake is done")
+def test_connections_without_a_handshake_count_too(relay: Target) -> None:
+    with contextlib.ExitStack() as stack:
+        for _each in range(700):
+            stack.enter_context(socket.create_connection(("127.0.0.1", relay.relay.tls_port)))
+        with relay.relay.client() as last:  # those before it have been accepted
+            assert last.greeting[:3] in {"220", "421"}
+        assert descriptors_of(relay.pid) < 600
+
+
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="the thread that commits waits for whoever reads its lines")
+def test_mail_is_taken_where_nobody_reads_what_the_relay_says(home: Home) -> None:
+    with MailServer() as server:
+        plain_account(home, server.port)
+        password = add_client(home)
+        os.mkfifo(home.path / "relay.out")
+        unread = os.open(home.path / "relay.out", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(unread, fcntl.F_SETPIPE_SZ, 4_096)
+        # once nobody can read it any more, the relay goes on, and can be ended
+        with running_relay(home) as relay, os.fdopen(unread), relay.client() as client:
+            assert client.log_in(password).startswith("235")
+            client.sock.settimeout(5)
+            for _each in range(100):
+                assert client.hand_over().startswith("250")
 
 
 @pytest.mark.xfail(
