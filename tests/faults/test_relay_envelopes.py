@@ -134,9 +134,6 @@ def test_a_mail_that_was_given_up_leaves_no_recipients(relay: Target, shop: Clie
     assert mail.recipients == ("kund@example.org",)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="aiosmtpd lets a line of MAIL be 36 bytes longer after each EHLO"
-)
 def test_the_limit_of_a_line_does_not_grow(shop: Client) -> None:
     for _each in range(100):
         shop.say("EHLO again")
@@ -228,7 +225,6 @@ def sent_from(relay: Target, sender: str, fields: bytes, subject: str) -> bytes:
 @pytest.mark.parametrize(
     "field",
     [
-        b'From: boss@example.com, "x\r\n',
         b"From: kund@example.com: boss@example.com;\r\n",
         b"From: <boss@example.com\r\n",
         b"From:\r\n",
@@ -241,29 +237,20 @@ def test_a_from_that_is_not_understood_becomes_the_bound_sender(relay: Target, f
     assert b"boss" not in header
 
 
+def test_a_from_of_which_a_part_is_understood_must_be_the_clients(relay: Target) -> None:
+    assert sent_from(relay, "kund@example.com", b'From: boss@example.com, "x\r\n', "a part") == b""
+
+
 @pytest.mark.parametrize("field", [b"", b'From: "boss\r\n', b"From: <>\r\n"], ids=["no From", "open quote", "nobody"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="behind MAIL FROM:<> From becomes the account's address, whatever the binding",
-)
 def test_a_bound_client_does_not_become_the_account_by_the_null_sender(relay: Target, field: bytes) -> None:
     assert b"info@example.com" not in sent_from(relay, "", field, f"null sender {len(field)}")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="lower() makes a k of the sign for kelvin, so another mailbox counts as its own",
-)
 def test_a_bound_client_uses_no_sender_that_only_lower_makes_its_own(relay: Target) -> None:
     assert not sent_from(relay, "\u212aund@example.com", b"", "kelvin")
 
 
 @pytest.mark.parametrize("name", ["Sender", "Resent-From", "Resent-Sender"])
-@pytest.mark.xfail(
-    strict=True, reason="only From is bound: other fields that name a sender may have any of the account's"
-)
 def test_a_bound_client_names_no_other_sender_in_other_fields(relay: Target, name: str) -> None:
     header = sent_from(relay, "kund@example.com", f"{name}: boss@example.com\r\n".encode(), f"field {name}")
     assert b"boss" not in header

@@ -148,9 +148,6 @@ def test_whom_a_login_speaks_for_does_not_count(relay: Target, guest: Attacker) 
     assert guest.say(f"AUTH PLAIN {wrong}").startswith("535")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the line is read beyond the limit, and its end is reported as a bug"
-)
 def test_a_login_line_without_end_is_refused_and_no_bug(relay: Target, guest: Attacker) -> None:
     assert guest.say("AUTH PLAIN").startswith("334")
     answer = guest.say(b"A" * 200_000)
@@ -219,11 +216,6 @@ def test_after_ten_wrong_logins_the_address_has_to_wait_and_others_do_not(relay:
         assert other.log_in(relay.password).startswith("235")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what is being checked is not counted: some hundred guesses instead of ten",
-)
 def test_guesses_at_the_same_time_are_ten_a_minute_too(relay: Target) -> None:
     assert guesses(relay, "127.0.3.4", 60).count("535") <= 10
 
@@ -244,9 +236,6 @@ def test_logins_at_the_same_time_do_not_eat_memory(relay: Target) -> None:
     assert most - before < 48  # each check takes 16 MB
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="each login that is refused unseen writes a line, 1,000 in one packet"
-)
 def test_logins_behind_the_last_one_fill_no_log(relay: Target) -> None:
     guesses(relay, "127.0.3.6", 10)
     with Attacker(relay.relay.port, "127.0.3.6") as client:
@@ -305,12 +294,12 @@ def test_all_files_of_the_relay_are_the_users_alone(relay: Target) -> None:
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "a\nFAKE 235", "\u202egpj", "a\x00b", "\r\x9b2J", "\ud800"], ids=ascii)
-def test_a_name_reaches_the_log_in_visible_characters(relay: Target, guest: Attacker, name: str) -> None:
+def test_a_name_that_is_no_client_does_not_reach_the_log(relay: Target, guest: Attacker, name: str) -> None:
     before = len(relay.said)
     login = [guest.say("AUTH LOGIN"), guest.say(b64(name.encode("utf-8", "surrogatepass"))), guest.say(b64("x"))]
     assert login[2].startswith("535")
+    wait_for(lambda: "with a user name that is no client" in relay.said[before:])
     said = relay.said[before:]
-    assert "wrong login" in said
     assert all(line.isprintable() for line in said.splitlines())
     assert not any(line.startswith("FAKE") for line in said.splitlines())
     assert "internal.bug" not in said
