@@ -314,8 +314,8 @@ def test_each_mail_has_a_line(home: Home, account: RecordingServer) -> None:
     with running_relay(home) as relay, relay.client() as client:
         client.log_in(password)
         client.hand_over()
-        wait_for(lambda: "1 is sent: 250" in (home.path / "relay.out").read_text())
-    assert re.search(r"^\d{4}-\d\d-\d\d [0-9:]{8} 1 from shop: ", (home.path / "relay.out").read_text(), re.MULTILINE)
+        wait_for(lambda: "mail 1 is sent: 250" in (home.path / "relay.out").read_text())
+    assert re.search(r"^\d{4}-\d\d-\d\d [0-9:]{8} mail 1 from shop: ", (home.path / "relay.out").read_text(), re.MULTILINE)
 
 
 def test_the_events_are_one_document_each(home: Home, account: RecordingServer) -> None:
@@ -341,7 +341,7 @@ def test_the_card_has_the_fields_of_both_forms(home: Home) -> None:
     assert values["relay", "Port"] == "2525"
     assert values["relay", "User name"] == "shop"
     assert values["provider", "Server"] == "send.one.com"
-    assert values["provider", "Security"] == "SSL/TLS"
+    assert values["provider", "Encryption"] == "SSL/TLS"
     shown = home.run("card").out
     assert "Fill in the fields of the provider there." in shown
     assert PASSWORD not in shown

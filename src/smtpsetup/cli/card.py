@@ -10,7 +10,7 @@ from smtpsetup.cli.relay_place import choose_place, system_option
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay import clients
-from smtpsetup.relay.card import card
+from smtpsetup.relay.card import Subject, card
 from smtpsetup.relay.status import where
 
 
@@ -32,5 +32,5 @@ def card_command(state: State, account: str | None, client: str | None, system: 
     known = clients.load(state_directory())
     chosen = clients.found(known, client) if client else next(iter(known.values())) if len(known) == 1 else None
     named = account or (chosen.account if chosen else "") or None
-    found = card(state.config().account(named), where(state_directory()), chosen, tuple(known))
+    found = card(Subject(state.config().account(named), chosen, tuple(known)), where(state_directory()))
     state.output(lambda: views.relay_json.card(found), lambda: views.card.card(found))

@@ -188,7 +188,8 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
                 path=state.config_file, account=shlex.quote(account.name)
             )
         )
-        views.human.say(_("What to fill in at another program's settings form: `smtpsetup card`."))
+        text = _("To lend it to a program: `smtpsetup relay add-client NAME`. What to fill in there: `smtpsetup card`.")
+        views.human.say(text)
     is_new = subject.existing is None
     if options.unattended or (
         options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)

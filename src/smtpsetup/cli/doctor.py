@@ -9,10 +9,12 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, common_options
+from smtpsetup.config import paths
 from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay.doctor import examine as examine_relay
+from smtpsetup.relay.running import is_running
 from smtpsetup.setup.doctor import examine
 from smtpsetup.setup.findings import ok, wrong
 
@@ -38,7 +40,9 @@ def doctor_command(state: State, account: str | None) -> None:
         config = wrong("config", error)
     provider = known_provider(chosen) if chosen else None
     findings: list[Finding] = []
-    checks = examine(chosen, config=state.config_option, provider=provider)
+    directory = paths.state_dir()
+    has_relay = directory is not None and is_running(directory)
+    checks = examine(chosen, config=state.config_option, provider=provider, has_relay=has_relay)
     for finding in itertools.chain([config], checks, examine_relay()):
         findings.append(finding)
         if not state.json:

@@ -242,8 +242,19 @@ def repair_command(state: State) -> None:
         )
         return
     from smtpsetup.outbox.repair import repair  # needed for a damaged outbox only
+    from smtpsetup.relay.running import is_running
 
-    done = repair(directory)
+    try:
+        done = repair(directory)
+    except OSError as error:
+        if not is_running(directory):
+            raise
+        raise SmtpsetupError(
+            "outbox.unavailable",
+            _("The relay is using the outbox."),
+            hints=(_("Stop the relay, and run this again."),),
+            exit_code=EX_TEMPFAIL,
+        ) from error
     view: dict[str, object] = {
         "saved": done.saved,
         "lost": done.lost,

@@ -37,6 +37,7 @@ from smtpsetup.relay.running import USUAL_HOST, USUAL_PORT
 @click.option("--status", is_flag=True, help=_("Say whether the relay listens and can take mail; 0 if so."))
 @click.option("--strict", is_flag=True, help=_("With --status: fail also where an account cannot send."))
 @click.option("--install", is_flag=True, help=_("Set it up as a systemd service, started by its socket."))
+@click.option("--uninstall", is_flag=True, help=_("Stop that service and remove it; the mail and the clients stay."))
 @click.option("--print", "prints_only", is_flag=True, help=_("With --install: print the units and change nothing."))
 @system_option
 @common_options
@@ -53,6 +54,7 @@ def relay_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     status: bool,  # noqa: FBT001  as above
     strict: bool,  # noqa: FBT001  as above
     install: bool,  # noqa: FBT001  as above
+    uninstall: bool,  # noqa: FBT001  as above
     prints_only: bool,  # noqa: FBT001  as above
     system: bool,  # noqa: FBT001  as above
 ) -> None:
@@ -60,6 +62,10 @@ def relay_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     if ctx.invoked_subcommand is not None:
         return
     choose_place(state, is_system=system)
+    if strict and not status:
+        raise click.UsageError(_("--strict goes with --status."))
+    if prints_only and not install:
+        raise click.UsageError(_("--print goes with --install."))
     if status:
         _show_status(state, is_strict=strict)
         return
@@ -68,6 +74,9 @@ def relay_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     with libraries_needed("relay", _("The relay needs the library {name}, which is not installed.")):
         from smtpsetup.cli import relay_run  # loads asyncio and aiosmtpd
 
+    if uninstall:
+        relay_run.uninstall(state, is_system=system)
+        return
     options = relay_run.Options(host, port, tls_port, tls_cert, tls_key, wants_tls=wants_tls or tls_port is not None)
     if install:
         relay_run.install(state, options, is_system=system, prints_only=prints_only)

@@ -10,13 +10,13 @@ from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.open_outbox import state_directory
-from smtpsetup.cli.relay_place import choose_place, system_option
+from smtpsetup.cli.relay_place import choose_place, require_account, system_option
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import CheckedType
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay import clients
-from smtpsetup.relay.card import relay_lines
+from smtpsetup.relay.card import Subject, card
 from smtpsetup.relay.clients import Client
 from smtpsetup.relay.status import where
 from smtpsetup.submission.submission import may_send_from
@@ -24,6 +24,7 @@ from smtpsetup.submission.submission import may_send_from
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
+    from smtpsetup.relay.card import Card
 
 
 def _address(text: str) -> str:
@@ -80,15 +81,14 @@ def add_client_command(  # noqa: PLR0913, PLR0917  click passes its options by n
     password = clients.add(state_directory(), client)
     state.output(
         lambda: views.relay_json.client(client) | {"password": password.reveal()},
-        lambda: _show_added(state, client, password),
+        lambda: views.relay.added(client, _card(_account_of(state, client), client, password)),
     )
 
 
 def _account_for(state: State, name: str | None, senders: tuple[str, ...]) -> Account | None:
     """The account of that name, if one is named. Raises SmtpsetupError where no account may use one of the senders."""
     config = state.config()
-    if not config.accounts:
-        config.account(None)  # raises: there is none yet
+    require_account(state, config)
     chosen = config.account(name) if name else None
     possible = [chosen] if chosen else list(config.accounts.values())
     for sender in senders:
@@ -106,11 +106,8 @@ def _account_for(state: State, name: str | None, senders: tuple[str, ...]) -> Ac
     return chosen
 
 
-def _show_added(state: State, client: Client, password: Secret) -> None:
-    place = where(state_directory())
-    views.relay.added(
-        client, relay_lines(_account_of(state, client), place, client, password), is_running=place.is_running
-    )
+def _card(account: Account, client: Client, password: Secret) -> Card:
+    return card(Subject(account, client, password=password), where(state_directory()))
 
 
 def _account_of(state: State, client: Client) -> Account:
@@ -143,7 +140,7 @@ def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT00
     if account is None:
         state.write_json({"name": name, "password": password.reveal()})
     else:
-        views.relay.renewed(name, relay_lines(account, where(state_directory()), client, password))
+        views.relay.renewed(name, _card(account, client, password))
 
 
 @click.command("remove", help=_("Let a client send no more. What it has handed over already is still sent."))

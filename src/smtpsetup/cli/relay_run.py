@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.cli import views
 from smtpsetup.cli.open_outbox import open_outbox, state_directory
+from smtpsetup.cli.relay_place import require_account
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.relay import certificate, clients, exposure, server, systemd, units
+from smtpsetup.relay import certificate, clients, exposure, running, server, systemd, units
 from smtpsetup.relay.current import Current
 from smtpsetup.relay.login import Verdict
 from smtpsetup.render import relay_lines
@@ -25,12 +26,13 @@ from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from typing import TextIO
 
     from smtpsetup.cli.state import State
     from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.relay.certificate import CertificateFiles
-    from smtpsetup.relay.server import Running
+    from smtpsetup.relay.running import Where
     from smtpsetup.sending.send_one import SendResult
 
 
@@ -60,10 +62,24 @@ def run(state: State, options: Options) -> None:
     directory = state_directory()
     with open_outbox():  # for its errors
         pass
+    try:
+        with running.only_one(directory):
+            _run_alone(state, options, directory)
+    except BlockingIOError as error:
+        place = running.read(directory)
+        raise SmtpsetupError(
+            "config.invalid",
+            _("A relay is running already, on {address}.").format(address=running.shown(place.host, place.port)),
+            hints=(_("See how it is: `smtpsetup relay --status`."),),
+            exit_code=EX_UNAVAILABLE,
+        ) from error
+
+
+def _run_alone(state: State, options: Options, directory: str) -> None:
     reporter = _Reporter(state)
     current = Current(state.named_config, directory, reporter.trouble)
-    config = current.config
-    config.account(None if len(config.accounts) != 1 else next(iter(config.accounts)))
+    accounts = current.config.accounts
+    require_account(state, current.config)
     given = systemd.sockets()
     hosts = [str(sock.getsockname()[0]) for sock in (*given.plain, *given.tls)] or [options.host]
     exposure.check(hosts, current.clients, has_tls=options.has_tls)
@@ -72,20 +88,22 @@ def run(state: State, options: Options) -> None:
     plain = given.plain or [_bound(options.host, options.port)]
     with_tls = given.tls or ([_bound(options.host, options.tls_port)] if options.tls_port else [])
     ports = {int(sock.getsockname()[1]) for sock in (*plain, *with_tls)}
-    for account in config.accounts.values():
+    for account in accounts.values():
         exposure.refuse_itself(account, ports)
     reporter.certificate = certificate.fingerprint(files.certificate) if files else ""
     reporter.clients = len(current.clients)
     is_exposed = any(not exposure.is_loopback(host) for host in hosts)
     for text in exposure.warnings(current.clients, is_exposed=is_exposed):
         reporter.trouble(text)
-    listening = server.Listening(tuple(plain), tuple(with_tls), tls)
     try:
-        server.run(current, directory, listening, reporter)
+        server.run(current, directory, server.Listening(tuple(plain), tuple(with_tls), tls), reporter)
     except OutboxDamagedError as error:
         raise outbox_errors.damaged(error) from error
     finally:
         reporter.finish()
+    if not state.json:
+        with open_outbox() as outbox:
+            views.relay.stopped(sum(mail.next_attempt is not None for mail in outbox.mails()))
 
 
 def _certificate(options: Options, directory: str) -> CertificateFiles:
@@ -101,9 +119,10 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             message = _("Another program listens on port {port} already.").format(port=port)
-            hints = (
-                _("If it is the relay itself: `smtpsetup relay --status`."),
-                _("Otherwise choose another port: `--port {port}`.").format(port=port + 1),
+            hints: tuple[str, ...] = (
+                _("Choose another port, here and in your programs: `smtpsetup relay --port {port}`.").format(
+                    port=port + 1
+                ),
             )
         else:
             message = _("The relay cannot listen on {host}, port {port}: {reason}.").format(
@@ -119,7 +138,7 @@ def _bound(host: str, port: int) -> socket.socket:
 def install(state: State, options: Options, *, is_system: bool, prints_only: bool) -> None:
     """Write the units of systemd and start them, or only print them. Raises SmtpsetupError."""
     config = state.config()
-    config.account(next(iter(config.accounts), None))
+    require_account(state, config)
     exposure.check([options.host], clients.load(state_directory()), has_tls=options.has_tls)
     given = ("--tls-cert", options.tls_cert, "--tls-key", options.tls_key) if options.tls_cert else ()
     tls = ("--tls",) if options.wants_tls and not given else ()
@@ -139,6 +158,12 @@ def install(state: State, options: Options, *, is_system: bool, prints_only: boo
     )
 
 
+def uninstall(state: State, *, is_system: bool) -> None:
+    """Stop the service and remove its units. Raises SmtpsetupError."""
+    removed = units.uninstall(is_system=is_system)
+    state.output(lambda: {"removed": removed}, lambda: views.relay.uninstalled(removed))
+
+
 class _Reporter:
     """Tells what happens: a line for each mail on standard output, and what is wrong on standard error."""
 
@@ -148,16 +173,21 @@ class _Reporter:
         self.certificate = ""
         self.clients = 0
 
+    @property
+    def trace(self) -> Callable[[str], None] | None:
+        """See `server.Reporter`."""
+        return self._complain if self._state.verbose else None
+
     def finish(self) -> None:
         """Write what is left to be written."""
         self._out.finish(_LAST_SECONDS)
         self._err.finish(_LAST_SECONDS)
 
-    def listening(self, running: Running) -> None:
+    def listening(self, place: Where) -> None:
         """See `server.Reporter`, as for the rest."""
         self._state.output(
-            lambda: views.relay_json.running(running, self.certificate),
-            lambda: views.relay.listening(running, self.certificate, self.clients),
+            lambda: views.relay_json.running(place, self.certificate),
+            lambda: views.relay.listening(place, self.certificate, self.clients),
         )
         sys.stdout.flush()  # a journal or a file is read while the relay runs
 
@@ -169,6 +199,9 @@ class _Reporter:
 
     def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
         self._complain(relay_lines.wrong_login(name, address, is_last=verdict is Verdict.TOO_MANY))
+
+    def refused(self, client: str, reply: str) -> None:
+        self._complain(relay_lines.refused(client, reply))
 
     def refused_tls(self, address: str, reason: str) -> None:
         self._complain(relay_lines.refused_tls(address, reason))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.outbox.mail import Mail
 
+_USED_SECONDS = 60.0  # to wait for others that have the outbox open
 CHANGED = "outbox.damaged"
 """The code of a mail whose content was damaged: only a person sends it."""
 _MISSING = {"put_offs": "0", "client": "''"}  # in SQL: for the columns that version 1 did not have
@@ -52,12 +53,15 @@ class Repaired(NamedTuple):
 
 
 def repair(directory: str) -> Repaired:
-    """Save the readable mails of a damaged outbox into a new one, or finish an interrupted repair. Raises OSError."""
+    """Save the readable mails of a damaged outbox into a new one, or finish an interrupted repair.
+
+    Raises OSError, also where another process keeps the outbox open.
+    """
     import shutil  # only here
 
     path = file_in(directory)
     aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
-    handle = lock(path, is_shared=False)
+    handle = lock(path, is_shared=False, seconds=_USED_SECONDS)
     try:
         highest = read_made(path).highest
         for suffix in ("", "-wal"):

@@ -308,6 +308,15 @@ class Outbox(OutboxFile):
                 ],
             )
 
+    def bring_forward(self, account: str, config: str, now: float, code: str) -> None:
+        """Make an account's mails due that wait because of an error of this code: it has been mended."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE mail SET next_attempt = ? WHERE account = ? AND config = ? AND state = 'waiting' AND "
+                "next_attempt > ? AND last_code = ?",
+                (now, account, config, now, code),
+            )
+
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:
         """Keep a mail for these recipients only: the server has accepted it for all others."""
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security
+from smtpsetup.relay.clients import network
+from smtpsetup.relay.running import own_address
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
@@ -17,7 +19,7 @@ RELAY, PROVIDER = "relay", "provider"
 
 
 class Line(NamedTuple):
-    """A field: which card it is on (RELAY or PROVIDER), its name, what to fill in, and a remark or `""`."""
+    """A field: which form it is of (RELAY or PROVIDER), its name, what to fill in, and a remark or `""`."""
 
     card: str
     label: str
@@ -26,71 +28,89 @@ class Line(NamedTuple):
 
 
 class Card(NamedTuple):
-    """The fields, and what is to be known besides."""
+    """The fields, how the relay is to be started where it does not run so, and what is to be known besides."""
 
     lines: tuple[Line, ...]
+    start: tuple[str, ...]
     remarks: tuple[str, ...]
+    is_for_network: bool
+    has_new_password: bool
 
 
-def card(account: Account, where: Where, client: Client | None, names: tuple[str, ...]) -> Card:
-    """The card of an account, for this client of the relay; `names` are those of all of them."""
-    lines = [
-        *relay_lines(account, where, client, names=names),
-        *(_provider(account) if _takes_password(account) else ()),
-    ]
-    return Card(tuple(lines), tuple(_remarks(account, where, client)))
+class Subject(NamedTuple):
+    """What a card is for: an account, and a client of the relay or None.
+
+    `names` are those of all clients, and `password` is that of the client where it is known, as it is once.
+    """
+
+    account: Account
+    client: Client | None
+    names: tuple[str, ...] = ()
+    password: Secret | None = None
+
+
+def card(subject: Subject, place: Where) -> Card:
+    """The card for a relay at that place."""
+    client, account = subject.client, subject.account
+    is_device = client is not None and any(not network(text).is_loopback for text in client.nets)
+    reached_at = place
+    if is_device and place.is_loopback:  # the device is elsewhere
+        reached_at = place._replace(host=own_address() or place.host, has_starttls=False, tls_port=0)
+    lines = [*_relay(subject, reached_at), *(_provider(account) if _takes_password(account) else ())]
+    has_new_password = subject.password is not None and not (client and client.nets)
+    return Card(
+        tuple(lines),
+        tuple(_start(place, is_device=is_device)),
+        (_elsewhere(account),),
+        is_for_network=not reached_at.is_loopback,
+        has_new_password=has_new_password,
+    )
 
 
 def _takes_password(account: Account) -> bool:
     return account.auth not in (Auth.OAUTH2, Auth.NONE)
 
 
-def relay_lines(
-    account: Account, where: Where, client: Client | None, password: Secret | None = None, names: tuple[str, ...] = ()
-) -> list[Line]:
-    """The fields for the relay; with the password of a client where it is known, as it is once."""
-    senders = client.senders if client and client.senders else (account.address,)
+def _relay(subject: Subject, place: Where) -> list[Line]:
+    client = subject.client
+    senders = client.senders if client and client.senders else (subject.account.address,)
+    with_tls = _("or {port}, with SSL/TLS").format(port=place.tls_port) if place.tls_port else ""
     return [
-        Line(RELAY, _("Server"), where.host, _("also called: host, SMTP server, outgoing server")),
-        Line(RELAY, _("Port"), str(where.port)),
-        Line(RELAY, _("Security"), *_relay_security(where)),
-        *_login(client, password, names),
+        Line(RELAY, _("Server"), place.host, _("also called: host, SMTP server, outgoing server")),
+        Line(RELAY, _("Port"), str(place.port), with_tls),
+        Line(RELAY, _("Encryption"), *_encryption(place)),
+        *_login(subject),
         Line(RELAY, _("Sender"), senders[0], _("also called: from, reply address, your address")),
     ]
 
 
-def _login(client: Client | None, password: Secret | None, names: tuple[str, ...]) -> list[Line]:
+def _encryption(place: Where) -> tuple[str, str]:
+    if place.is_loopback:
+        also = _("STARTTLS works, too") if place.has_starttls else ""
+        note = _("also called: no encryption, off; the mail does not leave this machine unencrypted")
+        return _("none"), "; ".join(text for text in (note, also) if text)
+    if place.has_starttls:
+        return _("STARTTLS"), _("also called: TLS; the certificate is the relay's own: let the program accept it")
+    return _("none"), _("also called: no encryption, off; the mail crosses your network unencrypted")
+
+
+def _login(subject: Subject) -> list[Line]:
+    client = subject.client
     if client and client.nets:
-        return [Line(RELAY, _("Authentication"), _("none"), _("no user name and no password"))]
-    name, note = client.name if client else _("NAME"), ""
+        return [Line(RELAY, _("Login"), _("none"), _("no user name and no password"))]
+    login = Line(RELAY, _("Login"), _("yes"), _("also called: SMTP authentication, PLAIN, LOGIN, normal password"))
     if client is None:
         note = _("add one first: `smtpsetup relay add-client NAME`")
-        if names:
-            note = _("one of {names}: `smtpsetup card --client NAME`").format(names=", ".join(names))
-    lost = _("if it is lost: `smtpsetup relay renew {name}`").format(name=name)
-    return [
-        Line(RELAY, _("User name"), name, note),
-        Line(
-            RELAY,
-            _("Password"),
-            password.reveal() if password else _("the one that `add-client` showed"),
-            "" if password else lost,
-        ),
-        Line(RELAY, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
-    ]
-
-
-def _relay_security(where: Where) -> tuple[str, str]:
-    if where.has_starttls:
-        words = _(
-            "also called: TLS, “if available”; the certificate is the relay's own, so accept it or switch the check off"
-        )
-        return _("STARTTLS"), words
-    return _("none"), _("also called: no encryption, plain, off; the mail does not leave this machine unencrypted")
+        if subject.names:
+            note = _("one of {names}: `smtpsetup card --client NAME`").format(names=", ".join(subject.names))
+        return [Line(RELAY, _("User name"), _("NAME"), note), login]
+    lost = _("if it is lost: `smtpsetup relay renew {name}`").format(name=client.name)
+    password = (subject.password.reveal(), "") if subject.password else (_("the one that `add-client` showed"), lost)
+    return [Line(RELAY, _("User name"), client.name), Line(RELAY, _("Password"), *password), login]
 
 
 def _provider(account: Account) -> list[Line]:
-    security, words = {
+    encryption, words = {
         Security.TLS: (_("SSL/TLS"), _("also called: SSL, TLS, implicit TLS, SMTPS")),
         Security.STARTTLS: (_("STARTTLS"), _("also called: TLS, explicit TLS, “TLS if available”")),
         Security.NONE: (_("none"), ""),
@@ -99,41 +119,40 @@ def _provider(account: Account) -> list[Line]:
         Auth.APP_PASSWORD: _("the app password, not the one of the web page"),
         Auth.API_KEY: _("the API key"),
         Auth.TOKEN: _("the token"),
-    }.get(account.auth, _("that of the mailbox"))
+    }.get(account.auth, _("the same as for the mailbox"))
     return [
         Line(PROVIDER, _("Server"), account.server.host, _("also called: host, SMTP server, outgoing server")),
         Line(PROVIDER, _("Port"), str(account.server.port)),
-        Line(PROVIDER, _("Security"), security, words),
+        Line(PROVIDER, _("Encryption"), encryption, words),
         Line(PROVIDER, _("User name"), account.username),
         Line(PROVIDER, _("Password"), secret),
-        Line(PROVIDER, _("Authentication"), _("yes"), _("also called: SMTP login, PLAIN, LOGIN, normal password")),
+        Line(PROVIDER, _("Login"), _("yes"), _("also called: SMTP authentication, PLAIN, LOGIN, normal password")),
         Line(PROVIDER, _("Sender"), account.address, _("also called: from, reply address, your address")),
     ]
 
 
-def _remarks(account: Account, where: Where, client: Client | None) -> list[str]:
-    found = []
-    if not where.is_running:
-        found.append(
-            _("The relay is not running: start it with `smtpsetup relay`, or for good: `smtpsetup relay --install`.")
-        )
-    if where.is_loopback:
-        found.append(_("The relay can be reached from this machine only, by programs that run here."))
-    if client and client.senders and account.address not in client.senders:
-        found.append(_("{name} may use no other sender.").format(name=client.name))
-    found.append(_elsewhere(account))
-    return found
+def _start(place: Where, *, is_device: bool) -> list[str]:
+    """How to start the relay where it does not run, or where the program could not reach it."""
+    if is_device and place.is_loopback:
+        return [_("Start the relay so that the device reaches it: `smtpsetup relay --host 0.0.0.0`.")]
+    if not place.is_running:
+        return [
+            _("Start the relay: `smtpsetup relay`, or let it start by itself from now on: `smtpsetup relay --install`.")
+        ]
+    if not place.is_loopback and not (place.has_starttls or place.tls_port):
+        return [_("From other machines the relay takes no password, since it offers no TLS: start it with `--tls`.")]
+    return []
 
 
 def _elsewhere(account: Account) -> str:
     """What helps where the program runs on somebody else's machine, such as a hosted order system."""
     if _takes_password(account):
         return _(
-            "If the program runs somewhere else, such as a shop in the web: it cannot reach this machine. Fill in the "
+            "If the program runs somewhere else, such as a shop in the web: it cannot reach the relay. Fill in the "
             "fields of the provider there."
         )
     return _(
-        "If the program runs somewhere else, such as a shop in the web: it cannot reach this machine, and {address} "
+        "If the program runs somewhere else, such as a shop in the web: it cannot reach the relay, and {address} "
         "takes no password there. Use an address of a domain of your own, at a host that takes passwords, or a relay "
         "service: `smtpsetup providers list`."
     ).format(address=account.address)

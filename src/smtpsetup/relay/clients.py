@@ -81,7 +81,7 @@ def _comparable(address: str) -> str:
 def network(text: str) -> Network:
     """A network from its CIDR notation. Raises ValueError, in the user's language, for one that is too wide."""
     try:
-        found = ipaddress.ip_network(text.strip(), strict=False)
+        found = ipaddress.ip_network(text.strip())
     except ValueError as error:
         raise ValueError(
             _("{text} is no network. Write it as 192.168.1.0/24, or a single address as 192.168.1.20.").format(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.relay.open_outbox import OutboxWhenNeeded
-from smtpsetup.state import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import NewMail
     from smtpsetup.outbox.store import Outbox
     from smtpsetup.relay.clients import Client
+    from smtpsetup.relay.day_counts import DayCounts
 
 _MOST_TOGETHER = 64  # mails
 _IDLE_SECONDS = 1.0  # after which the outbox is closed
@@ -42,12 +42,12 @@ class Committer:
     """A thread with a connection to the outbox of its own. `committed` gets the mails of each transaction."""
 
     def __init__(
-        self, directory: str, committed: Callable[[list[tuple[int, NewMail]]], None], count_as: Callable[[Client], str]
+        self, directory: str, committed: Callable[[list[tuple[int, NewMail]]], None], counts: DayCounts
     ) -> None:
         """Open the outbox, to see that it can be. Raises OSError, OutboxDamagedError."""
         self._directory = directory
         self._committed = committed
-        self._count_as = count_as
+        self._counts = counts
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._in_group: dict[str, int] = {}  # mails of each client in the transaction
         self._began_at: float | None = None
@@ -126,7 +126,7 @@ class Committer:
             for (one, mail), number in zip(some, each, strict=True):
                 if isinstance(number, int):
                     committed.append((number, mail))
-                    self._count(one.client, mail)
+                    self._counts.add(one.client, len(mail.envelope.recipients))
             if len(results) == len(group):
                 break
         results[0][0].get_loop().call_soon_threadsafe(_answer, results)
@@ -146,19 +146,11 @@ class Committer:
             return error
 
     def _number(self, outbox: Outbox, client: Client, mail: NewMail) -> int | Exception:
-        most = client.per_day
-        if most is None:
-            return outbox.add(mail)
         together = self._in_group.get(client.name, 0)
-        if usage.last_day(self._directory, self._count_as(client))[0] + together >= most:
+        if self._counts.has_used_up(client, together):
             return UsedUpError()
         self._in_group[client.name] = together + 1
         return outbox.add(mail)
-
-    def _count(self, client: Client, mail: NewMail) -> None:
-        """Count a mail of a client that may hand over so many a day."""
-        if client.per_day is not None:
-            usage.record(self._directory, self._count_as(client), len(mail.envelope.recipients))
 
 
 def _answer(results: list[tuple[asyncio.Future[int], int | Exception]]) -> None:

@@ -89,7 +89,8 @@ def warnings(clients: Mapping[str, Client], *, is_exposed: bool) -> list[str]:
         if client.old_tls:
             found.append(
                 _(
-                    "{name} may use TLS 1.0 and 1.1, which can be broken. Remove that once the device is replaced."
+                    "{name} may use TLS 1.0 and 1.1, which can be broken. Remove the client once the device is "
+                    "replaced."
                 ).format(name=client.name)
             )
     return found

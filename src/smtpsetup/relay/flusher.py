@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,8 @@ class Flusher:
         self._own_ports = own_ports
         self._on_result = reporter.result
         self._report = reporter.trouble
+        self._trace = reporter.trace
+        self._broken = ""  # what was reported last of the outbox itself
         self._woken = threading.Event()
         self._is_stopping = False
         self._workers: dict[Key, _Worker] = {}
@@ -92,11 +95,12 @@ class Flusher:
         self._thread.join(max(0.1, end - time.monotonic()))
 
     def _work(self) -> None:
-        outbox = OutboxWhenNeeded(self._directory)
+        outbox = OutboxWhenNeeded(self._directory, is_for_sending=True)
         while not self._is_stopping:
             self._woken.clear()
             try:
                 seconds = self._look(outbox)
+                self._broken = ""
             except Exception as error:  # noqa: BLE001  reported; the thread must not end
                 self._report_broken(error)
                 seconds = _BROKEN_SECONDS
@@ -119,6 +123,7 @@ class Flusher:
             following = outbox.get().next_attempt(now)
             wait = _LOOK_SECONDS if following is None else min(_LOOK_SECONDS, max(_PUT_OFF_SECONDS, following - now))
             self._next_look = moment + wait
+        keys |= self._mended(outbox, now)
         for key in keys:
             if self._is_paused(key, now):
                 self._put_off(outbox.get(), key, now)
@@ -134,6 +139,13 @@ class Flusher:
                 worker.start()
         if worker:
             worker.wake()
+
+    def _mended(self, outbox: OutboxWhenNeeded, now: float) -> set[Key]:
+        """The accounts whose configuration has changed since they failed: their mail is due now."""
+        mended = {key for key, pause in self._pauses.items() if pause.seen != self._current.signature}
+        for key in mended:
+            outbox.get().bring_forward(*key, now, self._pauses.pop(key).error.code)
+        return mended
 
     def _is_paused(self, key: Key, now: float) -> bool:
         pause = self._pauses.get(key)
@@ -151,12 +163,16 @@ class Flusher:
         outbox.put_off(*key, now, why)
 
     def _report_broken(self, error: Exception) -> None:
+        """Report an error of the outbox, once until it works again."""
         if isinstance(error, OSError):
-            self._report(f"{error.filename or self._directory}: {reason_of(error)}")
+            text = f"{error.filename or self._directory}: {reason_of(error)}"
         elif isinstance(error, OutboxDamagedError):
-            self._report(f"{error.path}: outbox.damaged")
+            text = f"{error.path}: outbox.damaged"
         else:
-            self._report(f"internal.bug: {type(error).__name__}")
+            text = f"internal.bug: {type(error).__name__}"
+        if text != self._broken:
+            self._broken = text
+            self._report(text)
 
     # for the workers
 
@@ -170,7 +186,7 @@ class Flusher:
         config = self._current.config if path == self._current.named else accounts.load_named(path)
         account = config.account(name)
         exposure.refuse_itself(account, self._own_ports)  # the configuration may have changed
-        return context_for(config, account, may_prompt=False)
+        return context_for(config, account, may_prompt=False, trace=self._trace)
 
     @property
     def signature(self) -> Signature:
@@ -194,14 +210,22 @@ class Flusher:
             until = time.time() + disposition.seconds_until_next(failures, error)
             self._pauses[key] = _Pause(until, error, failures, self._current.signature)
             self._report(f"{key[0]}: {error.message} ({error.code})")
-        elif broken is None:
-            self._pauses.pop(key, None)
+        elif broken is None and (pause := self._pauses.pop(key, None)):
+            self._works_again(key, pause)
         if broken is not None:
             self._report_broken(broken)
         with self._lock:
             self._workers.pop(key, None)
         self._next_look = 0.0  # mail may have come while the worker was ending
         self._woken.set()
+
+    def _works_again(self, key: Key, pause: _Pause) -> None:
+        """Let an account's other mail be due: it waits only because the account could not send."""
+        try:
+            with Outbox(self._directory) as outbox:
+                outbox.bring_forward(*key, time.time(), pause.error.code)
+        except (OSError, OutboxDamagedError) as error:
+            self._report_broken(error)
 
 
 class _Worker:
@@ -246,7 +270,9 @@ class _Worker:
         self._woken.clear()
         self._seen = self._flusher.signature
         try:
-            with Outbox(self._flusher.directory, is_durable=False) as outbox, leases.held(outbox.directory) as lease:
+            opened = OutboxWhenNeeded(self._flusher.directory, is_durable=False, is_for_sending=True)
+            with closing(opened), leases.held(self._flusher.directory) as lease:
+                outbox = opened.get()
                 flush = self._flush = AccountFlush(outbox, *self._key, lease, done, self._wait_for_more)
                 if self._is_stopping:
                     flush.stop()

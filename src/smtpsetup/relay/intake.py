@@ -13,12 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_CONFIG, EX_TEMPFAIL
+from smtpsetup.core.exit_codes import EX_CONFIG
 from smtpsetup.message import raw_header, spool
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail import NewMail
 from smtpsetup.relay.commit import LARGE, UsedUpError  # what is larger is written to the disk as it comes
-from smtpsetup.state import usage
 from smtpsetup.submission import submission
 from smtpsetup.submission.smtp_syntax import Reply, refusal_of
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from smtpsetup.relay.clients import Client
     from smtpsetup.relay.commit import Committer
     from smtpsetup.relay.current import Current
+    from smtpsetup.relay.day_counts import DayCounts
     from smtpsetup.submission.submission import Request
 
 MOST_BYTES = 52_428_800
@@ -52,7 +52,8 @@ class Intake:
 
     most_bytes = MOST_BYTES
 
-    def __init__(self, current: Current, directory: str, committer: Committer) -> None:
+    def __init__(self, current: Current, directory: str, committer: Committer, counts: DayCounts) -> None:
+        self.counts = counts
         self._current = current
         self._directory = directory
         self._committer = committer
@@ -73,19 +74,11 @@ class Intake:
 
     def check_sender(self, client: Client, sender: str) -> None:
         """Raise SmtpsetupError where there is no account for the client's mail."""
-        try:
-            submission.account_of(self._current.config, self._request(client, sender, ()))
-        except SmtpsetupError as error:
-            raise _temporary(error) from error
+        submission.account_of(self._current.config, self._request(client, sender, ()))
 
     def check_recipient(self, client: Client, sender: str, recipient: str) -> None:
         """Raise SmtpsetupError for a name without an address, and for anything but one address."""
         submission.check_recipient(self._current.config, self._request(client, sender, ()), recipient)
-
-    def has_used_up(self, client: Client) -> bool:
-        """Whether a client has handed over as many mails in 24 hours as it may."""
-        most = client.per_day
-        return most is not None and usage.last_day(self._directory, usage_name(client))[0] >= most
 
     def used_up(self, client: Client) -> Reply:
         """The reply to a client that has."""
@@ -117,7 +110,7 @@ class Intake:
             case _TooManyHopsError():
                 return Reply(554, "5.4.6", "The mail has passed too many servers already")
             case SmtpsetupError():
-                return refusal_of(_temporary(error))
+                return refusal_for(error)
             case OSError():
                 return Reply(452, "4.3.1", "The message cannot be written to the disk; try again later")
             case OutboxDamagedError():
@@ -167,6 +160,18 @@ class Intake:
         )
 
 
+def refusal_for(error: SmtpsetupError) -> Reply:
+    """An error as a reply in English, which most programs can show: those with 7 bits, too."""
+    if error.code == "rcpt.unknown":
+        return Reply(550, "5.1.1", "Nothing says which address this name on the machine of the relay has")
+    if error.exit_code == EX_CONFIG:  # the client is to try again, once that is mended
+        return Reply(451, "4.3.5", f"The relay cannot take it now: {error.code}")
+    reply = refusal_of(error)
+    if error.code == "config.address-malformed":
+        return reply._replace(text="That is no mail address")
+    return reply._replace(text=f"The relay cannot take it: {error.code}")
+
+
 def _given(mail: NewMail) -> NewMail:
     return mail
 
@@ -177,18 +182,6 @@ class _TooManyHopsError(Exception):
 
 class _NotItsSenderError(Exception):
     """From has an address that the client may not use."""
-
-
-def usage_name(client: Client) -> str:
-    """The name under which a client's mails are counted."""
-    return f"relay client {client.name}"
-
-
-def _temporary(error: SmtpsetupError) -> SmtpsetupError:
-    """An error of the configuration as one that passes: the client is to try again, once it is mended."""
-    if error.exit_code == EX_CONFIG:
-        error.exit_code = EX_TEMPFAIL
-    return error
 
 
 class Incoming:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from smtpsetup.outbox import reserve
 from smtpsetup.outbox.store import Outbox
 
 
 class OutboxWhenNeeded:
     """Opens the outbox when it is needed, and closes it when nothing is to be done. For one thread at a time."""
 
-    def __init__(self, directory: str, *, is_durable: bool = True) -> None:
+    def __init__(self, directory: str, *, is_durable: bool = True, is_for_sending: bool = False) -> None:
+        """With `is_for_sending`, the space that is reserved on a full disk may be used."""
         self._directory = directory
+        self._is_for_sending = is_for_sending
         self._is_durable = is_durable
         self._outbox: Outbox | None = None
 
     def get(self) -> Outbox:
         """The open outbox. Raises OSError, OutboxDamagedError."""
         if self._outbox is None:
+            is_full = self._is_for_sending and reserve.is_needed(self._directory) and reserve.give(self._directory)
             self._outbox = Outbox(self._directory, is_durable=self._is_durable)
+            if is_full:
+                self._outbox.be_frugal()
         return self._outbox
 
     def close(self) -> None:
@@ -24,3 +30,5 @@ class OutboxWhenNeeded:
         if self._outbox is not None:
             self._outbox.__exit__()
             self._outbox = None
+            if self._is_for_sending:
+                reserve.keep(self._directory)

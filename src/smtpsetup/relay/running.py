@@ -5,7 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from typing import NamedTuple
+import socket
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from smtpsetup.state import files, locks, private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GREETING = "ESMTP smtpsetup relay"
 """A part of the first line that it sends."""
@@ -15,10 +22,11 @@ USUAL_HOST, USUAL_PORT = "127.0.0.1", 2525
 
 
 class Where(NamedTuple):
-    """Where a relay listens, or would."""
+    """Where a relay listens, or would if it were started again. `tls_port` has TLS from the start, 0 for none."""
 
     host: str
     port: int
+    tls_port: int
     has_starttls: bool
     is_running: bool
 
@@ -31,37 +39,73 @@ class Where(NamedTuple):
             return False
 
 
-def document(address: str, tls_address: str, *, has_starttls: bool) -> str:
-    """The content of the file."""
-    values = {"address": address, "tls_address": tls_address or None, "starttls": has_starttls, "pid": os.getpid()}
-    return json.dumps(values) + "\n"
+USUAL = Where(USUAL_HOST, USUAL_PORT, 0, has_starttls=False, is_running=False)
 
 
-def read(directory: str) -> tuple[str, bool]:
-    """Where a relay said that it listens, HOST:PORT, and whether it offers STARTTLS; `""` where none has."""
+@contextmanager
+def only_one(directory: str) -> Iterator[None]:
+    """Be the only relay with this state directory within the block. Raises BlockingIOError, OSError."""
+    private_dir.prepare(directory)
+    handle = locks.open_locked(_lock_file(directory), os.O_RDWR | os.O_CREAT, seconds=0)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_running(directory: str) -> bool:
+    """Whether a relay with this state directory is running."""
+    try:
+        private_dir.become_owner_of(directory)
+        handle = private_dir.open_file(_lock_file(directory), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        locks.lock(handle, seconds=0)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def write(directory: str, where: Where) -> None:
+    """Note where a relay listens. Raises OSError."""
+    values = {name: value for name, value in where._asdict().items() if name != "is_running"}
+    files.write_atomically(running_file(directory), json.dumps(values) + "\n")
+
+
+def read(directory: str) -> Where:
+    """Where the relay listens or, if it does not run, where it did last."""
     try:
         with open(running_file(directory), encoding="utf-8") as file:
             values = json.load(file)
-        return str(values["address"]), bool(values["starttls"])
+        host, port, tls_port = str(values["host"]), int(values["port"]), int(values["tls_port"])
+        return Where(host, port, tls_port, bool(values["has_starttls"]), is_running(directory))
     except (OSError, ValueError, KeyError, TypeError):
-        return "", False
+        return USUAL
 
 
-def forget(directory: str) -> None:
-    """Delete the file, unless another relay has written it meanwhile. Errors are ignored."""
-    try:
-        with open(running_file(directory), encoding="utf-8") as file:
-            is_ours = json.load(file)["pid"] == os.getpid()
-        if is_ours:
-            os.unlink(running_file(directory))
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+def shown(host: str, port: int) -> str:
+    """HOST:PORT, with the brackets that IPv6 needs."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def split(address: str) -> tuple[str, int]:
-    """The host and port of HOST:PORT. Raises ValueError."""
-    host, _colon, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+def own_address() -> str:
+    """The address by which other machines of the network reach this one, `""` where it has none."""
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # for documents
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((elsewhere, 9))  # chooses an address, and sends nothing
+            found = str(sock.getsockname()[0])
+            if not ipaddress.ip_address(found.partition("%")[0]).is_loopback:
+                return found
+    return ""
+
+
+def _lock_file(directory: str) -> str:
+    return os.path.join(directory, "relay.lock")
 
 
 def running_file(directory: str) -> str:

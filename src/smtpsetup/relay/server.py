@@ -12,24 +12,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from smtpsetup.relay import systemd
+from smtpsetup.core.errors import reason_of
+from smtpsetup.relay import running, systemd
 from smtpsetup.relay.certificate import allow_old
 from smtpsetup.relay.commit import Committer
 from smtpsetup.relay.connection import STOPPING, Connection
+from smtpsetup.relay.day_counts import DayCounts
 from smtpsetup.relay.flusher import Flusher
-from smtpsetup.relay.intake import Intake, usage_name
+from smtpsetup.relay.intake import Intake
 from smtpsetup.relay.login import Logins, Verdict
-from smtpsetup.relay.running import document, forget, running_file
+from smtpsetup.relay.running import Where
 from smtpsetup.relay.session import RelaySession
-from smtpsetup.state import files, process
+from smtpsetup.state import process
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from smtpsetup.outbox.mail import Mail, NewMail
-    from smtpsetup.relay.clients import Address
+    from smtpsetup.relay.clients import Address, Client
     from smtpsetup.relay.current import Current
     from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.submission.smtp_syntax import Reply
 
 MOST_CONNECTIONS = 500
 MOST_OF_ONE_ADDRESS = 100
@@ -38,13 +42,18 @@ _FILES_OF_ONE = 3  # a connection's socket and the file of its message, and some
 _END_SECONDS = 20.0  # for messages that are coming in when the relay stops
 _BACKLOG = 128
 _WATCH_SECONDS = 2.0
+_AGAIN_SECONDS = 60.0  # before the same trouble is reported again
 _STUCK_SECONDS = 60.0  # after which systemd is no longer told that the relay is well
 
 
 class Reporter(Protocol):
     """Where the relay tells what happens."""
 
-    def listening(self, running: Running) -> None:
+    @property
+    def trace(self) -> Callable[[str], None] | None:
+        """What gets the lines of conversations with providers, if that is wanted."""
+
+    def listening(self, place: Where) -> None:
         """It listens."""
 
     def taken(self, number: int, mail: NewMail) -> None:
@@ -55,6 +64,9 @@ class Reporter(Protocol):
 
     def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
         """A login was wrong."""
+
+    def refused(self, client: str, reply: str) -> None:
+        """A client, named or by its address, got this reply instead of 250."""
 
     def refused_tls(self, address: str, reason: str) -> None:
         """A client began TLS and did not go through with it."""
@@ -73,15 +85,6 @@ class Listening:
     plain: tuple[socket.socket, ...]
     with_tls: tuple[socket.socket, ...]
     tls: ssl.SSLContext | None
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Where a relay listens: HOST:PORT, the one with TLS from the start or `""`, and whether STARTTLS is offered."""
-
-    address: str
-    tls_address: str
-    has_starttls: bool
 
 
 @dataclass
@@ -110,6 +113,10 @@ class Desk:
         """Report a bug, without its text, which may have content of a mail."""
         self.reporter.trouble(f"internal.bug: {type(error).__name__}")
 
+    def report_refusal(self, client: Client | None, address: str, reply: Reply) -> None:
+        """Report a reply that is no success: a first mail fails at it, and its program may not show it."""
+        self.reporter.refused(client.name if client else address, reply.text)
+
     def report_refused_tls(self, address: str, reason: str) -> None:
         """Report a client that began STARTTLS and did not go through with it."""
         self.reporter.refused_tls(address, reason)
@@ -132,11 +139,13 @@ class _Relay:
     ) -> None:
         self._directory = directory
         self._listening = listening
+        self._reported: dict[str, float] = {}
         self._reporter = reporter
         ports = frozenset(int(sock.getsockname()[1]) for sock in (*listening.plain, *listening.with_tls))
         self._flusher = Flusher(current, directory, ports, reporter)
-        self._committer = Committer(directory, self._committed, usage_name)
-        intake = Intake(current, directory, self._committer)
+        counts = DayCounts(directory)
+        self._committer = Committer(directory, self._committed, counts)
+        intake = Intake(current, directory, self._committer, counts)
         host = os.uname().nodename if hasattr(os, "uname") else "localhost"
         self._desk = Desk(host or "localhost", listening.tls, current, Logins(), intake, reporter, most_connections)
 
@@ -148,6 +157,7 @@ class _Relay:
     async def run(self) -> None:
         """Listen, until a signal comes."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._report_loop)
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # Windows
@@ -163,6 +173,14 @@ class _Relay:
             systemd.notify("STOPPING=1")
             await self._end(servers)
 
+    def _report_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Report what the event loop has met, such as too many open files; each text once a minute."""
+        text, now = str(context.get("message", "")), time.monotonic()
+        if now - self._reported.get(text, float("-inf")) > _AGAIN_SECONDS:
+            self._reported[text] = now
+            error = context.get("exception")
+            self._reporter.trouble(f"{text} ({reason_of(error) if isinstance(error, OSError) else error!r:.200})")
+
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
         sockets = [(sock, False) for sock in self._listening.plain] + [
             (sock, True) for sock in self._listening.with_tls
@@ -177,12 +195,12 @@ class _Relay:
     def _begin(self) -> None:
         """Say that the relay listens: to systemd, to `relay --status`, and to whoever looks."""
         listening = self._listening
-        tls_address = _shown(listening.with_tls[0]) if listening.with_tls else ""
-        running = Running(_shown(listening.plain[0]), tls_address, listening.tls is not None)
-        content = document(running.address, tls_address, has_starttls=running.has_starttls)
-        files.write_atomically(running_file(self._directory), content)
+        host, port = listening.plain[0].getsockname()[:2]
+        tls_port = listening.with_tls[0].getsockname()[1] if listening.with_tls else 0
+        place = Where(str(host), int(port), int(tls_port), listening.tls is not None, is_running=True)
+        running.write(self._directory, place)
         systemd.notify("READY=1")
-        self._reporter.listening(running)
+        self._reporter.listening(place)
 
     async def _watch(self) -> None:
         """Tell systemd's watchdog that all parts move; allow old TLS as long as a client needs it."""
@@ -215,7 +233,6 @@ class _Relay:
         self._desk.intake.close()
         self._committer.close()
         await asyncio.get_running_loop().run_in_executor(None, self._flusher.stop)
-        forget(self._directory)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -233,8 +250,3 @@ def bound(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _shown(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -8,9 +8,9 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Secret
 from smtpsetup.relay.connection import STOPPING, Connection
 from smtpsetup.relay.content import content
-from smtpsetup.relay.intake import NoRoomError, TooLargeError
+from smtpsetup.relay.intake import NoRoomError, TooLargeError, refusal_for
 from smtpsetup.relay.login import Verdict
-from smtpsetup.submission.smtp_syntax import BAD_SEQUENCE, BAD_SYNTAX, OK, Reply, path_of, refusal_of
+from smtpsetup.submission.smtp_syntax import BAD_SEQUENCE, BAD_SYNTAX, OK, Reply, path_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smtpsetup.submission.smtp_syntax import Path
 
 MOST_RECIPIENTS = 1000
+_NO_SUCCESS = 400
 _CLIENT_SECONDS = 300.0  # for what the relay itself does (RFC 5321 section 4.5.3.2.7)
 _CONTENT_SECONDS = 180.0  # for a piece of the message (RFC 5321 section 4.5.3.2.5)
 _OLD_TLS = ("TLSv1", "TLSv1.1")
@@ -41,6 +42,7 @@ class RelaySession(Connection):
         super().__init__(desk, loop, _Hooks(self), begins_with_tls=begins_with_tls)
         self._sender: str | None = None
         self._recipients: list[str] = []
+        self._refused: set[str] = set()  # the kinds of refusals that have been reported
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or begin again after STARTTLS."""
@@ -112,7 +114,7 @@ class RelaySession(Connection):
         self._desk.current.refresh()
         answer = await self._desk.logins.check(self._desk.current.clients, address, name, password)
         if answer.verdict is Verdict.TOO_MANY:
-            if self._desk.logins.is_to_be_told(address):
+            if self._desk.logins.is_to_be_told(address, name if name in self._desk.current.clients else ""):
                 self._desk.report_login(name, address, answer.verdict)
             self.close(_TOO_MANY_WRONG)
             self._stop()
@@ -128,6 +130,14 @@ class RelaySession(Connection):
         self.session.authenticated = True
         await self.say(Reply(235, "2.7.0", "Logged in"))
 
+    async def _tell(self, reply: Reply) -> None:
+        """Send a reply about a mail; the first of each kind that is no success is reported, too."""
+        kind = f"{reply.code} {reply.status}"
+        if reply.code >= _NO_SUCCESS and kind not in self._refused:
+            self._refused.add(kind)
+            self._desk.report_refusal(self.client, self.peer, reply)
+        await self.say(reply)
+
     # the envelope
 
     def _set_rset_state(self) -> None:
@@ -136,7 +146,7 @@ class RelaySession(Connection):
 
     async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
         """Begin a mail."""
-        await self.say(self._mail_reply(arg or ""))
+        await self._tell(self._mail_reply(arg or ""))
 
     def _mail_reply(self, words: str) -> Reply:  # noqa: PLR0911  one return for each refusal
         if self.session is None or not self.session.host_name or self._sender is not None:
@@ -154,8 +164,8 @@ class RelaySession(Connection):
         try:
             self._desk.intake.check_sender(client, path.address)
         except SmtpsetupError as error:
-            return refusal_of(error)
-        if self._desk.intake.has_used_up(client):
+            return refusal_for(error)
+        if self._desk.intake.counts.has_used_up(client):
             return self._desk.intake.used_up(client)
         self._sender = path.address
         return OK
@@ -178,7 +188,7 @@ class RelaySession(Connection):
 
     async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802  aiosmtpd's name
         """Add a recipient."""
-        await self.say(self._recipient_reply(arg or ""))
+        await self._tell(self._recipient_reply(arg or ""))
 
     def _recipient_reply(self, words: str) -> Reply:  # noqa: PLR0911  as above
         client = self._known_client()
@@ -196,7 +206,7 @@ class RelaySession(Connection):
         try:
             self._desk.intake.check_recipient(client, self._sender, path.address)
         except SmtpsetupError as error:
-            return refusal_of(error)
+            return refusal_for(error)
         self._recipients.append(path.address)
         return OK
 
@@ -218,7 +228,7 @@ class RelaySession(Connection):
             try:
                 reply = await self._received(client, self._sender, tuple(self._recipients))
                 self._set_rset_state()
-                await self.say(reply)
+                await self._tell(reply)
             finally:
                 self.is_receiving = False
             if self._desk.is_stopping:

@@ -53,8 +53,9 @@ class Status:
 
 def status(directory: str) -> Status:
     """The status of the relay with that state directory. Raises SmtpsetupError, OSError."""
-    address, _has_starttls = running.read(directory)
-    is_listening = bool(address) and _greets(address)
+    place = running.read(directory)
+    is_listening = place.is_running and _greets(place)
+    address = running.shown(place.host, place.port) if is_listening else ""
     mails: list[Mail] = []
     fault = ""
     try:
@@ -92,26 +93,28 @@ def _upstream(mails: list[Mail]) -> list[Upstream]:
 
 
 def where(directory: str) -> Where:
-    """Where the relay with that state directory listens, or would if it were started without options."""
-    address, has_starttls = running.read(directory)
-    if not address or not _greets(address):
-        return Where(running.USUAL_HOST, running.USUAL_PORT, has_starttls=False, is_running=False)
-    host, port = running.split(address)
-    if ipaddress.ip_address(host).is_unspecified:  # all addresses of the machine: its name is what others use
-        host = socket.gethostname()
-    return Where(host, port, has_starttls, is_running=True)
+    """Where programs reach the relay with that state directory, or would if it were started again."""
+    found = running.read(directory)
+    if _is_unspecified(found.host):
+        return found._replace(host=running.own_address() or socket.gethostname())
+    return found
 
 
-def _greets(address: str) -> bool:
-    """Whether a relay answers there."""
-    end = time.monotonic() + _SECONDS
+def _is_unspecified(host: str) -> bool:
+    """Whether this stands for all addresses of the machine."""
     try:
-        host, port = running.split(address)
-        if ipaddress.ip_address(host).is_unspecified:
-            host = "127.0.0.1" if "." in host else "::1"
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
-    with suppress(OSError), socket.create_connection((host, port), timeout=_SECONDS) as sock:
+
+
+def _greets(place: Where) -> bool:
+    """Whether a relay answers there."""
+    end = time.monotonic() + _SECONDS
+    host = place.host
+    if _is_unspecified(host):
+        host = "127.0.0.1" if "." in host else "::1"
+    with suppress(OSError), socket.create_connection((host, place.port), timeout=_SECONDS) as sock:
         greeting = b""
         while b"\n" not in greeting and time.monotonic() < end and (more := sock.recv(512)):
             greeting += more

@@ -106,19 +106,48 @@ def install(units: Units) -> None:
         raise SmtpsetupError(
             "config.invalid",
             _("This machine has no systemd."),
-            hints=(
-                _("Let cron start it with the machine: `crontab -e`, and this line: `@reboot {command}`.").format(
-                    command=f"{schedule.program()} relay"
-                ),
-            ),
+            hints=_other_ways(),
             exit_code=EX_UNAVAILABLE,
         )
+    there = [path for path, _content in units.files if os.path.exists(path)]
     for path, content in units.files:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
-    for command in units.commands:
-        schedule.run_system_command(list(command), by_hand="smtpsetup relay --install --print")
+    try:
+        for command in units.commands:
+            schedule.run_system_command(list(command), hints=_other_ways())
+    except SmtpsetupError:
+        for path, _content in units.files:
+            if path not in there:
+                os.unlink(path)
+        raise
+
+
+def uninstall(*, is_system: bool) -> list[str]:
+    """Stop the service and remove its units. Returns their paths. Raises SmtpsetupError, OSError."""
+    directory = _SYSTEM_DIRECTORY if is_system else _user_directory()
+    paths = [os.path.join(directory, f"{_UNIT}{suffix}") for suffix in ("-tls.socket", ".socket", ".service")]
+    there = [path for path in paths if os.path.exists(path)]
+    if there:
+        systemctl = ["systemctl", *([] if is_system else ["--user"])]
+        names = [os.path.basename(path) for path in there]
+        schedule.run_system_command([*systemctl, "disable", "--now", *names], hints=())
+        for path in there:
+            os.unlink(path)
+        schedule.run_system_command([*systemctl, "daemon-reload"], hints=())
+    return there
+
+
+def _other_ways() -> tuple[str, ...]:
+    """What to do where systemd cannot start the relay."""
+    return (
+        _("A session of root, su or ssh may have no systemd of its own: log in as the user, and run it again."),
+        _("Or let cron start the relay with the machine: `crontab -e`, and this line: `@reboot {command}`.").format(
+            command=f"{schedule.program()} relay"
+        ),
+        _("See what would be set up: `smtpsetup relay --install --print`."),
+    )
 
 
 def _user_directory() -> str:

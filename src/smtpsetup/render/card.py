@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 def card(found: Card) -> None:
     """Print the fields of the form, first those for the relay."""
+    here = _("For a program on this machine, through the relay")
+    network = _("For a program on this machine or in its network, through the relay")
     titles = {
-        RELAY: _("For a program on this machine, through the relay"),
-        PROVIDER: _("For a program anywhere, at the provider directly"),
+        RELAY: network if found.is_for_network else here,
+        PROVIDER: _("For a program that runs anywhere, at the provider directly"),
     }
     for kind, title in titles.items():
         lines = [line for line in found.lines if line.card == kind]
         if not lines:
             continue
         show(Group(Text(title, style="bold"), indented(form(lines)), Text()))
-    for remark in found.remarks:
+    for remark in (*found.start, *found.remarks):
         say(remark)
 
 

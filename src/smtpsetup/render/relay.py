@@ -12,31 +12,39 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.core.model import plain_text
+from smtpsetup.relay.card import RELAY
+from smtpsetup.relay.running import shown
 from smtpsetup.render.card import form
 from smtpsetup.render.human import fields, indented, note, say, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.relay.card import Line
+    from smtpsetup.relay.card import Card
     from smtpsetup.relay.clients import Client
-    from smtpsetup.relay.server import Running
+    from smtpsetup.relay.running import Where
     from smtpsetup.relay.status import Status
     from smtpsetup.relay.units import Units
 
 
-def listening(running: Running, certificate: str, clients: int) -> None:
+def listening(place: Where, certificate: str, clients: int) -> None:
     """Print where the relay listens."""
-    title = _("The relay takes mail and sends it at once. Stop it with Ctrl-C.")
-    security = _("STARTTLS is offered") if running.has_starttls else _("not encrypted")
+    title = _("The relay takes mail and sends it at once. Leave it running; Ctrl-C stops it.")
+    security = _("STARTTLS is offered") if place.has_starttls else _("not encrypted")
     rows: list[tuple[RenderableType, RenderableType | None]] = [
-        (_("Address"), f"{running.address} ({security})"),
-        (_("With TLS from the start"), running.tls_address or None),
+        (_("Address"), f"{shown(place.host, place.port)} ({security})"),
+        (_("With TLS from the start"), shown(place.host, place.tls_port) if place.tls_port else None),
         (_("Certificate (SHA-256)"), certificate or None),
     ]
     show(Group(Text(title, style="bold"), indented(fields(rows)), Text()))
     if not clients:
         say(_("It has no clients yet, so nobody can send. Add one: `smtpsetup relay add-client NAME`."))
+
+
+def stopped(waiting: int) -> None:
+    """Print that the relay has ended, to whoever pressed Ctrl-C."""
+    text = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting)
+    note(_("The relay has stopped.") + (f" {text}" if waiting else ""))
 
 
 def clients(listed: list[Client]) -> None:
@@ -58,22 +66,23 @@ def clients(listed: list[Client]) -> None:
     show(table)
 
 
-def added(client: Client, lines: list[Line], *, is_running: bool) -> None:
+def added(client: Client, found: Card) -> None:
     """Print a new client's fields, its password among them, this once."""
-    _show_form(_("{name} can send through the relay. Fill this in there:").format(name=client.name), lines)
-    if not is_running:
-        say(_("Start the relay: `smtpsetup relay`, or for good: `smtpsetup relay --install`."))
+    _show_form(_("{name} can send through the relay. Fill this in there:").format(name=client.name), found)
 
 
-def renewed(name: str, lines: list[Line]) -> None:
+def renewed(name: str, found: Card) -> None:
     """Print a client's fields with its new password, this once."""
-    _show_form(_("The old password of {name} has ended. Fill the new one in there:").format(name=name), lines)
+    _show_form(_("The old password of {name} has ended. Fill the new one in there:").format(name=name), found)
 
 
-def _show_form(title: str, lines: list[Line]) -> None:
+def _show_form(title: str, found: Card) -> None:
     say(title)
-    show(Group(Text(), indented(form(lines)), Text()))
-    note(_("The password is shown only now; smtpsetup keeps a hash of it."))
+    show(Group(Text(), indented(form([line for line in found.lines if line.card == RELAY])), Text()))
+    if found.has_new_password:
+        note(_("Write the password down: it is shown only now, and smtpsetup keeps it in no readable form."))
+    for remark in found.start:
+        say(remark)
 
 
 def installed(units: Units, *, is_system: bool, prints_only: bool) -> None:
@@ -90,16 +99,28 @@ def installed(units: Units, *, is_system: bool, prints_only: bool) -> None:
     say(_("See how it is: `smtpsetup relay --status`."))
 
 
+def uninstalled(removed: list[str]) -> None:
+    """Print the result of `relay --uninstall`."""
+    if removed:
+        say(_("The relay is no service any more. Its mail and its clients are still there."))
+    else:
+        say(_("The relay is not set up as a service."))
+
+
 def status(found: Status) -> None:
     """Print the result of `relay --status`."""
     if found.is_listening:
         say(_("The relay listens on {address}.").format(address=found.address))
-    else:
+    elif found.clients:
         say(_("No relay is running. Start it: `smtpsetup relay`, or as a service: `smtpsetup relay --install`."))
+    else:
+        say(_("No relay is running."))
     if found.fault:
         say(_("It cannot take mail: {reason}.").format(reason=found.fault))
-    text = ngettext("It has {n} client.", "It has {n} clients.", found.clients).format(n=found.clients)
-    say(text)
+    if found.clients:
+        say(ngettext("It has {n} client.", "It has {n} clients.", found.clients).format(n=found.clients))
+    else:
+        say(_("It has no clients yet, so nobody can send. Add one: `smtpsetup relay add-client NAME`."))
     waiting = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", found.waiting)
     say(waiting.format(n=found.waiting) if found.waiting else _("No mail waits."))
     if found.failed:
@@ -112,7 +133,8 @@ def status(found: Status) -> None:
     for one in found.upstream:
         when = "" if one.next_attempt is None else _local(one.next_attempt)
         text = _("{account} cannot send now: {reason} ({code}). It is tried again at {time}.")
-        say(text.format(account=one.account, reason=plain_text(one.reply), code=one.code, time=when))
+        reason = plain_text(one.reply).removesuffix(".")
+        say(text.format(account=one.account, reason=reason, code=one.code, time=when))
 
 
 def _local(seconds: float) -> str:

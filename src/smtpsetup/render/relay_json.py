@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.relay.running import shown
 from smtpsetup.render.json import moment
 
 if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.relay.card import Card
     from smtpsetup.relay.clients import Client
-    from smtpsetup.relay.server import Running
+    from smtpsetup.relay.running import Where
     from smtpsetup.relay.status import Status
     from smtpsetup.sending.send_one import SendResult
 
@@ -49,13 +50,13 @@ def status(found: Status) -> dict[str, object]:
     }
 
 
-def running(where: Running, certificate: str) -> dict[str, object]:
+def running(place: Where, certificate: str) -> dict[str, object]:
     """Where a relay listens; the first line of `relay --json`."""
     return {
         "event": "listening",
-        "address": where.address,
-        "tls_address": where.tls_address or None,
-        "starttls": where.has_starttls,
+        "address": shown(place.host, place.port),
+        "tls_address": shown(place.host, place.tls_port) if place.tls_port else None,
+        "starttls": place.has_starttls,
         "certificate_sha256": certificate or None,
     }
 
@@ -93,4 +94,4 @@ def card(found: Card) -> dict[str, object]:
     fields = [
         {"for": line.card, "label": line.label, "value": line.value, "note": line.note or None} for line in found.lines
     ]
-    return {"fields": fields, "remarks": list(found.remarks)}
+    return {"fields": fields, "remarks": [*found.start, *found.remarks]}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def taken(number: int, mail: NewMail) -> str:
     """A mail is in the outbox."""
-    text = _("{number} from {client}: {sender} to {recipients}, {size} bytes, is in the outbox")
+    text = _("mail {number} from {client}: {sender} to {recipients}, {size} bytes, is in the outbox")
     sender, recipients = mail.envelope.sender or "<>", ", ".join(mail.envelope.recipients)
     return _line(
         text.format(number=number, client=mail.client, sender=sender, recipients=recipients, size=mail.message.size)
@@ -26,8 +26,8 @@ def taken(number: int, mail: NewMail) -> str:
 def result(mail: Mail, result: SendResult) -> str:
     """A mail was tried."""
     if result.error is None:
-        return _line(_("{number} is sent: {reply}").format(number=mail.id, reply=result.reply or ""))
-    text = _("{number} is not sent: {reason} ({code})")
+        return _line(_("mail {number} is sent: {reply}").format(number=mail.id, reply=result.reply or ""))
+    text = _("mail {number} is not sent: {reason} ({code})")
     return _line(text.format(number=mail.id, reason=result.error.reply_or_message, code=result.error.code))
 
 
@@ -40,9 +40,17 @@ def wrong_login(name: str, address: str, *, is_last: bool) -> str:
     return _line(_("wrong login from {address} as {name}").format(address=address, name=name))
 
 
+def refused(client: str, reply: str) -> str:
+    """A client got this reply instead of 250."""
+    return _line(_("{client} was refused: {reply}").format(client=client, reply=" ".join(reply.split())))
+
+
 def refused_tls(address: str, reason: str) -> str:
     """A client began TLS and did not go through with it: mostly it does not trust the certificate."""
-    text = _("the program at {address} ended STARTTLS, perhaps because it does not know the certificate ({reason})")
+    text = _(
+        "{address} did not accept the relay's certificate ({reason}): let the program accept it, or switch its check "
+        "off"
+    )
     return _line(text.format(address=address, reason=reason))
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Raises SmtpsetupError.
     """
 
+_DAILY = ("messages_per_day", "recipients_per_day")
 _AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
@@ -321,8 +322,9 @@ class _Deliveries:
 
 def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
     """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
-    messages, recipients = usage.last_day(outbox.directory, account)
-    for key, n in (("messages_per_day", messages), ("recipients_per_day", recipients)):
+    limited = provider is not None and any(provider.limit(key) is not None for key in _DAILY)
+    messages, recipients = usage.last_day(outbox.directory, account) if limited else (0, 0)
+    for key, n in zip(_DAILY, (messages, recipients), strict=True):
         limit = provider.limit(key) if provider else None
         if provider and limit is not None and n >= limit:
             raise SmtpsetupError(

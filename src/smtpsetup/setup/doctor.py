@@ -45,14 +45,17 @@ _USED_UP = 0.66  # of the days that a sign-in lives without use: two months of t
 _FREE_BYTES = 50_000_000
 
 
-def examine(account: Account | None, *, config: str | None, provider: Provider | None = None) -> Iterator[Finding]:
+def examine(
+    account: Account | None, *, config: str | None, provider: Provider | None = None, has_relay: bool = False
+) -> Iterator[Finding]:
     """Run the checks one by one, those of the machine alone where `account` is None.
 
-    `config` is the path that --config named; `provider` that of the account's server, where it is known.
+    `config` is the path that --config named; `provider` that of the account's server, where it is known. `has_relay`
+    says that the relay is running, which sends what waits.
     """
     yield _program()
     yield _state()
-    yield from _outbox(account)
+    yield from _outbox(account, has_relay=has_relay)
     yield check_sendmail()
     yield _trust()
     if account is None:
@@ -110,7 +113,7 @@ def _state() -> Finding:
     return ok("state", _("The outbox and the log can be written in {path}.").format(path=directory))
 
 
-def _outbox(account: Account | None) -> Iterator[Finding]:
+def _outbox(account: Account | None, *, has_relay: bool) -> Iterator[Finding]:
     directory = paths.state_dir()
     fault = ""
     mails: list[Mail] = []
@@ -131,7 +134,7 @@ def _outbox(account: Account | None) -> Iterator[Finding]:
         yield wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(hint,), exit_code=EX_CONFIG))
     else:
         yield _mails(waiting, len(mails) - waiting)
-    scheduler = schedule.installed_scheduler()
+    scheduler = "smtpsetup relay" if has_relay else schedule.installed_scheduler()
     if scheduler:
         yield ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
     elif account is None or account.queue is not Queue.NEVER or waiting:

@@ -273,12 +273,12 @@ def _run(argv: list[str], stdin: str = "", *, may_fail: bool = False) -> str:
     return done.stdout
 
 
-def run_system_command(argv: list[str], *, by_hand: str) -> str:
-    """The output of a system command. Raises SmtpsetupError, which names the command that prints what is needed."""
+def run_system_command(argv: list[str], *, hints: tuple[str, ...]) -> str:
+    """The output of a system command. Raises SmtpsetupError with these hints."""
     try:
         return _run(argv)
     except SmtpsetupError as error:
-        error.hints = (_("Set it up by hand: `{command}` prints what is needed.").format(command=by_hand),)
+        error.hints = hints
         raise
 
 

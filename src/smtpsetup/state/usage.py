@@ -53,6 +53,14 @@ def last_day(directory: str | None, account: str) -> tuple[int, int]:
     return len(counts), sum(counts)
 
 
+def times_of_last_day(directory: str, account: str) -> list[float]:
+    """When the messages of the last 24 hours were sent, in seconds since 1970; none if that is not known."""
+    try:
+        return [float(when) for when, _count in _recent(_file(directory, account))]
+    except OSError:
+        return []
+
+
 def _has_old_lines(path: str) -> bool:
     """Whether the first line is more than two days old: a large file of today is not rewritten for every mail."""
     with open(path, "rb") as file:
