@@ -1,0 +1,37 @@
+"""A relay that the system gives few open files."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.recording import plain_account
+from tests.relay import add_client, running_relay
+
+if TYPE_CHECKING:
+    from tests.conftest import Home
+
+FILES = 48
+SECONDS = 3.0
+
+
+@pytest.mark.xfail(strict=True, reason="asyncio accepts in a loop that reports each failure: megabytes a second")
+def test_more_connections_than_open_files_neither_fill_the_log_nor_end_the_relay(home: Home) -> None:
+    plain_account(home, 1)
+    password = add_client(home)
+    limited = replace(home.unmeasured, prefix=("prlimit", f"--nofile={FILES}:{FILES}"))
+    with running_relay(limited) as relay:
+        with contextlib.ExitStack() as stack:
+            for _number in range(FILES * 2):
+                stack.enter_context(socket.create_connection(("127.0.0.1", relay.port), timeout=5))
+            time.sleep(SECONDS)  # deliberate: what it says in that time is measured
+            said = (home.path / "relay.err").stat().st_size
+        with relay.client() as client:
+            assert client.log_in(password).startswith("235 ")
+            assert client.hand_over().startswith("250 ")
+    assert said < 10_000
