@@ -305,6 +305,7 @@ def test_status_has_the_promised_keys(home: Home, account: RecordingServer) -> N
         }  # fmt: skip
         assert result["address"] == f"127.0.0.1:{relay.port}"
         assert "listens on" in home.run("relay", "--status").out
+        assert "The outbox is flushed by smtpsetup relay" in home.run("doctor").out
         assert "The relay listens" in home.run("doctor").out
     assert "The relay is not running" in home.run("doctor").out
 
@@ -315,7 +316,9 @@ def test_each_mail_has_a_line(home: Home, account: RecordingServer) -> None:
         client.log_in(password)
         client.hand_over()
         wait_for(lambda: "mail 1 is sent: 250" in (home.path / "relay.out").read_text())
-    assert re.search(r"^\d{4}-\d\d-\d\d [0-9:]{8} mail 1 from shop: ", (home.path / "relay.out").read_text(), re.MULTILINE)
+    assert re.search(
+        r"^\d{4}-\d\d-\d\d [0-9:]{8} mail 1 from shop: ", (home.path / "relay.out").read_text(), re.MULTILINE
+    )
 
 
 def test_the_events_are_one_document_each(home: Home, account: RecordingServer) -> None:

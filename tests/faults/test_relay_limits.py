@@ -10,8 +10,6 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from smtpsetup.message.spool import Spool
 from tests.recording import plain_account
 from tests.relay import add_client, running_relay
@@ -25,7 +23,6 @@ FILES = 48
 SECONDS = 3.0
 
 
-@pytest.mark.xfail(strict=True, reason="asyncio accepts in a loop that reports each failure: megabytes a second")
 def test_more_connections_than_open_files_neither_fill_the_log_nor_end_the_relay(home: Home) -> None:
     plain_account(home, 1)
     password = add_client(home)
@@ -42,7 +39,6 @@ def test_more_connections_than_open_files_neither_fill_the_log_nor_end_the_relay
     assert said < 10_000
 
 
-@pytest.mark.xfail(strict=True, reason="Spool._move closes its new file after an OSError only")
 def test_a_spool_that_is_closed_while_a_thread_appends_leaves_no_file_open(tmp_path: Path) -> None:
     """A client that ends its connection inside a large mail has it closed while a piece is being written."""
     spool = Spool(directory=str(tmp_path), in_memory=4)

@@ -110,7 +110,6 @@ def is_sent_on_a_full_disk(home: Home, server: MailServer) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the relay's workers do not use the space that is kept in reserve; a flush does")
 def test_a_relay_on_a_full_disk_sends_what_waits(home: Home) -> None:
     with MailServer() as server, small_disk(home, 80) as there:
         plain_account(there, server.port)
@@ -169,7 +168,6 @@ def test_a_repair_comes_in_while_a_relay_has_nothing_to_do(home: Home) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a worker keeps the outbox open for as long as there is mail")
 def test_a_repair_comes_in_while_a_relay_is_at_work(home: Home) -> None:
     with with_damage(home) as (relay, password):
         is_over = threading.Event()

@@ -101,7 +101,7 @@ def _run_alone(state: State, options: Options, directory: str) -> None:
         raise outbox_errors.damaged(error) from error
     finally:
         reporter.finish()
-    if not state.json:
+    if not state.json and sys.stderr.isatty():
         with open_outbox() as outbox:
             views.relay.stopped(sum(mail.next_attempt is not None for mail in outbox.mails()))
 

@@ -75,6 +75,9 @@ class Spool:
                     _write_all(file, chunk)
             except OSError:
                 file.close()
+            except BaseException:
+                file.close()
+                raise
             else:
                 self._file.close()
                 self._file = file

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPAIRED = ".repaired"  # suffix of a complete new file that has not replaced the damaged one yet
 LOST_WAL = ".lost-wal"  # suffix of a copy of a write-ahead log with mails that SQLite does not see, kept for a repair
 VERSION = 3
+_TURN = "outbox.turn"  # a file that is locked by whoever waits for the outbox
 CHECKSUMS_SINCE, CLIENT_SINCE = 2, 3
 """The versions that added checksums, and the name of the relay's client."""
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
@@ -325,13 +326,34 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
 
     Raises OSError, also where the lock is not free within so many `seconds`.
     """
-    handle = private_dir.open_file(os.path.join(os.path.dirname(path), "outbox.lock"), os.O_RDWR | os.O_CREAT)
+    turn = _open_beside(path, _TURN)
+    handle = _open_beside(path, "outbox.lock")
     try:
+        # who wants it alone keeps its turn while it waits, so that others do not always come first
+        locks.lock(turn, seconds=seconds, is_shared=is_shared)
         locks.lock(handle, seconds=seconds, is_shared=is_shared)
     except BlockingIOError as error:
         os.close(handle)
         raise OSError(0, "database is locked", path) from error
+    finally:
+        os.close(turn)
     return handle
+
+
+def is_wanted_alone(path: str) -> bool:
+    """Whether a repair waits until nobody has the outbox open. Raises OSError."""
+    turn = _open_beside(path, _TURN)
+    try:
+        locks.lock(turn, seconds=0, is_shared=True)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(turn)
+    return False
+
+
+def _open_beside(path: str, name: str) -> int:
+    return private_dir.open_file(os.path.join(os.path.dirname(path), name), os.O_RDWR | os.O_CREAT)
 
 
 @contextmanager

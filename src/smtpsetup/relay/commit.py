@@ -86,6 +86,7 @@ class Committer:
                 if one.size >= LARGE:
                     self._commit([one])
             self._began_at = None
+            self._outbox.make_way()
         self._outbox.close()
 
     def _next_group(self) -> list[_Waiting]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import reason_of
 from smtpsetup.outbox import disposition
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.database import OutboxDamagedError, file_in, is_wanted_alone
 from smtpsetup.outbox.disposition import Postponement
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.relay import exposure
@@ -100,6 +100,7 @@ class Flusher:
             self._woken.clear()
             try:
                 seconds = self._look(outbox)
+                outbox.make_way()
                 self._broken = ""
             except Exception as error:  # noqa: BLE001  reported; the thread must not end
                 self._report_broken(error)
@@ -259,10 +260,20 @@ class _Worker:
         self._thread.join(seconds)
 
     def _wait_for_more(self) -> bool:
-        has_more = self._woken.wait(KEPT_OPEN_SECONDS)
+        end = time.monotonic() + KEPT_OPEN_SECONDS
+        has_more = False
+        while not has_more and time.monotonic() < end and not self._has_to_end():
+            has_more = self._woken.wait(1.0)
         self._woken.clear()
-        # a changed configuration counts for the next mail
-        return has_more and not self._is_stopping and self._flusher.signature == self._seen
+        return has_more and not self._has_to_end()
+
+    def _has_to_end(self) -> bool:
+        """Whether to begin anew: for a changed configuration, or once a repair that waits is over."""
+        return (
+            self._is_stopping
+            or self._flusher.signature != self._seen
+            or is_wanted_alone(file_in(self._flusher.directory))
+        )
 
     def _work(self) -> None:
         done = self._flusher.flushed()

@@ -60,18 +60,22 @@ class Logins:
     async def check(self, clients: Mapping[str, Client], address: Address, name: str, password: Secret) -> Answer:
         """The answer to a login from an address."""
         client = clients.get(name)
-        counted = name if client else ""  # those that are no clients are counted together
         kept = client.password_hash if client else NOBODY
         token = self._token(name, password)
         is_right = self._known.get(token) == kept
         if not is_right:
             # counted before the check: those that wait for their turn must not be free
-            if self._has_too_many(address, counted) or len(self._checks) >= _MOST_WAITING:
+            has_too_many = self._has_too_many(address)
+            # on this machine a program with an old password must not shut out its neighbours
+            is_refused = has_too_many and not (address.is_loopback and client)
+            if is_refused or len(self._checks) >= _MOST_WAITING:
                 return Answer(Verdict.TOO_MANY)
-            moment = self._count(address, counted)
+            moment = self._count(address)
             is_right = await self._is_right(token, password, kept)
-            if is_right and moment in (times := self._wrong.get(_place(address, counted), deque())):
+            if is_right and moment in (times := self._wrong.get(_place(address), deque())):
                 times.remove(moment)
+            elif has_too_many:
+                return Answer(Verdict.TOO_MANY)
         if not is_right or client is None or (client.nets and not client.comes_from(address)):
             await asyncio.sleep(WRONG_SECONDS)
             return Answer(Verdict.WRONG)
@@ -81,9 +85,9 @@ class Logins:
             self._known.popitem(last=False)
         return Answer(Verdict.RIGHT, client)
 
-    def is_to_be_told(self, address: Address, name: str) -> bool:
+    def is_to_be_told(self, address: Address) -> bool:
         """Whether it is to be told that an address had too many wrong logins: once a minute."""
-        place, now = _place(address, name), time.monotonic()
+        place, now = _place(address), time.monotonic()
         if now - self._told.get(place, float("-inf")) < _MINUTE:
             return False
         self._told[place] = now
@@ -110,27 +114,22 @@ class Logins:
         text = f"{name}\0{password.reveal()}".encode("utf-8", "surrogateescape")
         return hmac.new(self._key, text, hashlib.sha256).digest()
 
-    def _has_too_many(self, address: Address, name: str) -> bool:
-        times = self._wrong.get(_place(address, name))
+    def _has_too_many(self, address: Address) -> bool:
+        times = self._wrong.get(_place(address))
         while times and times[0] < time.monotonic() - _MINUTE:
             times.popleft()
         return times is not None and len(times) >= MOST_WRONG
 
-    def _count(self, address: Address, name: str) -> float:
-        times = self._wrong.setdefault(_place(address, name), deque())
+    def _count(self, address: Address) -> float:
+        times = self._wrong.setdefault(_place(address), deque(maxlen=2 * MOST_WRONG))
         moment = time.monotonic()
         times.append(moment)
-        self._wrong.move_to_end(_place(address, name))
+        self._wrong.move_to_end(_place(address))
         while len(self._wrong) > _MOST_ADDRESSES:
             self._wrong.popitem(last=False)
         return moment
 
 
-def _place(address: Address, name: str) -> str:
-    """What is counted together: an address of IPv4, or a network of IPv6.
-
-    On this machine it is a client there, so that a program with an old password does not shut out its neighbours.
-    """
-    if address.is_loopback:
-        return f"{address} {name}"
+def _place(address: Address) -> str:
+    """What is counted together: an address of IPv4, or a network of IPv6."""
     return str(address) if address.version == 4 else str(int(address) >> _NETWORK_BITS)  # noqa: PLR2004  the version of IP

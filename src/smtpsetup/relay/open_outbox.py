@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smtpsetup.outbox import reserve
+from smtpsetup.outbox.database import is_wanted_alone
 from smtpsetup.outbox.store import Outbox
 
 
@@ -24,6 +25,11 @@ class OutboxWhenNeeded:
             if is_full:
                 self._outbox.be_frugal()
         return self._outbox
+
+    def make_way(self) -> None:
+        """Close it if a repair waits for that."""
+        if self._outbox is not None and is_wanted_alone(self._outbox.path):
+            self.close()
 
     def close(self) -> None:
         """Close it, until it is needed again."""

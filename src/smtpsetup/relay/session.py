@@ -114,7 +114,7 @@ class RelaySession(Connection):
         self._desk.current.refresh()
         answer = await self._desk.logins.check(self._desk.current.clients, address, name, password)
         if answer.verdict is Verdict.TOO_MANY:
-            if self._desk.logins.is_to_be_told(address, name if name in self._desk.current.clients else ""):
+            if self._desk.logins.is_to_be_told(address):
                 self._desk.report_login(name, address, answer.verdict)
             self.close(_TOO_MANY_WRONG)
             self._stop()
