@@ -184,7 +184,7 @@ def test_a_bound_client_uses_no_other_envelope_sender(relay: Target, sender: str
         assert client.say("RCPT TO:<a@example.org>").startswith("503")
 
 
-FROMS = {
+FROM_FIELDS = {
     "another address": b"From: boss@example.com",
     "a second one": b"From: kund@example.com, boss@example.com",
     "a second field": b"From: kund@example.com\r\nFrom: boss@example.com",
@@ -204,7 +204,7 @@ FROMS = {
 }
 
 
-@pytest.mark.parametrize("field", FROMS.values(), ids=FROMS)
+@pytest.mark.parametrize("field", FROM_FIELDS.values(), ids=FROM_FIELDS)
 def test_a_bound_client_uses_no_other_sender_in_from(relay: Target, field: bytes) -> None:
     with relay.bound() as client:
         answer = client.hand_over(field + b"\r\nTo: a@example.org\r\n\r\nx\r\n", sender="kund@example.com")

@@ -56,8 +56,9 @@ def clients(listed: list[Client]) -> None:
     for title in (_("Client"), _("Senders"), _("Account"), _("Without login from"), _("A day")):
         table.add_column(title, overflow="fold", header_style="dim")
     for one in listed:
+        old = _("old TLS")
         table.add_row(
-            one.name + (f" ({_('old TLS')})" if one.old_tls else ""),
+            f"{one.name} ({old})" if one.old_tls else one.name,
             Text(plain_text(", ".join(one.senders)) or _("that of the account")),
             Text(plain_text(one.account) or _("by the sender")),
             plain_text(", ".join(one.nets)) or "-",
