@@ -126,8 +126,8 @@ class Flusher:
             self._next_look = moment + wait
         keys |= self._mended(outbox, now)
         for key in keys:
-            if self._is_paused(key, now):
-                self._put_off(outbox.get(), key, now)
+            if pause := self._pause_of(key, now):
+                self._put_off(outbox.get(), key, pause, now)
             else:
                 self._set_to_work(key)
         return max(0.0, self._next_look - time.monotonic())
@@ -143,22 +143,24 @@ class Flusher:
 
     def _mended(self, outbox: OutboxWhenNeeded, now: float) -> set[Key]:
         """The accounts whose configuration has changed since they failed: their mail is due now."""
-        mended = {key for key, pause in self._pauses.items() if pause.seen != self._current.signature}
-        for key in mended:
-            outbox.get().bring_forward(*key, now, self._pauses.pop(key).error.code)
-        return mended
+        seen = self._current.signature
+        mended = {key: pause for key, pause in list(self._pauses.items()) if pause.seen != seen}
+        for key, pause in mended.items():
+            outbox.get().bring_forward(*key, now, pause.error.code)
+            self._pauses.pop(key, None)
+        return set(mended)
 
-    def _is_paused(self, key: Key, now: float) -> bool:
+    def _pause_of(self, key: Key, now: float) -> _Pause | None:
+        """The pause of an account, None where its mail may be tried."""
         pause = self._pauses.get(key)
-        return pause is not None and now < pause.until and pause.seen == self._current.signature
+        return pause if pause is not None and now < pause.until else None
 
-    def _put_off(self, outbox: Outbox, key: Key, now: float) -> None:
+    def _put_off(self, outbox: Outbox, key: Key, pause: _Pause, now: float) -> None:
         """Let an account's new mail wait, with the reason, so that other processes leave it, too."""
         if now - self._put_off_at.get(key, 0.0) < _PUT_OFF_SECONDS:
             self._next_look = min(self._next_look, time.monotonic() + _PUT_OFF_SECONDS)
             return
         self._put_off_at[key] = now
-        pause = self._pauses[key]
         seconds = pause.until - now
         why = Postponement(pause.error, lambda _attempts: seconds, is_attempt=False, is_put_off=False)
         outbox.put_off(*key, now, why)
