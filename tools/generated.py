@@ -17,6 +17,7 @@ from smtpsetup.cli.main import COMMANDS, cli
 from smtpsetup.core.exit_codes import EXIT_CODES, LASTING
 from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.raised_explanations import RAISED
 from smtpsetup.diagnosis.rules import RULES
 from smtpsetup.providers import schema
 from smtpsetup.providers.table import Table
@@ -48,140 +49,6 @@ def command_pages() -> str:
     return "\n".join(parts)
 
 
-# codes without an explanation of their own, since their text depends on where they are raised: English and Swedish
-_RAISED_WITH_THEIR_OWN_TEXT = {
-    "config.no-account": (
-        "No account of that name is configured, or several are and none is the default. The message names them.",
-        (
-            "Det finns inget konto med det namnet, eller så finns det flera och inget av dem är standardkonto. "
-            "Felmeddelandet räknar upp dem."
-        ),
-    ),
-    "config.invalid": (
-        (
-            "The configuration, the provider table or what was typed has a fault, told by file, line or key. Exit code "
-            "2 for wrong use of the command line, 65 for bad data such as a line break in a header, 66 for an input "
-            "file that is missing, 74 where reading or writing failed."
-        ),
-        (
-            "Konfigurationen, leverantörstabellen eller det som skrevs in har ett fel, som anges med fil, rad eller "
-            "nyckel. Slutkod 2 när kommandoraden används fel, 65 för felaktiga data som en radbrytning i ett "
-            "brevhuvud, 66 när en indatafil saknas, 74 när det inte gick att läsa eller skriva."
-        ),
-    ),
-    "config.permissions": (
-        (
-            "The configuration or the provider table belongs to someone else, or others may change it. The message has "
-            "the command that mends it."
-        ),
-        (
-            "Konfigurationen eller leverantörstabellen tillhör någon annan, eller så kan andra ändra den. "
-            "Felmeddelandet anger kommandot som rättar till det."
-        ),
-    ),
-    "config.address-malformed": (
-        "The address is none. A caret stands under the fault.",
-        "Adressen är ingen giltig mejladress. Tecknet ^ visar var felet är.",
-    ),
-    "config.no-settings-found": (
-        (
-            "Nobody tells who runs the domain's mail, or the provider is known and its settings are not "
-            "(`result.provider` names it). `identify --all` shows what each source said. Name the provider "
-            "(`--provider one-com`) or the server (`--host`)."
-        ),
-        (
-            "Det går inte att få veta vem som sköter domänens e-post, eller så är leverantören känd men inte dess "
-            "inställningar (`result.provider` anger den). `identify --all` visar vad varje källa svarade. Ange "
-            "leverantören (`--provider one-com`) eller servern (`--host`)."
-        ),
-    ),
-    "config.provider-without-smtp": (
-        "The provider lets no other program send. Use an address elsewhere, or a relay service.",
-        "Leverantören låter inga andra program skicka. Använd en adress hos en annan leverantör eller en relätjänst.",
-    ),
-    "secret.missing": (
-        (
-            "There is no password in the place that the account names, or what is there cannot be one. Save it again: "
-            "`smtpsetup login ACCOUNT`."
-        ),
-        (
-            "Det finns inget lösenord på det ställe som kontot anger, eller så kan det som finns där inte vara ett "
-            "lösenord. Spara det igen: `smtpsetup login KONTO`."
-        ),
-    ),
-    "secret.keyring-unavailable": (
-        (
-            "There is no keyring here: servers, containers, ssh and cron have no desktop session. Keep the password "
-            "elsewhere: `smtpsetup login ACCOUNT --password-file FILE`."
-        ),
-        (
-            "Det finns ingen nyckelring här: servrar, containrar, ssh och cron har ingen skrivbordssession. Förvara "
-            "lösenordet någon annanstans: `smtpsetup login KONTO --password-file FIL`."
-        ),
-    ),
-    "secret.keyring-locked": (
-        "The keyring is closed until you log in with your password. Unlock it, or keep the password elsewhere.",
-        (
-            "Nyckelringen är låst tills du loggar in med ditt lösenord. Lås upp den eller förvara lösenordet någon "
-            "annanstans."
-        ),
-    ),
-    "secret.command-failed": (
-        (
-            "The command that prints the password failed; its own complaint stands in the message. It runs in the home "
-            "directory, without a shell."
-        ),
-        (
-            "Kommandot som skriver ut lösenordet misslyckades; vad det själv skrev står i felmeddelandet. Det körs i "
-            "hemkatalogen, utan skal."
-        ),
-    ),
-    "secret.file-permissions": (
-        "Others may read the password file. The message has the command that mends it.",
-        "Andra kan läsa lösenordsfilen. Felmeddelandet anger kommandot som rättar till det.",
-    ),
-    "outbox.unavailable": (
-        (
-            "The outbox cannot be read or written: no room, no permission, or no place for it. The message has the "
-            "reason and the directory."
-        ),
-        (
-            "Utkorgen går inte att läsa eller skriva: utrymme, rättighet eller plats saknas. Felmeddelandet anger "
-            "orsaken och katalogen."
-        ),
-    ),
-    "outbox.damaged": (
-        (
-            "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox "
-            "repair`. It tells what it could not save, and which mails have changed. Look at those with `smtpsetup "
-            "outbox show NUMBER` before you let them be sent: `smtpsetup outbox retry NUMBER`."
-        ),
-        (
-            "Utkorgen, eller ett mejl i den, är inte längre det som lades dit. Rädda det som går att rädda: `smtpsetup "
-            "outbox repair`. Kommandot talar om vad det inte kunde rädda och vilka mejl som har ändrats. Titta på dem "
-            "med `smtpsetup outbox show NUMMER` innan du låter dem skickas: `smtpsetup outbox retry NUMMER`."
-        ),
-    ),
-    "relay.exposed": (
-        (
-            "The relay would listen where others can reach it, and passwords would cross the network in clear text. "
-            "Leave `--host` out, or add `--tls`, or name the devices that cannot log in: `smtpsetup relay add-client "
-            "NAME --net 192.168.1.20`."
-        ),
-        (
-            "Reläet skulle lyssna där andra kommer åt det, och lösenord skulle gå okrypterade över nätet. Utelämna "
-            "`--host`, eller lägg till `--tls`, eller ange de enheter som inte kan logga in: `smtpsetup relay "
-            "add-client NAMN --net 192.168.1.20`."
-        ),
-    ),
-    "internal.bug": (
-        "A mistake in smtpsetup itself. Report it with the command and the message; `-v` adds where it happened.",
-        (
-            "Ett fel i smtpsetup självt. Rapportera det med kommandot och felmeddelandet; med `-v` visas också var det "
-            "hände."
-        ),
-    ),
-}
 _WORDS = {
     "en": ("Exit code {n}.", "Who can change it: {who}.", "See it: `{command}`."),
     "sv": ("Slutkod {n}.", "Vem som kan åtgärda det: {who}.", "Se felet: `{command}`."),
@@ -216,7 +83,7 @@ def error_pages(language: str) -> str:
         parts.append(f"## `{code}`\n\n{exit_code.format(n=EXIT_CODES[code])}{always}\n")
         explanation = EXPLANATIONS.get(code)
         if explanation is None:
-            parts.append(f"{_RAISED_WITH_THEIR_OWN_TEXT[code][language == 'sv']}\n")
+            parts.append(f"{catalogue.gettext(RAISED[code])}\n")
         else:
             parts.append(f"{catalogue.gettext(explanation.message)}\n")
             parts += [f"- {catalogue.gettext(cause)}" for cause in explanation.causes]

@@ -198,6 +198,12 @@ def test_an_invalid_configuration_is_exit_78_and_stays_unchanged(home: Home, con
     assert path.read_text() == content
 
 
+def test_accounts_alone_lists(home: Home, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    assert home.run("accounts").out == home.run("accounts", "list").out
+    assert home.run("accounts", "--json").json == home.run("accounts", "list", "--json").json
+
+
 def test_another_configuration_file_can_be_selected(home: Home, facts: SandboxFacts) -> None:
     other = home.path / "other" / "my.toml"
     options = (*server_options(facts), "--password-file", str(home.file("password", PASSWORD)))

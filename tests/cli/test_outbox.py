@@ -48,6 +48,25 @@ def waiting(home: Home) -> list[int]:
         return [box.add(new_mail(number)) for number in (1, 2, 3)]
 
 
+def test_outbox_alone_lists(home: Home, waiting: list[int]) -> None:
+    assert home.run("outbox", "--json").json == home.run("outbox", "list", "--json").json
+    assert home.run("outbox").out == home.run("outbox", "list").out
+
+
+def test_flush_now_tries_what_waits_for_a_later_time(home: Home) -> None:
+    later = time.time() + 3600
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        with Outbox(state_dir(home)) as box:
+            box.add(new_mail(1)._replace(next_attempt=later))
+            box.add(new_mail(2)._replace(next_attempt=None, state=MailState.FAILED))
+        assert home.run("outbox", "flush").code == 0
+        assert not server.mails
+        assert home.run("outbox", "flush", "--now").code == 0
+        assert server.subjects == ["1"]
+    assert numbers(home) == [2]
+
+
 def numbers(home: Home) -> list[int]:
     return [mail["outbox_id"] for mail in home.run("outbox", "list", "--json").json["result"]]
 

@@ -187,6 +187,19 @@ def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts
     assert "1 thing is wrong" in done.out
 
 
+def test_doctor_all_examines_the_machine_and_every_account(home: Home, facts: SandboxFacts) -> None:
+    for address in ("info@example.com", "bok@example.com"):
+        home.configure(facts, address=address)
+    done = home.run("doctor", "--all", "--json")
+    assert done.code == 0, done.out
+    machine, *accounts = done.json["result"]
+    assert machine["account"] is None
+    assert [one["account"] for one in accounts] == ["info@example.com", "bok@example.com"]
+    assert "outbox" in {check["check"] for check in machine["checks"]}
+    assert all("login" in {check["check"] for check in one["checks"]} for one in accounts)
+    assert home.run("doctor", "info@example.com", "--all").code == 2
+
+
 @pytest.mark.slow
 def test_doctor_without_an_account_checks_the_machine(home: Home) -> None:
     done = home.run("doctor", "--json")

@@ -15,18 +15,23 @@ from smtpsetup.oauth.access_token import sign_in_age
 from smtpsetup.setup.save_account import remove
 
 
-@click.group(
-    "accounts",
-    help=_("List, show and remove what is configured."),
-)
-def accounts_command() -> None:
-    """Group the subcommands."""
+@click.group("accounts", invoke_without_command=True, help=_("List, show and remove what is configured."))
+@common_options
+@click.pass_context
+def accounts_command(ctx: click.Context, state: State) -> None:
+    """List the accounts where no subcommand is given."""
+    if ctx.invoked_subcommand is None:
+        _list(state)
 
 
 @accounts_command.command("list", help=_("Every account and its server; * marks the default one."))
 @common_options
 def list_command(state: State) -> None:
     """List the accounts."""
+    _list(state)
+
+
+def _list(state: State) -> None:
     config = state.config()
     state.output(
         lambda: [

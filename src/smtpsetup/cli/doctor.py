@@ -15,10 +15,12 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.relay.doctor import examine as examine_relay
 from smtpsetup.relay.running import is_running
-from smtpsetup.setup.doctor import examine
+from smtpsetup.setup.doctor import examine, examine_account
 from smtpsetup.setup.findings import ok, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from smtpsetup.config.account import Account
     from smtpsetup.setup.findings import Finding
 
@@ -28,29 +30,55 @@ if TYPE_CHECKING:
     help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.option("--all", "takes_all", is_flag=True, help=_("Look at every account."))
 @common_options
-def doctor_command(state: State, account: str | None) -> None:
+def doctor_command(state: State, account: str | None, takes_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Show each finding as it comes; the exit code is that of the first thing that is wrong."""
+    if account and takes_all:
+        raise click.UsageError(_("Name an account, or give --all."))
+    examined: list[tuple[Account | None, list[Finding]]] = []
+    for chosen, checks in _all_accounts(state) if takes_all else _one_account(state, account):
+        findings: list[Finding] = []
+        examined.append((chosen, findings))
+        if takes_all and chosen and not state.json:
+            views.doctor.title(chosen)
+        for finding in checks:
+            findings.append(finding)
+            if not state.json:
+                views.doctor.finding(finding)
+    found = [finding for _chosen, findings in examined for finding in findings]
+    first = next((one.error for one in found if one.error), None)
+    if state.json:
+        documents = [views.json.doctor(chosen, findings) for chosen, findings in examined]
+        state.write_json(documents if takes_all else documents[0], first)
+    else:
+        views.doctor.summary(found)
+    if first:
+        raise click.exceptions.Exit(first.exit_code)
+
+
+def _one_account(state: State, name: str | None) -> Iterator[tuple[Account | None, Iterable[Finding]]]:
+    """An account with its checks and those of the machine; None where there is no such account."""
     chosen: Account | None = None
     try:
-        chosen = state.config().account(account)
+        chosen = state.config().account(name)
         message = _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file)
         config = ok("config", message)
     except SmtpsetupError as error:
         config = wrong("config", error)
     provider = known_provider(chosen) if chosen else None
-    findings: list[Finding] = []
+    checks = examine(chosen, config=state.config_option, provider=provider, has_relay=_has_relay())
+    yield chosen, itertools.chain([config], checks, examine_relay())
+
+
+def _all_accounts(state: State) -> Iterator[tuple[Account | None, Iterable[Finding]]]:
+    """The machine with its checks, then each account with its own."""
+    config = state.config()
+    yield None, itertools.chain(examine(None, config=None, has_relay=_has_relay()), examine_relay())
+    for account in config.accounts.values():
+        yield account, examine_account(account, config=state.config_option, provider=known_provider(account))
+
+
+def _has_relay() -> bool:
     directory = paths.state_dir()
-    has_relay = directory is not None and is_running(directory)
-    checks = examine(chosen, config=state.config_option, provider=provider, has_relay=has_relay)
-    for finding in itertools.chain([config], checks, examine_relay()):
-        findings.append(finding)
-        if not state.json:
-            views.doctor.finding(finding)
-    first = next((one.error for one in findings if one.error), None)
-    if state.json:
-        state.write_json(views.json.doctor(chosen, findings), first)
-    else:
-        views.doctor.summary(findings)
-    if first:
-        raise click.exceptions.Exit(first.exit_code)
+    return directory is not None and is_running(directory)

@@ -28,6 +28,7 @@ COMMANDS = {
     "outbox": ("outbox", _("The mail that waits: list, show, send now, drop.")),
     "relay": ("relay", _("Lend the account to programs that cannot sign in themselves.")),
     "card": ("card", _("What to fill in at a program's settings form.")),
+    "explain": ("explain", _("What an error code means, and how to mend it.")),
     "doctor": ("doctor", _("Will it work at three in the morning: check everything that cron needs.")),
     "providers": ("providers", _("The provider table: list it, show a row, check your own rows.")),
     "accounts": ("accounts", _("List, show and remove what is configured.")),

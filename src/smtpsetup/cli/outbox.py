@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    "outbox",
-    help=_("The mail that waits: list it, show why, send it now, drop it."),
+    "outbox", invoke_without_command=True, help=_("The mail that waits: list it, show why, send it now, drop it.")
 )
-def outbox_command() -> None:
-    """Group the subcommands."""
+@common_options
+@click.pass_context
+def outbox_command(ctx: click.Context, state: State) -> None:
+    """List the mails where no subcommand is given."""
+    if ctx.invoked_subcommand is None:
+        _list(state)
 
 
 def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,6 +55,10 @@ def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
 @common_options
 def list_command(state: State) -> None:
     """List the mails."""
+    _list(state)
+
+
+def _list(state: State) -> None:
     with open_to_read() as opened:
         opened.revive(time.time())
         listed = opened.mails()
@@ -110,8 +117,9 @@ def _mail(opened: Outbox, number: int) -> Mail:
     help=_("Send every mail that is due. For cron or a timer: see `schedule`."),
     short_help=_("Send every mail that is due."),
 )
+@click.option("--now", "takes_all", is_flag=True, help=_("Try also what waits for a later time."))
 @common_options
-def flush_command(state: State) -> None:
+def flush_command(state: State, takes_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Send what is due. Mail that still waits is no failure."""
     termination.raise_when_terminated()
     log = state.config().log
@@ -123,6 +131,8 @@ def flush_command(state: State) -> None:
         return context_for(config, config.account(name), may_prompt=state.may_ask, trace=state.trace())
 
     with open_outbox(is_durable=False, is_for_sending=True) as opened:
+        if takes_all:
+            opened.make_due(time.time())
         done = flush(opened, open_context, log=log, on_result=_report_refusal)
         left = opened.mails() if sys.stdout.isatty() and not state.json else []  # shown at a terminal only
     _show_flushed(state, done, left)

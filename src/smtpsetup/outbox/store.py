@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.message.message import Message
 from smtpsetup.outbox.database import (
-    HAS_A_STATE,
-    IS_SOUND,
     OutboxDamagedError,
     content_checksum,
     explained,
     header_fault,
     highest_number,
 )
-from smtpsetup.outbox.file import OutboxFile
+from smtpsetup.outbox.due import DueMails
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.state import leases
@@ -26,15 +24,14 @@ from smtpsetup.state import leases
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from smtpsetup.outbox.disposition import Disposition, Postponement
+    from smtpsetup.outbox.disposition import Disposition
 
 _CHUNK = 262_144  # bytes
-_DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
 _FURTHEST_SECONDS = 3 * 86_400.0  # a later attempt was planned with a wrong clock
 _DAMAGED = "outbox.damaged"
 
 
-class Outbox(OutboxFile):
+class Outbox(DueMails):
     """The outbox of one user, open.
 
     Every method may raise OutboxDamagedError or OSError; each change is one transaction.
@@ -150,42 +147,6 @@ class Outbox(OutboxFile):
             raise OutboxDamagedError(self.path)
         return Message(bytes(row[0]), body, int(row[1]), bool(row[2]))
 
-    def accounts_due(self, now: float) -> list[tuple[str, str]]:
-        """The accounts that have due mail, each with the path of its configuration."""
-        with explained(self.path):
-            rows = self._db.execute(
-                f"SELECT DISTINCT account, config FROM mail WHERE {_DUE} ORDER BY account, config", (now,)
-            )
-            return [(str(row[0]), str(row[1])) for row in rows]
-
-    def next_attempt(self, now: float) -> float | None:
-        """When the next mail that is not due yet will be, in seconds since 1970; None where none is planned."""
-        with explained(self.path):
-            row = self._db.execute(
-                "SELECT min(next_attempt) FROM mail WHERE state IN ('waiting', 'unknown') AND next_attempt > ?", (now,)
-            ).fetchone()
-            return None if row[0] is None else float(row[0])
-
-    def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
-        """Take due mails of an account under a lease, so that no other process sends them."""
-        with self.transaction():
-            numbers = [
-                row[0]
-                for row in self._db.execute(
-                    f"SELECT id FROM mail WHERE account = ? AND config = ? AND {_DUE} ORDER BY next_attempt, id LIMIT "
-                    f"?",
-                    (account, config, now, limit),
-                )
-            ]
-            self._db.executemany(
-                "UPDATE mail SET lease = ?, state = 'sending', dotted = 0 WHERE id = ?",
-                [(lease, number) for number in numbers],
-            )
-            taken = (
-                self._db.execute(f"SELECT {COLUMNS} FROM mail WHERE id = ?", (number,)).fetchone() for number in numbers
-            )
-            return [shown_mail(row) for row in taken]
-
     def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
         """Note that the server may have a mail from now on or, without `is_possible`, that it has refused it."""
 
@@ -275,46 +236,6 @@ class Outbox(OutboxFile):
                 "UPDATE mail SET lease = NULL, dotted = 0, state = 'failed', next_attempt = NULL, last_reply = ?, "
                 "last_code = ? WHERE id = ?",
                 (reply, _DAMAGED, number),
-            )
-
-    def damaged_due(self, now: float) -> list[Mail]:
-        """The damaged mails that are due or have no valid state: their recipients or account cannot be trusted."""
-        with explained(self.path):
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM mail WHERE ({_DUE} AND NOT {IS_SOUND}) OR NOT {HAS_A_STATE}", (now,)
-            )
-            return [shown_mail(row) for row in rows]
-
-    def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
-        """Let all of an account's due mails wait."""
-        error, is_attempt, is_put_off = postponement.error, postponement.is_attempt, postponement.is_put_off
-        with self.transaction():
-            rows = self._db.execute(
-                f"SELECT id, attempts FROM mail WHERE account = ? AND config = ? AND {_DUE}", (account, config, now)
-            ).fetchall()
-            self._db.executemany(
-                "UPDATE mail SET attempts = attempts + ?, put_offs = put_offs + ?, next_attempt = ?, last_reply = ?, "
-                "last_code = ? WHERE id = ?",
-                [
-                    (
-                        is_attempt,
-                        is_put_off,
-                        now + postponement.seconds(attempts + 1),
-                        error.reply_or_message,
-                        error.code,
-                        number,
-                    )
-                    for number, attempts in rows
-                ],
-            )
-
-    def bring_forward(self, account: str, config: str, now: float, code: str) -> None:
-        """Make an account's mails due that wait because of an error of this code: it has been mended."""
-        with self.transaction():
-            self._db.execute(
-                "UPDATE mail SET next_attempt = ? WHERE account = ? AND config = ? AND state = 'waiting' AND "
-                "next_attempt > ? AND last_code = ?",
-                (now, account, config, now, code),
             )
 
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:

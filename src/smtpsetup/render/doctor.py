@@ -9,14 +9,21 @@ from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
+from smtpsetup.core.model import plain_text
 from smtpsetup.render.human import fields, say, show
 from smtpsetup.render.prose import prose
 from smtpsetup.setup.findings import FindingStatus
 
 if TYPE_CHECKING:
+    from smtpsetup.config.account import Account
     from smtpsetup.setup.findings import Finding
 
 _STYLES = {FindingStatus.OK: "green", FindingStatus.WARNING: "yellow", FindingStatus.WRONG: "bold red"}
+
+
+def title(account: Account) -> None:
+    """Print the name of the account that the findings below are about."""
+    show(Group(Text(), Text(plain_text(account.name), style="bold")))
 
 
 def finding(one: Finding) -> None:

@@ -82,7 +82,8 @@ def _more(url: str) -> str:
     return _("More: {url}").format(url=url)
 
 
-def _list(mark: str, texts: tuple[str, ...]) -> Table:
+def bullets(mark: str, texts: tuple[str, ...]) -> Table:
+    """Texts, each behind a mark, in which `{number}` stands for its number."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -128,7 +129,7 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
         parts.append(indented(prose(source_sentence(found))))
     parts.append(indented(fields(_identified(found))))
     if found.remarks:
-        parts += [Text(), indented(_list("•", found.remarks))]
+        parts += [Text(), indented(bullets("•", found.remarks))]
     if found.needs_confirmation:
         text = _(
             "{host} is outside {domain}: make sure that it is your provider's before you give it a password."
@@ -230,13 +231,13 @@ def _provider_facts(row: Provider, *, with_notes: bool = True) -> list[Renderabl
         parts += [
             Text(),
             Text(_("Before you send:") if row.status is ProviderStatus.PREPARE else _("Good to know first:")),
-            indented(_list("{number}.", row.enable_steps)),
+            indented(bullets("{number}.", row.enable_steps)),
         ]
         if row.enable_url and not any(row.enable_url in step for step in row.enable_steps):
             parts.append(indented(prose(_more(row.enable_url))))
     notes = tuple(text for text in (*row.notes, row.from_policy, limits_line(row.limits)) if text)
     if notes and with_notes:
-        parts += [Text(), indented(_list("•", notes))]
+        parts += [Text(), indented(bullets("•", notes))]
     return [*parts, Text(), Text(_checked_line(row), style="dim")] if row.servers else parts
 
 
@@ -351,7 +352,7 @@ def error(problem: SmtpsetupError) -> None:
         parts.append(indented(fields([(_("The server said:"), Text(str(reply)))])))
     if problem.causes:
         label = ngettext("Cause:", "Possible causes:", len(problem.causes))
-        causes = prose(problem.causes[0]) if len(problem.causes) == 1 else _list("•", problem.causes)
+        causes = prose(problem.causes[0]) if len(problem.causes) == 1 else bullets("•", problem.causes)
         parts.append(indented(fields([(label, causes)])))
     if problem.responsible:
         parts.append(indented(fields([(_("Who can change it:"), Text(problem.responsible))])))

@@ -48,7 +48,7 @@ _FREE_BYTES = 50_000_000
 def examine(
     account: Account | None, *, config: str | None, provider: Provider | None = None, has_relay: bool = False
 ) -> Iterator[Finding]:
-    """Run the checks one by one, those of the machine alone where `account` is None.
+    """Run the checks of the machine one by one, then those of the account where there is one.
 
     `config` is the path that --config named; `provider` that of the account's server, where it is known. `has_relay`
     says that the relay is running, which sends what waits.
@@ -61,6 +61,11 @@ def examine(
     if account is None:
         yield _clock("")
         return
+    yield from examine_account(account, config=config, provider=provider)
+
+
+def examine_account(account: Account, *, config: str | None, provider: Provider | None) -> Iterator[Finding]:
+    """Run the checks of an account one by one; the arguments are those of `examine`."""
     yield from _network(account)
     age = sign_in_age(account)  # before the login below uses the sign-in
     proof = unattended.log_in_as_cron(account, config=config)
