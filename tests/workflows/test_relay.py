@@ -177,6 +177,20 @@ def test_an_account_that_cannot_log_in_is_not_tried_for_each_mail(home: Home) ->
         assert sum(line.startswith("AUTH") for line in server.lines) == 1
 
 
+def test_what_waits_for_a_login_is_sent_once_the_secret_has_changed(home: Home) -> None:
+    with RecordingServer() as server:
+        server.replies["AUTH"] = b"535 5.7.8 wrong\r\n"
+        password_account(home, server.port)
+        password = add_client(home)
+        with running_relay(home) as relay, relay.client() as client:
+            client.log_in(password)
+            assert client.hand_over().startswith("250")
+            wait_for(lambda: home.run("relay", "--status", "--json").json["result"]["upstream"])
+            server.replies.clear()
+            home.file("password", "another")
+            wait_for(lambda: server.mails, 30)
+
+
 def test_a_failure_is_told_to_the_owner_and_names_the_client(home: Home, relay: Relay, client: Client) -> None:
     with RecordingServer() as server:
         server.replies["RCPT TO:<kund"] = b"550 5.1.1 unknown\r\n"

@@ -17,10 +17,10 @@ from smtpsetup.relay.status import where
 @click.command(
     "card",
     help=_(
-        "What to fill in at the settings form of a program, field by field: for the relay, and for the provider where "
-        "it takes a password."
+        "What to enter in a program's mail settings, field by field: for the relay, and for the provider where it "
+        "takes a password."
     ),
-    short_help=_("What to fill in at a program's settings form."),
+    short_help=_("What to enter in a program's mail settings."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"))
 @click.option("--client", metavar=_("NAME"), help=_("For this client of the relay (default: the only one)."))

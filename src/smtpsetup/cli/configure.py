@@ -188,7 +188,10 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
                 path=state.config_file, account=shlex.quote(account.name)
             )
         )
-        text = _("To lend it to a program: `smtpsetup relay add-client NAME`. What to fill in there: `smtpsetup card`.")
+        text = _(
+            "To lend the account to a program: `smtpsetup relay add-client NAME`. What to enter there: `smtpsetup "
+            "card`."
+        )
         views.human.say(text)
     is_new = subject.existing is None
     if options.unattended or (

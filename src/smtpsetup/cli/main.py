@@ -27,7 +27,7 @@ COMMANDS = {
     "send": ("send", _("Send a mail from a script.")),
     "outbox": ("outbox", _("The mail that waits: list, show, send now, drop.")),
     "relay": ("relay", _("Lend the account to programs that cannot sign in themselves.")),
-    "card": ("card", _("What to fill in at a program's settings form.")),
+    "card": ("card", _("What to enter in a program's mail settings.")),
     "explain": ("explain", _("What an error code means, and how to mend it.")),
     "doctor": ("doctor", _("Will it work at three in the morning: check everything that cron needs.")),
     "providers": ("providers", _("The provider table: list it, show a row, check your own rows.")),

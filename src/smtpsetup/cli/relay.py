@@ -22,7 +22,7 @@ from smtpsetup.relay.running import USUAL_HOST, USUAL_PORT
     help=_(
         "Lend the account to programs that cannot sign in themselves: a mail server on this machine that takes their "
         "mail, keeps it in the outbox and sends it. It runs until Ctrl-C. Add a program with `relay add-client NAME`; "
-        "`smtpsetup card` shows what to fill in there."
+        "`smtpsetup card` shows what to enter there."
     ),
     short_help=_("Lend the account to programs that cannot sign in themselves."),
 )
@@ -34,7 +34,7 @@ from smtpsetup.relay.running import USUAL_HOST, USUAL_PORT
 @click.option("--tls-port", type=PORT, metavar=_("PORT"), help=_("Another port, with TLS from the start."))
 @click.option("--tls-cert", metavar=_("FILE"), help=_("Offer TLS with this certificate and its chain (PEM)."))
 @click.option("--tls-key", metavar=_("FILE"), help=_("The key of that certificate (PEM)."))
-@click.option("--status", is_flag=True, help=_("Say whether the relay listens and can take mail; 0 if so."))
+@click.option("--status", is_flag=True, help=_("Say whether the relay listens and can take mail; exit code 0 if so."))
 @click.option("--strict", is_flag=True, help=_("With --status: fail also where an account cannot send."))
 @click.option("--install", is_flag=True, help=_("Set it up as a systemd service, started by its socket."))
 @click.option("--uninstall", is_flag=True, help=_("Stop that service and remove it; the mail and the clients stay."))

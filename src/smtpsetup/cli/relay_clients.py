@@ -117,7 +117,7 @@ def _account_of(state: State, client: Client) -> Account:
     return config.account(client.account or default)
 
 
-@click.command("list", help=_("The relay's clients, without their passwords, which are kept nowhere."))
+@click.command("list", help=_("The relay's clients. Their passwords cannot be shown."))
 @system_option
 @common_options
 def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click passes flags by name
@@ -127,7 +127,9 @@ def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click pas
     state.output(lambda: [views.relay_json.client(client) for client in listed], lambda: views.relay.clients(listed))
 
 
-@click.command("renew", help=_("Give a client a new password, which is shown this once. The old one ends at once."))
+@click.command(
+    "renew", help=_("Give a client a new password, which is shown this once. The old one stops working at once.")
+)
 @click.argument("name", metavar=_("NAME"))
 @system_option
 @common_options
@@ -143,7 +145,7 @@ def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT00
         views.relay.renewed(name, _card(account, client, password))
 
 
-@click.command("remove", help=_("Let a client send no more. What it has handed over already is still sent."))
+@click.command("remove", help=_("Stop a client from sending. What it has handed over already is still sent."))
 @click.argument("name", metavar=_("NAME"))
 @system_option
 @common_options

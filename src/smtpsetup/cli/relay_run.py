@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 1000  # that wait to be written
 _LAST_SECONDS = 1.0
+_FIRST_FREE_PORT = 1024  # that everybody may listen on
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def run(state: State, options: Options) -> None:
         raise SmtpsetupError(
             "config.invalid",
             _("A relay is running already, on {address}.").format(address=running.shown(place.host, place.port)),
-            hints=(_("See how it is: `smtpsetup relay --status`."),),
+            hints=(_("Stop it first: Ctrl-C where it runs, or `smtpsetup relay --uninstall` where it is a service."),),
             exit_code=EX_UNAVAILABLE,
         ) from error
 
@@ -128,10 +129,9 @@ def _bound(host: str, port: int) -> socket.socket:
             message = _("The relay cannot listen on {host}, port {port}: {reason}.").format(
                 host=host, port=port, reason=reason_of(error)
             )
-            hints = (
-                _("Give an address of this machine as `--host`."),
-                _("Ports below 1024 are for root: take another as `--port`, such as 2525."),
-            )
+            hints = (_("Give an address of this machine as `--host`."),)
+            if port < _FIRST_FREE_PORT:
+                hints = (_("Ports below 1024 need root: take another as `--port`, such as 2525."),)
         raise SmtpsetupError("config.invalid", message, hints=hints, exit_code=EX_UNAVAILABLE) from error
 
 

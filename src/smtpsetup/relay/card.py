@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security
 from smtpsetup.relay.clients import network
-from smtpsetup.relay.running import own_address
+from smtpsetup.relay.running import USUAL_PORT, own_address
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
@@ -133,12 +133,15 @@ def _provider(account: Account) -> list[Line]:
 
 def _start(place: Where, *, is_device: bool) -> list[str]:
     """How to start the relay where it does not run, or where the program could not reach it."""
+    port = f" --port {place.port}" if place.port != USUAL_PORT else ""
     if is_device and place.is_loopback:
-        return [_("Start the relay so that the device reaches it: `smtpsetup relay --host 0.0.0.0`.")]
+        stop = _("Stop the relay with Ctrl-C first.") + " " if place.is_running else ""
+        text = _("Start the relay so that the device reaches it: `{command}`.")
+        return [stop + text.format(command=f"smtpsetup relay --host 0.0.0.0{port}")]
     if not place.is_running:
-        return [
-            _("Start the relay: `smtpsetup relay`, or let it start by itself from now on: `smtpsetup relay --install`.")
-        ]
+        command = f"smtpsetup relay{port}"
+        text = _("Start the relay: `{command}`, or let it start by itself from now on: `{command} --install`.")
+        return [text.format(command=command)]
     if not place.is_loopback and not (place.has_starttls or place.tls_port):
         return [_("From other machines the relay takes no password, since it offers no TLS: start it with `--tls`.")]
     return []
@@ -148,11 +151,11 @@ def _elsewhere(account: Account) -> str:
     """What helps where the program runs on somebody else's machine, such as a hosted order system."""
     if _takes_password(account):
         return _(
-            "If the program runs somewhere else, such as a shop in the web: it cannot reach the relay. Fill in the "
+            "If the program runs somewhere else, such as a web shop: it cannot reach the relay. Fill in the "
             "fields of the provider there."
         )
     return _(
-        "If the program runs somewhere else, such as a shop in the web: it cannot reach the relay, and {address} "
-        "takes no password there. Use an address of a domain of your own, at a host that takes passwords, or a relay "
-        "service: `smtpsetup providers list`."
+        "If the program runs somewhere else, such as a web shop: it cannot reach the relay, and the provider of "
+        "{address} takes no password. Use an address of a domain of your own, at a host that takes passwords, or a "
+        "relay service: `smtpsetup providers list`."
     ).format(address=account.address)

@@ -89,7 +89,7 @@ def network(text: str) -> Network:
             )
         ) from error
     if found.version == 6 and found.subnet_of(_MAPPED):  # noqa: PLR2004  the version of IP
-        raise ValueError(_("{text} is no network of its own: write it as one of IPv4.").format(text=text))
+        raise ValueError(_("{text} stands for addresses of IPv4: write it as one of those.").format(text=text))
     if found.prefixlen < _WIDEST[found.version]:
         raise ValueError(
             _(

@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from smtpsetup.config import accounts, paths
+from smtpsetup.config.secret_source import Store
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.relay import clients
+from smtpsetup.state import login_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ class Current:
         self._clients_seen = _signature((clients.file_in(directory),))
         self._config = accounts.load_named(named)
         self._clients = clients.load(directory)
+        self._secrets_seen = self._secrets()
 
     @property
     def config(self) -> Config:
@@ -52,9 +55,9 @@ class Current:
 
     @property
     def signature(self) -> Signature:
-        """A value that differs once the configuration has changed."""
+        """A value that differs once the configuration, the file of a secret or a sign-in has changed."""
         self._look()
-        return self._config_seen
+        return self._config_seen + self._secrets_seen
 
     @property
     def clients(self) -> dict[str, Client]:
@@ -77,11 +80,17 @@ class Current:
             if seen != self._config_seen:
                 self._config_seen = seen
                 self._config = self._read(lambda: accounts.load_named(self.named)) or self._config
+            self._secrets_seen = self._secrets()
             seen = _signature((clients.file_in(self._directory),))
             if seen != self._clients_seen:
                 self._clients_seen = seen
                 read = self._read(lambda: clients.load(self._directory))
                 self._clients = self._clients if read is None else read
+
+    def _secrets(self) -> Signature:
+        kept = [account.secret for account in self._config.accounts.values()]
+        files = [os.path.expanduser(secret.reference) for secret in kept if secret.store is Store.FILE]
+        return _signature((login_stamp.path_in(self._directory), *files))
 
     def _read(self, read: Callable[[], _T]) -> _T | None:
         try:

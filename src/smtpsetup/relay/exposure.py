@@ -79,7 +79,7 @@ def warnings(clients: Mapping[str, Client], *, is_exposed: bool) -> list[str]:
         if is_exposed:
             text = _(
                 "{name} needs no login from {address}, which is a gateway of this machine: behind a bridge of "
-                "containers or NAT, everybody may come from there."
+                "containers or NAT, everybody may seem to come from there."
             )
             found += [
                 text.format(name=client.name, address=gateway)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_CONFIG
+from smtpsetup.core.i18n import N_
 from smtpsetup.message import raw_header, spool
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail import NewMail
@@ -163,7 +164,7 @@ class Intake:
 def refusal_for(error: SmtpsetupError) -> Reply:
     """An error as a reply in English, which most programs can show: those with 7 bits, too."""
     if error.code == "rcpt.unknown":
-        return Reply(550, "5.1.1", "Nothing says which address this name on the machine of the relay has")
+        return Reply(550, "5.1.1", N_("This name has no address here; use a full address"))
     if error.exit_code == EX_CONFIG:  # the client is to try again, once that is mended
         return Reply(451, "4.3.5", f"The relay cannot take it now: {error.code}")
     reply = refusal_of(error)

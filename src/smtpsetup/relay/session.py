@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import N_
 from smtpsetup.core.model import Secret
 from smtpsetup.relay.connection import STOPPING, Connection
 from smtpsetup.relay.content import content
@@ -27,10 +28,10 @@ _CLIENT_SECONDS = 300.0  # for what the relay itself does (RFC 5321 section 4.5.
 _CONTENT_SECONDS = 180.0  # for a piece of the message (RFC 5321 section 4.5.3.2.5)
 _OLD_TLS = ("TLSv1", "TLSv1.1")
 
-_LOGIN_FIRST = Reply(530, "5.7.0", "Log in first: this relay takes mail from its own clients only")
+_LOGIN_FIRST = Reply(530, "5.7.0", N_("Log in first: this relay takes mail from its own clients only"))
 _TLS_FIRST = Reply(538, "5.7.11", "Use STARTTLS first: a password is not taken in clear text over a network")
-_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than this relay takes")
-_NO_ROOM = Reply(452, "4.3.1", "The disk is full; try again later")
+_TOO_LARGE = Reply(552, "5.3.4", N_("The message is too large for this relay"))
+_NO_ROOM = Reply(452, "4.3.1", N_("The disk is full; try again later"))
 _WRONG = Reply(535, "5.7.8", "The user name or password is wrong")
 _TOO_MANY_WRONG = Reply(421, "4.7.0", "Too many wrong logins; try again in a minute")
 
@@ -79,7 +80,7 @@ class RelaySession(Connection):
         elif not self._may_log_in():
             await self.say(_TLS_FIRST)
         elif mechanism.upper() not in ("PLAIN", "LOGIN"):
-            await self.say(Reply(504, "5.5.4", "Known are PLAIN and LOGIN"))
+            await self.say(Reply(504, "5.5.4", "Only PLAIN and LOGIN are supported"))
         elif self.session.authenticated or self._sender is not None:
             await self.say(BAD_SEQUENCE)
         else:

@@ -56,10 +56,14 @@ SystemCallFilter=@system-service
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The units: each file with its content, and the commands that start them."""
+    """The units: each file with its content, and the commands that start them.
+
+    `crontab` is the line that starts the same relay by cron instead.
+    """
 
     files: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, ...], ...]
+    crontab: str
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,7 +101,10 @@ def plan(  # noqa: PLR0913  what the command line says
     units = {**sockets, f"{_UNIT}.service": service}
     systemctl = ("systemctl",) if is_system else ("systemctl", "--user")
     commands = ((*systemctl, "daemon-reload"), (*systemctl, "enable", "--now", *units))
-    return Units(tuple((os.path.join(directory, name), content) for name, content in units.items()), commands)
+    files = tuple((os.path.join(directory, name), content) for name, content in units.items())
+    places = ("--host", host, "--port", str(ports[0]), *(("--tls-port", str(ports[1])) if ports[1] else ()))
+    by_cron = schedule.crontab_command(schedule.environment(config), shlex.join([*words, *places]))
+    return Units(files, commands, f"@reboot {by_cron}")
 
 
 def install(units: Units) -> None:
@@ -106,7 +113,7 @@ def install(units: Units) -> None:
         raise SmtpsetupError(
             "config.invalid",
             _("This machine has no systemd."),
-            hints=_other_ways(),
+            hints=_other_ways(units),
             exit_code=EX_UNAVAILABLE,
         )
     there = [path for path, _content in units.files if os.path.exists(path)]
@@ -116,7 +123,7 @@ def install(units: Units) -> None:
             file.write(content)
     try:
         for command in units.commands:
-            schedule.run_system_command(list(command), hints=_other_ways())
+            schedule.run_system_command(list(command), hints=_other_ways(units))
     except SmtpsetupError:
         for path, _content in units.files:
             if path not in there:
@@ -139,14 +146,14 @@ def uninstall(*, is_system: bool) -> list[str]:
     return there
 
 
-def _other_ways() -> tuple[str, ...]:
+def _other_ways(units: Units) -> tuple[str, ...]:
     """What to do where systemd cannot start the relay."""
     return (
         _("A session of root, su or ssh may have no systemd of its own: log in as the user, and run it again."),
-        _("Or let cron start the relay with the machine: `crontab -e`, and this line: `@reboot {command}`.").format(
-            command=f"{schedule.program()} relay"
+        _("Or let cron start the relay with the machine: `crontab -e`, and this line: `{line}`.").format(
+            line=units.crontab
         ),
-        _("See what would be set up: `smtpsetup relay --install --print`."),
+        _("See what would be set up: add `--print`."),
     )
 
 
@@ -186,7 +193,7 @@ def _unreadable(account: Account) -> SmtpsetupError:
     if account.auth is Auth.OAUTH2:
         place = f"{paths.SYSTEM_RELAY_DIRECTORY}/{paths.file_name(account.name)}.sign-in"
         hints: tuple[str, ...] = (
-            _("Sign in again, into a file of the service: `{command}`.").format(
+            _("Sign in again, and keep the sign-in in a file that the service can read: `{command}`.").format(
                 command=f"{configure} --auth oauth2 --password-file {place}"
             ),
         )
@@ -215,7 +222,7 @@ def _check_program(program: str) -> None:
         if not os.stat(place).st_mode & 0o001 or place in ("/home", "/root"):
             raise SmtpsetupError(
                 "config.invalid",
-                _("{program} is one user's own: the service of the machine cannot run it.").format(program=program),
+                _("{program} belongs to one user: the service of the machine cannot run it.").format(program=program),
                 hints=(
                     _("Install smtpsetup for the machine: `{command}`, or the Debian package.").format(
                         command="sudo PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx install 'smtpsetup[relay]'"

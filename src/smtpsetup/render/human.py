@@ -149,7 +149,7 @@ def identification(found: Identification, *, stderr: bool = False) -> None:
                 "oauth2 --client-id ID`."
             )
             parts.append(prose(text.format(address=found.address, docs=DOCUMENTATION)))
-        parts.append(prose(_("Then `smtpsetup card` shows what to fill in at another program's settings form.")))
+        parts.append(prose(_("Then `smtpsetup card` shows what to enter in another program's mail settings.")))
     show(Group(*parts), stderr=stderr)
 
 

@@ -53,7 +53,7 @@ def clients(listed: list[Client]) -> None:
         say(_("The relay has no clients yet. Add one: `smtpsetup relay add-client NAME`."))
         return
     table = Table(box=None, pad_edge=False)
-    for title in (_("Client"), _("Senders"), _("Account"), _("Without login from"), _("A day")):
+    for title in (_("Client"), _("Senders"), _("Account"), _("Without login from"), _("Per day")):
         table.add_column(title, overflow="fold", header_style="dim")
     for one in listed:
         old = _("old TLS")
@@ -69,12 +69,14 @@ def clients(listed: list[Client]) -> None:
 
 def added(client: Client, found: Card) -> None:
     """Print a new client's fields, its password among them, this once."""
-    _show_form(_("{name} can send through the relay. Fill this in there:").format(name=client.name), found)
+    _show_form(_("{name} can send through the relay. Enter this there:").format(name=client.name), found)
 
 
 def renewed(name: str, found: Card) -> None:
     """Print a client's fields with its new password, this once."""
-    _show_form(_("The old password of {name} has ended. Fill the new one in there:").format(name=name), found)
+    _show_form(
+        _("The old password of {name} no longer works. Enter the new one in the program:").format(name=name), found
+    )
 
 
 def _show_form(title: str, found: Card) -> None:
@@ -92,12 +94,12 @@ def installed(units: Units, *, is_system: bool, prints_only: bool) -> None:
         for path, content in units.files:
             print(f"# {path}\n{content}")  # noqa: T201  as it is to be saved, unwrapped
         commands = "; ".join(" ".join(command) for command in units.commands)
-        note(_("Save each as the file in its first line, then run: `{command}`.").format(command=commands))
+        note(_("Save each as the file named in its first line, then run: `{command}`.").format(command=commands))
         return
     say(_("Done: the relay starts with this machine.") if is_system else _("Done: the relay starts when you log in."))
     if not is_system:
-        say(_("So that it runs always: `loginctl enable-linger`."))
-    say(_("See how it is: `smtpsetup relay --status`."))
+        say(_("To keep it running always: `loginctl enable-linger`."))
+    say(_("Check it: `smtpsetup relay --status`."))
 
 
 def uninstalled(removed: list[str]) -> None:
@@ -115,12 +117,12 @@ def status(found: Status) -> None:
     elif found.clients:
         say(_("No relay is running. Start it: `smtpsetup relay`, or as a service: `smtpsetup relay --install`."))
     else:
-        say(_("No relay is running."))
+        say(_("The relay is not running and has no clients yet. Add one: `smtpsetup relay add-client NAME`."))
     if found.fault:
         say(_("It cannot take mail: {reason}.").format(reason=found.fault))
     if found.clients:
         say(ngettext("It has {n} client.", "It has {n} clients.", found.clients).format(n=found.clients))
-    else:
+    elif found.is_listening:
         say(_("It has no clients yet, so nobody can send. Add one: `smtpsetup relay add-client NAME`."))
     waiting = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", found.waiting)
     say(waiting.format(n=found.waiting) if found.waiting else _("No mail waits."))
@@ -136,6 +138,7 @@ def status(found: Status) -> None:
         text = _("{account} cannot send now: {reason} ({code}). It is tried again at {time}.")
         reason = plain_text(one.reply).removesuffix(".")
         say(text.format(account=one.account, reason=reason, code=one.code, time=when))
+        say(_("What to do: `smtpsetup explain {code}`.").format(code=one.code))
 
 
 def _local(seconds: float) -> str:

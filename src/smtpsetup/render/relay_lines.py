@@ -42,7 +42,8 @@ def wrong_login(name: str, address: str, *, is_last: bool) -> str:
 
 def refused(client: str, reply: str) -> str:
     """A client got this reply instead of 250."""
-    return _line(_("{client} was refused: {reply}").format(client=client, reply=" ".join(reply.split())))
+    text = " ".join(reply.split())
+    return _line(_("{client} was refused: {reply}").format(client=client, reply=_(text)))
 
 
 def refused_tls(address: str, reason: str) -> str:

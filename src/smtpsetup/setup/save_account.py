@@ -13,7 +13,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth
 from smtpsetup.credentials import stores
 from smtpsetup.oauth.access_token import forget_tokens, saving_tokens, without_renewal
-from smtpsetup.state import signals
+from smtpsetup.state import login_stamp, signals
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -54,6 +54,7 @@ def save(  # noqa: PLR0913  the account with its secret and tokens, and how to s
         with saving_tokens(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
             _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
         left_behind = _forget_earlier(earlier, account) if earlier else ""
+    login_stamp.note(paths.state_dir())
     return Saved(make_default or config.default == account.name, left_behind)
 
 
