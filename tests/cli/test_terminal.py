@@ -112,9 +112,11 @@ def test_an_invalid_answer_is_explained_and_the_question_asked_again(person: Per
     terminal.expect("Password .*: ")
     terminal.waitnoecho()
     terminal.sendline("wrong")
-    terminal.expect("auth.bad-credentials")
-    terminal.expect("Try another password")
+    terminal.expect(r"with this\s+password\.\s+\(auth.bad-credentials\)")
+    terminal.expect("Password .*: ")
+    terminal.waitnoecho()  # whatever is typed now is no answer to another question
     terminal.sendline("y")
+    terminal.expect("Possible causes")
     terminal.expect("Password .*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)

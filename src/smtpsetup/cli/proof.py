@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.setup.test_account import AccountTestReport
 
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")
+_MOST_TYPED = 3  # passwords, since more refused logins could lock the account
 
 
 def prove(  # noqa: PLR0913  the login, and what a person may change after a failure
@@ -41,9 +42,11 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
 ) -> tuple[Account, Secret | None]:
     """Log in and show each stage. Returns the account and secret that worked. Raises SmtpsetupError, click.Abort.
 
-    With `may_retype` a person may type another secret after a refusal. With `may_move` they may accept another server
+    With `may_retype` a person types another secret after a refusal, at once; the causes are shown after the second one.
+    With `may_move` they may accept another server
     of the same provider after a failure before the secret was sent. `search` says who may be asked after a refusal.
     """
+    typed = 1
     while True:
         ask_owner = ask_owner_of(state, account, provider, search)
         report = _log_in(state, account, secret, provider, is_saved=is_saved, ask_owner=ask_owner)
@@ -54,11 +57,13 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
             if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
                 raise click.Abort
             account = account._replace(server=report.alternative)
-        elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED:
-            views.human.error(report.error)
-            if not confirm(_("Try another password?"), default=True):
-                raise click.Abort
+        elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED and typed < _MOST_TYPED:
+            if typed == 1:
+                views.human.note(f"{report.error.message} ({report.error.code})")
+            else:
+                views.human.error(report.error)
             secret = ask_secret(account.auth, account.username)
+            typed += 1
         else:
             raise report.error
 
