@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.relay.running import own_address
 from smtpsetup.state import files, private_dir
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _names(host: str) -> list[str]:
     """The names and addresses by which programs may call this machine."""
     short = socket.gethostname()
     own = {"localhost", short, f"{short}.local" if "." not in short else short, "127.0.0.1", "::1"}
+    own |= {address} if (address := own_address()) else set()
     return sorted(own | ({host} if host not in ("", "0.0.0.0", "::") else set()))  # noqa: S104  compared, not bound
 
 
