@@ -86,7 +86,9 @@ def _no_such_command(name: str) -> str:
 @click.option(
     "--config", "config_option", metavar=_("FILE"), help=_("Another configuration file (also SMTPSETUP_CONFIG).")
 )
-@click.version_option(__version__, message="%(prog)s %(version)s", help=_("Show the version and exit."))
+@click.version_option(
+    __version__, "-V", "--version", message="%(prog)s %(version)s", help=_("Show the version and exit.")
+)
 @click.pass_obj
 def cli(state: State, config_option: str | None) -> None:
     """Keep --config for the command."""
