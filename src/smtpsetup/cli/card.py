@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.complete import account_names, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, system_option
 from smtpsetup.cli.state import State, common_options
@@ -22,8 +23,13 @@ from smtpsetup.relay.status import where
     ),
     short_help=_("What to enter in a program's mail settings."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
-@click.option("--client", metavar=_("NAME"), help=_("For this client of the relay (default: the only one)."))
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.option(
+    "--client",
+    metavar=_("NAME"),
+    shell_complete=client_names,
+    help=_("For this client of the relay (default: the only one)."),
+)
 @system_option
 @common_options
 def card_command(state: State, account: str | None, client: str | None, system: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -10,6 +10,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.account_settings import Options, Subject, account_before_login, find_subject, from_name
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.complete import provider_ids
 from smtpsetup.cli.identify import search_options
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 @click.option("--account", "name", metavar=_("NAME"), help=_("A name for the account (default: the address)."))
 @click.option("--from-name", metavar=_("NAME"), help=_("The sender name that recipients see."))
 @click.option(
-    "--provider", "provider_id", metavar=_("NAME"), help=_("Who runs the mail, by name or id in the provider table.")
+    "--provider",
+    "provider_id",
+    metavar=_("NAME"),
+    shell_complete=provider_ids,
+    help=_("Who runs the mail, by name or id in the provider table."),
 )
 @click.option("--host", type=HOST, metavar=_("HOST"), help=_("The outgoing mail server."))
 @click.option("--port", type=PORT, metavar=_("PORT"), help=_("Its port, usually 465 or 587."))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
 from smtpsetup.config.known_providers import known_provider
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     "doctor",
     help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
 @click.option("--all", "takes_all", is_flag=True, help=_("Look at every account."))
 @common_options
 def doctor_command(state: State, account: str | None, takes_all: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     "login",
     help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
 @click.option(
     "--auth",
     type=click.Choice([str(value) for value in Auth if value is not Auth.NONE]),
@@ -114,7 +115,7 @@ def _save(state: State, account: Account, secret: Secret | None, text: str, toke
 
 
 @click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"))
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
 @common_options
 def logout_command(state: State, account: str | None) -> None:
     """Delete the account's secret where smtpsetup keeps it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.state import process
 from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name: (module, line in the list of commands); the lines are here so that --help need not import every command
 COMMANDS = {
@@ -34,6 +38,7 @@ COMMANDS = {
     "accounts": ("accounts", _("List, show and remove what is configured.")),
     "login": ("login", _("Replace an account's saved password.")),
     "logout": ("login", _("Forget an account's saved password.")),
+    "completion": ("completion", _("Let the shell complete commands and names.")),
     "sandbox": ("sandbox", _("A local mail server that catches mail, for trying things out.")),
 }
 
@@ -68,6 +73,15 @@ class LazyGroup(click.Group):
         """The list of commands, without importing them."""
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, line) for name, (_module, line) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What a Tab offers for the command, without importing the commands."""
+        from click.shell_completion import CompletionItem  # loaded only for a Tab
+
+        commands = [
+            CompletionItem(name, help=line) for name, (_module, line) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 def _no_such_command(name: str) -> str:

@@ -9,6 +9,7 @@ import click
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.complete import account_names, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, require_account, system_option
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -51,7 +52,13 @@ def _address(text: str) -> str:
     type=CheckedType("address", _address),
     help=_("Bind it to this sender; may be repeated. Any other is refused."),
 )
-@click.option("--account", "account_name", metavar=_("ACCOUNT"), help=_("Send its mail with this account."))
+@click.option(
+    "--account",
+    "account_name",
+    metavar=_("ACCOUNT"),
+    shell_complete=account_names,
+    help=_("Send its mail with this account."),
+)
 @click.option(
     "--net",
     "nets",
@@ -130,7 +137,7 @@ def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click pas
 @click.command(
     "renew", help=_("Give a client a new password, which is shown this once. The old one stops working at once.")
 )
-@click.argument("name", metavar=_("NAME"))
+@click.argument("name", metavar=_("NAME"), shell_complete=client_names)
 @system_option
 @common_options
 def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name
@@ -146,7 +153,7 @@ def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT00
 
 
 @click.command("remove", help=_("Stop a client from sending. What it has handed over already is still sent."))
-@click.argument("name", metavar=_("NAME"))
+@click.argument("name", metavar=_("NAME"), shell_complete=client_names)
 @system_option
 @common_options
 def remove_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.complete import fault_codes
 from smtpsetup.cli.libraries import libraries_needed
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import PORT
@@ -49,7 +50,12 @@ if TYPE_CHECKING:
     help=_("Save each mail there as an .eml file."),
 )
 @click.option("--count", metavar="N", type=WholeNumberType(min=1), help=_("Stop after this many mails."))
-@click.option("--fault", metavar=_("CODE"), help=_("Fail in the way of this error code, to see what that looks like."))
+@click.option(
+    "--fault",
+    metavar=_("CODE"),
+    shell_complete=fault_codes,
+    help=_("Fail in the way of this error code, to see what that looks like."),
+)
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options
 def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name

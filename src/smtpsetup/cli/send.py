@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
 from smtpsetup.core.errors import reason_of
@@ -58,7 +59,13 @@ class _Options(NamedTuple):
     ),
 )
 @click.argument("recipients", nargs=-1, metavar=_("[RECIPIENT]..."))
-@click.option("-a", "--account", metavar=_("NAME"), help=_("The account to send with (default: the default one)."))
+@click.option(
+    "-a",
+    "--account",
+    metavar=_("NAME"),
+    shell_complete=account_names,
+    help=_("The account to send with (default: the default one)."),
+)
 @click.option("--to", multiple=True, metavar=_("ADDRESS"), help=_("A recipient; may be given several times."))
 @click.option("--cc", multiple=True, metavar=_("ADDRESS"), help=_("A recipient of a copy that everyone sees."))
 @click.option("--bcc", multiple=True, metavar=_("ADDRESS"), help=_("A recipient of a copy that nobody else sees."))
