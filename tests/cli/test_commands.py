@@ -106,6 +106,32 @@ def test_login_without_a_store_replaces_the_password_in_its_store(home: Home, fa
     assert (home.path / "password").read_text() == PASSWORD + "\n"
 
 
+def test_a_password_on_standard_input_is_saved_in_the_named_file(home: Home, facts: SandboxFacts) -> None:
+    file = home.path / "mail-password"
+    options = ("--password-stdin", "--password-file", "mail-password", "--json")
+    refused = home.run("configure", "info@example.com", *server_options(facts), *options, stdin="wrong\n")
+    assert (refused.code, file.exists()) == (77, False)
+    done = home.run("configure", "info@example.com", *server_options(facts), *options, stdin=PASSWORD + "\n")
+    assert done.json["result"]["secret_store"] == "file"
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (PASSWORD + "\n", 0o600)
+    assert home.run("test").code == 0
+
+    options = ("--password-stdin", "--password-file", str(home.path / "another"))
+    assert home.run("login", *options, stdin=PASSWORD).code == 0
+    assert home.run("accounts", "show", "--json").json["result"]["secret_store"] == "file"
+    assert (home.path / "another").read_text() == PASSWORD + "\n"
+    assert str(home.path / "another") in home.config.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_login(home: Home, facts: SandboxFacts) -> None:
+    home.file("open", "x\n", mode=0o644)
+    for name, code in (("missing/file", "config.permissions"), ("open", "secret.file-permissions")):
+        options = ("--password-stdin", "--password-file", name, "--json")
+        done = home.run("configure", "info@example.com", *server_options(facts), *options, stdin=PASSWORD)
+        assert done.json["error"]["code"] == code
+    assert (home.path / "open").read_text() == "x\n"
+
+
 def test_a_password_command_runs_in_the_home_directory(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("elsewhere/mail-password", PASSWORD)

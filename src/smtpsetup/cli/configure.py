@@ -12,6 +12,7 @@ from smtpsetup.cli.account_settings import Options, Subject, account_before_logi
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.complete import provider_ids
 from smtpsetup.cli.identify import search_options
+from smtpsetup.cli.places import check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import (
@@ -97,8 +98,11 @@ def configure_command(
     if account.auth is Auth.OAUTH2 and not options.how.token_command and not is_reused:
         _sign_in(state, account, subject, options)
         return
-    if options.source and options.source.store is Store.FILE and not options.no_verify:
-        file_store.read(options.source.reference, account.name, may_prompt=False)  # before more is asked
+    if options.source and options.source.store is Store.FILE:  # before more is asked
+        if options.from_stdin:
+            check_file_for_password(options.source.reference, account.name)
+        elif not options.no_verify:
+            file_store.read(options.source.reference, account.name, may_prompt=False)
     place = token_source(options.how) or options.source or account.secret
     if is_reused and subject.existing:
         place = subject.existing.secret
@@ -179,7 +183,7 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
     saved = save(
         state.config_file,
         account,
-        secret if stores.is_kept_here(account) else None,
+        secret if options.from_stdin or stores.is_kept_here(account) else None,
         make_default=options.make_default,
         may_prompt=state.may_ask,
         tokens=tokens,

@@ -9,6 +9,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.places import check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import (
@@ -81,11 +82,14 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
         elsewhere = _("Change it there, or choose another place: `smtpsetup login {account} --password-file FILE`.")
         raise click.UsageError(f"{_kept_elsewhere(chosen)} {elsewhere.format(account=shlex.quote(chosen.name))}")
     typed = source is None or from_stdin
-    keeps_place = typed and STORES[chosen.secret.store].is_writable
+    is_file_named = source is not None and source.store is Store.FILE
+    keeps_place = typed and not is_file_named and STORES[chosen.secret.store].is_writable
     changed = chosen._replace(secret=chosen.secret if keeps_place or source is None else source, verified=True)
     if typed:
         if changed.secret.store is Store.KEYRING:
             stores.prepare_keyring(may_prompt=state.may_ask)
+        elif from_stdin:
+            check_file_for_password(changed.secret.reference, changed.name)
         secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:
         secret = secret_for(changed, may_prompt=state.may_ask)

@@ -35,15 +35,7 @@ def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
     if is_made_here:
         make_directory(path)
     if not os.path.lexists(path):
-        if not os.access(os.path.dirname(path), os.W_OK):
-            message = _("The file {path} cannot be made: its directory is missing, or you may not write there.").format(
-                path=path
-            )
-            raise SmtpsetupError(
-                "config.permissions",
-                message,
-                hints=(_("Make the directory, or name another file: `--password-file FILE`."),),
-            )
+        _check_directory(path)
         return
     is_last_sign_in = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
     if file_store.read(path, account.name, may_prompt=False).strip() and not (is_made_here or is_last_sign_in):
@@ -51,6 +43,26 @@ def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
             "config.invalid",
             _("The file {path} holds something already, and signing in would write over it.").format(path=path),
             hints=(_("Name a file that is not there yet; smtpsetup makes it: `--password-file FILE`."),),
+        )
+
+
+def check_file_for_password(path: str, account: str) -> None:
+    """Raise SmtpsetupError where a password cannot be saved in this file; one that is there already is replaced."""
+    if path == paths.own_password_file(account):
+        make_directory(path)
+    if os.path.lexists(path):
+        file_store.read(path, account, may_prompt=False)
+    else:
+        _check_directory(path)
+
+
+def _check_directory(path: str) -> None:
+    if not os.access(os.path.dirname(path), os.W_OK):
+        message = _("The file {path} cannot be made: its directory is missing, or you may not write there.")
+        raise SmtpsetupError(
+            "config.permissions",
+            message.format(path=path),
+            hints=(_("Make the directory, or name another file: `--password-file FILE`."),),
         )
 
 

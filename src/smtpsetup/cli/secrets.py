@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name a secret's place.
 
-    The command gets `source`, None where none was named, and `from_stdin`.
+    The command gets `source`, None where none was named, and `from_stdin`: whether the secret itself is on standard
+    input, to be saved in `source`, the keyring or a file.
     """
 
     @functools.wraps(command)
     def with_source(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
         named = {facts.option: _source(store, typed.pop(_parameter(facts))) for store, facts in STORES.items()}
         source = _only_source(named)
-        command(*arguments, source=source, from_stdin=source is not None and source.store is Store.KEYRING, **typed)
+        command(*arguments, source=source, from_stdin=named[STORES[Store.KEYRING].option] is not None, **typed)
 
     decorated: Callable[..., Any] = with_source
     for facts in reversed(STORES.values()):
@@ -58,8 +59,13 @@ def _source(store: Store, typed: str | bool | None) -> SecretSource | None:  # n
 
 
 def _only_source(named: dict[str, SecretSource | None]) -> SecretSource | None:
-    """The one place that was named, or None. Raises click.UsageError for several, and for an empty one."""
+    """The one place that was named, or None. Raises click.UsageError for several, and for an empty one.
+
+    `--password-stdin` with `--password-file` names the file: what is on standard input is saved there.
+    """
     given = {flag: source for flag, source in named.items() if source is not None}
+    if STORES[Store.FILE].option in given:
+        given.pop(STORES[Store.KEYRING].option, None)
     if len(given) > 1:
         raise click.UsageError(
             _("Choose one place for the password, not several: {flags}.").format(flags=", ".join(given))

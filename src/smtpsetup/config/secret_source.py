@@ -47,7 +47,7 @@ STORES = {
     Store.KEYRING: StoreFacts(
         N_("keyring"),
         "--password-stdin",
-        N_("Read the password from standard input and save it in the keyring."),
+        N_("Read the password from standard input and save it in the keyring, or in the file of --password-file."),
         is_writable=True,
     ),
     Store.COMMAND: StoreFacts(
