@@ -66,6 +66,19 @@ def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(per
     assert "Interrupted. Nothing more was changed." in lines_of(ended(terminal, 130))
 
 
+@pytest.mark.parametrize(("language", "no", "said"), [("en", "n", "Nothing was"), ("sv", "nej", "Inget har ändrats.")])
+def test_a_no_is_no_interruption(person: Person, language: str, no: str, said: str) -> None:
+    password_account(person.home, 1)
+    terminal = person.types("accounts", "remove", "a", SMTPSETUP_LANG=language)
+    terminal.expect(r"\[.*\]: ")
+    terminal.sendline(no)
+    shown = ended(terminal, 130)
+    assert said in shown
+    assert "Interrupted" not in shown
+    assert "Avbrutet" not in shown
+    assert person.home.run("accounts", "list", "--json").json["result"][0]["account"] == "a"
+
+
 @pytest.mark.slow
 def test_the_bar_is_cleared_before_other_output(person: Person) -> None:
     written(person.home, 30)

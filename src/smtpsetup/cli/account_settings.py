@@ -10,7 +10,7 @@ import click
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.hosts import is_loopback
 from smtpsetup.cli import places, views
-from smtpsetup.cli.ask import ask, confirm
+from smtpsetup.cli.ask import DeclinedError, ask, confirm
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.sign_in import SignInOptions
@@ -101,7 +101,7 @@ def find_subject(state: State, address: str | None, options: Options) -> Subject
     if subject.existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
         if not confirm(question, default=True):
-            raise click.Abort
+            raise DeclinedError
     return subject
 
 

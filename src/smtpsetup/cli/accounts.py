@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import accounts
@@ -68,7 +68,7 @@ def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa:
     """Confirm, then remove the account and its secret."""
     account = state.config().account(name)
     if state.may_ask and not confirm(_("Remove the account {name}?").format(name=account.name), default=False):
-        raise click.Abort
+        raise DeclinedError
     removed = remove(state.config_file, account, keep_secret=keep_secret, may_prompt=state.may_ask)
     if state.json:
         state.write_json({"account": account.name, "secret_removed": removed})

@@ -14,6 +14,10 @@ from smtpsetup.terminal.streams import columns
 _CURSOR_COLUMNS = 2  # left free after a question
 
 
+class DeclinedError(click.Abort):
+    """A person answered no, or nothing where an answer was needed. The command ends and has changed nothing."""
+
+
 def ask(
     question: str,
     *,

@@ -192,7 +192,10 @@ def _report_interrupt(error: BaseException) -> int:
     if is_termination(error):
         tell(_("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."))
         return EX_TERMINATED
-    tell(_("Interrupted. Nothing more was changed."))
+    from smtpsetup.cli.ask import DeclinedError  # loaded only where something was stopped
+
+    is_declined = isinstance(error, DeclinedError)
+    tell(_("Nothing was changed.") if is_declined else _("Interrupted. Nothing more was changed."))
     return EX_INTERRUPTED
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.config import accounts
@@ -214,7 +214,7 @@ def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None
             n=len(chosen)
         )
         if state.may_ask and chosen and not confirm(question, default=False):
-            raise click.Abort
+            raise DeclinedError
         dropped = [mail.id for mail in chosen if opened.drop(mail.id)]
     text = ngettext("{n} mail is thrown away.", "{n} mails are thrown away.", len(dropped))
     state.output(lambda: {"dropped": dropped}, lambda: views.human.say(text.format(n=len(dropped))))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import click
-
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.second_opinion import ask_owner_of
 from smtpsetup.cli.secrets import ask_secret
 from smtpsetup.core.i18n import gettext as _
@@ -55,7 +53,7 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
         if may_move and report.alternative and state.may_ask:
             views.human.error(report.error)
             if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
-                raise click.Abort
+                raise DeclinedError
             account = account._replace(server=report.alternative)
         elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED and typed < _MOST_TYPED:
             if typed == 1:

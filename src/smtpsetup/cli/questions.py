@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import ask, confirm
+from smtpsetup.cli.ask import DeclinedError, ask, confirm
 from smtpsetup.cli.types import HOST, PORT, SecurityType
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
@@ -57,14 +57,14 @@ def no_such_provider(table: Table, name: str) -> str:
 def confirm_host(state: State, found: Identification, server: Server, accepted: str | None) -> None:
     """Ask before a password goes to a host that nothing vouches for, unless it is `accepted` (--accept-host).
 
-    Raises SmtpsetupError where the host is not confirmed, click.Abort for a no.
+    Raises SmtpsetupError where the host is not confirmed, DeclinedError for a no, click.Abort.
     """
     if accepted == server.host or not found.is_unconfirmed(server.host):
         return
     if state.may_ask and accepted is None:
         views.human.note(why_unconfirmed(found))
         if not confirm(_("Send your password to {host}?").format(host=server.host), default=False):
-            raise click.Abort
+            raise DeclinedError
         return
     domain = domain_shown(found.address)
     message = _("The server {host} is outside {domain} and was not confirmed.").format(host=server.host, domain=domain)

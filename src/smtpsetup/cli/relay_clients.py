@@ -8,7 +8,7 @@ import click
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.complete import account_names, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, require_account, system_option
@@ -161,7 +161,7 @@ def remove_command(state: State, name: str, system: bool) -> None:  # noqa: FBT0
     choose_place(state, is_system=system)
     clients.found(clients.load(state_directory()), name)
     if state.may_ask and not confirm(_("Remove the client {name}?").format(name=name), default=False):
-        raise click.Abort
+        raise DeclinedError
     clients.remove(state_directory(), name)
     state.output(
         lambda: {"name": name},

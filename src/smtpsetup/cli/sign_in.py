@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from smtpsetup.cli import places, views
-from smtpsetup.cli.ask import ask
+from smtpsetup.cli.ask import DeclinedError, ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.config.secret_source import STORES, SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
@@ -234,7 +234,7 @@ def _client(
     views.human.error(needed)
     typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
     if not typed:
-        raise click.Abort
+        raise DeclinedError
     return sign_in.NamedClient(typed, _ask_client_secret(endpoints))
 
 
