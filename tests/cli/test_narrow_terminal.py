@@ -66,6 +66,29 @@ def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(per
     assert "Interrupted. Nothing more was changed." in lines_of(ended(terminal, 130))
 
 
+@pytest.mark.parametrize(("language", "label"), [("en", "Subject"), ("sv", "Ämne")])
+def test_a_dry_run_shows_a_readable_mail(person: Person, language: str, label: str) -> None:
+    password_account(person.home, 1)
+    contents = {
+        "räkning.pdf": b"%PDF" + bytes(123_000),
+        "a.html": b"<p>Hej</p><img src='cid:logo'>",
+        "logo.png": b"png",
+    }
+    for name, content in contents.items():
+        person.home.file(name, content)
+    text = ("-s", "Räkning 1", "--body", "Hej\x1b[2J", "--html", "a.html")
+    files = ("--attach", "räkning.pdf", "--inline", "logo=logo.png")
+    typed = person.types("send", "åsa@example.com", *text, *files, "--dry-run", SMTPSETUP_LANG=language)
+    printed = ended(typed, 0)
+    assert "\x1b[2J" not in printed
+    shown = "\n".join(lines_of(printed))
+    assert re.search(rf"{label} +Räkning 1\n", shown)
+    assert re.search(r"räkning\.pdf +\(application/pdf, 123 kB\)", " ".join(shown.split()))
+    assert "logo.png (image/png, 3 " in " ".join(shown.split())
+    assert "Hej" in shown.rstrip().splitlines()[-1]
+    assert "base64" not in shown
+
+
 @pytest.mark.parametrize(("language", "no", "said"), [("en", "n", "Nothing was"), ("sv", "nej", "Inget har ändrats.")])
 def test_a_no_is_no_interruption(person: Person, language: str, no: str, said: str) -> None:
     password_account(person.home, 1)

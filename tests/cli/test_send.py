@@ -79,7 +79,29 @@ def test_dry_run_prints_the_message_and_sends_nothing(home: Home, sandbox: Sandb
         home.run("send", "a@example.com", "--body", "x", "--dry-run", "--json").json["result"]["account"]
         == "info@example.com"
     )
+    assert home.run("send", "a@example.com", "--body", "hej", "--dry-run", "--raw").out.endswith("\n\nhej\n")
+    assert home.run("send", "a@example.com", "--body", "hej", "--raw").code == 2
     assert sandbox.mails == []
+
+
+def test_a_mail_with_nothing_in_it_gets_a_warning(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    assert "no subject and no text" in home.run("send", "a@example.com", stdin="\n").err
+    for arguments in (("-s", "x"), ("--body", "x"), ("--attach", str(home.file("a.txt", "x")))):
+        assert home.run("send", "a@example.com", *arguments, stdin="").err == ""
+    assert len(sandbox.mails) == 4
+
+
+def test_text_in_a_pipe_beside_html_is_never_lost_in_silence(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
+    home.configure(facts)
+    html = str(home.file("a.html", "<p>Hej Åsa</p>"))
+    send = ("send", "a@example.com", "-s", "x", "--html", html)
+    unread = home.run(*send, stdin="Hej från röret")
+    assert (unread.code, "`--body-file -`" in unread.err) == (0, True)
+    assert home.run(*send, stdin="").err == ""
+    assert home.run(*send, "--body", "x", stdin="a list").err == ""
+    assert home.run(*send, "--body-file", "-", stdin="Hej från röret").err == ""
+    assert [mail.text for mail in sandbox.mails] == ["Hej Åsa", "Hej Åsa", "x", "Hej från röret"]
 
 
 @pytest.mark.slow

@@ -61,8 +61,7 @@ def test_a_wider_network_of_another_client_does_not_lift_a_binding(relay: Target
             device.say("EHLO test")
             return device.say("MAIL FROM:<info@example.com>")
 
-    wait_for(lambda: not answer().startswith("530"))
-    assert answer().startswith("553")
+    wait_for(lambda: answer().startswith("553"))  # with the first client alone it is another answer, for a moment
 
 
 def test_an_ipv4_address_counts_over_ipv6_sockets_too(tmp_path: Path, name_server: str) -> None:

@@ -20,6 +20,7 @@ from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import Policy, send_or_queue
 from smtpsetup.state import termination, usage
+from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ class _Options(NamedTuple):
     metavar=_("'NAME: VALUE'"),
     help=_("Another header; may be given several times."),
 )
-@click.option("--dry-run", is_flag=True, help=_("Print the message and send nothing."))
+@click.option(
+    "--dry-run", is_flag=True, help=_("Send nothing; show the mail, or print the message where nobody watches.")
+)
+@click.option("--raw", is_flag=True, help=_("With --dry-run: print the message as it would be sent."))
 @click.option(
     "--queue",
     type=click.Choice([str(value) for value in Queue]),
@@ -136,6 +140,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     /,
     account: str | None,
     dry_run: bool,  # noqa: FBT001  as above
+    raw: bool,  # noqa: FBT001  as above
     queue: str | None,
     on_unknown: str | None,
     batch: str | None,
@@ -152,12 +157,20 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     chosen = state.config().account(account)
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
+    if raw and not dry_run:
+        raise click.UsageError(_("--raw is for --dry-run."))
     if batch is None and merge is None:
         if connections != 1 or rate is not None or restart or root is not None:
             raise click.UsageError(_("--connections, --rate, --root and --restart are for --batch and --merge."))
         if not (options.recipients or options.to or options.cc or options.bcc):
             raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
-        _send_one(state, chosen, policy, _parts(options), dry_run=dry_run)
+        parts = _parts(options)
+        if dry_run:
+            _show_unsent(state, chosen, parts, is_raw=raw or not sys.stdout.isatty())
+            return
+        _send_one(state, chosen, policy, parts)
+        if options.html and options.body is None and options.body_file is None:
+            _tell_of_unread_text()
         return
     from smtpsetup.cli.batch import BatchOptions, send_many  # most runs send one mail
 
@@ -170,11 +183,10 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     send_many(state, chosen, policy, how, parts)
 
 
-def _send_one(state: State, account: Account, policy: Policy, parts: Parts, *, dry_run: bool) -> None:
+def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> None:
     delivery = delivery_of(draft_of(account, parts))
-    if dry_run:
-        _print_message(state, account, delivery)
-        return
+    if not (parts.subject or parts.body.strip() or parts.html or parts.attach):
+        tell(_("Warning: the mail has no subject and no text."))
     _warn_of_limits(account, delivery)
     result = send_or_queue(state.context(account), delivery, policy)
     if state.json:
@@ -312,8 +324,15 @@ def _seconds_between(rate: str | None) -> float | None:
     return seconds / int(number)
 
 
-def _print_message(state: State, account: Account, delivery: Delivery) -> None:
-    """Print the message as it would be sent, and its envelope, for --dry-run."""
+def _tell_of_unread_text() -> None:
+    """Say that text in a pipe is no part of the mail. It is not read unasked: it may be the list of a shell's loop."""
+    if streams.waiting_in_pipe():
+        tell(_("The text on standard input was not read. To send it beside the HTML version: `--body-file -`."))
+
+
+def _show_unsent(state: State, account: Account, parts: Parts, *, is_raw: bool) -> None:
+    """Print the mail and its envelope, for --dry-run."""
+    delivery = delivery_of(draft_of(account, parts))
     message = b"".join(delivery.message.chunks())
     recipients = delivery.envelope.recipients
     if state.json:
@@ -326,5 +345,8 @@ def _print_message(state: State, account: Account, delivery: Delivery) -> None:
             sender=delivery.envelope.sender, recipients=", ".join(recipients)
         )
     )
-    sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
-    sys.stdout.flush()
+    if is_raw:
+        sys.stdout.buffer.write(message.replace(b"\r\n", b"\n"))
+        sys.stdout.flush()
+    else:
+        views.preview.mail(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -33,6 +34,20 @@ def columns(stream: TextIO) -> int | None:
         chosen = os.environ.get("COLUMNS", "")
         return int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
     return _USUAL_COLUMNS
+
+
+def waiting_in_pipe() -> int:
+    """How many bytes wait on standard input if it is a pipe, without reading them; 0 where that cannot be asked."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl  # POSIX only
+    import termios
+
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(0).st_mode)
+        return int.from_bytes(fcntl.ioctl(0, termios.FIONREAD, bytes(4)), sys.byteorder) if is_pipe else 0
+    except OSError:  # it is closed
+        return 0
 
 
 def silence(stream: TextIO) -> None:
