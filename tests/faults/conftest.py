@@ -11,9 +11,20 @@ from tests.recording import RecordingServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.faults.relays import Target
+    from tests.relay import Client
+
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
     """A server that accepts everything."""
     with RecordingServer() as running:
         yield running
+
+
+@pytest.fixture
+def guest(relay: Target) -> Iterator[Client]:
+    """A connection to the relay of the module without a login, after EHLO."""
+    with relay.relay.client() as client:
+        assert client.say("EHLO test").startswith("250")
+        yield client

@@ -37,14 +37,6 @@ def relay(tmp_path_factory: pytest.TempPathFactory, name_server: str) -> Iterato
         yield running
 
 
-@pytest.fixture
-def guest(relay: Target) -> Iterator[Client]:
-    """A connection without a login, after EHLO."""
-    with relay.relay.client() as client:
-        assert client.say("EHLO test").startswith("250")
-        yield client
-
-
 # web browsers
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI", "get")

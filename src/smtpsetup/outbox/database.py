@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import threading
 from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from smtpsetup.outbox.file_header import header_fault, is_other_content
 from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ VERSION = 3
 _TURN = "outbox.turn"  # a file that is locked by whoever waits for the outbox
 CHECKSUMS_SINCE, CLIENT_SINCE = 2, 3
 """The versions that added checksums, and the name of the relay's client."""
-_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html section 1.3
 # SQLite reports these as other errors, but they mean damage
 _SIGNS_OF_DAMAGE = (
     "no such table",
@@ -104,7 +103,8 @@ def connected(path: str) -> sqlite3.Connection:
     """
     for suffix in ("", "-wal", "-shm"):
         private_dir.check_file(path + suffix)
-    _refuse_other_content(path)
+    if is_other_content(path):  # SQLite would take a short file for an empty one and overwrite it
+        raise OutboxDamagedError(path)
     made = read_made(path)
     before = os.umask(0o077)
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -258,40 +258,6 @@ def write_highest(path: str, number: int) -> None:
         os.close(handle)
 
 
-def _refuse_other_content(path: str) -> None:
-    """Raise OutboxDamagedError for a short file, which SQLite would take for an empty one and overwrite."""
-    try:
-        start = _start_of(path, len(_MAGIC))
-    except FileNotFoundError:
-        return
-    if start and start != _MAGIC:
-        raise OutboxDamagedError(path)
-
-
-_handles: dict[tuple[int, int], int] = {}  # by device and inode
-_opening = threading.Lock()
-
-
-def _start_of(path: str, size: int) -> bytes:
-    """The first bytes of a database. Raises OSError.
-
-    Its handle stays open: closing one would drop the locks that SQLite has on the file for other connections of this
-    process (fcntl(2); https://www.sqlite.org/howtocorrupt.html section 2.2), and a process that ended meanwhile would
-    delete their write-ahead log.
-    """
-    if sys.platform == "win32":
-        with open(path, "rb") as file:
-            return file.read(size)
-    with _opening:
-        info = os.stat(path)
-        handle = _handles.get((info.st_dev, info.st_ino))
-        if handle is None:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            info = os.fstat(handle)
-            _handles[info.st_dev, info.st_ino] = handle
-        return os.pread(handle, size, 0)
-
-
 def _refuse_newer(db: sqlite3.Connection, path: str, made: Made) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if 1 <= version <= VERSION:
@@ -326,34 +292,29 @@ def lock(path: str, *, is_shared: bool, seconds: float | None = None) -> int:
 
     Raises OSError, also where the lock is not free within so many `seconds`.
     """
-    turn = _open_beside(path, _TURN)
-    handle = _open_beside(path, "outbox.lock")
     try:
         # who wants it alone keeps its turn while it waits, so that others do not always come first
-        locks.lock(turn, seconds=seconds, is_shared=is_shared)
-        locks.lock(handle, seconds=seconds, is_shared=is_shared)
+        turn = _open_locked_beside(path, _TURN, seconds, is_shared=is_shared)
+        try:
+            return _open_locked_beside(path, "outbox.lock", seconds, is_shared=is_shared)
+        finally:
+            os.close(turn)
     except BlockingIOError as error:
-        os.close(handle)
         raise OSError(0, "database is locked", path) from error
-    finally:
-        os.close(turn)
-    return handle
 
 
 def is_wanted_alone(path: str) -> bool:
     """Whether a repair waits until nobody has the outbox open. Raises OSError."""
-    turn = _open_beside(path, _TURN)
     try:
-        locks.lock(turn, seconds=0, is_shared=True)
+        os.close(_open_locked_beside(path, _TURN, 0, is_shared=True))
     except BlockingIOError:
         return True
-    finally:
-        os.close(turn)
     return False
 
 
-def _open_beside(path: str, name: str) -> int:
-    return private_dir.open_file(os.path.join(os.path.dirname(path), name), os.O_RDWR | os.O_CREAT)
+def _open_locked_beside(path: str, name: str, seconds: float | None, *, is_shared: bool) -> int:
+    beside = os.path.join(os.path.dirname(path), name)
+    return locks.open_locked(beside, os.O_RDWR | os.O_CREAT, seconds=seconds, is_shared=is_shared)
 
 
 @contextmanager
@@ -376,42 +337,8 @@ def explained(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DataError) as error:  # DataError: larger than SQLite takes
-        if str(error).startswith(_SIGNS_OF_DAMAGE) or header_fault(path):
+        if str(error).startswith(_SIGNS_OF_DAMAGE) or header_fault(path, VERSION):
             raise OutboxDamagedError(path) from error
         raise OSError(0, str(error), path) from error
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: text that is not UTF-8, recipients not JSON
         raise OutboxDamagedError(path) from error
-
-
-def header_fault(path: str) -> str:
-    """Which of the file's first 100 bytes differ from those of every outbox, `""` where none does.
-
-    SQLite checks only some of them. While there is a write-ahead log, which may have a newer first page, nothing is
-    checked.
-    """
-    try:
-        if os.path.exists(f"{path}-wal") and os.stat(f"{path}-wal").st_size:
-            return ""
-        header = _start_of(path, _HEADER_SIZE)
-    except OSError:
-        return ""
-    wrong = [place for place, value in _FIXED.items() if header[place : place + len(value)] != value]
-    if header[18:20] not in (b"\1\1", b"\2\2"):
-        wrong.append(18)
-    if not b"\1" <= header[63:64] <= bytes([VERSION]):  # the version
-        wrong.append(63)
-    return f"header bytes {', '.join(map(str, sorted(wrong)))}" if wrong else ""
-
-
-# https://www.sqlite.org/fileformat.html section 1.3: page size, fractions, schema format, encoding, version,
-# incremental vacuum, nothing
-_FIXED = {
-    0: _MAGIC,
-    16: b"\x10\0",
-    20: b"\0\x40\x20\x20",
-    44: b"\0\0\0\4",
-    56: b"\0\0\0\1\0\0\0",
-    64: b"\0\0\0\1",
-    68: bytes(24),
-}
-_HEADER_SIZE = 100

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.message.message import Message
 from smtpsetup.outbox.database import (
+    VERSION,
     OutboxDamagedError,
     content_checksum,
     explained,
-    header_fault,
     highest_number,
 )
 from smtpsetup.outbox.due import DueMails
+from smtpsetup.outbox.file_header import header_fault
 from smtpsetup.outbox.mail import COLUMNS, STORED, Mail, NewMail, shown_mail
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.state import leases
@@ -277,7 +278,7 @@ class Outbox(DueMails):
                 found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(3)")]
                 damaged = self.damaged()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            header = header_fault(self.path)
+            header = header_fault(self.path, VERSION)
         except (sqlite3.DatabaseError, ValueError, OutboxDamagedError) as error:
             return str(error)
         if found != ["ok"]:

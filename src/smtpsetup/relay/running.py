@@ -57,17 +57,11 @@ def is_running(directory: str) -> bool:
     """Whether a relay with this state directory is running."""
     try:
         private_dir.become_owner_of(directory)
-        handle = private_dir.open_file(_lock_file(directory), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        locks.lock(handle, seconds=0)
+        os.close(locks.open_locked(_lock_file(directory), os.O_RDWR, seconds=0))
     except BlockingIOError:
         return True
-    except OSError:
+    except OSError:  # there is no such file, or one of another user
         return False
-    finally:
-        os.close(handle)
     return False
 
 

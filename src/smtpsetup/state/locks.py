@@ -65,7 +65,7 @@ def _try_lock(handle: int, *, is_shared: bool) -> None:
         fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-def open_locked(path: str, flags: int, *, seconds: float | None = None) -> int:
+def open_locked(path: str, flags: int, *, seconds: float | None = None, is_shared: bool = False) -> int:
     """A handle to a file of the state directory, locked as by `lock`. Raises BlockingIOError, OSError.
 
     The file is opened again if it was moved or deleted before it could be locked: others would lock a new one.
@@ -73,7 +73,7 @@ def open_locked(path: str, flags: int, *, seconds: float | None = None) -> int:
     while True:
         handle = private_dir.open_file(path, flags)
         try:
-            lock(handle, seconds=seconds)
+            lock(handle, seconds=seconds, is_shared=is_shared)
             if _is_still_at(path, handle):
                 return handle
         except BaseException:
