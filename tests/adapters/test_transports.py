@@ -146,7 +146,7 @@ def test_smtplib_is_used_only_by_the_test_command_with_its_option(
     home: Home, facts: SandboxFacts, sandbox: Sandbox
 ) -> None:
     assert home.configure(facts, password=PASSWORD).code == 0
-    shown = home.run("test", "--transport", "smtplib")
+    shown = home.run("test", "--transport", "smtplib", "-v")
     assert shown.code == 0, shown.err
     assert "connect" in shown.out.lower()
     document = home.run("test", "--transport", "smtplib", "--json").json

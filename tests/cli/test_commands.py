@@ -373,7 +373,7 @@ def test_replies_of_the_sandbox_are_not_masked_with_its_default_password(home: H
 
     with Sandbox(tmp_path, password=USUAL) as facts:
         assert home.configure(facts, password=USUAL).code == 0
-        shown = home.run("test", "--login-only").out
+        shown = home.run("test", "--login-only", "-v").out
     assert "220 localhost smtpsetup test server" in shown
     assert "***" not in shown
 

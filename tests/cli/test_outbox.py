@@ -129,7 +129,7 @@ def test_send_reports_why_a_mail_is_kept_and_what_to_do(home: Home) -> None:
     with closed_port() as nobody:
         plain_account(home, nobody)
         kept = home.run("send", "kund@example.com", "--body", "x")
-        refused = home.run("send", "kund@example.com", "--body", "x", "--queue", "never")
+        refused = home.run("send", "kund@example.com", "--body", "x", "--queue", "never", "-v")
     assert kept.code == 0
     assert f"127.0.0.1:{nobody} refused the connection. The mail is in the outbox as number 1" in kept.err
     assert "configure info@example.com --account a --host HOST" in refused.err

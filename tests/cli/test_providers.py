@@ -71,7 +71,7 @@ def test_identify_shows_the_age_and_confidence_of_a_row(home: Home, age: int, co
         ".config/smtpsetup/providers.toml",
         ROW.replace("2026-11-24", day.isoformat()).replace('"high"', f'"{confidence}"'),
     )
-    shown = home.run("identify", "a@example.com").out
+    shown = home.run("identify", "a@example.com", "--more").out
     assert expected in shown
     assert (f"Source of {day.year}" if age > 365 else day.strftime("%Y-%m")) in shown
 

@@ -89,7 +89,7 @@ def test_an_option_that_belongs_to_another_is_refused_alone(home: Home, option: 
 
 def test_units_that_cannot_be_started_are_taken_back(home: Home, account: RecordingServer, systemctl: str) -> None:
     home.file("broken", "")
-    run = home.run("relay", "--install", PATH=systemctl)
+    run = home.run("relay", "--install", "-v", PATH=systemctl)
     assert (run.code, "@reboot" in run.err) == (69, True)
     assert units_of(home) == set()
     assert home.run("relay", "--uninstall", PATH=systemctl).out.startswith("The relay is not set up")

@@ -55,7 +55,7 @@ def test_the_owners_other_server_is_told_and_the_tables_stays_first(inside: Home
     assert result["needs_confirmation"] is True
     assert any("--host smtp.hotellet.net" in note for note in result["notes"])
     shown = inside.run("identify", "info@delegerad.se").out
-    assert "Source of 2014" in shown
+    assert "is from 2014" in shown
     assert "nothing newer confirms it" in shown
 
 

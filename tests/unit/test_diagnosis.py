@@ -95,6 +95,8 @@ def test_an_explanation_names_only_facts_that_a_diagnosis_has() -> None:
         "account",
         "address",
         "configure",
+        "sender",
+        "recipient",
         "sign_in",
         "place",
         "detail",

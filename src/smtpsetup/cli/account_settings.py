@@ -14,6 +14,8 @@ from smtpsetup.cli.ask import DeclinedError, ask, confirm
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
 from smtpsetup.cli.sign_in import SignInOptions
+from smtpsetup.cli.state import tell
+from smtpsetup.cli.ways import offer_ways
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
@@ -79,7 +81,7 @@ class Subject:
 def find_subject(state: State, address: str | None, options: Options) -> Subject:
     """Find out what is known about the address. Raises SmtpsetupError, click.UsageError, click.Abort.
 
-    Where a password may be typed, an unusable keyring is reported before any other question.
+    Where a password may be typed, a locked keyring is reported before any other question.
     """
     entered = _address(state, address)
     accounts = state.config().accounts
@@ -97,7 +99,7 @@ def find_subject(state: State, address: str | None, options: Options) -> Subject
         and state.may_ask
         and subject.place is None
     ):
-        subject = replace(subject, place=places.place_for_secret(state, options.name or str(subject.address)))
+        subject = replace(subject, place=places.likely_place(options.name or str(subject.address)))
     if subject.existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
         if not confirm(question, default=True):
@@ -114,7 +116,7 @@ def _address(state: State, address: str | None) -> Address:
         try:
             return parse_address(ask(_("Your mail address")))
         except MalformedAddressError as error:
-            views.human.error(error)
+            views.errors.before_question(error)
 
 
 def _stated_provider(state: State, entered: Address, existing: Account | None, options: Options) -> Provider | None:
@@ -124,13 +126,22 @@ def _stated_provider(state: State, entered: Address, existing: Account | None, o
         if provider is None:
             raise click.BadParameter(no_such_provider(state.table(), options.provider_id), param_hint="--provider")
         if state.may_ask:
-            views.human.provider(provider)
+            views.provider.provider(provider)
+        _warn_of_misfit(state, entered, provider)
         if not options.host:
             _check_named(state, entered, provider)
         return provider
     if options.host:
         return None if is_loopback(options.host) else state.table().by_server_host(options.host, entered.domain)
     return state.provider(existing) if existing else None
+
+
+def _warn_of_misfit(state: State, entered: Address, provider: Provider) -> None:
+    """Warn where the table says that another provider runs the domain."""
+    known = state.table().by_domain(entered.domain)
+    if known and known.id != provider.id:
+        text = _("Warning: {domain} belongs to {known}, not to {provider}.")
+        tell(text.format(domain=entered.unicode_domain, known=known.name, provider=provider.name))
 
 
 def _check_named(state: State, entered: Address, provider: Provider) -> None:
@@ -161,17 +172,16 @@ def _identified(state: State, entered: Address, options: Options) -> Subject:
         views.human.note(error.message)
         for cause in error.causes if error.code == "dns.temporary" else ():
             views.human.note(cause)
-        place = (
-            places.place_for_secret(state, options.name or str(entered)) if options.may_need_typed_password else None
-        )
+        place = places.likely_place(options.name or str(entered)) if options.may_need_typed_password else None
         return Subject(entered, ask_provider(state), place=place)
     if state.may_ask:
-        views.human.identification(found, stderr=True)
+        views.identification.before_login(found)
     refused = refusal(found)
-    if refused and not (state.may_ask and found.provider and found.provider.status is ProviderStatus.UNKNOWN):
-        raise refused
-    if refused:  # a person may know the server
+    is_unknown = found.provider is not None and found.provider.status is ProviderStatus.UNKNOWN
+    if refused and is_unknown and state.may_ask:  # a person may know the server
         views.human.note(refused.message)
+    elif found.provider and (refused or found.provider.needs_paid_plan):
+        offer_ways(state, found.address, found.provider, refused)
     return Subject(found.address, found.provider, found)
 
 
@@ -212,6 +222,9 @@ def account_before_login(state: State, subject: Subject, options: Options) -> Ac
         offered = subject.found.auth if subject.found else provider.auth if provider else ()
         # a password needs no client id; OAuth2 does
         auth = next((kind for kind in offered if kind is not Auth.OAUTH2), auth)
+    if options.auth in (Auth.PASSWORD, Auth.APP_PASSWORD) and provider and provider.auth == (Auth.OAUTH2,):
+        text = _("Warning: {provider} takes no password from mail programs. Leave out `--auth` to see what works.")
+        tell(text.format(provider=provider.name))
     is_kept = auth is Auth.OAUTH2 and not options.how.token_command and _is_signed_in(existing, options)
     signed_in = existing if is_kept else None
     username = proposal.username if proposal.username is not None else ask_username(state, provider)

@@ -6,6 +6,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
+from smtpsetup.cli.command import Group
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import accounts
@@ -16,7 +17,7 @@ from smtpsetup.oauth.access_token import sign_in_age
 from smtpsetup.setup.save_account import remove
 
 
-@click.group("accounts", invoke_without_command=True, help=_("List, show and remove what is configured."))
+@click.group("accounts", cls=Group, invoke_without_command=True, help=_("List, show and remove what is configured."))
 @common_options
 @click.pass_context
 def accounts_command(ctx: click.Context, state: State) -> None:

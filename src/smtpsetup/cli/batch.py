@@ -24,6 +24,7 @@ from smtpsetup.sending.drafts import Parts, delivery_of, draft_of, read_failed
 from smtpsetup.sending.send_many import Run
 from smtpsetup.state import input_file
 from smtpsetup.state.batch_journal import BusyError, Journal
+from smtpsetup.terminal.streams import can_redraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,7 +185,7 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
 @contextmanager
 def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | None]:
     """The progress bar where standard error is a terminal that nothing else is written to, else None."""
-    if not sys.stderr.isatty() or state.verbose or (state.json and sys.stdout.isatty()):
+    if not can_redraw(sys.stderr) or state.verbose or (state.json and sys.stdout.isatty()):
         yield None
         return
     with views.batch.Bar(total, before) as bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, system_option
@@ -17,6 +18,7 @@ from smtpsetup.relay.status import where
 
 @click.command(
     "card",
+    cls=Command,
     help=_(
         "What to enter in a program's mail settings, field by field: for the relay, and for the provider where it "
         "takes a password."

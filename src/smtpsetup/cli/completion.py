@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
@@ -14,6 +15,7 @@ _VARIABLE = "_SMTPSETUP_COMPLETE"  # the name that Click gives it
 
 @click.command(
     "completion",
+    cls=Command,
     help=_(
         "Print what lets a Tab complete commands, options, accounts, providers and error codes. For bash, put `eval "
         '"$(smtpsetup completion bash)"` into ~/.bashrc.'

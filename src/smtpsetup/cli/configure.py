@@ -10,9 +10,10 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.account_settings import Options, Subject, account_before_login, find_subject, from_name
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import provider_ids
 from smtpsetup.cli.identify import search_options
-from smtpsetup.cli.places import check_file_for_password
+from smtpsetup.cli.places import agree_to_file, check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import (
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "configure", help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save.")
+    "configure",
+    cls=Command,
+    help=_("Set up an address: find its server, ask for what is missing, log in to prove it, then save."),
 )
 @click.argument("address", required=False, metavar=_("[ADDRESS]"))
 @click.option("--account", "name", metavar=_("NAME"), help=_("A name for the account (default: the address)."))
@@ -108,6 +111,8 @@ def configure_command(
         place = subject.existing.secret
     account = account._replace(from_name=from_name(state, subject, options), secret=place)
     account, secret = _log_in(state, account, subject, options, is_reused=is_reused)
+    if subject.place and subject.place.store is Store.FILE and account.secret == subject.place and secret:
+        agree_to_file(subject.place.reference)
     _save(state, account, None if account.oauth2 else secret, subject, options)
 
 
@@ -191,17 +196,7 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
     view = views.json.account(account, is_default=saved.is_default)
     views.human.left_behind(account.name, saved.left_behind)
     if not state.json:
-        views.human.account(account, is_default=saved.is_default)
-        views.human.say(
-            _("Saved in {path}. Send a test mail: `smtpsetup test {account}`.").format(
-                path=state.config_file, account=shlex.quote(account.name)
-            )
-        )
-        text = _(
-            "To lend the account to a program: `smtpsetup relay add-client NAME`. What to enter there: `smtpsetup "
-            "card`."
-        )
-        views.human.say(text)
+        _show_saved(state, account, is_default=saved.is_default)
     is_new = subject.existing is None
     if options.unattended or (
         options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)
@@ -215,6 +210,21 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
             raise
     if state.json:
         state.write_json(view)
+
+
+def _show_saved(state: State, account: Account, *, is_default: bool) -> None:
+    """Say where the account and its secret are, and what to do next; with -v the whole account."""
+    if state.verbose:
+        views.human.account(account, is_default=is_default)
+    text = _("Saved in {path}; the password is in: {place}.")
+    if account.auth is Auth.OAUTH2:
+        text = _("Saved in {path}; what keeps you signed in is in: {place}.")
+    elif account.auth is Auth.NONE:
+        text = _("Saved in {path}.")
+    views.human.done(text.format(path=state.config_file, place=account.secret.described()))
+    name = "" if is_default else f" {shlex.quote(account.name)}"
+    views.human.say(_("Send a test mail: `smtpsetup test{account}`").format(account=name))
+    views.human.say(_("For another program: `smtpsetup card`, or `smtpsetup relay add-client NAME`."))
 
 
 def _will_scripts_use_it(state: State) -> bool:

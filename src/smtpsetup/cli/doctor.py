@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "doctor",
+    cls=Command,
     help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)

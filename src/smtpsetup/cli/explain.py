@@ -6,6 +6,7 @@ import click
 
 from smtpsetup import DOCUMENTATION
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import error_codes
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.core.exit_codes import EXIT_CODES
@@ -16,6 +17,7 @@ from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 @click.command(
     "explain",
+    cls=Command,
     help=_(
         "What an error code means and how to mend it, such as `smtpsetup explain auth.bad-credentials`; without a "
         "code, all of them. It needs no network."

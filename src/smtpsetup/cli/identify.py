@@ -13,12 +13,14 @@ import click
 from smtpsetup.address.address import parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import ProviderStatus
 from smtpsetup.setup.identify import UnknownDomainError, identify, refusal
+from smtpsetup.terminal.streams import can_redraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,12 +86,15 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-@click.command("identify", help=_("Say who runs an address's mail, which server to use and what to switch on first."))
+@click.command(
+    "identify", cls=Command, help=_("Say who runs an address's mail, which server to use and what to switch on first.")
+)
 @click.argument("address", metavar=_("ADDRESS"))
 @click.option("--all", "ask_all", is_flag=True, help=_("Ask every source, and show what each said."))
+@click.option("--more", "is_whole", is_flag=True, help=_("Show all that is known: steps, notes, limits, other ways."))
 @search_options
 @common_options
-def identify_command(state: State, address: str, ask_all: bool, search: Search) -> None:  # noqa: FBT001  click's
+def identify_command(state: State, address: str, ask_all: bool, is_whole: bool, search: Search) -> None:  # noqa: FBT001  click's
     """Identify the address and show the result."""
     try:
         found = find(state, address, replace(search, ask_all=ask_all))
@@ -107,7 +112,8 @@ def identify_command(state: State, address: str, ask_all: bool, search: Search) 
             return
         error.result = view
     else:
-        views.human.identification(found)
+        show = views.identification.whole if is_whole or state.verbose else views.identification.short
+        show(found)
         if ask_all and found.discovery:
             views.sources.sources(found.discovery)
     if error:
@@ -174,7 +180,7 @@ def _discovered(state: State, table: Table, text: str, search: Search, suggestio
         ask_all=search.ask_all,
         suggestion=suggestion,
     )
-    if state.json or not sys.stderr.isatty():
+    if state.json or not can_redraw(sys.stderr):
         return run()
     searching = views.sources.Searching(address)
     with searching:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.places import check_file_for_password
 from smtpsetup.cli.proof import prove
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "login",
+    cls=Command,
     help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
@@ -118,7 +120,7 @@ def _save(state: State, account: Account, secret: Secret | None, text: str, toke
     )
 
 
-@click.command("logout", help=_("Forget an account's saved password or sign-in; its settings stay."))
+@click.command("logout", cls=Command, help=_("Forget an account's saved password or sign-in; its settings stay."))
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
 @common_options
 def logout_command(state: State, account: str | None) -> None:

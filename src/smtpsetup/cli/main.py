@@ -11,6 +11,7 @@ import click
 
 from smtpsetup import __version__
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Group
 from smtpsetup.cli.state import State, tell
 from smtpsetup.core import i18n
 from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, is_termination, reason_of
@@ -33,6 +34,7 @@ COMMANDS = {
     "relay": ("relay", _("Lend the account to programs that cannot sign in themselves.")),
     "card": ("card", _("What to enter in a program's mail settings.")),
     "explain": ("explain", _("What an error code means, and how to mend it.")),
+    "help": ("help", _("How a task is done: oauth2, cron, relay, secrets.")),
     "doctor": ("doctor", _("Will it work at three in the morning: check everything that cron needs.")),
     "providers": ("providers", _("The provider table: list it, show a row, check your own rows.")),
     "accounts": ("accounts", _("List, show and remove what is configured.")),
@@ -43,7 +45,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command only when it is used, for the start-up time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
@@ -94,19 +96,36 @@ def _no_such_command(name: str) -> str:
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 200},
+    invoke_without_command=True,
     help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
 )
-@click.option(
-    "--config", "config_option", metavar=_("FILE"), help=_("Another configuration file (also SMTPSETUP_CONFIG).")
-)
+@click.option("--config", "config_option", metavar=_("FILE"), help=_("Another configuration file."))
 @click.version_option(
     __version__, "-V", "--version", message="%(prog)s %(version)s", help=_("Show the version and exit.")
 )
-@click.pass_obj
-def cli(state: State, config_option: str | None) -> None:
-    """Keep --config for the command."""
+@click.pass_context
+def cli(ctx: click.Context, config_option: str | None) -> None:
+    """Keep --config for the command. Without a command, offer a person to begin, or show the help."""
+    state = ctx.ensure_object(State)
     state.config_option = config_option
+    if ctx.invoked_subcommand is None:
+        if _wants_to_begin(state):
+            configure = cli.get_command(ctx, "configure")
+            if configure is not None:
+                configure.main([], prog_name="smtpsetup configure", standalone_mode=False, parent=ctx)
+            return
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(click.UsageError.exit_code)
+
+
+def _wants_to_begin(state: State) -> bool:
+    """Whether a person at a terminal who has no account yet wants to set one up."""
+    if not (state.may_ask and sys.stdout.isatty()) or state.config().accounts:
+        return False
+    from smtpsetup.cli.ask import confirm  # loaded only where something is asked
+
+    return confirm(_("No account is set up yet. Set one up now?"), default=True)
 
 
 def _complete_help(command: click.Command) -> None:
@@ -211,7 +230,7 @@ def _report_usage_error(error: click.ClickException, state: State) -> int:
 def _report(error: SmtpsetupError, state: State) -> int:
     if state.json:
         state.write_json(error.result, error)
-    views.human.error(error)
+    views.errors.error(error, verbose=state.verbose)
     return error.exit_code
 
 

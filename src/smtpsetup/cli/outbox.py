@@ -11,6 +11,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
+from smtpsetup.cli.command import Group
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.config import accounts
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    "outbox", invoke_without_command=True, help=_("The mail that waits: list it, show why, send it now, drop it.")
+    "outbox",
+    cls=Group,
+    invoke_without_command=True,
+    help=_("The mail that waits: list it, show why, send it now, drop it."),
 )
 @common_options
 @click.pass_context
@@ -160,7 +164,7 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     if to_fix:
         to_fix[0].result = view
         for error in to_fix[1:]:
-            views.human.error(error)
+            views.errors.error(error, verbose=state.verbose)
         raise to_fix[0]
     if state.json:
         state.write_json(view)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from smtpsetup.cli import views
-from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.config import paths
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
@@ -66,26 +65,43 @@ def _check_directory(path: str) -> None:
         )
 
 
-def place_for_secret(state: State, account: str, *, is_sign_in: bool = False) -> SecretSource:
-    """The keyring or, where it cannot be used and a person agrees, a file; `is_sign_in` is for a refresh token.
+def likely_place(account: str) -> SecretSource:
+    """Where a typed password will be kept: the keyring or, without one, a file, which `agree_to_file` asks about.
+
+    Raises SmtpsetupError for a keyring that is there and cannot be used now.
+    """
+    try:
+        stores.prepare_keyring(may_prompt=True)
+    except SmtpsetupError as error:
+        if error.code != "secret.keyring-unavailable":
+            raise
+        return SecretSource(Store.FILE, paths.own_password_file(account))
+    return SecretSource(Store.KEYRING)
+
+
+def agree_to_file(path: str) -> None:
+    """Ask whether a password that works may be kept in a file. Raises the SmtpsetupError of the keyring for a no."""
+    question = _("There is no keyring here. Save the password in a file that only you can read, {path}?")
+    if not confirm(question.format(path=path), default=True):
+        stores.prepare_keyring(may_prompt=True)
+        raise DeclinedError
+    make_directory(path)
+
+
+def place_for_sign_in(state: State, account: str) -> SecretSource:
+    """The keyring or, where it cannot be used and a person agrees, a file, for a refresh token.
 
     Raises SmtpsetupError where the keyring cannot be used and nobody agrees to a file.
     """
     try:
         stores.prepare_keyring(may_prompt=state.may_ask)
     except SmtpsetupError as error:
-        if is_sign_in:
-            error.hints = (
-                _("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),
-            )
+        error.hints = (_("Keep it in a file that only you can read, which smtpsetup writes: `--password-file FILE`."),)
         if not state.may_ask or error.code != "secret.keyring-unavailable":
             raise
         path = paths.own_password_file(account)
-        views.human.note(" ".join((error.message, *error.causes)))
-        password = _("Without a keyring, the password can be kept in a file that only you can read: {path}")
-        sign_in = _("Without a keyring, what keeps you signed in can be kept in a file that only you can read: {path}")
-        views.human.note((sign_in if is_sign_in else password).format(path=path))
-        if not confirm(_("Keep it there?"), default=True):
+        question = _("There is no keyring here. Save the sign-in in a file that only you can read, {path}?")
+        if not confirm(question.format(path=path), default=True):
             raise
         make_directory(path)
         return SecretSource(Store.FILE, path)

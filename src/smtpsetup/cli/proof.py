@@ -51,15 +51,12 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
         if report.error is None:
             return account, secret
         if may_move and report.alternative and state.may_ask:
-            views.human.error(report.error)
+            views.errors.before_question(report.error)
             if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
                 raise DeclinedError
             account = account._replace(server=report.alternative)
         elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED and typed < _MOST_TYPED:
-            if typed == 1:
-                views.human.note(f"{report.error.message} ({report.error.code})")
-            else:
-                views.human.error(report.error)
+            views.errors.before_question(report.error, with_causes=typed > 1)
             secret = ask_secret(account.auth, account.username)
             typed += 1
         else:
@@ -77,14 +74,19 @@ def _log_in(  # noqa: PLR0913  what `run_test` needs
 ) -> AccountTestReport:
     context = state.context(account)
     planned = context.transport.planned_stages(account, login_only=True)
-    table = views.stages.StageTable(planned, stderr=True, live=not state.verbose) if state.may_ask else None
-    with table or nullcontext():
-        return run_test(
+    line = views.stages.StageLine(planned, stderr=True, is_shown=not state.verbose) if state.may_ask else None
+    with line or nullcontext():
+        report = run_test(
             context,
             secret,
             provider=provider,
             login_only=True,
             is_saved=is_saved,
-            watch=table,
+            watch=line,
             ask_owner=ask_owner,
         )
+    if state.may_ask and report.error is None:
+        views.human.done(_("Logged in at {server}.").format(server=account.server), stderr=True)
+    if state.may_ask and (state.verbose or (report.error and report.error.code not in _CAN_BE_RETYPED)):
+        views.stages.table(report.stages, stderr=True)
+    return report

@@ -8,6 +8,7 @@ import click
 
 from smtpsetup import DOCUMENTATION
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Group
 from smtpsetup.cli.complete import provider_ids
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
@@ -19,6 +20,7 @@ from smtpsetup.providers.table import faults_of
 
 @click.group(
     "providers",
+    cls=Group,
     help=_("The provider table: list it, show a row, check your own rows."),
 )
 def providers_command() -> None:
@@ -44,7 +46,7 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
         and (auth is None or auth in row.auth)
         and any(wanted in name for name in (row.id, row.name.lower(), *row.domains))
     ]
-    state.output(lambda: [views.json.provider_line(row) for row in rows], lambda: views.human.providers(rows))
+    state.output(lambda: [views.json.provider_line(row) for row in rows], lambda: views.provider.providers(rows))
 
 
 @providers_command.command(
@@ -62,7 +64,7 @@ def show_command(state: State, name: str) -> None:
             _("The provider table has no row {name}.").format(name=name),
             hints=(_("See which there are: `smtpsetup providers list`."),),
         )
-    state.output(lambda: views.json.provider(row), lambda: views.human.provider_row(row))
+    state.output(lambda: views.json.provider(row), lambda: views.provider.provider_row(row))
 
 
 @providers_command.command(

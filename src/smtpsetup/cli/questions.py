@@ -39,7 +39,7 @@ def ask_provider(state: State) -> Provider | None:
             views.human.note(no_such_provider(table, name))
             continue
         if provider:
-            views.human.provider(provider)
+            views.provider.provider(provider)
         return provider
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Group
 from smtpsetup.cli.libraries import libraries_needed
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_clients import add_client_command, list_command, remove_command, renew_command
@@ -18,6 +19,7 @@ from smtpsetup.relay.running import USUAL_HOST, USUAL_PORT
 
 @click.group(
     "relay",
+    cls=Group,
     invoke_without_command=True,
     help=_(
         "Lend the account to programs that cannot sign in themselves: a mail server on this machine that takes their "

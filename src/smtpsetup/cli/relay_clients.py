@@ -9,6 +9,7 @@ import click
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, require_account, system_option
@@ -37,6 +38,7 @@ def _address(text: str) -> str:
 
 @click.command(
     "add-client",
+    cls=Command,
     help=_(
         "Let a program or a device send through the relay. Its password is shown this once. With --net it needs no "
         "login from those addresses, and may come from no others."
@@ -124,7 +126,7 @@ def _account_of(state: State, client: Client) -> Account:
     return config.account(client.account or default)
 
 
-@click.command("list", help=_("The relay's clients. Their passwords cannot be shown."))
+@click.command("list", cls=Command, help=_("The relay's clients. Their passwords cannot be shown."))
 @system_option
 @common_options
 def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click passes flags by name
@@ -135,7 +137,9 @@ def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click pas
 
 
 @click.command(
-    "renew", help=_("Give a client a new password, which is shown this once. The old one stops working at once.")
+    "renew",
+    cls=Command,
+    help=_("Give a client a new password, which is shown this once. The old one stops working at once."),
 )
 @click.argument("name", metavar=_("NAME"), shell_complete=client_names)
 @system_option
@@ -152,7 +156,9 @@ def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT00
         views.relay.renewed(name, _card(account, client, password))
 
 
-@click.command("remove", help=_("Stop a client from sending. What it has handed over already is still sent."))
+@click.command(
+    "remove", cls=Command, help=_("Stop a client from sending. What it has handed over already is still sent.")
+)
 @click.argument("name", metavar=_("NAME"), shell_complete=client_names)
 @system_option
 @common_options

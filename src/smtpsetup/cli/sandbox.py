@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import fault_codes
 from smtpsetup.cli.libraries import libraries_needed
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "sandbox",
+    cls=Command,
     help=_(
         "Run a mail server on this machine that catches mail: with TLS, STARTTLS and a login, to try things out "
         "without an account."

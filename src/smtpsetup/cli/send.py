@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
-from smtpsetup.core.errors import reason_of
+from smtpsetup.core.errors import is_termination, reason_of
+from smtpsetup.core.i18n import decimal
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text_in
@@ -24,6 +27,8 @@ from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from smtpsetup.config.account import Account
     from smtpsetup.message.delivery import Delivery
 
@@ -54,6 +59,7 @@ class _Options(NamedTuple):
 
 @click.command(
     "send",
+    cls=Command,
     help=_(
         "Send a mail. The text comes from --body, --body-file or standard input; success is silent unless a person "
         "watches."
@@ -188,7 +194,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
     if not (parts.subject or parts.body.strip() or parts.html or parts.attach):
         tell(_("Warning: the mail has no subject and no text."))
     _warn_of_limits(account, delivery)
-    result = send_or_queue(state.context(account), delivery, policy)
+    result = _watched(state, account, policy, delivery)
     if state.json:
         view = views.json.send_result(result)
         if result.error is None:
@@ -196,6 +202,8 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
             return
         result.error.result = view
     if result.error:
+        if result.error.code == "data.too-large" and parts.attach:
+            result.error.causes = (_largest(parts.attach), *result.error.causes)
         raise result.error
     if result.outbox_id is not None:
         tell(_queued(result))
@@ -204,6 +212,33 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
     elif sys.stdout.isatty():
         with suppress(OSError):  # a closed standard output does not undo the sending
             views.human.sent(result)
+
+
+def _largest(files: tuple[str, ...]) -> str:
+    """A sentence that names the largest of these files."""
+    file = max(files, key=os.path.getsize)
+    text = _("The largest attachment is {file} ({n} MB).")
+    return text.format(file=file, n=decimal(os.path.getsize(file) / _MEGABYTE, 1))
+
+
+def _watched(state: State, account: Account, policy: Policy, delivery: Delivery) -> SendResult:
+    """Send or keep the mail where a person sees that it goes on, and what became of it after Ctrl-C."""
+    try:
+        with _waiting(state):
+            return send_or_queue(state.context(account), delivery, policy)
+    except KeyboardInterrupt as stop:
+        if not is_termination(stop):
+            tell(_("The mail is not kept in the outbox."))
+        raise
+
+
+def _waiting(state: State) -> AbstractContextManager[object]:
+    """What shows a person that the mail is on its way."""
+    if state.verbose or state.json or not streams.can_redraw(sys.stderr):
+        return nullcontext()
+    from smtpsetup.terminal.waiting import Waiting  # cron has no terminal
+
+    return Waiting(_("Sending …"))
 
 
 def _write_result(state: State, view: dict[str, object]) -> None:

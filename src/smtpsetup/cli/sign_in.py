@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from smtpsetup.address.address import parse_address
 from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import DeclinedError, ask
 from smtpsetup.cli.proof import prove
+from smtpsetup.cli.ways import offer_ways
 from smtpsetup.config.secret_source import STORES, SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
 from smtpsetup.credentials import stores
 from smtpsetup.oauth import sign_in
+from smtpsetup.oauth.client_steps import client_steps, wrong_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +181,7 @@ def sign_in_account(  # noqa: PLR0913  the sign-in, and how it is proved
     places.check_file_for_sign_in(account, existing)
     client = _client(state, account, provider, endpoints, how)
     if account.secret.store is Store.KEYRING:
-        account = account._replace(secret=places.place_for_secret(state, account.name, is_sign_in=True))
+        account = account._replace(secret=places.place_for_sign_in(state, account.name))
     views.human.note(sign_in.lasts(endpoints.unused_days))
     is_saved = existing is not None
     done = sign_in.sign_in(
@@ -231,11 +234,27 @@ def _client(
     needed = sign_in.what_is_needed(provider, endpoints)
     if not state.may_ask or endpoints.is_closed:
         raise needed
-    views.human.error(needed)
-    typed = ask(_("Client id (Enter to stop)"), default="", show_default=False).strip()
-    if not typed:
-        raise DeclinedError
-    return sign_in.NamedClient(typed, _ask_client_secret(endpoints))
+    if provider and not how.issuer:
+        offer_ways(state, parse_address(account.address), provider, needed)
+    return sign_in.NamedClient(_ask_client_id(endpoints, needed), _ask_client_secret(endpoints))
+
+
+def _ask_client_id(endpoints: Endpoints, needed: SmtpsetupError) -> str:
+    """Say how to get a client id, and ask for it until it has the provider's form. Raises DeclinedError."""
+    steps = client_steps(endpoints)
+    if not steps:
+        views.human.note(needed.message)
+    for number, step in enumerate(steps or needed.hints, start=1):
+        mark = f"  {number}. "
+        views.human.note(mark + step, hang=len(mark))
+    while True:
+        typed = str(ask(_("Client id (Enter to stop)"), default="", show_default=False)).strip()
+        if not typed:
+            raise DeclinedError
+        wrong = wrong_form(endpoints, typed)
+        if not wrong:
+            return typed
+        views.human.note(wrong)
 
 
 def _ask_client_secret(endpoints: Endpoints) -> str:

@@ -10,6 +10,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
+from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names
 from smtpsetup.cli.second_opinion import ask_owner_of
 from smtpsetup.cli.state import State, common_options, tell
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "test",
+    cls=Command,
     help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
@@ -78,14 +80,16 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
         report = _run(state, context, fresh, to=to, login_only=login_only) if fresh else report
     if report.error:
         if report.alternative and state.may_ask and not state.json:
-            views.human.error(report.error)
+            views.errors.before_question(report.error)
             _offer(state, chosen, report.alternative)
             raise click.exceptions.Exit(report.error.exit_code)
         report.error.result = views.json.account_test(report)
         raise report.error
     if not chosen.verified:
         _mark_verified(state, chosen)
-    state.output(lambda: views.json.account_test(report), lambda: views.human.account_test(report))
+    state.output(
+        lambda: views.json.account_test(report), lambda: views.human.account_test(report, verbose=state.verbose)
+    )
 
 
 def _offer(state: State, account: Account, alternative: Server) -> None:
@@ -108,17 +112,20 @@ def _run(
 ) -> AccountTestReport:
     provider = state.provider(context.account)
     planned = context.transport.planned_stages(context.account, login_only=login_only)
-    table = None if state.json else views.stages.StageTable(planned, live=not state.verbose)
-    with table or nullcontext():
-        return run_test(
+    line = None if state.json else views.stages.StageLine(planned, is_shown=not state.verbose)
+    with line or nullcontext():
+        report = run_test(
             context,
             secret,
             provider=provider,
             to=to,
             login_only=login_only,
-            watch=table,
+            watch=line,
             ask_owner=ask_owner_of(state, context.account, provider),
         )
+    if not state.json and (report.error or state.verbose):
+        views.stages.table(report.stages)
+    return report
 
 
 test_command = account_test_command

@@ -44,7 +44,7 @@ def prove_for_scripts(state: State, account: Account) -> None:
 
 def _move_password(state: State, account: Account, error: SmtpsetupError) -> Account:
     """Ask for a place that scripts can read. Returns the account that uses it. Raises `error` for none."""
-    views.human.error(error)
+    views.errors.before_question(error)
     views.human.note(_("Scripts need the password in another place:"))
     path = paths.own_password_file(account.name)
     texts = {

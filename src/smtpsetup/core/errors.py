@@ -25,6 +25,9 @@ class SmtpsetupError(Exception):
     before the failure, as the JSON output has it. `responsible` is who can fix the cause.
     """
 
+    needs_all_hints = False
+    """Whether a person needs every hint at once, as for a mail that would be lost otherwise."""
+
     def __init__(  # noqa: PLR0913  the parts of the `error` object in the JSON output; most errors set two or three
         self,
         code: str,

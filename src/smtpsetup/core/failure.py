@@ -95,7 +95,7 @@ class StageResult(NamedTuple):
 class CertificateFacts(NamedTuple):
     """The content of a certificate that was not trusted.
 
-    `names` are its DNS names or its common name; both times are in UTC.
+    `names` are its DNS names or its common name, `fingerprint` its SHA-256; both times are in UTC.
     """
 
     names: tuple[str, ...]
@@ -103,6 +103,7 @@ class CertificateFacts(NamedTuple):
     not_before: datetime.datetime
     not_after: datetime.datetime
     is_self_signed: bool
+    fingerprint: str = ""
 
 
 class Evidence(NamedTuple):

@@ -14,7 +14,13 @@ from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Stage
 from smtpsetup.diagnosis.advice import AFTER_LOGIN
-from smtpsetup.diagnosis.evidence import OBSERVED_CAUSES_ONLY, alternative_hint, observed_causes, refined_code
+from smtpsetup.diagnosis.evidence import (
+    OBSERVED_CAUSES_ONLY,
+    alternative_hint,
+    certificate_hint,
+    observed_causes,
+    refined_code,
+)
 from smtpsetup.diagnosis.explanation import FOR_UNSAVED, NEW_SECRET, PROVIDER, SECRET_ELSEWHERE, TOKEN_ELSEWHERE
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.diagnosis.rule import TRANSACTION, words
@@ -89,21 +95,26 @@ def _explanation(found: _Found, code: str, failure: Failure, account: Account) -
     return explanation._replace(causes=advice.causes, hints=advice.hints, responsible=responsible)
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913  independent facts of one failure
     failure: Failure,
     account: Account,
     provider: Provider | None = None,
     *,
     is_saved: bool = True,
     evidence: Evidence | None = None,
+    sender: str = "",
+    recipient: str = "",
 ) -> SmtpsetupError:
     """The error to raise for a failure.
 
-    `is_saved` is False while the account is being set up. `evidence` is what probing found, if it was done.
+    `is_saved` is False while the account is being set up. `evidence` is what probing found, if it was done. `sender`
+    and `recipient` are those of the mail, `""` where it has several recipients.
     """
     found = _found(failure, provider)
     code = _refined(found.code, failure, account, evidence)
     values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
+    values["sender"] = sender or account.address
+    values["recipient"] = recipient or _("the recipient")
     explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
@@ -113,7 +124,9 @@ def diagnose(
     if evidence:
         observed = observed_causes(code, failure, evidence)
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
-        hints = (*alternative_hint(evidence, str(values["configure"]), is_saved=is_saved), *hints)
+        configure = str(values["configure"])
+        known = alternative_hint(evidence, configure, is_saved=is_saved)
+        hints = (*known, *certificate_hint(code, evidence, configure), *hints)
     if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
         causes = (_("It wants a login first, and this account has none."), *causes)
     if failure.kind is Kind.TOO_LARGE:
@@ -127,7 +140,7 @@ def diagnose(
     responsible = _(PROVIDER) if code == "connect.refused" and is_saved else explanation.responsible
     return SmtpsetupError(
         code,
-        explanation.message,
+        explanation.message if recipient else explanation.message[:1].upper() + explanation.message[1:],
         causes=causes,
         hints=hints,
         url=url,

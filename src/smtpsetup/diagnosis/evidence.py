@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import gettext as _
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Evidence, Failure
 
 _CLOCK_SECONDS = 3600.0  # a smaller difference is not mentioned as a cause
+_HOST_NAME = r"[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+"
 _MAX_NAMES = 4
 OBSERVED_CAUSES_ONLY = ("tls.untrusted",)  # codes for which observed causes replace the possible ones
 
@@ -56,6 +58,21 @@ def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> t
     else:
         text = _("{server} works from here: run the command again with `{options}`.")
     return (text.format(server=server, configure=configure, options=options),)
+
+
+def certificate_hint(code: str, evidence: Evidence, configure: str) -> tuple[str, ...]:
+    """How to go on with the certificate that the server shows, where that may be right; none for other errors."""
+    certificate = evidence.certificate
+    if certificate is None:
+        return ()
+    if code == "tls.hostname-mismatch":
+        name = next((name for name in certificate.names if re.fullmatch(_HOST_NAME, name)), None)  # pasted into a shell
+        text = _("If {name} is your provider's server, use that name: `{configure} --host {name}`.")
+        return (text.format(name=name, configure=configure),) if name else ()
+    if code == "tls.untrusted" and certificate.is_self_signed:
+        text = _("If this is your server's fingerprint, trust it: `{configure} --tls-fingerprint {digits}`.")
+        return (text.format(configure=configure, digits=certificate.fingerprint),)
+    return ()
 
 
 def _names(evidence: Evidence) -> list[str]:

@@ -2,8 +2,8 @@
 
 Texts are marked for the catalogue and translated when they are shown. Their placeholders: `server` (host:port),
 `host`, `port`, `username`, `domain` (of the sender), `account`, `address`, `configure` (the command that changes the
-account), `sign_in` (the command that signs in again), `place` (of the secret), `docs` (where the documents are),
-`detail` (technical).
+account), `sender` and `recipient` (of the mail), `sign_in` (the command that signs in again), `place` (of the secret),
+`docs` (where the documents are), `detail` (technical).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from smtpsetup.diagnosis.rehearsal import Act, Fault
 
 MAIL_EXPLANATIONS: dict[str, Explanation] = {
     "mail.sender-not-allowed": Explanation(
-        N_("{server} does not let {username} send from this address."),
+        N_("{server} does not let {username} send from {sender}."),
         (N_("The From address must be the mailbox that logs in, or an alias of it."),),
         (
             N_("If the sender of the mail is not {address}, send it from {address}."),
@@ -26,7 +26,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         rehearsal=Fault(Stage.MAIL, reply="553 5.7.1 Sender address rejected: not owned by user"),
     ),
     "mail.sender-unverified": Explanation(
-        N_("The sender address or its domain is not verified at the provider."),
+        N_("The sender {sender} or its domain is not verified at the provider."),
         (N_("Relay services take mail only from addresses that you have proved to be yours."),),
         (N_("Verify the address or the domain in the provider's settings."),),
         rehearsal=Fault(Stage.MAIL, reply="550 5.7.1 Sender domain is not verified"),
@@ -39,7 +39,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         rehearsal=Fault(Stage.MAIL, Act.WITHHOLD, needs="--to räksmörgås@example.com"),
     ),
     "rcpt.unknown": Explanation(
-        N_("The recipient does not exist."),
+        N_("{recipient} does not exist."),
         (N_("The address is misspelt, or the mailbox is closed."),),
         (N_("Check the address."),),
         rehearsal=Fault(
@@ -47,7 +47,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         ),
     ),
     "rcpt.relay-denied": Explanation(
-        N_("{server} does not pass mail on to this recipient for you."),
+        N_("{server} does not pass mail on to {recipient} for you."),
         (N_("It is a server for incoming mail, or it does not let this account send there."),),
         (SETTINGS, N_("See who names which server: `smtpsetup identify {address} --all`.")),
         rehearsal=Fault(Stage.RCPT, reply="554 5.7.1 Relay access denied"),
@@ -65,7 +65,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         rehearsal=Fault(Stage.RCPT, reply="452 4.5.3 Too many recipients"),
     ),
     "rcpt.mailbox-full": Explanation(
-        N_("The recipient's mailbox is full."),
+        N_("The mailbox of {recipient} is full."),
         (),
         (N_("Tell the recipient another way, or try again later."),),
         responsible=RECIPIENT,

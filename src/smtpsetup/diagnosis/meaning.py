@@ -75,6 +75,8 @@ def _words() -> Mapping[str, object]:
             "domain": _("the domain"),
             "account": _("ACCOUNT"),
             "address": _("ADDRESS"),
+            "sender": _("the sender"),
+            "recipient": _("the recipient"),
             "configure": "smtpsetup configure " + _("ADDRESS"),
             "sign_in": "smtpsetup login " + _("ACCOUNT"),
             "docs": DOCUMENTATION,

@@ -72,6 +72,8 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
     """The content of a certificate, trusted or not; None if it is missing or malformed, and in a zipapp."""
     if not der:
         return None
+    import hashlib  # only for a refused certificate
+
     try:
         # 40 ms, only for a refused certificate; the ssl module parses only verified ones
         from cryptography import x509
@@ -95,6 +97,7 @@ def certificate_facts(der: bytes | None) -> CertificateFacts | None:
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
             is_self_signed=certificate.issuer == certificate.subject,
+            fingerprint=hashlib.sha256(der).hexdigest(),
         )
     except (ValueError, x509.UnsupportedGeneralNameType):
         return None

@@ -43,6 +43,7 @@ _ROW: dict[str, tuple[type, bool]] = {
     "auth": (list, True),
     "docs_url": (str, True),
     "has_closed": (bool, False),
+    "needs_paid_plan": (bool, False),
     "confidence": (str, True),
     "sources": (list, False),
     "username": (dict, True),

@@ -87,7 +87,8 @@ class Provider(NamedTuple):
 
     `last_checked` is the date of its newest source, None where no source has one. `is_aged` says that this is more than
     a year ago, `only_suggests` that no source of the last three years supports the row, so that its server must be
-    confirmed. `has_closed` says that the service exists no more.
+    confirmed. `has_closed` says that the service exists no more, `needs_paid_plan`
+    that customers of a free plan cannot send from other programs.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Provider(NamedTuple):
     is_aged: bool
     only_suggests: bool
     has_closed: bool
+    needs_paid_plan: bool
     confidence: str
     sources: tuple[Citation, ...]
     username: Username
@@ -336,6 +338,7 @@ def _provider(row: dict[str, Any], path: str, today: datetime.date) -> Provider:
         is_aged=not dates or (today - max(dates)).days > _AGED_DAYS,
         only_suggests=bool(sources) and (not supported or (today - max(supported)).days > _SUGGESTS_ONLY_DAYS),
         has_closed=row.get("has_closed", False),
+        needs_paid_plan=row.get("needs_paid_plan", False),
         confidence=row["confidence"],
         sources=sources,
         username=Username(

@@ -1,7 +1,8 @@
-"""The table of stages that fills while a test runs."""
+"""The stages of a test: a line while it runs, and the table afterwards."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Group
@@ -12,6 +13,7 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.render.human import console, show
+from smtpsetup.terminal.streams import can_redraw
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,21 +53,20 @@ def _status_name(status: StageStatus) -> str:
     }[status]
 
 
-class StageTable:
-    """Rows for the planned stages, filled by `update` as their results come; a context manager.
+class StageLine:
+    """A line that names the stage in progress, overwritten by the next and gone at the end; a context manager.
 
-    Without `live`, or where the output is no terminal, the table is printed once, at the end.
+    Nothing is shown where lines cannot be overwritten, or not `is_shown`.
     """
 
-    def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False, live: bool = True) -> None:
+    def __init__(self, planned: tuple[Stage, ...], *, stderr: bool = False, is_shown: bool = True) -> None:
         self._planned = planned
-        self._results: dict[Stage, StageResult] = {}
-        self._finished = False
+        self._reached: set[Stage] = set()
         self._is_looking = False
-        self._stderr = stderr
-        out = console(stderr=stderr)
         self._live = (
-            Live(console=out, get_renderable=self._content, refresh_per_second=8) if out.is_terminal and live else None
+            Live(console=console(stderr=stderr), get_renderable=self._content, refresh_per_second=8, transient=True)
+            if is_shown and can_redraw(sys.stderr if stderr else sys.stdout)
+            else None
         )
 
     def __enter__(self) -> Self:
@@ -76,17 +77,12 @@ class StageTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finished = True
         if self._live:
-            self._live.refresh()
             self._live.stop()
-        else:
-            show(self._table(), stderr=self._stderr)
-        show(Text(), stderr=self._stderr)
 
     def update(self, result: StageResult) -> None:
-        """Fill the row of a stage."""
-        self._results[result.stage] = result
+        """Go on to the next stage."""
+        self._reached.add(result.stage)
         if self._live:
             self._live.refresh()
 
@@ -96,30 +92,23 @@ class StageTable:
         if self._live:
             self._live.refresh()
 
-    def _content(self) -> Group | Table:
-        if self._is_looking and not self._finished:
-            return Group(self._table(), Text(_("Finding out more …"), style="dim"))
-        return self._table()
+    def _content(self) -> Text:
+        running = next((stage for stage in self._planned if stage not in self._reached), None)
+        name = _("Finding out more …") if self._is_looking else f"{_stage_name(running)} …" if running else ""
+        return Text(name, style="dim")
 
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(overflow="fold")
-        running = next((stage for stage in self._planned if stage not in self._results), None)
-        for stage in self._planned:
-            result = self._results.get(stage)
-            if result is not None:
-                status = Text(_status_name(result.status), style=_STYLES[result.status])
-                said = str(result.reply).splitlines()[-1] if result.reply and stage is not Stage.EHLO else ""
-                table.add_row(
-                    _stage_name(stage), status, f"{result.ms:.0f} ms", Text(said or result.detail, style="dim")
-                )
-                continue
-            if self._finished or self._is_looking:
-                waiting = _status_name(StageStatus.SKIPPED)
-            else:
-                waiting = "…" if stage is running else ""
-            table.add_row(_stage_name(stage), Text(waiting, style="dim"), "", "")
-        return table
+
+def table(results: tuple[StageResult, ...], *, stderr: bool = False) -> None:
+    """Print the stages with their results and times, and a blank line."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(overflow="fold")
+    for result in results:
+        status = Text(_status_name(result.status), style=_STYLES[result.status])
+        is_skipped = result.status is StageStatus.SKIPPED
+        said = str(result.reply).splitlines()[-1] if result.reply and result.stage is not Stage.EHLO else ""
+        time = "" if is_skipped else f"{result.ms:.0f} ms"
+        grid.add_row(_stage_name(result.stage), status, time, Text(said or result.detail, style="dim"))
+    show(Group(grid, Text()), stderr=stderr)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class NotKeptError(SmtpsetupError):
     """A mail could be neither sent nor kept in the outbox; `path` is the file with it, None where no disk has room."""
 
+    needs_all_hints = True
+
     def __init__(
         self,
         code: str,
@@ -37,7 +39,7 @@ class NotKeptError(SmtpsetupError):
         else:
             told = f"{told} " + _("It is saved in {path}.").format(path=path)
             how = _("Send it from there later: `smtpsetup-sendmail -t -i < {path}`.").format(path=shlex.quote(path))
-        super().__init__(code, told, causes=(cause.message,) if cause else (), hints=(*hints, how))
+        super().__init__(code, told, causes=(cause.message,) if cause else (), hints=(how, *hints))
         self.path = path
         self._again = functools.partial(NotKeptError, code, reason, cause=cause, hints=hints)
 

@@ -63,7 +63,10 @@ def failed(context: Context, delivery: Delivery, failure: TransportError) -> Sen
     from smtpsetup.diagnosis.diagnose import diagnose  # only for failures
 
     account, provider = context.account, context.find_provider()
-    error = diagnose(failure.failure, account, provider)
+    recipients = delivery.envelope.recipients
+    recipient = recipients[0] if len(recipients) == 1 else ""
+    sender = delivery.envelope.sender
+    error = diagnose(failure.failure, account, provider, sender=sender, recipient=recipient)
     refused = _explained(failure.refused, account, provider)
     if error.exit_code == EX_NOUSER:  # only where that is true of every recipient
         error.exit_code = next(
@@ -85,7 +88,10 @@ def _explained(
 ) -> tuple[RefusedRecipient, ...]:
     from smtpsetup.diagnosis.diagnose import diagnose  # as above
 
-    return tuple(RefusedRecipient(entry.address, diagnose(entry.failure, account, provider)) for entry in refused)
+    return tuple(
+        RefusedRecipient(entry.address, diagnose(entry.failure, account, provider, recipient=entry.address))
+        for entry in refused
+    )
 
 
 def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:

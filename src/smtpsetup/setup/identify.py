@@ -86,8 +86,11 @@ class UnknownDomainError(SmtpsetupError):
         hints: tuple[str, ...] = (),
         discovery: Discovery | None = None,
     ) -> None:
-        if suggestion:
-            hints = (_("Did you mean {address}?").format(address=suggestion), *hints)
+        meant = (_("Did you mean {address}?").format(address=suggestion),) if suggestion else ()
+        if code == "config.no-settings-found":
+            hints = (*_by_hand(address), *hints)
+        elif code != "dns.not-found":
+            hints = (*hints, *_by_hand(address))
         super().__init__(
             code,
             message
@@ -95,7 +98,7 @@ class UnknownDomainError(SmtpsetupError):
                 domain=domain_shown(address)
             ),
             causes=causes,
-            hints=hints if code == "dns.not-found" else (*hints, *_by_hand(address)),
+            hints=(*meant, *hints),
         )
         self.suggestion = suggestion
         self.discovery = discovery
@@ -251,6 +254,10 @@ def suggestion(address: Address, table: Table) -> str | None:
     """The address at a large provider that this one is perhaps a misspelling of; None where there is none."""
     import difflib  # needed for unknown domains only
 
+    if "." not in address.domain:
+        endings = (_("com"), "com", "se")
+        full = next((name for end in endings if table.by_domain(name := f"{address.domain}.{end}")), None)
+        return f"{address.local}@{full}" if full else None
     name, _dot, ending = address.domain.rpartition(".")
     if ending in _SLIPS_OF_COM and table.by_domain(f"{name}.com"):
         return f"{address.local}@{name}.com"

@@ -91,7 +91,14 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
         if watch:
             watch.start_second_look()
         evidence = second_look(failed.failure, account, provider, ask_owner)
-        error = diagnose(failed.failure, account, provider, is_saved=is_saved, evidence=evidence)
+        error = diagnose(
+            failed.failure,
+            account,
+            provider,
+            is_saved=is_saved,
+            evidence=evidence,
+            recipient=recipient.address.wire if recipient else "",
+        )
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return AccountTestReport(
         account,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-_USUAL_COLUMNS = 80
+USUAL_COLUMNS = 80
 
 
 def replace_closed() -> None:
@@ -33,7 +33,13 @@ def columns(stream: TextIO) -> int | None:
     with suppress(OSError, ValueError):
         chosen = os.environ.get("COLUMNS", "")
         return int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
-    return _USUAL_COLUMNS
+    return USUAL_COLUMNS
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines may be overwritten: on a terminal that can do it, where nobody wants plain output (NO_COLOR)."""
+    is_plain = os.environ.get("TERM", "dumb") in ("dumb", "unknown") or bool(os.environ.get("NO_COLOR"))
+    return stream.isatty() and not is_plain
 
 
 def waiting_in_pipe() -> int:

@@ -1,0 +1,70 @@
+"""Commands whose help has its options in groups, the environment variables that stand for them, and examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.core.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ENVIRONMENT = {"config_option": "SMTPSETUP_CONFIG", "client_id": "SMTPSETUP_<PROVIDER>_CLIENT_ID"}
+
+
+class Command(click.Command):
+    """A command with the help of this program."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, in groups."""
+        _format_options(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        format_examples(ctx, formatter)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, in groups, and the commands."""
+        _format_options(self.get_params(ctx), ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        format_examples(ctx, formatter)
+
+
+def format_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """The examples of the command; nothing where it has none."""
+    from smtpsetup.cli.examples import EXAMPLES  # loaded only for a help page
+
+    name = " ".join(ctx.command_path.split()[1:])
+    if name in EXAMPLES:
+        with formatter.section(_("Examples")):
+            for line in EXAMPLES[name]:
+                formatter.write(f"{' ' * formatter.current_indent}{line}\n")
+
+
+def _format_options(parameters: Iterable[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    from smtpsetup.cli.option_groups import group_of, titles  # loaded only for a help page
+
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+        if record is not None:
+            flags, text = record
+            name = "help" if "--help" in parameter.opts else parameter.name or ""
+            variable = _ENVIRONMENT.get(name)
+            entry = (flags, f"{text} [env: {variable}]" if variable else text)
+            groups.setdefault(group_of(name), []).append(entry)
+    for name, title in titles().items():
+        if name in groups:
+            with formatter.section(title):
+                formatter.write_dl(groups[name])

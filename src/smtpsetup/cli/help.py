@@ -1,0 +1,58 @@
+"""`smtpsetup help`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.cli import views
+from smtpsetup.cli.command import Command
+from smtpsetup.cli.state import State, common_options
+from smtpsetup.core.i18n import gettext as _
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+TOPICS = ("oauth2", "cron", "relay", "secrets")
+
+
+def _topics(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem  # loaded only for a Tab
+
+    return [CompletionItem(name) for name in TOPICS if name.startswith(incomplete)]
+
+
+@click.command(
+    "help",
+    cls=Command,
+    help=_("How a task is done from beginning to end: oauth2, cron, relay or secrets. It needs no network."),
+)
+@click.argument("topic", required=False, metavar=_("[TOPIC]"), shell_complete=_topics)
+@common_options
+@click.pass_context
+def help_command(ctx: click.Context, state: State, topic: str | None) -> None:
+    """Print a topic, the help of a command, or which topics there are."""
+    if topic is None:
+        shown = {name: one.translated() for name, one in views.topics.TOPICS.items()}
+        state.output(lambda: [_view(name, one) for name, one in shown.items()], views.topics.topics)
+        return
+    group = ctx.find_root().command
+    if topic in TOPICS:
+        one = views.topics.TOPICS[topic].translated()
+        state.output(lambda: _view(topic, one), lambda: views.topics.topic(one))
+    elif isinstance(group, click.Group) and (command := group.get_command(ctx, topic)):
+        click.echo(command.get_help(click.Context(command, parent=ctx.find_root(), info_name=topic)))
+    else:
+        text = _("There is no topic {name}; there are: {topics}.")
+        raise click.BadParameter(text.format(name=topic, topics=", ".join(TOPICS)), param_hint=_("TOPIC"))
+
+
+def _view(name: str, one: views.topics.Topic) -> dict[str, object]:
+    return {
+        "topic": name,
+        "text": one.summary,
+        "steps": list(one.steps),
+        "notes": list(one.notes),
+        "url": one.document,
+    }

@@ -1,0 +1,78 @@
+"""The menu of `configure` for a provider that takes no password from mail programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from smtpsetup.cli import views
+from smtpsetup.cli.ask import DeclinedError, ask
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.setup.ways import WayKind, ways_for
+
+if TYPE_CHECKING:
+    from smtpsetup.address.address import Address
+    from smtpsetup.cli.state import State
+    from smtpsetup.core.errors import SmtpsetupError
+    from smtpsetup.providers.table import Provider
+
+
+def offer_ways(state: State, address: Address, provider: Provider, needed: SmtpsetupError | None = None) -> None:
+    """Let a person choose how to send from there; nothing happens where no person can be asked or one way is usual.
+
+    Returns where they stay with the provider. Raises `needed`, the error for doing without a choice, where nobody can
+    be asked; click's Exit, with the exit code of that error, once another way has been explained; DeclinedError.
+    """
+    ways = ways_for(provider, is_own_domain=state.table().by_domain(address.domain) != provider)
+    if not ways or not state.may_ask or state.json:
+        if needed:
+            raise needed
+        return
+    if needed:
+        views.human.note(needed.message)
+    else:
+        views.human.note(_("{provider} lets other programs send on a paid plan only.").format(provider=provider.name))
+    views.human.note(_("What works today:"))
+    for number, way in enumerate(ways, start=1):
+        views.human.note(f"  {number}. {way.text} ({way.effort}).", hang=5)
+    question = _("Which one? (1-{n}, Enter to stop)").format(n=len(ways))
+    chosen = _ask_number(question, len(ways))
+    _explain(state, ways[chosen - 1].kind, needed.exit_code if needed else 0)
+
+
+def _ask_number(question: str, highest: int) -> int:
+    """A number from 1 to `highest`. Raises DeclinedError for an empty answer."""
+    while True:
+        typed = str(ask(question, default="", show_default=False)).strip().rstrip(".")
+        if not typed:
+            raise DeclinedError
+        if typed.isdecimal() and 1 <= int(typed) <= highest:
+            return int(typed)
+        views.human.note(_("Answer with a number from 1 to {n}.").format(n=highest))
+
+
+def _explain(state: State, kind: WayKind, exit_code: int) -> None:
+    """Say how to go the way; raise click's Exit where it leads to another address."""
+    if kind is WayKind.RELAY:
+        views.human.note(_("Sign in first. At the end you are told how the program gets its access."))
+    elif kind is WayKind.OWN_DOMAIN:
+        _steps(
+            _("Order a domain and a mailbox at one of these hosts."),
+            _("Then come back: `smtpsetup configure info@YOUR-DOMAIN`."),
+        )
+    elif kind is WayKind.GMAIL:
+        gmail = state.table().by_name("gmail")
+        _steps(
+            _("Make an address at https://accounts.google.com/signup. Recipients see it as the sender."),
+            *(gmail.enable_steps[:2] if gmail else ()),
+            _("Then come back: `smtpsetup configure NAME@gmail.com`, and enter the app password."),
+        )
+    if kind in (WayKind.OWN_DOMAIN, WayKind.GMAIL):
+        raise click.exceptions.Exit(exit_code)
+
+
+def _steps(*steps: str) -> None:
+    for number, step in enumerate(steps, start=1):
+        mark = f"  {number}. "
+        views.human.note(mark + step, hang=len(mark))
