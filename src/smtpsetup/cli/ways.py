@@ -9,6 +9,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, ask
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.model import ProviderStatus
 from smtpsetup.setup.ways import WayKind, ways_for
 
 if TYPE_CHECKING:
@@ -29,16 +30,18 @@ def offer_ways(state: State, address: Address, provider: Provider, needed: Smtps
         if needed:
             raise needed
         return
-    if needed:
-        views.human.note(needed.message)
+    if provider.needs_paid_plan:
+        text = _("{provider} lets other programs send on a paid plan only. What works today:")
+    elif provider.status is ProviderStatus.UNAVAILABLE:
+        text = _("Other programs cannot send through {provider}. What works today:")
     else:
-        views.human.note(_("{provider} lets other programs send on a paid plan only.").format(provider=provider.name))
-    views.human.note(_("What works today:"))
+        text = _("{provider} takes no password from other programs. What works today:")
+    views.human.note("\n" + text.format(provider=provider.name))
     for number, way in enumerate(ways, start=1):
         views.human.note(f"  {number}. {way.text} ({way.effort}).", hang=5)
     question = _("Which one? (1-{n}, Enter to stop)").format(n=len(ways))
     chosen = _ask_number(question, len(ways))
-    _explain(state, ways[chosen - 1].kind, needed.exit_code if needed else 0)
+    _explain(state, provider, ways[chosen - 1].kind, needed.exit_code if needed else 0)
 
 
 def _ask_number(question: str, highest: int) -> int:
@@ -52,10 +55,12 @@ def _ask_number(question: str, highest: int) -> int:
         views.human.note(_("Answer with a number from 1 to {n}.").format(n=highest))
 
 
-def _explain(state: State, kind: WayKind, exit_code: int) -> None:
+def _explain(state: State, provider: Provider, kind: WayKind, exit_code: int) -> None:
     """Say how to go the way; raise click's Exit where it leads to another address."""
     if kind is WayKind.RELAY:
         views.human.note(_("Sign in first. At the end you are told how the program gets its access."))
+    elif kind is WayKind.PAID_PLAN:
+        _steps(*provider.enable_steps)
     elif kind is WayKind.OWN_DOMAIN:
         _steps(
             _("Order a domain and a mailbox at one of these hosts."),

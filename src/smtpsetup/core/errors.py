@@ -22,7 +22,8 @@ class SmtpsetupError(Exception):
 
     `code` is one of docs/errors.md. `message` is one sentence. `hints` say what to do, in order. `exit_code` is given
     only where it differs from that of the code (66 for any input file that cannot be read). `result` is what was found
-    before the failure, as the JSON output has it. `responsible` is who can fix the cause.
+    before the failure, as the JSON output has it. `responsible` is who can fix the cause. `known_cause` is the cause
+    that was found to be the true one, `""` where none was; the default is the only cause of an error without a failure.
     """
 
     needs_all_hints = False
@@ -40,6 +41,7 @@ class SmtpsetupError(Exception):
         failure: Failure | None = None,
         result: dict[str, object] | None = None,
         responsible: str = "",
+        known_cause: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -51,6 +53,8 @@ class SmtpsetupError(Exception):
         self.failure = failure
         self.result = result
         self.responsible = responsible
+        is_only_cause = failure is None and len(causes) == 1
+        self.known_cause = known_cause if known_cause is not None else causes[0] if is_only_cause else ""
 
     @property
     def reply_or_message(self) -> str:

@@ -119,10 +119,13 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
     causes, hints = explanation.causes, explanation.hints
+    known_cause = ""
     if found.refusal and (found.refusal.causes or found.refusal.note):
         causes = found.refusal.causes or (found.refusal.note,)
+        known_cause = found.refusal.note
     if evidence:
         observed = observed_causes(code, failure, evidence)
+        known_cause = observed[0] if observed else known_cause
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
         configure = str(values["configure"])
         known = alternative_hint(evidence, configure, is_saved=is_saved)
@@ -147,6 +150,7 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         exit_code=EX_TEMPFAIL if _is_temporary(code, failure) else None,
         failure=failure,
         responsible=responsible,
+        known_cause=known_cause,
     )
 
 

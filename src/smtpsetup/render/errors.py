@@ -9,6 +9,7 @@ from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
+from smtpsetup.diagnosis.explanation import YOU
 from smtpsetup.render.human import bullets, console, fields, indented, more, note, show
 from smtpsetup.render.prose import prose
 
@@ -34,7 +35,7 @@ def short(problem: SmtpsetupError) -> None:
     hints = problem.hints if problem.needs_all_hints else problem.hints[:1]
     for hint in hints:
         note(f"  {hint}", hang=2)
-    is_whole = hints == problem.hints and len(problem.causes) <= 1 and not problem.url
+    is_whole = hints == problem.hints and problem.causes in ((), (problem.known_cause,)) and not problem.url
     code = f"({problem.code})"
     pointer = _("More: `smtpsetup explain {code}`").format(code=problem.code)
     show(indented(Text(code, style="dim") if is_whole else prose(pointer, "dim")), stderr=True)
@@ -64,13 +65,12 @@ def _excerpt(problem: SmtpsetupError) -> list[RenderableType]:
 
 
 def _known_reason(problem: SmtpsetupError) -> list[RenderableType]:
-    """The server's words where they say more than the code or nobody watches; the cause where there is only one."""
+    """The server's words, where somebody else must see them or nobody watches; else the cause, where it is known."""
     reply = problem.failure.reply if problem.failure else None
-    if reply and (problem.code in _UNINTERPRETED or not console(stderr=True).is_terminal):
+    is_for_others = problem.code in _UNINTERPRETED or problem.responsible != _(YOU)
+    if reply and (is_for_others or not console(stderr=True).is_terminal):
         return [indented(prose(_("The server said: {reply}").format(reply=" ".join(str(reply).split()))))]
-    if len(problem.causes) == 1:
-        return [indented(prose(problem.causes[0]))]
-    return []
+    return [indented(prose(problem.known_cause))] if problem.known_cause else []
 
 
 def whole(problem: SmtpsetupError) -> None:

@@ -24,22 +24,32 @@ if TYPE_CHECKING:
     from smtpsetup.setup.identify import Identification
 
 _LINES = 12  # of the short form, at 80 columns
+_LINES_OF_HEAD = 9
 _LINES_OF_STEPS = 8  # before a login, where the steps are needed at once
 
 
 def short(found: Identification) -> None:
-    """Print who runs the mail, the server, what to do first, and the next command, in at most 12 lines."""
+    """Print who runs the mail, the server, what to do first, and the next command."""
+    show(in_twelve_lines(found))
+
+
+def in_twelve_lines(found: Identification) -> Group:
+    """The same, in at most 12 lines at 80 columns."""
     head = _head(found)
+    if _height(Group(*head)) > _LINES_OF_HEAD:
+        head = _head(found, with_note=False)
     commands = _commands(found)
     room = _LINES - _height(Group(*head)) - _height(Group(*commands))
     steps = _before_sending(found, room)
     blank = [Text()] if not steps or _height(Group(*steps)) < room else []
-    show(Group(*head, *steps, *blank, *commands))
+    return Group(*head, *steps, *blank, *commands)
 
 
 def before_login(found: Identification) -> None:
     """Print the same for `configure`, on standard error and without what to do next."""
-    show(Group(*_head(found), *_before_sending(found, _LINES_OF_STEPS)), stderr=True)
+    has_menu = found.provider and ways_for(found.provider, is_own_domain=found.source != "table")
+    steps = [] if has_menu else _before_sending(found, _LINES_OF_STEPS)
+    show(Group(*_head(found), *steps), stderr=True)
 
 
 def whole(found: Identification) -> None:
@@ -66,12 +76,12 @@ def _height(content: RenderableType) -> int:
     return len(out.render_lines(content, out.options.update(width=width), pad=False))
 
 
-def _head(found: Identification, *, whole: bool = False) -> list[RenderableType]:
+def _head(found: Identification, *, whole: bool = False, with_note: bool = True) -> list[RenderableType]:
     """The address, its provider and server, and what must be confirmed."""
     parts: list[RenderableType] = [Text(str(found.address), style="bold")]
     if found.best:
         parts.append(indented(prose(source_sentence(found))))
-    parts.append(indented(fields(_settings(found, whole=whole))))
+    parts.append(indented(fields(_settings(found, whole=whole, with_note=with_note))))
     if found.remarks:
         parts.append(indented(bullets("•", found.remarks)))
     if found.needs_confirmation:
@@ -92,7 +102,7 @@ def _is_doubtful(row: Provider) -> bool:
     return row.is_aged or row.confidence == "low"
 
 
-def _settings(found: Identification, *, whole: bool) -> list[tuple[str, RenderableType | None]]:
+def _settings(found: Identification, *, whole: bool, with_note: bool) -> list[tuple[str, RenderableType | None]]:
     provider = found.provider
     shown = found.servers[:2] if whole else found.servers[:1]
     rows: list[tuple[str, RenderableType | None]] = [
@@ -108,7 +118,7 @@ def _settings(found: Identification, *, whole: bool) -> list[tuple[str, Renderab
     ]
     if found.servers:
         username = found.username if found.username is not None else provider.username.label if provider else ""
-        is_note_shown = found.username_note and (whole or found.username is None)
+        is_note_shown = found.username_note and with_note and (whole or found.username is None)
         rows += [
             (_("User name"), username or _("none")),
             ("", Text(found.username_note, style="dim") if is_note_shown else None),

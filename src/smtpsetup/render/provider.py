@@ -28,8 +28,8 @@ def auth_line(auths: tuple[Auth, ...]) -> str:
 
 
 def provider(row: Provider) -> None:
-    """Print the facts about a provider on standard error, for `configure`."""
-    show(Group(Text(row.name, style="bold"), *facts(row)), stderr=True)
+    """Print a provider and what to switch on there, on standard error, for `configure`."""
+    show(Group(Text(row.name, style="bold"), *facts(row, with_notes=False)), stderr=True)
 
 
 def providers(rows: list[Provider]) -> None:

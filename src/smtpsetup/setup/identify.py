@@ -85,6 +85,7 @@ class UnknownDomainError(SmtpsetupError):
         causes: tuple[str, ...] = (),
         hints: tuple[str, ...] = (),
         discovery: Discovery | None = None,
+        known_cause: str | None = None,
     ) -> None:
         meant = (_("Did you mean {address}?").format(address=suggestion),) if suggestion else ()
         if code == "config.no-settings-found":
@@ -99,6 +100,7 @@ class UnknownDomainError(SmtpsetupError):
             ),
             causes=causes,
             hints=(*meant, *hints),
+            known_cause=known_cause,
         )
         self.suggestion = suggestion
         self.discovery = discovery
@@ -128,12 +130,12 @@ def identify(text: str, table: Table) -> Identification:
     address = parse_address(text)
     provider = table.by_domain(address.domain)
     if provider is None:
-        cause = _("It is a domain of one's own or of a small provider.")
+        cause, known_cause = _("It is a domain of one's own or of a small provider."), ""
         if "." not in address.domain:
-            cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(
+            cause = known_cause = _("There is no dot in {domain}: is its ending missing, such as .se?").format(
                 domain=address.unicode_domain
             )
-        raise UnknownDomainError(address, suggestion(address, table), causes=(cause,))
+        raise UnknownDomainError(address, suggestion(address, table), causes=(cause,), known_cause=known_cause)
     return from_row(address, provider)
 
 
