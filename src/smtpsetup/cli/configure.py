@@ -216,9 +216,9 @@ def _show_saved(state: State, account: Account, *, is_default: bool) -> None:
     """Say where the account and its secret are, and what to do next; with -v the whole account."""
     if state.verbose:
         views.human.account(account, is_default=is_default)
-    text = _("Saved in {path}; the password is in: {place}.")
+    text = _("Saved in {path} (password: {place}).")
     if account.auth is Auth.OAUTH2:
-        text = _("Saved in {path}; what keeps you signed in is in: {place}.")
+        text = _("Saved in {path} (sign-in: {place}).")
     elif account.auth is Auth.NONE:
         text = _("Saved in {path}.")
     views.human.done(text.format(path=state.config_file, place=account.secret.described()))

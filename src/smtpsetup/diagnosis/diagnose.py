@@ -114,11 +114,12 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     code = _refined(found.code, failure, account, evidence)
     values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
     values["sender"] = sender or account.address
-    values["recipient"] = recipient or _("the recipient")
+    unnamed = _("the recipient")
+    values["recipient"] = recipient or unnamed
     explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
-    causes, hints = explanation.causes, explanation.hints
+    message, causes, hints = explanation.message, explanation.causes, explanation.hints
     known_cause = ""
     if found.refusal and (found.refusal.causes or found.refusal.note):
         causes = found.refusal.causes or (found.refusal.note,)
@@ -143,7 +144,7 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     responsible = _(PROVIDER) if code == "connect.refused" and is_saved else explanation.responsible
     return SmtpsetupError(
         code,
-        explanation.message if recipient else explanation.message[:1].upper() + explanation.message[1:],
+        message[:1].upper() + message[1:] if message.startswith(unnamed) else message,
         causes=causes,
         hints=hints,
         url=url,

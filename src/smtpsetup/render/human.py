@@ -195,6 +195,5 @@ def _tls_line(tls: TlsFacts) -> str:
 def sent(result: SendResult) -> None:
     """Print the result of a successful `send`, at a terminal."""
     words = str(result.reply) if result.reply else ""
-    show(
-        Group(prose(_("Sent to {names}.").format(names=", ".join(result.accepted)), "green"), Text(words, style="dim"))
-    )
+    done(_("Sent to {names}.").format(names=", ".join(result.accepted)))
+    show(Text(words, style="dim"))
