@@ -20,7 +20,7 @@ HOSTERS_LEAST = 0.85
 # of the domains of each country, how many have a server (or are known to have closed), and how many are known at all.
 # The share of the first kind is that of 2026-11: where it is low, no trustworthy source for the servers was found.
 LEAST = {
-    "AU": (0.20, 0.80),
+    "AU": (0.41, 0.80),
     "BE": (0.30, 0.60),
     "CA": (0.30, 0.50),
     "DE": (0.70, 0.70),
@@ -32,7 +32,7 @@ LEAST = {
     "IT": (0.55, 0.70),
     "NL": (0.60, 0.85),
     "NO": (0.36, 0.85),
-    "NZ": (0.65, 0.85),
+    "NZ": (0.70, 0.85),
     "PL": (0.90, 0.90),
     "SE": (0.20, 0.85),
     "US": (0.84, 0.85),
