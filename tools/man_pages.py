@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup import DOCUMENTATION
+from smtpsetup.cli.examples import EXAMPLES
 from smtpsetup.cli.main import COMMANDS, cli
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def _sections(name: str, command: click.Command, context: click.Context) -> Iter
                 yield from _options(one, below)
 
 
+def _examples(name: str) -> Iterator[str]:
+    lines = [line for key, lines in EXAMPLES.items() if key == name or key.startswith(f"{name} ") for line in lines]
+    if lines:
+        yield ".SH EXAMPLES\n.nf\n" + "\n".join(map(escaped, dict.fromkeys(lines))) + "\n.fi"
+
+
 def page(name: str, summary: str, *parts: str) -> str:
     """A whole page of section 1."""
     title = f'.TH "{escaped(name.upper().replace(" ", "-"))}" 1 "" "smtpsetup" "User Commands"'
@@ -69,7 +76,7 @@ def pages() -> Iterator[tuple[str, str]]:
             below = click.Context(command, parent=context, info_name=name)
             yield (
                 f"smtpsetup-{name}.1",
-                page(f"smtpsetup {name}", line, *_sections(f"smtpsetup {name}", command, below)),
+                page(f"smtpsetup {name}", line, *_sections(f"smtpsetup {name}", command, below), *_examples(name)),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +12,26 @@ from smtpsetup.core.i18n import gettext as _
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_NARROWEST, _WIDEST, _MARGIN = 40, 200, 2  # columns
+_FLAGS_COLUMNS = 30
 _ENVIRONMENT = {"config_option": "SMTPSETUP_CONFIG", "client_id": "SMTPSETUP_<PROVIDER>_CLIENT_ID"}
+
+
+class Context(click.Context):
+    """A context whose help pages fit terminals of 40 to 200 columns; Click's own need 50."""
+
+    def make_formatter(self) -> click.HelpFormatter:
+        """A formatter as wide as the terminal."""
+        if self.terminal_width is not None:
+            return super().make_formatter()
+        columns = shutil.get_terminal_size().columns
+        return click.HelpFormatter(width=min(max(columns, _NARROWEST), _WIDEST) - _MARGIN)
 
 
 class Command(click.Command):
     """A command with the help of this program."""
+
+    context_class = Context
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, in groups."""
@@ -30,6 +46,7 @@ class Group(click.Group):
     """A group of such commands."""
 
     command_class = Command
+    context_class = Context
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, in groups, and the commands."""
@@ -67,4 +84,4 @@ def _format_options(parameters: Iterable[click.Parameter], ctx: click.Context, f
     for name, title in titles().items():
         if name in groups:
             with formatter.section(title):
-                formatter.write_dl(groups[name])
+                formatter.write_dl(groups[name], col_max=min(_FLAGS_COLUMNS, formatter.width // 2))

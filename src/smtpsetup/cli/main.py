@@ -96,7 +96,7 @@ def _no_such_command(name: str) -> str:
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 200},
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     help=_("Send mail from your own address: find the server, prove the settings, send from scripts."),
 )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.errors import SmtpsetupError
 
+_LINES_OF_REPLY = 2  # at a terminal; -v shows all of it
+_INDENT = 2
 _UNINTERPRETED = ("server.refused", "server.temporary", "server.protocol-error", "data.content-rejected")
 
 
@@ -68,8 +70,11 @@ def _known_reason(problem: SmtpsetupError) -> list[RenderableType]:
     """The server's words, where somebody else must see them or nobody watches; else the cause, where it is known."""
     reply = problem.failure.reply if problem.failure else None
     is_for_others = problem.code in _UNINTERPRETED or problem.responsible != _(YOU)
-    if reply and (is_for_others or not console(stderr=True).is_terminal):
-        return [indented(prose(_("The server said: {reply}").format(reply=" ".join(str(reply).split()))))]
+    out = console(stderr=True)
+    if reply and (is_for_others or not out.is_terminal):
+        text = _("The server said: {reply}").format(reply=" ".join(str(reply).split()))
+        room = _LINES_OF_REPLY * (out.width - _INDENT)
+        return [indented(prose(text if len(text) <= room else f"{text[: room - 1]}…"))]
     return [indented(prose(problem.known_cause))] if problem.known_cause else []
 
 

@@ -14,6 +14,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security
 from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
+from smtpsetup.terminal.streams import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +36,7 @@ def console(*, stderr: bool = False) -> Console:
     """A console for standard output or error that interprets no markup, and styles nothing on its own."""
     stream = sys.stderr if stderr else sys.stdout
     made = Console(file=stream, markup=False, emoji=False, highlight=False)
-    if not made.is_terminal:
-        made.width = _UNWRAPPED
+    made.width = columns(stream) or _UNWRAPPED  # rich takes a dumb terminal to have 80 columns
     return made
 
 
