@@ -47,7 +47,7 @@ def _language(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_identify_has_at_most_twelve_lines_for_every_provider() -> None:
     table = table_of_today()
     for row in table.all():
-        domain = (row.domains or ("mittforetag.se",))[0].replace("*", "exempel")
+        domain = (row.domains or ("mittforetag.se",))[0].replace("*", "example")
         found = from_row(parse_address(f"namn@{domain}"), row)
         out = Console(width=_COLUMNS, file=io.StringIO())
         lines = out.render_lines(identification.in_twelve_lines(found), pad=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,15 @@ _UNWRAPPED = 10_000  # columns: output that is no terminal has each sentence on 
 def console(*, stderr: bool = False) -> Console:
     """A console for standard output or error that interprets no markup, and styles nothing on its own."""
     stream = sys.stderr if stderr else sys.stdout
-    made = Console(file=stream, markup=False, emoji=False, highlight=False)
-    made.width = columns(stream) or _UNWRAPPED  # rich takes a dumb terminal to have 80 columns
-    return made
+    # rich takes a dumb terminal to have 80 columns, unless both dimensions are given
+    return Console(
+        file=stream,
+        width=columns(stream) or _UNWRAPPED,
+        height=shutil.get_terminal_size().lines,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 def show(content: RenderableType, *, stderr: bool = False) -> None:
