@@ -31,7 +31,7 @@ def provider_ids(_ctx: click.Context, _parameter: click.Parameter, typed: str) -
     from smtpsetup.core.errors import SmtpsetupError
 
     try:
-        return _beginning(sorted(row.id for row in table_of_today().all()), typed)
+        return _beginning(table_of_today().ids(), typed)
     except (SmtpsetupError, OSError):
         return []
 

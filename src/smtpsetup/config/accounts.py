@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import tomllib
@@ -202,7 +203,7 @@ def _read_as_owner(path: StrPath, *, is_shared: bool) -> str:
         raise SmtpsetupError(
             "config.invalid",
             _("The configuration {path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
-            hints=(_("Look at who may read it: `ls -ld {path}`.").format(path=path),),
+            hints=(_("Look at who may read it: `ls -ld {path}`.").format(path=shlex.quote(str(path))),),
         ) from error
 
 
@@ -228,7 +229,7 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
             causes=causes,
             hints=(
                 _("Use a configuration of your own, or make this one yours: `chown {user} {path}`.").format(
-                    user=os.geteuid(), path=path
+                    user=os.geteuid(), path=shlex.quote(str(path))
                 ),
             ),
         )
@@ -239,7 +240,7 @@ def _check_permissions(info: os.stat_result, path: StrPath, *, is_shared: bool) 
                 path=path, mode=f"{stat.S_IMODE(info.st_mode):04o}"
             ),
             causes=causes,
-            hints=(_("Make it private: `chmod 600 {path}`.").format(path=path),),
+            hints=(_("Make it private: `chmod 600 {path}`.").format(path=shlex.quote(str(path))),),
         )
 
 

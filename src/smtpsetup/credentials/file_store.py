@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -43,12 +44,13 @@ def read(reference: str, account: str, *, may_prompt: bool) -> str:  # noqa: ARG
 
 
 def _unreadable(path: str, account: str, reason: str) -> SmtpsetupError:
+    hint = _("Let smtpsetup write it: `smtpsetup login {account}`, or for a new account add `--password-stdin`.")
     return SmtpsetupError(
         "secret.missing",
         _("The file {path} with the password of {account} cannot be read: {reason}.").format(
             path=path, account=account, reason=reason
         ),
-        hints=(_("Write the password into it, readable for you alone: `umask 077; cat > {path}`.").format(path=path),),
+        hints=(hint.format(account=shlex.quote(account)),),
     )
 
 
@@ -60,11 +62,11 @@ def _check(info: os.stat_result, path: str) -> None:
         _check_list(path)
         return
     if info.st_uid not in (0, os.geteuid()):
-        hint = _("Make it yours: `chown {user} {path}`.").format(user=os.geteuid(), path=path)
+        hint = _("Make it yours: `chown {user} {path}`.").format(user=os.geteuid(), path=shlex.quote(path))
         raise _refused(path, _("The password file {path} belongs to another user."), hint)
     if info.st_mode & 0o077:
         message = _("Others may read the password file {path} (mode {mode}).")
-        hint = _("Make it private: `chmod 600 {path}`.").format(path=path)
+        hint = _("Make it private: `chmod 600 {path}`.").format(path=shlex.quote(path))
         raise _refused(path, message, hint, mode=f"{stat.S_IMODE(info.st_mode):04o}")
 
 

@@ -118,7 +118,9 @@ def _explained(error: OSError) -> SmtpsetupError:
             exit_code=EX_TEMPFAIL,
         )
     return SmtpsetupError(
-        "config.permissions", message, hints=(_("Look at who may: `ls -l {path}`.").format(path=error.filename),)
+        "config.permissions",
+        message,
+        hints=(_("Look at who may: `ls -l {path}`.").format(path=shlex.quote(str(error.filename))),),
     )
 
 

@@ -199,6 +199,10 @@ class Table:
         """The rows that list DNS records of their customers."""
         return (*(row for row in self._own.values() if row.signs), *self._shipped_containing("\nsigns = ["))
 
+    def ids(self) -> list[str]:
+        """The ids of all rows, without parsing the shipped ones."""
+        return sorted({*self._own, *re.findall(r'^id = "([^"]+)"', self._text, re.MULTILINE)})
+
     def all(self) -> tuple[Provider, ...]:
         """Every row, those of other files before the shipped ones."""
         return (
@@ -264,7 +268,9 @@ def _check_permissions(path: str) -> None:
         hint, is_safe = windows_acl.hint(path), not windows_acl.others_have(path, windows_acl.WRITE)
     else:
         info = os.stat(path)
-        hint = _("Make it yours alone to change: `chmod go-w {path}`.").format(path=path)
+        import shlex  # for an error only
+
+        hint = _("Make it yours alone to change: `chmod go-w {path}`.").format(path=shlex.quote(path))
         is_safe = info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
     if not is_safe:
         raise SmtpsetupError(

@@ -109,7 +109,7 @@ def _state() -> Finding:
         return wrong("state", outbox_errors.untrusted_path(error))
     except OSError as error:
         message = _("{path} cannot be written to: {reason}.").format(path=directory, reason=reason_of(error))
-        hint = _("Look at who may write there: `ls -ld {path}`.").format(path=directory)
+        hint = _("Look at who may write there: `ls -ld {path}`.").format(path=shlex.quote(directory))
         return wrong("state", SmtpsetupError("config.permissions", message, hints=(hint,)))
     if free < _FREE_BYTES:
         return warning(

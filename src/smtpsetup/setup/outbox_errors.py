@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError, reason_of
@@ -22,7 +23,7 @@ def untrusted_path(error: UnsafePathError, *, exit_code: int | None = None) -> S
     return SmtpsetupError(
         "config.permissions",
         _("{path} cannot be trusted: {reason}.").format(path=path, reason=reason_of(error)),
-        hints=(hint.format(path=path),),
+        hints=(hint.format(path=shlex.quote(str(path))),),
         exit_code=exit_code,
     )
 
@@ -32,7 +33,9 @@ def unavailable(path: str, directory: str, error: OSError) -> SmtpsetupError:
     return SmtpsetupError(
         "outbox.unavailable",
         _("The outbox {path} cannot be used: {reason}.").format(path=path, reason=reason_of(error)),
-        hints=(_("Check the free space and the permissions there: `ls -ld {path}`.").format(path=directory),),
+        hints=(
+            _("Check the free space and the permissions there: `ls -ld {path}`.").format(path=shlex.quote(directory)),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -62,7 +63,7 @@ def _hints_to_link(path: str) -> tuple[str, ...]:
                 "pipx install --global .`."
             ),
         )
-    return (*hints, _("For cron's own mail, as root: `ln -sf {own} {path}`.").format(own=own, path=path))
+    return (*hints, _("For cron's own mail, as root: `ln -sf {own} {path}`.").format(own=shlex.quote(own), path=path))
 
 
 def _unsafe_place(program: str) -> str | None:
