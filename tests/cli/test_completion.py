@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
-from smtpsetup.cli.main import COMMANDS
+from smtpsetup.cli import quick_complete
+from smtpsetup.cli.main import COMMANDS, cli
+from smtpsetup.cli.quick_complete import VALUES
 from smtpsetup.sandbox.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -51,6 +54,24 @@ def test_values(home: Home) -> None:
     assert "telia" in offered(home, "smtpsetup providers show tel")
     assert offered(home, "smtpsetup explain auth.bad") == ["auth.bad-credentials"]
     assert offered(home, "smtpsetup sandbox --fault ") == sorted(FAULTS)
+
+
+def test_quick_values_are_those_that_click_finds() -> None:
+    context = click.Context(cli)
+    by_click = {}
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command
+        inner = command.commands if isinstance(command, click.Group) else {}
+        for path, one in {name: command, **{f"{name} {key}": value for key, value in inner.items()}}.items():
+            for parameter in one.params:
+                if parameter._custom_shell_complete and path not in ("help", "relay add-client"):
+                    words = parameter.opts if isinstance(parameter, click.Option) else [""]
+                    by_click |= {(path, word): parameter for word in words}
+    assert set(VALUES) == set(by_click)
+    for (path, word), parameter in by_click.items():
+        found = [item.value for item in parameter.shell_complete(context, "a")]
+        assert quick_complete.values([*path.split(), *([word] if word else [])], "a") == found
 
 
 def test_accounts_and_clients(home: Home, facts: SandboxFacts) -> None:

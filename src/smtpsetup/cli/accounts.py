@@ -7,7 +7,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Group
-from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import accounts
 from smtpsetup.config.secret_source import Store
@@ -45,7 +45,7 @@ def _list(state: State) -> None:
 
 
 @accounts_command.command("show", help=_("An account's settings; never its password."))
-@click.argument("name", required=False, metavar=_("[NAME]"), shell_complete=account_names)
+@click.argument("name", required=False, metavar=_("[NAME]"), shell_complete=by_click(account_names))
 @common_options
 def show_command(state: State, name: str | None) -> None:
     """Show an account."""
@@ -53,7 +53,7 @@ def show_command(state: State, name: str | None) -> None:
 
 
 @accounts_command.command("default", help=_("Make an account the default one."))
-@click.argument("name", metavar=_("NAME"), shell_complete=account_names)
+@click.argument("name", metavar=_("NAME"), shell_complete=by_click(account_names))
 @common_options
 def default_command(state: State, name: str) -> None:
     """Change the default account and show it."""
@@ -62,7 +62,7 @@ def default_command(state: State, name: str) -> None:
 
 
 @accounts_command.command("remove", help=_("Remove an account, and its password from the keyring."))
-@click.argument("name", metavar=_("NAME"), shell_complete=account_names)
+@click.argument("name", metavar=_("NAME"), shell_complete=by_click(account_names))
 @click.option("--keep-secret", is_flag=True, help=_("Leave the password where it is."))
 @common_options
 def remove_command(state: State, name: str, keep_secret: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -6,7 +6,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names, client_names
+from smtpsetup.cli.complete import account_names, by_click, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, system_option
 from smtpsetup.cli.state import State, common_options
@@ -25,11 +25,11 @@ from smtpsetup.relay.status import where
     ),
     short_help=_("What to enter in a program's mail settings."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @click.option(
     "--client",
     metavar=_("NAME"),
-    shell_complete=client_names,
+    shell_complete=by_click(client_names),
     help=_("For this client of the relay (default: the only one)."),
 )
 @system_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +23,8 @@ class Context(click.Context):
         """A formatter as wide as the terminal."""
         if self.terminal_width is not None:
             return super().make_formatter()
+        import shutil  # loaded only for a help page
+
         columns = shutil.get_terminal_size().columns
         return click.HelpFormatter(width=min(max(columns, _NARROWEST), _WIDEST) - _MARGIN)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import click
 
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.state import COMPLETION_VARIABLE, State, common_options
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
-
-_VARIABLE = "_SMTPSETUP_COMPLETE"  # the name that Click gives it
 
 
 @click.command(
@@ -33,7 +31,7 @@ def completion_command(state: State, shell: str) -> None:
         raise SmtpsetupError("config.invalid", _("There is nothing for {shell}.").format(shell=shell))
     group = click.get_current_context().find_root().command
     try:
-        script = found(group, {}, "smtpsetup", _VARIABLE).source()
+        script = found(group, {}, "smtpsetup", COMPLETION_VARIABLE).source()
     except RuntimeError as error:  # Click knows bash from version 4.4 on
         raise SmtpsetupError(
             "config.invalid", _("This shell is too old to be completed: {reason}").format(reason=error),

@@ -11,7 +11,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.account_settings import Options, Subject, account_before_login, find_subject, from_name
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import provider_ids
+from smtpsetup.cli.complete import by_click, provider_ids
 from smtpsetup.cli.identify import search_options
 from smtpsetup.cli.places import agree_to_file, check_file_for_password
 from smtpsetup.cli.proof import prove
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     "--provider",
     "provider_id",
     metavar=_("NAME"),
-    shell_complete=provider_ids,
+    shell_complete=by_click(provider_ids),
     help=_("Who runs the mail, by name or id in the provider table."),
 )
 @click.option("--host", type=HOST, metavar=_("HOST"), help=_("The outgoing mail server."))

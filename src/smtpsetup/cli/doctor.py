@@ -9,7 +9,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
 from smtpsetup.config.known_providers import known_provider
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     cls=Command,
     help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @click.option("--all", "takes_all", is_flag=True, help=_("Look at every account."))
 @common_options
 def doctor_command(state: State, account: str | None, takes_all: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -7,7 +7,7 @@ import click
 from smtpsetup import DOCUMENTATION
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import error_codes
+from smtpsetup.cli.complete import by_click, error_codes
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.i18n import gettext as _
@@ -24,7 +24,7 @@ from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
     ),
     short_help=_("What an error code means, and how to mend it."),
 )
-@click.argument("code", required=False, metavar=_("[CODE]"), shell_complete=error_codes)
+@click.argument("code", required=False, metavar=_("[CODE]"), shell_complete=by_click(error_codes))
 @common_options
 def explain_command(state: State, code: str | None) -> None:
     """Explain a code, or list them."""

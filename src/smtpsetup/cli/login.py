@@ -9,7 +9,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.places import check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     cls=Command,
     help=_("Replace an account's saved password once it has proved itself in a login, or sign in again with OAuth2."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @click.option(
     "--auth",
     type=click.Choice([str(value) for value in Auth if value is not Auth.NONE]),
@@ -121,7 +121,7 @@ def _save(state: State, account: Account, secret: Secret | None, text: str, toke
 
 
 @click.command("logout", cls=Command, help=_("Forget an account's saved password or sign-in; its settings stay."))
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @common_options
 def logout_command(state: State, account: str | None) -> None:
     """Delete the account's secret where smtpsetup keeps it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import click
 from smtpsetup import __version__
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Group
-from smtpsetup.cli.state import State, tell
+from smtpsetup.cli.state import COMPLETION_VARIABLE, State, tell
 from smtpsetup.core import i18n
 from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, is_termination, reason_of
 from smtpsetup.core.exit_codes import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, EX_TERMINATED
@@ -155,6 +156,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line, report its errors, and return its exit code (docs/errors.md)."""
     i18n.translate_click()
+    if COMPLETION_VARIABLE in os.environ:
+        from smtpsetup.cli import quick_complete  # loaded only for a Tab
+
+        quick_complete.register()
     state = State()
     try:
         try:

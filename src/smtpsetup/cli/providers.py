@@ -9,7 +9,7 @@ import click
 from smtpsetup import DOCUMENTATION
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Group
-from smtpsetup.cli.complete import provider_ids
+from smtpsetup.cli.complete import by_click, provider_ids
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
@@ -52,7 +52,7 @@ def list_command(state: State, text: str | None, status: str | None, auth: str |
 @providers_command.command(
     "show", help=_("All that is known about a provider, and where it was read."), short_help=_("All about a provider.")
 )
-@click.argument("name", metavar=_("NAME"), shell_complete=provider_ids)
+@click.argument("name", metavar=_("NAME"), shell_complete=by_click(provider_ids))
 @common_options
 def show_command(state: State, name: str) -> None:
     """Show one row."""

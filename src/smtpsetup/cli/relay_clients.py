@@ -10,7 +10,7 @@ from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names, client_names
+from smtpsetup.cli.complete import account_names, by_click, client_names
 from smtpsetup.cli.open_outbox import state_directory
 from smtpsetup.cli.relay_place import choose_place, require_account, system_option
 from smtpsetup.cli.state import State, WholeNumberType, common_options
@@ -58,7 +58,7 @@ def _address(text: str) -> str:
     "--account",
     "account_name",
     metavar=_("ACCOUNT"),
-    shell_complete=account_names,
+    shell_complete=by_click(account_names),
     help=_("Send its mail with this account."),
 )
 @click.option(
@@ -141,7 +141,7 @@ def list_command(state: State, system: bool) -> None:  # noqa: FBT001  click pas
     cls=Command,
     help=_("Give a client a new password, which is shown this once. The old one stops working at once."),
 )
-@click.argument("name", metavar=_("NAME"), shell_complete=client_names)
+@click.argument("name", metavar=_("NAME"), shell_complete=by_click(client_names))
 @system_option
 @common_options
 def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name
@@ -159,7 +159,7 @@ def renew_command(state: State, name: str, system: bool) -> None:  # noqa: FBT00
 @click.command(
     "remove", cls=Command, help=_("Stop a client from sending. What it has handed over already is still sent.")
 )
-@click.argument("name", metavar=_("NAME"), shell_complete=client_names)
+@click.argument("name", metavar=_("NAME"), shell_complete=by_click(client_names))
 @system_option
 @common_options
 def remove_command(state: State, name: str, system: bool) -> None:  # noqa: FBT001  click passes flags by name

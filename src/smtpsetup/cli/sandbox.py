@@ -16,7 +16,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import fault_codes
+from smtpsetup.cli.complete import by_click, fault_codes
 from smtpsetup.cli.libraries import libraries_needed
 from smtpsetup.cli.state import State, WholeNumberType, common_options
 from smtpsetup.cli.types import PORT
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fault",
     metavar=_("CODE"),
-    shell_complete=fault_codes,
+    shell_complete=by_click(fault_codes),
     help=_("Fail in the way of this error code, to see what that looks like."),
 )
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))

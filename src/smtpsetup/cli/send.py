@@ -12,7 +12,7 @@ import click
 
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
 from smtpsetup.core.errors import is_termination, reason_of
@@ -70,7 +70,7 @@ class _Options(NamedTuple):
     "-a",
     "--account",
     metavar=_("NAME"),
-    shell_complete=account_names,
+    shell_complete=by_click(account_names),
     help=_("The account to send with (default: the default one)."),
 )
 @click.option("--to", multiple=True, metavar=_("ADDRESS"), help=_("A recipient; may be given several times."))

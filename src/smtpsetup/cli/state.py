@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from smtpsetup.sending.context import Context
 
 
+COMPLETION_VARIABLE = "_SMTPSETUP_COMPLETE"
+"""The name that Click gives it."""
+
+
 class State:
     """The common options, and access to the configuration, the table and the output."""
 

@@ -11,7 +11,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.ask import confirm
 from smtpsetup.cli.command import Command
-from smtpsetup.cli.complete import account_names
+from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.second_opinion import ask_owner_of
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.config import accounts
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     cls=Command,
     help=_("Send a real test mail and show every stage: to the account's own address unless --to says otherwise."),
 )
-@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=account_names)
+@click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @click.option("--to", metavar=_("ADDRESS"), help=_("Send the test mail there."))
 @click.option("--login-only", is_flag=True, help=_("Stop after the login; send nothing."))
 @click.option(
