@@ -22,6 +22,14 @@ COMMANDS = {
     "identify namn@live.se --json": [SMTPSETUP, "identify", "namn@live.se", "--json"],
     "--help": [SMTPSETUP, "--help"],
 }
+TAB_BOUND = 1.5
+TABS = (
+    "smtpsetup ",
+    "smtpsetup test ",
+    "smtpsetup configure --provider ",
+    "smtpsetup explain ",
+    "smtpsetup sandbox --fault ",
+)
 IMPORTS = (
     "click",
     "rich.console",
@@ -54,13 +62,19 @@ def compared(command: list[str], floor: list[str], env: dict[str, str]) -> tuple
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     with tempfile.TemporaryDirectory() as home:
         env = {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8"}
         print(f"against `python -c 'import click, tomllib'`, {PAIRS} pairs, bound {BOUND} x")
         for name, command in COMMANDS.items():
             own, floor, ratio = compared(command, FLOOR, env)
             print(f"  {name:<32} {own:6.1f} ms   floor {floor:6.1f} ms   {ratio:5.2f} x")
+        print(f"a Tab in bash behind these words, bound {TAB_BOUND} x")
+        for words in TABS:
+            position = str(len(words.split(" ")) - 1)
+            tab = {**env, "_SMTPSETUP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": position}
+            own, floor, ratio = compared([SMTPSETUP], FLOOR, tab)
+            print(f"  {words:<32} {own:6.1f} ms   floor {floor:6.1f} ms   {ratio:5.2f} x")
         print("import cost on top of `python -c pass`")
         for module in IMPORTS:
             own, floor, _ratio = compared([PYTHON, "-c", f"import {module}"], [PYTHON, "-c", "pass"], env)
