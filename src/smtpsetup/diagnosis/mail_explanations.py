@@ -26,7 +26,7 @@ MAIL_EXPLANATIONS: dict[str, Explanation] = {
         rehearsal=Fault(Stage.MAIL, reply="553 5.7.1 Sender address rejected: not owned by user"),
     ),
     "mail.sender-unverified": Explanation(
-        N_("The sender {sender} or its domain is not verified at the provider."),
+        N_("{sender} or its domain is not verified at the provider."),
         (N_("Relay services take mail only from addresses that you have proved to be yours."),),
         (N_("Verify the address or the domain in the provider's settings."),),
         rehearsal=Fault(Stage.MAIL, reply="550 5.7.1 Sender domain is not verified"),

@@ -30,7 +30,10 @@ _STEPS = {
     "google": (
         N_("Make a project at https://console.cloud.google.com/projectcreate."),
         N_("Enter a name and your own address at https://console.cloud.google.com/auth/branding."),
-        N_('Publish the app at https://console.cloud.google.com/auth/audience: in "Testing" a sign-in ends in 7 days.'),
+        N_(
+            'In "Testing" a sign-in ends in 7 days: publish the app at '
+            "https://console.cloud.google.com/auth/audience."
+        ),
         N_('Choose "Create client", "Desktop app" at https://console.cloud.google.com/auth/clients.'),
         N_("Paste the client id here, then the client secret."),
     ),

@@ -62,7 +62,7 @@ def whole(found: Identification) -> None:
     ways = ways_for(provider, is_own_domain=found.source != "table") if provider else ()
     if ways:
         texts = tuple(f"{way.text} ({way.effort})." for way in ways)
-        parts += [Text(), Text(_("What works instead of a password:")), indented(bullets("{number}.", texts))]
+        parts += [Text(), Text(_("What works:")), indented(bullets("{number}.", texts))]
     if found.servers:
         parts += [Text(), *_next_command(found)]
         parts.append(prose(_("Then `smtpsetup card` shows what to enter in another program's mail settings.")))
