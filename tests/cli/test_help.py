@@ -54,6 +54,9 @@ def test_help_lists_its_topics(home: Home) -> None:
 
 def test_help_of_a_command_is_its_help_page(home: Home) -> None:
     assert home.run("help", "send").out == home.run("send", "--help").out
+    assert home.run("help", "relay", "add-client").out == home.run("relay", "add-client", "--help").out
+    document = home.run("help", "send", "--json").json
+    assert (document["command"], document["result"]["topic"]) == ("help", "send")
     unknown = home.run("help", "nonsense")
     assert (unknown.code, "secrets" in unknown.err) == (2, True)
 
@@ -75,7 +78,9 @@ def test_every_option_is_shown_once_in_a_group_that_has_a_title() -> None:
     grouped = [name for names_of_group in _GROUPS.values() for name in names_of_group]
     assert set(grouped) - {"help", "version", "config_option"} <= names
     assert len(grouped) == len(set(grouped))
-    assert {group_of(str(name)) for name in names} <= set(titles())
+    found = {group_of(command, str(option.name)) for command, one in commands() for option in one.params}
+    assert found == set(titles())
+    assert group_of("providers list", "auth") == group_of("relay add-client", "system") == ""
 
 
 def test_a_page_shows_groups_examples_and_variables(home: Home) -> None:

@@ -27,7 +27,7 @@ def test_steps_are_wrapped_under_their_text_and_commands_are_not_broken(person: 
     assert max(len(line) for line in lines if "`" not in line) <= columns
     first = next(number for number, line in enumerate(lines) if line.startswith("  1. "))
     assert lines[first + 1].startswith("     ")
-    assert any("`smtpsetup configure a@mittforetag.example --provider one-com`" in line for line in lines)
+    assert any("`smtpsetup configure a@mittforetag.example --provider NAME`" in line for line in lines)
 
 
 def test_questions_and_notices_are_wrapped_with_the_answer_after_the_question(person: Person) -> None:

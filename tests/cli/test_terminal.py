@@ -116,7 +116,7 @@ def test_an_invalid_answer_is_explained_and_the_question_asked_again(person: Per
     terminal.expect("Password .*: ")
     terminal.waitnoecho()  # whatever is typed now is no answer to another question
     terminal.sendline("y")
-    terminal.expect("Possible causes")
+    terminal.expect("one of the next two")
     terminal.expect("Password .*: ")
     terminal.waitnoecho()
     terminal.sendline(PASSWORD)

@@ -81,7 +81,7 @@ class Subject:
 def find_subject(state: State, address: str | None, options: Options) -> Subject:
     """Find out what is known about the address. Raises SmtpsetupError, click.UsageError, click.Abort.
 
-    Where a password may be typed, a locked keyring is reported before any other question.
+    Where a password may be typed, a locked keyring is reported before anything about the account is asked.
     """
     entered = _address(state, address)
     accounts = state.config().accounts

@@ -183,17 +183,18 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
 
 
 @contextmanager
-def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | None]:
+def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | views.batch.Lines | None]:
     """The progress bar where standard error is a terminal that nothing else is written to, else None."""
-    if not can_redraw(sys.stderr) or state.verbose or (state.json and sys.stdout.isatty()):
+    if not sys.stderr.isatty() or state.verbose or (state.json and sys.stdout.isatty()):
         yield None
         return
-    with views.batch.Bar(total, before) as bar:
+    kind = views.batch.Bar if can_redraw(sys.stderr) else views.batch.Lines
+    with kind(total, before) as bar:
         yield bar
 
 
 def _result_reporter(
-    state: State, bar: views.batch.Bar | None, failures: list[SmtpsetupError]
+    state: State, bar: views.batch.Bar | views.batch.Lines | None, failures: list[SmtpsetupError]
 ) -> Callable[[Item, SendResult], None]:
     """The function that reports the result of each mail and adds its error to `failures`."""
 

@@ -59,11 +59,21 @@ class Group(click.Group):
         format_examples(ctx, formatter)
 
 
+def command_typed(ctx: click.Context) -> str:
+    """What is typed after the program's name for the command, such as `relay add-client`."""
+    names: list[str] = []
+    inner: click.Context | None = ctx
+    while inner and inner.parent:
+        names.insert(0, inner.info_name or "")
+        inner = inner.parent
+    return " ".join(names)
+
+
 def format_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
     """The examples of the command; nothing where it has none."""
     from smtpsetup.cli.examples import EXAMPLES  # loaded only for a help page
 
-    name = " ".join(ctx.command_path.split()[1:])
+    name = command_typed(ctx)
     if name in EXAMPLES:
         with formatter.section(_("Examples")):
             for line in EXAMPLES[name]:
@@ -81,7 +91,7 @@ def _format_options(parameters: Iterable[click.Parameter], ctx: click.Context, f
             name = "help" if "--help" in parameter.opts else parameter.name or ""
             variable = _ENVIRONMENT.get(name)
             entry = (flags, f"{text} [env: {variable}]" if variable else text)
-            groups.setdefault(group_of(name), []).append(entry)
+            groups.setdefault(group_of(command_typed(ctx), name), []).append(entry)
     for name, title in titles().items():
         if name in groups:
             with formatter.section(title):

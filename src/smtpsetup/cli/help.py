@@ -28,24 +28,37 @@ def _topics(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -
     cls=Command,
     help=_("How a task is done from beginning to end: oauth2, cron, relay or secrets. It needs no network."),
 )
-@click.argument("topic", required=False, metavar=_("[TOPIC]"), shell_complete=_topics)
+@click.argument("words", nargs=-1, metavar=_("[TOPIC]"), shell_complete=_topics)
 @common_options
 @click.pass_context
-def help_command(ctx: click.Context, state: State, topic: str | None) -> None:
+def help_command(ctx: click.Context, state: State, words: tuple[str, ...]) -> None:
     """Print a topic, the help of a command, or which topics there are."""
-    if topic is None:
+    topic = " ".join(words)
+    if not topic:
         shown = {name: one.translated() for name, one in views.topics.TOPICS.items()}
         state.output(lambda: [_view(name, one) for name, one in shown.items()], views.topics.topics)
         return
-    group = ctx.find_root().command
     if topic in TOPICS:
         one = views.topics.TOPICS[topic].translated()
         state.output(lambda: _view(topic, one), lambda: views.topics.topic(one))
-    elif isinstance(group, click.Group) and (command := group.get_command(ctx, topic)):
-        click.echo(command.get_help(click.Context(command, parent=ctx.find_root(), info_name=topic)))
-    else:
-        text = _("There is no topic {name}; there are: {topics}.")
+        return
+    page = _help_page(ctx.find_root(), words)
+    state.command = "help"  # finding the command has changed it
+    if not page:
+        text = _("There is no topic or command {name}. Topics: {topics}.")
         raise click.BadParameter(text.format(name=topic, topics=", ".join(TOPICS)), param_hint=_("TOPIC"))
+    state.output(lambda: {"topic": topic, "text": page}, lambda: click.echo(page))
+
+
+def _help_page(context: click.Context, words: tuple[str, ...]) -> str:
+    """The help page of a command or subcommand; `""` where there is none of that name."""
+    for word in words:
+        group = context.command
+        command = group.get_command(context, word) if isinstance(group, click.Group) else None
+        if command is None:
+            return ""
+        context = command.context_class(command, parent=context, info_name=word)
+    return context.get_help()
 
 
 def _view(name: str, one: views.topics.Topic) -> dict[str, object]:

@@ -15,7 +15,13 @@ from smtpsetup.cli import views
 from smtpsetup.cli.command import Group
 from smtpsetup.cli.state import COMPLETION_VARIABLE, State, tell
 from smtpsetup.core import i18n
-from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, is_termination, reason_of
+from smtpsetup.core.errors import (
+    InterruptedAfterTheDotError,
+    InterruptedUnkeptError,
+    SmtpsetupError,
+    is_termination,
+    reason_of,
+)
 from smtpsetup.core.exit_codes import EX_BUG, EX_DATAERR, EX_INTERRUPTED, EX_IOERR, EX_TERMINATED
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.state import process
@@ -114,15 +120,19 @@ def cli(ctx: click.Context, config_option: str | None) -> None:
         if _wants_to_begin(state):
             configure = cli.get_command(ctx, "configure")
             if configure is not None:
-                configure.main([], prog_name="smtpsetup configure", standalone_mode=False, parent=ctx)
-            return
+                ctx.exit(configure.main([], prog_name="smtpsetup configure", standalone_mode=False, parent=ctx) or 0)
         click.echo(ctx.get_help(), err=True)
         ctx.exit(click.UsageError.exit_code)
 
 
 def _wants_to_begin(state: State) -> bool:
     """Whether a person at a terminal who has no account yet wants to set one up."""
-    if not (state.may_ask and sys.stdout.isatty()) or state.config().accounts:
+    if not (state.may_ask and sys.stdout.isatty()) or state.named_config:
+        return False
+    try:
+        if state.config().accounts:
+            return False
+    except SmtpsetupError:  # the person may have wanted the help
         return False
     from smtpsetup.cli.ask import confirm  # loaded only where something is asked
 
@@ -216,6 +226,9 @@ def _report_interrupt(error: BaseException) -> int:
     if is_termination(error):
         tell(_("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."))
         return EX_TERMINATED
+    if any(isinstance(one, InterruptedUnkeptError) for one in (error, error.__cause__ or error.__context__)):
+        tell(_("Interrupted. The mail was not sent, and it is not kept in the outbox."))
+        return EX_INTERRUPTED
     from smtpsetup.cli.ask import DeclinedError  # loaded only where something was stopped
 
     is_declined = isinstance(error, DeclinedError)

@@ -52,6 +52,8 @@ def titles() -> dict[str, str]:
     }
 
 
-def group_of(parameter: str) -> str:
-    """The group of a parameter, by its name in Click; `""` for the command's own options."""
-    return _GROUP_OF.get(parameter, "")
+def group_of(command: str, parameter: str) -> str:
+    """The group of a parameter, by its name in Click; `""` for the options that are the command's own."""
+    group = _GROUP_OF.get(parameter, "")
+    is_own = (group == "service" and command != "relay") or command.startswith("providers ")
+    return "" if is_own and group != "general" else group

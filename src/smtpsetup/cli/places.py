@@ -55,6 +55,13 @@ def check_file_for_password(path: str, account: str) -> None:
         _check_directory(path)
 
 
+def _check_can_be_made(directory: str) -> None:
+    """Raise SmtpsetupError where the directory is not there and cannot be made."""
+    while not os.path.lexists(directory) and os.path.dirname(directory) != directory:
+        directory = os.path.dirname(directory)
+    _check_directory(os.path.join(directory, "password"))
+
+
 def _check_directory(path: str) -> None:
     if not os.access(os.path.dirname(path), os.W_OK):
         message = _("The file {path} cannot be made: its directory is missing, or you may not write there.")
@@ -75,15 +82,21 @@ def likely_place(account: str) -> SecretSource:
     except SmtpsetupError as error:
         if error.code != "secret.keyring-unavailable":
             raise
-        return SecretSource(Store.FILE, paths.own_password_file(account))
+        path = paths.own_password_file(account)
+        _check_can_be_made(os.path.dirname(path))
+        return SecretSource(Store.FILE, path)
     return SecretSource(Store.KEYRING)
 
 
 def agree_to_file(path: str) -> None:
-    """Ask whether a password that works may be kept in a file. Raises the SmtpsetupError of the keyring for a no."""
+    """Ask whether a typed password may be kept in a file. Raises the SmtpsetupError of the keyring for a no."""
     question = _("There is no keyring here. Save the password in a file that only you can read, {path}?")
     if not confirm(question.format(path=path), default=True):
-        stores.prepare_keyring(may_prompt=True)
+        try:
+            stores.prepare_keyring(may_prompt=True)
+        except SmtpsetupError as error:
+            error.needs_all_hints = True  # the other places
+            raise
         raise DeclinedError
     make_directory(path)
 

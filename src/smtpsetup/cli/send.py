@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -15,10 +15,10 @@ from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
-from smtpsetup.core.errors import is_termination, reason_of
+from smtpsetup.core.errors import reason_of
 from smtpsetup.core.i18n import decimal
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Queue
+from smtpsetup.core.model import Auth, Queue
 from smtpsetup.sending.drafts import Parts, decoded, delivery_of, draft_of, text_in
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import Policy, send_or_queue
@@ -27,9 +27,8 @@ from smtpsetup.terminal import streams
 from smtpsetup.terminal.streams import silence
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret
     from smtpsetup.message.delivery import Delivery
 
 # every provider's limits are at least these (recipients of a message, recipients a day, bytes)
@@ -203,7 +202,9 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
         result.error.result = view
     if result.error:
         if result.error.code == "data.too-large" and parts.attach:
-            result.error.causes = (_largest(parts.attach), *result.error.causes)
+            with suppress(OSError):  # a file may have gone meanwhile
+                result.error.known_cause = _largest(parts.attach)
+                result.error.causes = (result.error.known_cause, *result.error.causes)
         raise result.error
     if result.outbox_id is not None:
         tell(_queued(result))
@@ -222,23 +223,22 @@ def _largest(files: tuple[str, ...]) -> str:
 
 
 def _watched(state: State, account: Account, policy: Policy, delivery: Delivery) -> SendResult:
-    """Send or keep the mail where a person sees that it goes on, and what became of it after Ctrl-C."""
-    try:
-        with _waiting(state):
-            return send_or_queue(state.context(account), delivery, policy)
-    except KeyboardInterrupt as stop:
-        if not is_termination(stop):
-            tell(_("The mail is not kept in the outbox."))
-        raise
-
-
-def _waiting(state: State) -> AbstractContextManager[object]:
-    """What shows a person that the mail is on its way."""
+    """Send or keep the mail; where a person watches, show after a second that it goes on."""
+    context = state.context(account)
     if state.verbose or state.json or not streams.can_redraw(sys.stderr):
-        return nullcontext()
+        return send_or_queue(context, delivery, policy)
     from smtpsetup.terminal.waiting import Waiting  # cron has no terminal
 
-    return Waiting(_("Sending …"))
+    with Waiting(_("Sending …")) as waiting:
+        if account.auth is Auth.NONE:
+            waiting.start()
+
+        def read_secret() -> Secret:
+            secret = context.read_secret()  # its command may ask the person something
+            waiting.start()
+            return secret
+
+        return send_or_queue(context._replace(read_secret=read_secret), delivery, policy)
 
 
 def _write_result(state: State, view: dict[str, object]) -> None:

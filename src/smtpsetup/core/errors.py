@@ -23,7 +23,7 @@ class SmtpsetupError(Exception):
     `code` is one of docs/errors.md. `message` is one sentence. `hints` say what to do, in order. `exit_code` is given
     only where it differs from that of the code (66 for any input file that cannot be read). `result` is what was found
     before the failure, as the JSON output has it. `responsible` is who can fix the cause. `known_cause` is the cause
-    that was found to be the true one, `""` where none was; the default is the only cause of an error without a failure.
+    that was found to be the true one, `""` where none was; None where all causes are findings and not guesses.
     """
 
     needs_all_hints = False
@@ -53,8 +53,7 @@ class SmtpsetupError(Exception):
         self.failure = failure
         self.result = result
         self.responsible = responsible
-        is_only_cause = failure is None and len(causes) == 1
-        self.known_cause = known_cause if known_cause is not None else causes[0] if is_only_cause else ""
+        self.known_cause = known_cause
 
     @property
     def reply_or_message(self) -> str:
@@ -70,6 +69,10 @@ class SmtpsetupError(Exception):
     def stage(self) -> str:
         """The stage of the failure; without one, the part of the code before the dot."""
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]
+
+
+class InterruptedUnkeptError(KeyboardInterrupt):
+    """Ctrl-C while a mail was being sent that is not in the outbox."""
 
 
 class InterruptedAfterTheDotError(KeyboardInterrupt):

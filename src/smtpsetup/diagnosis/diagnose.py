@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup import DOCUMENTATION
+from smtpsetup.address.hosts import is_loopback
 from smtpsetup.config.secret_source import STORES
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL, LASTING
@@ -129,8 +130,9 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         known_cause = observed[0] if observed else known_cause
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
         configure = str(values["configure"])
+        is_known = provider is not None and not is_loopback(failure.server.host)
         known = alternative_hint(evidence, configure, is_saved=is_saved)
-        hints = (*known, *certificate_hint(code, evidence, configure), *hints)
+        hints = (*known, *certificate_hint(code, evidence, configure, is_known=is_known), *hints)
     if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
         causes = (_("It wants a login first, and this account has none."), *causes)
     if failure.kind is Kind.TOO_LARGE:

@@ -60,17 +60,25 @@ def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> t
     return (text.format(server=server, configure=configure, options=options),)
 
 
-def certificate_hint(code: str, evidence: Evidence, configure: str) -> tuple[str, ...]:
-    """How to go on with the certificate that the server shows, where that may be right; none for other errors."""
+def certificate_hint(code: str, evidence: Evidence, configure: str, *, is_known: bool) -> tuple[str, ...]:
+    """How to go on with the certificate that the server shows, where that may be right; none for other errors.
+
+    `is_known` says that the server is in the provider table: its certificate must be one that every machine trusts.
+    """
     certificate = evidence.certificate
-    if certificate is None:
+    if certificate is None or code not in ("tls.hostname-mismatch", "tls.untrusted"):
         return ()
+    if is_known:
+        return (_("Do not go on: this is not the provider's certificate. Try it from another network."),)
     if code == "tls.hostname-mismatch":
         name = next((name for name in certificate.names if re.fullmatch(_HOST_NAME, name)), None)  # pasted into a shell
         text = _("If {name} is your provider's server, use that name: `{configure} --host {name}`.")
         return (text.format(name=name, configure=configure),) if name else ()
     if code == "tls.untrusted" and certificate.is_self_signed:
-        text = _("If this is your server's fingerprint, trust it: `{configure} --tls-fingerprint {digits}`.")
+        text = _(
+            "Do not go on unless the server is yours and has this fingerprint: "
+            "`{configure} --tls-fingerprint {digits}`."
+        )
         return (text.format(configure=configure, digits=certificate.fingerprint),)
     return ()
 

@@ -30,10 +30,7 @@ _STEPS = {
     "google": (
         N_("Make a project at https://console.cloud.google.com/projectcreate."),
         N_("Enter a name and your own address at https://console.cloud.google.com/auth/branding."),
-        N_(
-            'In "Testing" a sign-in ends in 7 days: publish the app at '
-            "https://console.cloud.google.com/auth/audience."
-        ),
+        N_('In "Testing" a sign-in ends in 7 days: publish the app at https://console.cloud.google.com/auth/audience.'),
         N_('Choose "Create client", "Desktop app" at https://console.cloud.google.com/auth/clients.'),
         N_("Paste the client id here, then the client secret."),
     ),
@@ -59,4 +56,4 @@ def wrong_form(endpoints: Endpoints, client_id: str) -> str:
         form, example = _FORMS[endpoints.client]
         if not form.fullmatch(client_id):
             return _("That is no client id; it looks like {example}.").format(example=example)
-    return "" if re.fullmatch(r"[!-~]+", client_id) else _("A client id has no blanks.")
+    return "" if re.fullmatch(r"[!-~]+", client_id) else _("A client id has only plain letters, digits and signs.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.batch_input import Item
     from smtpsetup.sending.send_one import SendResult
+
+
+_LINE_SECONDS = 30.0
 
 
 class Bar(Progress):
@@ -42,7 +46,32 @@ class Bar(Progress):
         self.update(self._mails, advance=1, rate=_("{n}/s").format(n=decimal(speed, 1)) if speed else "")
 
 
-def failed(item: Item, result: SendResult, bar: Bar | None) -> None:
+class Lines:
+    """The progress in a line from time to time, where a bar cannot be drawn or is not wanted; a context manager."""
+
+    def __init__(self, total: int, before: int) -> None:
+        self.console = console(stderr=True)
+        self._total, self._done = total, before
+        self._next = time.monotonic() + _LINE_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is left on the screen to take back."""
+
+    def stop(self) -> None:
+        """As `__exit__`."""
+
+    def count_mail(self) -> None:
+        """Count one mail, and print how many there are if the last line is old."""
+        self._done += 1
+        if time.monotonic() >= self._next and self._done < self._total:
+            self._next = time.monotonic() + _LINE_SECONDS
+            note(_("{n} of {total} mails").format(n=self._done, total=self._total))
+
+
+def failed(item: Item, result: SendResult, bar: Bar | Lines | None) -> None:
     """Print why a mail was not sent, above the bar where there is one."""
     if result.error:
         reply = f" ({result.error.failure.reply})" if result.error.failure and result.error.failure.reply else ""
@@ -80,7 +109,7 @@ def summary(totals: Totals, seconds: float) -> None:
     show(Group(Text(first, style="" if lines else "green"), *lines), stderr=True)
 
 
-def interrupted(totals: Totals, bar: Bar | None) -> None:
+def interrupted(totals: Totals, bar: Bar | Lines | None) -> None:
     """Replace the bar by how many mails were sent before Ctrl-C."""
     if bar:
         bar.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.errors import SmtpsetupError
 
-_LINES_OF_REPLY = 2  # at a terminal; -v shows all of it
+_LINES_OF_REPLY = 1  # at a terminal; -v shows all of it
 _INDENT = 2
+_PAGE = r"https?://[!-~]+[A-Za-z0-9/]"
 _UNINTERPRETED = ("server.refused", "server.temporary", "server.protocol-error", "data.content-rejected")
 
 
@@ -33,24 +36,31 @@ def error(problem: SmtpsetupError, *, verbose: bool = False) -> None:
 
 def short(problem: SmtpsetupError) -> None:
     """Print what happened, the most likely step, and where more is said."""
+    is_diagnosed = problem.failure is not None  # then `explain` knows its causes and hints
     show(Group(*_what_happened(problem), *_known_reason(problem)), stderr=True)
     hints = problem.hints if problem.needs_all_hints else problem.hints[:1]
     for hint in hints:
         note(f"  {hint}", hang=2)
-    is_whole = hints == problem.hints and problem.causes in ((), (problem.known_cause,)) and not problem.url
-    code = f"({problem.code})"
-    pointer = _("More: `smtpsetup explain {code}`").format(code=problem.code)
-    show(indented(Text(code, style="dim") if is_whole else prose(pointer, "dim")), stderr=True)
+    shown_causes = (problem.known_cause,) if is_diagnosed else problem.causes
+    if hints == problem.hints and problem.causes in ((), shown_causes) and not problem.url:
+        pointer = Text(f"({problem.code})", style="dim")
+    elif is_diagnosed:
+        pointer = prose(_("More: `smtpsetup explain {code}`").format(code=problem.code), "dim")
+    else:
+        pointer = prose(_("More: the same command with `-v` ({code})").format(code=problem.code), "dim")
+    show(indented(pointer), stderr=True)
 
 
 def before_question(problem: SmtpsetupError, *, with_causes: bool = False) -> None:
-    """Print what happened where a question follows: no error, since it goes on. `with_causes` adds what may be why."""
-    parts = [prose(f"{problem.message} ({problem.code})"), *_excerpt(problem)]
-    if with_causes and len(problem.causes) > 1:
-        parts += [indented(bullets("•", problem.causes))]
-    else:
-        parts += _known_reason(problem)
-    show(Group(*parts), stderr=True)
+    """Print what happened where a question follows: no error, since it goes on.
+
+    With `with_causes` print what may be why instead, for something that has happened before.
+    """
+    if with_causes and problem.causes:
+        show(indented(bullets("•", problem.causes)), stderr=True)
+        return
+    message = prose(f"{problem.message} ({problem.code})")
+    show(Group(message, *_excerpt(problem), *_known_reason(problem)), stderr=True)
 
 
 def _what_happened(problem: SmtpsetupError) -> list[RenderableType]:
@@ -67,15 +77,29 @@ def _excerpt(problem: SmtpsetupError) -> list[RenderableType]:
 
 
 def _known_reason(problem: SmtpsetupError) -> list[RenderableType]:
-    """The server's words, where somebody else must see them or nobody watches; else the cause, where it is known."""
-    reply = problem.failure.reply if problem.failure else None
-    is_for_others = problem.code in _UNINTERPRETED or problem.responsible != _(YOU)
-    out = console(stderr=True)
-    if reply and (is_for_others or not out.is_terminal):
-        text = _("The server said: {reply}").format(reply=" ".join(str(reply).split()))
-        room = _LINES_OF_REPLY * (out.width - _INDENT)
-        return [indented(prose(text if len(text) <= room else f"{text[: room - 1]}…"))]
-    return [indented(prose(problem.known_cause))] if problem.known_cause else []
+    """The server's words, where they are needed; else the cause, where it is known, or what was found."""
+    reply = _reply_shown(problem)
+    if reply:
+        return [indented(prose(_("The server said: {reply}").format(reply=reply)))]
+    if problem.known_cause:
+        return [indented(prose(problem.known_cause))]
+    is_found = problem.failure is None and problem.known_cause is None
+    return [indented(bullets("•", problem.causes))] if is_found and problem.causes else []
+
+
+def _reply_shown(problem: SmtpsetupError) -> str:
+    """The server's words in one line, where somebody else must see them, they name a page, or nobody watches."""
+    reply = " ".join(str(problem.failure.reply).split()) if problem.failure and problem.failure.reply else ""
+    if not sys.stderr.isatty() or problem.code in _UNINTERPRETED:
+        return reply
+    pages = re.findall(_PAGE, reply)
+    if not pages and problem.responsible == _(YOU):
+        return ""
+    room = _LINES_OF_REPLY * (console(stderr=True).width - _INDENT) - len(_("The server said: {reply}"))
+    if len(reply) <= room:
+        return reply
+    lost = [page for page in pages if page not in reply[:room]]
+    return " ".join((f"{reply[:room]}…", *lost))
 
 
 def whole(problem: SmtpsetupError) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -72,7 +74,7 @@ def whole(found: Identification) -> None:
 def _height(content: RenderableType) -> int:
     """The lines that this takes at the width of the terminal, or at 80 columns where the output is no terminal."""
     out = console()
-    width = out.width if out.is_terminal else USUAL_COLUMNS
+    width = out.width if sys.stdout.isatty() else USUAL_COLUMNS
     return len(out.render_lines(content, out.options.update(width=width), pad=False))
 
 
@@ -148,15 +150,21 @@ def _before_sending(found: Identification, room: int) -> list[RenderableType]:
     return [Text(text)]
 
 
+def _quoted(found: Identification) -> str:
+    return shlex.quote(str(found.address))
+
+
 def _next_command(found: Identification) -> list[RenderableType]:
-    parts: list[RenderableType] = [prose(_("Set it up: `smtpsetup configure {address}`").format(address=found.address))]
+    parts: list[RenderableType] = [
+        prose(_("Set it up: `smtpsetup configure {address}`").format(address=_quoted(found)))
+    ]
     if Auth.OAUTH2 in found.auth and len(found.auth) > 1:
         text = _("With OAuth2: `smtpsetup configure {address} --auth oauth2`")
-        parts.append(prose(text.format(address=found.address)))
+        parts.append(prose(text.format(address=_quoted(found))))
     return parts
 
 
 def _commands(found: Identification) -> list[RenderableType]:
     """What to type next."""
-    more = prose(_("All that is known: `smtpsetup identify {address} --more`").format(address=found.address))
+    more = prose(_("All that is known: `smtpsetup identify {address} --more`").format(address=_quoted(found)))
     return [*(_next_command(found)[:1] if found.servers else ()), more]

@@ -63,6 +63,7 @@ class StageLine:
         self._planned = planned
         self._reached: set[Stage] = set()
         self._is_looking = False
+        self._is_shown, self._stderr = is_shown, stderr
         self._live = (
             Live(console=console(stderr=stderr), get_renderable=self._content, refresh_per_second=8, transient=True)
             if is_shown and can_redraw(sys.stderr if stderr else sys.stdout)
@@ -79,6 +80,8 @@ class StageLine:
     ) -> None:
         if self._live:
             self._live.stop()
+        if isinstance(error, KeyboardInterrupt) and self._is_shown:
+            show(self._content(), stderr=self._stderr)  # where it hung
 
     def update(self, result: StageResult) -> None:
         """Go on to the next stage."""

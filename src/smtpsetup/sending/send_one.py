@@ -103,7 +103,7 @@ def _partly_refused(refused: tuple[RefusedRecipient, ...]) -> SmtpsetupError:
         first.code,
         _("The message was sent, but not to {names}.").format(names=names),
         causes=(first.message, *first.causes),
-        hints=(*first.hints, _("Send it again to those recipients only; the others have it.")),
+        hints=(_("Send it again to those recipients only; the others have it."), *first.hints),
         url=first.url,
         exit_code=EX_NOUSER if for_good else EX_TEMPFAIL,
         failure=first.failure,

@@ -6,7 +6,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import SmtpsetupError, is_termination, reason_of
+from smtpsetup.core.errors import (
+    InterruptedAfterTheDotError,
+    InterruptedUnkeptError,
+    SmtpsetupError,
+    is_termination,
+    reason_of,
+)
 from smtpsetup.core.exit_codes import EX_TEMPFAIL, EX_TERMINATED
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
@@ -87,7 +93,9 @@ def _tried(context: Context, delivery: Delivery) -> tuple[SendResult, bool]:
         return SendResult(account.name, delivery.message_id, error=error), False
     except KeyboardInterrupt as ended:
         if not is_termination(ended):
-            raise
+            if isinstance(ended, InterruptedAfterTheDotError):
+                raise
+            raise InterruptedUnkeptError from ended
         is_taken = bool(refused) or noted[-1:] == ["accepted"]
         accepted = tuple(one for one in delivery.envelope.recipients if is_taken and one not in refused)
         early = None if is_taken and not refused else _ended_early(is_unknown=noted[-1:] == ["dot"] and not refused)

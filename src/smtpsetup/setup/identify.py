@@ -107,13 +107,16 @@ class UnknownDomainError(SmtpsetupError):
 
 
 def _by_hand(address: Address) -> tuple[str, ...]:
+    import shlex  # for an error only
+
+    quoted = shlex.quote(str(address))
     return (
-        _("If you know who runs it, name them: `smtpsetup configure {address} --provider one-com`.").format(
-            address=address
-        ),
+        _(
+            "If you know who runs it, name them, such as one.com: `smtpsetup configure {address} --provider NAME`."
+        ).format(address=quoted),
         _("Or look for the outgoing server (SMTP) on the help page of whoever sells you the mail or the domain."),
         _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
-            address=address
+            address=quoted
         ),
     )
 
@@ -171,6 +174,7 @@ def refusal(found: Identification) -> SmtpsetupError | None:
         "config.provider-without-smtp",
         text.format(provider=provider.name, address=found.address),
         causes=provider.notes,
+        known_cause="",  # `identify --more` has the notes
         hints=(
             *provider.enable_steps,
             _("Send from an address at another provider, or through a relay service with a domain of your own."),
@@ -180,6 +184,8 @@ def refusal(found: Identification) -> SmtpsetupError | None:
 
 
 def _settings_unknown(found: Identification, provider: Provider) -> SmtpsetupError:
+    import shlex  # as above
+
     ask = (_("Ask {provider} for its outgoing server (SMTP).").format(provider=provider.name),)
     if not provider.docs_url:  # nobody is known who could be asked
         ask = (_("Ask whoever provides the mailbox for its outgoing server (SMTP)."),)
@@ -191,7 +197,7 @@ def _settings_unknown(found: Identification, provider: Provider) -> SmtpsetupErr
         hints=(
             *ask,
             _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
-                address=found.address
+                address=shlex.quote(str(found.address))
             ),
         ),
         url=provider.docs_url or None,

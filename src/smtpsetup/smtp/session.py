@@ -101,10 +101,15 @@ class Session:
 
     @property
     def certificate(self) -> bytes | None:
-        """The server's certificate (DER), verified or not."""
+        """The server's certificate (DER), verified or not; None before one was seen."""
         import ssl  # net.tls has loaded it
 
-        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+        if not isinstance(self._sock, ssl.SSLSocket):
+            return None
+        try:
+            return self._sock.getpeercert(binary_form=True)
+        except ValueError:  # the server closed the connection during the handshake
+            return None
 
     @property
     def mechanisms(self) -> tuple[str, ...]:

@@ -42,6 +42,16 @@ def can_redraw(stream: TextIO) -> bool:
     return stream.isatty() and not is_plain
 
 
+def is_in_foreground(stream: TextIO) -> bool:
+    """Whether the shell's own line is not on this terminal now, as it is behind a job in the background."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
 def waiting_in_pipe() -> int:
     """How many bytes wait on standard input if it is a pipe, without reading them; 0 where that cannot be asked."""
     if sys.platform == "win32":

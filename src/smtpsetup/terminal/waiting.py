@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from smtpsetup.terminal import streams
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -16,7 +18,7 @@ _FRAMES = "|/-\\"
 
 
 class Waiting:
-    """A line on standard error that begins to turn after a second and is gone at the end; a context manager.
+    """A line on standard error that begins to turn a second after `start` and is gone at the end; a context manager.
 
     It is for a terminal whose lines can be overwritten. It needs no rich, which takes long to load.
     """
@@ -27,14 +29,18 @@ class Waiting:
         self._thread = threading.Thread(target=self._turn, daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
+
+    def start(self) -> None:
+        """Begin to wait."""
+        self._thread.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _turn(self) -> None:
         if self._ended.wait(_DELAY_SECONDS):
@@ -42,10 +48,12 @@ class Waiting:
         number = 0
         with suppress(OSError):  # a terminal that is gone must not stop what is waited for
             while True:
-                sys.stderr.write(f"\r{_FRAMES[number % len(_FRAMES)]} {self._text}")
-                sys.stderr.flush()
+                if streams.is_in_foreground(sys.stderr):
+                    sys.stderr.write(f"\r{_FRAMES[number % len(_FRAMES)]} {self._text}")
+                    sys.stderr.flush()
                 number += 1
                 if self._ended.wait(_FRAME_SECONDS):
                     break
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            if streams.is_in_foreground(sys.stderr):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
