@@ -97,7 +97,7 @@ def test_an_error_has_one_sentence_one_step_and_a_pointer(terminal: _Terminal) -
         counts.append(len(lines))
     assert len(counts) > 300
     assert sorted(counts)[len(counts) // 2] <= 5  # with the lines that a narrow terminal adds
-    assert max(counts) <= 8
+    assert max(counts) <= 12  # a reply that nothing interprets is not cut
 
 
 def test_with_verbose_an_error_has_everything(terminal: _Terminal) -> None:
