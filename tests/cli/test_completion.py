@@ -58,7 +58,7 @@ def test_values(home: Home) -> None:
 
 def test_quick_values_are_those_that_click_finds() -> None:
     context = click.Context(cli)
-    by_click = {}
+    by_click: dict[tuple[str, str], click.Parameter] = {}
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command

@@ -125,8 +125,8 @@ def _stated_provider(state: State, entered: Address, existing: Account | None, o
         provider = state.table().by_name(options.provider_id)
         if provider is None:
             raise click.BadParameter(no_such_provider(state.table(), options.provider_id), param_hint="--provider")
-        if state.may_ask:
-            views.provider.provider(provider)
+        if state.may_ask and provider.servers:
+            views.identification.before_login(from_row(entered, provider))
         _warn_of_misfit(state, entered, provider)
         if not options.host:
             _check_named(state, entered, provider)

@@ -196,7 +196,7 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
     view = views.json.account(account, is_default=saved.is_default)
     views.human.left_behind(account.name, saved.left_behind)
     if not state.json:
-        _show_saved(state, account, is_default=saved.is_default)
+        _show_saved(state, account, is_default=saved.is_default, is_for_scripts=bool(options.unattended))
     is_new = subject.existing is None
     if options.unattended or (
         options.unattended is None and is_new and account.verified and _will_scripts_use_it(state)
@@ -212,7 +212,7 @@ def _save(  # noqa: PLR0913  the account with its proof, and what was asked for
         state.write_json(view)
 
 
-def _show_saved(state: State, account: Account, *, is_default: bool) -> None:
+def _show_saved(state: State, account: Account, *, is_default: bool, is_for_scripts: bool) -> None:
     """Say where the account and its secret are, and what to do next; with -v the whole account."""
     if state.verbose:
         views.human.account(account, is_default=is_default)
@@ -222,6 +222,8 @@ def _show_saved(state: State, account: Account, *, is_default: bool) -> None:
     elif account.auth is Auth.NONE:
         text = _("Saved in {path}.")
     views.human.done(text.format(path=state.config_file, place=account.secret.described()))
+    if is_for_scripts:
+        return
     name = "" if is_default else f" {shlex.quote(account.name)}"
     views.human.say(_("Send a test mail: `smtpsetup test{account}`").format(account=name))
     views.human.say(_("For another program: `smtpsetup card`, or `smtpsetup relay add-client NAME`."))

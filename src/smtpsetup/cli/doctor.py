@@ -15,6 +15,7 @@ from smtpsetup.config import paths
 from smtpsetup.config.known_providers import known_provider
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.i18n import ngettext
 from smtpsetup.relay.doctor import examine as examine_relay
 from smtpsetup.relay.running import is_running
 from smtpsetup.setup.doctor import examine, examine_account
@@ -56,8 +57,25 @@ def doctor_command(state: State, account: str | None, takes_all: bool) -> None: 
         state.write_json(documents if takes_all else documents[0], first)
     else:
         views.doctor.summary(found)
+        left = 0 if takes_all else _others(state)
+        if left:
+            views.human.say(
+                ngettext(
+                    "{n} other account was not checked: `smtpsetup doctor --all`.",
+                    "{n} other accounts were not checked: `smtpsetup doctor --all`.",
+                    left,
+                ).format(n=left)
+            )
     if first:
         raise click.exceptions.Exit(first.exit_code)
+
+
+def _others(state: State) -> int:
+    """How many accounts there are beside the one that was examined."""
+    try:
+        return max(len(state.config().accounts) - 1, 0)
+    except SmtpsetupError:  # a finding already
+        return 0
 
 
 def _one_account(state: State, name: str | None) -> Iterator[tuple[Account | None, Iterable[Finding]]]:

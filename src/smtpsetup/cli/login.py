@@ -127,7 +127,10 @@ def logout_command(state: State, account: str | None) -> None:
     """Delete the account's secret where smtpsetup keeps it."""
     chosen = state.config().account(account)
     if not stores.is_kept_here(chosen) or chosen.auth is Auth.NONE:
-        raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(_("Delete it there."),))
+        hint = _("Delete it there.")
+        if chosen.secret.store is Store.FILE:
+            hint = _("Delete it there: `rm {path}`.").format(path=shlex.quote(chosen.secret.reference))
+        raise SmtpsetupError("secret.missing", _kept_elsewhere(chosen), hints=(hint,))
     removed = forget_secret(chosen, may_prompt=state.may_ask)
     text = (
         _("What logs {account} in is deleted: {place}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from smtpsetup.cli.ask import DeclinedError, confirm
+from smtpsetup.cli.ask import confirm
 from smtpsetup.config import paths
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
@@ -89,15 +89,11 @@ def likely_place(account: str) -> SecretSource:
 
 
 def agree_to_file(path: str) -> None:
-    """Ask whether a typed password may be kept in a file. Raises the SmtpsetupError of the keyring for a no."""
+    """Ask whether a typed password may be kept in a file. Raises SmtpsetupError for a no."""
     question = _("There is no keyring here. Save the password in a file that only you can read, {path}?")
     if not confirm(question.format(path=path), default=True):
-        try:
-            stores.prepare_keyring(may_prompt=True)
-        except SmtpsetupError as error:
-            error.needs_all_hints = True  # the other places
-            raise
-        raise DeclinedError
+        hint = _("See the other places for a password: `smtpsetup help secrets`.")
+        raise SmtpsetupError("secret.keyring-unavailable", _("Nothing was saved."), hints=(hint,))
     make_directory(path)
 
 

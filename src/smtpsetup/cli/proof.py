@@ -52,11 +52,16 @@ def prove(  # noqa: PLR0913  the login, and what a person may change after a fai
             return account, secret
         if may_move and report.alternative and state.may_ask:
             views.errors.before_question(report.error)
-            if not confirm(_("Go on with {server}, which works?").format(server=report.alternative), default=True):
+            if not confirm(
+                _("Go on with {server}, which works?").format(server=views.human.server_line(report.alternative)),
+                default=True,
+            ):
                 raise DeclinedError
             account = account._replace(server=report.alternative)
         elif may_retype and state.may_ask and report.error.code in _CAN_BE_RETYPED and typed < _MOST_TYPED:
             views.errors.before_question(report.error, with_causes=typed > 1)
+            if report.error.code == "auth.app-password-required" and report.error.hints:
+                views.human.note(f"  {report.error.hints[0]}", hang=2)
             secret = ask_secret(account.auth, account.username)
             typed += 1
         else:
@@ -87,6 +92,7 @@ def _log_in(  # noqa: PLR0913  what `run_test` needs
         )
     if state.may_ask and report.error is None:
         views.human.done(_("Logged in at {server}.").format(server=account.server), stderr=True)
-    if state.may_ask and (state.verbose or (report.error and report.error.code not in _CAN_BE_RETYPED)):
+    is_asked = report.error and (report.alternative or report.error.code in _CAN_BE_RETYPED)
+    if state.may_ask and (state.verbose or (report.error and not is_asked)):
         views.stages.table(report.stages, stderr=True)
     return report

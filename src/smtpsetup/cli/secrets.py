@@ -77,15 +77,15 @@ def _only_source(named: dict[str, SecretSource | None]) -> SecretSource | None:
 
 
 def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> Secret:
-    """A secret from standard input or a hidden prompt. Raises SmtpsetupError where nobody can be asked."""
-    if from_stdin:
+    """A secret from a pipe or a hidden prompt. Raises SmtpsetupError where nobody can be asked."""
+    if from_stdin and not sys.stdin.isatty():
         return stores.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
-    if not state.may_ask:
+    if not (state.may_ask or from_stdin):
         raise SmtpsetupError(
             "secret.missing",
             _("The password is missing, and nobody can be asked for it here."),
             hints=(
-                _("Pipe it in: `--password-stdin`."),
+                _("Pipe it in: `--password-stdin`, on a server together with `--password-file FILE`."),
                 _("Or say where it is: {options}.").format(options=other_places()),
             ),
         )

@@ -81,7 +81,9 @@ class _Options(NamedTuple):
 @click.option("--body", metavar=_("TEXT"), help=_("The text."))
 @click.option("--body-file", metavar=_("FILE"), help=_("A file with the text; - for standard input."))
 @click.option(
-    "--html", metavar=_("FILE"), help=_("A file with an HTML version; a text version is made if none is given.")
+    "--html",
+    metavar=_("FILE"),
+    help=_("A file with an HTML version. Standard input is then read only with `--body-file -`."),
 )
 @click.option("--attach", multiple=True, metavar=_("FILE"), help=_("Attach a file; may be given several times."))
 @click.option("--inline", multiple=True, metavar=_("CID=FILE"), help=_("A picture that the HTML shows as cid:CID."))
@@ -170,11 +172,13 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         if not (options.recipients or options.to or options.cc or options.bcc):
             raise click.UsageError(_("Give at least one recipient: `smtpsetup send ADDRESS`."))
         parts = _parts(options)
+        takes_no_text = bool(options.html) and options.body is None and options.body_file is None
+        is_told = takes_no_text and _tell_of_unread_text()
         if dry_run:
             _show_unsent(state, chosen, parts, is_raw=raw or not sys.stdout.isatty())
             return
         _send_one(state, chosen, policy, parts)
-        if options.html and options.body is None and options.body_file is None:
+        if takes_no_text and not is_told:  # the text may have come meanwhile
             _tell_of_unread_text()
         return
     from smtpsetup.cli.batch import BatchOptions, send_many  # most runs send one mail
@@ -359,10 +363,15 @@ def _seconds_between(rate: str | None) -> float | None:
     return seconds / int(number)
 
 
-def _tell_of_unread_text() -> None:
-    """Say that text in a pipe is no part of the mail. It is not read unasked: it may be the list of a shell's loop."""
-    if streams.waiting_in_pipe():
-        tell(_("The text on standard input was not read. To send it beside the HTML version: `--body-file -`."))
+def _tell_of_unread_text() -> bool:
+    """Say that text in a pipe is no part of the mail. It is not read unasked: it may be the list of a shell's loop.
+
+    Returns whether there is any.
+    """
+    if not streams.waiting_in_pipe():
+        return False
+    tell(_("The text on standard input is not read. To send it beside the HTML version: `--body-file -`."))
+    return True
 
 
 def _show_unsent(state: State, account: Account, parts: Parts, *, is_raw: bool) -> None:

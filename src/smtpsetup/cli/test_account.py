@@ -94,7 +94,7 @@ def account_test_command(  # noqa: PLR0913, PLR0917  click passes its options by
 
 def _offer(state: State, account: Account, alternative: Server) -> None:
     """Let a person change the account to a server that works."""
-    if confirm(_("Use {server} from now on?").format(server=alternative), default=True):
+    if confirm(_("Use {server} from now on?").format(server=views.human.server_line(alternative)), default=True):
         accounts.save(state.config_file, account._replace(server=alternative, verified=False), make_default=False)
         views.human.say(_("Saved. Try it: `smtpsetup test {account}`.").format(account=shlex.quote(account.name)))
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import DeclinedError, ask
+from smtpsetup.cli.ask import DeclinedError, ask, confirm
+from smtpsetup.core.exit_codes import EX_NOPERM
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import ProviderStatus
 from smtpsetup.setup.ways import WayKind, ways_for
@@ -41,7 +42,7 @@ def offer_ways(state: State, address: Address, provider: Provider, needed: Smtps
         views.human.note(f"  {number}. {way.text} ({way.effort}).", hang=5)
     question = _("Which one? (1-{n}, Enter to stop)").format(n=len(ways))
     chosen = _ask_number(question, len(ways))
-    _explain(state, provider, ways[chosen - 1].kind, needed.exit_code if needed else 0)
+    _explain(state, provider, ways[chosen - 1].kind, needed.exit_code if needed else EX_NOPERM)
 
 
 def _ask_number(question: str, highest: int) -> int:
@@ -61,6 +62,9 @@ def _explain(state: State, provider: Provider, kind: WayKind, exit_code: int) ->
         views.human.note(_("Sign in first. At the end you are told how the program gets its access."))
     elif kind is WayKind.PAID_PLAN:
         _steps(*provider.enable_steps)
+        if not confirm(_("Is that done?"), default=False):
+            views.human.note(_("Come back when it is: the same command goes on from here."))
+            raise click.exceptions.Exit(exit_code)
     elif kind is WayKind.OWN_DOMAIN:
         _steps(
             _("Order a domain and a mailbox at one of these hosts."),

@@ -276,8 +276,8 @@ def _unavailable(reason: str) -> SmtpsetupError:
         causes=(_("Servers, containers, ssh and cron have no desktop session, and the keyring is part of one."),),
         hints=(
             _(
-                "On a server, run it again with the password in a file that only you can read: `--password-file FILE` "
-                "(mode 0600)."
+                "On a server, let smtpsetup keep it in a file that only you can read: "
+                "`--password-stdin --password-file FILE`."
             ),
             _("Or say where it is: {options}.").format(options=other_places()),
             _("At a desktop, run the command in the session there."),

@@ -10,6 +10,7 @@ from smtpsetup.diagnosis.explanation import (
     OTHER_PORT,
     OTHER_SERVER,
     PROVIDER,
+    TRY_AGAIN,
     TRY_IMPLICIT_TLS,
     TRY_LATER,
     USE_STARTTLS,
@@ -38,7 +39,7 @@ CONNECTION_EXPLANATIONS: dict[str, Explanation] = {
     "connect.refused": Explanation(
         N_("{server} refused the connection."),
         (N_("No mail server listens on port {port} there: the port or the host is wrong, or the server is down."),),
-        (TRY_LATER, OTHER_SERVER),
+        (TRY_AGAIN, OTHER_SERVER),
         rehearsal=Fault(Stage.CONNECT, Act.REFUSE_CONNECTIONS),
     ),
     "connect.timeout": Explanation(
@@ -101,7 +102,7 @@ CONNECTION_EXPLANATIONS: dict[str, Explanation] = {
         rehearsal=Fault(Stage.TLS, Act.BAD_CERTIFICATE, certificate=Certificate.EXPIRED),
     ),
     "tls.hostname-mismatch": Explanation(
-        N_("The certificate of the server at {server} is made out to another name than {host}."),
+        N_("The certificate of {server} is made out to another name than {host}."),
         (
             N_("{host} is an alias, and the certificate carries the mail provider's own name."),
             N_("Something else answers in the host's place."),

@@ -49,6 +49,8 @@ class Explanation(NamedTuple):
 
 
 SETTINGS = N_("Look at the settings: `smtpsetup accounts show {account}`.")
+TRY_AGAIN = N_("Try again in some minutes.")
+"""For a server that is known to have worked."""
 TRY_LATER = N_("Try again later; the same command may work then.")
 NEW_SECRET = N_("Enter the password again: `smtpsetup login {account}`.")
 ASK_PROVIDER = N_("Ask whoever runs the server, and show them the message above.")
@@ -65,11 +67,18 @@ FOR_UNSAVED = {
     OTHER_PORT: N_("Try the other port: 465 with `--security tls`, or 587 with `--security starttls`."),
     TRY_IMPLICIT_TLS: N_("Try TLS from the first byte: `--port 465 --security tls`."),
     SETTINGS: "",
-    NEW_SECRET: N_("Run the command again with the right user name and password; nothing was saved."),
+    TRY_AGAIN: N_("Check the host and the port, which is usually 465 or 587. Nothing was saved."),
+    NEW_SECRET: N_("Run the command again; another user name is given with `--username NAME`. Nothing was saved."),
     USE_STARTTLS: N_("Run the command again with `--port {port} --security starttls`."),
     USE_TLS: N_("Run the command again with `--port {port} --security tls`."),
 }
 """The hints to give instead while an account is being set up; `""` for none."""
+EXPLAINED = {
+    NEW_SECRET: N_(
+        "Enter the password again: `smtpsetup login {account}`, or `{configure}` where the account is not saved yet."
+    ),
+}
+"""The hints to give instead where it is not known whether the account is saved (`smtpsetup explain`)."""
 SECRET_ELSEWHERE = N_("Change the password where the account takes it from: {place}.")
 """Instead of NEW_SECRET, for an account whose password smtpsetup only reads."""
 TOKEN_ELSEWHERE = N_("Sign in again with the program that gives the token: {place}.")

@@ -9,6 +9,7 @@ from smtpsetup import DOCUMENTATION
 from smtpsetup.core.exit_codes import EX_TEMPFAIL, EXIT_CODES
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.diagnosis.advice import AFTER_LOGIN
+from smtpsetup.diagnosis.explanation import EXPLAINED
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.diagnosis.raised_explanations import RAISED
 from smtpsetup.diagnosis.rules import RULES
@@ -57,7 +58,7 @@ def meaning_of(code: str) -> Meaning:
         exit_code,
         text[:1].upper() + text[1:],
         tuple(_(cause).format_map(words) for cause in explanation.causes),
-        tuple(_(hint).format_map(words) for hint in explanation.hints),
+        tuple(_(EXPLAINED.get(hint, hint)).format_map(words) for hint in explanation.hints),
         tuple(" ".join(_(part).format_map(words) for part in (*one.causes, *one.hints)) for one in advice),
         _(explanation.responsible),
     )
@@ -69,8 +70,8 @@ def _words() -> Mapping[str, object]:
         lambda: "…",
         {
             "server": _("the server"),
-            "host": _("the host"),
-            "port": 465,
+            "host": _("HOST"),
+            "port": _("PORT"),
             "username": _("ADDRESS"),
             "domain": _("the domain"),
             "account": _("ACCOUNT"),

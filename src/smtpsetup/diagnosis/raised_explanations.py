@@ -17,7 +17,7 @@ RAISED = {
         "The configuration or the provider table belongs to someone else, or others may change it. The "
         "message has the command that mends it."
     ),
-    "config.address-malformed": N_("The address is none. A caret stands under the fault."),
+    "config.address-malformed": N_("This is no mail address. A caret stands under the fault."),
     "config.no-settings-found": N_(
         "Nobody tells who runs the domain's mail, or the provider is known and its settings are not "
         "(`result.provider` names it). `identify --all` shows what each source said. Name the provider "

@@ -58,7 +58,10 @@ TOPICS = {
     "cron": Topic(
         N_("Sending from cron and scripts, when nobody is there."),
         (
-            N_("Set up the account and try it as cron would run it: `smtpsetup configure ADDRESS --unattended`."),
+            N_(
+                "Set up the account and try it as cron would run it: `smtpsetup configure ADDRESS --unattended`. "
+                "On a server without a keyring, add `--password-stdin --password-file FILE`."
+            ),
             N_('Send from the script: `echo "$TEXT" | smtpsetup send -s SUBJECT RECIPIENT`. Success is silent.'),
             N_("Let waiting mail be sent every minute: `smtpsetup outbox schedule --install`."),
             N_("Check everything, after each change of the machine: `smtpsetup doctor`."),

@@ -139,7 +139,7 @@ def read_failed(path: str, error: OSError) -> SmtpsetupError:
 
     return SmtpsetupError(
         "config.invalid",
-        _("{path} cannot be read: {reason}.").format(path=path, reason=reason_of(error)),
+        _("{path} cannot be read: {reason}. Nothing was sent.").format(path=path, reason=reason_of(error)),
         hints=(_("Check the path and who may read it: `ls -l {path}`.").format(path=shlex.quote(path)),),
         exit_code=EX_IOERR if error.errno == errno.EIO else EX_NOINPUT,
     )

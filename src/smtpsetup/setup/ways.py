@@ -46,7 +46,13 @@ def ways_for(row: Provider, *, is_own_domain: bool) -> tuple[Way, ...]:
         return ()
     ways = []
     if can_sign_in:
-        ways.append(Way(WayKind.SIGN_IN, _("Sign in at {provider}").format(provider=row.name), _("15 minutes, once")))
+        ways.append(
+            Way(
+                WayKind.SIGN_IN,
+                _("Register smtpsetup at {provider}, then sign in").format(provider=row.name),
+                _("15 minutes, once"),
+            )
+        )
     if row.needs_paid_plan:
         text = _("Take the plan of {provider} that lets other programs send").format(provider=row.name)
         ways.append(Way(WayKind.PAID_PLAN, text, _("10 minutes, and what the plan costs")))

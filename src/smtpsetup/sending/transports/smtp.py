@@ -68,11 +68,16 @@ def policy_for(account: Account) -> TlsPolicy:
     try:
         return tls.policy(account.ca_file, account.tls_fingerprint)
     except OSError as error:
+        import shlex  # for this error only
         import ssl  # the transport has it loaded
 
+        hint = _(
+            "It is the `ca_file` of the account {account}. Name another: "
+            "`smtpsetup configure {address} --ca-file FILE`."
+        )
         reason = _("it holds no certificate in PEM form") if isinstance(error, ssl.SSLError) else reason_of(error)
         raise SmtpsetupError(
             "config.invalid",
             _("{path} cannot be used: {reason}.").format(path=account.ca_file, reason=reason),
-            hints=(_("It is the `ca_file` of the account {account}.").format(account=account.name),),
+            hints=(hint.format(account=account.name, address=shlex.quote(account.address)),),
         ) from error
