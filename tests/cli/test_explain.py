@@ -33,7 +33,7 @@ def test_the_languages_differ(home: Home) -> None:
 def test_a_code_is_explained_with_what_to_do(home: Home) -> None:
     shown = home.run("explain", "auth.bad-credentials").out
     assert "Possible causes:" in shown
-    assert "1. Enter the password again: `smtpsetup login ACCOUNT`." in shown
+    assert "1. Enter the password again: `smtpsetup login ACCOUNT`, or `smtpsetup configure ADDRESS`" in shown
     assert "`smtpsetup sandbox --fault auth.bad-credentials`" in shown
     assert home.run("explain", "(auth.bad-credentials)").out == shown  # as it stands below an error
 

@@ -182,7 +182,7 @@ def test_a_yes_moves_the_account_to_the_working_port(answer: str, person: Person
         home = person.home
         assert home.run(*options_at(home, facts), "--no-verify").code == 0
         terminal = person.types("test")
-        terminal.expect(f"Use localhost:{facts.starttls_port} from now on")
+        terminal.expect(f"Use localhost:{facts.starttls_port} STARTTLS from now on")
         terminal.sendline(answer)
         ended(terminal, 75)
         port = facts.starttls_port if answer == "y" else facts.tls_port
