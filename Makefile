@@ -81,6 +81,7 @@ check: $(VENV)/ready-for-development
 	$(BIN)/codespell
 	$(BIN)/python tools/catalogue.py check
 	$(BIN)/python tools/documents.py check
+	$(BIN)/python tools/pictures.py check
 	$(BIN)/python tools/locked_requirements.py check
 
 bench: $(VENV)/ready-for-development
@@ -95,6 +96,7 @@ translations: $(VENV)/ready-for-development
 
 docs: $(VENV)/ready-for-development
 	$(BIN)/python tools/documents.py update
+	$(BIN)/python tools/pictures.py update
 
 lock: $(RELEASE)/ready $(VENV)/ready
 	$(RELEASE)/bin/python tools/locked_requirements.py update

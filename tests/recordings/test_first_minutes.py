@@ -66,6 +66,10 @@ SHOP_AT_ONE_COM: tuple[Step, ...] = (
     ("smtpsetup send -s Faktura --body 'Hej!' kund@example.com", ()),
     ("smtpsetup accounts show", ()),
 )
+WITHOUT_A_MISTAKE: tuple[Step, ...] = (
+    ("smtpsetup configure info@mittforetag.example", ("Mitt Företag AB", f"{_HIDDEN}{PASSWORD}", "n")),
+    ("smtpsetup test", ()),
+)
 ADMINISTRATOR: tuple[Step, ...] = (
     ("smtpsetup help cron", ()),
     (
@@ -83,7 +87,8 @@ ADMINISTRATOR: tuple[Step, ...] = (
 
 @pytest.mark.parametrize("language", ["en", "sv"])
 @pytest.mark.parametrize(
-    ("name", "steps"), [("live-se", SHOP_AT_LIVE_SE), ("one-com", SHOP_AT_ONE_COM), ("cron", ADMINISTRATOR)]
+    ("name", "steps"),
+    [("live-se", SHOP_AT_LIVE_SE), ("one-com", SHOP_AT_ONE_COM), ("right", WITHOUT_A_MISTAKE), ("cron", ADMINISTRATOR)],
 )
 def test_the_first_minutes_are_as_recorded(  # noqa: PLR0913, PLR0917  fixtures
     name: str, steps: Sequence[Step], language: str, person: Person, sandbox: Sandbox, facts: SandboxFacts
