@@ -101,6 +101,8 @@ class Office:
         One that runs on is left running; its exit code is 0 once it has begun.
         """
         if _ENDLESS.fullmatch(command):
+            if command.startswith("smtpsetup relay"):
+                self._stop_relay()
             return 0, self.start(command)
         terminal = pexpect.spawn(
             self._prefix[0],
@@ -141,6 +143,13 @@ class Office:
         time.sleep(0.5)
         assert process.poll() is None, self._since(began)
         return self._since(began)
+
+    def _stop_relay(self) -> None:
+        """Press Ctrl-C where a relay runs, since there can be only one."""
+        for process in [one for one in self._running if "relay" in str(one.args)]:
+            process.terminate()
+            process.wait(30)
+            self._running.remove(process)
 
     def _since(self, position: int) -> str:
         return self.output.read_bytes()[position:].decode()
