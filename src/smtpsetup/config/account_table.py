@@ -38,7 +38,7 @@ KEYS: dict[str, type] = {
     "oauth2": dict,
 }
 # keys that only the user writes
-_BY_HAND: dict[str, type] = {
+BY_HAND: dict[str, type] = {
     "queue": str,
     "on_unknown": str,
     "report_failures": bool,
@@ -107,7 +107,7 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
 def _faults(row: dict[str, Any]) -> Iterator[str]:
     """The faults of an account's table. Only the first is reported, and those after it may follow from it."""
     yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
-    yield from type_faults(row, KEYS | _BY_HAND)
+    yield from type_faults(row, KEYS | BY_HAND)
     yield from _value_faults(row)
 
 

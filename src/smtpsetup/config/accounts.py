@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smtpsetup.state.files import StrPath
 
 _KNOWN_VERSION = 1
-_TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
+TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
 
 
 class Config(NamedTuple):
@@ -263,7 +263,7 @@ def _faults(table: dict[str, Any]) -> Iterator[str]:
     accounts = table.get("accounts", {})
     if not isinstance(accounts, dict) or not all(isinstance(row, dict) for row in accounts.values()):
         yield _('every account must be a table, such as [accounts."info@mittforetag.se"]')
-    yield from type_faults(table, _TYPES)
+    yield from type_faults(table, TYPES)
     logs = tuple(kind for kind in Log if sys.platform != "win32" or kind is not Log.SYSLOG)  # Windows has no syslog
     yield from choice_faults(table, {"log": logs})
     yield from _alias_faults(table.get("aliases", {}))
