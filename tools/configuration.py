@@ -45,7 +45,7 @@ VARIABLES = {
     "SMTPSETUP_STATE_DIR": "another place for the outbox, the log and the access tokens",
     "SMTPSETUP_NAMESERVER": "`HOST[:PORT]` of a name server to ask instead of the system's",
     "SMTPSETUP_LANG": "`sv` or `en`, before `LANGUAGE`, `LC_ALL`, `LC_MESSAGES` and `LANG`",
-    "SMTPSETUP_<PROVIDER>_CLIENT_ID": "the OAuth2 client id, such as `SMTPSETUP_MICROSOFT_CLIENT_ID`; also `_CLIENT_SECRET`",
+    "SMTPSETUP_<PROVIDER>_CLIENT_ID": "the OAuth2 client id, as `SMTPSETUP_MICROSOFT_CLIENT_ID`; also `_CLIENT_SECRET`",
     "SSL_CERT_FILE": "the authorities to trust, as everywhere",
     "NO_COLOR, FORCE_COLOR, TERM": "as everywhere: no colour and nothing redrawn, colour in a pipe, `dumb`",
     "XDG_CONFIG_HOME, XDG_STATE_HOME": "the base of the two directories below (Linux)",

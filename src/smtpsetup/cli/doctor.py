@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.command(
     "doctor",
     cls=Command,
-    help=_("Will it work at three in the morning: look at everything that cron needs, and say what to change."),
+    help=_("Check everything that sending from cron and scripts needs, and say what to change."),
 )
 @click.argument("account", required=False, metavar=_("[ACCOUNT]"), shell_complete=by_click(account_names))
 @click.option("--all", "takes_all", is_flag=True, help=_("Look at every account."))

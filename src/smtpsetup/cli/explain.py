@@ -19,10 +19,10 @@ from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
     "explain",
     cls=Command,
     help=_(
-        "What an error code means and how to mend it, such as `smtpsetup explain auth.bad-credentials`; without a "
+        "What an error code means and how to correct it, such as `smtpsetup explain auth.bad-credentials`; without a "
         "code, all of them. It needs no network."
     ),
-    short_help=_("What an error code means, and how to mend it."),
+    short_help=_("What an error code means, and how to correct it."),
 )
 @click.argument("code", required=False, metavar=_("[CODE]"), shell_complete=by_click(error_codes))
 @common_options

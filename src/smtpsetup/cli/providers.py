@@ -89,7 +89,7 @@ def validate_command(state: State, file: str | None) -> None:
             "config.invalid",
             _("The provider table, or what refers to it, has faults."),
             causes=tuple(faults),
-            hints=(_("Mend them. Every key is described in {docs}/providers.md.").format(docs=DOCUMENTATION),),
+            hints=(_("Correct them. Every key is described in {docs}/providers.md.").format(docs=DOCUMENTATION),),
             result=results,
         )
     if state.json:

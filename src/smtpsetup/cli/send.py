@@ -95,9 +95,7 @@ class _Options(NamedTuple):
     metavar=_("'NAME: VALUE'"),
     help=_("Another header; may be given several times."),
 )
-@click.option(
-    "--dry-run", is_flag=True, help=_("Send nothing; show the mail, or print the message where nobody watches.")
-)
+@click.option("--dry-run", is_flag=True, help=_("Send nothing; show the mail, or in a pipe the message."))
 @click.option("--raw", is_flag=True, help=_("With --dry-run: print the message as it would be sent."))
 @click.option(
     "--queue",

@@ -301,8 +301,8 @@ class _Terminal:
         if self._state.may_ask:
             views.human.note(
                 _(
-                    "No browser here? Open it on another machine. It ends at an address that cannot be shown; paste "
-                    "that here:"
+                    "No browser here? Open the address on another machine. After the sign-in its browser shows an "
+                    "error; paste the address of that page here:"
                 )
             )
 

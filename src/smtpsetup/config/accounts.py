@@ -310,5 +310,5 @@ def _invalid(path: StrPath, fault: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("The configuration {path} has a fault: {fault}.").format(path=path, fault=fault),
-        hints=(_("Mend that place in the file; nothing was changed."),),
+        hints=(_("Correct that place in the file; nothing was changed."),),
     )

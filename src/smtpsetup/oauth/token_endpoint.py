@@ -76,7 +76,7 @@ def _temporary(error: OAuthError, *, is_saved: bool) -> SmtpsetupError:
     clock = (_("Look at this machine's clock: `date`."),) if error.may_be_clock else ()
     return SmtpsetupError(
         "auth.temporary",
-        _("No token was to be had: {reason}.").format(reason=error.words.rstrip(".")),
+        _("The provider gave no access token: {reason}.").format(reason=error.words.rstrip(".")),
         hints=(
             *clock,
             _("Try again later; the sign-in is kept as it is.")

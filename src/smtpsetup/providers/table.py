@@ -285,7 +285,7 @@ def _unreadable(path: str, reason: str) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("The provider table {path} cannot be read: {reason}.").format(path=path, reason=reason),
-        hints=(_("Mend the file or move it away."),),
+        hints=(_("Correct the file or move it away."),),
     )
 
 
@@ -297,7 +297,7 @@ def _rows(text: str, path: str, today: datetime.date) -> Iterator[Provider]:
             _("The provider table {path} has a fault: {fault}.").format(path=path, fault=faults[0]),
             causes=tuple(faults[1:]),
             hints=(
-                _("Mend the file or move it away. Every key is described in {docs}/providers.md.").format(
+                _("Correct the file or move it away. Every key is described in {docs}/providers.md.").format(
                     docs=DOCUMENTATION
                 ),
             ),

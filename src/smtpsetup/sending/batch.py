@@ -82,7 +82,7 @@ def _fault(account: Account, item: Item, now: datetime.datetime) -> LineError | 
 def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
     """One error for all lines, with the exit code and the hints of the first."""
     first = wrong[0]
-    hints = (*first.hints, _("Nothing was sent. Mend the lines and run the command again."))
+    hints = (*first.hints, _("Nothing was sent. Correct the lines and run the command again."))
     if len(wrong) == 1:
         first.hints = hints
         return first
