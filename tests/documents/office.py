@@ -57,7 +57,7 @@ _ANSWERS = (
     (r"(Password|Lösenord) ", PASSWORD),
     (r"(Will scripts|Ska skript)", "n"),
     (r"(Client id|Klient-id)", ""),
-    (r"(Remove|[Tt]a bort)", "y"),
+    (r"(Remove|Throw|[Tt]a bort|Kasta)", "y"),
 )
 _ENDLESS = re.compile(r"smtpsetup (sandbox|relay)( --(tls-port|port|host) \S+)*$")
 _SECONDS = 60
@@ -70,7 +70,7 @@ class Office:
         if os.getuid() != 0 or not (shutil.which("unshare") and shutil.which("ip")):
             missing("needs root and iproute2: apt-get install iproute2")
         self._home = home
-        self._env = {**home.env, "SMTPSETUP_LANG": language, "TERM": "dumb"}
+        self._env = {**home.env, "SMTPSETUP_LANG": language, "TERM": "dumb", "MAIL_PASSWORD": PASSWORD}
         self._running: list[subprocess.Popen[str]] = []
         command = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo ready && cat"]
         self._network = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

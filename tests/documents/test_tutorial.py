@@ -25,6 +25,17 @@ with smtplib.SMTP(server, int(port), timeout=30) as program:
 
 
 @pytest.mark.slow
+def test_the_tutorial_for_servers_leads_to_a_line_that_cron_can_run(home: Home) -> None:
+    typed = [command for command in commands(ROOT / "docs" / "tutorial.md") if "--unattended" in command]
+    with office(home, "en") as machine:
+        code, shown = machine.types(typed[0])
+        assert code == 0, shown
+        line = next(line for line in shown.splitlines() if re.match(r"0 3 \* \* \* ", line))
+        assert machine.types(f"env -i HOME={home.path} PATH=/usr/bin:/bin sh -c '{line[10:]}'")[0] == 0
+        wait_for(lambda: "Backup" in machine.output.read_text(encoding="utf-8"), 30)
+
+
+@pytest.mark.slow
 def test_the_tutorial_leads_from_nothing_to_a_mail_of_the_order_program(home: Home) -> None:
     started = time.monotonic()
     typed = commands(ROOT / "docs" / "tutorial.sv.md")
