@@ -109,6 +109,7 @@ def remove(path: StrPath, account: Account, *, keep_secret: bool, may_prompt: bo
 
     Returns whether a secret was removed. Raises as `save`.
     """
+    keep_secret = keep_secret or account.auth is Auth.NONE  # it has none, and a keyring need not be there
     with _undisturbed(account):
         may_restore = not keep_secret and stores.is_kept_here(account)
         secret = _readable_secret(account, may_prompt=may_prompt) if may_restore else None
