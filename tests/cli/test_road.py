@@ -118,3 +118,34 @@ def test_answers_fit_narrow_and_wide_terminals(person: Person, columns: int) -> 
     terminal.expect(pexpect.EOF)
     lines = str(terminal.before).replace("\r", "").split("\n")
     assert max(len(line.rstrip()) for line in lines if "`" not in line and "http" not in line) <= columns
+
+
+def test_the_steps_to_a_client_id_are_shown_where_oauth2_is_chosen_and_not_needed(person: Person) -> None:
+    terminal = person.types("configure", "namn@gmail.com", "--auth", "oauth2")
+    terminal.expect("https://console.cloud.google.com/projectcreate")
+    terminal.expect(r"Client id \(Enter to stop\): ")
+    terminal.sendline("11111111-2222-3333-4444-555555555555")
+    terminal.expect("That is no client id")
+    terminal.expect(r"Client id \(Enter to stop\): ")
+    terminal.sendline("")
+    assert "Nothing was changed" in ended(terminal, 130)
+
+
+def test_a_provider_without_a_password_offers_its_ways_and_ends_with_the_errors_code(person: Person) -> None:
+    for address, number, code, words in (
+        ("namn@live.se", "2", 77, "configure info@YOUR-DOMAIN"),
+        ("namn@tuta.com", "2", 69, "https://accounts.google.com/signup"),
+        ("namn@onet.pl", "1", 77, "Come back when it is"),
+    ):
+        terminal = person.types("configure", address)
+        terminal.expect(r"Which one\? .*: ")
+        terminal.sendline("9")
+        terminal.expect("Answer with a number from 1 to")
+        terminal.expect(r"Which one\? .*: ")
+        terminal.sendline(number)
+        if number == "1":
+            terminal.expect(r"Is that done\? .*: ")
+            terminal.sendline("n")
+        assert words in ended(terminal, code)
+    run = person.home.run("configure", "namn@tuta.com")
+    assert (run.code, "config.provider-without-smtp" in run.err) == (69, True)

@@ -181,7 +181,9 @@ def _identified(state: State, entered: Address, options: Options) -> Subject:
     if refused and is_unknown and state.may_ask:  # a person may know the server
         views.human.note(refused.message)
     elif found.provider and (refused or found.provider.needs_paid_plan):
-        offer_ways(state, found.address, found.provider, refused)
+        is_offered = offer_ways(state, found.address, found.provider, refused)
+        if refused and not is_offered:
+            raise refused
     return Subject(found.address, found.provider, found)
 
 

@@ -90,7 +90,7 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
     if typed:
         if changed.secret.store is Store.KEYRING:
             stores.prepare_keyring(may_prompt=state.may_ask)
-        elif from_stdin:
+        elif changed.secret.store is Store.FILE:
             check_file_for_password(changed.secret.reference, changed.name)
         secret = new_secret(state, changed.auth, changed.username, from_stdin=from_stdin)
     else:

@@ -20,17 +20,15 @@ if TYPE_CHECKING:
     from smtpsetup.providers.table import Provider
 
 
-def offer_ways(state: State, address: Address, provider: Provider, needed: SmtpsetupError | None = None) -> None:
-    """Let a person choose how to send from there; nothing happens where no person can be asked or one way is usual.
+def offer_ways(state: State, address: Address, provider: Provider, needed: SmtpsetupError | None = None) -> bool:
+    """Let a person choose how to send from there. Returns whether they stay with the provider.
 
-    Returns where they stay with the provider. Raises `needed`, the error for doing without a choice, where nobody can
-    be asked; click's Exit, with the exit code of that error, once another way has been explained; DeclinedError.
+    False where no person can be asked or there is nothing to choose. Once another way has been explained, raises
+    click's Exit with the exit code of `needed`, the error for doing without a choice; also raises DeclinedError.
     """
     ways = ways_for(provider, is_own_domain=state.table().by_domain(address.domain) != provider)
     if not ways or not state.may_ask or state.json:
-        if needed:
-            raise needed
-        return
+        return False
     if provider.needs_paid_plan:
         text = _("{provider} lets other programs send on a paid plan only. What works today:")
     elif provider.status is ProviderStatus.UNAVAILABLE:
@@ -43,6 +41,7 @@ def offer_ways(state: State, address: Address, provider: Provider, needed: Smtps
     question = _("Which one? (1-{n}, Enter to stop)").format(n=len(ways))
     chosen = _ask_number(question, len(ways))
     _explain(state, provider, ways[chosen - 1].kind, needed.exit_code if needed else EX_NOPERM)
+    return True
 
 
 def _ask_number(question: str, highest: int) -> int:
