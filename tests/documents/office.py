@@ -39,6 +39,21 @@ sources = [{ at = "https://help.one.com", date = 2026-10-01 }]
 
 [provider.username]
 form = "address"
+
+[[provider]]
+id = "gmail"
+name = "Gmail"
+domains = ["gmail.com"]
+mx_suffixes = []
+status = "ok"
+servers = [{ host = "localhost", port = 465, security = "tls" }]
+auth = ["app-password"]
+docs_url = ""
+confidence = "high"
+sources = [{ at = "https://support.google.com", date = 2026-10-01 }]
+
+[provider.username]
+form = "address"
 """
 _FILES = {
     "faktura.txt": "Hej!\n",
@@ -54,7 +69,7 @@ _FILES = {
 _ANSWERS = (
     (r"(Your mail address|Din mejladress)", "info@mittforetag.se"),
     (r"(Sender name|Avsändarnamn)", "Min butik"),
-    (r"(Password|Lösenord) ", PASSWORD),
+    (r"(Password|Lösenord|password|lösenord) (for|för) ", PASSWORD),
     (r"(Will scripts|Ska skript)", "n"),
     (r"(Client id|Klient-id)", ""),
     (r"(Remove|Throw|[Tt]a bort|Kasta)", "y"),
