@@ -74,7 +74,7 @@ _ANSWERS = (
     (r"(Client id|Klient-id)", ""),
     (r"(Remove|Throw|[Tt]a bort|Kasta)", "y"),
 )
-_ENDLESS = re.compile(r"smtpsetup (sandbox|relay)( --(tls-port|port|host) \S+)*$")
+_ENDLESS = re.compile(r"smtpsetup (sandbox|relay)( --(tls-port|port|host) \S+| --tls)*$")
 _SECONDS = 60
 
 

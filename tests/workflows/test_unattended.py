@@ -83,7 +83,7 @@ def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spa
     terminal.sendline(PASSWORD)
     terminal.expect("Will scripts or cron send with it.*: ")
     terminal.sendline("y")
-    terminal.expect("no session bus")
+    terminal.expect(r"no\s+session\s+bus")
     terminal.expect("Which one.*: ")
     return terminal
 
