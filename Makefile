@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RELEASE := .venv-release
+SITE := build/site
 TESTS ?= tests
 SECONDS ?= 60
 KEEP ?=
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all test-debian fuzz check bench translations docs lock audit dist deb clean
+.PHONY: help demo test test-all test-debian fuzz check bench translations docs docs-site lock audit dist deb clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
@@ -22,6 +23,7 @@ help:
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
+	@echo "make docs-site     make a site of the documents, in build/site"
 	@echo "make lock          resolve requirements.txt, the hashed dependencies of a release, again"
 	@echo "make audit         ask an advisory service about these; STRICT=1 fails where none answers"
 	@echo "make dist          make the files of a release from the last commit, in dist/"
@@ -53,13 +55,18 @@ $(VENV)/ready-for-fuzzing: $(VENV)/ready-for-development
 	  echo "this is $$($(BIN)/python -VV). Everything else works without it; see docs/dependencies.md."; exit 1; }
 	@touch $@
 
+# what makes the site, which is slow to install and no test but those of the site needs
+$(VENV)/ready-for-site: $(VENV)/ready-for-development
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	@touch $@
+
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/ready-for-development
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow" $(TESTS)
 
-test-all: $(VENV)/ready-for-development $(RELEASE)/ready
+test-all: $(VENV)/ready-for-site $(RELEASE)/ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report --skip-empty
 
@@ -97,6 +104,11 @@ translations: $(VENV)/ready-for-development
 docs: $(VENV)/ready-for-development
 	$(BIN)/python tools/documents.py update
 	$(BIN)/python tools/pictures.py update
+
+docs-site: $(VENV)/ready-for-site
+	@rm -rf $(SITE) $(SITE).doctrees
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --nitpicky --fresh-env --jobs auto --conf-dir tools/site --doctree-dir $(SITE).doctrees docs $(SITE)
+	@echo "The site is in $(SITE); open $(SITE)/index.html"
 
 lock: $(RELEASE)/ready $(VENV)/ready
 	$(RELEASE)/bin/python tools/locked_requirements.py update

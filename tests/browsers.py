@@ -181,6 +181,8 @@ class Chromium:
         self._buffer = b""
         self._last = 0
         self._session: str | None = None
+        self.requested: list[str] = []
+        """The URLs that pages asked for since the first `show`."""
 
     def __enter__(self) -> Self:
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -203,6 +205,19 @@ class Chromium:
         problem = self._call("Page.navigate", url=url).get("errorText")
         assert not problem, f"{url}: {problem}"
 
+    def show(self, url: str, width: int, *, dark: bool) -> None:
+        """Load a page into a window of a width in pixels, for somebody who prefers dark or light colours."""
+        for domain in ("Network", "Page"):
+            self._call(f"{domain}.enable")
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self.open(url)
+        end = time.monotonic() + 30
+        while self.evaluate("document.readyState") != "complete":
+            assert time.monotonic() < end, f"{url} is still loading"
+            time.sleep(0.02)
+
     def sign_in(self, url: str, user: str | None = None, seconds: float = 30.0) -> Page:
         """Open a URL, sign in and press the first button of every form. Returns the first page without a form.
 
@@ -215,16 +230,17 @@ class Chromium:
             if state == "complete" and not form and address != "about:blank":
                 return Page(address, 0, text)
             if state == "complete":
-                self._evaluate(f"{_PRESS}({json.dumps(user)})")
+                self.evaluate(f"{_PRESS}({json.dumps(user)})")
             assert time.monotonic() < end, f"no end of pages: {address}: {text}"
             time.sleep(0.05)
 
     def _see(self) -> tuple[str, str, str, bool]:
-        seen = self._evaluate(_LOOK)
+        seen = self.evaluate(_LOOK)
         return tuple(json.loads(seen)) if seen else ("", "loading", "", False)
 
-    def _evaluate(self, expression: str) -> Any:
-        return self._call("Runtime.evaluate", expression=expression).get("result", {}).get("value")
+    def evaluate(self, expression: str) -> Any:
+        """What an expression of JavaScript gives on the page; nothing while the page is left."""
+        return self._call("Runtime.evaluate", expression=expression, returnByValue=True).get("result", {}).get("value")
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._last += 1
@@ -246,4 +262,6 @@ class Chromium:
             self._buffer += data
         message, self._buffer = self._buffer.split(b"\0", 1)
         parsed: dict[str, Any] = json.loads(message)
+        if parsed.get("method") == "Network.requestWillBeSent":
+            self.requested.append(parsed["params"]["request"]["url"])
         return parsed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import gettext
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,7 +103,7 @@ def error_pages(language: str) -> str:
             parts.append(f"{who.format(who=catalogue.gettext(explanation.responsible))}\n")
         if code in FAULTS or code in REHEARSALS:
             parts.append(f"{see.format(command=REHEARSALS.get(code, f'smtpsetup sandbox --fault {code}'))}\n")
-    return "\n".join(parts).replace("{docs}", "docs")
+    return re.sub(r"\{docs\}/([\w.-]+\.md)", r"[docs/\1](\1)", "\n".join(parts))
 
 
 FACTS_OF = datetime.date(2026, 11, 26)  # the day as of which documents tell the age of rows
