@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -19,7 +18,7 @@ from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.model import Auth, Secret, Security, Server
 from smtpsetup.sandbox.server import Sandbox, SandboxFacts
 from smtpsetup.sending.context import Context
-from tests import warm
+from tests import answers, warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +59,20 @@ class Run:
     code: int
     out: str
     err: str
+    arguments: tuple[str, ...] = ()
 
     @property
     def json(self) -> dict[str, Any]:
         """The one document on standard output."""
         assert self.out.count("\n") == 1, self.out
-        parsed: dict[str, Any] = json.loads(self.out)
-        return parsed
+        document = answers.read(self.out, self.arguments)
+        assert document["ok"] == (self.code == 0) or "--status" in self.arguments, (self.code, self.out)
+        return document
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines that a batch has printed: one for each mail, and the document with the totals."""
+        return answers.read_all(self.out, self.arguments)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Home:
     def run(self, *arguments: str, stdin: str | bytes | None = None, **env: str) -> Run:
         """Run smtpsetup with these arguments, without a terminal."""
         done = self.execute((sys.executable, "-m", "smtpsetup"), arguments, stdin, env, 100)
-        return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Run(done.returncode, done.stdout.decode(), done.stderr.decode(), arguments)
 
     def execute(
         self,

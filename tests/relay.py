@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tests import answers
 from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def add_client(home: Home, name: str = "shop", *options: str) -> str:
 def events(relay: Relay) -> list[dict[str, object]]:
     """What a relay with --json has told so far."""
     text = (relay.home.path / "relay.out").read_text()
-    return [json.loads(line)["result"] for line in text.splitlines()]
+    return [document["result"] for document in answers.read_all(text)]
 
 
 class Client:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import datetime
 import gettext
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.testing import CliRunner
@@ -25,7 +26,7 @@ from smtpsetup.providers.table import Table
 from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from smtpsetup.providers.table import Provider
 
@@ -164,3 +165,153 @@ def _table_of_callers(marker: str, how: str, *files: str) -> str:
                     program, words = (ast.literal_eval(argument) for argument in decorator.args)
                     rows.append(f"| {program} | `{words}` | {node.name.removeprefix('test_').replace('_', ' ')} |")
     return "\n".join(rows) + "\n"
+
+
+_SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[1] / "docs" / "schema.json").read_text(encoding="utf-8"))
+_DEFINITIONS: dict[str, Any] = _SCHEMA["$defs"]
+_LISTED_ELSEWHERE = {"error-code": "See [errors.md](errors.md)."}  # too many for a cell
+
+
+def json_envelope() -> str:
+    """The keys of every document, and those of an error and a reply."""
+    return f"{_keys('document')}\n" + "\n".join(f"### {name}\n\n{_keys(name)}" for name in ("error", "reply"))
+
+
+def json_results() -> str:
+    """The keys of the results of each command."""
+    parts = []
+    for name in COMMANDS:
+        parts.append(f"## smtpsetup {name}\n")
+        for definition in _results(name):
+            if _DEFINITIONS[definition]["title"] != name:
+                parts.append(f"### {_heading(definition)}\n")
+            parts.append(_keys(definition))
+    return "\n".join(parts)
+
+
+def json_parts() -> str:
+    """The objects that several results have."""
+    shown = {name for command in COMMANDS for name in (*_results(command), *map(_entry, _results(command)))}
+    shown |= {"document", "error", "reply"}
+    parts = [name for name, kind in _DEFINITIONS.items() if kind.get("type") == "object" and name not in shown]
+    return "\n".join(f"### {_heading(name)}\n\n{_keys(name)}" for name in parts)
+
+
+def json_values() -> str:
+    """The kinds of values that have a name."""
+    rows = ["| kind | meaning | values |", "| --- | --- | --- |"]
+    for name, kind in _DEFINITIONS.items():
+        if "enum" in kind or kind.get("type") in ("string", "integer"):
+            values = " ".join(f"`{value}`" for value in kind.get("enum", ()))
+            rows.append(f"| {kind['title']} | {kind['description']} | {_LISTED_ELSEWHERE.get(name, values)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _results(command: str) -> list[str]:
+    """The definitions of what a command prints, its lines without an envelope last."""
+    rules = [rule for rule in _DEFINITIONS["document"]["allOf"] if "result" in rule["then"].get("properties", {})]
+    (result,) = (
+        rule["then"]["properties"]["result"]
+        for rule in rules
+        if rule["if"]["properties"]["command"]["const"] == command
+    )
+    names = [_name(one) for one in result.get("anyOf", [result])]
+    return names + ([_name(_DEFINITIONS["line"][key]) for key in ("then", "else")] if command == "send" else [])
+
+
+def _name(reference: dict[str, Any]) -> str:
+    return str(reference["$ref"]).removeprefix("#/$defs/")
+
+
+def _entry(name: str) -> str:
+    """The definition of an entry, where a definition is a list; else `""`."""
+    return _name(_DEFINITIONS[name]["items"]) if _DEFINITIONS[name].get("type") == "array" else ""
+
+
+def _is_result(name: str) -> bool:
+    return any(name in _results(command) for command in COMMANDS)
+
+
+def _heading(name: str) -> str:
+    return f"{'smtpsetup ' if _is_result(name) else ''}{_DEFINITIONS[name]['title']}"
+
+
+def _link(name: str) -> str:
+    definition = _DEFINITIONS[name]
+    if definition.get("type") != "object":
+        return f"[{definition['title']}](#values)"
+    lists = [one for command in COMMANDS for one in _results(command) if _entry(one) == name]
+    heading = _heading(lists[0] if lists and not _is_result(name) else name)
+    return f"[{definition['title']}](#{re.sub('[^a-z0-9 -]', '', heading.lower()).replace(' ', '-')})"
+
+
+def _keys(name: str) -> str:
+    """What a definition means, and a table of its keys."""
+    definition = _DEFINITIONS[name]
+    entry = _entry(name)
+    is_list = " A list; the keys of an entry:" if entry else ""
+    intro = f"{definition['description']}{is_list}"
+    same = _name(definition) if "$ref" in definition else entry if _is_result(entry) else ""
+    if same:
+        return f"{intro.rstrip(':')}{'' if is_list else ' Its keys'} are those of {_link(same)}.\n"
+    described = _DEFINITIONS[entry] if entry else definition
+    skipped: frozenset[str] = frozenset()
+    base = _base(described)
+    if base:
+        intro += f" The keys of {_link(base)}, and:"
+        skipped = frozenset(_DEFINITIONS[base]["properties"])
+    rows = ["| key | type | meaning |", "| --- | --- | --- |", *_rows(described, skipped)]
+    return f"{intro}\n\n" + "\n".join(rows) + "\n"
+
+
+def _base(definition: dict[str, Any]) -> str:
+    """The definition of which this one has every key, before its own; `""` for none."""
+    base = _place(next(iter(definition["properties"].values())))[0]
+    places = {_place(written) for written in definition["properties"].values()}
+    is_whole = bool(base) and {(base, key) for key in _properties(base)} <= places
+    return base if is_whole else ""
+
+
+def _properties(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = _DEFINITIONS[name].get("properties", {})
+    return found
+
+
+def _place(written: dict[str, Any]) -> tuple[str, str]:
+    """The definition and the key that a key refers to, both `""` where it is written out."""
+    name, is_key, key = str(written.get("$ref", "")).removeprefix("#/$defs/").partition("/properties/")
+    return (name, key) if is_key else ("", "")
+
+
+def _rows(described: dict[str, Any], skipped: frozenset[str] = frozenset(), before: str = "") -> Iterator[str]:
+    for key, written in described["properties"].items():
+        if key in skipped:
+            continue
+        value = _resolved(written)
+        absent = "" if key in described["required"] else ", may be absent"
+        yield f"| `{before}{key}` | {_type(value)}{absent} | {value['description']} |"
+        inner = [(value, "."), (value.get("items", {}), "[]."), *((one, ".") for one in value.get("anyOf", ()))]
+        for one, suffix in inner:
+            if "properties" in one:
+                yield from _rows(one, before=f"{before}{key}{suffix}")
+
+
+def _resolved(written: dict[str, Any]) -> dict[str, Any]:
+    """A key that refers to the key of another definition is as that one."""
+    name, key = _place(written)
+    return _resolved(_properties(name)[key]) if name else written
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "$ref" in value:
+        return _link(_name(value))
+    if "const" in value or "enum" in value:
+        return " ".join(f"`{json.dumps(one).strip(chr(34))}`" for one in value.get("enum", [value.get("const")]))
+    if "anyOf" in value:
+        return " or ".join(map(_type, value["anyOf"]))
+    kinds = value.get("type", "by command")
+    if kinds == "array":
+        return f"list of {_type(value['items'])}"
+    if kinds == "object" and "properties" not in value:
+        return "object of strings"
+    return " or ".join([kinds] if isinstance(kinds, str) else kinds)

@@ -43,7 +43,7 @@ def mail(name: str, **more: Any) -> dict[str, Any]:
 
 
 def views(done: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.out.splitlines()]
+    return done.lines
 
 
 # errors

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from tests import answers
 from tests.mail_server import MailServer, Turn
 from tests.person import Person, ended
 from tests.recording import password_account
@@ -85,7 +86,7 @@ def test_redirected_results_are_written_while_the_bar_is_on_the_terminal(person:
         )
         ended(terminal, 0)
     results = (person.home.path / "results").read_text().splitlines()
-    assert [json.loads(line).get("line") for line in results] == [1, 2, None]
+    assert [answers.read(line).get("line") for line in results] == [1, 2, None]
 
 
 def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> None:
@@ -95,4 +96,4 @@ def test_with_json_the_document_is_not_mixed_with_the_bar(person: Person) -> Non
         terminal = person.types("send", "--batch", "mails.jsonl", "--json", TERM="dumb")
         shown = ended(terminal, 0)
     lines = [line for line in shown.splitlines() if line.startswith("{")]
-    assert [json.loads(line).get("line") for line in lines] == [1, 2, None]
+    assert [answers.read(line).get("line") for line in lines] == [1, 2, None]

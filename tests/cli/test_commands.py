@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import answers
 from tests.conftest import PASSWORD, server_options
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def test_an_internal_error_shows_neither_traceback_nor_exception_text(
     monkeypatch.setattr("smtpsetup.cli.identify.identify", broken)
     assert run(["identify", "namn@live.se", "--json"]) == 1
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["error"]["code"] == "internal.bug"
+    assert answers.read(printed.out)["error"]["code"] == "internal.bug"
     assert "RuntimeError at " in printed.err
     assert "Traceback" not in printed.err
     assert "secret" not in printed.err
@@ -352,13 +352,13 @@ def test_the_sandbox_prints_each_mail_and_stops_after_count(home: Home) -> None:
         text=True,
     )
     assert process.stdout
-    ready: dict[str, Any] = json.loads(process.stdout.readline())["result"]
+    ready: dict[str, Any] = answers.read(process.stdout.readline())["result"]
     password = home.file("password", ready["password"])
     server = f"--host localhost --port {ready['starttls_port']} --security starttls".split()
     files = ("--ca-file", str(home.path / ready["ca_file"]), "--password-file", str(password))
     assert home.run("configure", "a@example.com", *server, *files).code == 0
     assert home.run("send", "b@example.com", "-s", "Hej", "--body", "åäö").code == 0
-    caught = json.loads(process.stdout.readline())["result"]
+    caught = answers.read(process.stdout.readline())["result"]
     assert process.wait(20) == 0
     process.stdout.close()
     assert (caught["sender"], caught["recipients"], caught["subject"]) == ("a@example.com", ["b@example.com"], "Hej")

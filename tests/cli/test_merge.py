@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,7 +33,7 @@ def merge(home: Home, table: str | bytes, *options: str, body: str = "Hej $namn"
 
 
 def error(done: Run) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done.out.splitlines()[-1])["error"]
+    found: dict[str, Any] = done.lines[-1]["error"]
     return found
 
 
@@ -87,7 +86,7 @@ def test_a_row_is_reported_by_its_first_line(home: Home, server: MailServer) -> 
     table = 'e-post;namn\n\nasa@example.com;"Åsa\nÖberg"\n\nno address;Bo\n'
     assert error(merge(home, table))["message"].startswith("Line 6:")
     done = merge(home, table.replace("no address", "bo@example.com"))
-    assert [json.loads(line)["line"] for line in done.out.splitlines()[:-1]] == [3, 6]
+    assert [view["line"] for view in done.lines[:-1]] == [3, 6]
 
 
 @pytest.mark.parametrize("row", ["bo@example.com;Bo", "bo@example.com;Bo;1;2", "bo@example.com"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from tests import answers
 from tests.conftest import PASSWORD
 from tests.recording import RecordingServer, password_account, plain_account, state_dir
 from tests.relay import MAIL, Client, add_client, events, plain, running_relay
@@ -370,6 +370,6 @@ def test_without_its_library_it_says_what_to_install(home: Home, account: Record
         [sys.executable, "-m", "smtpsetup", "relay", "--json"],
         env={**home.env, "PYTHONPATH": str(hide)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    error = json.loads(run.stdout)["error"]
+    error = answers.read(run.stdout)["error"]
     assert (run.returncode, error["code"]) == (78, "config.invalid")
     assert "aiosmtpd" in error["hints"][0]

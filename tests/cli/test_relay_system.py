@@ -6,7 +6,6 @@ It runs with Debian's Python and modules, from a copy of the source that every u
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import smtpsetup
+from tests import answers
 from tests.machine import needs
 from tests.recording import RecordingServer
 from tests.relay import Client, is_relay
@@ -68,8 +68,7 @@ class Machine:
         command = self.command(*arguments, "--json")
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         assert done.stdout, done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
-        return done.returncode, document
+        return done.returncode, answers.read(done.stdout, arguments)
 
     @contextlib.contextmanager
     def service(self) -> Iterator[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import sqlite3
@@ -18,6 +17,7 @@ from smtpsetup.outbox import database
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.repair import repair
 from smtpsetup.outbox.store import Outbox
+from tests import answers
 from tests.faults.outboxes import (
     PAGE,
     as_version_1,
@@ -221,7 +221,7 @@ def test_an_outbox_of_version_1_is_migrated_when_nobody_uses_it(home: Home, at_r
         db.execute("UPDATE mail SET lease = NULL, recipients = '[\"new@example.com\"]' WHERE id = 7")
     os.close(handle)
     out, _err = listing.communicate(timeout=60)
-    (mail,) = [mail for mail in json.loads(out)["result"] if mail["outbox_id"] == 7]
+    (mail,) = [mail for mail in answers.read(out)["result"] if mail["outbox_id"] == 7]
     assert (mail["state"], mail["recipients"]) == ("waiting", ["new@example.com"])
 
 

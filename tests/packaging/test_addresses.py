@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import catalogue
 
 import smtpsetup
+from tests import answers
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_address_of_the_documents_is_that_of_pyproject() -> None:
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
     assert urls["Documentation"] == smtpsetup.DOCUMENTATION
+    assert answers.SCHEMA["$id"] == f"{smtpsetup.DOCUMENTATION}/schema.json"
     assert all(urlsplit(url).scheme == "https" and urlsplit(url).hostname for url in urls.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import smtpsetup
+from tests import answers
 
 ROOT = Path(__file__).parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -166,7 +166,7 @@ def test_an_archive_speaks_swedish_also_where_click_speaks(archive: Path) -> Non
 
 def test_an_archive_is_named_in_what_a_scheduler_runs(archive: Path) -> None:
     done = run_archive(archive, "outbox", "schedule", "--with", "cron", "--json")
-    line = json.loads(done.stdout)["result"]["crontab"]
+    line = answers.read(done.stdout)["result"]["crontab"]
     assert f"{archive} outbox flush" in line
 
 

@@ -69,7 +69,7 @@ def again(home: Home, port: int, *arguments: str) -> Run:
 
 
 def totals(run: Run) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(run.out.splitlines()[-1])["result"]
+    result: dict[str, Any] = run.lines[-1]["result"]
     return result
 
 
@@ -243,7 +243,7 @@ def test_a_temporarily_refused_mail_is_queued_and_the_batch_succeeds(home: Home)
         password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
         assert (done.code, totals(done)["sent"], totals(done)["queued"], totals(done)["failed"]) == (0, 3, 1, 0)
-        views = [json.loads(line) for line in done.out.splitlines()]
+        views = done.lines
         assert [(view["ok"], view["queued"]) for view in views[:-1]] == [
             (True, False),
             (True, True),
@@ -266,7 +266,7 @@ def test_a_mail_whose_reply_is_lost_is_queued_as_unknown_with_its_message_id(hom
     with MailServer(answer) as server:
         password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--json")
-    view = json.loads(done.out.splitlines()[1])
+    view = done.lines[1]
     (kept,) = home.run("outbox", "list", "--json").json["result"]
     assert server.subjects == ["m00", "m02"]
     assert (kept["state"], kept["message_id"], kept["outbox_id"]) == ("unknown", view["message_id"], view["outbox_id"])
@@ -311,7 +311,7 @@ def test_a_deleted_attachment_fails_its_own_mail_alone(home: Home, connections: 
     with MailServer(answer) as server:
         password_account(home, server.port)
         done = home.run("send", "--batch", "mails.jsonl", "--connections", connections, "--json")
-    views = {view["line"]: view for view in map(json.loads, done.out.splitlines()) if "line" in view}
+    views = {view["line"]: view for view in done.lines if "line" in view}
     assert sorted(server.subjects) == [f"m{number:02}" for number in range(20) if number != 15]
     assert done.code in (66, 74)
     assert (len(views), views[16]["ok"]) == (20, False)

@@ -84,7 +84,7 @@ class State:
         return _print if self.verbose else None
 
     def write_json(self, result: object, error: SmtpsetupError | None = None) -> None:
-        """Write the JSON document (docs/commands.md) on standard output."""
+        """Write the JSON document (docs/json.md) on standard output."""
         sys.stdout.write(views.json.document(self.command, result, error) + "\n")
         sys.stdout.flush()
 

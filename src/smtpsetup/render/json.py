@@ -1,4 +1,4 @@
-"""The JSON documents (docs/commands.md), each with a fixed set of keys. Enums are strings, and are written as such."""
+"""The JSON documents (docs/json.md), each with a fixed set of keys. Enums are strings, and are written as such."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON documents of `relay` (docs/commands.md)."""
+"""The JSON documents of `relay` (docs/json.md)."""
 
 from __future__ import annotations
 

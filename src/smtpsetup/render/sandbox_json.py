@@ -1,4 +1,4 @@
-"""The JSON documents of `sandbox` (docs/commands.md)."""
+"""The JSON documents of `sandbox` (docs/json.md)."""
 
 from __future__ import annotations
 
