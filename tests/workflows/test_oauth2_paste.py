@@ -23,7 +23,7 @@ def to_the_address(person: Person, home: Home, *options: str, **env: str) -> tup
     terminal.expect(r"(https://localhost:\S+)\r\n")
     assert isinstance(terminal.match, re.Match)
     address = str(terminal.match[1])
-    terminal.expect(r"paste that\s+here:")
+    terminal.expect(r"address of\s+that\s+page\s+here:")
     return terminal, address
 
 

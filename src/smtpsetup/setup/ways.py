@@ -49,7 +49,7 @@ def ways_for(row: Provider, *, is_own_domain: bool) -> tuple[Way, ...]:
         ways.append(
             Way(
                 WayKind.SIGN_IN,
-                _("Register smtpsetup at {provider}, then sign in").format(provider=row.name),
+                _("Get a client id at {provider}, then sign in").format(provider=row.name),
                 _("15 minutes, once"),
             )
         )
