@@ -17,8 +17,7 @@ from smtpsetup.core.model import Auth, Stage
 from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.evidence import (
     OBSERVED_CAUSES_ONLY,
-    alternative_hint,
-    certificate_hint,
+    hints_of,
     observed_causes,
     refined_code,
 )
@@ -129,10 +128,8 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         observed = observed_causes(code, failure, evidence)
         known_cause = observed[0] if observed else known_cause
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
-        configure = str(values["configure"])
         is_known = provider is not None and not is_loopback(failure.server.host)
-        known = alternative_hint(evidence, configure, is_saved=is_saved)
-        hints = (*known, *certificate_hint(code, evidence, configure, is_known=is_known), *hints)
+        hints = (*hints_of(code, evidence, str(values["configure"]), is_saved=is_saved, is_known=is_known), *hints)
     if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
         causes = (_("It wants a login first, and this account has none."), *causes)
     if failure.kind is Kind.TOO_LARGE:

@@ -41,7 +41,13 @@ def observed_causes(code: str, failure: Failure, evidence: Evidence) -> tuple[st
     return tuple(found)
 
 
-def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> tuple[str, ...]:
+def hints_of(code: str, evidence: Evidence, configure: str, *, is_saved: bool, is_known: bool) -> tuple[str, ...]:
+    """What to do by what was found. `configure` changes the account; `is_known`: the server is in the table."""
+    certificate = _certificate_hint(code, evidence, configure, is_known=is_known)
+    return (*_alternative_hint(evidence, configure, is_saved=is_saved), *certificate)
+
+
+def _alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> tuple[str, ...]:
     """How to use the server that works, or that the owner of the domain names, if one was found."""
     server = evidence.alternative or evidence.owners_server
     if server is None:
@@ -60,7 +66,7 @@ def alternative_hint(evidence: Evidence, configure: str, *, is_saved: bool) -> t
     return (text.format(server=server, configure=configure, options=options),)
 
 
-def certificate_hint(code: str, evidence: Evidence, configure: str, *, is_known: bool) -> tuple[str, ...]:
+def _certificate_hint(code: str, evidence: Evidence, configure: str, *, is_known: bool) -> tuple[str, ...]:
     """How to go on with the certificate that the server shows, where that may be right; none for other errors.
 
     `is_known` says that the server is in the provider table: its certificate must be one that every machine trusts.
