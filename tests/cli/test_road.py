@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from tests.conftest import server_options
+from tests.cli.test_terminal import to_the_question_about_a_file
 from tests.mail_server import MailServer
-from tests.person import NO_KEYRING, Person, ended, interrupt
+from tests.person import Person, ended, interrupt
 from tests.recording import RecordingServer, password_account, plain_account
 from tests.servers import ScriptedServer
 
@@ -99,12 +99,7 @@ def test_forced_colour_in_a_pipe_moves_no_cursor(home: Home, facts: SandboxFacts
 def test_a_file_for_the_password_is_made_only_after_a_yes(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    options = (*server_options(facts, "127.0.0.1"), "--from-name", "x")
-    terminal = person.types("configure", "info@example.com", *options, **NO_KEYRING)
-    terminal.expect("while you type")
-    terminal.waitnoecho()
-    terminal.sendline(facts.password)
-    terminal.expect("only you")
+    terminal = to_the_question_about_a_file(person, facts)
     interrupt(terminal)
     ended(terminal, 130)
     assert not (person.home.path / ".config" / "smtpsetup" / "passwords").exists()

@@ -216,15 +216,22 @@ def test_with_no_input_nothing_is_asked_at_a_terminal(person: Person) -> None:
     assert "Give the address" in ended(person.types("configure", "--no-input"), 2)
 
 
-def test_without_a_keyring_a_file_is_asked_about_once_the_password_has_worked(
-    person: Person, sandbox: Sandbox, facts: SandboxFacts
-) -> None:
+def to_the_question_about_a_file(person: Person, facts: SandboxFacts) -> pexpect.spawn[str]:
+    """`configure` without a keyring, up to the question that follows once the password has worked."""
     options = (*server_options(facts, "127.0.0.1"), "--from-name", "x")
     terminal = person.types("configure", "info@example.com", *options, **NO_KEYRING)
     terminal.expect("while you type")
+    terminal.waitnoecho()
     terminal.sendline(facts.password)
     terminal.expect("Logged in at")
     terminal.expect("Save the password in a file that only you")
+    return terminal
+
+
+def test_without_a_keyring_a_file_is_asked_about_once_the_password_has_worked(
+    person: Person, sandbox: Sandbox, facts: SandboxFacts
+) -> None:
+    terminal = to_the_question_about_a_file(person, facts)
     terminal.sendline("n")
     shown = ended(terminal, 78)
     assert not person.home.config.exists()
@@ -236,11 +243,7 @@ def test_without_a_keyring_a_file_is_asked_about_once_the_password_has_worked(
 def test_without_a_keyring_the_password_is_kept_in_a_file_that_is_removed_with_the_account(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
 ) -> None:
-    options = (*server_options(facts, "127.0.0.1"), "--from-name", "x")
-    terminal = person.types("configure", "info@example.com", *options, **NO_KEYRING)
-    terminal.expect("while you type")
-    terminal.sendline(facts.password)
-    terminal.expect("Save the password in a file that only you")
+    terminal = to_the_question_about_a_file(person, facts)
     terminal.sendline("")
     terminal.expect("when you are not there")
     terminal.sendline("y")

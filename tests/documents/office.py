@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pexpect
 
+from tests.rows import provider_row
 from tests.servers import missing, wait_for
 
 if TYPE_CHECKING:
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
 
 PASSWORD = "sandbox"  # that of the sandbox server
 _SMTPS = 465
-_ROW = """
-[[provider]]
-id = "{id}"
-name = "{name}"
-domains = ["{domain}"]
-mx_suffixes = []
-status = "ok"
-servers = [{{ host = "localhost", port = 465, security = "tls" }}]
-auth = ["{auth}"]
-docs_url = ""
-confidence = "high"
-sources = [{{ at = "https://example.com", date = 2026-10-01 }}]
-
-[provider.username]
-form = "address"
-"""
-_ROWS = _ROW.format(id="one-com", name="one.com", domain="mittforetag.se", auth="password") + _ROW.format(
-    id="gmail", name="Gmail", domain="gmail.com", auth="app-password"
-)
 _FILES = {
     "faktura.txt": "Hej!\n",
     "letter.txt": "Hello $name,\n",
@@ -81,7 +63,11 @@ class Office:
         assert self._network.stdout.readline() == "ready\n"
         for name, content in _FILES.items():
             home.file(name, content)
-        home.file(".config/smtpsetup/providers.toml", _ROWS)
+        rows = (
+            provider_row("one-com", "one.com", "mittforetag.se", port=_SMTPS),
+            provider_row("gmail", "Gmail", "gmail.com", port=_SMTPS, auth="app-password"),
+        )
+        home.file(".config/smtpsetup/providers.toml", "".join(rows))
         authority = re.search(r"\S+ca\.pem", self.start(f"smtpsetup sandbox --tls-port {_SMTPS}"))
         assert authority
         self._env["SSL_CERT_FILE"] = authority.group()

@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import PASSWORD
 from tests.person import Person
 from tests.recordings.screen import screen
+from tests.rows import provider_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,24 +31,6 @@ _HERE = Path(__file__).parent
 _COLUMNS = 80
 _QUIET_SECONDS = 0.7
 _HIDDEN = "(hidden) "  # before an answer that the terminal must not show
-
-# The host of a shop's domain, at the sandbox instead of the real server.
-_ONE_COM = """
-[[provider]]
-id = "one-com"
-name = "one.com"
-domains = ["mittforetag.example"]
-mx_suffixes = []
-status = "ok"
-servers = [{{ host = "localhost", port = {port}, security = "tls" }}]
-auth = ["password"]
-docs_url = ""
-confidence = "high"
-sources = [{{ at = "https://help.one.com", date = 2026-10-01 }}]
-
-[provider.username]
-form = "address"
-"""
 
 Step = tuple[str, tuple[str, ...]]
 
@@ -95,7 +78,10 @@ def test_the_first_minutes_are_as_recorded(  # noqa: PLR0913, PLR0917  fixtures
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="home-", dir="/tmp") as directory:  # of the same length in every run
         home = replace(person.home, path=Path(directory), env={**person.home.env, "HOME": directory})
-        home.file(".config/smtpsetup/providers.toml", _ONE_COM.format(port=facts.tls_port))
+        home.file(
+            ".config/smtpsetup/providers.toml",
+            provider_row("one-com", "one.com", "mittforetag.example", port=facts.tls_port),
+        )
         seated = Person(home, person.keyring)
         shown = [line for step in steps for line in _played(seated, step, language, facts)]
     recording = _HERE / f"{name}.{language}.txt"

@@ -13,12 +13,12 @@ from urllib.parse import urljoin
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
-import start_page  # noqa: E402
-from docutils import nodes  # noqa: E402
-from sphinx import addnodes  # noqa: E402
-from sphinx.util import logging  # noqa: E402
+import start_page  # noqa: E402  found by the path above
+from docutils import nodes  # noqa: E402  as above
+from sphinx import addnodes  # noqa: E402  as above
+from sphinx.util import logging  # noqa: E402  as above
 
-import smtpsetup  # noqa: E402
+import smtpsetup  # noqa: E402  as above
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -94,7 +94,13 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--more", "is_whole", is_flag=True, help=_("Show all that is known: steps, notes, limits, other ways."))
 @search_options
 @common_options
-def identify_command(state: State, address: str, ask_all: bool, is_whole: bool, search: Search) -> None:  # noqa: FBT001  click's
+def identify_command(
+    state: State,
+    address: str,
+    ask_all: bool,  # noqa: FBT001  click passes flags by name
+    is_whole: bool,  # noqa: FBT001  as above
+    search: Search,
+) -> None:
     """Identify the address and show the result."""
     try:
         found = find(state, address, replace(search, ask_all=ask_all))

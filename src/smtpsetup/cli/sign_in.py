@@ -244,9 +244,7 @@ def _ask_client_id(endpoints: Endpoints, needed: SmtpsetupError) -> str:
     steps = client_steps(endpoints)
     if not steps:
         views.human.note(needed.message)
-    for number, step in enumerate(steps or needed.hints, start=1):
-        mark = f"  {number}. "
-        views.human.note(mark + step, hang=len(mark))
+    views.human.steps(steps or needed.hints)
     while True:
         typed = str(ask(_("Client id (Enter to stop)"), default="", show_default=False)).strip()
         if not typed:

@@ -60,27 +60,25 @@ def _explain(state: State, provider: Provider, kind: WayKind, exit_code: int) ->
     if kind is WayKind.RELAY:
         views.human.note(_("Sign in first. At the end you are told how the program gets its access."))
     elif kind is WayKind.PAID_PLAN:
-        _steps(*provider.enable_steps)
+        views.human.steps(provider.enable_steps)
         if not confirm(_("Is that done?"), default=False):
             views.human.note(_("Come back when it is: the same command goes on from here."))
             raise click.exceptions.Exit(exit_code)
     elif kind is WayKind.OWN_DOMAIN:
-        _steps(
-            _("Order a domain and a mailbox at one of these hosts."),
-            _("Then come back: `smtpsetup configure info@YOUR-DOMAIN`."),
+        views.human.steps(
+            (
+                _("Order a domain and a mailbox at one of these hosts."),
+                _("Then come back: `smtpsetup configure info@YOUR-DOMAIN`."),
+            )
         )
     elif kind is WayKind.GMAIL:
         gmail = state.table().by_name("gmail")
-        _steps(
-            _("Make an address at https://accounts.google.com/signup. Recipients see it as the sender."),
-            *(gmail.enable_steps[:2] if gmail else ()),
-            _("Then come back: `smtpsetup configure NAME@gmail.com`, and enter the app password."),
+        views.human.steps(
+            (
+                _("Make an address at https://accounts.google.com/signup. Recipients see it as the sender."),
+                *(gmail.enable_steps[:2] if gmail else ()),
+                _("Then come back: `smtpsetup configure NAME@gmail.com`, and enter the app password."),
+            )
         )
     if kind in (WayKind.OWN_DOMAIN, WayKind.GMAIL):
         raise click.exceptions.Exit(exit_code)
-
-
-def _steps(*steps: str) -> None:
-    for number, step in enumerate(steps, start=1):
-        mark = f"  {number}. "
-        views.human.note(mark + step, hang=len(mark))

@@ -112,28 +112,23 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     """
     found = _found(failure, provider)
     code = _refined(found.code, failure, account, evidence)
-    values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
-    values["sender"] = sender or account.address
     unnamed = _("the recipient")
-    values["recipient"] = recipient or unnamed
+    values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
+    values |= {"sender": sender or account.address, "recipient": recipient or unnamed}
     explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
     message, causes, hints = explanation.message, explanation.causes, explanation.hints
     known_cause = ""
     if found.refusal and (found.refusal.causes or found.refusal.note):
-        causes = found.refusal.causes or (found.refusal.note,)
-        known_cause = found.refusal.note
+        causes, known_cause = found.refusal.causes or (found.refusal.note,), found.refusal.note
     if evidence:
         observed = observed_causes(code, failure, evidence)
         known_cause = observed[0] if observed else known_cause
         causes = observed if observed and code in OBSERVED_CAUSES_ONLY else (*observed, *causes)
         is_known = provider is not None and not is_loopback(failure.server.host)
         hints = (*hints_of(code, evidence, str(values["configure"]), is_saved=is_saved, is_known=is_known), *hints)
-    if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
-        causes = (_("It wants a login first, and this account has none."), *causes)
-    if failure.kind is Kind.TOO_LARGE:
-        causes = (f"{failure.detail}.", *causes)
+    causes = (*_own_causes(code, failure, account), *causes)
     url = None
     if provider and code in _SOLVED_BY_ENABLE_STEPS:
         causes = (*_provider_causes(code, provider, account), *causes)
@@ -152,6 +147,13 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         responsible=responsible,
         known_cause=known_cause,
     )
+
+
+def _own_causes(code: str, failure: Failure, account: Account) -> tuple[str, ...]:
+    """The cause that follows from the account or the failure alone, where there is one."""
+    if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
+        return (_("It wants a login first, and this account has none."),)
+    return (f"{failure.detail}.",) if failure.kind is Kind.TOO_LARGE else ()
 
 
 def _is_temporary(code: str, failure: Failure) -> bool:

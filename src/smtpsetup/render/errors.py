@@ -12,7 +12,7 @@ from rich.text import Text
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.diagnosis.explanation import YOU
-from smtpsetup.render.human import bullets, console, fields, indented, more, note, show
+from smtpsetup.render.human import bullets, console, fields, indented, more, note, show, steps
 from smtpsetup.render.prose import prose
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def whole(problem: SmtpsetupError) -> None:
         parts.append(indented(fields([(_("Who can change it:"), Text(problem.responsible))])))
     if problem.hints:
         show(Group(*parts, Text(), Text(_("What to do:"))), stderr=True)
-        for number, hint in enumerate(problem.hints, start=1):
-            mark = f"  {number}. "
-            note(mark + hint, hang=len(mark))
+        steps(problem.hints)
         parts = []
     if problem.url and not any(problem.url in hint for hint in problem.hints):
         parts.append(indented(prose(more(problem.url))))

@@ -78,6 +78,13 @@ def note(text: str, *, hang: int = 0) -> None:
     print_lines(console(stderr=True), prose(text), hang=hang)
 
 
+def steps(texts: Iterable[str]) -> None:
+    """Print numbered steps on standard error, their commands unbroken."""
+    for number, text in enumerate(texts, start=1):
+        mark = f"  {number}. "
+        note(mark + text, hang=len(mark))
+
+
 def fields(rows: Iterable[tuple[RenderableType, RenderableType | None]]) -> Table:
     """Labels with their values beside them; rows whose value is None are left out."""
     grid = Table.grid(padding=(0, 2, 0, 0))
