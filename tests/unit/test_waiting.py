@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from smtpsetup.terminal.waiting import Waiting
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_it_may_be_started_twice_and_not_at_all(capsys: pytest.CaptureFixture[str]) -> None:
