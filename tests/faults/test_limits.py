@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.core.failure import Kind
+from smtpsetup.core.failure import Kind, WireError
 from smtpsetup.message.html_to_text import text_of
 from smtpsetup.net.dial import Deadline
-from smtpsetup.smtp.wire import Wire, WireError
+from smtpsetup.smtp.wire import Wire
 from tests.faults.outboxes import rescue_file
 from tests.faults.processes import MESSAGE, own_mount
 from tests.fuzz.targets import connection

@@ -20,6 +20,7 @@ from smtpsetup.address.address_list import understood
 from smtpsetup.config import accounts, toml_edit
 from smtpsetup.config.account_table import KEYS, table_of
 from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.failure import WireError
 from smtpsetup.core.model import Security
 from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.settings import UnusableError
@@ -29,7 +30,7 @@ from smtpsetup.net.dial import Deadline
 from smtpsetup.sending.batch_input import LineError, json_lines
 from smtpsetup.sending.drafts import Parts, delivery_of, draft_of
 from smtpsetup.sending.merge import merged, rows
-from smtpsetup.smtp.wire import Wire, WireError
+from smtpsetup.smtp.wire import Wire
 from tests.conftest import account_at
 from tests.normalized import assert_sound, chunked, made
 

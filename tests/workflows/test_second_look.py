@@ -71,8 +71,8 @@ def options_at(home: Home, facts: SandboxFacts) -> tuple[str, ...]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_CONNECT_SECONDS", "_GREETING_SECONDS", "_SILENCE_SECONDS"):
-        monkeypatch.setattr(f"smtpsetup.smtp.session.{name}", 1.0)
+    for name in ("net.connection._CONNECT_SECONDS", "smtp.session._GREETING_SECONDS", "smtp.session._SILENCE_SECONDS"):
+        monkeypatch.setattr(f"smtpsetup.{name}", 1.0)
 
 
 def report_of(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountTestReport:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.model import AllowedFrom, Queue
+from smtpsetup.core.model import AllowedFrom, Queue, TransportKind
 
 if TYPE_CHECKING:
     from smtpsetup.config.secret_source import SecretSource
     from smtpsetup.core.model import Auth, Server
     from smtpsetup.core.oauth_types import TokenClient
+    from smtpsetup.net.proxy import Proxy
 
 
 class Account(NamedTuple):
@@ -19,7 +20,9 @@ class Account(NamedTuple):
     worked. With `hold_unknown`, mail that may have been delivered is not resent automatically. With `report_failures`,
     a report on mail that cannot be delivered is sent to the account's address. `oauth2` is set if the account signs in
     with OAuth2, unless its secret is a command that prints access tokens. With `oauth2`, `config_file` is the file that
-    the account was read from, `""` if it is not saved yet.
+    the account was read from, `""` if it is not saved yet. `endpoint` is the base address of the API where `transport`
+    is one, and `server` is its host then. `proxy` is None where the environment decides. `fallback` names the accounts
+    that the outbox sends its mail with when this one cannot send for good.
     """
 
     name: str
@@ -39,3 +42,7 @@ class Account(NamedTuple):
     allowed_from: AllowedFrom = AllowedFrom.ADDRESS
     oauth2: TokenClient | None = None
     config_file: str = ""
+    transport: TransportKind = TransportKind.SMTP
+    endpoint: str = ""
+    proxy: Proxy | None = None
+    fallback: tuple[str, ...] = ()

@@ -11,12 +11,13 @@ from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import AllowedFrom, Auth, Queue, Security, Server
+from smtpsetup.core.model import AllowedFrom, Auth, Queue, Security, Server, TransportKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.core.oauth_types import TokenClient
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.state.files import StrPath
 
 _HIGHEST_PORT = 65535
@@ -36,6 +37,9 @@ KEYS: dict[str, type] = {
     "tls_fingerprint": str,
     "verified": bool,
     "oauth2": dict,
+    "transport": str,
+    "endpoint": str,
+    "proxy": str,
 }
 # keys that only the user writes
 BY_HAND: dict[str, type] = {
@@ -43,6 +47,7 @@ BY_HAND: dict[str, type] = {
     "on_unknown": str,
     "report_failures": bool,
     "allowed_from": str,
+    "fallback": list,
 }
 _RESEND, _HOLD = "resend", "hold"
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -51,8 +56,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "queue": tuple(Queue),
     "on_unknown": (_RESEND, _HOLD),
     "allowed_from": tuple(AllowedFrom),
+    "transport": tuple(TransportKind),
 }
-_NEEDED = ("address", "host", "port", "security")
+_NEEDED_FOR_SMTP = ("host", "port", "security")
 _SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
 
 
@@ -61,13 +67,16 @@ def account_of(name: str, row: dict[str, Any], path: StrPath) -> Account:
     fault = next(_faults(row), None)
     if fault:
         raise ValueError(_("account {name}: {fault}").format(name=name, fault=fault))
-    auth = Auth(row.get("auth", Auth.PASSWORD))
+    transport = TransportKind(row.get("transport", TransportKind.SMTP))
+    usual_auth = Auth.PASSWORD if transport is TransportKind.SMTP else Auth.OAUTH2
+    auth = Auth(row.get("auth", usual_auth))
+    server, endpoint = _place(row, transport)
     return Account(
         name=name,
         address=row["address"],
         from_name=row.get("from_name", ""),
         provider=row.get("provider", ""),
-        server=Server(checked_host(row["host"]), row["port"], Security(row["security"])),
+        server=server,
         auth=auth,
         username=row.get("username", "" if auth is Auth.NONE else row["address"]),
         secret=SecretSource.from_table(row.get("secret", {"store": "keyring"})),
@@ -80,7 +89,28 @@ def account_of(name: str, row: dict[str, Any], path: StrPath) -> Account:
         allowed_from=AllowedFrom(row.get("allowed_from", AllowedFrom.ADDRESS)),
         oauth2=_token_client(row["oauth2"]) if "oauth2" in row else None,
         config_file=os.path.abspath(path) if "oauth2" in row else "",
+        transport=transport,
+        endpoint=endpoint,
+        proxy=_proxy(row["proxy"]) if "proxy" in row else None,
+        fallback=tuple(row.get("fallback", ())),
     )
+
+
+def _place(row: dict[str, Any], transport: TransportKind) -> tuple[Server, str]:
+    """The server, and with an API its base address. Raises ValueError as `endpoint.server_of`."""
+    if transport is TransportKind.SMTP:
+        return Server(checked_host(row["host"]), row["port"], Security(row["security"])), ""
+    from smtpsetup.config import endpoint  # most accounts send over SMTP
+
+    address = row.get("endpoint", endpoint.USUAL[transport]).rstrip("/")
+    return endpoint.server_of(address), address
+
+
+def _proxy(url: str) -> Proxy:
+    """The proxy of a URL. Raises ValueError, with a text in the user's language."""
+    from smtpsetup.net import proxy  # only for users of a proxy
+
+    return proxy.parsed(url)
 
 
 def _token_client(row: dict[str, Any]) -> TokenClient:
@@ -106,14 +136,26 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
     """The faults of an account's table. Only the first is reported, and those after it may follow from it."""
-    yield from (_("{key} is missing").format(key=key) for key in _NEEDED if key not in row)
+    needed = ("address", *(() if _has_api(row) else _NEEDED_FOR_SMTP))
+    yield from (_("{key} is missing").format(key=key) for key in needed if key not in row)
     yield from type_faults(row, KEYS | BY_HAND)
     yield from _value_faults(row)
 
 
+def _has_api(row: dict[str, Any]) -> bool:
+    """Whether the mail goes to an API, which needs no server."""
+    return row.get("transport") in (TransportKind.GRAPH, TransportKind.GMAIL)
+
+
 def type_faults(table: dict[str, Any], types: dict[str, type]) -> Iterator[str]:
     """Keys of a parsed TOML table whose values have another type than `types` says."""
-    names = {str: _("a string"), int: _("a whole number"), dict: _("a table"), bool: _("true or false")}
+    names = {
+        str: _("a string"),
+        int: _("a whole number"),
+        dict: _("a table"),
+        bool: _("true or false"),
+        list: _("a list"),
+    }
     for key, kind in types.items():
         if key in table and type(table[key]) is not kind:  # a bool is an int to isinstance
             yield must_be(key, names[kind])
@@ -141,13 +183,15 @@ def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     bad = (key for key, text in texts.items() if isinstance(text, str) and not text.isprintable())
     yield from (_("{key} contains a control character").format(key=key) for key in bad)
     yield from choice_faults(row, _CHOICES)
-    if not 0 < row["port"] <= _HIGHEST_PORT:
+    if not 0 < row.get("port", 1) <= _HIGHEST_PORT:
         yield must_be("port", _("a number from 1 to 65535"))
     if not re.fullmatch("[0-9a-f]{64}", row.get("tls_fingerprint", "0" * 64)):
         yield must_be("tls_fingerprint", _("a SHA-256 in 64 hexadecimal digits"))
     try:
         parse_address(row["address"])
-        host = checked_host(row["host"])
+        server, _endpoint = _place(row, TransportKind(row.get("transport", TransportKind.SMTP)))
+        if "proxy" in row:
+            _proxy(row["proxy"])
         SecretSource.from_table(row.get("secret", {"store": "keyring"}))
     except MalformedAddressError as error:
         yield f"address: {str(error).rstrip('.')}"
@@ -156,8 +200,10 @@ def _value_faults(row: dict[str, Any]) -> Iterator[str]:
     except ValueError as error:
         yield str(error).rstrip(".")
     else:
-        if row["security"] == Security.NONE and not is_loopback(host):
+        if server.security is Security.NONE and not is_loopback(server.host):
             yield _('security = "none" is for a server on this machine only')
+    if not all(isinstance(name, str) and name for name in row.get("fallback", ())):
+        yield must_be("fallback", _("a list of account names"))
 
 
 def table_of(account: Account) -> dict[str, Any]:
@@ -166,9 +212,7 @@ def table_of(account: Account) -> dict[str, Any]:
         "address": account.address,
         "from_name": account.from_name,
         "provider": account.provider,
-        "host": account.server.host,
-        "port": account.server.port,
-        "security": str(account.server.security),
+        **_place_table(account),
         "auth": str(account.auth),
         "username": account.username,
         "secret": account.secret.as_table(),
@@ -176,10 +220,21 @@ def table_of(account: Account) -> dict[str, Any]:
         "tls_fingerprint": account.tls_fingerprint,
         "verified": account.verified,
         "oauth2": _oauth2_table(account.oauth2) if account.oauth2 else None,
+        "proxy": account.proxy.url if account.proxy else None,
     }
     kept = {key: value for key, value in table.items() if value not in (None, "")}
     # without the key, the name would be the address
     return kept if account.username or account.auth is Auth.NONE else {**kept, "username": ""}
+
+
+def _place_table(account: Account) -> dict[str, Any]:
+    if account.transport is TransportKind.SMTP:
+        server = account.server
+        return {"host": server.host, "port": server.port, "security": str(server.security)}
+    from smtpsetup.config import endpoint  # most accounts send over SMTP
+
+    own = "" if account.endpoint == endpoint.USUAL[account.transport] else account.endpoint
+    return {"transport": str(account.transport), "endpoint": own}
 
 
 def _oauth2_table(client: TokenClient) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     CLOSED = "closed"  # the other side ended the connection
+    PROXY_FAILED = "proxy-failed"
     NAME_NOT_FOUND = "name-not-found"
     NAME_TEMPORARY = "name-temporary"
     CERTIFICATE_EXPIRED = "certificate-expired"
@@ -133,6 +134,15 @@ class Refused(NamedTuple):
 
     address: str
     failure: Failure
+
+
+class WireError(Exception):
+    """The other side broke the protocol, refused to go on, or closed the connection; `kind` says which."""
+
+    def __init__(self, kind: Kind, detail: str = "") -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
 
 
 class TransportError(Exception):

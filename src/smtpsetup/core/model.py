@@ -49,6 +49,14 @@ class AllowedFrom(StrEnum):
     ANY = "any"
 
 
+class TransportKind(StrEnum):
+    """How an account's mail goes to its provider: over SMTP, or over HTTPS to Microsoft Graph or the Gmail API."""
+
+    SMTP = "smtp"
+    GRAPH = "graph"
+    GMAIL = "gmail"
+
+
 class ProviderStatus(StrEnum):
     """Whether a provider's SMTP can be used as it is."""
 

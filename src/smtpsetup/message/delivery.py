@@ -34,6 +34,40 @@ class Delivery(NamedTuple):
     accepted_without: Callable[[tuple[str, ...]], object] = bool
 
 
+def note_last_bytes(delivery: Delivery) -> None:
+    """Call `before_dot`. Raises SmtpsetupError where the state cannot be written: then the mail must not be sent."""
+    _note(delivery.before_dot, _("The mail was not sent."))
+
+
+def note_accepted(delivery: Delivery, refused: tuple[str, ...] = ()) -> None:
+    """Call `accepted`, or `accepted_without` those that were refused. Raises SmtpsetupError as `note_last_bytes`."""
+    _note(
+        (lambda: delivery.accepted_without(refused)) if refused else delivery.accepted,
+        _("The server has taken this mail, but that could not be noted. It may be sent once more."),
+        _("In a batch, hold it back: run it again with `--on-unknown hold`."),
+        _("In the outbox, drop it: `smtpsetup outbox list` has its number."),
+    )
+
+
+def note_refused(delivery: Delivery, reply: Reply) -> None:
+    """Call `not_accepted`. Raises SmtpsetupError as `note_last_bytes`."""
+    _note(delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply))
+
+
+def _note(write: Callable[[], object], state: str, *hints: str) -> None:
+    """Write a delivery's state to disk. `state` describes it to people in the SmtpsetupError if that fails."""
+    try:
+        write()
+    except OSError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("{path} cannot be written: {reason}.").format(path=error.filename, reason=reason_of(error)),
+            causes=(state,),
+            hints=(_("Check the free space and the permissions there."), *hints),
+            exit_code=EX_IOERR,
+        ) from error
+
+
 class Outcome(NamedTuple):
     """The recipients that were accepted and refused, and the server's reply to the message."""
 

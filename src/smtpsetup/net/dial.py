@@ -55,6 +55,11 @@ def look_up_from_environment() -> LookUp | None:
     return Resolver(Deadline(_NAMESERVER_SECONDS)).addresses
 
 
+def proxy_from_environment() -> str:
+    """The URL of the proxy for every kind of connection, from `ALL_PROXY` or `all_proxy`; `""` for none."""
+    return next((url for name, url in os.environ.items() if url and name.lower() == "all_proxy"), "")
+
+
 def resolve(host: str, port: int, deadline: Deadline, look_up: LookUp | None = None) -> list[SockAddress]:
     """The addresses of a host, IPv6 and IPv4 in turn. `look_up` replaces the system's resolver.
 

@@ -5,35 +5,29 @@ It ends at its deadline, however slowly the server answers.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import io
-import os
 import socket
 import ssl
-import sys
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from smtpsetup import __version__
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import N_
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import plain_text
-from smtpsetup.net import dial, tls
+from smtpsetup.net import dial, proxy, tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
 
     from smtpsetup.net.dial import Deadline, LookUp
     from smtpsetup.net.tls import TlsPolicy
 
 LIMIT = 65536  # bytes of a response body
 PORT = 443
-_MAX_SHOWN = 200  # characters of a URL that somebody else wrote
-_PROXY_PORT = 3128
 _CERTIFICATE_FAULTS = {
     Kind.CERTIFICATE_EXPIRED: N_("its certificate has expired"),
     Kind.CERTIFICATE_NOT_YET_VALID: N_("its certificate is not valid yet"),
@@ -112,8 +106,8 @@ class Web(NamedTuple):
                 )
                 response = connection.getresponse()
                 content = response.read(LIMIT + 1)
-        except HttpsError:
-            raise
+        except proxy.ProxyError as error:
+            raise HttpsError(HttpsTrouble.FAILED, error.detail, proxy_failed=True) from error
         except (OSError, UnicodeError, http.client.HTTPException, ValueError) as error:
             raise _https_error(error) from error
         if len(content) > LIMIT:
@@ -123,10 +117,10 @@ class Web(NamedTuple):
         )
 
     def _connected(self, host: str, port: int, deadline: Deadline) -> ssl.SSLSocket:
-        proxy = _proxy_for(host)
+        through = proxy.for_https(host)
         sock = (
-            self._tunnel(proxy, host, port, deadline)
-            if proxy
+            proxy.connect(through, host, port, deadline, self.look_up)
+            if through
             else dial.race(dial.resolve(host, port, deadline, self.look_up), deadline)
         )
         try:
@@ -135,21 +129,6 @@ class Web(NamedTuple):
         except BaseException:
             sock.close()
             raise
-
-    def _tunnel(self, proxy: Proxy, host: str, port: int, deadline: Deadline) -> socket.socket:
-        """A connection to the host through a proxy. Raises HttpsError."""
-        try:
-            sock = dial.race(dial.resolve(proxy.host, proxy.port, deadline, self.look_up), deadline)
-        except (OSError, UnicodeError) as error:
-            raise _proxy_error(_("the proxy {host} cannot be reached").format(host=proxy.host)) from error
-        try:
-            _open_tunnel(_Timed(sock, deadline), proxy, f"{host}:{port}")
-        except BaseException as error:
-            sock.close()
-            if isinstance(error, OSError | http.client.HTTPException):
-                raise _proxy_error(_("the proxy {host} gives no proper answer").format(host=proxy.host)) from error
-            raise
-        return sock
 
 
 class _Timed:
@@ -181,52 +160,6 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed names a private type
         self._sock.settimeout(self._deadline.remaining())
         return self._sock.recv_into(buffer)
-
-
-class Proxy(NamedTuple):
-    """An HTTP proxy; `login` is `name:password` or None."""
-
-    host: str
-    port: int
-    login: str | None
-
-
-def _proxy_error(detail: str) -> HttpsError:
-    return HttpsError(HttpsTrouble.FAILED, detail, proxy_failed=True)
-
-
-def _proxy_for(host: str) -> Proxy | None:
-    """The proxy in the environment or the system's settings for a host. Raises HttpsError for one that is not HTTP."""
-    if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from urllib.request import getproxies, proxy_bypass  # 30 ms, only for users of a proxy
-
-    proxies = getproxies()
-    chosen = proxies.get("https") or proxies.get("all")
-    if not chosen or proxy_bypass(host):
-        return None
-    try:
-        parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
-        name, port = parts.hostname, parts.port or _PROXY_PORT
-    except ValueError:
-        parts, name, port = SplitResult("", "", "", "", ""), None, 0
-    if parts.scheme != "http" or not name:
-        without_login = chosen.rpartition("@")[2]
-        raise _proxy_error(_("the proxy {url} is not one for HTTP").format(url=plain_text(without_login[:_MAX_SHOWN])))
-    login = None if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return Proxy(name, port, login)
-
-
-def _open_tunnel(sock: _Timed, proxy: Proxy, place: str) -> None:
-    """Send CONNECT to a proxy (RFC 9110 section 9.3.6). Raises HttpsError."""
-    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
-    if proxy.login is not None:
-        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(proxy.login.encode()).decode()}")
-    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    response = http.client.HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]  # it uses only makefile
-    response.begin()
-    if response.status != http.client.OK:
-        raise _proxy_error(_("the proxy answered {status}").format(status=response.status))
 
 
 def _https_error(error: Exception) -> HttpsError:

@@ -6,8 +6,7 @@ import base64
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.failure import Kind, Reply
-from smtpsetup.smtp.wire import WireError
+from smtpsetup.core.failure import Kind, Reply, WireError
 
 if TYPE_CHECKING:
     from smtpsetup.core.model import Secret, Server

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from smtpsetup.core.errors import reason_of
-from smtpsetup.core.failure import Failure, Kind, Reply, StageResult, TransportError
+from smtpsetup.core.failure import Failure, Kind, Reply, TransportError, WireError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Security, Server, Stage, StageStatus
 from smtpsetup.net import dial, tls
+from smtpsetup.net.connection import connected, secured
 from smtpsetup.net.dial import Deadline
+from smtpsetup.net.stages import Stages
 from smtpsetup.smtp import sasl
 from smtpsetup.smtp.transaction import Channel, seconds_for, submit
-from smtpsetup.smtp.wire import Wire, WireError
+from smtpsetup.smtp.wire import Wire
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable, Iterator
 
+    from smtpsetup.core.failure import StageResult
     from smtpsetup.core.model import Secret
     from smtpsetup.message.delivery import Delivery, Outcome
     from smtpsetup.net.dial import LookUp
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.net.tls import TlsFacts, TlsPolicy
 
-_CONNECT_SECONDS = 20.0
 _SILENCE_SECONDS = 4.0  # without a greeting before the port is tested for implicit TLS
 _GREETING_SECONDS = 30.0
 _QUIT_SECONDS = 3.0
@@ -36,7 +37,6 @@ _OK = 250
 _LOGGED_IN = 235
 _MECHANISM_UNKNOWN = 504  # RFC 4954 section 4
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
-_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Session:
@@ -55,6 +55,7 @@ class Session:
         on_stage: Callable[[StageResult], None] | None = None,
         trace: Callable[[str], None] | None = None,
         look_up: LookUp | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.server = server
         self.tls_facts: TlsFacts | None = None
@@ -64,13 +65,12 @@ class Session:
         self._policy = policy
         self._hidden: list[str] = []
         self._is_secured = False
-        self._on_stage = on_stage
+        self._stages = Stages(server, on_stage)
+        self._proxy = proxy
         self._trace = trace
         self._look_up = look_up
         self._wire: Wire | None = None
         self._sock: socket.socket | None = None
-        self._detail = ""  # of the current stage, as is `_reply`
-        self._reply: Reply | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -119,23 +119,16 @@ class Session:
 
     def connect(self) -> None:
         """Connect, read the greeting, send EHLO, and start TLS as `server.security` says. Raises TransportError."""
-        with self._stage(Stage.DNS):
-            addresses = dial.resolve(
-                self.server.host, self.server.port, self._deadline.at_most(_CONNECT_SECONDS), self._look_up
-            )
-            self._detail = ", ".join(str(where[0]) for _family, where in addresses)
-        with self._stage(Stage.CONNECT):
-            self._sock = dial.race(addresses, self._deadline.at_most(_CONNECT_SECONDS))
-            self._detail = str(self._sock.getpeername()[0])
+        self._sock = connected(self._stages, self._deadline, self._look_up, self._proxy)
         if self.server.security is Security.TLS:
             self._start_tls()
         self._wire = Wire(self._sock, self._deadline, self._trace)
         for secret in self._hidden:
             self._wire.mask(secret)
-        with self._stage(Stage.GREETING):
-            self.greeting = self._reply = self._read_greeting()
-            if self._reply.code != _READY:
-                raise self._refused(Stage.GREETING, self._reply)
+        with self._stages.stage(Stage.GREETING):
+            self.greeting = self._stages.reply = self._read_greeting()
+            if self._stages.reply.code != _READY:
+                raise self._refused(Stage.GREETING, self._stages.reply)
         self._ehlo()
         if self.server.security is Security.STARTTLS:
             self._upgrade()
@@ -147,7 +140,7 @@ class Session:
         """
         if not self._policy.verifies_the_server:
             raise RuntimeError("a session that believes every certificate does not log in")
-        with self._stage(Stage.AUTH):
+        with self._stages.stage(Stage.AUTH):
             if not self._is_secured and not self._is_local():
                 raise self._failed(Stage.AUTH, Kind.UNPROTECTED)
             offered = self.mechanisms
@@ -156,16 +149,17 @@ class Session:
             mechanism = sasl.best_mechanism(offered, with_token=with_token)
             if mechanism is None:
                 raise self._failed(Stage.AUTH, Kind.NO_COMMON_MECHANISM, offered=offered)
-            self._detail = mechanism
+            self._stages.detail = mechanism
             if with_token:
-                self._reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
+                self._stages.reply = sasl.log_in_with_token(self.wire, mechanism, username, secret, self.server)
             else:
-                self._reply = sasl.log_in(self.wire, mechanism, username, secret)
-                if self._reply.code == _MECHANISM_UNKNOWN and mechanism == "PLAIN" and "LOGIN" in offered:
-                    self._detail = "LOGIN"  # the server offered PLAIN, does not know it, and has not seen the password
-                    self._reply = sasl.log_in(self.wire, "LOGIN", username, secret)
-            if self._reply.code != _LOGGED_IN:
-                raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._reply, offered=offered))
+                self._stages.reply = sasl.log_in(self.wire, mechanism, username, secret)
+                if self._stages.reply.code == _MECHANISM_UNKNOWN and mechanism == "PLAIN" and "LOGIN" in offered:
+                    # the server offered PLAIN, does not know it, and has not seen the password
+                    self._stages.detail = "LOGIN"
+                    self._stages.reply = sasl.log_in(self.wire, "LOGIN", username, secret)
+            if self._stages.reply.code != _LOGGED_IN:
+                raise TransportError(Failure(Stage.AUTH, Kind.REPLY, self.server, self._stages.reply, offered=offered))
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
         """Send one message. In `lockstep` every command waits for its reply, all within the session's deadline.
@@ -173,7 +167,7 @@ class Session:
         Raises TransportError if no recipient was accepted, SmtpsetupError if the message cannot be read.
         """
         deadline = self._deadline if lockstep else Deadline(seconds_for(delivery.message))
-        channel = Channel(self.wire, self.server, self._report)
+        channel = Channel(self.wire, self.server, self._stages.report)
         outcome = next(submit(channel, iter((delivery,)), deadline_for=lambda _message: deadline, lockstep=lockstep))
         if isinstance(outcome, TransportError):
             raise outcome
@@ -181,7 +175,7 @@ class Session:
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
         """Send messages in order, each with its own deadline; see `submit`."""
-        channel = Channel(self.wire, self.server, self._report)
+        channel = Channel(self.wire, self.server, self._stages.report)
         return submit(
             channel, deliveries, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
         )
@@ -199,7 +193,7 @@ class Session:
             status, detail = StageStatus.WARNING, _("no answer")
         except (OSError, WireError):
             status, detail = StageStatus.WARNING, _("the server closed the connection first")
-        self._report(Stage.QUIT, started, detail, reply, status)
+        self._stages.report(Stage.QUIT, started, detail, reply, status)
         self.close()
 
     def close(self) -> None:
@@ -213,15 +207,12 @@ class Session:
         sock = self._sock
         if sock is None:
             raise RuntimeError("the session is not open")
-        with self._stage(Stage.TLS):
-            sock.settimeout(self._deadline.at_most(_GREETING_SECONDS).remaining())
-            self._sock = secured = tls.secure(sock, self.server.host, self._policy)
-            self._is_secured = True
-            cipher = secured.cipher()
-            self._detail = f"{secured.version()}, {cipher[0] if cipher else ''}"
-            if self._on_stage:
-                self.tls_facts = tls.facts(secured)
-        return secured
+        deadline = self._deadline.at_most(_GREETING_SECONDS)
+        self._sock = wrapped = secured(self._stages, sock, self._policy, deadline)
+        self._is_secured = True
+        if self._stages.is_watched:
+            self.tls_facts = tls.facts(wrapped)
+        return wrapped
 
     def _read_greeting(self) -> Reply:
         wire = self.wire
@@ -258,20 +249,20 @@ class Session:
             return tls.answers_client_hello(sock, self.server.host)
 
     def _ehlo(self) -> None:
-        with self._stage(Stage.EHLO):
-            self._reply = self.wire.ehlo(self._ehlo_name)
-            if self._reply.code != _OK:
-                raise self._refused(Stage.EHLO, self._reply)
-            self._detail = ", ".join(sorted(self.capabilities))
+        with self._stages.stage(Stage.EHLO):
+            self._stages.reply = self.wire.ehlo(self._ehlo_name)
+            if self._stages.reply.code != _OK:
+                raise self._refused(Stage.EHLO, self._stages.reply)
+            self._stages.detail = ", ".join(sorted(self.capabilities))
 
     def _upgrade(self) -> None:
         """Upgrade to TLS by STARTTLS, or fail: the session never continues without it (RFC 8314 section 3.3)."""
-        with self._stage(Stage.STARTTLS):
+        with self._stages.stage(Stage.STARTTLS):
             if "STARTTLS" not in self.capabilities:
                 raise self._failed(Stage.STARTTLS, Kind.NOT_OFFERED)
-            self._reply = self.wire.command("STARTTLS")
-            if self._reply.code != _READY:
-                raise self._refused(Stage.STARTTLS, self._reply)
+            self._stages.reply = self.wire.command("STARTTLS")
+            if self._stages.reply.code != _READY:
+                raise self._refused(Stage.STARTTLS, self._stages.reply)
             if self.wire.unread:
                 raise self._failed(Stage.STARTTLS, Kind.INJECTION)
         self.wire.upgrade(self._start_tls())
@@ -283,60 +274,8 @@ class Session:
         sock = self._sock
         return sock is not None and ipaddress.ip_address(sock.getpeername()[0]).is_loopback
 
-    def _report(self, stage: Stage, started: float, detail: str, reply: Reply | None, status: StageStatus) -> None:
-        """Report a stage that began at `started` (monotonic seconds)."""
-        if self._on_stage:
-            ms = round((time.monotonic() - started) * 1000, 1)
-            self._on_stage(StageResult(stage, status, ms, detail, reply))
-
-    @contextmanager
-    def _stage(self, stage: Stage) -> Iterator[None]:
-        """Time and report a stage, and turn an error inside it into a TransportError."""
-        started = time.monotonic()
-        self._detail, self._reply = "", None
-        try:
-            yield
-        except TransportError as error:
-            failure = error.failure
-        except (OSError, WireError, UnicodeError) as error:
-            if isinstance(error, UnicodeError) and stage is not Stage.DNS:
-                raise
-            failure = failure_from(error, stage, self.server)
-        else:
-            self._report(stage, started, self._detail, self._reply, StageStatus.OK)
-            return
-        self._report(stage, started, failure.detail, failure.reply, StageStatus.FAILED)
-        raise TransportError(failure)
-
     def _refused(self, stage: Stage, reply: Reply) -> TransportError:
         return TransportError(Failure(stage, Kind.REPLY, self.server, reply, offered=self.mechanisms))
 
     def _failed(self, stage: Stage, kind: Kind, detail: str = "", *, offered: tuple[str, ...] = ()) -> TransportError:
         return TransportError(Failure(stage, kind, self.server, detail=detail, offered=offered))
-
-
-def failure_from(error: OSError | WireError | UnicodeError, stage: Stage, server: Server) -> Failure:
-    """The failure that an exception of the socket, the resolver or the wire means at a stage."""
-    if isinstance(error, WireError):
-        return Failure(stage, error.kind, server, detail=error.detail)
-    kind, detail = Kind.CLOSED, type(error).__name__
-    if stage is Stage.DNS:
-        is_absent = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
-        kind, detail = Kind.NAME_NOT_FOUND if is_absent else Kind.NAME_TEMPORARY, reason_of(error)
-    elif stage is Stage.TLS and isinstance(error, OSError):
-        kind, detail = tls.kind_of(error), _tls_detail(error)
-        if kind is Kind.TLS_NOT_SPOKEN and server.security is Security.STARTTLS:
-            kind = Kind.TLS_FAILED  # it had agreed to TLS
-    elif isinstance(error, TimeoutError):
-        kind, detail = Kind.TIMEOUT, ""
-    elif isinstance(error, ConnectionRefusedError):
-        kind, detail = Kind.REFUSED, ""
-    elif stage is Stage.CONNECT:
-        kind, detail = Kind.UNREACHABLE, reason_of(error)
-    return Failure(stage, kind, server, detail=detail)
-
-
-def _tls_detail(error: Exception) -> str:
-    if isinstance(error, tls.FingerprintMismatchError):
-        return error.found
-    return str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)

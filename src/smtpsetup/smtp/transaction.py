@@ -6,20 +6,16 @@ dot of the message before, so that a message costs one round trip.
 
 from __future__ import annotations
 
-import functools
 import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError, reason_of
-from smtpsetup.core.exit_codes import EX_IOERR
-from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError
-from smtpsetup.core.i18n import gettext as _
+from smtpsetup.core.errors import InterruptedAfterTheDotError
+from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError, WireError
 from smtpsetup.core.model import Stage, StageStatus
-from smtpsetup.message.delivery import Delivery, Outcome, readable
+from smtpsetup.message.delivery import Delivery, Outcome, note_accepted, note_last_bytes, note_refused, readable
 from smtpsetup.message.message import LINE_LIMIT
-from smtpsetup.smtp.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,7 +163,7 @@ class _Transaction:
         try:
             reply = self._send_content(following, meanwhile)
             self._require_accepted(reply)
-            self._record_accepted()
+            note_accepted(self.delivery, tuple(entry.address for entry in self._refused))
         except (TransportError, OSError, WireError) as error:
             failed = self._failed(error)
             refusal = failed.failure.reply
@@ -178,19 +174,9 @@ class _Transaction:
         self._report(Stage.DATA, self._started, f"{self.delivery.message.size} bytes", reply, StageStatus.OK)
         return Outcome(tuple(self._accepted), tuple(self._refused), reply)
 
-    def _record_accepted(self) -> None:
-        taken = _("The server has taken this mail, but that could not be noted. It may be sent once more.")
-        in_batch = _("In a batch, hold it back: run it again with `--on-unknown hold`.")
-        in_outbox = _("In the outbox, drop it: `smtpsetup outbox list` has its number.")
-        refused = tuple(entry.address for entry in self._refused)
-        record = functools.partial(self.delivery.accepted_without, refused) if refused else self.delivery.accepted
-        self._record(record, taken, in_batch, in_outbox)
-
     def _require_accepted(self, reply: Reply) -> None:
         if reply.code // 100 != _ACCEPTED:
-            self._record(
-                self.delivery.not_accepted, _("The server has refused this mail, and said: {reply}").format(reply=reply)
-            )
+            note_refused(self.delivery, reply)
             raise self._refusal(reply)
 
     def _envelope(self) -> list[str]:
@@ -284,7 +270,7 @@ class _Transaction:
         end = held + (b".\r\n" if held.endswith(b"\n") else b"\r\n.\r\n")
         end += following._first_lines() if following else b""  # noqa: SLF001  another of the same class
         self._refuse_early_reply()
-        self._record(self.delivery.before_dot, _("The mail was not sent."))
+        note_last_bytes(self.delivery)
         try:
             try:
                 self._wire.send(end)
@@ -312,22 +298,6 @@ class _Transaction:
             if reply.code // 100 == _ACCEPTED:
                 raise WireError(Kind.PROTOCOL_ERROR, str(reply))
             raise self._refusal(reply)
-
-    def _record(self, write: Callable[[], object], state: str, *hints: str) -> None:
-        """Write the delivery's state to disk. `state` describes it to people in the SmtpsetupError if that fails.
-
-        A message must not be sent if its state cannot be written first.
-        """
-        try:
-            write()
-        except OSError as error:
-            raise SmtpsetupError(
-                "config.invalid",
-                _("{path} cannot be written: {reason}.").format(path=error.filename, reason=reason_of(error)),
-                causes=(state,),
-                hints=(_("Check the free space and the permissions there."), *hints),
-                exit_code=EX_IOERR,
-            ) from error
 
     def _raise_last_reply(self) -> None:
         """Raise TransportError with the reply that the server sent before it closed the connection, if any."""

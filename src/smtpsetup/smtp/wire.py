@@ -10,7 +10,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.failure import Kind, Reply
+from smtpsetup.core.failure import Kind, Reply, WireError
 from smtpsetup.core.model import plain_text
 from smtpsetup.net.masks import Masks
 
@@ -27,15 +27,6 @@ _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _EXTENSION = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =](.*))?$", re.DOTALL)
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only; the kernel resets it after a while
 _SHOWN = 200  # characters of a malformed line
-
-
-class WireError(Exception):
-    """The server broke the protocol or closed the connection; `kind` says which."""
-
-    def __init__(self, kind: Kind, detail: str = "") -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
 
 
 class Wire:

@@ -20,9 +20,9 @@ from smtpsetup.core.model import Auth, Security, Stage, StageStatus
 from smtpsetup.message.delivery import Outcome
 from smtpsetup.net import tls
 from smtpsetup.net.masks import Masks
+from smtpsetup.net.stages import failure_from
 from smtpsetup.sending.transports.smtp import policy_for
 from smtpsetup.smtp import sasl
-from smtpsetup.smtp.session import failure_from
 from smtpsetup.smtp.wire import clean_reply
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Security, Stage
 from smtpsetup.net import tls
-from smtpsetup.net.dial import Deadline, look_up_from_environment
+from smtpsetup.net.dial import Deadline, look_up_from_environment, proxy_from_environment
 from smtpsetup.smtp import session as smtp
 
 if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.net.tls import TlsPolicy
     from smtpsetup.sending.conditions import Conditions
 
@@ -52,6 +53,7 @@ class SmtpSession(smtp.Session):
             on_stage=conditions.on_stage,
             trace=conditions.trace,
             look_up=look_up_from_environment(),
+            proxy=proxy_for(account),
         )
         self._account = account
 
@@ -61,6 +63,25 @@ class SmtpSession(smtp.Session):
         self.connect()
         if self._account.auth is not Auth.NONE and secret is not None:
             self.log_in(self._account.username, secret, with_token=self._account.auth is Auth.OAUTH2)
+
+
+def proxy_for(account: Account) -> Proxy | None:
+    """The proxy to the account's server; None for a direct connection.
+
+    Raises SmtpsetupError (`config.invalid`) where `ALL_PROXY` names none.
+    """
+    if account.proxy is None and not proxy_from_environment():
+        return None
+    from smtpsetup.net import proxy  # only for users of a proxy
+
+    try:
+        return proxy.chosen(account.proxy, account.server.host)
+    except proxy.ProxyError as error:
+        raise SmtpsetupError(
+            "config.invalid",
+            _("ALL_PROXY cannot be used: {reason}.").format(reason=error.detail),
+            hints=(_('Correct it, or send without it: `proxy = "none"` in the account.'),),
+        ) from error
 
 
 def policy_for(account: Account) -> TlsPolicy:
