@@ -15,6 +15,7 @@ class Kind(StrEnum):
     """What happened, as this machine sees it."""
 
     REPLY = "reply"
+    HTTP = "http"  # the answer of an API
     TIMEOUT = "timeout"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
@@ -67,11 +68,26 @@ class Reply(NamedTuple):
         return "\n".join(f"{codes} {line}".rstrip() for line in self.lines or ("",))
 
 
+class HttpReply(Reply):
+    """An API's answer: the HTTP status, and the error code and message in the body as lines."""
+
+    __slots__ = ()
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request may succeed later (RFC 9110 section 15, RFC 6585 section 4)."""
+        return self.code in _TEMPORARY_STATUS or self.code >= 500  # noqa: PLR2004  RFC 9110 section 15.6
+
+
+_TEMPORARY_STATUS = (408, 425, 429)
+
+
 class Failure(NamedTuple):
     """What went wrong in a session with a server.
 
     `detail` is short and technical. `offered` lists the SASL mechanisms that the server offers.
-    `is_unknown` is set if the whole message was sent and no reply came: it may have been accepted.
+    `is_unknown` is set if the whole message was sent and no reply came: it may have been accepted. `retry_after` is the
+    pause in seconds that an API asks for, 0 where it asks for none.
     """
 
     stage: Stage
@@ -81,6 +97,7 @@ class Failure(NamedTuple):
     detail: str = ""
     offered: tuple[str, ...] = ()
     is_unknown: bool = False
+    retry_after: float = 0.0
 
 
 class StageResult(NamedTuple):

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
+
+
+class Grant(StrEnum):
+    """How an account gets its access tokens (RFC 6749 sections 6 and 4.4, RFC 7523)."""
+
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105  a name, not a secret
+    CLIENT_CREDENTIALS = "client_credentials"
+    JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class Endpoints(NamedTuple):
@@ -45,7 +54,8 @@ class TokenClient(NamedTuple):
     """What an account needs to get new access tokens, besides its refresh token.
 
     `client_secret` is `""` for a public client and never printed. `tenant` and `issuer` are the options of the last
-    sign-in, or `""`.
+    sign-in, or `""`. With another `grant` than the usual one, the program signs in by itself, and the account's secret
+    is its client secret or its key, which is good until `secret_expires` (ISO 8601), `""` where that is not known.
     """
 
     client_id: str
@@ -55,6 +65,13 @@ class TokenClient(NamedTuple):
     unused_days: int = 0
     tenant: str = ""
     issuer: str = ""
+    grant: Grant = Grant.REFRESH_TOKEN
+    secret_expires: str = ""
+
+    @property
+    def is_app_only(self) -> bool:
+        """Whether the program signs in by itself, without a person."""
+        return self.grant is not Grant.REFRESH_TOKEN
 
     def __repr__(self) -> str:
         return f"TokenClient({self.client_id!r}, {self.token_endpoint!r}, ***)"

@@ -97,16 +97,7 @@ class Spool:
 
     def lines(self) -> Iterator[bytes]:
         """The lines, each with its CRLF; one that is longer than a chunk comes in pieces, the last with the CRLF."""
-        rest = b""
-        for chunk in self.chunks():
-            *whole, rest = (rest + chunk).split(b"\r\n")
-            yield from (line + b"\r\n" for line in whole)
-            if len(rest) >= _CHUNK:
-                keep = rest.endswith(b"\r")  # its LF may be on its way
-                yield rest[: len(rest) - keep]
-                rest = rest[len(rest) - keep :]
-        if rest:
-            yield rest
+        return lines_of(self.chunks())
 
 
 def _places() -> Iterator[str]:
@@ -118,6 +109,20 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of CRLF text, each with its CRLF; one longer than a chunk comes in pieces, the last with the CRLF."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\r\n")
+        yield from (line + b"\r\n" for line in whole)
+        if len(rest) >= _CHUNK:
+            keep = rest.endswith(b"\r")  # its LF may be on its way
+            yield rest[: len(rest) - keep]
+            rest = rest[len(rest) - keep :]
+    if rest:
+        yield rest
 
 
 def pieces(stream: BinaryIO) -> Iterator[bytes]:

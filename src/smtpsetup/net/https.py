@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import socket
 import ssl
 from enum import Enum, auto
@@ -18,6 +17,7 @@ from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import N_
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.net import dial, proxy, tls
+from smtpsetup.net.timed_socket import TimedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ class Web(NamedTuple):
         try:
             with contextlib.closing(self._connected(host, port, deadline)) as sock:
                 connection = http.client.HTTPConnection(host, None if port == PORT else port)
-                connection.sock = _Timed(sock, deadline)  # it has the socket methods that http.client uses
+                connection.sock = TimedSocket(sock, deadline)  # it has the socket methods that http.client uses
                 path = parts.path or "/"
                 if self.before_request:
                     self.before_request()
@@ -129,37 +129,6 @@ class Web(NamedTuple):
         except BaseException:
             sock.close()
             raise
-
-
-class _Timed:
-    """A socket for http.client on which every wait ends at the deadline, even if single bytes keep coming."""
-
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self._deadline.remaining())
-        self._sock.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, self._deadline))
-
-    def close(self) -> None:
-        """Do nothing: `Web.exchange` closes the socket."""
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed names a private type
-        self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
 
 
 def _https_error(error: Exception) -> HttpsError:

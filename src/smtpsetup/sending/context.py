@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.model import Auth, Log
+from smtpsetup.core.model import Auth, Log, TransportKind
 from smtpsetup.credentials import stores
 from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.transports.smtp import SmtpTransport
@@ -25,11 +25,20 @@ TRANSPORTS = ("smtp", "smtplib")
 
 
 def transport_named(name: str) -> Transport:
-    """The way to send of that name, one of TRANSPORTS."""
+    """The way to send of that name, one of TRANSPORTS or of TransportKind."""
+    # each is loaded for accounts or tests with it only
     if name == "smtplib":
-        from smtpsetup.sending.transports.python_smtplib import SmtplibTransport  # 20 ms, only for a test with it
+        from smtpsetup.sending.transports.python_smtplib import SmtplibTransport
 
         return SmtplibTransport()
+    if name == TransportKind.GRAPH:
+        from smtpsetup.sending.transports.graph import GraphTransport
+
+        return GraphTransport()
+    if name == TransportKind.GMAIL:
+        from smtpsetup.sending.transports.gmail import GmailTransport
+
+        return GmailTransport()
     return SmtpTransport()
 
 
@@ -61,7 +70,12 @@ class Context(NamedTuple):
 
         Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used.
         """
-        return self.transport.session(self.account, Conditions(seconds, self.trace, on_stage))
+        return self.transport.session(self.account, Conditions(seconds, self.trace, on_stage, self._renewed))
+
+    def _renewed(self, refused: Secret) -> Secret | None:
+        from smtpsetup.oauth.access_token import renewed  # only for a refused token
+
+        return renewed(self.account, refused) if self.account.auth is Auth.OAUTH2 else None
 
 
 def context_for(
@@ -84,4 +98,4 @@ def context_for(
 
         return secret_for(account, may_prompt=may_prompt)
 
-    return Context(account, read_secret, find_provider, config.log, trace)
+    return Context(account, read_secret, find_provider, config.log, trace, transport_named(account.transport))

@@ -28,6 +28,9 @@ class Session(Protocol):
     def open(self, secret: Secret | None) -> None:
         """Connect and log in; `secret` is None where the account needs none. Raises TransportError."""
 
+    def prove_sender(self) -> None:
+        """Prove that the account may send from its own address, without sending a mail. Raises TransportError."""
+
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:
         """Deliver one message. With `lockstep`, a reply is awaited after each command, so that each stage is timed.
 

@@ -7,10 +7,10 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from smtpsetup.core.failure import StageResult, TransportError
+from smtpsetup.core.failure import Kind, StageResult, TransportError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Stage, StageStatus
-from smtpsetup.diagnosis.diagnose import diagnose
+from smtpsetup.diagnosis.diagnose import diagnose, error_code
 from smtpsetup.message.compose import Draft, Mailbox, compose, new_message_id, parse_mailboxes
 from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from smtpsetup.sending.transport import Session
 
 DEADLINE_SECONDS = 90.0
+_ABOUT_THE_SENDER = ("auth.", "limit.", "mail.", "rcpt.relay-denied")  # servers may refuse a sender at RCPT only
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
     watch: Watch | None = None,
     ask_owner: Callable[[], Candidate | None] | None = None,
 ) -> AccountTestReport:
-    """Log in and, unless `login_only`, send a test mail to `to` or the account's own address.
+    """Log in and send a test mail to `to` or the account's own address; with `login_only`, prove the sender instead.
 
     A failure is looked into (`second_look`) before it is explained. `is_saved` is whether the account is in the
     configuration. Raises SmtpsetupError for a malformed `to` only.
@@ -87,6 +88,8 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
             session.open(secret)
             if recipient is not None and message_id is not None:
                 _send_test_mail(session, account, recipient, message_id)
+            else:
+                _prove_sender(session, provider)
     except TransportError as failed:
         if watch:
             watch.start_second_look()
@@ -110,6 +113,22 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
         error,
         evidence.alternative if evidence else None,
     )
+
+
+def _prove_sender(session: Session, provider: Provider | None) -> None:
+    """Prove that the account may send from its own address. Raises TransportError where it may not.
+
+    What passes by itself, or is about the recipient alone, is no fault of the account: that was its own address.
+    """
+    try:
+        session.prove_sender()
+    except TransportError as error:
+        failure = error.failure
+        is_temporary = failure.reply is not None and failure.reply.is_temporary
+        if failure.kind is not Kind.REPLY or (failure.stage is Stage.MAIL and not is_temporary):
+            raise
+        if not is_temporary and error_code(failure, provider).startswith(_ABOUT_THE_SENDER):
+            raise
 
 
 def _keep(stages: list[StageResult], watch: Watch | None, result: StageResult) -> None:

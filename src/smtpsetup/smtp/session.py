@@ -14,7 +14,7 @@ from smtpsetup.net.connection import connected, secured
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.stages import Stages
 from smtpsetup.smtp import sasl
-from smtpsetup.smtp.transaction import Channel, seconds_for, submit
+from smtpsetup.smtp.transaction import Channel, seconds_for, submit, try_sender
 from smtpsetup.smtp.wire import Wire
 
 if TYPE_CHECKING:
@@ -179,6 +179,11 @@ class Session:
         return submit(
             channel, deliveries, deadline_for=lambda message: Deadline(seconds_for(message)), lockstep=lockstep
         )
+
+    def try_sender(self, sender: str) -> None:
+        """Ask whether mail may be sent from this address, without sending one. Raises TransportError."""
+        self.wire.deadline = self._deadline
+        try_sender(Channel(self.wire, self.server, self._stages.report), sender)
 
     def quit(self) -> None:
         """Send QUIT and close. Every message has its outcome by now, so an error here is a warning."""

@@ -15,13 +15,12 @@ from smtpsetup.core.errors import InterruptedAfterTheDotError
 from smtpsetup.core.failure import Failure, Kind, Refused, Reply, TransportError, WireError
 from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.message.delivery import Delivery, Outcome, note_accepted, note_last_bytes, note_refused, readable
-from smtpsetup.message.message import LINE_LIMIT
+from smtpsetup.message.message import LINE_LIMIT, Envelope, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from smtpsetup.core.model import Server
-    from smtpsetup.message.message import Envelope, Message
     from smtpsetup.net.dial import Deadline
     from smtpsetup.smtp.wire import Wire
 
@@ -42,6 +41,9 @@ _SECONDS_PER_MEGABYTE = 20.0  # so that a connection of 400 kbit/s does not time
 def seconds_for(message: Message) -> float:
     """How long a transaction with this message may take, in seconds."""
     return _REPLY_SECONDS + _SECONDS_PER_MEGABYTE * message.size / 1_000_000
+
+
+_NOTHING = Message(b"\r\n", lambda: iter(()), 0)
 
 
 class Channel(NamedTuple):
@@ -90,6 +92,35 @@ def submit(
             )
         yield outcome
         current = following or next_transaction()
+
+
+def try_sender(channel: Channel, sender: str) -> None:
+    """Ask for a mail from and to `sender`, and take it back with RSET before any content, in one round trip.
+
+    Raises TransportError for a refusal of the sender or the recipient, once all replies have been read.
+    """
+    wire, server, report = channel
+    command = f"MAIL FROM:<{sender}>{_mail_parameters(wire, server, Envelope(sender, ()), _NOTHING)}"
+    commands = {Stage.MAIL: command, Stage.RCPT: f"RCPT TO:<{sender}>"}
+    is_pipelined = "PIPELINING" in wire.extensions
+    refused: TransportError | None = None
+    started, current = time.monotonic(), Stage.MAIL
+    try:
+        if is_pipelined:
+            wire.put([*commands.values(), "RSET"])
+        for stage, line in commands.items():
+            current = stage
+            reply = wire.reply() if is_pipelined else wire.command(line)
+            is_good = reply.code // 100 == _ACCEPTED
+            if refused is None:
+                report(stage, started, sender, reply, StageStatus.OK if is_good else StageStatus.WARNING)
+                refused = None if is_good else TransportError(Failure(stage, Kind.REPLY, server, reply))
+            started = time.monotonic()
+        wire.reply() if is_pipelined else wire.command("RSET")
+    except (OSError, WireError) as error:
+        raise refused or TransportError(_failure_of(error, current, server)) from error
+    if refused:
+        raise refused
 
 
 class _Prefetch:

@@ -16,12 +16,12 @@ from smtpsetup.address.address import parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.failure import Failure, Kind, Refused, Reply, StageResult, TransportError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security, Stage, StageStatus
+from smtpsetup.core.model import Auth, Security, Stage, StageStatus, TransportKind
 from smtpsetup.message.delivery import Outcome
 from smtpsetup.net import tls
 from smtpsetup.net.masks import Masks
 from smtpsetup.net.stages import failure_from
-from smtpsetup.sending.transports.smtp import policy_for
+from smtpsetup.sending.transports.smtp import policy_for, proxy_for
 from smtpsetup.smtp import sasl
 from smtpsetup.smtp.wire import clean_reply
 
@@ -47,11 +47,18 @@ class SmtplibTransport:
         """The stages of `Transport.planned_stages` that smtplib distinguishes."""
         starttls = (Stage.STARTTLS,) if account.server.security is Security.STARTTLS else ()
         login = () if account.auth is Auth.NONE else (Stage.AUTH,)
-        mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
+        mail = (Stage.MAIL, Stage.RCPT, *(() if login_only else (Stage.DATA,)))
         return (Stage.CONNECT, Stage.EHLO, *starttls, *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtplibSession:
-        """See `Transport.session`."""
+        """See `Transport.session`. smtplib speaks SMTP alone, and knows no proxy."""
+        if account.transport is not TransportKind.SMTP or proxy_for(account):
+            raise SmtpsetupError(
+                "config.invalid",
+                _("Python's smtplib cannot reach {server} for this account.").format(server=account.server),
+                causes=(_("It speaks SMTP over a direct connection only."),),
+                hints=(_("Test without `--transport smtplib`."),),
+            )
         return SmtplibSession(account, conditions)
 
 
@@ -186,6 +193,15 @@ class SmtplibSession:
                 hints=(_("Test without `--transport smtplib`. A script of your own would need another library, too."),),
             ) from error
         self._reply = self._cleaned(answer)
+
+    def prove_sender(self) -> None:
+        """See `Session.prove_sender`."""
+        address = parse_address(self._account.address).wire
+        with self._stage(Stage.MAIL):
+            self._require(Stage.MAIL, self._client.mail(address, self._utf8_option(address)))
+        with self._stage(Stage.RCPT):
+            self._require(Stage.RCPT, self._client.rcpt(address))
+        self._client.rset()
 
     def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:  # noqa: ARG002  smtplib knows no other way
         """See `Session.deliver`."""

@@ -33,7 +33,7 @@ class SmtpTransport:
             Security.NONE: (Stage.GREETING, Stage.EHLO),
         }
         login = () if account.auth is Auth.NONE else (Stage.AUTH,)
-        mail = () if login_only else (Stage.MAIL, Stage.RCPT, Stage.DATA)
+        mail = (Stage.MAIL, Stage.RCPT, *(() if login_only else (Stage.DATA,)))
         return (Stage.DNS, Stage.CONNECT, *order[account.server.security], *login, *mail, Stage.QUIT)
 
     def session(self, account: Account, conditions: Conditions) -> SmtpSession:
@@ -63,6 +63,10 @@ class SmtpSession(smtp.Session):
         self.connect()
         if self._account.auth is not Auth.NONE and secret is not None:
             self.log_in(self._account.username, secret, with_token=self._account.auth is Auth.OAUTH2)
+
+    def prove_sender(self) -> None:
+        """See `Session.prove_sender` in `sending.transport`."""
+        self.try_sender(parse_address(self._account.address).wire)
 
 
 def proxy_for(account: Account) -> Proxy | None:

@@ -1,0 +1,391 @@
+"""What the transports over HTTPS have in common: the token, the limits, waiting when asked to, and what answers mean.
+
+Nothing of this is loaded for mail over SMTP.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from smtpsetup.config import paths
+from smtpsetup.core.errors import InterruptedAfterTheDotError
+from smtpsetup.core.failure import Failure, HttpReply, Kind, TransportError, WireError
+from smtpsetup.core.model import Stage, StageStatus, plain_text
+from smtpsetup.message.delivery import Delivery, Outcome, note_accepted, note_last_bytes, note_refused
+from smtpsetup.net.dial import Deadline, look_up_from_environment
+from smtpsetup.net.http_connection import EMPTY, HttpConnection
+from smtpsetup.net.masks import Masks
+from smtpsetup.net.stages import Stages, failure_from
+from smtpsetup.sending.transports.smtp import policy_for, proxy_for
+from smtpsetup.state.request_limits import RequestLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.core.model import Secret, Server
+    from smtpsetup.net.http_connection import Body, Response
+    from smtpsetup.net.tls import TlsFacts
+    from smtpsetup.sending.conditions import Conditions
+    from smtpsetup.state.request_limits import Limits
+
+_UNAUTHORIZED = 401
+_TOO_LARGE = 413
+_GATEWAY = (502, 504)  # the service behind may have taken the request
+_ASKS_TO_WAIT = (429, 503, 504)
+_LONGEST_WAIT = 60.0  # seconds that are waited here; a longer pause is left to the outbox
+_WATCHED_WAIT = 5.0  # the same while a person watches a test
+_MOST_WAITS = 5  # for one request
+_USUAL_PAUSE = 10.0  # seconds, for a 429 that names none
+_PLACE_SECONDS = 600.0  # to wait for other requests of the mailbox
+_ANSWER_SECONDS = 120.0
+_SECONDS_PER_MEGABYTE = 20.0  # as over SMTP
+_MESSAGE_LIMIT = 1000  # characters
+
+
+def seconds_for(size: int) -> float:
+    """How long a request with so many bytes may take, in seconds."""
+    return _ANSWER_SECONDS + _SECONDS_PER_MEGABYTE * size / 1_000_000
+
+
+class Call(NamedTuple):
+    """A request to the API. `cost` is what it counts for in the provider's limit.
+
+    `decides` says that the mail is on its way once the provider has taken this request.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = {}
+    body: Body = EMPTY
+    cost: int = 0
+    decides: bool = False
+
+
+class ApiSession:
+    """A session with an account's API, as a context manager."""
+
+    limits: Limits
+
+    def __init__(self, account: Account, conditions: Conditions) -> None:
+        self._account = account
+        self._conditions = conditions
+        self._deadline = Deadline(conditions.seconds)
+        self._stages = Stages(account.server, conditions.on_stage)
+        self._masks = Masks()
+        self._connection = HttpConnection(
+            self._stages,
+            policy_for(account),
+            self._masks,
+            look_up=look_up_from_environment(),
+            proxy=proxy_for(account),
+            trace=conditions.trace,
+        )
+        self._token: Secret | None = None
+        self._is_renewed = False
+        self._base = urlsplit(account.endpoint).path
+        self._limits = RequestLimits(paths.state_dir(), paths.file_name(account.address), self.limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object, /) -> None:
+        self.close()
+
+    def open(self, secret: Secret | None) -> None:
+        """See `Session.open` in `sending.transport`."""
+        self._token = secret
+        if secret is not None:
+            self._masks.add(secret.reveal())
+        self._connection.open(self._deadline)
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._connection.close()
+
+    @property
+    def capabilities(self) -> Mapping[str, str]:
+        """None: an API has no EHLO."""
+        return {}
+
+    @property
+    def tls_facts(self) -> TlsFacts | None:
+        """See `Session.tls_facts`."""
+        return self._connection.tls_facts
+
+    def deliver(self, delivery: Delivery, *, lockstep: bool = False) -> Outcome:  # noqa: ARG002  there is no other way
+        """See `Session.deliver`."""
+        started = time.monotonic()
+        try:
+            response = self._send(delivery)
+        except TransportError as error:
+            self._report_failure(error.failure, started)
+            raise
+        note_accepted(delivery)
+        reply = reply_of(response, self._masks)
+        self._report_login(started)
+        self._stages.report(Stage.DATA, started, f"{delivery.message.size} bytes", reply, StageStatus.OK)
+        return Outcome(delivery.envelope.recipients, (), reply)
+
+    def _send(self, delivery: Delivery) -> Response:
+        """Hand the message over. Returns the answer that says that it was taken. Raises TransportError."""
+        raise NotImplementedError
+
+    def prove_sender(self) -> None:
+        """See `Session.prove_sender`: a request that is refused for its content, after the token was checked."""
+        started = time.monotonic()
+        try:
+            response = self._call(self._empty_call())
+            if response.status != 400:  # noqa: PLR2004  RFC 9110 section 15.5.1
+                raise self._refused(response)
+        except TransportError as error:
+            self._report_failure(error.failure, started)
+            raise
+        self._report_login(started)
+
+    def _empty_call(self) -> Call:
+        """A request to send nothing."""
+        raise NotImplementedError
+
+    def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
+        """See `Session.deliver_all`."""
+        for delivery in deliveries:
+            try:
+                yield self.deliver(delivery, lockstep=lockstep)
+            except TransportError as error:
+                if error.failure.kind not in (Kind.HTTP, Kind.TOO_LARGE) or error.failure.stage is Stage.AUTH:
+                    raise
+                yield error
+
+    def _report_login(self, started: float) -> None:
+        self._stages.report(Stage.AUTH, started, "access token", None, StageStatus.OK)
+
+    def _report_failure(self, failure: Failure, started: float) -> None:
+        """Report a refusal; the stages of a connection have reported their own."""
+        if failure.stage is Stage.DATA:
+            self._report_login(started)
+        if failure.stage in (Stage.AUTH, Stage.DATA):
+            self._stages.report(failure.stage, started, failure.detail, failure.reply, StageStatus.FAILED)
+
+    def _call(self, call: Call, delivery: Delivery | None = None) -> Response:
+        """Make a request, again with a new token or after a pause where the provider asks for that.
+
+        `delivery` is what the request decides about. Raises TransportError where the provider keeps asking.
+        """
+        waits = 0
+        while True:
+            response = self._exchanged(call, delivery if call.decides else None)
+            if response.status == _UNAUTHORIZED and self._has_new_token():
+                continue
+            pause = pause_in(response)
+            if pause is None:
+                return response
+            if pause:
+                self._limits.pause(pause)
+            waits += 1
+            if waits > _MOST_WAITS or pause > (_WATCHED_WAIT if self._stages.is_watched else _LONGEST_WAIT):
+                raise self._refused(response, retry_after=pause)
+            time.sleep(pause)
+
+    def _has_new_token(self) -> bool:
+        """Get another token than the one that was refused, once."""
+        if self._is_renewed or self._token is None or self._conditions.renew is None:
+            return False
+        self._is_renewed = True
+        fresh = self._conditions.renew(self._token)
+        if fresh is None:
+            return False
+        self._token = fresh
+        self._masks.add(fresh.reveal())
+        return True
+
+    def _exchanged(self, call: Call, delivery: Delivery | None) -> Response:
+        """One request within the limits, over a new connection where the old one is gone. Raises TransportError."""
+        left = self._limits.pause_left()
+        if left > _LONGEST_WAIT:
+            reply = HttpReply(429, "", (f"a pause of {int(left)} seconds was asked for earlier",))
+            raise TransportError(Failure(Stage.DATA, Kind.HTTP, self._account.server, reply, retry_after=left))
+        if left:
+            time.sleep(left)
+        with self.within_limits(call.cost):
+            response = self._tried(call, delivery)
+        if delivery is not None and response.status >= 300:  # noqa: PLR2004  RFC 9110 section 15.4
+            if response.status in _GATEWAY and pause_in(response) is None:
+                raise self._unknown(reply_of(response, self._masks))
+            note_refused(delivery, reply_of(response, self._masks))
+        return response
+
+    @property
+    def server(self) -> Server:
+        """The API's server."""
+        return self._account.server
+
+    def wait(self, seconds: float) -> None:
+        """Wait before another try; less where a person watches."""
+        time.sleep(min(seconds, _WATCHED_WAIT) if self._stages.is_watched else seconds)
+
+    def refused(self, response: Response) -> TransportError:
+        """The failure that an answer means."""
+        return self._refused(response)
+
+    @contextmanager
+    def within_limits(self, cost: int) -> Iterator[None]:
+        """Hold a place for a request, once so much more may be sent. Raises TransportError where none becomes free."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._limits.place(_PLACE_SECONDS))
+            except TimeoutError as error:
+                raise TransportError(Failure(Stage.DATA, Kind.TIMEOUT, self._account.server)) from error
+            if cost:
+                self._limits.reserve(cost)
+            yield
+
+    def _tried(self, call: Call, delivery: Delivery | None) -> Response:
+        is_old = self._connection.is_usable
+        while True:
+            if not self._connection.is_usable:
+                self._connection.close()
+                is_old = False
+                self._connection.open(Deadline(self._conditions.seconds))
+            try:
+                return self._requested(call, delivery)
+            except (OSError, WireError) as error:
+                if self._connection.is_body_sent and delivery is not None:
+                    raise self._unknown() from error
+                is_ended = not isinstance(error, TimeoutError)
+                if is_old and is_ended and not self._connection.is_body_sent:
+                    continue  # the server has closed a connection that it had kept open
+                raise TransportError(failure_from(error, Stage.DATA, self._account.server)) from error
+
+    def _requested(self, call: Call, delivery: Delivery | None) -> Response:
+        try:
+            return self._connection.request(
+                call.method,
+                call.target,
+                {**call.headers, **self._authorization()},
+                call.body,
+                Deadline(seconds_for(call.body.size)),
+                before_end=(lambda: note_last_bytes(delivery)) if delivery else bool,
+            )
+        except KeyboardInterrupt as error:
+            if delivery is not None and self._connection.is_body_sent:
+                raise InterruptedAfterTheDotError from error
+            raise
+
+    def _authorization(self) -> dict[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token.reveal()}"}
+
+    def _unknown(self, reply: HttpReply | None = None) -> TransportError:
+        """The answer to the whole mail is lost: it may have been taken."""
+        failure = Failure(
+            Stage.DATA, Kind.CLOSED, self._account.server, reply, detail="after the request", is_unknown=True
+        )
+        return TransportError(failure)
+
+    def unauthenticated(self, server: Server, secret: str) -> HttpConnection:
+        """A connection to another server, which gets no token. `secret` is masked in the trace.
+
+        Raises SmtpsetupError where the account's settings cannot be used.
+        """
+        self._masks.add(secret)
+        return HttpConnection(
+            Stages(server, None),
+            policy_for(self._account._replace(tls_fingerprint=None)),  # that is the API's
+            self._masks,
+            look_up=look_up_from_environment(),
+            proxy=proxy_for(self._account._replace(server=server)),
+            trace=self._conditions.trace,
+        )
+
+    def _refused(self, response: Response, retry_after: float = 0.0) -> TransportError:
+        """The failure that an answer means: of the token, or of the request."""
+        stage = Stage.AUTH if response.status == _UNAUTHORIZED else Stage.DATA
+        reply = reply_of(response, self._masks)
+        return TransportError(Failure(stage, Kind.HTTP, self._account.server, reply, retry_after=retry_after))
+
+    def _too_large(self, size: int, limit: int) -> TransportError:
+        """The failure of a message that the API would not take, before it is sent."""
+        return TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, self._account.server, detail=f"{size} > {limit}"))
+
+    def _document(self, response: Response) -> dict[str, Any]:
+        """The JSON object of an answer. Raises TransportError where there is none."""
+        document = document_in(response)
+        if document is None:
+            detail = "no JSON object"
+            raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail=detail))
+        return document
+
+
+def document_in(response: Response) -> dict[str, Any] | None:
+    """The JSON object of an answer, None where there is none."""
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def reply_of(response: Response, masks: Masks) -> HttpReply:
+    """An answer as a reply: the error's code and message where the body has them, cleaned and masked."""
+    words = _words(document_in(response) or {}) or response.reason
+    challenge = response.headers.get("www-authenticate", "")
+    if "claims" in challenge:  # Conditional Access: the token must be renewed by a person
+        words = f"{words} (insufficient_claims)"
+    return HttpReply(response.status, "", (plain_text(masks.applied(words))[:_MESSAGE_LIMIT],))
+
+
+def _words(document: dict[str, Any]) -> str:
+    """The error of Graph (https://learn.microsoft.com/graph/errors) or of Google, as `code: message`."""
+    error = document.get("error")
+    if not isinstance(error, dict):
+        return ""
+    entries = (*_entries(error.get("errors")), *_entries(error.get("details")))
+    reasons = (error.get("code"), *(entry.get("reason") for entry in entries), error.get("status"))
+    named = dict.fromkeys(reason for reason in reasons if isinstance(reason, str) and reason)
+    message = error.get("message")
+    return ": ".join(part for part in (" ".join(named), message if isinstance(message, str) else "") if part)
+
+
+def _entries(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def pause_in(response: Response) -> float | None:
+    """The seconds to wait before the same request; None where the provider asks for no pause.
+
+    Google names the time in the message, and no header.
+    """
+    if response.status not in _ASKS_TO_WAIT:
+        return None
+    given = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,6}", given):
+        return float(given)
+    at = _moment(given) or _moment(_retry_time(response))
+    if at is not None:
+        return max(1.0, at - time.time())
+    return _USUAL_PAUSE if response.status == _ASKS_TO_WAIT[0] else None
+
+
+def _retry_time(response: Response) -> str:
+    found = re.search(r"Retry after (\d{4}-\d\d-\d\dT[\d:.]+Z)", _words(document_in(response) or {}))
+    return found[1] if found else ""
+
+
+def _moment(text: str) -> float | None:
+    """A time of HTTP or of ISO 8601, in seconds since 1970."""
+    if not text:
+        return None
+    import datetime  # for a rare header only
+
+    try:
+        if text.endswith("Z") and "T" in text:
+            return datetime.datetime.fromisoformat(text).timestamp()
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError):
+        return None

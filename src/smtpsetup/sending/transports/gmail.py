@@ -1,0 +1,146 @@
+"""The Gmail API: `users.messages.send`, which takes a message as it is.
+
+https://developers.google.com/workspace/gmail/api/guides/uploads - up to 5 MB in one request, above that by an upload
+that can be resumed, and that answers again where an answer was lost.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from smtpsetup.core.failure import Failure, Kind, TransportError
+from smtpsetup.core.model import Stage
+from smtpsetup.message.delivery import readable
+from smtpsetup.message.header_recipients import addressed_by_header
+from smtpsetup.net.http_connection import EMPTY, Body
+from smtpsetup.sending.transports.api import ApiSession, Call
+from smtpsetup.state.request_limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.config.account import Account
+    from smtpsetup.message.delivery import Delivery
+    from smtpsetup.message.message import Message
+    from smtpsetup.net.http_connection import Response
+    from smtpsetup.sending.conditions import Conditions
+
+SIZE_LIMIT = 36_700_160
+"""Bytes of a message (https://gmail.googleapis.com/$discovery/rest?version=v1)."""
+_IN_ONE_REQUEST = 5_000_000  # bytes
+_UNITS = (
+    100  # that a mail counts for, of 250 a second (https://developers.google.com/workspace/gmail/api/reference/quota)
+)
+_LIMITS = Limits(at_once=4, most=250, seconds=1.0)
+_OK, _CREATED, _INCOMPLETE = 200, 201, 308
+_MOST_TRIES = 4
+_UPLOAD = "/upload/gmail/v1/users/me/messages/send"
+_EMPTY_JSON = Body(2, lambda: (b"{}",))
+
+
+class GmailTransport:
+    """The account's mailbox by way of the Gmail API."""
+
+    has_envelope = False
+
+    def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:  # noqa: ARG002  the same for all
+        """See `Transport.planned_stages`."""
+        return (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.AUTH, *(() if login_only else (Stage.DATA,)))
+
+    def session(self, account: Account, conditions: Conditions) -> GmailSession:
+        """See `Transport.session`."""
+        return GmailSession(account, conditions)
+
+
+class GmailSession(ApiSession):
+    """A session with an account's mailbox."""
+
+    limits = _LIMITS
+
+    def _send(self, delivery: Delivery) -> Response:
+        message = addressed_by_header(delivery.message, delivery.envelope)
+        if message.size > SIZE_LIMIT:
+            raise self._too_large(message.size, SIZE_LIMIT)
+        if message.size > _IN_ONE_REQUEST:
+            return self._upload(delivery, message)
+        body = Body(message.size, lambda: readable(message.chunks()))
+        headers = {"Content-Type": "message/rfc822"}
+        target = f"{self._base}{_UPLOAD}?uploadType=media"
+        return self._taken(self._call(Call("POST", target, headers, body, cost=_UNITS, decides=True), delivery))
+
+    def _taken(self, response: Response) -> Response:
+        if response.status not in (_OK, _CREATED):
+            raise self._refused(response)
+        return response
+
+    def _upload(self, delivery: Delivery, message: Message) -> Response:
+        """Send a message by an upload. An answer that was lost is asked for again. Raises TransportError."""
+        start = Call(
+            "POST",
+            f"{self._base}{_UPLOAD}?uploadType=resumable",
+            {"X-Upload-Content-Type": "message/rfc822", "X-Upload-Content-Length": str(message.size)},
+            cost=_UNITS,
+        )
+        target = self._session_target(self._taken(self._call(start)))
+        at = 0
+        lost: TransportError | None = None
+        for attempt in range(_MOST_TRIES):
+            try:
+                if attempt:
+                    self.wait(float(attempt))
+                    response = self._call(_status_call(target, message.size))
+                    if response.status != _INCOMPLETE:
+                        return self._taken(response)
+                    at = _arrived(response)
+                response = self._call(_rest_call(target, message, at), delivery)
+                if response.status != _INCOMPLETE:
+                    return self._taken(response)
+            except TransportError as error:
+                if error.failure.kind is Kind.HTTP and not error.failure.is_unknown:
+                    raise
+                # what was unknown once stays so until the service answers
+                lost = error if lost is None or error.failure.is_unknown else lost
+        raise lost or TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail="308"))
+
+    def _session_target(self, response: Response) -> str:
+        """The target of an upload, on the same host: the token goes to no other. Raises TransportError."""
+        location = response.headers.get("location", "")
+        parts, own = urlsplit(location), urlsplit(self._account.endpoint)
+        target = f"{parts.path}?{parts.query}"
+        if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not re.fullmatch(r"/[!-~]+", target):
+            detail = "the upload is to go to another host"
+            raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail=detail))
+        return target
+
+    def _empty_call(self) -> Call:
+        headers = {"Content-Type": "application/json"}
+        return Call("POST", f"{self._base}/gmail/v1/users/me/messages/send", headers, _EMPTY_JSON)
+
+
+def _rest_call(target: str, message: Message, at: int) -> Call:
+    """The request that uploads a message from a byte on."""
+    headers = {"Content-Type": "message/rfc822", "Content-Range": f"bytes {at}-{message.size - 1}/{message.size}"}
+    body = Body(message.size - at, lambda: _from(readable(message.chunks()), at))
+    return Call("PUT", target, headers, body, decides=True)
+
+
+def _status_call(target: str, size: int) -> Call:
+    """The request that asks how much of an upload has arrived, or for the answer to it."""
+    return Call("PUT", target, {"Content-Range": f"bytes */{size}"}, EMPTY)
+
+
+def _arrived(response: Response) -> int:
+    """How many bytes have arrived."""
+    match = re.fullmatch(r"bytes=0-(\d{1,12})", response.headers.get("range", ""))
+    return int(match[1]) + 1 if match else 0
+
+
+def _from(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """The chunks from a byte on."""
+    left = start
+    for chunk in chunks:
+        if left < len(chunk):
+            yield chunk[left:]
+        left = max(0, left - len(chunk))

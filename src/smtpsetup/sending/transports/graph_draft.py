@@ -1,0 +1,206 @@
+"""A large mail by way of Microsoft Graph: a draft, its files one by one, then the draft is sent.
+
+https://learn.microsoft.com/graph/outlook-large-attachments - it needs the permission Mail.ReadWrite. Exchange puts the
+message together again, so that its parts are not those of the original, byte by byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
+from smtpsetup.core.failure import Failure, Kind, TransportError, WireError
+from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.message.delivery import readable
+from smtpsetup.message.detached import detached
+from smtpsetup.net.dial import Deadline
+from smtpsetup.net.http_connection import EMPTY, Body
+from smtpsetup.sending.transports.api import Call, document_in, pause_in, seconds_for
+from smtpsetup.sending.transports.graph import SIZE_LIMIT, encoded, in_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smtpsetup.message.delivery import Delivery
+    from smtpsetup.message.detached import File
+    from smtpsetup.message.message import Message
+    from smtpsetup.net.http_connection import HttpConnection, Response
+    from smtpsetup.sending.transports.graph import GraphSession
+
+_CREATED, _OK, _FORBIDDEN = 201, 200, 403
+_IN_ONE_REQUEST = 2_200_000  # bytes of a file; 3 MB is the limit, and base64 adds a third
+_RANGE = 3_932_160  # bytes of a file that are uploaded at once: at most 4 MB, and in memory
+_MOST_TRIES = 4  # for a range
+_CONNECT_SECONDS = 60.0
+_PORT = 443
+_TEXT = {"Content-Type": "text/plain", "Accept": "application/json"}
+_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+def sent(session: GraphSession, delivery: Delivery, message: Message) -> Response:
+    """Send a large message. Returns the answer that says that it is on its way. Raises TransportError.
+
+    A draft that is not sent is deleted again, where that is possible.
+    """
+    parts = detached(message)
+    if parts.message.size > SIZE_LIMIT:
+        raise session.too_large(message.size)
+    body = in_base64(parts.message)
+    response = session.call(Call("POST", f"{session.mailbox}/messages", _TEXT, body, cost=body.size))
+    if response.status == _FORBIDDEN:  # Mail.Send alone
+        raise session.too_large(message.size)
+    number = session.text_at(session.require(response, _CREATED), "id")
+    draft = f"{session.mailbox}/messages/{quote(number, safe='')}"
+    try:
+        for file in parts.files:
+            if file.size <= _IN_ONE_REQUEST:
+                session.require(session.call(_attachment(draft, file)), _CREATED)
+            else:
+                _upload(session, draft, file)
+        return session.require_sent(session.call(Call("POST", f"{draft}/send", decides=True), delivery))
+    except Exception as error:
+        if not (isinstance(error, TransportError) and error.failure.is_unknown):
+            with suppress(TransportError):  # the first error is what counts
+                session.call(Call("DELETE", draft))
+        raise
+
+
+def _facts(file: File) -> dict[str, object]:
+    inline = {"isInline": True, "contentId": file.content_id} if file.is_inline else {}
+    return {"name": file.name, "contentType": file.media_type, **inline}
+
+
+def _attachment(draft: str, file: File) -> Call:
+    """The request that adds a file (https://learn.microsoft.com/graph/api/message-post-attachments)."""
+    facts = {"@odata.type": "#microsoft.graph.fileAttachment", **_facts(file), "contentBytes": ""}
+    before, end = json.dumps(facts).encode()[:-2], b'"}'
+
+    def pieces() -> Iterator[bytes]:
+        yield before
+        yield from encoded(readable(file.content()))
+        yield end
+
+    size = len(before) + -(-file.size // 3) * 4 + len(end)
+    return Call("POST", f"{draft}/attachments", _JSON, Body(size, pieces), cost=size)
+
+
+def _upload(session: GraphSession, draft: str, file: File) -> None:
+    """Upload a large file (https://learn.microsoft.com/graph/api/attachment-createuploadsession)."""
+    item = {"AttachmentItem": {"attachmentType": "file", "size": file.size, **_facts(file)}}
+    data = json.dumps(item).encode()
+    call = Call("POST", f"{draft}/attachments/createUploadSession", _JSON, Body(len(data), lambda: (data,)))
+    url = session.text_at(session.require(session.call(call), _CREATED), "uploadUrl")
+    place = _place(session, url)
+    connection = session.unauthenticated(place.server, place.target)
+    try:
+        start = 0
+        for piece in _ranges(readable(file.content())):
+            _put(session, _Upload(connection, place, file.size), start, piece)
+            start += len(piece)
+    finally:
+        connection.close()
+
+
+class _Place(NamedTuple):
+    """Where a file is uploaded to. The target lets anybody upload who knows it."""
+
+    server: Server
+    target: str
+
+
+class _Upload(NamedTuple):
+    """An upload that goes on."""
+
+    connection: HttpConnection
+    place: _Place
+    size: int
+
+
+def _place(session: GraphSession, url: str) -> _Place:
+    """The place of an upload: any host over TLS, but this machine only where the API is on it. Raises TransportError.
+
+    The host changes, and it gets no token.
+    """
+    server = session.server
+    try:
+        parts = urlsplit(url)
+        host, port = checked_host(parts.hostname or ""), parts.port or _PORT
+    except (ValueError, InvalidHostError):
+        parts, host, port = urlsplit(""), "", 0
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    is_good = parts.scheme == "https" and parts.username is None and re.fullmatch(r"/[!-~]*", target)
+    if not is_good or is_loopback(host) > is_loopback(server.host):
+        raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, server, detail="uploadUrl"))
+    return _Place(Server(host, port, Security.TLS), target)
+
+
+def _ranges(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        while len(held) >= _RANGE:
+            yield bytes(held[:_RANGE])
+            del held[:_RANGE]
+    if held:
+        yield bytes(held)
+
+
+def _put(session: GraphSession, upload: _Upload, start: int, data: bytes) -> None:
+    """Upload one range; after a broken connection, what of it has not arrived. Raises TransportError."""
+    end = start + len(data)
+    error: Exception | None = None
+    response: Response | None = None
+    for attempt in range(_MOST_TRIES):
+        try:
+            at = start if attempt == 0 else _expected(upload)
+            if at is None or at >= end:
+                return
+            rest = data[at - start :] if at >= start else b""
+            if not rest:
+                break
+            with session.within_limits(len(rest)):
+                response = _request(upload, "PUT", rest, at)
+        except (OSError, WireError, TransportError) as broken:
+            error = broken
+            upload.connection.close()
+            continue
+        if response.status in (_OK, _CREATED, 202):
+            return
+        if response.status < 500 and pause_in(response) is None:  # noqa: PLR2004  RFC 9110 section 15.6
+            break
+        session.wait(min(pause_in(response) or 1.0, 60.0))
+    if response is not None:
+        raise session.refused(response)
+    failure = Failure(Stage.DATA, Kind.CLOSED, session.server, detail="during the upload")
+    raise TransportError(failure) from error
+
+
+def _request(upload: _Upload, method: str, data: bytes = b"", at: int = 0) -> Response:
+    """A request to the place of the upload, without a token. Raises OSError, WireError, TransportError."""
+    if not upload.connection.is_usable:
+        upload.connection.close()
+        upload.connection.open(Deadline(_CONNECT_SECONDS))
+    headers = {"Accept": "application/json"}
+    body = EMPTY
+    if method == "PUT":
+        headers |= {
+            "Content-Type": "application/octet-stream",
+            "Content-Range": f"bytes {at}-{at + len(data) - 1}/{upload.size}",
+        }
+        body = Body(len(data), lambda: (data,))
+    return upload.connection.request(method, upload.place.target, headers, body, Deadline(seconds_for(len(data))))
+
+
+def _expected(upload: _Upload) -> int | None:
+    """The first byte that has not arrived; None where all have. Raises OSError, WireError, TransportError."""
+    response = _request(upload, "GET")
+    if response.status not in (_OK, _CREATED):
+        raise WireError(Kind.PROTOCOL_ERROR, f"{response.status}")
+    ranges = (document_in(response) or {}).get("nextExpectedRanges")
+    first = str(ranges[0]) if isinstance(ranges, list) and ranges else ""
+    match = re.match(r"\d{1,12}", first)
+    return int(match[0]) if match else None
