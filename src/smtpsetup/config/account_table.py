@@ -59,7 +59,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "transport": tuple(TransportKind),
 }
 _NEEDED_FOR_SMTP = ("host", "port", "security")
-_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer")
+_SIGN_IN_TEXTS = ("client_secret", "tenant", "issuer", "secret_expires")
 
 
 def account_of(name: str, row: dict[str, Any], path: StrPath) -> Account:
@@ -114,14 +114,26 @@ def _proxy(url: str) -> Proxy:
 
 
 def _token_client(row: dict[str, Any]) -> TokenClient:
-    from smtpsetup.core.oauth_types import TokenClient  # only for accounts that sign in with OAuth2
+    from smtpsetup.core.oauth_types import Grant, TokenClient  # only for accounts that sign in with OAuth2
 
     scopes = tuple(row.get("scope", "").split())
     texts = {key: row.get(key, "") for key in _SIGN_IN_TEXTS}
-    return TokenClient(row["client_id"], row["token_endpoint"], scopes, unused_days=row.get("unused_days", 0), **texts)
+    return TokenClient(
+        row["client_id"],
+        row["token_endpoint"],
+        scopes,
+        unused_days=row.get("unused_days", 0),
+        grant=Grant(row.get("grant", Grant.REFRESH_TOKEN)),
+        **texts,
+    )
 
 
 def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
+    from smtpsetup.core.oauth_types import Grant  # only for accounts that sign in with OAuth2
+
+    yield from choice_faults(row, {"grant": tuple(Grant)})
+    if not re.fullmatch(r"(\d{4}-\d\d-\d\d)?", str(row.get("secret_expires", ""))):
+        yield must_be("oauth2.secret_expires", _("a day such as 2027-11-30"))
     for key in ("client_id", "token_endpoint"):
         if not isinstance(row.get(key), str) or not row[key]:
             yield must_be(f"oauth2.{key}", _("a string"))
@@ -239,4 +251,5 @@ def _place_table(account: Account) -> dict[str, Any]:
 
 def _oauth2_table(client: TokenClient) -> dict[str, Any]:
     table = {"client_id": client.client_id, "token_endpoint": client.token_endpoint, "scope": " ".join(client.scopes)}
+    table |= {"grant": str(client.grant)} if client.is_app_only else {}
     return table | {key: value for key in (*_SIGN_IN_TEXTS, "unused_days") if (value := getattr(client, key))}

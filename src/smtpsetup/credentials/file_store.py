@@ -92,7 +92,9 @@ def _check_list(path: str) -> None:
 
 def is_ours(account: Account) -> bool:
     """Whether the file holds an OAuth2 sign-in, or is a password file that smtpsetup itself made."""
-    return account.oauth2 is not None or account.secret.reference == paths.own_password_file(account.name)
+    client = account.oauth2
+    is_sign_in = client is not None and not client.is_app_only  # a key file is the user's
+    return is_sign_in or account.secret.reference == paths.own_password_file(account.name)
 
 
 def write(

@@ -48,7 +48,8 @@ def read(account: Account, *, may_prompt: bool) -> Secret:
     with private_dir.as_root_again():
         value = _store_of(account).read(account.secret.reference, account.name, may_prompt=may_prompt)
     try:
-        return checked(value, account.auth)
+        is_key = account.oauth2 is not None and account.oauth2.is_app_only
+        return checked(value, account.auth, may_have_lines=is_key)
     except SmtpsetupError as error:
         error.causes = (
             _("That is what {account} has in: {place}.").format(account=account.name, place=account.secret.described()),
@@ -56,15 +57,17 @@ def read(account: Account, *, may_prompt: bool) -> Secret:
         raise
 
 
-def checked(value: str, auth: Auth = Auth.PASSWORD) -> Secret:
+def checked(value: str, auth: Auth = Auth.PASSWORD, *, may_have_lines: bool = False) -> Secret:
     """A secret from a person or a store, without the line end that files and pipes add.
+
+    With `may_have_lines` it may be a key in PEM or JSON form.
 
     Raises SmtpsetupError (`secret.missing`) for a value that no server accepts.
     """
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise _unusable(_("The password is empty."))
-    if "\n" in value or "\r" in value:
+    if not may_have_lines and ("\n" in value or "\r" in value):
         raise _unusable(_("There is a line break inside the password."))
     if any("\ud800" <= char <= "\udfff" for char in value):  # surrogates stand for bytes that are not UTF-8
         raise _unusable(_("The password is not text in UTF-8."))

@@ -131,11 +131,15 @@ def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refus
         owner = token_cache.owner_of(account, client)
         if cached and cached.access_token != refused and cached.is_good(owner, time.time()):
             return Secret(cached.access_token)
-        from smtpsetup.oauth import refresh  # most sends need no renewal
+        # most sends need no renewal
+        if client.is_app_only:
+            from smtpsetup.oauth.app_only import renewed as renew
+        else:
+            from smtpsetup.oauth.refresh import renewed as renew
 
         _check_unchanged(account)
         with _explained_os_errors():
-            return refresh.renewed(account, client, cached, directory, may_prompt=may_prompt)
+            return renew(account, client, cached, directory, may_prompt=may_prompt)
 
 
 def _check_unchanged(account: Account) -> None:

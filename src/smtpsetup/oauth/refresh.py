@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Secret
 from smtpsetup.credentials import stores
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import TokenClient
-
-_LONGEST_PAUSE = 3600.0  # seconds that a provider may ask for
 
 
 class _Renewal(NamedTuple):
@@ -52,7 +49,7 @@ def renewed(
     account: Account, client: TokenClient, cached: token_cache.CachedTokens | None, directory: str, *, may_prompt: bool
 ) -> Secret:
     """Request a new access token and cache it. The caller holds the lock. Raises SmtpsetupError, OSError."""
-    _respect_pause(client, cached)
+    token_endpoint.respect_pause(client, cached)
     renewal = _Renewal(account, client, cached, _refresh_token(account, may_prompt=may_prompt))
     with token_cache.reserved(directory, account.name) as save_there, signals.deferral() as hold_signals:
         try:
@@ -65,20 +62,6 @@ def renewed(
     return Secret(fresh.access_token)
 
 
-def _respect_pause(client: TokenClient, cached: token_cache.CachedTokens | None) -> None:
-    left = cached.ask_again_at - time.time() if cached else 0.0
-    if 0 < left <= _LONGEST_PAUSE:
-        message = _("{host} has asked for a pause before it gives another token; it ends in {n} seconds.").format(
-            host=token_endpoint.host_of(client.token_endpoint), n=int(left) + 1
-        )
-        raise SmtpsetupError(
-            "auth.temporary",
-            message,
-            hints=(_("Try again later; the sign-in is kept as it is."),),
-            exit_code=EX_TEMPFAIL,
-        )
-
-
 def _request(
     renewal: _Renewal, save_there: Callable[[token_cache.CachedTokens], None], hold_signals: Callable[[], None]
 ) -> token_cache.CachedTokens:
@@ -88,7 +71,7 @@ def _request(
         document = token_endpoint.refresh_tokens(client, current, before_request=hold_signals)
     except OAuthError as error:
         if cached and error.retry_after:
-            save_there(cached._replace(ask_again_at=time.time() + min(error.retry_after, _LONGEST_PAUSE)))
+            save_there(cached._replace(ask_again_at=token_endpoint.ask_again_at(error)))
         raise
     newest = refresh_token_in(document) or current
     try:

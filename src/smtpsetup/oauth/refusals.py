@@ -63,6 +63,49 @@ _ERRORS = {
 }
 _USUAL = "auth.token-revoked"
 
+# for a program that signs in by itself; the words are Google's (.../identity/protocols/oauth2/service-account#jwt-auth)
+_APP_NUMBERS = {
+    **_NUMBERS,
+    "7000215": "auth.client-secret-refused",
+    "7000222": "auth.client-secret-expired",
+    "700027": "auth.client-certificate-refused",
+    "700021": "auth.client-certificate-refused",
+    "700030": "auth.client-certificate-refused",
+    "50012": "auth.client-certificate-refused",
+    "50027": "auth.client-certificate-refused",
+    "700024": "auth.clock-wrong",
+    "7000229": "auth.admin-approval-required",
+    "65001": "auth.admin-approval-required",
+    "650056": "auth.admin-approval-required",
+    "650057": "auth.admin-approval-required",
+    "50105": "auth.admin-approval-required",
+    "530035": "auth.sign-in-blocked",
+    "500011": "auth.scope-refused",
+    "1002012": "auth.scope-refused",
+    "700022": "auth.scope-refused",
+    "700023": "auth.wrong-tenant",
+    "90038": "auth.wrong-tenant",
+    "900382": "auth.wrong-tenant",
+    "900432": "auth.wrong-tenant",
+    "9001023": "auth.wrong-tenant",
+    "90124": "auth.wrong-tenant",
+    "700011": "auth.client-unknown",
+    "70001": "auth.client-unknown",
+    "700025": "auth.client-unknown",
+}
+_APP_WORDS = (
+    (r"short-lived token|iat and exp|not within its valid time", "auth.clock-wrong"),
+    (r"not a valid email|invalid email", "auth.no-mailbox"),
+    (r"invalid jwt", "auth.client-certificate-refused"),
+)
+_APP_ERRORS = {
+    **_ERRORS,
+    "invalid_client": "auth.client-secret-refused",
+    "unauthorized_client": "auth.delegation-missing",
+    "access_denied": "auth.delegation-missing",
+    "invalid_grant": "auth.client-certificate-refused",
+}
+
 
 def code_of(error: OAuthError, *, is_first: bool = False, by_device_code: bool = False) -> str:
     """The error code of a refusal that is not temporary.
@@ -76,3 +119,12 @@ def code_of(error: OAuthError, *, is_first: bool = False, by_device_code: bool =
     if is_first and code == "auth.token-revoked":
         code = "auth.sign-in-blocked"  # there was no token to revoke
     return "auth.device-code-blocked" if by_device_code and code == "auth.sign-in-blocked" else code
+
+
+def app_code_of(error: OAuthError) -> str:
+    """The error code of a refusal for a program that signs in by itself, which is not temporary."""
+    number = re.search(r"AADSTS(\d+)", error.description)
+    if number:
+        return _APP_NUMBERS.get(number[1]) or _APP_ERRORS.get(error.error, "auth.client-unknown")
+    words = next((code for words, code in _APP_WORDS if re.search(words, error.description, re.IGNORECASE)), None)
+    return words or _APP_ERRORS.get(error.error, "auth.client-unknown")

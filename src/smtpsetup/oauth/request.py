@@ -28,7 +28,15 @@ _DIGITS = 20
 _USUAL_LIFETIME = 3600.0  # seconds, if the answer names none
 _SECRET_LENGTH = 6  # characters; a shorter text may occur in other words
 # fields of a request that are masked in errors
-_SECRETS = {"refresh_token", "client_secret", "code", "code_verifier", "device_code"}
+_SECRETS = {
+    "refresh_token",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "device_code",
+    "client_assertion",
+    "assertion",
+}
 TEMPORARY = {"temporarily_unavailable", "server_error"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -12,7 +13,7 @@ from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.net import tls
 from smtpsetup.net.dial import look_up_from_environment
 from smtpsetup.net.https import Web
-from smtpsetup.oauth.refusals import code_of
+from smtpsetup.oauth.refusals import app_code_of, code_of
 from smtpsetup.oauth.request import client_fields, post
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import TokenClient
     from smtpsetup.oauth.request import OAuthError
+    from smtpsetup.oauth.token_cache import CachedTokens
 
 _SECONDS = 25.0  # for a renewal
+_LONGEST_PAUSE = 3600.0  # seconds that a provider may ask for
 
 
 def web(before_request: Callable[[], None] | None = None) -> Web:
@@ -46,13 +49,37 @@ def refresh_tokens(client: TokenClient, refresh_token: str, *, before_request: C
     return post(web(before_request), client.token_endpoint, fields, _SECONDS)
 
 
+def post_form(client: TokenClient, fields: dict[str, str]) -> dict[str, Any]:
+    """Ask for tokens with this form. Returns the JSON object of the answer. Raises OAuthError."""
+    return post(web(), client.token_endpoint, fields, _SECONDS)
+
+
+def respect_pause(client: TokenClient, cached: CachedTokens | None) -> None:
+    """Raise SmtpsetupError while a pause lasts that the provider has asked for."""
+    left = cached.ask_again_at - time.time() if cached else 0.0
+    if 0 < left <= _LONGEST_PAUSE:
+        message = _("{host} has asked for a pause before it gives another token; it ends in {n} seconds.").format(
+            host=host_of(client.token_endpoint), n=int(left) + 1
+        )
+        hint = _("Try again later; the sign-in is kept as it is.")
+        raise SmtpsetupError("auth.temporary", message, hints=(hint,), exit_code=EX_TEMPFAIL)
+
+
+def ask_again_at(error: OAuthError) -> float:
+    """When a pause ends that an answer asks for, in seconds since 1970."""
+    return time.time() + min(error.retry_after, _LONGEST_PAUSE)
+
+
 def explained(
     error: OAuthError, account: Account, *, is_saved: bool = True, by_device_code: bool = False
 ) -> SmtpsetupError:
     """The error that an endpoint's refusal means, with the provider's text. A network error is temporary."""
     if error.is_temporary or not error.error:
         return _temporary(error, is_saved=is_saved)
-    code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
+    if account.oauth2 and account.oauth2.is_app_only:
+        code = app_code_of(error)
+    else:
+        code = code_of(error, is_first=not is_saved, by_device_code=by_device_code)
     explained_error = error_with(code, account, is_saved=is_saved)
     if not error.is_own:
         said = _("The provider said: {words}").format(words=error.words)
