@@ -23,7 +23,8 @@ from smtpsetup.cli.types import PORT
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
+from smtpsetup.core.model import TransportKind
+from smtpsetup.sandbox.faults import FAULTS, REHEARSALS, api_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,11 @@ if TYPE_CHECKING:
     shell_complete=by_click(fault_codes),
     help=_("Fail in the way of this error code, to see what that looks like."),
 )
+@click.option(
+    "--transport",
+    type=click.Choice([str(kind) for kind in TransportKind]),
+    help=_("With --fault: fail as the server of this transport does."),
+)
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options
 def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
@@ -67,6 +73,7 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     keep: Path | None,
     count: int | None,
     fault: str | None,
+    transport: str | None,
     list_faults: bool,  # noqa: FBT001  as above
 ) -> None:
     """Run the sandbox and show each mail that it catches."""
@@ -76,8 +83,10 @@ def sandbox_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         )
         return
     if fault is not None:
-        _rehearse(state, fault, (tls_port or 0, starttls_port or 0))
+        _rehearse(state, fault, transport, (tls_port or 0, starttls_port or 0))
         return
+    if transport is not None:
+        raise click.UsageError(_("--transport goes with --fault."))
     with _libraries_needed():
         from smtpsetup.sandbox.server import Sandbox  # loads asyncio, aiosmtpd and trustme
 
@@ -101,14 +110,15 @@ def _show_mail(state: State, mail: CaughtMail) -> None:
     state.output(lambda: views.sandbox_json.caught_mail(mail), lambda: views.sandbox.caught_mail(mail))
 
 
-def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
+def _rehearse(state: State, code: str, transport: str | None, ports: tuple[int, int]) -> None:
     """Run a server that fails as the error code tells, until Ctrl-C. Raises click.BadParameter."""
     if code in REHEARSALS:
         raise click.BadParameter(
             _("No server has a part in {code}. See it with: {command}").format(code=code, command=REHEARSALS[code]),
             param_hint="--fault",
         )
-    if code not in FAULTS:
+    fault = FAULTS.get(code) if transport in (None, TransportKind.SMTP) else api_fault(code, str(transport))
+    if fault is None:
         raise click.BadParameter(
             _("{code} cannot be rehearsed; `smtpsetup sandbox --list-faults` shows what can.").format(code=code),
             param_hint="--fault",
@@ -116,7 +126,6 @@ def _rehearse(state: State, code: str, ports: tuple[int, int]) -> None:
     with _libraries_needed():
         from smtpsetup.sandbox.fault_server import FaultServer  # loads trustme
 
-    fault = FAULTS[code]
     tls_port, starttls_port = (typed or needed for typed, needed in zip(ports, fault.ports, strict=True))
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smtpsetup-sandbox-")))

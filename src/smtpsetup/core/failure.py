@@ -38,6 +38,7 @@ class Kind(StrEnum):
     NO_COMMON_MECHANISM = "no-common-mechanism"
     INJECTION = "injection"  # more data than the reply to STARTTLS, before TLS
     TOO_LARGE = "too-large"
+    TOO_LARGE_FOR_PERMISSION = "too-large-for-permission"  # an API takes it with another permission
     LINE_TOO_LONG = "line-too-long"
     SMTPUTF8_NOT_OFFERED = "smtputf8-not-offered"
     UNPROTECTED = "unprotected"  # no login without TLS, except to this machine

@@ -14,6 +14,7 @@ CONNECTION_RULES: tuple[Rule, ...] = (
     Rule("dns.not-found", kind=Kind.NAME_NOT_FOUND),
     Rule("dns.temporary", kind=Kind.NAME_TEMPORARY),
     Rule("dns.temporary", (Stage.DNS,), Kind.TIMEOUT),
+    Rule("connect.proxy-failed", kind=Kind.PROXY_FAILED),
     Rule("connect.refused", kind=Kind.REFUSED),
     Rule("connect.unreachable", kind=Kind.UNREACHABLE),
     # most networks block port 25 except between mail servers

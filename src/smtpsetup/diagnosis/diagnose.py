@@ -153,7 +153,7 @@ def _own_causes(code: str, failure: Failure, account: Account) -> tuple[str, ...
     """The cause that follows from the account or the failure alone, where there is one."""
     if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
         return (_("It wants a login first, and this account has none."),)
-    return (f"{failure.detail}.",) if failure.kind is Kind.TOO_LARGE else ()
+    return (f"{failure.detail}.",) if failure.kind in (Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION) else ()
 
 
 def _is_temporary(code: str, failure: Failure) -> bool:
@@ -247,7 +247,7 @@ def _provider_causes(code: str, provider: Provider, account: Account) -> tuple[s
 
 def _refusal(failure: Failure, provider: Provider | None) -> Refusal | None:
     reply = failure.reply
-    if provider is None or reply is None or failure.stage is Stage.GREETING:
+    if provider is None or reply is None or failure.kind is not Kind.REPLY or failure.stage is Stage.GREETING:
         return None
     text = reply.text.lower()
     for refusal in provider.refusals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.diagnosis.api_explanations import API_EXPLANATIONS
 from smtpsetup.diagnosis.connection_explanations import CONNECTION_EXPLANATIONS
 from smtpsetup.diagnosis.login_explanations import LOGIN_EXPLANATIONS
 from smtpsetup.diagnosis.mail_explanations import MAIL_EXPLANATIONS
@@ -17,4 +18,5 @@ EXPLANATIONS: dict[str, Explanation] = {
     **LOGIN_EXPLANATIONS,
     **SIGN_IN_EXPLANATIONS,
     **MAIL_EXPLANATIONS,
+    **API_EXPLANATIONS,
 }

@@ -39,12 +39,22 @@ class Certificate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ApiAnswer:
+    """An error of an API: `transport` is that of an account (`graph` or `gmail`)."""
+
+    transport: str
+    status: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong, and at which stage.
 
     `reply` is the whole reply. `offers` is what EHLO offers for AUTH (None: unchanged). With `only_tls_port`, the port
     with STARTTLS has no fault. `needs` are options of `configure` or `test` without which the fault does not
-    occur. `ports` are the ports for implicit TLS and STARTTLS, 0 for any.
+    occur. `ports` are the ports for implicit TLS and STARTTLS, 0 for any. With `api`, the server is that of an API.
     """
 
     stage: Stage
@@ -55,3 +65,4 @@ class Fault:
     only_tls_port: bool = False
     needs: str = ""
     ports: tuple[int, int] = (0, 0)
+    api: ApiAnswer | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.model import Stage
+from smtpsetup.diagnosis.api_rules import API_RULES
 from smtpsetup.diagnosis.connection_rules import CONNECTION_RULES
 from smtpsetup.diagnosis.login_rules import LOGIN_RULES
 from smtpsetup.diagnosis.mail_rules import MAIL_RULES
@@ -15,6 +16,7 @@ from smtpsetup.diagnosis.rule import Rule
 from smtpsetup.diagnosis.transaction_rules import TRANSACTION_RULES
 
 RULES: tuple[Rule, ...] = (
+    *API_RULES,
     *CONNECTION_RULES,
     *LOGIN_RULES,
     *TRANSACTION_RULES,

@@ -74,7 +74,9 @@ def seconds_until_next(attempts: int, error: SmtpsetupError) -> float:
     """The pause in seconds after so many failed attempts, longer where the server's reply asks for it."""
     from smtpsetup.outbox import retry  # its regular expressions cost a successful send 1 ms
 
-    return retry.seconds_until_next(attempts, error.failure.reply if error.failure else None, error.code)
+    failure = error.failure
+    usual = retry.seconds_until_next(attempts, failure.reply if failure else None, error.code)
+    return max(usual, failure.retry_after if failure else 0.0)
 
 
 class Postponement(NamedTuple):

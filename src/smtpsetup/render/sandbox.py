@@ -17,7 +17,7 @@ from smtpsetup.sandbox.faults import DESCRIPTIONS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.diagnosis.rehearsal import Fault
+    from smtpsetup.diagnosis.rehearsal import ApiAnswer, Fault
     from smtpsetup.sandbox.server import CaughtMail, SandboxFacts
 
 
@@ -62,6 +62,9 @@ def _print_command(text: str) -> None:
 
 def failing(facts: SandboxFacts, code: str, fault: Fault) -> None:
     """Print where the failing sandbox listens, and the commands that meet its fault."""
+    if fault.api:
+        _failing_api(facts, code, fault.api)
+        return
     needs = fault.needs.split()
     security = needs[needs.index("--security") + 1] if "--security" in needs else "tls"
     port = facts.tls_port if security == "tls" else facts.starttls_port
@@ -74,6 +77,25 @@ def failing(facts: SandboxFacts, code: str, fault: Fault) -> None:
     show(Group(title, indented(fields([(_("Fault"), description), *_listening(facts)])), Text()))
     _print_command(_("In another terminal: `{command}`").format(command=command))
     _print_command(_("Then: `{command}`").format(command=" ".join(["smtpsetup test fault@example.com", *of_test])))
+    show(Text())
+
+
+def _failing_api(facts: SandboxFacts, code: str, answer: ApiAnswer) -> None:
+    said = f"{answer.status} {answer.code}: {answer.message}"
+    description = Text(f"{code}: {_('answers: {reply}').format(reply=said)}")
+    rows: list[tuple[str, RenderableType]] = [
+        (_("Fault"), description),
+        ("HTTPS", f"{facts.host}:{facts.tls_port}"),
+        (_("Authority"), facts.ca_file),
+    ]
+    title = Text(_("This server fails on purpose. Stop it with Ctrl-C."), style="bold")
+    show(Group(title, indented(fields(rows)), Text()))
+    command = (
+        f"smtpsetup configure fault@example.com --transport {answer.transport} "
+        f"--endpoint https://localhost:{facts.tls_port} --ca-file {facts.ca_file} --token-command 'echo token' --no-verify"
+    )
+    _print_command(_("In another terminal: `{command}`").format(command=command))
+    _print_command(_("Then: `{command}`").format(command="smtpsetup test fault@example.com"))
     show(Text())
 
 

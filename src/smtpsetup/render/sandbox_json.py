@@ -30,7 +30,7 @@ def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> list[dict
             "code": code,
             "stage": fault.stage,
             "act": fault.act,
-            "reply": fault.reply or None,
+            "reply": f"{fault.api.status} {fault.api.code}: {fault.api.message}" if fault.api else fault.reply or None,
             "needs": fault.needs or None,
             "command": None,
         }

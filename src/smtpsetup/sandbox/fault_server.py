@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import socket
 import ssl
 import tempfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 from smtpsetup.core.model import Stage
-from smtpsetup.diagnosis.rehearsal import Act, Certificate, Fault
+from smtpsetup.diagnosis.rehearsal import Act, ApiAnswer, Certificate, Fault
 from smtpsetup.sandbox.server import HOST, PASSWORD, SandboxFacts
 
 if TYPE_CHECKING:
@@ -130,7 +131,10 @@ class _Session:
             speaks_tls = self._is_tls_port is not (self._fault.act is Act.WRONG_PROTOCOL)
             if speaks_tls:
                 self._start_tls()
-            self._serve()
+            if self._fault.api:
+                self._serve_api(self._fault.api)
+            else:
+                self._serve()
         except (OSError, ValueError):
             pass  # the client is gone, or the fault broke the handshake
         finally:
@@ -167,6 +171,25 @@ class _Session:
             else:
                 stage = {"MAIL": Stage.MAIL, "RCPT": Stage.RCPT}.get(verb)
                 self._answer(stage, "250 2.0.0 ok")
+
+    def _serve_api(self, answer: ApiAnswer) -> None:
+        """Answer every request over HTTP with the error, in the form that the API has."""
+        stream = self._sock.makefile("rb")
+        while stream.readline(8192):
+            size = 0
+            while (line := stream.readline(8192)) not in (b"\r\n", b""):
+                name, _colon, value = line.decode("latin-1").partition(":")
+                size = int(value) if name.lower() == "content-length" else size
+            while size > 0 and (data := stream.read(min(size, 65536))):
+                size -= len(data)
+            body = api_error(answer)
+            self._send(
+                f"HTTP/1.1 {answer.status} Error",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+                "",
+            )
+            self._sock.sendall(body)
 
     def _offers(self) -> tuple[str, ...]:
         fault = self._fault
@@ -215,6 +238,14 @@ class _Session:
 
     def _send(self, *lines: str) -> None:
         self._sock.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+
+def api_error(answer: ApiAnswer) -> bytes:
+    """An error in JSON, as Microsoft Graph or Google writes it."""
+    if answer.transport == "graph":
+        return json.dumps({"error": {"code": answer.code, "message": answer.message}}).encode()
+    error = {"code": answer.status, "message": answer.message, "errors": [{"reason": answer.code}]}
+    return json.dumps({"error": error}).encode()
 
 
 def _self_signed(context: ssl.SSLContext, directory: Path) -> None:

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 from smtpsetup.core.i18n import N_
+from smtpsetup.core.model import Stage
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
-from smtpsetup.diagnosis.rehearsal import Act, Fault
+from smtpsetup.diagnosis.rehearsal import Act, ApiAnswer, Fault
 
 FAULTS: dict[str, Fault] = {
     code: record.rehearsal for code, record in EXPLANATIONS.items() if isinstance(record.rehearsal, Fault)
 }
+# how the APIs say what a server says over SMTP, for `sandbox --transport`
+_API_ANSWERS: dict[str, tuple[ApiAnswer, ...]] = {
+    "auth.sign-in-blocked": (ApiAnswer("graph", 403, "interaction_required", "Conditional Access wants a sign-in."),),
+    "auth.scope-refused": (ApiAnswer("gmail", 403, "insufficientPermissions", "Insufficient authentication scopes."),),
+    "auth.disabled-by-admin": (ApiAnswer("gmail", 403, "domainPolicy", "The domain administrators have disabled it."),),
+    "auth.no-mailbox": (ApiAnswer("gmail", 400, "failedPrecondition", "Mail service not enabled"),),
+    "auth.access-denied": (ApiAnswer("gmail", 403, "forbidden", "Delegation denied"),),
+    "auth.token-revoked": (
+        ApiAnswer("graph", 401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid."),
+        ApiAnswer("gmail", 401, "authError", "Invalid Credentials"),
+    ),
+    "mail.sender-not-allowed": (ApiAnswer("graph", 403, "ErrorSendAsDenied", "No right to send on behalf of it."),),
+    "data.too-large": (
+        ApiAnswer("graph", 413, "RequestEntityTooLarge", "The request is too large."),
+        ApiAnswer("gmail", 413, "uploadTooLarge", "Request Too Large"),
+    ),
+    "limit.rate": (
+        ApiAnswer("graph", 429, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."),
+        ApiAnswer("gmail", 403, "userRateLimitExceeded", "User-rate limit exceeded"),
+    ),
+    "limit.quota": (
+        ApiAnswer("graph", 403, "ErrorExceededMessageLimit", "Cannot send mail."),
+        ApiAnswer("gmail", 403, "dailyLimitExceeded", "Daily Limit Exceeded"),
+    ),
+    "server.refused": (ApiAnswer("graph", 400, "ErrorInvalidRecipients", "At least one recipient is not valid."),),
+    "server.temporary": (
+        ApiAnswer("graph", 503, "serviceNotAvailable", "The service is not available."),
+        ApiAnswer("gmail", 503, "backendError", "Backend Error"),
+    ),
+}
+
+
+def api_fault(code: str, transport: str) -> Fault | None:
+    """The fault of this code at the API of a transport; None where it cannot be rehearsed there."""
+    own = FAULTS[code].api if code in FAULTS else None
+    answers = (*((own,) if own else ()), *_API_ANSWERS.get(code, ()))
+    answer = next((one for one in answers if one.transport == transport), None)
+    return None if answer is None else Fault(Stage.DATA, api=answer)
+
+
 _ACCOUNT = "info@example.com --host localhost --port 465 --security tls --no-verify"
 REHEARSALS: dict[str, str] = {
     # these have no record in EXPLANATIONS

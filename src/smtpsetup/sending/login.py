@@ -64,6 +64,9 @@ def is_refused_token(account: Account, error: TransportError) -> bool:
 
 
 _NOT_THE_TOKEN = {
+    "auth.access-denied",
+    "auth.api-disabled",
+    "auth.no-mailbox",
     "auth.disabled-by-admin",
     "auth.too-many-attempts",
     "limit.account-blocked",

@@ -39,6 +39,7 @@ _UNAUTHORIZED = 401
 _TOO_LARGE = 413
 _GATEWAY = (502, 504)  # the service behind may have taken the request
 _ASKS_TO_WAIT = (429, 503, 504)
+_REFUSALS = (Kind.HTTP, Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION)  # after which the session can go on
 _LONGEST_WAIT = 60.0  # seconds that are waited here; a longer pause is left to the outbox
 _WATCHED_WAIT = 5.0  # the same while a person watches a test
 _MOST_WAITS = 5  # for one request
@@ -159,7 +160,7 @@ class ApiSession:
             try:
                 yield self.deliver(delivery, lockstep=lockstep)
             except TransportError as error:
-                if error.failure.kind not in (Kind.HTTP, Kind.TOO_LARGE) or error.failure.stage is Stage.AUTH:
+                if error.failure.kind not in _REFUSALS or error.failure.stage is Stage.AUTH:
                     raise
                 yield error
 
@@ -305,13 +306,17 @@ class ApiSession:
 
     def _refused(self, response: Response, retry_after: float = 0.0) -> TransportError:
         """The failure that an answer means: of the token, or of the request."""
+        from smtpsetup.diagnosis.diagnose import error_code  # only for failures
+
         stage = Stage.AUTH if response.status == _UNAUTHORIZED else Stage.DATA
         reply = reply_of(response, self._masks)
-        return TransportError(Failure(stage, Kind.HTTP, self._account.server, reply, retry_after=retry_after))
+        failure = Failure(stage, Kind.HTTP, self._account.server, reply, retry_after=retry_after)
+        is_account = error_code(failure).startswith("auth.")  # what stops every mail, and not this one alone
+        return TransportError(failure._replace(stage=Stage.AUTH) if is_account else failure)
 
-    def _too_large(self, size: int, limit: int) -> TransportError:
+    def _too_large(self, size: int, limit: int, kind: Kind = Kind.TOO_LARGE) -> TransportError:
         """The failure of a message that the API would not take, before it is sent."""
-        return TransportError(Failure(Stage.DATA, Kind.TOO_LARGE, self._account.server, detail=f"{size} > {limit}"))
+        return TransportError(Failure(Stage.DATA, kind, self._account.server, detail=f"{size} > {limit}"))
 
     def _document(self, response: Response) -> dict[str, Any]:
         """The JSON object of an answer. Raises TransportError where there is none."""

@@ -77,7 +77,7 @@ class GraphSession(ApiSession):
 
     def _send_large(self, delivery: Delivery, message: Message) -> Response:
         if not self.may_make_drafts:
-            raise self._too_large(message.size, SIZE_LIMIT)
+            raise self.too_large(message.size)
         from smtpsetup.sending.transports import graph_draft  # only for large mail
 
         return graph_draft.sent(self, delivery, message)
@@ -103,7 +103,7 @@ class GraphSession(ApiSession):
 
     def too_large(self, size: int) -> TransportError:
         """The failure of a message that does not fit, or that the sign-in may not make a draft of."""
-        return self._too_large(size, SIZE_LIMIT)
+        return self._too_large(size, SIZE_LIMIT, Kind.TOO_LARGE_FOR_PERMISSION)
 
     def text_at(self, response: Response, key: str) -> str:
         """A text in the JSON object of an answer. Raises TransportError where there is none."""
