@@ -28,7 +28,7 @@ from smtpsetup.sandbox.faults import FAULTS, REHEARSALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
 def help_page(*arguments: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +12,11 @@ from smtpsetup.address.address import parse_address
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.model import Auth, ProviderStatus
 from smtpsetup.providers.settings import servers_for
-from smtpsetup.providers.table import Provider, Table, shipped_table
+from smtpsetup.providers.table import Table, shipped_table
 from smtpsetup.setup.identify import from_row
+
+if TYPE_CHECKING:
+    from smtpsetup.providers.row import Provider
 
 TODAY = datetime.date(2026, 11, 24)
 ROW = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +12,10 @@ from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
 from smtpsetup.core.model import Auth, Security, Server
 from smtpsetup.providers.proposal import Overrides, known_for, propose
 from smtpsetup.providers.settings import username_for
-from smtpsetup.providers.table import Provider, Table
+from smtpsetup.providers.table import Table
+
+if TYPE_CHECKING:
+    from smtpsetup.providers.row import Provider
 
 TABLE = Table(datetime.date(2026, 11, 24))
 OWN = parse_address("info@mittforetag.se")

@@ -13,13 +13,14 @@ from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import DeclinedError, ask, confirm
 from smtpsetup.cli.identify import find
 from smtpsetup.cli.questions import ask_provider, ask_server, ask_username, confirm_host, no_such_provider
-from smtpsetup.cli.sign_in import SignInOptions
+from smtpsetup.cli.sign_in_options import SignInOptions
 from smtpsetup.cli.state import tell
+from smtpsetup.cli.transports import chosen_transport, endpoint_of, offered_transport
 from smtpsetup.cli.ways import offer_ways
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, ProviderStatus, Security
+from smtpsetup.core.model import Auth, ProviderStatus, Security, TransportKind
 from smtpsetup.providers.proposal import Known, Overrides, known_for, propose
 from smtpsetup.setup.identify import UnknownDomainError, from_row, refusal
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from smtpsetup.address.address import Address
     from smtpsetup.cli.identify import Search
     from smtpsetup.cli.state import State
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.providers.proposal import Proposal
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.setup.identify import Identification
 
 
@@ -57,10 +59,15 @@ class Options:
     how: SignInOptions
     source: SecretSource | None
     from_stdin: bool
+    transport: str | None = None
+    endpoint: str | None = None
+    proxy: str | None = None
 
     @property
     def may_need_typed_password(self) -> bool:
         """Whether nothing that was typed rules out a password that somebody types in."""
+        if self.transport not in (None, TransportKind.SMTP):
+            return False
         return self.source is None and self.auth not in (Auth.NONE, Auth.OAUTH2) and self.how == SignInOptions()
 
 
@@ -76,6 +83,7 @@ class Subject:
     found: Identification | None = None
     existing: Account | None = None
     place: SecretSource | None = None
+    transport: TransportKind = TransportKind.SMTP
 
 
 def find_subject(state: State, address: str | None, options: Options) -> Subject:
@@ -86,11 +94,17 @@ def find_subject(state: State, address: str | None, options: Options) -> Subject
     entered = _address(state, address)
     accounts = state.config().accounts
     existing = accounts.get(options.name or str(entered))
+    kind = chosen_transport(options, existing)
+    if kind is not TransportKind.SMTP:
+        return _with_api(state, Subject(entered, existing=existing, transport=kind), options)
     if options.provider_id or options.host or existing:
         subject = Subject(entered, _stated_provider(state, entered, existing, options), existing=existing)
     else:
         subject = _identified(state, entered, options)
         subject = replace(subject, existing=accounts.get(options.name or str(subject.address)))
+    offered = offered_transport(state, subject.provider, options) if not subject.existing else None
+    if offered is not None and offered is not TransportKind.SMTP:
+        return replace(subject, transport=offered)
     is_sign_in = subject.provider is not None and subject.provider.auth == (Auth.OAUTH2,) and options.auth is None
     if (
         options.may_need_typed_password
@@ -100,11 +114,33 @@ def find_subject(state: State, address: str | None, options: Options) -> Subject
         and subject.place is None
     ):
         subject = replace(subject, place=places.likely_place(options.name or str(subject.address)))
-    if subject.existing and state.may_ask:
-        question = _("The account {name} exists already. Change it?").format(name=subject.existing.name)
+    _ask_to_change(state, subject.existing)
+    return subject
+
+
+def _ask_to_change(state: State, existing: Account | None) -> None:
+    """Ask whether a saved account is to be changed. Raises DeclinedError for a no."""
+    if existing and state.may_ask:
+        question = _("The account {name} exists already. Change it?").format(name=existing.name)
         if not confirm(question, default=True):
             raise DeclinedError
-    return subject
+
+
+def _with_api(state: State, subject: Subject, options: Options) -> Subject:
+    """The subject with the provider whose API it uses; nobody is asked who runs the domain.
+
+    Raises SmtpsetupError, DeclinedError, click.UsageError.
+    """
+    from smtpsetup.config.known_providers import row_of_api  # only for accounts with an API
+
+    row = row_of_api(subject.transport, subject.address.domain)
+    if options.provider_id:
+        row = _stated_provider(state, subject.address, subject.existing, options)
+        if row is None or row.api is None or row.api.transport is not subject.transport:
+            text = _("{provider} has no such API: leave out --transport, or --provider.")
+            raise click.UsageError(text.format(provider=row.name if row else options.provider_id))
+    _ask_to_change(state, subject.existing)
+    return replace(subject, provider=row)
 
 
 def _address(state: State, address: str | None) -> Address:
@@ -201,6 +237,8 @@ def account_before_login(state: State, subject: Subject, options: Options) -> Ac
 
     Raises SmtpsetupError, click.UsageError, click.Abort.
     """
+    if subject.transport is not TransportKind.SMTP:
+        return _api_account(state, subject, options)
     address, provider, existing = subject.address, subject.provider, subject.existing
     proposal = _proposal(subject, options)
     server = proposal.server or ask_server(state, options.port, options.security)
@@ -243,7 +281,43 @@ def account_before_login(state: State, subject: Subject, options: Options) -> Ac
         tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
         oauth2=signed_in.oauth2 if signed_in else None,
         config_file=signed_in.config_file if signed_in else "",
+        proxy=_proxy(options, existing),
     )
+
+
+def _api_account(state: State, subject: Subject, options: Options) -> Account:
+    """The account of an API: its server follows from the endpoint, and it signs in with OAuth2."""
+    existing, kind = subject.existing, subject.transport
+    endpoint, server = endpoint_of(state, kind, options, existing)
+    is_kept = existing is not None and existing.transport is kind and not options.how.token_command
+    signed_in = existing if is_kept else None
+    own_name = existing.username if existing and existing.transport is kind else ""
+    return Account(
+        name=options.name or str(subject.address),
+        address=str(subject.address),
+        from_name="",
+        provider=subject.provider.id if subject.provider else "",
+        server=server,
+        auth=Auth.OAUTH2,
+        username=options.username or own_name or str(subject.address),
+        secret=signed_in.secret if signed_in else subject.place or SecretSource(Store.KEYRING),
+        ca_file=options.ca_file or (existing.ca_file if existing else None),
+        tls_fingerprint=options.tls_fingerprint or (existing.tls_fingerprint if existing else None),
+        oauth2=signed_in.oauth2 if signed_in else None,
+        config_file=signed_in.config_file if signed_in else "",
+        transport=kind,
+        endpoint=endpoint,
+        proxy=_proxy(options, existing),
+    )
+
+
+def _proxy(options: Options, existing: Account | None) -> Proxy | None:
+    """The proxy that was typed, else that of the saved account; None where the environment decides."""
+    if options.proxy is None:
+        return existing.proxy if existing else None
+    from smtpsetup.net import proxy  # only for users of a proxy
+
+    return proxy.parsed(options.proxy)
 
 
 def _is_signed_in(existing: Account | None, options: Options) -> bool:
@@ -251,6 +325,7 @@ def _is_signed_in(existing: Account | None, options: Options) -> bool:
     return (
         options.provider_id is None
         and existing is not None
+        and existing.transport is TransportKind.SMTP
         and options.host in (None, existing.server.host)
         and existing.auth is Auth.OAUTH2
     )
@@ -259,6 +334,8 @@ def _is_signed_in(existing: Account | None, options: Options) -> bool:
 def _proposal(subject: Subject, options: Options) -> Proposal:
     """The settings by precedence: typed, saved, found out."""
     existing, found = subject.existing, subject.found
+    if existing and existing.transport is not TransportKind.SMTP:
+        existing = None  # its host is that of an API
     security = Security(options.security) if options.security else None
     typed = Overrides(
         options.host, options.port, security, options.username, Auth(options.auth) if options.auth else None

@@ -70,3 +70,14 @@ def confirm(question: str, *, default: bool) -> bool:
         if answer in yes | no:
             return answer in yes
         tell(_("Answer with y for yes or n for no."))
+
+
+def ask_number(question: str, highest: int) -> int:
+    """A number from 1 to `highest`. Raises DeclinedError for an empty answer."""
+    while True:
+        typed = str(ask(question, default="", show_default=False)).strip().rstrip(".")
+        if not typed:
+            raise DeclinedError
+        if typed.isdecimal() and 1 <= int(typed) <= highest:
+            return int(typed)
+        tell(_("Answer with a number from 1 to {n}.").format(n=highest))

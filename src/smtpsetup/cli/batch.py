@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.sending.send_or_queue import Policy

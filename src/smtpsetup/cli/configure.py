@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smtpsetup.address.address import parse_address
 from smtpsetup.cli import views
 from smtpsetup.cli.account_settings import Options, Subject, account_before_login, find_subject, from_name
 from smtpsetup.cli.ask import confirm
@@ -16,21 +17,14 @@ from smtpsetup.cli.identify import search_options
 from smtpsetup.cli.places import agree_to_file, check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import (
-    SignInOptions,
-    check_place,
-    check_sign_in_options,
-    place_of_sign_in,
-    sign_in_account,
-    sign_in_options,
-    token_source,
-)
+from smtpsetup.cli.sign_in import check_place, place_of_sign_in, sign_in_account
+from smtpsetup.cli.sign_in_options import SignInOptions, check_sign_in_options, sign_in_options, token_source
 from smtpsetup.cli.state import State, common_options
-from smtpsetup.cli.types import CA_FILE, FINGERPRINT, HOST, PORT, SecurityType
+from smtpsetup.cli.types import CA_FILE, FINGERPRINT, HOST, PORT, PROXY, SecurityType
 from smtpsetup.config.secret_source import Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Secret, Security
+from smtpsetup.core.model import Auth, Secret, Security, TransportKind
 from smtpsetup.credentials import file_store, stores
 from smtpsetup.oauth.access_token import fresh_secret_for
 from smtpsetup.setup.save_account import save
@@ -81,6 +75,27 @@ if TYPE_CHECKING:
         "Scripts or cron will use it: prove it as cron would run it. Without either, a person at the terminal is asked."
     ),
 )
+@click.option(
+    "--transport",
+    type=click.Choice([str(value) for value in TransportKind]),
+    help=_("How mail is sent: over SMTP, or over HTTPS by Microsoft Graph or the Gmail API."),
+)
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help=_("For Microsoft Graph or the Gmail API: another base address, as of a national cloud."),
+)
+@click.option(
+    "--send-as",
+    metavar=_("ADDRESS"),
+    help=_("Send as this address, such as a shared mailbox, while the other one signs in."),
+)
+@click.option(
+    "--proxy",
+    type=PROXY,
+    metavar="URL",
+    help=_("Connect through this proxy: socks5://HOST:PORT or http://HOST:PORT; or `none`."),
+)
 @search_options
 @sign_in_options
 @secret_options
@@ -92,14 +107,32 @@ def configure_command(
     **typed: Any,  # noqa: ANN401  click's options, given a type at once
 ) -> None:
     """Find the settings, prove them by a login, save the account."""
+    send_as = typed.pop("send_as")
+    if send_as is not None:
+        if address is None:
+            raise click.UsageError(
+                _("--send-as goes with the address that signs in: `configure ADDRESS --send-as OTHER`.")
+            )
+        typed["username"] = typed["username"] or str(parse_address(address))
+        address = send_as
     options = Options(**typed)
     check_sign_in_options(options.auth, options.how, options.source)
     subject = find_subject(state, address, options)
     account = account_before_login(state, subject, options)
     is_reused = _is_secret_reused(account, subject.existing, options)
-    check_place(account, subject.existing, options.source, subject.provider, from_stdin=options.from_stdin)
+    check_place(
+        account,
+        subject.existing,
+        options.source,
+        subject.provider,
+        from_stdin=options.from_stdin,
+        is_app_only=options.how.app_only,
+    )
     if account.auth is Auth.OAUTH2 and not options.how.token_command and not is_reused:
-        _sign_in(state, account, subject, options)
+        if options.how.app_only:
+            _sign_in_as_app(state, account, subject, options)
+        else:
+            _sign_in(state, account, subject, options)
         return
     if options.source and options.source.store is Store.FILE:  # before more is asked
         if options.from_stdin:
@@ -172,6 +205,22 @@ def _sign_in(state: State, account: Account, subject: Subject, options: Options)
     )
     account = account._replace(from_name=from_name(state, subject, options))
     _save(state, account, Secret(tokens.refresh_token), subject, options, tokens=tokens)
+
+
+def _sign_in_as_app(state: State, account: Account, subject: Subject, options: Options) -> None:
+    """Sign in as a program, without a person, and save."""
+    from smtpsetup.cli.app_sign_in import sign_in_as_app  # for servers
+
+    account, secret, tokens = sign_in_as_app(
+        state,
+        account._replace(secret=options.source or account.secret),
+        subject.provider,
+        options.how,
+        from_stdin=options.from_stdin,
+        verify=not options.no_verify,
+    )
+    account = account._replace(from_name=from_name(state, subject, options))
+    _save(state, account, secret, subject, options, tokens=tokens)
 
 
 def _save(  # noqa: PLR0913  the account with its proof, and what was asked for

@@ -13,15 +13,8 @@ from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.places import check_file_for_password
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret, secret_options
-from smtpsetup.cli.sign_in import (
-    SignInOptions,
-    check_place,
-    check_sign_in_options,
-    place_of_sign_in,
-    sign_in_account,
-    sign_in_options,
-    token_source,
-)
+from smtpsetup.cli.sign_in import check_place, place_of_sign_in, sign_in_account
+from smtpsetup.cli.sign_in_options import SignInOptions, check_sign_in_options, sign_in_options, token_source
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config.secret_source import STORES, Store
 from smtpsetup.core.errors import SmtpsetupError
@@ -69,8 +62,19 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
     kind = Auth(auth) if auth else Auth.OAUTH2 if how != SignInOptions() else chosen.auth
-    check_place(chosen._replace(auth=kind), chosen, source, state.provider(chosen), from_stdin=from_stdin)
-    if kind is Auth.OAUTH2 and not how.token_command:
+    is_app_only = how.app_only or _is_app_only(chosen, how)
+    check_place(
+        chosen._replace(auth=kind),
+        chosen,
+        source,
+        state.provider(chosen),
+        from_stdin=from_stdin,
+        is_app_only=is_app_only,
+    )
+    if kind is Auth.OAUTH2 and not how.token_command and is_app_only:
+        app = how._replace(app_only=True)
+        _sign_in_as_app_again(state, chosen._replace(auth=kind), source, app, from_stdin=from_stdin)
+    elif kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
     else:
         _replace_secret(
@@ -99,6 +103,23 @@ def _replace_secret(state: State, chosen: Account, source: SecretSource | None, 
     password = _("The password of {account} works. It is kept in: {place}.")
     token = _("The access token of {account} works. It comes from: {place}.")
     _save(state, changed, proved if typed else None, token if changed.auth is Auth.OAUTH2 else password)
+
+
+def _is_app_only(account: Account, how: SignInOptions) -> bool:
+    """Whether the account signs in without a person, and is to do so from now on, too."""
+    return account.oauth2 is not None and account.oauth2.is_app_only and not how.by_browser
+
+
+def _sign_in_as_app_again(
+    state: State, account: Account, source: SecretSource | None, how: SignInOptions, *, from_stdin: bool
+) -> None:
+    """Sign in as a program with another secret, or with the one in its place."""
+    from smtpsetup.cli.app_sign_in import sign_in_as_app  # for servers
+
+    account = account._replace(secret=source or account.secret)
+    account, secret, tokens = sign_in_as_app(state, account, state.provider(account), how, from_stdin=from_stdin)
+    text = _("The program is signed in. Its secret is in: {place}.")
+    _save(state, account._replace(verified=True), secret, text, tokens)
 
 
 def _sign_in_again(state: State, account: Account, source: SecretSource | None, how: SignInOptions) -> None:

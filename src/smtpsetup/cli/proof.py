@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.discovery.candidates import Candidate
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.setup.test_account import AccountTestReport
 
 _CAN_BE_RETYPED = ("auth.bad-credentials", "auth.app-password-required")

@@ -17,7 +17,8 @@ from smtpsetup.setup.identify import domain_shown, source_sentence, why_unconfir
 
 if TYPE_CHECKING:
     from smtpsetup.cli.state import State
-    from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.providers.row import Provider
+    from smtpsetup.providers.table import Table
     from smtpsetup.setup.identify import Identification
 
 

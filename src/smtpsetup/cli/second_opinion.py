@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
     from smtpsetup.discovery.candidates import Candidate
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 _SECONDS = 5.0
 

@@ -76,10 +76,14 @@ def _only_source(named: dict[str, SecretSource | None]) -> SecretSource | None:
     return next(iter(given.values()), None)
 
 
-def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool) -> Secret:
-    """A secret from a pipe or a hidden prompt. Raises SmtpsetupError where nobody can be asked."""
+def new_secret(state: State, auth: Auth, username: str, *, from_stdin: bool, may_have_lines: bool = False) -> Secret:
+    """A secret from a pipe or a hidden prompt. Raises SmtpsetupError where nobody can be asked.
+
+    `may_have_lines` is that of `stores.checked`.
+    """
     if from_stdin and not sys.stdin.isatty():
-        return stores.checked(sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape"), auth)
+        piped = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
+        return stores.checked(piped, auth, may_have_lines=may_have_lines)
     if not (state.may_ask or from_stdin):
         raise SmtpsetupError(
             "secret.missing",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,96 +13,37 @@ from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import DeclinedError, ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.ways import offer_ways
+from smtpsetup.config import endpoint
 from smtpsetup.config.secret_source import STORES, SecretSource, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Secret
+from smtpsetup.core.model import Auth, Secret, TransportKind
 from smtpsetup.credentials import stores
 from smtpsetup.oauth import sign_in
 from smtpsetup.oauth.client_steps import client_steps, wrong_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from smtpsetup.cli.identify import Search
+    from smtpsetup.cli.sign_in_options import SignInOptions
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
-    from smtpsetup.core.oauth_types import Endpoints, TokenClient, Tokens
+    from smtpsetup.core.oauth_types import Api, Endpoints, TokenClient, Tokens
     from smtpsetup.oauth.device import DeviceCode
     from smtpsetup.oauth.sign_in import NamedClient
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
-class SignInOptions(NamedTuple):
-    """The options of signing in as typed; all are at their defaults where none was."""
-
-    client_id: str | None = None
-    tenant: str | None = None
-    issuer: str | None = None
-    scope: str | None = None
-    token_command: str | None = None
-    by_browser: bool = False
-
-
-def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of signing in; the command gets them as `how`."""
-
-    @functools.wraps(command)
-    def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
-        how = SignInOptions(**{name: typed.pop(name) for name in SignInOptions._fields})
-        for name, value in how._asdict().items():
-            if value == "":
-                raise click.UsageError(_("{flag} is empty.").format(flag=f"--{name.replace('_', '-')}"))
-        command(*arguments, how=how, **typed)
-
-    decorated: Callable[..., Any] = with_options
-    for option in (
-        click.option(
-            "--browser",
-            "by_browser",
-            is_flag=True,
-            help=_("For OAuth2: sign in in a browser, also where a code on any device would do."),
-        ),
-        click.option(
-            "--token-command",
-            metavar=_("CMD"),
-            help=_("For OAuth2: let this command print the access token, every time it is needed."),
-        ),
-        click.option("--scope", metavar="SCOPE", help=_("For OAuth2 with --issuer: the permission to ask for.")),
-        click.option(
-            "--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")
-        ),
-        click.option(
-            "--tenant", metavar=_("NAME"), help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")
-        ),
-        click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
-    ):
-        decorated = option(decorated)
-    return decorated
-
-
-def check_sign_in_options(auth: str | None, how: SignInOptions, source: SecretSource | None) -> None:
-    """Raise click.UsageError where options of signing in conflict with other options."""
-    if auth not in (None, Auth.OAUTH2) and how != SignInOptions():
-        raise click.UsageError(
-            _("--client-id, --tenant, --issuer, --scope, --token-command and --browser are for `--auth oauth2`.")
-        )
-    if how.token_command and (source or how._replace(token_command=None) != SignInOptions()):
-        raise click.UsageError(
-            _("--token-command goes with no other option of signing in, and with no place for a password.")
-        )
-
-
-def check_place(
+def check_place(  # noqa: PLR0913  what a place can conflict with
     account: Account,
     existing: Account | None,
     source: SecretSource | None,
     provider: Provider | None,
     *,
     from_stdin: bool,
+    is_app_only: bool = False,
 ) -> None:
     """Raise click.UsageError for a password on standard input with OAuth2, or a refresh token taken for a password."""
-    if account.auth is Auth.OAUTH2 and from_stdin:
+    if account.auth is Auth.OAUTH2 and from_stdin and not is_app_only:
         takes_none = provider is not None and provider.auth == (Auth.OAUTH2,)
         text = _("{account} signs in with OAuth2 and takes no password. With a password: `--auth password`.")
         only = _("{account} signs in with OAuth2, and {provider} takes no password: leave out --password-stdin.")
@@ -123,7 +63,7 @@ def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSou
     return account.secret if has_place else SecretSource(Store.KEYRING)
 
 
-def _endpoints_for(account: Account, provider: Provider | None, how: SignInOptions) -> Endpoints:
+def endpoints_for(account: Account, provider: Provider | None, how: SignInOptions) -> Endpoints:
     """Where to sign in. Raises SmtpsetupError where that is unknown, click.UsageError for options that conflict."""
     if how.scope and not how.issuer:
         raise click.UsageError(_("--scope goes with --issuer: the providers of the table have theirs there."))
@@ -138,14 +78,33 @@ def _endpoints_for(account: Account, provider: Provider | None, how: SignInOptio
         )
         message = _("It is not known where to sign in for {server}.").format(server=account.server)
         raise SmtpsetupError("auth.oauth2-required", message, hints=(hint,))
+    if account.transport is TransportKind.SMTP and how.large_mail:
+        raise click.UsageError(_("--large-mail is for accounts of Microsoft Graph."))
     if how.tenant and "{tenant}" not in provider.oauth2.token_endpoint:
         raise click.UsageError(
             _("{provider} has no organisations to name with --tenant.").format(provider=provider.name)
         )
-    return provider.oauth2.of_tenant(how.tenant or "")
+    return for_transport(provider.oauth2.of_tenant(how.tenant or ""), account, provider.api, how)
 
 
-def _with_saved(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
+def for_transport(endpoints: Endpoints, account: Account, api: Api | None, how: SignInOptions) -> Endpoints:
+    """The endpoints with the scopes of the account's transport, in the cloud of its API.
+
+    Raises click.UsageError for a permission that the API does not have.
+    """
+    if account.transport is TransportKind.SMTP or api is None:
+        return endpoints
+    if how.large_mail and not api.large_scope:
+        raise click.UsageError(_("--large-mail is for accounts of Microsoft Graph."))
+    had_large = account.oauth2 is not None and any(scope.endswith("Mail.ReadWrite") for scope in account.oauth2.scopes)
+    wants_large = bool(api.large_scope) and (how.large_mail or had_large)
+    wants_shared = bool(api.shared_scope) and account.username != account.address
+    more = ((api.large_scope, wants_large), (api.shared_scope, wants_shared))
+    scopes = (*api.scopes, *(scope for scope, is_wanted in more if is_wanted))
+    return endpoint.of_cloud(endpoints._replace(scopes=scopes, app_scope=api.app_scope), account.server.host)
+
+
+def with_saved(how: SignInOptions, client: TokenClient | None) -> SignInOptions:
     """The typed options; missing ones are taken from the account's last sign-in."""
     if client is None:
         return how
@@ -171,8 +130,8 @@ def sign_in_account(  # noqa: PLR0913  the sign-in, and how it is proved
     `search` says who may be asked after a refused login.
     Raises SmtpsetupError, click.UsageError, click.Abort.
     """
-    how = _with_saved(how, account.oauth2)
-    endpoints = _endpoints_for(account, provider, how)
+    how = with_saved(how, account.oauth2)
+    endpoints = endpoints_for(account, provider, how)
     if not STORES[account.secret.store].is_writable:
         raise click.UsageError(
             _("What signing in gives has to be written: keep it in the keyring, or in a file with --password-file.")
@@ -317,8 +276,3 @@ def _has_browser() -> bool:
     return sys.platform in ("win32", "darwin") or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("BROWSER")
     )
-
-
-def token_source(how: SignInOptions) -> SecretSource | None:
-    """The command that prints access tokens, as the place of the secret; None where none was named."""
-    return SecretSource(Store.COMMAND, how.token_command) if how.token_command else None

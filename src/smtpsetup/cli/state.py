@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.config.accounts import Config
     from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.providers.row import Provider
+    from smtpsetup.providers.table import Table
     from smtpsetup.sending.context import Context
 
 

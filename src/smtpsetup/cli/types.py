@@ -75,7 +75,17 @@ def _ca_file(value: str) -> str:
     return str(path)
 
 
+def _proxy(value: str) -> str:
+    """The URL of a proxy, or `none`. It must hold no password, since arguments can be seen by others."""
+    from smtpsetup.net import proxy  # needed for this option only
+
+    if proxy.parsed(value).login:
+        raise ValueError(_("A password is no argument: write the proxy into config.toml, as `proxy` of the account."))
+    return value
+
+
 PORT = PortType()
+PROXY = CheckedType("url", _proxy)
 HOST = CheckedType("host", checked_host)
 FINGERPRINT = CheckedType("sha256", _fingerprint)
 CA_FILE = CheckedType("file", _ca_file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.ask import DeclinedError, ask, confirm
+from smtpsetup.cli.ask import ask_number, confirm
 from smtpsetup.core.exit_codes import EX_NOPERM
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import ProviderStatus
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smtpsetup.address.address import Address
     from smtpsetup.cli.state import State
     from smtpsetup.core.errors import SmtpsetupError
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
 def offer_ways(state: State, address: Address, provider: Provider, needed: SmtpsetupError | None = None) -> bool:
@@ -39,20 +39,9 @@ def offer_ways(state: State, address: Address, provider: Provider, needed: Smtps
     for number, way in enumerate(ways, start=1):
         views.human.note(f"  {number}. {way.text} ({way.effort}).", hang=5)
     question = _("Which one? (1-{n}, Enter to stop)").format(n=len(ways))
-    chosen = _ask_number(question, len(ways))
+    chosen = ask_number(question, len(ways))
     _explain(state, provider, ways[chosen - 1].kind, needed.exit_code if needed else EX_NOPERM)
     return True
-
-
-def _ask_number(question: str, highest: int) -> int:
-    """A number from 1 to `highest`. Raises DeclinedError for an empty answer."""
-    while True:
-        typed = str(ask(question, default="", show_default=False)).strip().rstrip(".")
-        if not typed:
-            raise DeclinedError
-        if typed.isdecimal() and 1 <= int(typed) <= highest:
-            return int(typed)
-        views.human.note(_("Answer with a number from 1 to {n}.").format(n=highest))
 
 
 def _explain(state: State, provider: Provider, kind: WayKind, exit_code: int) -> None:

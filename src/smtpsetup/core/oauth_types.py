@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from smtpsetup.core.model import TransportKind
 
 
 class Grant(StrEnum):
@@ -21,7 +24,8 @@ class Endpoints(NamedTuple):
     request, and `redirect_host` is the loopback host in its redirect URI. `{tenant}` in an endpoint is replaced by the
     organisation, by default `tenant`. `issuer` is set if the endpoints were found from it. A refresh token expires when
     it is not used for `unused_days`; one of a client in testing expires after `testing_days` at the latest. A
-    client is registered at `register_url`; `is_closed` says that the provider registers those of partners only.
+    client is registered at `register_url`; `is_closed` says that the provider registers those of partners only. A
+    program that signs in by itself asks for `app_scope`, `""` where it cannot.
     """
 
     client: str
@@ -38,6 +42,7 @@ class Endpoints(NamedTuple):
     register_url: str = ""
     is_closed: bool = False
     issuer: str = ""
+    app_scope: str = ""
 
     def of_tenant(self, tenant: str) -> Endpoints:
         """The endpoints of one organisation; `""` for the default one."""
@@ -48,6 +53,22 @@ class Endpoints(NamedTuple):
             device_authorization_endpoint=self.device_authorization_endpoint.replace("{tenant}", chosen),
             tenant=chosen,
         )
+
+
+class Api(NamedTuple):
+    """A provider's API that mail can be sent with, and what a sign-in for it asks for.
+
+    `scopes` are those of a person, `large_scope` is one more for large mail, and `shared_scope` one more for another
+    mailbox than the person's own; a program that signs in by itself asks for `app_scope`, `""` where it cannot.
+    `smtp_may_be_off` says that the customers of the provider often cannot log in over SMTP.
+    """
+
+    transport: TransportKind
+    scopes: tuple[str, ...]
+    app_scope: str = ""
+    large_scope: str = ""
+    shared_scope: str = ""
+    smtp_may_be_off: bool = False
 
 
 class TokenClient(NamedTuple):

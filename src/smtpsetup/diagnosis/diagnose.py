@@ -13,7 +13,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL, LASTING
 from smtpsetup.core.failure import Kind
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Stage
+from smtpsetup.core.model import Auth, Stage, TransportKind
 from smtpsetup.diagnosis.advice import AFTER_LOGIN
 from smtpsetup.diagnosis.evidence import (
     OBSERVED_CAUSES_ONLY,
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Evidence, Failure
     from smtpsetup.diagnosis.explanation import Explanation
     from smtpsetup.diagnosis.rule import Advice
-    from smtpsetup.providers.table import Provider, Refusal
+    from smtpsetup.providers.row import Provider, Refusal
 
+_CLOSED_WAYS = ("connect.port-blocked", "connect.timeout", "auth.disabled-by-admin")
 _SOLVED_BY_ENABLE_STEPS = (
     "auth.bad-credentials",
     "auth.app-password-required",
@@ -134,6 +135,7 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         causes = (*_provider_causes(code, provider, account), *causes)
         hints = (*provider.enable_steps, *hints)
         url = provider.enable_url or provider.docs_url or None
+    hints = (*hints, *_api_hint(code, account, provider, str(values["configure"])))
     # the settings of a saved account have worked, so they are not mistyped
     responsible = _(PROVIDER) if code == "connect.refused" and is_saved else explanation.responsible
     return SmtpsetupError(
@@ -147,6 +149,15 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         responsible=responsible,
         known_cause=known_cause,
     )
+
+
+def _api_hint(code: str, account: Account, provider: Provider | None, configure: str) -> tuple[str, ...]:
+    """The way over HTTPS, where the provider has one and the way over SMTP is closed."""
+    api = provider.api if provider else None
+    if api is None or account.transport is not TransportKind.SMTP or code not in _CLOSED_WAYS:
+        return ()
+    text = _("Or send over HTTPS, which does not need SMTP: `{configure} --transport {transport}`.")
+    return (text.format(configure=configure, transport=api.transport),)
 
 
 def _own_causes(code: str, failure: Failure, account: Account) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smtpsetup.core.model import Auth, Server
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
 class Source(StrEnum):

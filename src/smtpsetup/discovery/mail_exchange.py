@@ -19,7 +19,7 @@ from smtpsetup.providers.settings import servers_for
 
 if TYPE_CHECKING:
     from smtpsetup.net.dns import MailExchange
-    from smtpsetup.providers.table import Sign
+    from smtpsetup.providers.row import Sign
 
 
 def first_queries(context: SearchContext) -> list[Query]:

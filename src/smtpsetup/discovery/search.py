@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.discovery.queries import Query
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 _SOURCE_SECONDS = 5.0  # for one source
 _GUESS_AFTER_SECONDS = 2.0  # without an answer before the usual names are probed as well

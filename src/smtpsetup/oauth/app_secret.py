@@ -37,7 +37,7 @@ _P256_BYTES = 32
 class AppSecret(NamedTuple):
     """A client secret, or a private key. `expires` is the last day of the key's certificate (ISO 8601), or `""`.
 
-    `issuer` and `key_id` are those of a Google service account, `""` for others.
+    `issuer`, `key_id` and `client_number` are those of a Google service account, `""` for others.
     """
 
     text: str = ""
@@ -46,6 +46,7 @@ class AppSecret(NamedTuple):
     expires: str = ""
     issuer: str = ""
     key_id: str = ""
+    client_number: str = ""
 
     def __repr__(self) -> str:
         return "AppSecret(***)"
@@ -75,7 +76,13 @@ def _service_account(text: str) -> AppSecret:
     names = ("client_email", "private_key", "private_key_id")
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) and row[name] for name in names):
         raise _unusable(_("What is kept there is no key file of a Google service account."))
-    return AppSecret(key=_private_key(row["private_key"].encode()), issuer=row["client_email"], key_id=row[names[2]])
+    number = row.get("client_id")
+    return AppSecret(
+        key=_private_key(row["private_key"].encode()),
+        issuer=row["client_email"],
+        key_id=row["private_key_id"],
+        client_number=number if isinstance(number, str) else "",
+    )
 
 
 def _with_certificate(data: bytes) -> AppSecret:

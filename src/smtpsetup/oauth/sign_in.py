@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import Endpoints, Tokens
     from smtpsetup.oauth.device import DeviceCode
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
 class Person(Protocol):

@@ -11,7 +11,7 @@ from smtpsetup.providers.settings import DEFAULT_PORTS, servers_for, username_fo
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
     from smtpsetup.core.model import Security
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 
 @dataclass(frozen=True, slots=True)

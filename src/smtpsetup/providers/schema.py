@@ -11,7 +11,7 @@ from smtpsetup.address.hosts import InvalidHostError, checked_host
 from smtpsetup.core.exit_codes import EXIT_CODES
 from smtpsetup.core.i18n import LANGUAGES
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, ProviderStatus, Security, plain_text
+from smtpsetup.core.model import Auth, ProviderStatus, Security, TransportKind, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +50,7 @@ _ROW: dict[str, tuple[type, bool]] = {
     "enable": (dict, False),
     "limits": (dict, False),
     "oauth2": (dict, False),
+    "api": (dict, False),
     "from_policy": (dict, False),
     "notes": (list, False),
     "refusals": (list, False),
@@ -89,6 +90,15 @@ _OAUTH2: dict[str, tuple[type, bool]] = {
     "testing_days": (int, False),
     "register_url": (str, False),
     "is_closed": (bool, False),
+    "app_scope": (str, False),
+}
+_API: dict[str, tuple[type, bool]] = {
+    "transport": (str, True),
+    "scopes": (list, True),
+    "app_scope": (str, False),
+    "large_scope": (str, False),
+    "shared_scope": (str, False),
+    "smtp_may_be_off": (bool, False),
 }
 _SIGN: dict[str, tuple[type, bool]] = {
     "type": (str, True),
@@ -190,6 +200,8 @@ def _part_faults(row: dict[str, Any]) -> Iterator[str]:
     yield from _shape("limits.", row.get("limits", {}), _LIMITS)
     if "oauth2" in row:
         yield from _oauth2_faults(row["oauth2"])
+    if "api" in row:
+        yield from _api_faults(row)
     for number, sign in enumerate(row.get("signs", ()), start=1):
         wrong = [*_shape(f"signs[{number}].", sign, _SIGN)]
         yield from wrong or _choice(f"signs[{number}].type", sign["type"], SIGN_TYPES)
@@ -233,6 +245,19 @@ def _oauth2_faults(table: dict[str, Any]) -> Iterator[str]:
         isinstance(value, str) for value in table.get("parameters", {}).values()
     ):
         yield _must_be("oauth2.scopes", _("a list of strings"))
+
+
+def _api_faults(row: dict[str, Any]) -> Iterator[str]:
+    table = row["api"]
+    wrong = [*_shape("api.", table, _API)]
+    yield from wrong
+    if wrong:
+        return
+    yield from _choice("api.transport", table["transport"], (TransportKind.GRAPH, TransportKind.GMAIL))
+    if not all(isinstance(scope, str) for scope in table["scopes"]):
+        yield _must_be("api.scopes", _("a list of strings"))
+    if "oauth2" not in row:
+        yield _("{key} is missing").format(key="oauth2")
 
 
 def _server_faults(server: object) -> Iterator[str]:

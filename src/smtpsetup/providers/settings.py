@@ -9,7 +9,7 @@ from smtpsetup.core.model import Security, Server
 
 if TYPE_CHECKING:
     from smtpsetup.address.address import Address
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 DEFAULT_PORTS = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security
+from smtpsetup.core.model import Auth, Security, TransportKind
 from smtpsetup.oauth.access_token import days_ago
 from smtpsetup.render.prose import print_lines, prose
 from smtpsetup.terminal.streams import columns
@@ -116,6 +116,13 @@ def indented(content: RenderableType) -> Padding:
     return Padding(content, (0, 0, 0, 2), expand=False)
 
 
+TRANSPORT_NAMES = {
+    TransportKind.SMTP: "SMTP",
+    TransportKind.GRAPH: "Microsoft Graph",
+    TransportKind.GMAIL: "Gmail API",
+}
+
+
 def server_line(server: Server) -> str:
     """A server with the name of its security."""
     names = {Security.TLS: _("TLS"), Security.STARTTLS: _("STARTTLS"), Security.NONE: _("not encrypted")}
@@ -147,17 +154,22 @@ def left_behind(account: str, place: str) -> None:
 def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -> None:
     """Print the result of `accounts show`."""
     unused_days = value.oauth2.unused_days if value.oauth2 else 0
+    is_app_only = value.oauth2 is not None and value.oauth2.is_app_only
     rows: list[tuple[str, RenderableType | None]] = [
         (_("Address"), value.address),
         (_("Sender name"), value.from_name or None),
         (_("Provider"), value.provider or None),
         (_("Server"), server_line(value.server)),
+        (_("Transport"), None if value.transport is TransportKind.SMTP else TRANSPORT_NAMES[value.transport]),
+        (_("Proxy"), str(value.proxy) if value.proxy else None),
+        (_("Fallback"), ", ".join(value.fallback) or None),
         (_("User name"), value.username or _("none")),
         (_("Signs in with"), auth_name(value.auth)),
         (_("Kept in"), None if value.auth is Auth.NONE else prose(value.secret.described())),
         (_("CA file"), value.ca_file or None),
         (_("Fingerprint"), value.tls_fingerprint or None),
-        (_("Sign-in"), None if age is None else prose(_age(age, unused_days))),
+        (_("Sign-in"), None if age is None or is_app_only else prose(_age(age, unused_days))),
+        (_("Secret ends"), (value.oauth2.secret_expires if value.oauth2 else "") or None),
         (_("Default"), _("yes") if is_default else _("no")),
         (_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")),
     ]

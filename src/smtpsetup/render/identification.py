@@ -22,7 +22,7 @@ from smtpsetup.terminal.streams import USUAL_COLUMNS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.setup.identify import Identification
 
 _LINES = 12  # of the short form, at 80 columns

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.findings import Finding
@@ -226,6 +226,10 @@ def account(value: Account, *, is_default: bool) -> dict[str, object]:
         "secret_store": value.secret.store,
         "default": is_default,
         "verified": value.verified,
+        "transport": value.transport,
+        "endpoint": value.endpoint or None,
+        "proxy": str(value.proxy) if value.proxy else None,
+        "fallback": value.fallback,
     }
 
 
@@ -236,6 +240,8 @@ def sign_in(account: Account, age: SignInAge | None) -> dict[str, object]:
         "unused_days": None if age is None else round(age.unused, 2),
         "signed_in_days": None if age is None or age.signed_in is None else round(age.signed_in, 2),
         "lives_unused_days": account.oauth2.unused_days or None if account.oauth2 else None,
+        "app_only": account.oauth2 is not None and account.oauth2.is_app_only,
+        "secret_expires": account.oauth2.secret_expires or None if account.oauth2 else None,
     }
 
 

@@ -17,7 +17,7 @@ from smtpsetup.render.prose import prose
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from smtpsetup.providers.table import Citation, Provider
+    from smtpsetup.providers.row import Citation, Provider
 
 
 def auth_line(auths: tuple[Auth, ...]) -> str:

@@ -92,7 +92,8 @@ def _failing_api(facts: SandboxFacts, code: str, answer: ApiAnswer) -> None:
     show(Group(title, indented(fields(rows)), Text()))
     command = (
         f"smtpsetup configure fault@example.com --transport {answer.transport} "
-        f"--endpoint https://localhost:{facts.tls_port} --ca-file {facts.ca_file} --token-command 'echo token' --no-verify"
+        f"--endpoint https://localhost:{facts.tls_port} --ca-file {facts.ca_file} "
+        "--token-command 'echo token' --no-verify"
     )
     _print_command(_("In another terminal: `{command}`").format(command=command))
     _print_command(_("Then: `{command}`").format(command="smtpsetup test fault@example.com"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.accounts import Config
     from smtpsetup.core.failure import StageResult
     from smtpsetup.core.model import Secret
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.transport import Session, Transport
 
 

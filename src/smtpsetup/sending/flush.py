@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smtpsetup.message.message import Message
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.store import Outbox
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
 
     OpenContext = Callable[[str, str], Context]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.failure import Refused, Reply
     from smtpsetup.core.model import Secret
     from smtpsetup.message.delivery import Delivery, Outcome
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
 
 _OPENING_SECONDS = 120.0  # for everything before the message

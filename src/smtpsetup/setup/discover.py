@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.candidates import Candidate, SourceReport
     from smtpsetup.discovery.queries import MailRoute
     from smtpsetup.discovery.search import Discovery
-    from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.providers.row import Provider
+    from smtpsetup.providers.table import Table
 
 _CONFIDENCE = {Trust.TLS: "high", Trust.THIRD_PARTY: "medium", Trust.DNS: "medium", Trust.GUESS: "low"}
 

@@ -21,7 +21,9 @@ from smtpsetup.net import dial
 from smtpsetup.oauth.access_token import days_ago, sign_in_age
 from smtpsetup.outbox.database import OutboxDamagedError, file_in
 from smtpsetup.outbox.store import Outbox
+from smtpsetup.sending.transports.smtp import proxy_for
 from smtpsetup.setup import outbox_errors, schedule, unattended
+from smtpsetup.setup.app_secret_check import app_secret_findings
 from smtpsetup.setup.findings import ok, warning, wrong
 from smtpsetup.setup.second_look import clock_offset
 from smtpsetup.setup.sendmail_check import check_sendmail
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.config.account import Account
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.setup.findings import Finding
 
 _WRITTEN = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)  # a clock before this is wrong
@@ -181,6 +184,10 @@ def _trust() -> Finding:
 
 def _network(account: Account) -> Iterator[Finding]:
     """The resolver, and a connection over each address family of the host."""
+    through = proxy_for(account)
+    if through is not None:
+        yield _proxy(through)
+        return
     host, port = account.server.host, account.server.port
     started = time.monotonic()
     try:
@@ -200,6 +207,18 @@ def _network(account: Account) -> Iterator[Finding]:
         yield ok("dns", _("{host} is found in {n} ms.").format(host=host, n=round(seconds * 1000)))
     for check, name, family in (("ipv4", "IPv4", socket.AF_INET), ("ipv6", "IPv6", socket.AF_INET6)):
         yield _family(account, check, name, [address for address in addresses if address[0] == family])
+
+
+def _proxy(through: Proxy) -> Finding:
+    """Whether the proxy can be reached; what is behind it is found out by the login."""
+    deadline = dial.Deadline(_CONNECT_SECONDS)
+    try:
+        dial.race(dial.resolve(through.host, through.port, deadline, dial.look_up_from_environment()), deadline).close()
+    except (OSError, UnicodeError) as error:
+        message = _("The proxy {proxy} is not reached: {reason}.").format(proxy=through, reason=reason_of(error))
+        hint = _("Check `proxy` in the account, or the variable `ALL_PROXY`.")
+        return wrong("proxy", SmtpsetupError("connect.proxy-failed", message, hints=(hint,)))
+    return ok("proxy", _("The proxy {proxy} is reached.").format(proxy=through))
 
 
 def _family(account: Account, check: str, name: str, addresses: list[dial.SockAddress]) -> Finding:
@@ -260,6 +279,9 @@ def _secret(account: Account, proof: unattended.Proof) -> Finding:
 
 def _sign_in(account: Account, age: SignInAge | None, provider: Provider | None) -> Iterator[Finding]:
     """Whether the sign-in with OAuth2 is about to expire: unused, or of a client in testing."""
+    if account.oauth2 is not None and account.oauth2.is_app_only:
+        yield from app_secret_findings(account, account.oauth2)
+        return
     if age is None or account.oauth2 is None:
         return
     limit = account.oauth2.unused_days

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Auth, Server
     from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.discovery.search import Discovery
-    from smtpsetup.providers.table import Provider, Table
+    from smtpsetup.providers.row import Provider
+    from smtpsetup.providers.table import Table
 
 _SLIPS_OF_COM = ("cim", "clm", "cmo", "comm", "con", "coom", "cpm", "ocm", "vom", "xom")  # no such top-level domains
 _CLOSE = 0.85  # difflib's ratio: one slip in a name of nine letters is 0.89

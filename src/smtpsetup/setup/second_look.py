@@ -17,7 +17,7 @@ from smtpsetup.net import dial
 from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.net.parallel import run_parallel
 from smtpsetup.providers import settings
-from smtpsetup.sending.transports.smtp import policy_for
+from smtpsetup.sending.transports.smtp import policy_for, proxy_for
 from smtpsetup.smtp.probe import Probed, Unverified, probe, probe_unverified
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.net.dial import LookUp
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 SECONDS = 8.0
 USUAL_PORTS = (
@@ -82,8 +82,8 @@ def second_look(
         or failure.stage is Stage.STARTTLS
         or (failure.stage in _BEFORE_LOGIN and failure.kind in (Kind.TIMEOUT, Kind.CLOSED))
     )
-    if not (is_certificate or is_connection):
-        return None
+    if not (is_certificate or is_connection) or proxy_for(account) is not None:
+        return None  # behind a proxy, what can be reached from here tells nothing
     deadline = Deadline(SECONDS)
     address = parse_address(account.address)
     look_up = look_up_from_environment()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Secret, Server
     from smtpsetup.discovery.candidates import Candidate
     from smtpsetup.net.tls import TlsFacts
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.transport import Session
 

@@ -9,7 +9,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, ProviderStatus
 
 if TYPE_CHECKING:
-    from smtpsetup.providers.table import Provider
+    from smtpsetup.providers.row import Provider
 
 HOSTS = ("Loopia", "one.com", "Oderland", "Simply.com", "OVHcloud", "Hetzner")
 """Hosts in Sweden and Europe that take a password for a domain of one's own, by their names in the provider table."""
