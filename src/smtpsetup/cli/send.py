@@ -162,6 +162,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     chosen = state.config().account(account)
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
+    policy = policy._replace(has_fallback=bool(chosen.fallback))
     if raw and not dry_run:
         raise click.UsageError(_("--raw is for --dry-run."))
     if batch is None and merge is None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from smtpsetup.address.address import ascii_lower, parse_address
 from smtpsetup.address.address_list import Entry, understood
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.message.raw_header import Field, as_bytes, split
+from smtpsetup.message.raw_header import Field, as_bytes, raw_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from smtpsetup.message.message import Envelope, Message
 
@@ -31,8 +31,7 @@ def addressed_by_header(message: Message, envelope: Envelope) -> Message:
     left = {_key(recipient): recipient for recipient in envelope.recipients}
     lines: list[bytes] = []
     is_addressed = False
-    for raw in _raw_fields(message.header):
-        field = next(iter(split([raw, b"\r\n"])[0]), None)
+    for field, raw in raw_fields(message.header):
         key = field.key if field else ""
         if field is None or key not in (*_ADDRESSED, "bcc"):
             # a service might deliver to those of an earlier sending
@@ -55,18 +54,6 @@ def addressed_by_header(message: Message, envelope: Envelope) -> Message:
     if left:
         lines.append(_written(Field("Bcc", ", ".join(left.values()))))
     return message._replace(header=b"".join(lines) + b"\r\n")
-
-
-def _raw_fields(header: bytes) -> Iterator[bytes]:
-    """The fields of a header as they are, each with its folded lines."""
-    field = b""
-    for line in header.removesuffix(b"\r\n").splitlines(keepends=True):
-        if field and not line.startswith((b" ", b"\t")):
-            yield field
-            field = b""
-        field += line
-    if field:
-        yield field
 
 
 def _sorted(field: Field, wanted: Iterable[str]) -> tuple[list[Entry], bool]:

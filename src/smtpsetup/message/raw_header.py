@@ -74,6 +74,17 @@ def split(chunks: Iterable[bytes]) -> tuple[tuple[Field, ...], Iterator[bytes]]:
     return _fields(found), source.rest()
 
 
+def raw_fields(header: bytes) -> list[tuple[Field | None, bytes]]:
+    """The fields of a message's header, each with its bytes as they are; None for lines that are no field."""
+    found: list[bytes] = []
+    for line in header.removesuffix(b"\r\n").splitlines(keepends=True):
+        if found and line.startswith((b" ", b"\t")):
+            found[-1] += line
+        else:
+            found.append(line)
+    return [(next(iter(split([raw, b"\r\n"])[0]), None), raw) for raw in found]
+
+
 def _fields(found: list[tuple[str, list[str]]]) -> tuple[Field, ...]:
     return tuple(Field(name, " ".join(part for part in parts if part)) for name, parts in found)
 

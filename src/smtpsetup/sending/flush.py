@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
 from smtpsetup.message.delivery import Delivery
@@ -23,6 +24,8 @@ from smtpsetup.outbox import disposition
 from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.mail_state import MailState
+from smtpsetup.sending.daily_limit import respect_daily_limit
+from smtpsetup.sending.fallback import is_for_fallback, sent_by
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
@@ -31,6 +34,7 @@ from smtpsetup.state import leases, mail_log, usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
     from smtpsetup.message.message import Message
     from smtpsetup.outbox.mail import Mail
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
     Raises SmtpsetupError.
     """
 
-_DAILY = ("messages_per_day", "recipients_per_day")
 _AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
@@ -134,21 +137,55 @@ class AccountFlush:
         self._provider: Provider | None = None
         self._run: Run | None = None
         self._is_stopped = False
+        self._context: Context | None = None
+        self._open_context: OpenContext | None = None
+        self._substitute: Account | None = None  # that sends in place of the mails' own
+        self._is_fallback_broken = False
         self._taken: dict[int, Mail] = {}  # from the outbox, without a result
         self._most_attempts = 1  # of any mail that was tried
 
     def run(self, open_context: OpenContext, log: Log) -> None:
         """Send the mails, or let them wait with the reason. Raises OutboxDamagedError, OSError."""
         try:
-            context = open_context(self._name, self._config)
+            context = self._context = open_context(self._name, self._config)
             log = context.log
-            self._provider = context.find_provider()
-            _respect_daily_limit(self._outbox, self._name, self._provider)
-            secret = context.secret()
+            secret = self._opened(context)
         except SmtpsetupError as error:
-            self._held_back(error, log)
+            if not self._sent_by_fallback(error, open_context):
+                self._held_back(error, log)
             return
+        self._open_context = open_context
         self._send(context, secret)
+
+    def _opened(self, context: Context) -> Secret | None:
+        """What an account logs in with, if it may send now. Raises SmtpsetupError."""
+        self._provider = context.find_provider()
+        respect_daily_limit(self._outbox, context.account.name, self._provider)
+        return context.secret()
+
+    def _sent_by_fallback(self, error: SmtpsetupError, open_context: OpenContext) -> bool:
+        """Send the due mails with another account, where this one cannot send for good. Returns whether one could.
+
+        A mail that may have arrived is not among them.
+        """
+        own = self._context
+        if own is None or self._substitute is not None or not is_for_fallback(own.account, error):
+            return False
+        self._give_back()
+        for name in own.account.fallback:
+            try:
+                other = open_context(name, self._config)
+                secret = self._opened(other)
+            except SmtpsetupError:
+                continue  # the next one; why the account itself cannot send is told below
+            self._substitute = other.account
+            self._send(other, secret)
+            if not self._is_fallback_broken:
+                self._note_stop(error, own.log)
+                return True
+            self._is_fallback_broken = False
+        self._substitute = None
+        return False
 
     def stop(self) -> None:
         """Begin no further mail; the run ends once the replies to those that are being sent have come."""
@@ -173,7 +210,10 @@ class AccountFlush:
         if self._is_stopped:
             run.stop.set()
         stopped_by = deliver(run, _Deliveries(self._next_deliveries))
-        if stopped_by is not None:
+        if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):
+            self._is_fallback_broken = True
+            self._give_back()
+        elif stopped_by is not None:
             self._stopped(context, stopped_by, run.suspects)
         elif self._taken:  # the run was stopped
             self._give_back()
@@ -184,7 +224,7 @@ class AccountFlush:
             return False
         self._now = time.time()
         try:
-            _respect_daily_limit(self._outbox, self._name, self._provider)
+            respect_daily_limit(self._outbox, self._name, self._provider)
         except SmtpsetupError:
             return False  # the next run lets the mail wait
         return True
@@ -194,9 +234,22 @@ class AccountFlush:
         while mails := self._outbox.take(self._name, self._config, self._lease, self._now, _AT_ONCE):
             self._taken.update((mail.id, mail) for mail in mails)
             for mail in mails:
+                if self._substitute and mail.unknowns:
+                    self._put_back_unknown(mail)
+                    continue
                 message = self._message(mail)
                 if message is not None:
-                    yield self._delivery(mail, message)
+                    delivery = self._delivery(mail, message)
+                    yield sent_by(delivery, self._substitute) if self._substitute else delivery
+
+    def _put_back_unknown(self, mail: Mail) -> None:
+        """Let a mail wait that may have arrived: the other account would send it once more."""
+        self._taken.pop(mail.id, None)
+        unsent_for_now = SmtpsetupError(disposition.LOST, mail.last_reply, exit_code=EX_TEMPFAIL)
+        pause = disposition.seconds_until_next(mail.attempts + 1, unsent_for_now)
+        fate = Disposition(mail.recipients, unsent_for_now, MailState.WAITING, time.time() + pause)
+        self._outbox.put_back(mail.id, fate)
+        self._done.waiting += 1
 
     def _message(self, mail: Mail) -> Message | None:
         """The message of a mail; None for a damaged mail, which is set aside."""
@@ -225,7 +278,7 @@ class AccountFlush:
         """Record the result of a mail, which has left the outbox already or is kept for the rest of its recipients."""
         mail: Mail = delivery.key  # type: ignore[assignment]  # `_delivery` has put it there
         if result.accepted:
-            usage.record(self._outbox.directory, self._name, len(result.accepted))
+            usage.record(self._outbox.directory, context.account.name, len(result.accepted))
         if result.error is None:
             self._taken.pop(mail.id, None)
             self._done.sent += 1
@@ -270,6 +323,8 @@ class AccountFlush:
                 self._outbox.give_back(mail.id)
             self._done.waiting += 1
         self._taken.clear()
+        if self._open_context is not None and self._sent_by_fallback(error, self._open_context):
+            return
         if disposition.concerns_account(error):
             self._put_off(error)
             if disposition.is_server_unreachable(error):
@@ -318,22 +373,6 @@ class _Deliveries:
             self._current = self._take()
             raise StopIteration
         return delivery
-
-
-def _respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
-    """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
-    limited = provider is not None and any(provider.limit(key) is not None for key in _DAILY)
-    messages, recipients = usage.last_day(outbox.directory, account) if limited else (0, 0)
-    for key, n in zip(_DAILY, (messages, recipients), strict=True):
-        limit = provider.limit(key) if provider else None
-        if provider and limit is not None and n >= limit:
-            raise SmtpsetupError(
-                "limit.quota",
-                _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(
-                    provider=provider.name, limit=limit, n=n
-                ),
-                hints=(_("Nothing is to be done: the rest is sent when some of those are a day old."),),
-            )
 
 
 def _is_told(context: Context, mail: Mail) -> bool:

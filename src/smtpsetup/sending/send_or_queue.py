@@ -32,7 +32,8 @@ class Policy(NamedTuple):
 
     `hold_unknown` keeps one that may have arrived from being sent again by itself. `keep_refused` keeps a mail that is
     refused for good, too, for callers that keep no copy. With `keep_once`, one that is in the outbox already is
-    not put there again. `config` is the path of the configuration that was named, `""` for the usual one: the outbox
+    not put there again. With `has_fallback`, one that the account cannot send for good waits there for another account.
+    `config` is the path of the configuration that was named, `""` for the usual one: the outbox
     sends the mail with the account of that file.
     """
 
@@ -41,6 +42,7 @@ class Policy(NamedTuple):
     keep_refused: bool = False
     keep_once: bool = False
     config: str = ""
+    has_fallback: bool = False
 
 
 def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendResult:
@@ -187,15 +189,22 @@ def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[lis
     from smtpsetup.outbox import disposition  # as above
 
     left = unsent(result, delivery.envelope.recipients)
-    later = {address: error for address, error in left.items() if error.exit_code == EX_TEMPFAIL}
-    for_good = {address: error for address, error in left.items() if error.exit_code != EX_TEMPFAIL}
+    later = {address: error for address, error in left.items() if _is_sent_later(error, policy)}
+    for_good = {address: error for address, error in left.items() if address not in later}
     if policy.queue is Queue.NEVER:
         later = {}
     kept = {**later, **(for_good if policy.keep_refused else {})}
     fates = disposition.dispositions(kept, attempts=1, is_held=policy.hold_unknown, now=time.time())
-    if not later or (result.error and result.error.exit_code != EX_TEMPFAIL and for_good):
+    if not later or (result.error and not _is_sent_later(result.error, policy) and for_good):
         return fates, result.error
     return fates, next(iter(for_good.values()), None)
+
+
+def _is_sent_later(error: SmtpsetupError, policy: Policy) -> bool:
+    """Whether a mail waits after this error, to be sent by this account or by another one."""
+    from smtpsetup.outbox.disposition import concerns_account  # only for what was not sent
+
+    return error.exit_code == EX_TEMPFAIL or (policy.has_fallback and concerns_account(error))
 
 
 def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, SmtpsetupError]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from smtpsetup.sending.transports.graph import GraphSession
 
 _CREATED, _OK, _FORBIDDEN = 201, 200, 403
-_IN_ONE_REQUEST = 2_200_000  # bytes of a file; 3 MB is the limit, and base64 adds a third
+_LEAST_UPLOAD = 3_000_000  # bytes of a file; a smaller one is added in one request, and refused as an upload
 _RANGE = 3_932_160  # bytes of a file that are uploaded at once: at most 4 MB, and in memory
 _MOST_TRIES = 4  # for a range
 _CONNECT_SECONDS = 60.0
@@ -57,7 +57,7 @@ def sent(session: GraphSession, delivery: Delivery, message: Message) -> Respons
     draft = f"{session.mailbox}/messages/{quote(number, safe='')}"
     try:
         for file in parts.files:
-            if file.size <= _IN_ONE_REQUEST:
+            if file.size < _LEAST_UPLOAD:
                 session.require(session.call(_attachment(draft, file)), _CREATED)
             else:
                 _upload(session, draft, file)

@@ -1,0 +1,31 @@
+"""The provider's daily limit, which is kept before it is reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.i18n import gettext as _
+from smtpsetup.state import usage
+
+if TYPE_CHECKING:
+    from smtpsetup.outbox.store import Outbox
+    from smtpsetup.providers.row import Provider
+
+_DAILY = ("messages_per_day", "recipients_per_day")
+
+
+def respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
+    """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
+    limited = provider is not None and any(provider.limit(key) is not None for key in _DAILY)
+    messages, recipients = usage.last_day(outbox.directory, account) if limited else (0, 0)
+    for key, n in zip(_DAILY, (messages, recipients), strict=True):
+        limit = provider.limit(key) if provider else None
+        if provider and limit is not None and n >= limit:
+            raise SmtpsetupError(
+                "limit.quota",
+                _("{provider} allows {limit} mails or recipients in 24 hours, and there were {n}.").format(
+                    provider=provider.name, limit=limit, n=n
+                ),
+                hints=(_("Nothing is to be done: the rest is sent when some of those are a day old."),),
+            )
