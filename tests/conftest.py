@@ -31,6 +31,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pytest_plugins = (
     "tests.servers",
     "tests.oauth_servers",
+    "tests.graph_server",
+    "tests.gmail_server",
+    "tests.service_accounts",
     "tests.person",
     "tests.machine",
     "tests.postfix",
