@@ -31,6 +31,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pytest_plugins = (
     "tests.servers",
     "tests.oauth_servers",
+    "tests.api_client",
     "tests.graph_server",
     "tests.gmail_server",
     "tests.service_accounts",

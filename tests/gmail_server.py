@@ -156,10 +156,9 @@ class GmailServer(ApiServer):
             return self._send_json(request, grant)
         if request.query.get("uploadType") == "resumable":
             return self._start(request, grant)
-        if request.query.get("uploadType") != "media" or request.headers.get("content-type") != "message/rfc822":
-            problem = (
-                f"Media type '{request.headers.get('content-type')}' is not supported. Valid media types: [message/*]"
-            )
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if request.query.get("uploadType") != "media" or kind != "message/rfc822":
+            problem = f"Media type '{kind}' is not supported. Valid media types: [message/*]"
             raise self.refused("badContent", problem, 400)
         if len(request.body) > self.simple_limit:
             raise self.refused("uploadTooLarge", "Request is too large.", 413)
@@ -252,7 +251,8 @@ class GmailServer(ApiServer):
         asked = re.fullmatch(r"bytes (?:\*|(\d+)-(\d+))/(\d+|\*)", header)
         total = int(asked[3]) if asked and asked[3] != "*" else upload.size
         fits = asked and (asked[1] is None or int(asked[2]) - int(asked[1]) + 1 == len(request.body))
-        if not asked or not fits or (upload.size is not None and total != upload.size):
+        is_total = upload.size in (None, total)
+        if not asked or not fits or not is_total or int(asked[2] or 0) >= (total or LIMIT + CHUNK):
             raise self.refused("badContent", "Failed to parse Content-Range header.", 400)
         return (None if asked[1] is None else int(asked[1])), total
 

@@ -72,7 +72,10 @@ class GraphServer(ApiServer):
         app: bool = False,
         mailboxes: tuple[str, ...] = (),
     ) -> None:
-        """Accept a token: of a user who may Send As further mailboxes, or of an app, for these mailboxes or for all."""
+        """Accept a token: of an app, for these mailboxes or for all; or of a user, who has Send As for these mailboxes.
+
+        A user's token is good for them only with the scope Mail.Send.Shared.
+        """
         self.grants[token] = Grant(user, scopes, app, mailboxes)
         self.mailboxes |= {user, *mailboxes}
 
@@ -240,7 +243,9 @@ class GraphServer(ApiServer):
         sender = next(iter(mail_headers.addresses(message, "From")), mailbox)
         primary = self.aliases.get(sender, sender)
         own = {mailbox.lower()} if grant.is_app else {mailbox.lower(), grant.user.lower()}
-        if primary.lower() not in own | {address.lower() for address in grant.mailboxes}:
+        # "applications that use user tokens use the Mail.Send.Shared permission": outlook-send-mail-from-other-user.md
+        others = grant.mailboxes if grant.is_app or f"{SEND}.Shared" in grant.scopes else ()
+        if primary.lower() not in own | {address.lower() for address in others}:
             raise self.refused(  # concepts/outlook-send-mail-from-other-user.md, example 2
                 "ErrorSendAsDenied",
                 "The user account which was used to submit this request does not have the right to send mail on behalf "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from email.parser import HeaderParser
 from email.utils import formataddr, getaddresses
+from typing import Any
 
 RECIPIENT_FIELDS = ("To", "Cc", "Bcc")
 
@@ -33,7 +35,7 @@ def addresses(message: bytes, *names: str) -> tuple[str, ...]:
     """The addresses of fields in their order, those in groups included, and each of them once."""
     header = HeaderParser().parsestr(split(message)[0].decode("utf-8", "surrogateescape"))
     values = [str(value) for name in names for value in header.get_all(name, [])]
-    return tuple(dict.fromkeys(address for _name, address in getaddresses(values) if address))
+    return tuple(dict.fromkeys(address for _name, address in _parsed(values) if address))
 
 
 def recipients(message: bytes) -> tuple[str, ...]:
@@ -45,7 +47,7 @@ def with_from(message: bytes, address: str) -> bytes:
     """The message from another address; the display name stays."""
     header, rest = split(message)
     values = HeaderParser().parsestr(header.decode("utf-8", "surrogateescape")).get_all("From", [""])
-    name = getaddresses([str(values[0])])[0][0] if str(values[0]) else ""
+    name = _parsed([str(values[0])])[0][0] if str(values[0]) else ""
     try:
         line = formataddr((name, address))
     except UnicodeError:  # an address outside ASCII
@@ -57,3 +59,9 @@ def with_from(message: bytes, address: str) -> bytes:
         return written + message
     kept[place] = written
     return b"".join(kept) + rest
+
+
+def _parsed(values: list[str]) -> list[tuple[str, str]]:
+    """Display names and addresses; newer Pythons refuse a list with an empty group unless they are told not to."""
+    lenient: dict[str, Any] = {"strict": False} if "strict" in inspect.signature(getaddresses).parameters else {}
+    return getaddresses(values, **lenient)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.browsers import Chromium, Page, PlainBrowser
+from tests.certificates import authority, write_ca
 from tests.servers import missing
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ SMTP_SCOPE = "https://mail.test/smtp"
 SCOPE = f"{SMTP_SCOPE} offline_access"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 USER = "info@example.test"
+APP_ID, APP_SECRET = "smtpsetup-app", "app-secret-000000"  # an app that signs in itself, with a secret
+CERTIFICATE_APP_ID = "smtpsetup-cert"  # one that signs in with a key (RFC 7523); unknown until register_key
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,19 @@ class OAuthServer:
         answer: dict[str, Any] = self._control(
             "sign-in", {"user": user, "client_id": self.client_id, "scope": self.scope}
         )
+        return answer
+
+    def register_key(self, jwk: Mapping[str, Any]) -> None:
+        """Let the app CERTIFICATE_APP_ID sign its assertions with this key, a public JWK; until the next reset.
+
+        An assertion has to name its certificate in `x5t#S256`, `x5t` or `kid`, as Entra wants it. If the JWK has an
+        `x5t#S256`, it has to be that one.
+        """
+        self._control("register-key", jwk)
+
+    def introspect(self, token: str) -> dict[str, Any]:
+        """What the server says about a token (RFC 7662): `active`, `scope`, `client_id`; `sub` if it is a user's."""
+        answer: dict[str, Any] = self._control("introspect", {"token": token})
         return answer
 
     def settings(self, **values: Any) -> None:
@@ -286,9 +301,8 @@ def oauth_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OAuthS
     (base / "node_modules").symlink_to(modules)
     for source in SOURCES.glob("*.mjs"):  # next to node_modules, where imports are resolved
         shutil.copy(source, base)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(base / "ca.pem"))
-    issued = authority.issue_cert("localhost", "127.0.0.1")
+    write_ca(base / "ca.pem")
+    issued = authority().issue_cert("localhost", "127.0.0.1")
     issued.private_key_pem.write_to_path(str(base / "key.pem"))
     issued.cert_chain_pems[0].write_to_path(str(base / "server.pem"))
     public_key = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).public_key()

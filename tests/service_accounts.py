@@ -1,6 +1,7 @@
 """A fake of Google's token endpoint for service accounts: the JWT grant (RFC 7523) with domain-wide delegation.
 
-The rules are those of developers.google.com/identity/protocols/oauth2/service-account, "HTTP/REST" and "JWT error codes".
+The rules are those of developers.google.com/identity/protocols/oauth2/service-account, under "HTTP/REST" and "JWT error
+codes".
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import secrets
 import time
 import urllib.parse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +24,7 @@ from tests.api_servers import ApiServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 CLIENT_EMAIL = "mailer@project.iam.gserviceaccount.test"
@@ -35,8 +36,8 @@ SHORT_LIVED = (
     "values in the JWT claim."
 )
 NOT_DELEGATED = (
-    "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes "
-    "requested."
+    "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the "
+    "scopes requested."
 )
 
 
@@ -173,7 +174,7 @@ def _parsed(assertion: str) -> tuple[dict[str, Any], dict[str, Any], bytes, byte
     parts = [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in (first, second, third)]
     header, claims = json.loads(parts[0]), json.loads(parts[1])
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise ValueError(assertion)
+        raise ValueError(assertion)  # noqa: TRY004  every malformed assertion is the same to the endpoint
     return header, claims, f"{first}.{second}".encode(), parts[2]
 
 

@@ -2,11 +2,21 @@
 import crypto from 'node:crypto';
 import querystring from 'node:querystring';
 
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 export const CLIENT_ID = 'smtpsetup-test';
+export const CERTIFICATE_APP_ID = 'smtpsetup-cert';
 export const SMTP_SCOPE = 'https://mail.test/smtp';
+export const SMTP_APP_SCOPE = 'https://mail.test/.default'; // what an app asks for: everything that it may
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
+// the scopes of the fake APIs, which apps and users ask for
+const API_SCOPES = [
+  SMTP_APP_SCOPE,
+  'https://graph.test/.default',
+  'https://graph.test/Mail.Send',
+  'https://graph.test/Mail.ReadWrite',
+  'https://www.googleapis.com/auth/gmail.send',
+];
 const ENDPOINTS = {
   '/token': 'token',
   '/device/auth': 'device',
@@ -38,12 +48,21 @@ export function authorizationServer(issuer, state) {
       redirect_uris: [],
       grant_types: [],
       response_types: [],
+    }, {
+      client_id: 'smtpsetup-app', // signs in itself, without a user (RFC 6749 section 4.4)
+      client_secret: 'app-secret-000000',
+      token_endpoint_auth_method: 'client_secret_post',
+      redirect_uris: [],
+      grant_types: ['client_credentials'],
+      response_types: [],
     }],
-    scopes: ['openid', 'offline_access', SMTP_SCOPE],
+    scopes: ['openid', 'offline_access', SMTP_SCOPE, ...API_SCOPES],
+    assertJwtClientAuthClaimsAndHeader: (ctx, claims, header, client) => namesCertificate(header, client),
     clockTolerance: 0, // expired is expired; the default lets tokens live 15 seconds longer
     cookies: { keys: [crypto.randomBytes(16).toString('hex')] },
     features: {
       devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
       revocation: { enabled: true },
       introspection: { enabled: true },
       registration: { enabled: true },
@@ -63,12 +82,13 @@ export function authorizationServer(issuer, state) {
     },
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
-    formats: { bitsOfOpaqueRandomness: (ctx, token) => (token.kind === 'AccessToken' ? state.settings.access_token_bits : 256) },
+    formats: { bitsOfOpaqueRandomness: (ctx, token) => (['AccessToken', 'ClientCredentials'].includes(token.kind) ? state.settings.access_token_bits : 256) },
     expiresWithSession: () => false,
     rotateRefreshToken: () => state.settings.rotate,
     renderError: (ctx, out) => { ctx.type = 'html'; ctx.body = page('Error', `<pre>${escaped(JSON.stringify(out))}</pre>`); },
     ttl: {
       AccessToken: () => state.settings.access_token_seconds,
+      ClientCredentials: () => state.settings.access_token_seconds,
       RefreshToken: () => state.settings.refresh_token_seconds,
       DeviceCode: () => state.settings.device_code_seconds,
       AuthorizationCode: 60,
@@ -82,6 +102,33 @@ export function authorizationServer(issuer, state) {
   provider.use(interactions(provider, state));
   provider.on('server_error', (ctx, error) => console.error(error));
   return provider;
+}
+
+// Entra wants to know which of an app's certificates signed an assertion.
+function namesCertificate(header, client) {
+  const given = header['x5t#S256'] ?? header.x5t ?? header.kid;
+  const wanted = client.jwks?.keys?.[0]?.['x5t#S256'];
+  if (!given || (wanted && header['x5t#S256'] !== wanted)) throw new errors.InvalidClientAuth('the assertion names no certificate of this app');
+}
+
+// The app that signs in with a key is a client in the storage, since its key is made by each test.
+export function registerKey(state, jwk) {
+  return state.adapter('Client').upsert(CERTIFICATE_APP_ID, {
+    client_id: CERTIFICATE_APP_ID,
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [jwk] },
+    redirect_uris: [],
+    grant_types: ['client_credentials'],
+    response_types: [],
+  });
+}
+
+// A token of a user or of an app, or nothing.
+export const anyToken = async (provider, token) => (await provider.AccessToken.find(token)) ?? provider.ClientCredentials.find(token);
+
+export async function introspected(provider, { token }) {
+  const found = await anyToken(provider, token);
+  return found ? { active: true, scope: found.scope, client_id: found.clientId, sub: found.accountId } : { active: false };
 }
 
 // Record a request, and answer it as the next rule says.

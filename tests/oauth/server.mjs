@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
-import { authorizationServer, signedIn } from './authorization.mjs';
+import { authorizationServer, introspected, registerKey, signedIn } from './authorization.mjs';
 import { State } from './state.mjs';
 import { submissionServers } from './submission.mjs';
 
@@ -22,10 +22,12 @@ const actions = {
   state: (state) => ({ requests: state.requests, mails: state.mails, logins: state.logins }),
   settings: (state, values) => state.set(values),
   rules: (state, rule) => { state.rules.push(rule); },
-  'expire-access-tokens': (state) => state.expire('AccessToken'),
+  'expire-access-tokens': (state) => ['AccessToken', 'ClientCredentials'].forEach((model) => state.expire(model)),
   'expire-device-codes': (state) => state.expire('DeviceCode'),
   revoke: (state, { user }) => state.revoke(user),
   reset: (state) => state.reset(),
+  'register-key': registerKey,
+  introspect: (state, values, provider) => introspected(provider, values),
   'sign-in': (state, values, provider) => signedIn(provider, values),
 };
 

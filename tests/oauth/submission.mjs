@@ -3,7 +3,7 @@ import { SMTPServer } from 'smtp-server';
 import sasl from 'smtp-server/lib/sasl.js';
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
 
-import { SMTP_SCOPE, sha256 } from './authorization.mjs';
+import { anyToken, sha256, SMTP_APP_SCOPE, SMTP_SCOPE } from './authorization.mjs';
 
 // a reply with an enhanced status code of its own gets no second one in front
 const { send } = SMTPConnection.prototype;
@@ -61,9 +61,11 @@ function challenge(provider, method, problem) {
 }
 
 async function problemOf(provider, { accessToken, username, method }) {
-  const token = await provider.AccessToken.find(accessToken ?? '');
+  const token = await anyToken(provider, accessToken ?? '');
   if (!token) return { problem: 'invalid_token' };
-  if (!token.scopes.has(SMTP_SCOPE)) return { problem: 'insufficient_scope' };
+  const isApp = token.kind === 'ClientCredentials'; // without a user of its own, it may log in for each mailbox
+  if (!token.scopes.has(SMTP_SCOPE) && !(isApp && token.scopes.has(SMTP_APP_SCOPE))) return { problem: 'insufficient_scope' };
+  if (isApp) return username ? { name: username } : { problem: 'invalid_token' };
   const name = username || (method === 'OAUTHBEARER' ? token.accountId : '');
   return name.toLowerCase() === token.accountId.toLowerCase() ? { name } : { problem: 'invalid_token' };
 }
