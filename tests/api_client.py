@@ -30,9 +30,13 @@ class Client:
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any, dict[str, str]]:
         """Status, body (JSON, text, or None if it is empty), and header."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.connection.request(method, f"{self.base}{path}", body, {**self.headers, **given})
-        response = self.connection.getresponse()
-        content = response.read()
+        try:
+            self.connection.request(method, f"{self.base}{path}", body, {**self.headers, **given})
+            response = self.connection.getresponse()
+            content = response.read()
+        except OSError:
+            self.connection.close()  # the next request opens it again
+            raise
         is_json = "json" in response.headers.get("Content-Type", "")
         return response.status, json.loads(content) if is_json else content or None, dict(response.headers)
 

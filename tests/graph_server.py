@@ -121,7 +121,7 @@ class GraphServer(ApiServer):
             return session.draft.mailbox
         parts = request.path.strip("/").split("/")
         if parts[1:2] == ["users"] and len(parts) > 2:
-            return parts[2]
+            return parts[2].lower()
         return super().mailbox_of(request)
 
     def respond(self, request: Incoming) -> Answer:
