@@ -74,6 +74,10 @@ class Port(Listener):
 
     def stop(self) -> None:
         super().stop()
+        self.close_connections()
+
+    def close_connections(self) -> None:
+        """Close what is open."""
         for client in list(self.open):
             try:
                 client.shutdown(socket.SHUT_RDWR)

@@ -35,6 +35,7 @@ pytest_plugins = (
     "tests.graph_server",
     "tests.gmail_server",
     "tests.service_accounts",
+    "tests.api_accounts",
     "tests.person",
     "tests.machine",
     "tests.postfix",

@@ -71,6 +71,7 @@ class HttpConnection:
     ) -> None:
         self.tls_facts: TlsFacts | None = None
         self.is_body_sent = False
+        self._is_fresh = True
         self._stages = stages
         self._policy = policy
         self._masks = masks
@@ -87,14 +88,15 @@ class HttpConnection:
         except BaseException:
             sock.close()
             raise
+        self._is_fresh = True
         if self._stages.is_watched:
             self.tls_facts = tls.facts(self._sock)
 
     @property
     def is_usable(self) -> bool:
         """Whether it is open, and the server has not closed it since the last response."""
-        if self._sock is None:
-            return False
+        if self._sock is None or self._is_fresh:
+            return self._sock is not None  # what can be read before a request are session tickets of TLS 1.3
         with selectors.DefaultSelector() as selector:
             selector.register(self._sock, selectors.EVENT_READ)
             return not (self._sock.pending() or selector.select(0))
@@ -119,7 +121,7 @@ class HttpConnection:
 
         Raises OSError, WireError, and what `body` and `before_end` raise; then the connection is closed.
         """
-        self.is_body_sent = False
+        self.is_body_sent = self._is_fresh = False
         try:
             return self._exchange(method, target, headers, body, deadline, before_end)
         except BaseException as error:
@@ -215,10 +217,16 @@ class HttpConnection:
             self._trace(direction + plain_text(self._masks.applied(line)))
 
 
+def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces, none of which is too large to be sent at once."""
+    for piece in pieces:
+        yield from (piece[start : start + _CHUNK] for start in range(0, len(piece), _CHUNK))
+
+
 def _of_size(head: bytes, body: Body) -> Iterator[bytes]:
     """The request in pieces that fill a packet where possible. Raises ValueError where the body has another size."""
     held, size = head, 0
-    for piece in body.pieces():
+    for piece in _small(body.pieces()):
         size += len(piece)
         if held and len(held) + len(piece) > _CHUNK:
             yield held

@@ -146,7 +146,7 @@ def _read(handle: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
                 continue
             if kind == "pause" and now < float(at) <= now + 3600.0:
                 pause = float(at)
-            elif kind == "sent" and count.isdigit() and now - seconds < float(at) <= now:
+            elif kind == "sent" and count.isdigit() and now - seconds < float(at) < now + 1.0:
                 entries.append((float(at), int(count)))
     return sorted(entries), pause
 
