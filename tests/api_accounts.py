@@ -19,7 +19,6 @@ from smtpsetup.sending.context import Context, transport_named
 from tests.messages import from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.api_servers import ApiServer
@@ -101,7 +100,7 @@ def write_account(home: Home, server: ApiServer, kind: TransportKind, **keys: An
 
 
 @pytest.fixture
-def api_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def api_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory of its own, for sessions in this process."""
     directory = tmp_path / "state"
     monkeypatch.setenv("SMTPSETUP_STATE_DIR", str(directory))

@@ -58,7 +58,8 @@ def seconds_for(size: int) -> float:
 class Call(NamedTuple):
     """A request to the API. `cost` is what it counts for in the provider's limit.
 
-    `decides` says that the mail is on its way once the provider has taken this request.
+    `decides` says that the mail is on its way once the provider has taken this request. With `is_resumed`, the caller
+    goes on where it was cut; others are made once more.
     """
 
     method: str
@@ -67,6 +68,7 @@ class Call(NamedTuple):
     body: Body = EMPTY
     cost: int = 0
     decides: bool = False
+    is_resumed: bool = False
 
 
 class ApiSession:
@@ -248,20 +250,20 @@ class ApiSession:
             yield
 
     def _tried(self, call: Call, delivery: Delivery | None) -> Response:
-        is_old = self._connection.is_usable
+        is_second = False
         while True:
             if not self._connection.is_usable:
                 self._connection.close()
-                is_old = False
                 self._connection.open(Deadline(self._conditions.seconds))
             try:
                 return self._requested(call, delivery)
             except (OSError, WireError) as error:
                 if self._connection.is_body_sent and delivery is not None:
                     raise self._unknown() from error
-                is_ended = not isinstance(error, TimeoutError)
-                if is_old and is_ended and not self._connection.is_body_sent:
-                    continue  # the server has closed a connection that it had kept open
+                is_cut = not isinstance(error, TimeoutError) and not self._connection.is_body_sent
+                if is_cut and not (is_second or call.is_resumed):
+                    is_second = True  # the server has nothing whole: it may have closed a connection that was kept open
+                    continue
                 raise TransportError(failure_from(error, Stage.DATA, self._account.server)) from error
 
     def _requested(self, call: Call, delivery: Delivery | None) -> Response:
