@@ -30,6 +30,25 @@ GRAPH_SEND = "https://graph.microsoft.com/Mail.Send"
 GRAPH_WRITE = "https://graph.microsoft.com/Mail.ReadWrite"
 
 
+# a provider that limits no mails a minute, as Microsoft 365 does
+_ROW = """
+[[provider]]
+id = "testmail"
+name = "Testmail"
+domains = ["example.test"]
+mx_suffixes = []
+status = "ok"
+servers = [{{ host = "smtp.example.test", port = 465, security = "tls" }}]
+auth = ["oauth2"]
+docs_url = "https://example.test/help"
+confidence = "high"
+sources = [{{ at = "https://example.test/help", date = 2026-11-24 }}]
+username = {{ form = "address" }}
+oauth2 = {{ client = "testmail", token_endpoint = "https://localhost/token", scopes = ["x"] }}
+api = {{ transport = "{kind}", scopes = ["x"] }}
+"""
+
+
 def api_account(server: ApiServer, kind: TransportKind, **changes: Any) -> Account:
     """An account whose access token a command prints."""
     address = str(server.endpoint) if hasattr(server, "endpoint") else server.origin
@@ -84,8 +103,10 @@ def mail(*recipients: str, subject: str = "Hej", to: str = "kund@example.org", b
 
 def write_account(home: Home, server: ApiServer, kind: TransportKind, **keys: Any) -> None:
     """Write a configuration with an account at the fake."""
+    home.file(".config/smtpsetup/providers.toml", _ROW.format(kind=kind))
     values = {
         "address": ADDRESS,
+        "provider": "testmail",
         "transport": str(kind),
         "endpoint": str(getattr(server, "endpoint", server.origin)),
         "auth": "oauth2",

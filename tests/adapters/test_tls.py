@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from smtpsetup.setup.test_account import AccountTestReport
 
-SCRIPT = (b"220 x ESMTP\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n")
+OK = (None, b"250 ok\r\n")
+SCRIPT = (b"220 x ESMTP\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", *OK * 3, None, b"221 bye\r\n")
 WITHOUT_LOGIN = {b"EHLO example.com", b"QUIT", b""}  # what the second look may send
 AUTHORITY = trustme.CA(organization_name="A good authority")
 

@@ -33,6 +33,10 @@ ACCOUNT_KEYS = {
     "secret_store",
     "default",
     "verified",
+    "transport",
+    "endpoint",
+    "proxy",
+    "fallback",
 }
 TEST_KEYS = {"account", "server", "stages", "capabilities", "tls", "message_id", "to", "working_alternative"}
 SEND_KEYS = {"account", "message_id", "accepted", "refused", "queued", "outbox_id", "reply"}

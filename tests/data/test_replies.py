@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from smtpsetup.core.exit_codes import LASTING
-from smtpsetup.core.failure import Failure, Kind
+from smtpsetup.core.failure import Failure, HttpReply, Kind
 from smtpsetup.core.model import Auth, Security, Server, Stage
 from smtpsetup.diagnosis import advice as known_advice
+from smtpsetup.diagnosis import api_advice as known_api_advice
 from smtpsetup.diagnosis.diagnose import diagnose, error_code
 from smtpsetup.diagnosis.explanations import EXPLANATIONS
 from smtpsetup.diagnosis.rules import RULES
@@ -40,6 +41,13 @@ LOOKALIKES = [
     line.split("\t")
     for line in Path(__file__).with_name("lookalikes.tsv").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
+]
+# the answers of Microsoft Graph and the Gmail API, from their pages and from threads
+API_ANSWERS = [
+    (int(status), said, code, next(iter(advice), ""))
+    for line in Path(__file__).with_name("api_answers.tsv").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+    for status, said, code, *advice in [line.split("\t")]
 ]
 
 
@@ -176,6 +184,8 @@ FAILURES: list[tuple[Stage, Kind, dict[str, Any], str]] = [
     (Stage.DNS, Kind.NAME_NOT_FOUND, {}, "dns.not-found"),
     (Stage.DNS, Kind.NAME_TEMPORARY, {}, "dns.temporary"),
     (Stage.DNS, Kind.TIMEOUT, {}, "dns.temporary"),
+    (Stage.CONNECT, Kind.PROXY_FAILED, {}, "connect.proxy-failed"),
+    (Stage.DATA, Kind.TOO_LARGE_FOR_PERMISSION, {}, "data.too-large"),
     (Stage.CONNECT, Kind.REFUSED, {}, "connect.refused"),
     (Stage.CONNECT, Kind.UNREACHABLE, {}, "connect.unreachable"),
     (Stage.CONNECT, Kind.TIMEOUT, {}, "connect.timeout"),
@@ -243,6 +253,7 @@ def is_general(failure: Failure, row: str) -> bool:
 def data() -> list[Datum]:
     by_name = vars(known_advice)
     after_login = known_advice.AFTER_LOGIN.values()
+    api_advice = vars(known_api_advice)
     return [
         *(
             Datum(failure, (code,))
@@ -268,7 +279,20 @@ def data() -> list[Datum]:
         ),
         *(Datum(refusal(stage, reply), (code,)) for stage, reply, code, _ in LOOKALIKES if code != "*"),
         *(Datum(Failure(stage, kind, **{"server": SERVER, **facts}), (code,)) for stage, kind, facts, code in FAILURES),
+        *(Datum(api_answer(status, said), (code,), api_advice.get(name)) for status, said, code, name in API_ANSWERS),
     ]
+
+
+def api_answer(status: int, said: str) -> Failure:
+    """The failure that an API's answer is."""
+    stage = Stage.AUTH if status == 401 else Stage.DATA
+    return Failure(stage, Kind.HTTP, SERVER, HttpReply(status, "", (said,)))
+
+
+@pytest.mark.parametrize(("status", "said", "code", "advice"), API_ANSWERS)
+def test_an_answer_of_an_api_has_its_code(status: int, said: str, code: str, advice: str) -> None:
+    assert error_code(api_answer(status, said)) == code
+    assert advice in ("", *vars(known_api_advice))
 
 
 def test_every_rule_is_needed() -> None:

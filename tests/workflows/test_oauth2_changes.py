@@ -129,7 +129,16 @@ def test_login_turns_an_oauth2_account_into_a_password_account(ready: tuple[Home
     assert done.code != 0  # the server accepts tokens alone
     assert (home.path / "token").exists()
     with ScriptedServer(
-        [b"220 ready\r\n", None, b"250-localhost\r\n250 AUTH PLAIN\r\n", None, b"235 ok\r\n", None, b"221 bye\r\n"]
+        [
+            b"220 ready\r\n",
+            None,
+            b"250-localhost\r\n250 AUTH PLAIN\r\n",
+            None,
+            b"235 ok\r\n",
+            *(None, b"250 ok\r\n") * 3,
+            None,
+            b"221 bye\r\n",
+        ]
     ) as other:
         text = (
             home.config.read_text()

@@ -71,6 +71,7 @@ def test_json_keeps_its_keys_when_scripts_will_use_the_account(home: Home, facts
     assert set(result) == {
         *("account", "address", "from_name", "provider", "host", "port", "security"),
         *("auth", "username", "secret_store", "default", "verified"),
+        *("transport", "endpoint", "proxy", "fallback"),
     }
 
 

@@ -53,8 +53,10 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     how: SignInOptions,
 ) -> None:
     """Replace the account's secret."""
-    check_sign_in_options(auth, how, source)
     chosen = state.config().account(account)
+    if auth in (None, Auth.OAUTH2) and _is_app_only(chosen, how):
+        how = how._replace(app_only=True)
+    check_sign_in_options(auth, how, source)
     if chosen.auth is Auth.NONE:
         raise click.UsageError(_("The account {account} needs no login.").format(account=chosen.name))
     is_by_command = chosen.auth is Auth.OAUTH2 and chosen.oauth2 is None and chosen.secret.store is Store.COMMAND
@@ -62,18 +64,16 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         text = _("The access token of {account} comes from the command `{command}`: sign in with that program.")
         raise click.UsageError(text.format(account=chosen.name, command=chosen.secret.reference))
     kind = Auth(auth) if auth else Auth.OAUTH2 if how != SignInOptions() else chosen.auth
-    is_app_only = how.app_only or _is_app_only(chosen, how)
     check_place(
         chosen._replace(auth=kind),
         chosen,
         source,
         state.provider(chosen),
         from_stdin=from_stdin,
-        is_app_only=is_app_only,
+        is_app_only=how.app_only,
     )
-    if kind is Auth.OAUTH2 and not how.token_command and is_app_only:
-        app = how._replace(app_only=True)
-        _sign_in_as_app_again(state, chosen._replace(auth=kind), source, app, from_stdin=from_stdin)
+    if kind is Auth.OAUTH2 and not how.token_command and how.app_only:
+        _sign_in_as_app_again(state, chosen._replace(auth=kind), source, how, from_stdin=from_stdin)
     elif kind is Auth.OAUTH2 and not how.token_command:
         _sign_in_again(state, chosen._replace(auth=kind), source, how)
     else:

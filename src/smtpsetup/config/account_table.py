@@ -148,6 +148,7 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
     """The faults of an account's table. Only the first is reported, and those after it may follow from it."""
+    yield from choice_faults(row, {"transport": _CHOICES["transport"]})
     needed = ("address", *(() if _has_api(row) else _NEEDED_FOR_SMTP))
     yield from (_("{key} is missing").format(key=key) for key in needed if key not in row)
     yield from type_faults(row, KEYS | BY_HAND)

@@ -21,7 +21,7 @@ from smtpsetup.sending.batch_input import Item, LineError
 from smtpsetup.sending.drafts import delivery_of, draft_of
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
-from smtpsetup.sending.send_or_queue import Policy, keep, kept_by_policy, log_result, unsent
+from smtpsetup.sending.send_or_queue import Policy, is_sent_later, keep, kept_by_policy, log_result, unsent
 from smtpsetup.state import usage
 
 if TYPE_CHECKING:
@@ -144,7 +144,12 @@ class Batch:
 
         It is not done for a provider's limit, which a flush of the outbox would only reach again.
         """
-        if error is None or error.exit_code != EX_TEMPFAIL or error.is_limit or self._policy.queue is Queue.NEVER:
+        if (
+            error is None
+            or error.is_limit
+            or self._policy.queue is Queue.NEVER
+            or not is_sent_later(error, self._policy)
+        ):
             return error
         is_tried = is_server_unreachable(error)
         for delivery in (*self._begun.values(), *deliveries):

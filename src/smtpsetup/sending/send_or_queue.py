@@ -189,18 +189,18 @@ def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[lis
     from smtpsetup.outbox import disposition  # as above
 
     left = unsent(result, delivery.envelope.recipients)
-    later = {address: error for address, error in left.items() if _is_sent_later(error, policy)}
+    later = {address: error for address, error in left.items() if is_sent_later(error, policy)}
     for_good = {address: error for address, error in left.items() if address not in later}
     if policy.queue is Queue.NEVER:
         later = {}
     kept = {**later, **(for_good if policy.keep_refused else {})}
     fates = disposition.dispositions(kept, attempts=1, is_held=policy.hold_unknown, now=time.time())
-    if not later or (result.error and not _is_sent_later(result.error, policy) and for_good):
+    if not later or (result.error and not is_sent_later(result.error, policy) and for_good):
         return fates, result.error
     return fates, next(iter(for_good.values()), None)
 
 
-def _is_sent_later(error: SmtpsetupError, policy: Policy) -> bool:
+def is_sent_later(error: SmtpsetupError, policy: Policy) -> bool:
     """Whether a mail waits after this error, to be sent by this account or by another one."""
     from smtpsetup.outbox.disposition import concerns_account  # only for what was not sent
 

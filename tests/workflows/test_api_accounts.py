@@ -1,0 +1,218 @@
+"""Accounts of Microsoft Graph and the Gmail API on the command line: everything that sends takes them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.core.model import Secret, TransportKind
+from smtpsetup.message.delivery import Delivery
+from smtpsetup.message.message import Envelope
+from smtpsetup.sending.conditions import Conditions
+from smtpsetup.sending.transports.smtp import SmtpTransport
+from tests.api_accounts import ADDRESS, TOKEN, write_account
+from tests.conftest import account_at
+from tests.messages import from_bytes
+from tests.postfix import POSTFIX_PASSWORD
+from tests.sendmail import sendmail
+
+if TYPE_CHECKING:
+    from tests.api_servers import ApiMail
+    from tests.conftest import Home
+    from tests.gmail_server import GmailServer
+    from tests.graph_server import GraphServer
+from tests.postfix import Postfix
+
+
+@pytest.fixture
+def graph(home: Home, graph_server: GraphServer) -> tuple[Home, GraphServer]:
+    """A home with an account at the fake."""
+    graph_server.allow(TOKEN, ADDRESS)
+    write_account(home, graph_server, TransportKind.GRAPH)
+    return home, graph_server
+
+
+def test_send_tells_what_it_tells_over_smtp(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    sent = home.run("send", "kund@example.org", "--bcc", "arkiv@example.org", "-s", "Hej", "--body", "åäö", "--json")
+    assert (sent.code, sent.err) == (0, "")
+    assert sent.json["result"]["accepted"] == ["kund@example.org", "arkiv@example.org"]
+    assert sent.json["result"]["reply"]["code"] == 202
+    (mail,) = server.mails
+    assert set(mail.recipients) == {"kund@example.org", "arkiv@example.org"}
+
+
+def test_the_conversation_shows_no_token(graph: tuple[Home, GraphServer]) -> None:
+    home, _server = graph
+    sent = home.run("send", "kund@example.org", "-s", "Hej", "--body", "x", "-v")
+    assert "> POST /v1.0/me/sendMail HTTP/1.1" in sent.err
+    assert "Authorization: Bearer ***" in sent.err
+    assert "< 202 Accepted" in sent.err
+    assert TOKEN not in sent.err
+
+
+def test_a_server_that_is_away_lets_the_mail_wait(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    server.unavailable(9, retry_after="600")
+    sent = home.run("send", "kund@example.org", "-s", "Hej", "--body", "x", "--json")
+    assert (sent.code, sent.json["result"]["queued"]) == (0, True)
+    (waiting,) = home.run("outbox", "list", "--json").json["result"]
+    assert waiting["state"] == "waiting"
+    assert "503" in waiting["last_reply"]
+    server.rules.clear()
+    for file in (home.path / ".local/state/smtpsetup/requests").iterdir():
+        file.unlink()  # the pause is over
+    assert home.run("outbox", "flush", "--now").code == 0
+    assert len(server.mails) == 1
+
+
+def test_a_batch_goes_over_one_connection(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Faktura", "body": "x"}) for n in range(30)]
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))))
+    assert done.code == 0, done.err
+    assert (len(server.mails), server.violations) == (30, [])
+    assert len({request.connection for request in server.requests}) == 1
+
+
+def test_several_connections_keep_to_the_limit(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    server.pause = 0.02
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Faktura", "body": "x"}) for n in range(60)]
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--connections", "8")
+    assert done.code == 0, done.err
+    assert (len(server.mails), server.violations) == (60, [])
+    assert server.most_at_once <= 4
+
+
+def test_an_answer_that_is_lost_in_a_batch_is_told(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    server.rule(drop="after-processing")
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Faktura", "body": "x"}) for n in range(3)]
+    done = home.run(
+        "send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--on-unknown", "hold", "--json"
+    )
+    assert done.lines[-1]["result"]["unknown"] == 1
+    assert sorted(mail.recipients[0] for mail in server.mails) == [f"k{n}@example.org" for n in range(3)]
+
+
+def test_sendmail_sends_by_it(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    done = sendmail(home, "-i", "root", stdin="Subject: cron\nTo: root\n\nfel\n")
+    assert done.code == 0, done.err
+    assert server.mails[0].recipients == (ADDRESS,)
+    assert b"X-Original-To:" in server.mails[0].message
+
+
+def test_test_and_doctor_work(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    tested = home.run("test", "--json")
+    assert (tested.code, len(server.mails)) == (0, 1)
+    assert [stage["stage"] for stage in tested.json["result"]["stages"]] == ["dns", "connect", "tls", "auth", "data"]
+    tested = home.run("test", "--login-only", "--json")
+    assert [stage["stage"] for stage in tested.json["result"]["stages"]] == ["dns", "connect", "tls", "auth"]
+    findings = {one["check"]: one for one in home.run("doctor", "--json").json["result"]["checks"]}
+    assert findings["login"]["status"] == "ok"
+    assert len(server.mails) == 1
+
+
+def test_smtplib_is_no_witness_for_an_api(graph: tuple[Home, GraphServer]) -> None:
+    home, _server = graph
+    done = home.run("test", "--transport", "smtplib", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
+
+
+def test_accounts_show_tells_the_transport(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    shown = home.run("accounts", "show", "--json").json["result"]
+    assert (shown["transport"], shown["endpoint"], shown["port"]) == ("graph", server.endpoint, server.ports[0].port)
+    assert "Microsoft Graph" in home.run("accounts", "show").out
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"endpoint": "http://graph.microsoft.com"}, "endpoint"),
+        ({"endpoint": "https://user:pw@graph.microsoft.com"}, "endpoint"),
+        ({"endpoint": "https://graph.microsoft.com/?a=b"}, "endpoint"),
+        ({"transport": "imap"}, "transport"),
+        ({"proxy": "ftp://proxy"}, "proxy"),
+        ({"proxy": "http://"}, "proxy"),
+        ({"fallback": [1]}, "fallback"),
+        ({"fallback": "other"}, "fallback"),
+    ],
+)
+def test_wrong_values_are_told(home: Home, graph_server: GraphServer, keys: dict[str, object], fault: str) -> None:
+    write_account(home, graph_server, TransportKind.GRAPH, **keys)
+    done = home.run("accounts", "list", "--json")
+    assert (done.code, done.json["error"]["code"]) == (78, "config.invalid")
+    assert fault in done.json["error"]["message"]
+    assert "pw" not in done.json["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", [TransportKind.GRAPH, TransportKind.GMAIL])
+def test_what_arrives_equals_what_arrives_over_smtp(
+    home: Home, graph_server: GraphServer, gmail_server: GmailServer, postfix: Postfix, kind: TransportKind
+) -> None:
+    server = graph_server if kind is TransportKind.GRAPH else gmail_server
+
+    def hand_over(mail: ApiMail) -> None:
+        account = account_at(postfix.tls_port, ca_file=postfix.ca_file, address=ADDRESS, username=ADDRESS)
+        with SmtpTransport().session(account, Conditions(30)) as session:
+            session.open(Secret(POSTFIX_PASSWORD))
+            session.deliver(Delivery(Envelope(ADDRESS, mail.recipients), from_bytes(mail.message)))
+
+    server.hand_to = hand_over
+    server.allow(TOKEN, ADDRESS)
+    write_account(home, server, kind)
+    arguments = ("asa@example.test", "--bcc", "bo@example.test", "-s", "Räkning", "--body", "åäö\n.punkt\n")
+    assert home.run("send", *arguments, "-H", "X-Test: 1").code == 0
+    by_api = {user: postfix.mails(user)[0] for user in ("asa", "bo")}
+    postfix.clear()
+    home.file("password", POSTFIX_PASSWORD + "\n")
+    home.run(
+        "configure", ADDRESS, "--account", "smtp", "--host", "localhost", "--port", str(postfix.tls_port),
+        "--security", "tls", "--ca-file", postfix.ca_file, "--password-file", str(home.path / "password"),
+        "--from-name", "",
+    )  # fmt: skip
+    assert home.run("send", "-a", "smtp", *arguments, "-H", "X-Test: 1").code == 0
+    by_smtp = {user: postfix.mails(user)[0] for user in ("asa", "bo")}
+    for user in ("asa", "bo"):
+        assert _without_trace(by_api[user]) == _without_trace(by_smtp[user])
+        assert b"\nBcc:" not in by_api[user]
+
+
+def _without_trace(mail: bytes) -> list[bytes]:
+    """The lines of a delivered mail without what differs in any two mails."""
+    header, _blank, body = mail.partition(b"\n\n")
+    lines = header.replace(b"\n\t", b" ").replace(b"\n ", b" ").split(b"\n")
+    moving = (b"Return-Path", b"Received", b"Date", b"Message-ID", b"Delivered-To", b"X-Original-To")
+    return [line for line in lines if not line.startswith(moving)] + body.split(b"\n")
+
+
+def test_fifty_jobs_keep_to_the_limit_of_the_mailbox(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    server.pause = 0.01
+
+    def job(number: int) -> int:
+        return home.run("send", f"k{number}@example.org", "-s", "Hej", "--body", "x").code
+
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        codes = list(pool.map(job, range(50)))
+    assert (set(codes), len(server.mails), server.violations) == ({0}, 50, [])
+
+
+@pytest.mark.slow
+def test_a_thousand_mails_obey_the_limits(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Faktura", "body": "x" * 60}) for n in range(1000)]
+    started = time.monotonic()
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--connections", "4")
+    assert done.code == 0, done.err
+    assert (len(server.mails), server.violations) == (1000, [])
+    assert len({mail.recipients for mail in server.mails}) == 1000
+    assert time.monotonic() - started < 90
