@@ -96,6 +96,7 @@ bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/table.py
 	$(BIN)/python bench/discovery.py
 	$(BIN)/python bench/sending.py
+	$(BIN)/python bench/api.py
 	$(BIN)/python bench/relay.py
 
 translations: $(VENV)/ready-for-development

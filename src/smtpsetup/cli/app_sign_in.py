@@ -49,11 +49,11 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
     *,
     from_stdin: bool,
     verify: bool = True,
-) -> tuple[Account, Secret | None, Tokens]:
+) -> tuple[Account, Secret | None, Tokens | None]:
     """Sign in with the secret in the account's place, or a typed one, and prove it.
 
-    Returns the account, the secret to save (None where it stays in its place) and the first tokens. Raises
-    SmtpsetupError, click.UsageError, click.Abort.
+    Returns the account, the secret to save (None where it stays in its place) and the first tokens, None where a place
+    was not read. Raises SmtpsetupError, click.UsageError, click.Abort.
     """
     if how.large_mail:
         raise click.UsageError(_("With --app-only an administrator gives the permission for large mail."))
@@ -71,6 +71,11 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
     )
     account = account._replace(oauth2=client)
     is_typed = from_stdin or stores.is_kept_here(account)
+    if not (verify or is_typed):  # a place that cannot be read here, such as a unit's credential, can still be saved
+        client = client._replace(
+            client_id=_client_id(state, None, endpoints, how, before), secret_expires=_named_day(how)
+        )
+        return account._replace(oauth2=client), None, None
     secret = None if is_typed and not from_stdin else _given(state, account, from_stdin=from_stdin)
     client = client._replace(client_id=_client_id(state, secret, endpoints, how, before))
     if secret is None:
@@ -159,6 +164,11 @@ def _scopes(account: Account, provider: Provider | None, endpoints: Endpoints, h
     )
 
 
+def _named_day(how: SignInOptions) -> str:
+    """The day in `--secret-expires`; `""` for none."""
+    return "" if how.secret_expires in (None, NEVER) else str(how.secret_expires)
+
+
 def _expiry(state: State, key: AppSecret, how: SignInOptions) -> str:
     """The last day of the secret: that of the certificate, or the one that was named or typed; `""` for none.
 
@@ -167,7 +177,7 @@ def _expiry(state: State, key: AppSecret, how: SignInOptions) -> str:
     if key.key is not None:
         return key.expires
     if how.secret_expires:
-        return "" if how.secret_expires == NEVER else how.secret_expires
+        return _named_day(how)
     if not state.may_ask:
         raise click.UsageError(
             _("Say when the client secret ends, as the provider shows it: `--secret-expires 2027-11-30`, or `never`.")

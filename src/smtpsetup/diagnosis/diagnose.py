@@ -234,6 +234,8 @@ def _configure_command(account: Account) -> str:
 
 def _applicable_hints(hints: tuple[str, ...], account: Account, *, is_saved: bool) -> tuple[str, ...]:
     """The hints for an account that is saved or not, and whose secret smtpsetup keeps or only reads."""
+    if account.transport is not TransportKind.SMTP:
+        hints = tuple(hint for hint in hints if "--host" not in hint and "--port" not in hint)
     if not is_saved:
         return tuple(hint for hint in (FOR_UNSAVED.get(hint, hint) for hint in hints) if hint)
     if account.auth is Auth.OAUTH2 and account.oauth2 is None:

@@ -24,7 +24,7 @@ _STEPS = {
             "http://localhost"
         ),
         N_('Under "Authentication", set "Allow public client flows" to Yes.'),
-        N_('Under "API permissions", add "Microsoft Graph", "Delegated permissions", "SMTP.Send".'),
+        N_('Under "API permissions", add "Microsoft Graph", "Delegated permissions": {permissions}.'),
         N_('"Overview" shows the "Application (client) ID": paste it here.'),
     ),
     "google": (
@@ -36,6 +36,7 @@ _STEPS = {
     ),
 }
 
+_GMAIL_API = "https://www.googleapis.com/auth/gmail.send"
 _FORMS = {
     "microsoft": (
         re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
@@ -47,7 +48,12 @@ _FORMS = {
 
 def client_steps(endpoints: Endpoints) -> tuple[str, ...]:
     """The steps to a client id at this provider, each with its address; none where they are not known."""
-    return tuple(_(step) for step in _STEPS.get(endpoints.client, ()))
+    names = (scope.rpartition("/")[2] for scope in endpoints.scopes if scope != "offline_access")
+    permissions = ", ".join(f'"{name}"' for name in names)
+    steps = [_(step).format(permissions=permissions) for step in _STEPS.get(endpoints.client, ())]
+    if _GMAIL_API in endpoints.scopes:
+        steps.insert(1, _("Enable the Gmail API: https://console.cloud.google.com/apis/library/gmail.googleapis.com"))
+    return tuple(steps)
 
 
 def wrong_form(endpoints: Endpoints, client_id: str) -> str:

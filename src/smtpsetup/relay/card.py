@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Security
+from smtpsetup.core.model import Auth, Security, TransportKind
 from smtpsetup.relay.clients import network
 from smtpsetup.relay.running import USUAL_PORT, own_address
 
@@ -68,7 +68,7 @@ def card(subject: Subject, place: Where) -> Card:
 
 
 def _takes_password(account: Account) -> bool:
-    return account.auth not in (Auth.OAUTH2, Auth.NONE)
+    return account.transport is TransportKind.SMTP and account.auth not in (Auth.OAUTH2, Auth.NONE)
 
 
 def _relay(subject: Subject, place: Where) -> list[Line]:

@@ -51,6 +51,11 @@ TOPICS = {
             N_("A sign-in works from cron, too. At Microsoft it expires after 90 days without use."),
             N_("Sign in again: `smtpsetup login ACCOUNT`. Forget it: `smtpsetup logout ACCOUNT`."),
             N_("Another program can print the access token: `--token-command CMD`."),
+            N_(
+                "Where SMTP is off or blocked, mail can go over HTTPS: `smtpsetup configure ADDRESS --transport graph` "
+                "(Microsoft) or `gmail`."
+            ),
+            N_("On a server, a program can sign in by itself, without a person: `--app-only`."),
             N_("In a company, an administrator may have to agree first; the error then shows the address to open."),
         ),
         "oauth2.md",

@@ -49,7 +49,7 @@ def _service_principal(client: TokenClient) -> AdminStep:
 
 def _graph(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
     address, scope = account.address, f'"smtpsetup {account.address}"'
-    text = _("Let it send from {address} alone. Give the app no permission Mail.Send in Entra: it would count for all.")
+    text = _("Let it send from {address} alone. Give the app no Mail.Send in Entra: that would cover every mailbox.")
     role = 'New-ManagementRoleAssignment -App OBJECT_ID -Role "Application {role}" -CustomResourceScope {scope}'
     commands = (
         f"New-ManagementScope -Name {scope} -RecipientRestrictionFilter \"PrimarySmtpAddress -eq '{address}'\"",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from smtpsetup.address.address import parse_address
 from smtpsetup.address.hosts import is_loopback
 from smtpsetup.core.failure import Evidence, Failure, Kind
-from smtpsetup.core.model import Security, Server, Stage
+from smtpsetup.core.model import Security, Server, Stage, TransportKind
 from smtpsetup.discovery.suffixes import registrable
 from smtpsetup.net import dial
 from smtpsetup.net.dial import Deadline, look_up_from_environment
@@ -67,6 +67,8 @@ def second_look(
 
     After a refused login `ask_owner` finds settings of the domain's owner that contradict the provider's row.
     """
+    if account.transport is not TransportKind.SMTP:
+        return None  # what is looked for are other mail servers
     if failure.stage is Stage.AUTH and failure.reply and not failure.reply.is_temporary:
         candidate = ask_owner() if ask_owner else None
         if candidate is None or account.server.host in candidate.hosts:
