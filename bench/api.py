@@ -2,8 +2,8 @@
 
 `python bench/api.py`. Both servers are on this machine, behind a proxy that adds the latency; what a send takes without
 it is subtracted. The proxy accepts a TCP connection at once, so that the round trip of TCP is in neither figure. The
-fewest are: for HTTPS one for TLS 1.3 and one for the request; for SMTP with implicit TLS one each for TLS, the greeting,
-EHLO, AUTH, the envelope, the message and QUIT.
+fewest are: for HTTPS one for TLS 1.3 and one for the request; for SMTP with implicit TLS one each for TLS, the
+greeting, EHLO, AUTH, the envelope, the message and QUIT.
 """
 
 from __future__ import annotations

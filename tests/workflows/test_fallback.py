@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.conftest import Home
 
-FIRST, OTHER = "info@example.com", "reserv@example.net"
+FIRST, OTHER = "info@example.com", "second@example.net"
 CONFIG = """
 default = "{first}"
 
@@ -170,7 +170,7 @@ def test_the_header_is_changed_and_nothing_else() -> None:
     changed = sent_by(delivery, account_at(465, address=OTHER, from_name=""))
     assert changed.envelope == Envelope(OTHER, ("kund@example.org",))
     assert b"".join(changed.message.chunks()) == (
-        b"From: =?utf-8?q?F=C3=B6retaget?= <reserv@example.net>\r\n"
+        b"From: =?utf-8?q?F=C3=B6retaget?= <second@example.net>\r\n"
         b"Reply-To: =?utf-8?q?F=C3=B6retaget?=\r\n <info@example.com>\r\n"
         b"Received: a\r\nTo: kund@example.org\r\nSubject: Hej\r\n\r\nFrom: text\r\n"
     )

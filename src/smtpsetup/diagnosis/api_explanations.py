@@ -97,7 +97,10 @@ API_EXPLANATIONS: dict[str, Explanation] = {
     "auth.delegation-missing": Explanation(
         N_("The organisation does not let this program send for {address}."),
         (
-            N_("Its client id or the permission is not in the list for domain-wide delegation, or was added only today."),
+            N_(
+                "Its client id or the permission is not in the list for domain-wide "
+                "delegation, or was added only today."
+            ),
             N_("The list has the address of the service account in place of its number."),
         ),
         (
