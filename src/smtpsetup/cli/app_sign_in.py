@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smtpsetup.cli import views
+from smtpsetup.cli import places, views
 from smtpsetup.cli.ask import DeclinedError, ask
 from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret
 from smtpsetup.cli.sign_in import endpoints_for, with_saved
 from smtpsetup.cli.sign_in_options import NEVER
+from smtpsetup.config.secret_source import Store, other_places
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
@@ -78,9 +79,10 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
         return account._replace(oauth2=client), None, None
     secret = None if is_typed and not from_stdin else _given(state, account, from_stdin=from_stdin)
     client = client._replace(client_id=_client_id(state, secret, endpoints, how, before))
+    if is_typed and account.secret.store is Store.KEYRING:
+        account = account._replace(secret=places.place_for_sign_in(state, account.name))
     if secret is None:
-        _show_steps(account, client)
-        secret = new_secret(state, Auth.OAUTH2, account.name, from_stdin=False, may_have_lines=True)
+        secret = _asked(state, account, client)
     key = app_secret.parsed(secret)
     client = client._replace(grant=key.grant, secret_expires=_expiry(state, key, how))
     account = account._replace(oauth2=client)
@@ -101,6 +103,26 @@ def _given(state: State, account: Account, *, from_stdin: bool) -> Secret:
     if from_stdin:
         return new_secret(state, Auth.OAUTH2, account.name, from_stdin=True, may_have_lines=True)
     return stores.read(account, may_prompt=state.may_ask)
+
+
+def _asked(state: State, account: Account, client: TokenClient) -> Secret:
+    """Say what the administrator has to do, and ask for the client secret. Raises SmtpsetupError, click.Abort."""
+    if not state.may_ask:
+        raise SmtpsetupError(
+            "secret.missing",
+            _("The client secret is missing, and nobody can be asked for it here."),
+            hints=(
+                _("Pipe it in: `--password-stdin`, on a server together with `--password-file FILE`."),
+                _("Or say where it is, or the certificate with its key: {options}.").format(options=other_places()),
+            ),
+        )
+    _show_steps(account, client)
+    while True:
+        typed = ask(_("Client secret (not shown while you type)"), hide_input=True, default="", show_default=False)
+        try:
+            return stores.checked(typed, Auth.OAUTH2)
+        except SmtpsetupError as error:
+            views.human.note(error.message)
 
 
 def _client_id(

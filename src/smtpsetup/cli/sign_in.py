@@ -190,7 +190,7 @@ def _client(
     client = named or sign_in.registered(endpoints, account)
     if client is not None:
         return client if client.secret or not state.may_ask else client._replace(secret=_ask_client_secret(endpoints))
-    needed = sign_in.what_is_needed(provider, endpoints)
+    needed = sign_in.what_is_needed(provider, endpoints, account.transport)
     if not state.may_ask or endpoints.is_closed:
         raise needed
     if provider and not how.issuer:

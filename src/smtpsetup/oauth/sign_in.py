@@ -11,7 +11,7 @@ from smtpsetup import DOCUMENTATION
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth
+from smtpsetup.core.model import Auth, TransportKind
 from smtpsetup.core.oauth_types import TokenClient
 from smtpsetup.oauth import browser, device, registration
 from smtpsetup.oauth.request import OAuthError
@@ -185,9 +185,9 @@ def _with_browser(
     return browser.finish(web(), client, attempt, code)
 
 
-def what_is_needed(provider: Provider | None, endpoints: Endpoints) -> SmtpsetupError:
+def what_is_needed(provider: Provider | None, endpoints: Endpoints, transport: TransportKind) -> SmtpsetupError:
     """The error that a client id is missing: how to get one, and the simpler ways to log in that the provider has."""
-    simpler = _simpler(provider)
+    simpler = _simpler(provider) if transport is TransportKind.SMTP else ()
     name = provider.name if provider else endpoints.client
     if endpoints.is_closed:
         message = _("{provider} gives client ids for OAuth2 to partners only.").format(provider=name)

@@ -7,6 +7,7 @@ https://developers.google.com/identity/protocols/oauth2/service-account#delegati
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import gettext as _
@@ -37,22 +38,39 @@ def admin_steps(account: Account, client: TokenClient, *, client_number: str = "
     return _graph(account, client) if account.transport is TransportKind.GRAPH else _smtp(account, client)
 
 
+def _word(text: str) -> str:
+    """A text as one word of PowerShell."""
+    return text if re.fullmatch(r"[\w.@+-]+", text, re.ASCII) else "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes of PowerShell, in which nothing is replaced."""
+    if re.search(r'["`$“”„]', text):
+        return "'" + text.replace("'", "''") + "'"
+    return f'"{text}"'
+
+
 def _service_principal(client: TokenClient) -> AdminStep:
     text = _(
         "Make the program known to Exchange. OBJECT_ID is the one under Enterprise applications, not the one under App "
         "registrations."
     )
     name = '-DisplayName "smtpsetup"'
-    commands = ("Connect-ExchangeOnline", f"New-ServicePrincipal -AppId {client.client_id} -ObjectId OBJECT_ID {name}")
+    commands = (
+        "Connect-ExchangeOnline",
+        f"New-ServicePrincipal -AppId {_word(client.client_id)} -ObjectId OBJECT_ID {name}",
+    )
     return AdminStep(text, commands)
 
 
 def _graph(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
-    address, scope = account.address, f'"smtpsetup {account.address}"'
+    address = account.address
+    escaped, app = address.replace("'", "''"), _word(client.client_id)
+    scope, condition = (_quoted(text) for text in (f"smtpsetup {address}", f"PrimarySmtpAddress -eq '{escaped}'"))
     text = _("Let it send from {address} alone. Give the app no Mail.Send in Entra: that would cover every mailbox.")
     role = 'New-ManagementRoleAssignment -App OBJECT_ID -Role "Application {role}" -CustomResourceScope {scope}'
     commands = (
-        f"New-ManagementScope -Name {scope} -RecipientRestrictionFilter \"PrimarySmtpAddress -eq '{address}'\"",
+        f"New-ManagementScope -Name {scope} -RecipientRestrictionFilter {condition}",
         role.format(role="Mail.Send", scope=scope),
     )
     large = _("For mail over 2 MB also:")
@@ -61,12 +79,15 @@ def _graph(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
         _service_principal(client),
         AdminStep(text.format(address=address), commands),
         AdminStep(large, (role.format(role="Mail.ReadWrite", scope=scope),)),
-        AdminStep(check, (f"Test-ServicePrincipalAuthorization -Identity {client.client_id} -Resource {address}",)),
+        AdminStep(
+            check,
+            (f"Test-ServicePrincipalAuthorization -Identity {_word(client.client_id)} -Resource {_word(address)}",),
+        ),
     )
 
 
 def _smtp(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
-    address = account.address
+    address = _word(account.address)
     permission = _(
         "In the app's API permissions choose: APIs my organization uses, Office 365 Exchange Online, Application "
         "permissions, SMTP.SendAsApp. Then grant admin consent."
@@ -76,7 +97,7 @@ def _smtp(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
         AdminStep(permission),
         _service_principal(client),
         AdminStep(
-            rights.format(address=address),
+            rights.format(address=account.address),
             (
                 f"Add-MailboxPermission -Identity {address} -User OBJECT_ID -AccessRights FullAccess",
                 f"Add-RecipientPermission {address} -Trustee OBJECT_ID -AccessRights SendAs -Confirm:$false",
