@@ -79,10 +79,7 @@ def _graph(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
         _service_principal(client),
         AdminStep(text.format(address=address), commands),
         AdminStep(large, (role.format(role="Mail.ReadWrite", scope=scope),)),
-        AdminStep(
-            check,
-            (f"Test-ServicePrincipalAuthorization -Identity {_word(client.client_id)} -Resource {_word(address)}",),
-        ),
+        AdminStep(check, (f"Test-ServicePrincipalAuthorization -Identity {app} -Resource {_word(address)}",)),
     )
 
 
