@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from tests.postfix import POSTFIX_PASSWORD
 from tests.sendmail import sendmail
 
 if TYPE_CHECKING:
+    from smtpsetup.sandbox.server import SandboxFacts
     from tests.api_servers import ApiMail
     from tests.conftest import Home
     from tests.gmail_server import GmailServer
@@ -216,3 +219,139 @@ def test_a_thousand_mails_obey_the_limits(graph: tuple[Home, GraphServer]) -> No
     assert (len(server.mails), server.violations) == (1000, [])
     assert len({mail.recipients for mail in server.mails}) == 1000
     assert time.monotonic() - started < 90
+
+
+MEASURED = """
+import sys
+from smtpsetup.cli.main import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as file:  # getrusage would count the process that started this one, too
+        print(file.read().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+"""
+
+
+def memory_of(home: Home, size: int) -> int:
+    """The most memory that a send with a file of this size has taken, in bytes."""
+    file = home.file(f"{size}.bin", b"x" * size)
+    command = [
+        sys.executable,
+        "-c",
+        MEASURED,
+        "send",
+        "kund@example.org",
+        "-s",
+        "Hej",
+        "--body",
+        "x",
+        "--attach",
+        str(file),
+    ]
+    done = subprocess.run(command, env=home.unmeasured.env, cwd=home.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.split()[-1]) * 1024
+
+
+@pytest.mark.parametrize("kind", [TransportKind.GRAPH, TransportKind.GMAIL])
+def test_25_megabytes_cost_at_most_20_megabytes_of_memory(
+    home: Home, graph_server: GraphServer, gmail_server: GmailServer, kind: TransportKind
+) -> None:
+    server = graph_server if kind is TransportKind.GRAPH else gmail_server
+    graph_server.limit_bytes = graph_server.message_limit = 10**9
+    graph_server.allow(TOKEN, ADDRESS, ("Mail.Send", "Mail.ReadWrite"))
+    gmail_server.allow(TOKEN, ADDRESS)
+    write_account(home, server, kind)
+    small, large = memory_of(home, 1000), memory_of(home, 25_000_000)
+    assert large - small < 20_000_000
+    assert len(server.mails) == 2
+    assert len(server.mails[1].message) > 25_000_000
+
+
+def test_a_send_over_smtp_loads_nothing_of_the_apis(home: Home, facts: SandboxFacts) -> None:
+    assert home.configure(facts).code == 0
+    command = [sys.executable, "-X", "importtime", "-m", "smtpsetup", "send", "kund@example.org", "--body", "x"]
+    done = subprocess.run(command, env=home.unmeasured.env, cwd=home.path, capture_output=True, text=True, check=True)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "smtpsetup.smtp.session" in modules
+    wanted_by_apis = ("api", "graph", "gmail", "http_connection", "proxy", "endpoint", "app_secret", "request_limits")
+    assert [
+        name for name in modules if name.startswith("smtpsetup.") and name.rpartition(".")[2] in wanted_by_apis
+    ] == []
+    assert not modules & {"http.client", "cryptography", "urllib.request"}
+
+
+def test_login_moves_an_account_to_an_api(home: Home, facts: SandboxFacts) -> None:
+    assert home.configure(facts).code == 0
+    done = home.run("login", "--transport", "graph", "--token-command", f"echo {TOKEN}", "--json", "--no-input")
+    assert done.json["error"]["code"] == "dns.not-found"  # there is no network here; nothing was changed
+    assert "smtpsetup" not in home.config.read_text()
+    assert 'host = "localhost"' in home.config.read_text()
+    assert home.run("login", "--transport", "graph", "--auth", "password").code == 2
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_known"),
+    [
+        ("https://graph.microsoft.us/v1.0", True),
+        ("https://dod-graph.microsoft.us/v1.0", True),
+        ("https://microsoftgraph.chinacloudapi.cn/v1.0", True),
+        ("https://127.0.0.1:1/v1.0", True),
+        ("https://graph.microsoft.com.evil.example/v1.0", False),
+        ("https://evil.example/v1.0", False),
+        ("https://graph.microsoft.com@evil.example/v1.0", False),
+        ("http://graph.microsoft.com/v1.0", False),
+    ],
+)
+def test_only_the_vendors_hosts_get_a_token_unasked(home: Home, endpoint: str, *, is_known: bool) -> None:
+    options = ("--transport", "graph", "--endpoint", endpoint, "--token-command", f"echo {TOKEN}")
+    saving = ("--from-name", "", "--no-input", "--no-verify")
+    assert (home.run("configure", ADDRESS, *options, *saving).code == 0) is is_known
+    if "//evil.example" in endpoint:
+        assert home.run("configure", ADDRESS, *options, *saving, "--accept-host", "evil.example").code == 0
+        # it was agreed to once
+        assert home.run("configure", ADDRESS, "--from-name", "Ny", "--no-input", "--no-verify").code == 0
+        assert endpoint in home.config.read_text()
+
+
+def test_a_national_cloud_has_its_own_sign_in(home: Home) -> None:
+    done = home.run(
+        "configure", "info@mittforetag.se", "--transport", "graph", "--endpoint", "https://graph.microsoft.us/v1.0",
+        "--client-id", "11111111-2222-3333-4444-555555555555", "--app-only", "--secret-expires", "never",
+        "--password-env", "NOTHING", "--no-verify", "--from-name", "", "--no-input",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    text = home.config.read_text()
+    assert "https://login.microsoftonline.us/mittforetag.se/oauth2/v2.0/token" in text
+    assert "https://graph.microsoft.us/.default" in text
+
+
+def test_send_as_names_the_mailbox_and_who_signs_in(home: Home, graph_server: GraphServer) -> None:
+    graph_server.allow(TOKEN, "anna@example.test", ("Mail.Send", "Mail.Send.Shared"), mailboxes=(ADDRESS,))
+    done = home.run(
+        "configure", "anna@example.test", "--send-as", ADDRESS, "--transport", "graph", "--endpoint",
+        graph_server.endpoint, "--ca-file", graph_server.ca_file, "--token-command", f"echo {TOKEN}",
+        "--from-name", "", "--json", "--no-input",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    shown = done.json["result"]
+    assert (shown["account"], shown["address"], shown["username"]) == (ADDRESS, ADDRESS, "anna@example.test")
+    assert home.run("send", "kund@example.org", "-s", "Hej", "--body", "x").code == 0
+    assert graph_server.mails[0].sender == ADDRESS
+
+
+def test_configure_changes_between_smtp_and_an_api(home: Home, facts: SandboxFacts, graph_server: GraphServer) -> None:
+    graph_server.allow(TOKEN, "info@example.com")
+    assert home.configure(facts).code == 0
+    over_api = ("--transport", "graph", "--endpoint", graph_server.endpoint, "--token-command", f"echo {TOKEN}")
+    done = home.run("configure", "info@example.com", *over_api, "--ca-file", graph_server.ca_file, "--no-input")
+    assert done.code == 0, done.err
+    assert "host =" not in home.config.read_text()
+    back = (
+        "--transport", "smtp", "--host", "localhost", "--port", str(facts.tls_port), "--security", "tls",
+        "--ca-file", facts.ca_file, "--password-file", str(home.path / "password"), "--no-input",
+    )  # fmt: skip
+    done = home.run("configure", "info@example.com", *back, "--auth", "password")
+    assert done.code == 0, done.err
+    assert "transport" not in home.config.read_text()
+    assert home.run("send", "kund@example.org", "-s", "Hej", "--body", "x").code == 0

@@ -16,10 +16,11 @@ from smtpsetup.cli.secrets import new_secret, secret_options
 from smtpsetup.cli.sign_in import check_place, place_of_sign_in, sign_in_account
 from smtpsetup.cli.sign_in_options import SignInOptions, check_sign_in_options, sign_in_options, token_source
 from smtpsetup.cli.state import State, common_options
+from smtpsetup.cli.transports import with_api
 from smtpsetup.config.secret_source import STORES, Store
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.core.model import Auth, Secret
+from smtpsetup.core.model import Auth, Secret, TransportKind
 from smtpsetup.credentials import stores
 from smtpsetup.oauth.access_token import secret_for
 from smtpsetup.setup.save_account import forget_secret, save
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     type=click.Choice([str(value) for value in Auth if value is not Auth.NONE]),
     help=_("What the provider wants as proof from now on, where that is something else than before."),
 )
+@click.option(
+    "--transport",
+    type=click.Choice([str(value) for value in TransportKind]),
+    help=_("Send by this from now on, with a new sign-in: by Microsoft Graph or the Gmail API."),
+)
 @sign_in_options
 @secret_options
 @common_options
@@ -51,9 +57,12 @@ def login_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     source: SecretSource | None,
     from_stdin: bool,  # noqa: FBT001  as above
     how: SignInOptions,
+    transport: str | None,
 ) -> None:
     """Replace the account's secret."""
     chosen = state.config().account(account)
+    if transport is not None and transport != chosen.transport:
+        chosen, auth = with_api(chosen, TransportKind(transport), auth), str(Auth.OAUTH2)
     if auth in (None, Auth.OAUTH2) and _is_app_only(chosen, how):
         how = how._replace(app_only=True)
     check_sign_in_options(auth, how, source)

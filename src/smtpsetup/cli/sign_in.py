@@ -70,7 +70,7 @@ def endpoints_for(account: Account, provider: Provider | None, how: SignInOption
     if how.issuer and how.tenant:
         raise click.UsageError(_("--tenant is for the providers of the table, and goes with no --issuer."))
     if how.issuer:
-        return sign_in.endpoints_published(how.issuer, tuple((how.scope or "").split()))
+        return sign_in.endpoints_published(account, how.issuer, tuple((how.scope or "").split()))
     if provider is None or provider.oauth2 is None:
         hint = _(
             "Name the sign-in server, if you know it: `--issuer URL --scope SCOPE`. Or let another program do it: "

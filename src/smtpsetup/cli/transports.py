@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -63,6 +64,30 @@ def offered_transport(state: State, provider: Provider | None, options: Options)
         views.human.note(f"  {number}. {way}", hang=5)
     chosen = ask_number(_("Which one? (1-{n}, Enter to stop)").format(n=len(ways)), len(ways))
     return api.transport if chosen == 1 else TransportKind.SMTP
+
+
+def with_api(account: Account, kind: TransportKind, auth: str | None) -> Account:
+    """A saved account that is to send by an API from now on. Raises SmtpsetupError, click.UsageError."""
+    if kind is TransportKind.SMTP:
+        command = f"smtpsetup configure {shlex.quote(account.address)} --transport smtp"
+        raise click.UsageError(_("For SMTP, the server has to be set up: `{command}`.").format(command=command))
+    if auth not in (None, "oauth2"):
+        raise click.UsageError(
+            _("{api} takes OAuth2 alone: leave out --auth.").format(api=views.human.TRANSPORT_NAMES[kind])
+        )
+    from smtpsetup.config.known_providers import row_of_api  # only for accounts with an API
+
+    row = row_of_api(kind, account.address.rpartition("@")[2])
+    address = endpoint.USUAL[kind]
+    return account._replace(
+        transport=kind,
+        endpoint=address,
+        server=endpoint.server_of(address),
+        provider=row.id if row else "",
+        oauth2=None,  # a token is for one service
+        ca_file=None,
+        tls_fingerprint=None,
+    )
 
 
 def endpoint_of(state: State, kind: TransportKind, options: Options, existing: Account | None) -> tuple[str, Server]:

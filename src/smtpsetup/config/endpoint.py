@@ -77,4 +77,5 @@ def of_cloud(endpoints: Endpoints, host: str) -> Endpoints:
         authorization_endpoint=moved(endpoints.authorization_endpoint),
         device_authorization_endpoint=moved(endpoints.device_authorization_endpoint),
         scopes=tuple(scope.replace(usual, cloud.host) for scope in endpoints.scopes),
+        app_scope=endpoints.app_scope.replace(usual, cloud.host),
     )

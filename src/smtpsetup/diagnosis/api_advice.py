@@ -10,6 +10,7 @@ LARGE_MAIL = Advice(
     (N_("The permission to send carries about 2 MB; larger mail goes by a draft, for which more is needed."),),
     (
         N_("Sign in again with the permission for drafts (Mail.ReadWrite): `{sign_in} --large-mail`."),
+        N_("Or send over SMTP, which takes larger mail: `{configure} --transport smtp`."),
         N_("Or send a smaller file, or a link to it."),
     ),
     YOU,

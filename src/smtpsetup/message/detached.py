@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smtpsetup.message.raw_header import Field
 
 _NAME_LIMIT = 200  # characters
+_LINES_AT_ONCE = 500
 _GROUP = 4  # letters of base64 that stand for three bytes
 _NO_PART = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n\r\n"
 
@@ -129,14 +130,25 @@ def _file(fields: tuple[Field, ...], message: Message, number: int, head: tuple[
 def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The bytes that base64 stands for. What is no letter of it is left out, as readers do (RFC 2045 section 6.8)."""
     rest = b""
-    for piece in pieces:
-        letters = rest + piece.translate(None, b"\r\n \t")
+    for lines in _gathered(pieces):
+        letters = rest + lines.translate(None, b"\r\n \t")
         whole = len(letters) // _GROUP * _GROUP
         rest = letters[whole:]
         if whole:
             yield binascii.a2b_base64(letters[:whole])
     if rest:
         yield binascii.a2b_base64(rest + b"=" * (-len(rest) % _GROUP))
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces, many of them in one: a line of base64 stands for few bytes."""
+    held: list[bytes] = []
+    for piece in pieces:
+        held.append(piece)
+        if len(held) == _LINES_AT_ONCE:
+            yield b"".join(held)
+            held.clear()
+    yield b"".join(held)
 
 
 def _without_files(fields: tuple[Field, ...], message: Message) -> Iterator[bytes]:

@@ -225,13 +225,14 @@ def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _of_size(head: bytes, body: Body) -> Iterator[bytes]:
     """The request in pieces that fill a packet where possible. Raises ValueError where the body has another size."""
-    held, size = head, 0
+    held, held_size, size = [head], len(head), 0
     for piece in _small(body.pieces()):
         size += len(piece)
-        if held and len(held) + len(piece) > _CHUNK:
-            yield held
-            held = b""
-        held += piece
+        if held_size + len(piece) > _CHUNK:
+            yield b"".join(held)
+            held, held_size = [], 0
+        held.append(piece)
+        held_size += len(piece)
     if size != body.size:
         raise ValueError("a request's body has another size than was said")
-    yield held
+    yield b"".join(held)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from smtpsetup.net.dial import Deadline, LookUp
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.net.tls import TlsPolicy
 
 LIMIT = 65536  # bytes of a response body
@@ -78,11 +79,16 @@ class Response(NamedTuple):
 
 
 class Web(NamedTuple):
-    """How to reach web servers. `look_up` replaces the system's resolver; `before_request` is called before sending."""
+    """How to reach web servers.
+
+    `look_up` replaces the system's resolver; `before_request` is called before sending. `proxy` is that of an account,
+    None where the environment decides.
+    """
 
     policy: TlsPolicy
     look_up: LookUp | None
     before_request: Callable[[], None] | None = None
+    proxy: Proxy | None = None
 
     def exchange(
         self,
@@ -117,7 +123,7 @@ class Web(NamedTuple):
         )
 
     def _connected(self, host: str, port: int, deadline: Deadline) -> ssl.SSLSocket:
-        through = proxy.for_https(host)
+        through = proxy.for_https(host, self.proxy)
         sock = (
             proxy.connect(through, host, port, deadline, self.look_up)
             if through

@@ -104,11 +104,13 @@ def chosen(setting: Proxy | None, host: str) -> Proxy | None:
     return None if proxy_bypass(host) else _given(given)
 
 
-def for_https(host: str) -> Proxy | None:
-    """The proxy in the environment or the system's settings for a web server.
+def for_https(host: str, setting: Proxy | None = None) -> Proxy | None:
+    """The proxy for a web server: the account's own `setting`, else that of the environment or the system's settings.
 
     Raises ProxyError for one that is neither HTTP nor SOCKS5.
     """
+    if setting is not None:
+        return setting if setting.host and not is_loopback(host) else None
     if sys.platform not in ("win32", "darwin") and not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.request import getproxies, proxy_bypass  # 30 ms, only for users of a proxy

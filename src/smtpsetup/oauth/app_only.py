@@ -45,6 +45,6 @@ def renewed(
 def _requested(account: Account, client: TokenClient, secret: Secret) -> Tokens:
     """Raises OAuthError, and SmtpsetupError for a secret that is no key."""
     fields = app_secret.request_fields(account, client, app_secret.parsed(secret))
-    document = token_endpoint.post_form(client, fields)
+    document = token_endpoint.post_form(client, fields, account.proxy)
     # what was granted has the names of single permissions, and not the `.default` that was asked for
     return tokens_in(document, time.time(), ())

@@ -68,7 +68,9 @@ def _request(
     """Request new tokens. A new refresh token is saved even if the rest cannot be used. Raises OAuthError."""
     current, client, cached = renewal.current, renewal.client, renewal.cached
     try:
-        document = token_endpoint.refresh_tokens(client, current, before_request=hold_signals)
+        document = token_endpoint.refresh_tokens(
+            client, current, before_request=hold_signals, proxy=renewal.account.proxy
+        )
     except OAuthError as error:
         if cached and error.retry_after:
             save_there(cached._replace(ask_again_at=token_endpoint.ask_again_at(error)))

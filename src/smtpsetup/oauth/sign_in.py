@@ -82,10 +82,10 @@ def _variable(endpoints: Endpoints) -> str:
     return f"SMTPSETUP_{re.sub('[^A-Z0-9]', '_', endpoints.client.upper())}_CLIENT"
 
 
-def endpoints_published(issuer: str, scopes: tuple[str, ...]) -> Endpoints:
+def endpoints_published(account: Account, issuer: str, scopes: tuple[str, ...]) -> Endpoints:
     """The endpoints that a sign-in server publishes (RFC 8414). Raises SmtpsetupError."""
     try:
-        return registration.endpoints_of(web(), issuer, scopes)
+        return registration.endpoints_of(web(proxy=account.proxy), issuer, scopes)
     except OAuthError as error:
         raise SmtpsetupError(
             "config.invalid",
@@ -107,7 +107,7 @@ def registered(endpoints: Endpoints, account: Account) -> NamedClient | None:
     if not endpoints.registration_endpoint:
         return None
     try:
-        return NamedClient(registration.register(web(), endpoints))
+        return NamedClient(registration.register(web(proxy=account.proxy), endpoints))
     except OAuthError as error:
         if error.is_temporary:
             raise explained(error, account, is_saved=False) from error
@@ -151,9 +151,9 @@ def sign_in(  # noqa: PLR0913  independent facts of one sign-in, which one calle
     )
     try:
         tokens = (
-            _with_device_code(endpoints, token_client, person)
+            _with_device_code(endpoints, token_client, account, person)
             if by_device_code
-            else _with_browser(endpoints, token_client, account.username, person, may_paste=may_paste)
+            else _with_browser(endpoints, token_client, account, person, may_paste=may_paste)
         )
     except OAuthError as error:
         account = account._replace(oauth2=token_client)
@@ -169,20 +169,20 @@ def sign_in(  # noqa: PLR0913  independent facts of one sign-in, which one calle
     return SignedIn(token_client, tokens)
 
 
-def _with_device_code(endpoints: Endpoints, client: TokenClient, person: Person) -> Tokens:
-    code = device.begin(web(), endpoints, client)
+def _with_device_code(endpoints: Endpoints, client: TokenClient, account: Account, person: Person) -> Tokens:
+    code = device.begin(web(proxy=account.proxy), endpoints, client)
     person.type_code(code)
-    return device.wait(web(), client, code)
+    return device.wait(web(proxy=account.proxy), client, code)
 
 
 def _with_browser(
-    endpoints: Endpoints, client: TokenClient, address: str, person: Person, *, may_paste: bool
+    endpoints: Endpoints, client: TokenClient, account: Account, person: Person, *, may_paste: bool
 ) -> Tokens:
     with closing(browser.listener()) as server:
-        attempt = browser.begin(endpoints, client, address, server.getsockname()[1])
+        attempt = browser.begin(endpoints, client, account.username, server.getsockname()[1])
         person.open_page(attempt.url)
         code = browser.wait(attempt, server, person.wrong_paste if may_paste else None)
-    return browser.finish(web(), client, attempt, code)
+    return browser.finish(web(proxy=account.proxy), client, attempt, code)
 
 
 def what_is_needed(provider: Provider | None, endpoints: Endpoints, transport: TransportKind) -> SmtpsetupError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import TokenClient
+    from smtpsetup.net.proxy import Proxy
     from smtpsetup.oauth.request import OAuthError
     from smtpsetup.oauth.token_cache import CachedTokens
 
@@ -28,9 +29,12 @@ _SECONDS = 25.0  # for a renewal
 _LONGEST_PAUSE = 3600.0  # seconds that a provider may ask for
 
 
-def web(before_request: Callable[[], None] | None = None) -> Web:
-    """Access to the endpoints. It trusts the system's authorities, even if the account has its own `ca_file`."""
-    return Web(tls.policy(), look_up_from_environment(), before_request)
+def web(before_request: Callable[[], None] | None = None, *, proxy: Proxy | None = None) -> Web:
+    """Access to the endpoints, through the account's `proxy`.
+
+    It trusts the system's authorities, even if the account has its own `ca_file`.
+    """
+    return Web(tls.policy(), look_up_from_environment(), before_request, proxy)
 
 
 def host_of(endpoint: str) -> str:
@@ -38,7 +42,9 @@ def host_of(endpoint: str) -> str:
     return endpoint.split("/")[2]
 
 
-def refresh_tokens(client: TokenClient, refresh_token: str, *, before_request: Callable[[], None]) -> dict[str, Any]:
+def refresh_tokens(
+    client: TokenClient, refresh_token: str, *, before_request: Callable[[], None], proxy: Proxy | None = None
+) -> dict[str, Any]:
     """Request new tokens (RFC 6749 section 6). `before_request` is called once there is a connection.
 
     Returns the JSON object of the answer. Raises OAuthError.
@@ -46,12 +52,12 @@ def refresh_tokens(client: TokenClient, refresh_token: str, *, before_request: C
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, **client_fields(client)}
     if client.scopes:
         fields["scope"] = " ".join(client.scopes)
-    return post(web(before_request), client.token_endpoint, fields, _SECONDS)
+    return post(web(before_request, proxy=proxy), client.token_endpoint, fields, _SECONDS)
 
 
-def post_form(client: TokenClient, fields: dict[str, str]) -> dict[str, Any]:
+def post_form(client: TokenClient, fields: dict[str, str], proxy: Proxy | None) -> dict[str, Any]:
     """Ask for tokens with this form. Returns the JSON object of the answer. Raises OAuthError."""
-    return post(web(), client.token_endpoint, fields, _SECONDS)
+    return post(web(proxy=proxy), client.token_endpoint, fields, _SECONDS)
 
 
 def respect_pause(client: TokenClient, cached: CachedTokens | None) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _CREATED, _OK, _FORBIDDEN = 201, 200, 403
 _LEAST_UPLOAD = 3_000_000  # bytes of a file; a smaller one is added in one request, and refused as an upload
-_RANGE = 3_932_160  # bytes of a file that are uploaded at once: at most 4 MB, and in memory
+_RANGE = 3_932_160  # bytes of a file that are uploaded at once; 4 MB are allowed
 _MOST_TRIES = 4  # for a range
 _CONNECT_SECONDS = 60.0
 _PORT = 443
@@ -97,10 +97,9 @@ def _upload(session: GraphSession, draft: str, file: File) -> None:
     place = _place(session, url)
     connection = session.unauthenticated(place.server, place.target)
     try:
-        start = 0
-        for piece in _ranges(readable(file.content())):
-            _put(session, _Upload(connection, place, file.size), start, piece)
-            start += len(piece)
+        upload = _Upload(connection, place, file.size, _Source(file))
+        for start in range(0, file.size, _RANGE):
+            _put(session, upload, start, min(start + _RANGE, file.size))
     finally:
         connection.close()
 
@@ -118,6 +117,7 @@ class _Upload(NamedTuple):
     connection: HttpConnection
     place: _Place
     size: int
+    source: _Source
 
 
 def _place(session: GraphSession, url: str) -> _Place:
@@ -138,20 +138,36 @@ def _place(session: GraphSession, url: str) -> _Place:
     return _Place(Server(host, port, Security.TLS), target)
 
 
-def _ranges(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    held = bytearray()
-    for chunk in chunks:
-        held += chunk
-        while len(held) >= _RANGE:
-            yield bytes(held[:_RANGE])
-            del held[:_RANGE]
-    if held:
-        yield bytes(held)
+class _Source:
+    """The bytes of a file, range by range. After a broken connection they are read again from the start."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._chunks: Iterator[bytes] = iter(())
+        self._rest = b""
+        self._at = -1
+
+    def pieces(self, start: int, size: int) -> Iterator[bytes]:
+        """So many bytes from `start` on."""
+        if start != self._at:
+            self._chunks, self._rest, self._at = readable(self._file.content()), b"", 0
+            for _skipped in self._taken(start):
+                pass
+        yield from self._taken(size)
+
+    def _taken(self, left: int) -> Iterator[bytes]:
+        while left > 0:
+            piece = self._rest or next(self._chunks, b"")
+            if not piece:
+                return
+            taken, self._rest = piece[:left], piece[left:]
+            self._at += len(taken)
+            left -= len(taken)
+            yield taken
 
 
-def _put(session: GraphSession, upload: _Upload, start: int, data: bytes) -> None:
+def _put(session: GraphSession, upload: _Upload, start: int, end: int) -> None:
     """Upload one range; after a broken connection, what of it has not arrived. Raises TransportError."""
-    end = start + len(data)
     error: Exception | None = None
     response: Response | None = None
     for attempt in range(_MOST_TRIES):
@@ -159,11 +175,10 @@ def _put(session: GraphSession, upload: _Upload, start: int, data: bytes) -> Non
             at = start if attempt == 0 else _expected(upload)
             if at is None or at >= end:
                 return
-            rest = data[at - start :] if at >= start else b""
-            if not rest:
+            if at < start:
                 break
-            with session.within_limits(len(rest)):
-                response = _request(upload, "PUT", rest, at)
+            with session.within_limits(end - at):
+                response = _request(upload, "PUT", at, end)
         except (OSError, WireError, TransportError) as broken:
             error = broken
             upload.connection.close()
@@ -179,7 +194,7 @@ def _put(session: GraphSession, upload: _Upload, start: int, data: bytes) -> Non
     raise TransportError(failure) from error
 
 
-def _request(upload: _Upload, method: str, data: bytes = b"", at: int = 0) -> Response:
+def _request(upload: _Upload, method: str, at: int = 0, end: int = 0) -> Response:
     """A request to the place of the upload, without a token. Raises OSError, WireError, TransportError."""
     if not upload.connection.is_usable:
         upload.connection.close()
@@ -189,10 +204,10 @@ def _request(upload: _Upload, method: str, data: bytes = b"", at: int = 0) -> Re
     if method == "PUT":
         headers |= {
             "Content-Type": "application/octet-stream",
-            "Content-Range": f"bytes {at}-{at + len(data) - 1}/{upload.size}",
+            "Content-Range": f"bytes {at}-{end - 1}/{upload.size}",
         }
-        body = Body(len(data), lambda: (data,))
-    return upload.connection.request(method, upload.place.target, headers, body, Deadline(seconds_for(len(data))))
+        body = Body(end - at, lambda: upload.source.pieces(at, end - at))
+    return upload.connection.request(method, upload.place.target, headers, body, Deadline(seconds_for(end - at)))
 
 
 def _expected(upload: _Upload) -> int | None:
