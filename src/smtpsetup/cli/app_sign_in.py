@@ -81,8 +81,10 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
     client = client._replace(client_id=_client_id(state, secret, endpoints, how, before))
     if is_typed and account.secret.store is Store.KEYRING:
         account = account._replace(secret=places.place_for_sign_in(state, account.name))
+    if state.may_ask and not is_saved:
+        _show_steps(account, client, secret)
     if secret is None:
-        secret = _asked(state, account, client)
+        secret = _asked(state)
     key = app_secret.parsed(secret)
     client = client._replace(grant=key.grant, secret_expires=_expiry(state, key, how))
     account = account._replace(oauth2=client)
@@ -105,8 +107,8 @@ def _given(state: State, account: Account, *, from_stdin: bool) -> Secret:
     return stores.read(account, may_prompt=state.may_ask)
 
 
-def _asked(state: State, account: Account, client: TokenClient) -> Secret:
-    """Say what the administrator has to do, and ask for the client secret. Raises SmtpsetupError, click.Abort."""
+def _asked(state: State) -> Secret:
+    """Ask for the client secret. Raises SmtpsetupError, click.Abort."""
     if not state.may_ask:
         raise SmtpsetupError(
             "secret.missing",
@@ -116,7 +118,6 @@ def _asked(state: State, account: Account, client: TokenClient) -> Secret:
                 _("Or say where it is, or the certificate with its key: {options}.").format(options=other_places()),
             ),
         )
-    _show_steps(account, client)
     while True:
         typed = ask(_("Client secret (not shown while you type)"), hide_input=True, default="", show_default=False)
         try:
@@ -151,11 +152,17 @@ def _client_id(
         views.human.note(wrong)
 
 
-def _show_steps(account: Account, client: TokenClient) -> None:
+def _show_steps(account: Account, client: TokenClient, secret: Secret | None) -> None:
     """Print what an administrator does once, each command on a line of its own, to be copied."""
-    steps = admin_steps(account, client)
-    if steps:
-        views.human.note("\n" + _("An administrator does this once, in PowerShell (ExchangeOnlineManagement):"))
+    key = app_secret.parsed(secret) if secret else None
+    client = client._replace(grant=key.grant) if key else client
+    steps = admin_steps(account, client, client_number=key.client_number if key else "")
+    if key and key.grant is Grant.JWT:
+        views.human.note("\n" + _("An administrator does this once:"))
+    elif steps:
+        views.human.note(
+            "\n" + _("An administrator does this once; the commands are for PowerShell (ExchangeOnlineManagement):")
+        )
     for number, step in enumerate(steps, start=1):
         views.human.note(f"  {number}. {step.text}", hang=5)
         for command in step.commands:
@@ -202,10 +209,12 @@ def _expiry(state: State, key: AppSecret, how: SignInOptions) -> str:
         return _named_day(how)
     if not state.may_ask:
         raise click.UsageError(
-            _("Say when the client secret ends, as the provider shows it: `--secret-expires 2027-11-30`, or `never`.")
+            _(
+                "Say when the client secret expires, as the provider shows it: `--secret-expires 2027-11-30`, or `never`."
+            )
         )
     while True:
-        question = _("When does the client secret end? (YYYY-MM-DD, Enter for never)")
+        question = _("When does the client secret expire? (YYYY-MM-DD, Enter for never)")
         typed = str(ask(question, default="", show_default=False)).strip()
         if not typed:
             return ""

@@ -83,12 +83,12 @@ if TYPE_CHECKING:
 @click.option(
     "--endpoint",
     metavar="URL",
-    help=_("For Microsoft Graph or the Gmail API: another base address, as of a national cloud."),
+    help=_("For Microsoft Graph or the Gmail API: another base address, such as that of a national cloud."),
 )
 @click.option(
     "--send-as",
     metavar=_("ADDRESS"),
-    help=_("Send as this address, such as a shared mailbox, while the other one signs in."),
+    help=_("Send as this address, such as a shared mailbox, while ADDRESS signs in."),
 )
 @click.option(
     "--proxy",

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--transport",
     type=click.Choice([str(kind) for kind in TransportKind]),
-    help=_("With --fault: fail as the server of this transport does."),
+    help=_("With --fault: show the error as it is over SMTP, Graph or Gmail."),
 )
 @click.option("--list-faults", is_flag=True, help=_("List the codes that can be rehearsed, and how."))
 @common_options

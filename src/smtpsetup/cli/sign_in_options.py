@@ -66,7 +66,9 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--secret-expires",
             type=CheckedType("day", _day),
             metavar=_("DAY"),
-            help=_("With --app-only: when the client secret ends (2027-11-30), or `never`; doctor warns before that."),
+            help=_(
+                "With --app-only: when the client secret expires (2027-11-30), or `never`; doctor warns before that."
+            ),
         ),
         click.option(
             "--app-only",

@@ -32,7 +32,7 @@ def chosen_transport(options: Options, existing: Account | None) -> TransportKin
     kind = typed or usual
     if kind is TransportKind.SMTP:
         if options.endpoint or options.how.large_mail:
-            raise click.UsageError(_("--endpoint and --large-mail go with `--transport graph`."))
+            raise click.UsageError(_("--endpoint goes with `--transport graph` or `gmail`, --large-mail with `graph`."))
         return kind
     if names_server:
         raise click.UsageError(_("An API has no mail server: leave out --host, --port and --security."))

@@ -7,7 +7,11 @@ from smtpsetup.diagnosis.explanation import ADMINISTRATOR, ASK_PROVIDER, YOU
 from smtpsetup.diagnosis.rule import Advice
 
 LARGE_MAIL = Advice(
-    (N_("The permission to send carries about 2 MB; larger mail goes by a draft, for which more is needed."),),
+    (
+        N_(
+            "The permission to send is enough for about 2 MB. Larger mail goes by a draft, which needs another permission."
+        ),
+    ),
     (
         N_("Sign in again with the permission for drafts (Mail.ReadWrite): `{sign_in} --large-mail`."),
         N_("Or send over SMTP, which takes larger mail: `{configure} --transport smtp`."),
@@ -47,6 +51,6 @@ RECIPIENTS = Advice(
     YOU,
 )
 NOT_SENT = Advice(
-    (N_("The provider answered 200, and only 202 means that a mail was sent: it does that for some large mails."),),
+    (N_("The provider answered 200, but only 202 means that the mail was sent. It does that for some large mails."),),
     (N_("Send a smaller mail."), ASK_PROVIDER),
 )

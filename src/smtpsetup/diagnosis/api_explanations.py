@@ -8,12 +8,12 @@ from smtpsetup.diagnosis.explanation import ADMINISTRATOR, NETWORK, TRY_LATER, E
 from smtpsetup.diagnosis.rehearsal import ApiAnswer, Fault
 
 _SAVE_AGAIN = N_("Save the new one: `smtpsetup login {account}`, with the option that names its place.")
-_GUIDE = N_("{docs}/oauth2.md has the steps for the administrator.")
+_GUIDE = N_("The steps are in {docs}/oauth2.md, and for a program in {docs}/howto/program-without-a-person.md.")
 
 API_EXPLANATIONS: dict[str, Explanation] = {
     "connect.proxy-failed": Explanation(
         N_("The proxy gives no connection to {server}."),
-        (N_("{detail}."), N_("Many proxies let nothing through but web pages on port 443.")),
+        (N_("Many proxies let nothing through but web pages on port 443."),),
         (
             N_("Check `proxy` in the account, or the variable `ALL_PROXY` or `HTTPS_PROXY`."),
             N_("Without a proxy for this account: `{configure} --proxy none`."),
@@ -38,7 +38,7 @@ API_EXPLANATIONS: dict[str, Explanation] = {
     "auth.no-mailbox": Explanation(
         N_("{server} knows no mailbox {address} that mail can be sent from."),
         (
-            N_("The address is misspelt, or an alias or a group: only a mailbox can send."),
+            N_("The address is misspelt, or is an alias or a group: only a mailbox can send."),
             N_("The mailbox has no licence, is a guest's, is new, or is on a server of the organisation's own."),
         ),
         (N_("Use the main address of a mailbox, or send over SMTP: `{configure} --transport smtp`."),),
@@ -79,7 +79,7 @@ API_EXPLANATIONS: dict[str, Explanation] = {
         (N_("Make a new secret where the program is registered."), _SAVE_AGAIN),
     ),
     "auth.client-secret-expired": Explanation(
-        N_("The client secret of {account} has ended."),
+        N_("The client secret of {account} has expired."),
         (N_("At Microsoft a client secret lives for two years at most."),),
         (N_("Make a new secret where the program is registered."), _SAVE_AGAIN),
     ),
@@ -95,17 +95,17 @@ API_EXPLANATIONS: dict[str, Explanation] = {
         ),
     ),
     "auth.delegation-missing": Explanation(
-        N_("The organisation does not let this program send for {address}."),
+        N_("The organisation does not let this program send from {address}."),
         (
             N_(
-                "Its client id or the permission is not in the list for domain-wide "
+                "The program's client id or the scope is not in the list for domain-wide "
                 "delegation, or was added only today."
             ),
             N_("The list has the address of the service account in place of its number."),
         ),
         (
             N_(
-                "Ask a super administrator to add the client id with this permission: "
+                "Ask a super administrator to add the client id and the scope: "
                 "https://admin.google.com/ac/owl/domainwidedelegation"
             ),
             _GUIDE,
@@ -115,7 +115,11 @@ API_EXPLANATIONS: dict[str, Explanation] = {
     "auth.clock-wrong": Explanation(
         N_("The provider says that this machine's clock is wrong."),
         (N_("What the program signs is good for some minutes only, by this machine's clock."),),
-        (N_("Look at the clock: `date`. Let the network set it: `timedatectl set-ntp true`."), TRY_LATER),
+        (
+            N_("Look at this machine's clock: `date`."),
+            N_("Set it by the network: `timedatectl set-ntp true`."),
+            TRY_LATER,
+        ),
     ),
     "data.transfer-damaged": Explanation(
         N_("What arrived at {server} is not the whole mail."),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from smtpsetup.providers.row import Provider, Refusal
 
 _CLOSED_WAYS = ("connect.port-blocked", "connect.timeout", "auth.disabled-by-admin")
+_TOLD_BY_DETAIL = (Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION, Kind.PROXY_FAILED)
 _SOLVED_BY_ENABLE_STEPS = (
     "auth.bad-credentials",
     "auth.app-password-required",
@@ -156,7 +157,7 @@ def _api_hint(code: str, account: Account, provider: Provider | None, configure:
     api = provider.api if provider else None
     if api is None or account.transport is not TransportKind.SMTP or code not in _CLOSED_WAYS:
         return ()
-    text = _("Or send over HTTPS, which does not need SMTP: `{configure} --transport {transport}`.")
+    text = _("Or send over HTTPS instead: `{configure} --transport {transport}`.")
     return (text.format(configure=configure, transport=api.transport),)
 
 
@@ -164,7 +165,7 @@ def _own_causes(code: str, failure: Failure, account: Account) -> tuple[str, ...
     """The cause that follows from the account or the failure alone, where there is one."""
     if code == "rcpt.relay-denied" and account.auth is Auth.NONE:
         return (_("It wants a login first, and this account has none."),)
-    return (f"{failure.detail}.",) if failure.kind in (Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION) else ()
+    return (f"{failure.detail}.",) if failure.kind in _TOLD_BY_DETAIL else ()
 
 
 def _is_temporary(code: str, failure: Failure) -> bool:

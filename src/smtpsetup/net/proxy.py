@@ -183,7 +183,7 @@ def _improper(proxy: Proxy) -> ProxyError:
 
 
 def _wants_login(proxy: Proxy) -> ProxyError:
-    text = _("the proxy {host} wants another name and password").format(host=proxy.host)
+    text = _("the proxy {host} does not accept the login, or needs one").format(host=proxy.host)
     return ProxyError(Kind.PROXY_FAILED, text)
 
 

@@ -169,7 +169,7 @@ def account(value: Account, *, is_default: bool, age: SignInAge | None = None) -
         (_("CA file"), value.ca_file or None),
         (_("Fingerprint"), value.tls_fingerprint or None),
         (_("Sign-in"), None if age is None or is_app_only else prose(_age(age, unused_days))),
-        (_("Secret ends"), (value.oauth2.secret_expires if value.oauth2 else "") or None),
+        (_("Secret expires"), (value.oauth2.secret_expires if value.oauth2 else "") or None),
         (_("Default"), _("yes") if is_default else _("no")),
         (_("Proved"), _("yes") if value.verified else _("not yet: run `smtpsetup test`")),
     ]

@@ -106,12 +106,12 @@ def _smtp(account: Account, client: TokenClient) -> tuple[AdminStep, ...]:
 
 def _google(account: Account, client: TokenClient, client_number: str) -> tuple[AdminStep, ...]:
     enable = _("Enable the Gmail API in the project of the service account: {url}")
-    allow = _("As a super administrator of {domain}, add client id {number} with the scope {scope}: {url}")
+    allow = _("As a super administrator of {domain}, add the client id {number} with the scope {scope}: {url}")
     steps = [
         AdminStep(
             allow.format(
                 domain=account.address.rpartition("@")[2],
-                number=client_number or _("of the key file"),
+                number=client_number or _("of the service account"),
                 scope=" ".join(client.scopes),
                 url="https://admin.google.com/ac/owl/domainwidedelegation",
             )

@@ -31,15 +31,15 @@ def app_secret_findings(account: Account, client: TokenClient) -> Iterator[Findi
     renew = _("Make a new one at the provider, then save it: `smtpsetup login {account}`.")
     renew = renew.format(account=shlex.quote(account.name))
     if left < 0:
-        message = _("The client secret or certificate of {account} ended on {day}.")
+        message = _("The client secret or certificate of {account} expired on {day}.")
         ended = SmtpsetupError(
             "auth.client-secret-expired", message.format(account=account.name, day=day), hints=(renew,)
         )
         yield wrong("sign-in", ended)
     elif left <= _ENDS_SOON_DAYS:
         message = ngettext(
-            "The client secret or certificate ends in {n} day ({day}).",
-            "The client secret or certificate ends in {n} days ({day}).",
+            "The client secret or certificate expires in {n} day ({day}).",
+            "The client secret or certificate expires in {n} days ({day}).",
             left,
         )
         yield warning("sign-in", message.format(n=left, day=day), renew)
