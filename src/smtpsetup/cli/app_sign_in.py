@@ -210,7 +210,8 @@ def _expiry(state: State, key: AppSecret, how: SignInOptions) -> str:
     if not state.may_ask:
         raise click.UsageError(
             _(
-                "Say when the client secret expires, as the provider shows it: `--secret-expires 2027-11-30`, or `never`."
+                "Say when the client secret expires, as the provider shows it: "
+                "`--secret-expires 2027-11-30`, or `never`."
             )
         )
     while True:

@@ -9,7 +9,8 @@ from smtpsetup.diagnosis.rule import Advice
 LARGE_MAIL = Advice(
     (
         N_(
-            "The permission to send is enough for about 2 MB. Larger mail goes by a draft, which needs another permission."
+            "The permission to send is enough for about 2 MB. Larger mail goes by a draft, "
+            "which needs another permission."
         ),
     ),
     (
