@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.core.failure import TransportError
-from smtpsetup.core.model import Secret, Stage, StageStatus, TransportKind
+from smtpsetup.core.model import Secret, Security, Server, Stage, StageStatus, TransportKind
 from smtpsetup.core.oauth_types import Grant
 from smtpsetup.diagnosis.diagnose import error_code
 from smtpsetup.message.attachments import from_file
@@ -22,6 +22,7 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
 from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.send_one import send
+from smtpsetup.sending.transports import graph_draft
 from smtpsetup.sending.transports.graph import GraphTransport
 from smtpsetup.setup.test_account import run_test
 from tests.api_accounts import (
@@ -203,12 +204,12 @@ def test_an_expired_token_is_renewed_in_the_middle(account: Account, graph_serve
     assert {request.connection for request in graph_server.requests} == {graph_server.requests[0].connection}
 
 
-@pytest.mark.parametrize("answer", ["throttled", "unavailable", "gateway"])
+@pytest.mark.parametrize("answer", ["throttled", "unavailable"])
 def test_a_pause_is_as_long_as_asked(account: Account, graph_server: GraphServer, answer: str) -> None:
     if answer == "throttled":
         graph_server.throttled("1")
     else:
-        graph_server.unavailable(status=503 if answer == "unavailable" else 504, retry_after="1")
+        graph_server.unavailable(status=503, retry_after="1")
     noted = Noted()
     started = time.monotonic()
     delivered(account, noted.watched(mail()))
@@ -241,6 +242,95 @@ def test_a_lost_answer_is_unknown(account: Account, graph_server: GraphServer, d
 def test_a_gateway_that_gave_up_is_unknown(account: Account, graph_server: GraphServer) -> None:
     graph_server.rule(status=504, after=True)
     assert refused(account, mail()).failure.is_unknown
+
+
+def test_a_gateway_that_gave_up_is_asked_again_after_the_pause_and_as_unknown(
+    account: Account, graph_server: GraphServer
+) -> None:
+    graph_server.rule(status=504, headers={"Retry-After": "20"}, after=True)
+    noted = Noted()
+    failure = refused(account, noted.watched(mail())).failure
+    assert (error_code(failure), failure.retry_after, noted.states) == ("data.lost-before-reply", 20.0, ["dot"])
+    assert len(graph_server.mails) == 1
+
+
+def test_two_tokens_can_end_in_one_session(account: Account, graph_server: GraphServer) -> None:
+    tokens = iter(["second-token-1234567", "third-token-12345678"])
+
+    def renew(_refused: Secret) -> Secret | None:
+        token = next(tokens)
+        graph_server.allow(token, ADDRESS)
+        return Secret(token)
+
+    with GraphTransport().session(account, Conditions(30, renew=renew)) as session:
+        session.open(Secret(TOKEN))
+        for ended in (TOKEN, "second-token-1234567"):
+            graph_server.expire(ended)
+            session.deliver(mail())
+    assert len(graph_server.mails) == 2
+
+
+@pytest.mark.parametrize("status", [503, 504])
+def test_a_draft_that_is_gone_on_the_second_try_may_have_been_sent(
+    writer: Account, graph_server: GraphServer, tmp_path: Path, status: int
+) -> None:
+    graph_server.rule(path_contains="/send", status=status, headers={"Retry-After": "1"}, after=True)
+    noted = Noted()
+    assert refused(writer, noted.watched(large_mail(tmp_path, 4_000_000))).failure.is_unknown
+    assert noted.states[-1] == "dot"
+    assert len(graph_server.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b'{"nextExpectedRanges":["0-"]}'), (202, b""), (200, b""), (200, b"no JSON")]
+)
+def test_a_file_is_there_only_if_the_server_says_so(
+    writer: Account, graph_server: GraphServer, tmp_path: Path, status: int, body: bytes
+) -> None:
+    graph_server.rule(99, method="PUT", status=status, body=body)
+    error = refused(writer, large_mail(tmp_path, 4_000_000))
+    assert (error_code(error.failure), error.failure.is_unknown) == ("connection.lost", False)
+    assert (graph_server.mails, graph_server.drafts) == ([], {})
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no JSON", b'{"nextExpectedRanges":["99999999-"]}'])
+def test_an_answer_about_an_upload_that_says_nothing_ends_it(
+    writer: Account, graph_server: GraphServer, tmp_path: Path, body: bytes
+) -> None:
+    graph_server.rule(1, method="PUT", drop="mid-body")
+    graph_server.rule(99, method="GET", status=200, body=body)
+    error = refused(writer, large_mail(tmp_path, 4_000_000))
+    assert (error_code(error.failure), graph_server.mails) == ("connection.lost", [])
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_upload_that_has_expired_begins_again_later(
+    writer: Account, graph_server: GraphServer, tmp_path: Path, status: int
+) -> None:
+    graph_server.rule(1, method="PUT", status=status)
+    error = refused(writer, large_mail(tmp_path, 4_000_000))
+    assert (error_code(error.failure), graph_server.mails) == ("connection.lost", [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::ffff:127.0.0.1]:1/x",
+        "https://0.0.0.0:1/x",
+        "https://127.1:1/x",
+        "https://2130706433:1/x",
+        "https://0x7f000001:1/x",
+        "https://169.254.169.254:1/x",
+        "https://localhost:1/x",
+        "http://upload.example/x",
+        "https://user@upload.example/x",
+    ],
+)
+def test_a_file_is_uploaded_to_a_name_on_the_internet_only(url: str) -> None:
+    with pytest.raises(TransportError):
+        graph_draft.place_of(url, Server("graph.microsoft.com", 443, Security.TLS))
+    place = graph_draft.place_of("https://upload.example/x?y", Server("graph.microsoft.com", 443, Security.TLS))
+    assert place == (Server("upload.example", 443, Security.TLS), "/x?y")
 
 
 @pytest.mark.parametrize("drop", ["before-body", "mid-body"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
+import email
 import json
 import subprocess
 import sys
@@ -17,13 +19,13 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.transports.smtp import SmtpTransport
 from tests.api_accounts import ADDRESS, TOKEN, write_account
-from tests.conftest import account_at
+from tests.conftest import PASSWORD, account_at
 from tests.messages import from_bytes
 from tests.postfix import POSTFIX_PASSWORD
 from tests.sendmail import sendmail
 
 if TYPE_CHECKING:
-    from smtpsetup.sandbox.server import SandboxFacts
+    from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.api_servers import ApiMail
     from tests.conftest import Home
     from tests.gmail_server import GmailServer
@@ -355,3 +357,77 @@ def test_configure_changes_between_smtp_and_an_api(home: Home, facts: SandboxFac
     assert done.code == 0, done.err
     assert "transport" not in home.config.read_text()
     assert home.run("send", "kund@example.org", "-s", "Hej", "--body", "x").code == 0
+
+
+SECOND = """
+[accounts."second@example.net"]
+address = "second@example.net"
+host = "localhost"
+port = {port}
+security = "tls"
+ca_file = "{ca_file}"
+secret = {{ store = "file", path = "{password}" }}
+"""
+
+
+def add_second_account(home: Home, facts: SandboxFacts) -> None:
+    """Add an account at the sandbox, behind that of the API."""
+    password = home.file("second", PASSWORD + "\n")
+    text = SECOND.format(port=facts.tls_port, ca_file=facts.ca_file, password=password)
+    home.file(".config/smtpsetup/config.toml", home.config.read_text() + text, mode=0o600)
+
+
+def queue(home: Home, account: str) -> None:
+    arguments = ("-s", "Hej", "--body", "x", "--queue", "always", "--account", account)
+    assert home.run("send", "kund@example.org", *arguments).code == 0
+
+
+def test_an_account_without_a_new_token_holds_up_no_other(
+    graph: tuple[Home, GraphServer], facts: SandboxFacts, sandbox: Sandbox
+) -> None:
+    home, server = graph
+    flag = home.path / "flag"
+    once = f"sh -c 'test -e {flag} && exit 1; touch {flag}; echo a-token-that-has-ended'"
+    home.file(".config/smtpsetup/config.toml", home.config.read_text().replace(f"echo {TOKEN}", once), mode=0o600)
+    add_second_account(home, facts)
+    queue(home, ADDRESS)
+    queue(home, "second@example.net")
+    home.run("outbox", "flush", "--now")
+    assert [mail.sender for mail in sandbox.mails] == ["second@example.net"]
+    assert server.mails == []
+    (mail,) = home.run("outbox", "list", "--json").json["result"]
+    assert (mail["account"], mail["state"]) == (ADDRESS, "waiting")
+
+
+def test_a_batch_whose_token_ends_keeps_the_rest(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    flag = home.path / "flag"
+    once = f"sh -c 'test -e {flag} && exit 1; touch {flag}; echo a-token-that-has-ended'"
+    home.file(".config/smtpsetup/config.toml", home.config.read_text().replace(f"echo {TOKEN}", once), mode=0o600)
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Hej", "body": "x"}) for n in range(3)]
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--json")
+    assert "internal.bug" not in done.out + done.err
+    assert done.json["result"]["sent"] == 0
+    assert server.mails == []
+
+
+def test_a_large_mail_with_broken_base64_is_sent_as_readers_see_it(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    server.allow(TOKEN, ADDRESS, ("Mail.Send", "Mail.ReadWrite"))
+    content = base64.encodebytes(b"x" * 3_000_001).decode()
+    head = "To: kund@example.org\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=zz\n\n--zz\n\nHej\n--zz\n"
+    part = "Content-Type: application/pdf; name=f.pdf\nContent-Transfer-Encoding: base64\n\n"
+    sendmail(home, "-t", stdin=f"{head}{part}{content}-- \nsig\n--zz--\n")
+    (mail,) = server.mails
+    files = [part for part in email.message_from_bytes(mail.message).walk() if part.get_filename()]
+    assert [file.get_payload(decode=True) for file in files] == [b"x" * 3_000_001]
+
+
+@pytest.mark.parametrize(("code", "expected"), [("ErrorContentBlocked", 1), ("ErrorAccessDenied", 0)])
+def test_a_refusal_of_one_mail_stops_no_other(graph: tuple[Home, GraphServer], code: str, expected: int) -> None:
+    home, server = graph
+    server.rule(status=403, body=json.dumps({"error": {"code": code, "message": "No."}}).encode())
+    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Hej", "body": "x"}) for n in range(2)]
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--json")
+    total = json.loads(done.out.splitlines()[-1])
+    assert (total["result"]["sent"], len(server.mails)) == (expected, expected)

@@ -54,6 +54,9 @@ app_scope = "{api_scope}"
 """
 
 
+PASSWORD_OPTIONS = ("--auth", "password", "--no-verify", "--from-name", "", "--no-input", "--password-file")
+
+
 def know(home: Home, port: int, token_endpoint: str, **values: str) -> None:
     """Put the servers into the home's provider table."""
     usual = {"smtp_scope": "https://mail.test/.default", "api_scope": "https://graph.test/.default"}
@@ -221,6 +224,43 @@ def test_a_refused_sign_in_has_its_own_code(
     assert APP_SECRET not in done.out + done.err
 
 
+def test_a_password_is_never_sent_to_the_token_endpoint(oauth_home: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth_home
+    password = home.file("password", "my-mailbox-password\n")
+    assert home.run("configure", ADDRESS, "--transport", "smtp", *PASSWORD_OPTIONS, str(password)).code == 0
+    options = ("--app-only", "--client-id", APP_ID, "--secret-expires", "never", "--no-input", "--json")
+    done = home.run("login", *options)
+    assert done.json["error"]["code"] in ("secret.missing", "secret.keyring-unavailable")
+    assert server.requests("token") == []
+    done = home.run("login", *options, "--password-file", str(home.file("secret", APP_SECRET + "\n")))
+    assert (done.code, password.read_text()) == (0, "my-mailbox-password\n")
+
+
+def test_a_persons_sign_in_does_not_write_over_a_key_file(oauth_home: tuple[Home, OAuthServer]) -> None:
+    home, server = oauth_home
+    file, key, certificate = with_certificate(home)
+    server.register_key(jwk_of(key, certificate))
+    assert configured(home, "--password-file", str(file), "--client-id", CERTIFICATE_APP_ID).code == 0
+    before = file.read_bytes()
+    for options in ((), ("--password-file", str(file))):
+        done = home.run("login", "--browser", "--no-input", *options)
+        assert (done.code != 0, file.read_bytes()) == (True, before)
+    home.run("logout")
+    assert file.read_bytes() == before
+
+
+def test_a_day_that_is_none_is_a_fault_of_the_configuration(oauth_home: tuple[Home, OAuthServer]) -> None:
+    home, _server = oauth_home
+    with_secret(home)
+    home.config.write_text(home.config.read_text().replace("2099-01-01", "2099-99-01"))
+    done = home.run("doctor", "--json")
+    assert (done.code, done.json["error"]["code"], "secret_expires" in done.err + done.out) == (
+        78,
+        "config.invalid",
+        True,
+    )
+
+
 def test_a_new_secret_is_saved_once_it_works(oauth_home: tuple[Home, OAuthServer]) -> None:
     home, server = oauth_home
     with_secret(home)
@@ -237,7 +277,7 @@ def test_a_new_secret_is_saved_once_it_works(oauth_home: tuple[Home, OAuthServer
 
 
 @pytest.mark.parametrize(
-    ("days", "status", "part"), [(400, "ok", "good until"), (29, "warning", "ends in"), (-1, "wrong", "ended")]
+    ("days", "status", "part"), [(400, "ok", "good until"), (29, "warning", "expires in"), (-1, "wrong", "expired on")]
 )
 def test_doctor_tells_the_end_of_a_secret_30_days_ahead(
     oauth_home: tuple[Home, OAuthServer], days: int, status: str, part: str

@@ -12,10 +12,12 @@ from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.fallback import sent_by
+from tests.certificates import server_context
 from tests.conftest import PASSWORD, account_at
+from tests.faults.scripts import TO_MAIL
 from tests.messages import from_bytes
 from tests.sendmail import sendmail
-from tests.servers import closed_port
+from tests.servers import ScriptedServer, closed_port
 
 if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
@@ -156,9 +158,25 @@ def test_a_batch_waits_for_the_other_account(home: Home, facts: SandboxFacts, sa
     lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Hej", "body": "x"}) for n in range(5)]
     done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--json")
     assert done.code == 0, done.out
-    flushed(home)
+    assert {key: flushed(home)[key] for key in ("sent", "waiting", "failed")} == {"sent": 5, "waiting": 0, "failed": 0}
     assert {mail.sender for mail in sandbox.mails} == {OTHER}
     assert len(sandbox.mails) == 5
+
+
+def test_what_the_other_server_refuses_waits_for_the_mails_own_account(
+    home: Home, facts: SandboxFacts, sandbox: Sandbox
+) -> None:
+    script = (*TO_MAIL, b"553 5.7.1 not yours\r\n", None, b"221 bye\r\n", "drop")
+    with ScriptedServer(script, server_context()) as server:
+        configured(home, facts, other_port=server.port)
+        home.run("send", "kund@example.org", "-s", "Hej", "--body", "x")
+        done = flushed(home)
+    assert (done["sent"], done["waiting"], done["failed"]) == (0, 1, 0)
+    (mail,) = home.run("outbox", "list", "--json").json["result"]
+    assert (mail["state"], mail["account"]) == ("waiting", FIRST)
+    home.file("first", PASSWORD + "\n")
+    flushed(home)
+    assert [mail.sender for mail in sandbox.mails] == [FIRST]
 
 
 def test_the_header_is_changed_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
+from smtpsetup.sending.flush import flush as flush_outbox
 from tests.conftest import PASSWORD
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.outbox.mail import Mail
+    from smtpsetup.sending.context import Context
     from tests.conftest import Home, Run
     from tests.servers import Keyring
 
@@ -390,3 +392,19 @@ def test_mail_waits_while_the_password_is_wrong_with_one_login_per_flush(home: H
     server.replies = {}
     assert flush_when_due(home).code == 0
     assert len(server.mails) == 1
+
+
+def test_what_one_account_runs_into_stops_no_other(home: Home) -> None:
+    with Outbox(state_dir(home)) as box:
+        box.add(new_mail(1, (A,)))
+        box.add(new_mail(2, (A,))._replace(account="second@example.net"))
+        opened: list[str] = []
+
+        def open_context(name: str, _config: str) -> Context:
+            opened.append(name)
+            raise ZeroDivisionError(name)
+
+        with pytest.raises(ZeroDivisionError) as first:
+            flush_outbox(box, open_context)
+    assert len(opened) == 2
+    assert str(first.value) == opened[0]

@@ -13,7 +13,7 @@ from smtpsetup.cli.proof import prove
 from smtpsetup.cli.secrets import new_secret
 from smtpsetup.cli.sign_in import endpoints_for, with_saved
 from smtpsetup.cli.sign_in_options import NEVER
-from smtpsetup.config.secret_source import Store, other_places
+from smtpsetup.config.secret_source import SecretSource, Store, other_places
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Secret
@@ -98,6 +98,16 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
             error.hints = tuple(_in_one_line(step) for step in steps) or error.hints
         raise
     return account, secret if is_typed else None, tokens
+
+
+def place_of_app_secret(account: Account, source: SecretSource | None) -> SecretSource:
+    """Where the secret is or goes: the named place, that of the last sign-in as a program, else one of smtpsetup's own.
+
+    What the account's place held until now, a password or a person's sign-in, must not go to the token endpoint.
+    """
+    is_app_only = account.oauth2 is not None and account.oauth2.is_app_only
+    has_place = is_app_only or stores.is_kept_here(account._replace(oauth2=None))
+    return source or (account.secret if has_place else SecretSource(Store.KEYRING))
 
 
 def _given(state: State, account: Account, *, from_stdin: bool) -> Secret:

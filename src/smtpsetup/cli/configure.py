@@ -209,11 +209,11 @@ def _sign_in(state: State, account: Account, subject: Subject, options: Options)
 
 def _sign_in_as_app(state: State, account: Account, subject: Subject, options: Options) -> None:
     """Sign in as a program, without a person, and save."""
-    from smtpsetup.cli.app_sign_in import sign_in_as_app  # for servers
+    from smtpsetup.cli.app_sign_in import place_of_app_secret, sign_in_as_app  # for servers
 
     account, secret, tokens = sign_in_as_app(
         state,
-        account._replace(secret=options.source or account.secret),
+        account._replace(secret=place_of_app_secret(account, options.source)),
         subject.provider,
         options.how,
         from_stdin=options.from_stdin,

@@ -23,7 +23,7 @@ from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.context import context_for
-from smtpsetup.sending.flush import Flushed, flush
+from smtpsetup.sending.flush import flush
 from smtpsetup.state import termination
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.sending.context import Context
+    from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
     from smtpsetup.setup.schedule import Plan
 

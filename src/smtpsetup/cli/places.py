@@ -36,7 +36,12 @@ def check_file_for_sign_in(account: Account, existing: Account | None) -> None:
     if not os.path.lexists(path):
         _check_directory(path)
         return
-    is_last_sign_in = existing is not None and existing.oauth2 is not None and existing.secret == account.secret
+    is_last_sign_in = (
+        existing is not None
+        and existing.oauth2 is not None
+        and not existing.oauth2.is_app_only  # whose secret or key is the user's own
+        and existing.secret == account.secret
+    )
     if file_store.read(path, account.name, may_prompt=False).strip() and not (is_made_here or is_last_sign_in):
         raise SmtpsetupError(
             "config.invalid",

@@ -59,7 +59,8 @@ def place_of_sign_in(account: Account, source: SecretSource | None) -> SecretSou
     """Where the refresh token goes: the named place, the account's own, else the keyring."""
     if source:
         return source
-    has_place = account.oauth2 is not None or stores.is_kept_here(account)
+    is_signed_in = account.oauth2 is not None and not account.oauth2.is_app_only  # its place holds a refresh token
+    has_place = is_signed_in or stores.is_kept_here(account)
     return account.secret if has_place else SecretSource(Store.KEYRING)
 
 

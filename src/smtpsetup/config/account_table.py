@@ -132,7 +132,7 @@ def _oauth2_faults(row: dict[str, Any]) -> Iterator[str]:
     from smtpsetup.core.oauth_types import Grant  # only for accounts that sign in with OAuth2
 
     yield from choice_faults(row, {"grant": tuple(Grant)})
-    if not re.fullmatch(r"(\d{4}-\d\d-\d\d)?", str(row.get("secret_expires", ""))):
+    if not _is_day(str(row.get("secret_expires", ""))):
         yield must_be("oauth2.secret_expires", _("a day such as 2027-11-30"))
     for key in ("client_id", "token_endpoint"):
         if not isinstance(row.get(key), str) or not row[key]:
@@ -254,3 +254,15 @@ def _oauth2_table(client: TokenClient) -> dict[str, Any]:
     table = {"client_id": client.client_id, "token_endpoint": client.token_endpoint, "scope": " ".join(client.scopes)}
     table |= {"grant": str(client.grant)} if client.is_app_only else {}
     return table | {key: value for key in (*_SIGN_IN_TEXTS, "unused_days") if (value := getattr(client, key))}
+
+
+def _is_day(text: str) -> bool:
+    """Whether a text is a day (ISO 8601), or `""` for none."""
+    if not text:
+        return True
+    import datetime  # only for an application's secret
+
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

@@ -6,6 +6,7 @@ Nothing is in memory whole: each file is decoded from the message while it is re
 from __future__ import annotations
 
 import binascii
+import string
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.message.leaf import encoding_of, kind_of
@@ -14,13 +15,14 @@ from smtpsetup.message.raw_header import split, values
 from smtpsetup.message.spool import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from smtpsetup.message.message import Message
     from smtpsetup.message.raw_header import Field
 
 _NAME_LIMIT = 200  # characters
-_LINES_AT_ONCE = 500
+_AT_ONCE = 32_768  # bytes of base64
+_NO_BASE64 = bytes(set(range(256)).difference(string.ascii_letters.encode(), string.digits.encode(), b"+/="))
 _GROUP = 4  # letters of base64 that stand for three bytes
 _NO_PART = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n\r\n"
 
@@ -51,49 +53,72 @@ def detached(message: Message) -> Detached:
     fields, _rest = split([message.header])
     if kind_of(fields) != "multipart/mixed":
         return Detached(message, ())
-    heads: list[tuple[Field, ...]] = []
-    sizes: list[int] = []
+    found: list[_Found] = []
     small = 0
-    for number, piece in _numbered(fields, message):
-        if number is None:
+    walk = Walk(fields)
+    for is_file, piece in _sorted(walk, message):
+        if not is_file:
             small += len(piece.data)
         elif piece.kind is PieceKind.LEAF_HEADER:
-            heads.append(split([piece.data])[0])
-            sizes.append(0)
+            found.append(_Found(split([piece.data])[0]))
         else:
-            sizes[-1] += len(piece.data.translate(None, b"\r\n \t"))
-    if not heads:
+            found[-1].add(piece.data, walk.position)
+    if not found:
         return Detached(message, ())
-    files = tuple(_file(fields, message, number, head) for number, head in enumerate(heads))
+    files = tuple(_file(message, place) for place in found)
     return Detached(message._replace(body=lambda: _without_files(fields, message), body_size=small), files)
 
 
-def _numbered(fields: tuple[Field, ...], message: Message) -> Iterator[tuple[int | None, Piece]]:
-    """The pieces of the body, each with the number of its file; None for what stays.
+class _Found:
+    """A file that was found: its header, and where the body has its base64."""
+
+    def __init__(self, head: tuple[Field, ...]) -> None:
+        self.head = head
+        self.end = 0  # in bytes from the start of the body
+        self.length = 0
+        self._letters = 0
+        self._is_over = False
+
+    def add(self, line: bytes, end: int) -> None:
+        """Add a line that ends there."""
+        self.end = end
+        self.length += len(line)
+        if not self._is_over:
+            letters, padding, _behind = line.translate(None, _NO_BASE64).partition(b"=")
+            self._letters += len(letters)
+            self._is_over = bool(padding)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        whole, left = divmod(self._letters, _GROUP)
+        return whole * 3 + max(0, left - 1)
+
+
+def _sorted(walk: Walk, message: Message) -> Iterator[tuple[bool, Piece]]:
+    """The pieces of the body, each with whether it is of a file.
 
     The boundary before a file goes with it. Where nothing but files is left, an empty text stands for them.
     """
-    number = -1
     is_in_file = has_part = False
     boundary: Piece | None = None
-    for piece in Walk(fields).pieces(lines_of(message.body())):
+    for piece in walk.pieces(lines_of(message.body())):
         if piece.kind is PieceKind.BOUNDARY and piece.depth <= 1:
             is_in_file = False
             if piece.depth == 0 and not has_part:
-                yield None, Piece(PieceKind.BOUNDARY, piece.data.rstrip().removesuffix(b"--") + b"\r\n")
-                yield None, Piece(PieceKind.CONTENT, _NO_PART)
+                yield False, Piece(PieceKind.BOUNDARY, piece.data.rstrip().removesuffix(b"--") + b"\r\n")
+                yield False, Piece(PieceKind.CONTENT, _NO_PART)
             if piece.depth == 0:
-                yield None, piece
+                yield False, piece
             else:
                 boundary = piece
             continue
         if piece.kind is PieceKind.LEAF_HEADER and piece.depth == 1 and _is_file(split([piece.data])[0]):
-            number += 1
             is_in_file, boundary = True, None
         if boundary is not None:
-            yield None, boundary
+            yield False, boundary
             boundary, has_part = None, True
-        yield number if is_in_file else None, piece
+        yield is_in_file, piece
 
 
 def _is_file(fields: tuple[Field, ...]) -> bool:
@@ -111,47 +136,50 @@ def _name(fields: tuple[Field, ...]) -> str:
     return "".join(char for char in name if char.isprintable())[:_NAME_LIMIT]
 
 
-def _file(fields: tuple[Field, ...], message: Message, number: int, head: tuple[Field, ...]) -> File:
+def _file(message: Message, found: _Found) -> File:
     def content() -> Iterator[bytes]:
-        pieces = (
-            piece.data
-            for at, piece in _numbered(fields, message)
-            if at == number and piece.kind is not PieceKind.LEAF_HEADER
-        )
-        return _decoded(pieces)
+        return _decoded(_between(message.body(), found.end - found.length, found.end))
 
+    head = found.head
     disposition = next(iter(values(head, "content-disposition")), "")
     content_id = next(iter(values(head, "content-id")), "").strip().removeprefix("<").removesuffix(">")
-    size = sum(len(piece) for piece in content())
     is_inline = disposition.lower().startswith("inline") and bool(content_id)
-    return File(_name(head), kind_of(head), content_id, is_inline, size, content)
+    return File(_name(head), kind_of(head), content_id, is_inline, found.size, content)
 
 
-def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes that base64 stands for. What is no letter of it is left out, as readers do (RFC 2045 section 6.8)."""
+def _between(chunks: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
+    """What the chunks have from one byte to another, small ones together."""
+    at, held, size = 0, [b""], 0
+    for chunk in chunks:
+        part = chunk[max(0, start - at) : max(0, end - at)]
+        at += len(chunk)
+        held.append(part)
+        size += len(part)
+        if size >= _AT_ONCE:
+            yield b"".join(held)
+            held, size = [], 0
+        if at >= end:
+            break
+    yield b"".join(held)
+
+
+def _decoded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes that base64 stands for, up to its padding. Other characters are left out (RFC 2045 section 6.8)."""
     rest = b""
-    for lines in _gathered(pieces):
-        letters = rest + lines.translate(None, b"\r\n \t")
+    for chunk in chunks:
+        found, padding, _behind = chunk.translate(None, _NO_BASE64).partition(b"=")
+        letters = rest + found
         whole = len(letters) // _GROUP * _GROUP
         rest = letters[whole:]
         if whole:
             yield binascii.a2b_base64(letters[:whole])
-    if rest:
-        yield binascii.a2b_base64(rest + b"=" * (-len(rest) % _GROUP))
-
-
-def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces, many of them in one: a line of base64 stands for few bytes."""
-    held: list[bytes] = []
-    for piece in pieces:
-        held.append(piece)
-        if len(held) == _LINES_AT_ONCE:
-            yield b"".join(held)
-            held.clear()
-    yield b"".join(held)
+        if padding:
+            break
+    if len(rest) > 1:
+        yield binascii.a2b_base64(rest + b"=" * (_GROUP - len(rest)))
 
 
 def _without_files(fields: tuple[Field, ...], message: Message) -> Iterator[bytes]:
-    for number, piece in _numbered(fields, message):
-        if number is None:
+    for is_file, piece in _sorted(Walk(fields), message):
+        if not is_file:
             yield piece.data

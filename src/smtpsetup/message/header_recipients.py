@@ -30,6 +30,7 @@ def addressed_by_header(message: Message, envelope: Envelope) -> Message:
     """
     left = {_key(recipient): recipient for recipient in envelope.recipients}
     lines: list[bytes] = []
+    to_nobody: list[bytes] = []  # an empty To, or a group without members
     is_addressed = False
     for field, raw in raw_fields(message.header):
         key = field.key if field else ""
@@ -43,14 +44,16 @@ def addressed_by_header(message: Message, envelope: Envelope) -> Message:
         for entry in kept:
             left.pop(_key(entry.address), None)
         is_addressed = is_addressed or bool(kept)
+        if key == "to" and not (kept or foreign):
+            to_nobody.append(raw)
+            continue
         if not foreign:
             lines.append(raw)
             continue
         lines.append(b"X-Original-" + raw)
         if kept:
             lines.append(_written(Field(field.name, ", ".join(_text(entry) for entry in kept))))
-    if not is_addressed:
-        lines.append(b"To: undisclosed-recipients:;\r\n")
+    lines += to_nobody if is_addressed else [b"To: undisclosed-recipients:;\r\n"]
     if left:
         lines.append(_written(Field("Bcc", ", ".join(left.values()))))
     return message._replace(header=b"".join(lines) + b"\r\n")

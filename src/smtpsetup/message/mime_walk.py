@@ -51,10 +51,11 @@ class Piece(NamedTuple):
 
 
 class Walk:
-    """A body with parts, line by line."""
+    """A body with parts, line by line. `position` is the end of the last piece, in bytes from the start of the body."""
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self._levels: list[tuple[bytes, bool]] = []  # the boundaries of what is open, and whether that stays as it is
+        self.position = 0
         self._header: list[bytes] | None = None
         self._size = 0
         self._is_in_leaf = False
@@ -74,8 +75,10 @@ class Walk:
         for line in lines:
             if line.startswith(b"--") and self._is_boundary(line.rstrip()):
                 yield from self._end_of_header()
+                self.position += len(line)
                 yield self._at_boundary(line)
             elif self._header is None:
+                self.position += len(line)
                 yield self._line(line)
             else:
                 self._header.append(line)
@@ -109,6 +112,7 @@ class Walk:
         data, self._header = b"".join(self._header), None
         fields, rest = raw_header.split([data])
         kind, behind = kind_of(fields), b"".join(rest)
+        self.position += len(data) - len(behind)
         if behind:  # a line that is no field ends the header
             data = data[: len(data) - len(behind)] + b"\r\n"
         elif kind in _MESSAGES and not leaf.encoding_of(fields).startswith(("base64", "quoted-printable")):
@@ -116,5 +120,6 @@ class Walk:
         self._is_in_leaf = self._header is None and not kind.startswith("multipart/")
         yield self._piece(PieceKind.LEAF_HEADER if self._is_in_leaf else PieceKind.HEADER, data)
         for line in behind.splitlines(keepends=True):
+            self.position += len(line)
             yield self._line(line)
         self._open(fields)

@@ -32,6 +32,7 @@ _LIMIT = 65_536  # bytes of a response's body
 _CHUNK = 65_536  # bytes of a request that are sent at once
 _TLS_SECONDS = 30.0
 _LAST_ANSWER_SECONDS = 2.0  # for an answer that the server sent before it closed the connection
+_FINAL = 200  # and above: an answer after which no other comes
 _REFUSED = 300  # and above: what an answer to a request that was not read whole must be
 _PORT = 443
 _SHOWN = 2000  # characters of a body in the trace
@@ -202,9 +203,15 @@ class HttpConnection:
             raise WireError(Kind.CLOSED)
         # it uses only `makefile`
         response = http.client.HTTPResponse(TimedSocket(self._sock, deadline), method=method)  # type: ignore[arg-type]
-        response.begin()
-        self._tell("< ", f"{response.status} {response.reason}")
-        content = response.read(_LIMIT + 1)
+        try:
+            response.begin()
+            while response.status < _FINAL:  # RFC 9110 section 15.2: others may come before the answer
+                response.headers = None  # type: ignore[assignment]  # so that it reads the next one
+                response.begin()
+            self._tell("< ", f"{response.status} {response.reason}")
+            content = response.read(_LIMIT + 1)
+        except ValueError as error:  # http.client takes a size of a chunk for a number that is none
+            raise WireError(Kind.PROTOCOL_ERROR, "chunk") from error
         if content and response.status >= _REFUSED:
             self._tell("< ", content[:_SHOWN].decode("utf-8", "replace"))
         if response.will_close or len(content) > _LIMIT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     import socket
 
     from smtpsetup.net.dial import Deadline
+
+
+_LIMIT = 1_000_000  # bytes of one answer: http.client reads a chunk of a negative size without an end
 
 
 class TimedSocket:
@@ -35,10 +39,15 @@ class _Reader(io.RawIOBase):
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._left = _LIMIT
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed names a private type
         self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
+        size = self._sock.recv_into(buffer)
+        self._left -= size
+        if self._left < 0:
+            raise http.client.HTTPException("an answer without an end")
+        return size

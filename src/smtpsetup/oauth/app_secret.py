@@ -63,7 +63,7 @@ def parsed(secret: Secret) -> AppSecret:
     if text.startswith("{"):
         return _service_account(text)
     if "-----BEGIN " in text:
-        return _with_certificate(text.encode())
+        return _with_certificate(text)
     return AppSecret(text)
 
 
@@ -78,20 +78,20 @@ def _service_account(text: str) -> AppSecret:
         raise _unusable(_("What is kept there is no key file of a Google service account."))
     number = row.get("client_id")
     return AppSecret(
-        key=_private_key(row["private_key"].encode()),
+        key=_private_key(row["private_key"]),
         issuer=row["client_email"],
         key_id=row["private_key_id"],
         client_number=number if isinstance(number, str) else "",
     )
 
 
-def _with_certificate(data: bytes) -> AppSecret:
+def _with_certificate(text: str) -> AppSecret:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    key = _private_key(data)
+    key = _private_key(text)
     try:
-        certificates = x509.load_pem_x509_certificates(data)
+        certificates = x509.load_pem_x509_certificates(text.encode())
     except ValueError:
         certificates = []
     for certificate in certificates:
@@ -102,14 +102,15 @@ def _with_certificate(data: bytes) -> AppSecret:
     raise _unusable(_("The file has a private key, and not the certificate that belongs to it."))
 
 
-def _private_key(data: bytes) -> PrivateKey:
+def _private_key(text: str) -> PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
+        key = load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _unusable(_("The private key cannot be read: it must be in PEM form and have no passphrase.")) from error
     if isinstance(key, RSAPrivateKey):
         return key

@@ -59,6 +59,13 @@ def dispositions(
     ]
 
 
+def waiting(fate: Disposition, attempts: int, now: float) -> Disposition:
+    """A disposition in which the mail waits in place of failing, after so many failed attempts."""
+    if fate.state is not MailState.FAILED:
+        return fate
+    return fate._replace(state=MailState.WAITING, next_attempt=now + seconds_until_next(attempts, fate.error))
+
+
 def state_after(error: SmtpsetupError) -> MailState:
     """The state of a mail that was not sent because of this error."""
     return MailState.UNKNOWN if error.code == LOST else MailState.WAITING if waits(error) else MailState.FAILED

@@ -17,7 +17,8 @@ from smtpsetup.outbox.store import Outbox
 from smtpsetup.relay import exposure
 from smtpsetup.relay.open_outbox import OutboxWhenNeeded
 from smtpsetup.sending.context import context_for
-from smtpsetup.sending.flush import AccountFlush, Flushed, take_back
+from smtpsetup.sending.flush import AccountFlush, take_back
+from smtpsetup.sending.flushed import Flushed
 from smtpsetup.state import leases
 
 if TYPE_CHECKING:

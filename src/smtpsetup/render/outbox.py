@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from smtpsetup.outbox.mail import Mail
-    from smtpsetup.sending.flush import Flushed
+    from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -26,6 +25,7 @@ from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.daily_limit import respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
+from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
@@ -51,38 +51,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
-@dataclass
-class Flushed:
-    """The counts and results of a flush.
-
-    `errors` has the reason why an account's mail was not tried, by the account's name, and an entry for each damaged
-    mail. `results` has each mail's number and result, unless it `forgets` them, as in a run without an end. `on_result`
-    is called for each mail as soon as it has a result.
-    """
-
-    on_result: Callable[[Mail, SendResult], None] | None = None
-    forgets: bool = False
-    sent: int = 0
-    waiting: int = 0
-    unknown: int = 0
-    failed: int = 0
-    errors: dict[str, SmtpsetupError] = field(default_factory=dict)
-    results: list[tuple[int, SendResult]] = field(default_factory=list)
-
-    def count(self, state: MailState) -> None:
-        """Count a mail that was not sent."""
-        self.waiting += state is MailState.WAITING
-        self.unknown += state is MailState.UNKNOWN
-        self.failed += state is MailState.FAILED
-
-    def add(self, mail: Mail, result: SendResult) -> None:
-        """Record the result of a mail."""
-        if not self.forgets:
-            self.results.append((mail.id, result))
-        if self.on_result:
-            self.on_result(mail, result)
-
-
 def flush(
     outbox: Outbox,
     open_context: OpenContext,
@@ -96,11 +64,19 @@ def flush(
     """
     done = Flushed(on_result)
     take_back(outbox, done)
+    broken: Exception | None = None
     with leases.held(outbox.directory) as lease:
         for name, config in outbox.accounts_due(time.time()):
-            AccountFlush(outbox, name, config, lease, done).run(open_context, log)
+            try:
+                AccountFlush(outbox, name, config, lease, done).run(open_context, log)
+            except (OutboxDamagedError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001  raised below: what one account runs into stops no other
+                broken = broken or error
     if done.sent:
         outbox.tidy()
+    if broken is not None:
+        raise broken
     return done
 
 
@@ -171,7 +147,6 @@ class AccountFlush:
         own = self._context
         if own is None or self._substitute is not None or not is_for_fallback(own.account, error):
             return False
-        self._give_back()
         for name in own.account.fallback:
             try:
                 other = open_context(name, self._config)
@@ -212,11 +187,11 @@ class AccountFlush:
         stopped_by = deliver(run, _Deliveries(self._next_deliveries))
         if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):
             self._is_fallback_broken = True
-            self._give_back()
+            self._give_back()  # to the next one
         elif stopped_by is not None:
             self._stopped(context, stopped_by, run.suspects)
-        elif self._taken:  # the run was stopped
-            self._give_back()
+        else:  # the run may have been stopped
+            self._done.waiting += self._give_back()
 
     def _has_more(self) -> bool:
         """Wait for more mail to be due. Returns whether it may be sent over the same connection."""
@@ -224,7 +199,8 @@ class AccountFlush:
             return False
         self._now = time.time()
         try:
-            respect_daily_limit(self._outbox, self._name, self._provider)
+            sender = self._substitute.name if self._substitute else self._name
+            respect_daily_limit(self._outbox, sender, self._provider)
         except SmtpsetupError:
             return False  # the next run lets the mail wait
         return True
@@ -296,6 +272,8 @@ class AccountFlush:
         fates = disposition.dispositions(
             left, attempts=mail.attempts + 1, is_held=mail.is_held, now=now, is_over=is_over
         )
+        if self._substitute and not is_over:  # what another server refuses waits for the mail's own account
+            fates = [disposition.waiting(fate, mail.attempts + 1, now) for fate in fates]
         self._taken.pop(mail.id, None)
         with self._outbox.transaction():
             self._outbox.settle(mail.id, fates)
@@ -306,11 +284,13 @@ class AccountFlush:
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
 
-    def _give_back(self) -> None:
+    def _give_back(self) -> int:
+        """Give back what was taken and has no result. Returns how many mails that is."""
+        given_back = len(self._taken)
         for mail in self._taken.values():
             self._outbox.give_back(mail.id)
-            self._done.waiting += 1
         self._taken.clear()
+        return given_back
 
     def _stopped(self, context: Context, error: SmtpsetupError, suspects: Sequence[Delivery]) -> None:
         """Give back what was taken and not tried; mails that may have ended a connection wait until later."""
@@ -319,12 +299,12 @@ class AccountFlush:
                 pause = disposition.seconds_until_next(mail.attempts + 1, error)
                 fate = Disposition(mail.recipients, error, MailState.WAITING, time.time() + pause)
                 self._outbox.put_back(mail.id, fate)
-            else:
-                self._outbox.give_back(mail.id)
-            self._done.waiting += 1
-        self._taken.clear()
+                del self._taken[mail.id]
+                self._done.waiting += 1
+        given_back = self._give_back()
         if self._open_context is not None and self._sent_by_fallback(error, self._open_context):
             return
+        self._done.waiting += given_back
         if disposition.concerns_account(error):
             self._put_off(error)
             if disposition.is_server_unreachable(error):

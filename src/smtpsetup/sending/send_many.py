@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -137,7 +137,8 @@ class _Source:
                 return None
             if self._given_back:
                 return self._given_back.popleft()
-            delivery = next(self._deliveries, None)
+            with self._breaking_off():
+                delivery = next(self._deliveries, None)
             return self._put_last.popleft() if delivery is None and self._put_last else delivery
 
     def give_back(self, deliveries: list[Delivery]) -> None:
@@ -153,10 +154,19 @@ class _Source:
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Report the result of a message. A limit of the provider stops the run."""
-        with self._telling:
+        with self._telling, self._breaking_off():
             self._run.on_result(delivery, result)
         if result.error and result.error.is_limit and not result.accepted:
             self.give_up(result.error)
+
+    @contextmanager
+    def _breaking_off(self) -> Iterator[None]:
+        """Break off the run for an error of what the caller has given."""
+        try:
+            yield
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def leave(self) -> None:
         """Note that a connection has ended."""
@@ -219,9 +229,9 @@ class _Connection:
         except TransportError as error:
             self._lost(error, reached=reached)
         except SmtpsetupError as error:
-            if reached:
+            if self._source.broken is not None:
                 raise
-            # nobody can log in: there is no token, or the account's settings cannot be used
+            # nobody can log in: there is no token, also not in place of a refused one, or the settings cannot be used
             self._give_back_taken()
             self._source.give_up(error)
 

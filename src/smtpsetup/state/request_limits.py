@@ -20,6 +20,11 @@ _DIRECTORY = "requests"
 _POLL_SECONDS = 0.02  # between two tries to get a place
 _LOCK_SECONDS = 10.0
 _MOST_BYTES = 65_536  # of the file that is read
+_MOST_ENTRIES = 1000  # in the file
+
+
+LONGEST_PAUSE = 86_400.0
+"""Seconds that a provider may ask for: its limits of a day are over then."""
 
 
 class Limits(NamedTuple):
@@ -135,7 +140,7 @@ class RequestLimits:
 
 
 def _read(handle: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
-    """The entries of the last so many seconds, oldest first. A pause of more than an hour is not believed."""
+    """The entries of the last so many seconds, oldest first. A pause of more than a day is not believed."""
     entries: list[tuple[float, int]] = []
     pause, now = 0.0, time.time()
     with suppress(OSError):
@@ -144,7 +149,7 @@ def _read(handle: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
             at, _blank, count = rest.partition(" ")
             if not _is_number(at):
                 continue
-            if kind == "pause" and now < float(at) <= now + 3600.0:
+            if kind == "pause" and now < float(at) <= now + LONGEST_PAUSE + 1.0:
                 pause = float(at)
             elif kind == "sent" and count.isdigit() and now - seconds < float(at) < now + 1.0:
                 entries.append((float(at), int(count)))
@@ -156,8 +161,12 @@ def _is_number(text: str) -> bool:
 
 
 def _write(handle: int, entries: list[tuple[float, int]], pause: float) -> None:
-    lines = [f"sent {at:.3f} {count}\n" for at, count in entries] + ([f"pause {pause:.3f}\n"] if pause else [])
+    old, recent = entries[:-_MOST_ENTRIES], entries[-_MOST_ENTRIES:]
+    if old:  # in one entry, as of the last of them
+        recent = [(old[-1][0], sum(count for _at, count in old)), *recent]
+    lines = ([f"pause {pause:.3f}\n"] if pause else []) + [f"sent {at:.3f} {count}\n" for at, count in recent]
+    data = "".join(lines).encode("ascii")
     with suppress(OSError):
         os.lseek(handle, 0, os.SEEK_SET)
-        os.ftruncate(handle, 0)
-        os.write(handle, "".join(lines).encode("ascii"))
+        os.write(handle, data)
+        os.ftruncate(handle, len(data))  # after it: on a full disk, what was there stays

@@ -5,9 +5,6 @@ Nothing of this is loaded for mail over SMTP.
 
 from __future__ import annotations
 
-import email.utils
-import json
-import re
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,12 +13,13 @@ from urllib.parse import urlsplit
 from smtpsetup.config import paths
 from smtpsetup.core.errors import InterruptedAfterTheDotError
 from smtpsetup.core.failure import Failure, HttpReply, Kind, TransportError, WireError
-from smtpsetup.core.model import Stage, StageStatus, plain_text
+from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.message.delivery import Delivery, Outcome, note_accepted, note_last_bytes, note_refused
 from smtpsetup.net.dial import Deadline, look_up_from_environment
 from smtpsetup.net.http_connection import EMPTY, HttpConnection
 from smtpsetup.net.masks import Masks
 from smtpsetup.net.stages import Stages, failure_from
+from smtpsetup.sending.transports.api_answers import document_in, pause_in, reply_of
 from smtpsetup.sending.transports.smtp import policy_for, proxy_for
 from smtpsetup.state.request_limits import RequestLimits
 
@@ -36,18 +34,15 @@ if TYPE_CHECKING:
     from smtpsetup.state.request_limits import Limits
 
 _UNAUTHORIZED = 401
-_TOO_LARGE = 413
+_NOT_FOUND = 404
 _GATEWAY = (502, 504)  # the service behind may have taken the request
-_ASKS_TO_WAIT = (429, 503, 504)
 _REFUSALS = (Kind.HTTP, Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION)  # after which the session can go on
 _LONGEST_WAIT = 60.0  # seconds that are waited here; a longer pause is left to the outbox
 _WATCHED_WAIT = 5.0  # the same while a person watches a test
 _MOST_WAITS = 5  # for one request
-_USUAL_PAUSE = 10.0  # seconds, for a 429 that names none
 _PLACE_SECONDS = 600.0  # to wait for other requests of the mailbox
 _ANSWER_SECONDS = 120.0
 _SECONDS_PER_MEGABYTE = 20.0  # as over SMTP
-_MESSAGE_LIMIT = 1000  # characters
 
 
 def seconds_for(size: int) -> float:
@@ -91,7 +86,6 @@ class ApiSession:
             trace=conditions.trace,
         )
         self._token: Secret | None = None
-        self._is_renewed = False
         self._base = urlsplit(account.endpoint).path
         self._limits = RequestLimits(paths.state_dir(), paths.file_name(account.address), self.limits)
 
@@ -179,12 +173,15 @@ class ApiSession:
     def _call(self, call: Call, delivery: Delivery | None = None) -> Response:
         """Make a request, again with a new token or after a pause where the provider asks for that.
 
-        `delivery` is what the request decides about. Raises TransportError where the provider keeps asking.
+        `delivery` is what the request decides about. Raises TransportError where the provider keeps asking, and
+        SmtpsetupError where there is no new token.
         """
         waits = 0
+        is_renewed = False
         while True:
-            response = self._exchanged(call, delivery if call.decides else None)
-            if response.status == _UNAUTHORIZED and self._has_new_token():
+            response = self._exchanged(call, delivery if call.decides else None, is_repeated=waits > 0)
+            if response.status == _UNAUTHORIZED and not is_renewed and self._has_new_token():
+                is_renewed = True
                 continue
             pause = pause_in(response)
             if pause is None:
@@ -197,10 +194,9 @@ class ApiSession:
             time.sleep(pause)
 
     def _has_new_token(self) -> bool:
-        """Get another token than the one that was refused, once."""
-        if self._is_renewed or self._token is None or self._conditions.renew is None:
+        """Get another token than the one that was refused. Raises SmtpsetupError where its provider gives none."""
+        if self._token is None or self._conditions.renew is None:
             return False
-        self._is_renewed = True
         fresh = self._conditions.renew(self._token)
         if fresh is None:
             return False
@@ -208,8 +204,11 @@ class ApiSession:
         self._masks.add(fresh.reveal())
         return True
 
-    def _exchanged(self, call: Call, delivery: Delivery | None) -> Response:
-        """One request within the limits, over a new connection where the old one is gone. Raises TransportError."""
+    def _exchanged(self, call: Call, delivery: Delivery | None, *, is_repeated: bool) -> Response:
+        """One request within the limits, over a new connection where the old one is gone. Raises TransportError.
+
+        What `is_repeated` may have been done the first time, whatever the answer was: then a draft is gone.
+        """
         left = self._limits.pause_left()
         if left > _LONGEST_WAIT:
             reply = HttpReply(429, "", (f"a pause of {int(left)} seconds was asked for earlier",))
@@ -219,8 +218,11 @@ class ApiSession:
         with self.within_limits(call.cost):
             response = self._tried(call, delivery)
         if delivery is not None and response.status >= 300:  # noqa: PLR2004  RFC 9110 section 15.4
-            if response.status in _GATEWAY and pause_in(response) is None:
-                raise self._unknown(reply_of(response, self._masks))
+            if response.status in _GATEWAY or (is_repeated and response.status == _NOT_FOUND):
+                pause = pause_in(response) or 0.0
+                if pause:
+                    self._limits.pause(pause)
+                raise self._unknown(reply_of(response, self._masks), pause)
             note_refused(delivery, reply_of(response, self._masks))
         return response
 
@@ -284,12 +286,10 @@ class ApiSession:
     def _authorization(self) -> dict[str, str]:
         return {} if self._token is None else {"Authorization": f"Bearer {self._token.reveal()}"}
 
-    def _unknown(self, reply: HttpReply | None = None) -> TransportError:
+    def _unknown(self, reply: HttpReply | None = None, retry_after: float = 0.0) -> TransportError:
         """The answer to the whole mail is lost: it may have been taken."""
-        failure = Failure(
-            Stage.DATA, Kind.CLOSED, self._account.server, reply, detail="after the request", is_unknown=True
-        )
-        return TransportError(failure)
+        failure = Failure(Stage.DATA, Kind.CLOSED, self._account.server, reply, detail="after the request")
+        return TransportError(failure._replace(is_unknown=True, retry_after=retry_after))
 
     def unauthenticated(self, server: Server, secret: str) -> HttpConnection:
         """A connection to another server, which gets no token. `secret` is masked in the trace.
@@ -327,72 +327,3 @@ class ApiSession:
             detail = "no JSON object"
             raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail=detail))
         return document
-
-
-def document_in(response: Response) -> dict[str, Any] | None:
-    """The JSON object of an answer, None where there is none."""
-    try:
-        document = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def reply_of(response: Response, masks: Masks) -> HttpReply:
-    """An answer as a reply: the error's code and message where the body has them, cleaned and masked."""
-    words = _words(document_in(response) or {}) or response.reason
-    challenge = response.headers.get("www-authenticate", "")
-    if "claims" in challenge:  # Conditional Access: the token must be renewed by a person
-        words = f"{words} (insufficient_claims)"
-    return HttpReply(response.status, "", (plain_text(masks.applied(words))[:_MESSAGE_LIMIT],))
-
-
-def _words(document: dict[str, Any]) -> str:
-    """The error of Graph (https://learn.microsoft.com/graph/errors) or of Google, as `code: message`."""
-    error = document.get("error")
-    if not isinstance(error, dict):
-        return ""
-    entries = (*_entries(error.get("errors")), *_entries(error.get("details")))
-    reasons = (error.get("code"), *(entry.get("reason") for entry in entries), error.get("status"))
-    named = dict.fromkeys(reason for reason in reasons if isinstance(reason, str) and reason)
-    message = error.get("message")
-    return ": ".join(part for part in (" ".join(named), message if isinstance(message, str) else "") if part)
-
-
-def _entries(value: object) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def pause_in(response: Response) -> float | None:
-    """The seconds to wait before the same request; None where the provider asks for no pause.
-
-    Google names the time in the message, and no header.
-    """
-    if response.status not in _ASKS_TO_WAIT:
-        return None
-    given = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,6}", given):
-        return float(given)
-    at = _moment(given) or _moment(_retry_time(response))
-    if at is not None:
-        return max(1.0, at - time.time())
-    return _USUAL_PAUSE if response.status == _ASKS_TO_WAIT[0] else None
-
-
-def _retry_time(response: Response) -> str:
-    found = re.search(r"Retry after (\d{4}-\d\d-\d\dT[\d:.]+Z)", _words(document_in(response) or {}))
-    return found[1] if found else ""
-
-
-def _moment(text: str) -> float | None:
-    """A time of HTTP or of ISO 8601, in seconds since 1970."""
-    if not text:
-        return None
-    import datetime  # for a rare header only
-
-    try:
-        if text.endswith("Z") and "T" in text:
-            return datetime.datetime.fromisoformat(text).timestamp()
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError):
-        return None

@@ -10,12 +10,14 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError
 from smtpsetup.core.failure import Failure, Kind, TransportError
 from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import EMPTY, Body
 from smtpsetup.sending.transports.api import ApiSession, Call
+from smtpsetup.sending.transports.api_answers import reply_of
 from smtpsetup.state.request_limits import Limits
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _IN_ONE_REQUEST = 5_000_000  # bytes
 _UNITS = 100  # that a mail counts for
 _LIMITS = Limits(at_once=4, most=200, seconds=2.0)
 _OK, _CREATED, _INCOMPLETE = 200, 201, 308
+_EXPIRED = (404, 410)  # an upload that is gone
 _MOST_TRIES = 4
 _UPLOAD = "/upload/gmail/v1/users/me/messages/send"
 _EMPTY_JSON = Body(2, lambda: (b"{}",))
@@ -83,25 +86,40 @@ class GmailSession(ApiSession):
             cost=_UNITS,
         )
         target = self._session_target(self._taken(self._call(start)))
-        at = 0
         lost: TransportError | None = None
-        for attempt in range(_MOST_TRIES):
-            try:
-                if attempt:
-                    self.wait(float(attempt))
-                    response = self._call(_status_call(target, message.size))
-                    if response.status != _INCOMPLETE:
-                        return self._taken(response)
-                    at = _arrived(response)
-                response = self._call(_rest_call(target, message, at), delivery)
-                if response.status != _INCOMPLETE:
-                    return self._taken(response)
-            except TransportError as error:
-                if error.failure.kind is Kind.HTTP and not error.failure.is_unknown:
-                    raise
-                # what was unknown once stays so until the service answers
-                lost = error if lost is None or error.failure.is_unknown else lost
-        raise lost or TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail="308"))
+        try:
+            for attempt in range(_MOST_TRIES):
+                try:
+                    return self._resumed(delivery, message, target, attempt)
+                except TransportError as error:
+                    # what was unknown once stays so until the service answers
+                    lost = lost if lost and lost.failure.is_unknown else error
+                    if _is_final(error.failure):
+                        break
+        except (KeyboardInterrupt, SmtpsetupError) as error:  # Ctrl-C, or there is no new token
+            if lost is None or not lost.failure.is_unknown:
+                raise
+            raise (InterruptedAfterTheDotError if isinstance(error, KeyboardInterrupt) else lost) from error
+        raise lost or self._interrupted("")
+
+    def _resumed(self, delivery: Delivery, message: Message, target: str, attempt: int) -> Response:
+        """Upload what has not arrived. Returns the answer that the mail was taken. Raises TransportError."""
+        at = 0
+        response: Response | None = None
+        if attempt:
+            self.wait(float(attempt))
+            response = self._call(_status_call(target, message.size))
+            at = _arrived(response)
+        if response is None or (response.status == _INCOMPLETE and at < message.size):
+            response = self._call(_rest_call(target, message, at), delivery)
+        if response.status == _INCOMPLETE or response.status in _EXPIRED:
+            raise self._interrupted(f"the upload is incomplete: {response.status}", response)
+        return self._taken(response)
+
+    def _interrupted(self, detail: str, response: Response | None = None) -> TransportError:
+        """An upload that did not get to its end: the next attempt begins with another one."""
+        reply = reply_of(response, self._masks) if response and response.status in _EXPIRED else None
+        return TransportError(Failure(Stage.DATA, Kind.CLOSED, self._account.server, reply, detail))
 
     def _session_target(self, response: Response) -> str:
         """The target of an upload, on the same host: the token goes to no other. Raises TransportError."""
@@ -111,11 +129,18 @@ class GmailSession(ApiSession):
         if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not re.fullmatch(r"/[!-~]+", target):
             detail = "the upload is to go to another host"
             raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, detail=detail))
+        found = re.search(r"upload_id=([^&]+)", parts.query)
+        self._masks.add(found[1] if found else target)  # lets anybody upload who knows it
         return target
 
     def _empty_call(self) -> Call:
         headers = {"Content-Type": "application/json"}
         return Call("POST", f"{self._base}/gmail/v1/users/me/messages/send", headers, _EMPTY_JSON)
+
+
+def _is_final(failure: Failure) -> bool:
+    """Whether another try is of no use: the request is refused, or the pause is longer than is waited here."""
+    return bool(failure.retry_after) or (failure.reply is not None and failure.reply.code < 500)  # noqa: PLR2004  RFC 9110 section 15.6
 
 
 def _rest_call(target: str, message: Message, at: int) -> Call:

@@ -16,7 +16,8 @@ from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import Body
-from smtpsetup.sending.transports.api import ApiSession, Call, reply_of
+from smtpsetup.sending.transports.api import ApiSession, Call
+from smtpsetup.sending.transports.api_answers import reply_of
 from smtpsetup.state.request_limits import Limits
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class GraphSession(ApiSession):
     def text_at(self, response: Response, key: str) -> str:
         """A text in the JSON object of an answer. Raises TransportError where there is none."""
         value = self._document(response).get(key)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or not value.isascii():
             reply = reply_of(response, self._masks)
             raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, self._account.server, reply, detail=key))
         return value

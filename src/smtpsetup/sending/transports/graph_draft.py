@@ -19,7 +19,8 @@ from smtpsetup.message.delivery import readable
 from smtpsetup.message.detached import detached
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.http_connection import EMPTY, Body
-from smtpsetup.sending.transports.api import Call, document_in, pause_in, seconds_for
+from smtpsetup.sending.transports.api import Call, seconds_for
+from smtpsetup.sending.transports.api_answers import document_in, pause_in
 from smtpsetup.sending.transports.graph import SIZE_LIMIT, encoded, in_base64
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from smtpsetup.net.http_connection import HttpConnection, Response
     from smtpsetup.sending.transports.graph import GraphSession
 
-_CREATED, _OK, _FORBIDDEN = 201, 200, 403
+_CREATED, _FORBIDDEN = 201, 403
+_TAKEN = (200, 201, 202)
+_EXPIRED = (404, 410)  # an upload that is gone
 _LEAST_UPLOAD = 3_000_000  # bytes of a file; a smaller one is added in one request, and refused as an upload
 _RANGE = 3_932_160  # bytes of a file that are uploaded at once; 4 MB are allowed
 _MOST_TRIES = 4  # for a range
@@ -94,7 +97,7 @@ def _upload(session: GraphSession, draft: str, file: File) -> None:
     data = json.dumps(item).encode()
     call = Call("POST", f"{draft}/attachments/createUploadSession", _JSON, Body(len(data), lambda: (data,)))
     url = session.text_at(session.require(session.call(call), _CREATED), "uploadUrl")
-    place = _place(session, url)
+    place = place_of(url, session.server)
     connection = session.unauthenticated(place.server, place.target)
     try:
         upload = _Upload(connection, place, file.size, _Source(file))
@@ -120,12 +123,11 @@ class _Upload(NamedTuple):
     source: _Source
 
 
-def _place(session: GraphSession, url: str) -> _Place:
-    """The place of an upload: any host over TLS, but this machine only where the API is on it. Raises TransportError.
+def place_of(url: str, server: Server) -> _Place:
+    """The place of an upload: any host with a name, over TLS. Raises TransportError.
 
-    The host changes, and it gets no token.
+    The host changes, and it gets no token. An address is one of this machine only, where the API is on it, too.
     """
-    server = session.server
     try:
         parts = urlsplit(url)
         host, port = checked_host(parts.hostname or ""), parts.port or _PORT
@@ -133,7 +135,9 @@ def _place(session: GraphSession, url: str) -> _Place:
         parts, host, port = urlsplit(""), "", 0
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     is_good = parts.scheme == "https" and parts.username is None and re.fullmatch(r"/[!-~]*", target)
-    if not is_good or is_loopback(host) > is_loopback(server.host):
+    # the name of no host on the internet ends in a number (RFC 3696 section 2)
+    is_there = bool(re.search(r"\.[a-z][a-z0-9-]*$", host)) or (is_loopback(host) and is_loopback(server.host))
+    if not (is_good and is_there):
         raise TransportError(Failure(Stage.DATA, Kind.PROTOCOL_ERROR, server, detail="uploadUrl"))
     return _Place(Server(host, port, Security.TLS), target)
 
@@ -172,24 +176,29 @@ def _put(session: GraphSession, upload: _Upload, start: int, end: int) -> None:
     response: Response | None = None
     for attempt in range(_MOST_TRIES):
         try:
-            at = start if attempt == 0 else _expected(upload)
-            if at is None or at >= end:
+            at = _arrived(_request(upload, "GET"), upload) if attempt else start
+            if at == end:
                 return
-            if at < start:
+            if not start <= at < end:
                 break
             with session.within_limits(end - at):
                 response = _request(upload, "PUT", at, end)
+            if response.status in _TAKEN:
+                if _arrived(response, upload) == end:
+                    return
+                continue
         except (OSError, WireError, TransportError) as broken:
             error = broken
             upload.connection.close()
             continue
-        if response.status in (_OK, _CREATED, 202):
-            return
-        if response.status < 500 and pause_in(response) is None:  # noqa: PLR2004  RFC 9110 section 15.6
+        if response.status in _EXPIRED:
             break
+        if response.status < 500 and pause_in(response) is None:  # noqa: PLR2004  RFC 9110 section 15.6
+            raise session.refused(response)
         session.wait(min(pause_in(response) or 1.0, 60.0))
-    if response is not None:
+    if response is not None and response.status >= 500:  # noqa: PLR2004  as above
         raise session.refused(response)
+    # the next attempt begins with another draft
     failure = Failure(Stage.DATA, Kind.CLOSED, session.server, detail="during the upload")
     raise TransportError(failure) from error
 
@@ -210,12 +219,17 @@ def _request(upload: _Upload, method: str, at: int = 0, end: int = 0) -> Respons
     return upload.connection.request(method, upload.place.target, headers, body, Deadline(seconds_for(end - at)))
 
 
-def _expected(upload: _Upload) -> int | None:
-    """The first byte that has not arrived; None where all have. Raises OSError, WireError, TransportError."""
-    response = _request(upload, "GET")
-    if response.status not in (_OK, _CREATED):
-        raise WireError(Kind.PROTOCOL_ERROR, f"{response.status}")
+def _arrived(response: Response, upload: _Upload) -> int:
+    """How many bytes have arrived, by the server's own words. Raises WireError where it does not say so.
+
+    A file that is whole is confirmed by 201, or by an empty list of what is missing.
+    """
+    if response.status == _CREATED:
+        return upload.size
     ranges = (document_in(response) or {}).get("nextExpectedRanges")
-    first = str(ranges[0]) if isinstance(ranges, list) and ranges else ""
-    match = re.match(r"\d{1,12}", first)
-    return int(match[0]) if match else None
+    if response.status not in _TAKEN or not isinstance(ranges, list):
+        raise WireError(Kind.PROTOCOL_ERROR, f"{response.status}")
+    match = re.match(r"\d{1,12}", str(ranges[0])) if ranges else None
+    if ranges and not match:
+        raise WireError(Kind.PROTOCOL_ERROR, "nextExpectedRanges")
+    return int(match[0]) if match else upload.size
