@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -49,7 +49,17 @@ api = {{ transport = "{kind}", scopes = ["x"] }}
 """
 
 
-def api_account(server: ApiServer, kind: TransportKind, **changes: Any) -> Account:
+class Origin(Protocol):
+    """A server that can be an account's API."""
+
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def ca_file(self) -> str: ...
+
+
+def api_account(server: Origin, kind: TransportKind, **changes: Any) -> Account:
     """An account whose access token a command prints."""
     address = str(server.endpoint) if hasattr(server, "endpoint") else server.origin
     account = Account(

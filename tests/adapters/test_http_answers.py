@@ -28,8 +28,8 @@ CHUNKED = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Answerer(NamedTuple):
     """A server that answers every request with the same bytes."""
 
-    endpoint: str
-    ca_file: Path
+    origin: str
+    ca_file: str
 
 
 class Answers:
@@ -43,7 +43,7 @@ class Answers:
         listener = socket.create_server(("127.0.0.1", 0))
         self._sockets.append(listener)
         threading.Thread(target=self._serve, args=(listener, answer, times), daemon=True).start()
-        return Answerer(f"https://localhost:{listener.getsockname()[1]}/v1.0", self._ca_file)
+        return Answerer(f"https://localhost:{listener.getsockname()[1]}", self._ca_file)
 
     def close(self) -> None:
         for listener in self._sockets:

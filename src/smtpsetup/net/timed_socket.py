@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 from typing import TYPE_CHECKING
 
@@ -49,5 +48,5 @@ class _Reader(io.RawIOBase):
         size = self._sock.recv_into(buffer)
         self._left -= size
         if self._left < 0:
-            raise http.client.HTTPException("an answer without an end")
+            raise ValueError("an answer without an end")
         return size
