@@ -71,6 +71,14 @@ class SmtpsetupError(Exception):
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]
 
 
+class NoTokenError(SmtpsetupError):
+    """In the middle of a session there is no access token in place of a refused one, for the reason of `error`."""
+
+    def __init__(self, error: SmtpsetupError) -> None:
+        super().__init__(error.code, error.message)
+        vars(self).update(vars(error))
+
+
 class InterruptedUnkeptError(KeyboardInterrupt):
     """Ctrl-C while a mail was being sent that is not in the outbox."""
 

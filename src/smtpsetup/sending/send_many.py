@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.errors import NoTokenError, SmtpsetupError
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Stage
 from smtpsetup.diagnosis.diagnose import diagnose
@@ -137,8 +137,7 @@ class _Source:
                 return None
             if self._given_back:
                 return self._given_back.popleft()
-            with self._breaking_off():
-                delivery = next(self._deliveries, None)
+            delivery = next(self._deliveries, None)
             return self._put_last.popleft() if delivery is None and self._put_last else delivery
 
     def give_back(self, deliveries: list[Delivery]) -> None:
@@ -154,19 +153,10 @@ class _Source:
 
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Report the result of a message. A limit of the provider stops the run."""
-        with self._telling, self._breaking_off():
+        with self._telling:
             self._run.on_result(delivery, result)
         if result.error and result.error.is_limit and not result.accepted:
             self.give_up(result.error)
-
-    @contextmanager
-    def _breaking_off(self) -> Iterator[None]:
-        """Break off the run for an error of what the caller has given."""
-        try:
-            yield
-        except BaseException as error:
-            self.break_off(error)
-            raise
 
     def leave(self) -> None:
         """Note that a connection has ended."""
@@ -229,9 +219,9 @@ class _Connection:
         except TransportError as error:
             self._lost(error, reached=reached)
         except SmtpsetupError as error:
-            if self._source.broken is not None:
+            if reached and not isinstance(error, NoTokenError):
                 raise
-            # nobody can log in: there is no token, also not in place of a refused one, or the settings cannot be used
+            # nobody can log in: there is no token, or the account's settings cannot be used
             self._give_back_taken()
             self._source.give_up(error)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from smtpsetup.config import paths
-from smtpsetup.core.errors import InterruptedAfterTheDotError
+from smtpsetup.core.errors import InterruptedAfterTheDotError, NoTokenError, SmtpsetupError
 from smtpsetup.core.failure import Failure, HttpReply, Kind, TransportError, WireError
 from smtpsetup.core.model import Stage, StageStatus
 from smtpsetup.message.delivery import Delivery, Outcome, note_accepted, note_last_bytes, note_refused
@@ -174,7 +174,7 @@ class ApiSession:
         """Make a request, again with a new token or after a pause where the provider asks for that.
 
         `delivery` is what the request decides about. Raises TransportError where the provider keeps asking, and
-        SmtpsetupError where there is no new token.
+        NoTokenError where there is no new token.
         """
         waits = 0
         is_renewed = False
@@ -194,10 +194,13 @@ class ApiSession:
             time.sleep(pause)
 
     def _has_new_token(self) -> bool:
-        """Get another token than the one that was refused. Raises SmtpsetupError where its provider gives none."""
+        """Get another token than the one that was refused. Raises NoTokenError where its provider gives none."""
         if self._token is None or self._conditions.renew is None:
             return False
-        fresh = self._conditions.renew(self._token)
+        try:
+            fresh = self._conditions.renew(self._token)
+        except SmtpsetupError as error:
+            raise NoTokenError(error) from error
         if fresh is None:
             return False
         self._token = fresh

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from smtpsetup.core.errors import InterruptedAfterTheDotError, SmtpsetupError
+from smtpsetup.core.errors import InterruptedAfterTheDotError, NoTokenError
 from smtpsetup.core.failure import Failure, Kind, TransportError
 from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import readable
@@ -96,7 +96,7 @@ class GmailSession(ApiSession):
                     lost = lost if lost and lost.failure.is_unknown else error
                     if _is_final(error.failure):
                         break
-        except (KeyboardInterrupt, SmtpsetupError) as error:  # Ctrl-C, or there is no new token
+        except (KeyboardInterrupt, NoTokenError) as error:
             if lost is None or not lost.failure.is_unknown:
                 raise
             raise (InterruptedAfterTheDotError if isinstance(error, KeyboardInterrupt) else lost) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from smtpsetup.address.hosts import InvalidHostError, checked_host, is_loopback
+from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.failure import Failure, Kind, TransportError, WireError
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.message.delivery import readable
@@ -67,7 +68,7 @@ def sent(session: GraphSession, delivery: Delivery, message: Message) -> Respons
         return session.require_sent(session.call(Call("POST", f"{draft}/send", decides=True), delivery))
     except Exception as error:
         if not (isinstance(error, TransportError) and error.failure.is_unknown):
-            with suppress(TransportError):  # the first error is what counts
+            with suppress(TransportError, SmtpsetupError):  # the first error is what counts
                 session.call(Call("DELETE", draft))
         raise
 
