@@ -13,6 +13,7 @@ import socket
 import time
 import unicodedata
 import zlib
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from smtpsetup.address.address import MalformedAddressError, parse_address
@@ -20,17 +21,28 @@ from smtpsetup.address.address_list import understood
 from smtpsetup.config import accounts, toml_edit
 from smtpsetup.config.account_table import KEYS, table_of
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.failure import WireError
-from smtpsetup.core.model import Security
+from smtpsetup.core.exit_codes import EXIT_CODES
+from smtpsetup.core.failure import Failure, Kind, WireError
+from smtpsetup.core.model import Secret, Security, Stage
+from smtpsetup.diagnosis.diagnose import error_code
 from smtpsetup.discovery import autoconfig, pacc
 from smtpsetup.discovery.settings import UnusableError
 from smtpsetup.message import raw_header, spool
+from smtpsetup.message.detached import detached
+from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.message.html_to_text import text_of
+from smtpsetup.message.message import Envelope, Message
+from smtpsetup.net import proxy, tls
 from smtpsetup.net.dial import Deadline
+from smtpsetup.net.http_connection import HttpConnection
+from smtpsetup.net.masks import Masks
+from smtpsetup.net.stages import Stages
 from smtpsetup.sending.batch_input import LineError, json_lines
 from smtpsetup.sending.drafts import Parts, delivery_of, draft_of
 from smtpsetup.sending.merge import merged, rows
+from smtpsetup.sending.transports import api_answers
 from smtpsetup.smtp.wire import Wire
+from smtpsetup.state.request_limits import LONGEST_PAUSE
 from tests.conftest import account_at
 from tests.normalized import assert_sound, chunked, made
 
@@ -285,6 +297,81 @@ def html_text(data: bytes) -> None:
     assert len(text) <= 4 * len(data) + 1
 
 
+def http_answer(data: bytes) -> None:
+    """An answer of an API, and what it means."""
+    traced: list[str] = []
+    masks = Masks()
+    masks.add(_SECRET)
+    stages = Stages(_ACCOUNT.server, None)
+    client = connection(data)
+    http = HttpConnection(stages, tls.policy(), masks, look_up=None, proxy=None, trace=traced.append)
+    http._sock = client  # type: ignore[assignment]  # without TLS
+    try:
+        response = http._read("POST", Deadline(10))
+    except (WireError, OSError, HTTPException):
+        return
+    finally:
+        client.close()
+    assert 200 <= response.status <= 999, response
+    assert len(response.body) <= 65_536
+    pause = api_answers.pause_in(response)
+    assert pause is None or 0 <= pause <= LONGEST_PAUSE, pause
+    reply = api_answers.reply_of(response, masks)
+    for text in (*reply.lines, *traced):
+        assert text.isprintable(), text
+        assert _SECRET not in text, text
+    for stage in (Stage.AUTH, Stage.DATA):
+        assert error_code(Failure(stage, Kind.HTTP, _ACCOUNT.server, reply)) in EXIT_CODES
+
+
+def proxy_answer(data: bytes) -> None:
+    """The answers of a proxy; the first byte says of which kind it is, and whether it wants a login."""
+    kind, answers = data[:1] or b"\0", data[1:]
+    login = Secret(f"user:{_SECRET}") if kind[0] & 1 else None
+    given = proxy.Proxy("socks5" if kind[0] & 2 else "http", "proxy.example", 1080, login)
+    client = connection(answers)
+    open_through = proxy._open_by_socks if given.scheme == "socks5" else proxy._open_by_http
+    try:
+        open_through(proxy._Exchange(client, Deadline(10)), given, "send.one.com", 465)
+    except proxy.ProxyError as error:
+        assert error.detail.isprintable(), error.detail
+        assert _SECRET not in error.detail
+    except OSError:
+        pass
+    finally:
+        client.close()
+
+
+def header_recipients(data: bytes) -> None:
+    """A header that is to name the recipients of the envelope and nobody else."""
+    to = b"To: asa@example.com\n" if len(data) % 2 else b""
+    try:
+        header = made(to + data, ignores_dots=True).partition(b"\r\n\r\n")[0]
+    except SmtpsetupError:  # NUL bytes where they cannot be encoded
+        return
+    message = Message(header + b"\r\n\r\n", lambda: iter(()), 0)
+    wanted = ("asa@example.com", "bo@example.org")
+    addressed = addressed_by_header(message, Envelope("info@example.com", wanted))
+    fields, _rest = raw_header.split([addressed.header])
+    assert sorted(_wire_forms(raw_header.values(fields, "to", "cc", "bcc"))) == sorted(wanted), addressed.header
+    assert not raw_header.values(fields, "resent-to", "resent-cc", "resent-bcc")
+    assert addressed.header.endswith(b"\r\n\r\n")
+
+
+def detached_files(data: bytes) -> None:
+    """A mail that is taken apart: sizes are those of what is read."""
+    header, _empty, body = data.partition(b"\n\n")
+    header = b"".join(line.rstrip(b"\r") + b"\r\n" for line in header.split(b"\n") if line.strip()) + b"\r\n"
+    body = b"".join(spool.with_crlf([body]))
+    message = Message(header, lambda: iter(chunked(body)), len(body))
+    parts = detached(message)
+    assert parts.message.size == sum(map(len, parts.message.chunks()))
+    for file in parts.files:
+        assert file.name.isprintable()
+        assert file.size == sum(map(len, file.content()))
+    assert sum(file.size for file in parts.files) <= len(body)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "smtp-reply": smtp_reply,
     "raw-mail": raw_mail,
@@ -295,6 +382,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "autoconfig-xml": autoconfig_xml,
     "pacc-json": pacc_json,
     "html-text": html_text,
+    "http-answer": http_answer,
+    "proxy-answer": proxy_answer,
+    "header-recipients": header_recipients,
+    "detached-files": detached_files,
 }
 
 
