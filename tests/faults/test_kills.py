@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import email
 import json
 import random
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.core.model import TransportKind
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
+from tests.api_accounts import ADDRESS, TOKEN, write_account
 from tests.faults.processes import executed, killed_before_statement
+from tests.messages import from_bytes
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import PROGRAM, kept
 from tests.servers import closed_port
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Home
+    from tests.graph_server import GraphServer
     from tests.mail_server import Caught
 
 
@@ -169,6 +174,41 @@ def test_a_killed_batch_loses_nothing_and_repeats_only_mail_in_flight(home: Home
     assert set(found) == {f"{number}-{line}" for number in range(count) for line in range(LINES)}, SEED
     assert len(server.mails) - len(found) <= killer.kills * int(connections), SEED
     assert_only_mail_in_flight_is_repeated(server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["batch", "flush"])
+def test_kills_over_https_lose_nothing_and_repeat_only_mail_in_flight(
+    home: Home, graph_server: GraphServer, how: str
+) -> None:
+    connections = 4 if how == "batch" else 1
+    count = 0
+    killer = Killer(home, 20, ("https", how))
+    graph_server.allow(TOKEN, ADDRESS)
+    graph_server.pause = PAUSE
+    write_account(home, graph_server, TransportKind.GRAPH)
+    while not killer.is_done:
+        if how == "batch":
+            killer.run_until_done(*batch(batch_file(home, count), str(connections)))
+        else:
+            with Outbox(state_dir(home), is_durable=False) as box:
+                for line in range(LINES):
+                    box.add(
+                        new_mail(0)._replace(
+                            account=ADDRESS, message=from_bytes(b"Subject: %d-%d\r\n\r\nx\r\n" % (count, line))
+                        )
+                    )
+            killer.run_until_done("outbox", "flush")
+        count += 1
+    with Outbox(state_dir(home)) as box:
+        left = {
+            str(email.message_from_bytes(b"".join(box.message(mail.id).chunks()))["Subject"]) for mail in box.mails()
+        }
+    found = Counter(str(email.message_from_bytes(mail.message)["Subject"]) for mail in graph_server.mails)
+    assert {f"{number}-{line}" for number in range(count) for line in range(LINES)} == {*found, *left}, SEED
+    assert len(graph_server.mails) - len(found) <= killer.kills * connections, SEED
+    assert all(times <= 2 for times in found.values()) or how == "batch", SEED
+    assert len(left) <= killer.kills, SEED
 
 
 @pytest.mark.slow
