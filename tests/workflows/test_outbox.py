@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.config import accounts
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.flush import flush as flush_outbox
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, context_of
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpsetup.message.message import Message
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.sending.context import Context
     from tests.conftest import Home, Run
@@ -408,3 +410,35 @@ def test_what_one_account_runs_into_stops_no_other(home: Home) -> None:
             flush_outbox(box, open_context)
     assert len(opened) == 2
     assert str(first.value) == opened[0]
+
+
+@pytest.mark.parametrize("is_dotted", [False, True])
+def test_a_bug_that_one_mail_runs_into_holds_up_no_other(
+    home: Home, server: RecordingServer, monkeypatch: pytest.MonkeyPatch, *, is_dotted: bool
+) -> None:
+    plain_account(home, server.port)
+    queued(home, number=1)
+    queued(home, number=2)
+    read = Outbox.message
+
+    def message(box: Outbox, number: int, **options: bool) -> Message:
+        found = read(box, number, **options)
+        return found._replace(body=broken) if number == 1 and options == {} else found
+
+    def broken() -> Iterator[bytes]:
+        if is_dotted:
+            box.mark_possibly_delivered(1)
+        raise ZeroDivisionError
+
+    with Outbox(state_dir(home)) as box:
+        context = context_of(accounts.load(home.config).account(None))
+        monkeypatch.setattr(Outbox, "message", message)
+        with pytest.raises(ZeroDivisionError):
+            flush_outbox(box, lambda _name, _config: context)
+        first, second = box.mails()
+        assert (first.state, first.last_code) == (MailState.UNKNOWN if is_dotted else MailState.WAITING, "internal.bug")
+        assert first.next_attempt is not None
+        assert first.next_attempt > time.time() + 30
+        assert second.state is MailState.WAITING
+        flush_outbox(box, lambda _name, _config: context)
+    assert [mail.subject for mail in server.mails] == ["2"]

@@ -25,6 +25,7 @@ from smtpsetup.state import leases
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.outbox.disposition import Disposition
 
 _CHUNK = 262_144  # bytes
@@ -224,6 +225,20 @@ class Outbox(DueMails):
                     number,
                 ),
             )
+
+    def postpone(self, number: int, error: SmtpsetupError, until: float) -> MailState:
+        """Let a mail wait that was being sent when its run broke; UNKNOWN if the server may have it. Returns the state.
+
+        `until` is in seconds since 1970.
+        """
+        with self.transaction():
+            row = self._db.execute(
+                "UPDATE mail SET state = iif(dotted, 'unknown', 'waiting'), unknowns = unknowns + dotted,"
+                " next_attempt = iif(dotted AND (holds OR unknowns > 0), NULL, ?), attempts = attempts + 1,"
+                " last_reply = ?, last_code = ?, lease = NULL, dotted = 0 WHERE id = ? RETURNING state",
+                (until, error.message, error.code, number),
+            ).fetchone()
+        return MailState(row[0])
 
     def give_back(self, number: int) -> None:
         """Let a mail wait again that was taken and not tried."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     Raises SmtpsetupError.
     """
 
+_OF_THE_MACHINE = (SmtpsetupError, OutboxDamagedError, OSError)  # such as a full disk
 _AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
@@ -69,9 +70,9 @@ def flush(
         for name, config in outbox.accounts_due(time.time()):
             try:
                 AccountFlush(outbox, name, config, lease, done).run(open_context, log)
-            except (OutboxDamagedError, OSError):
+            except _OF_THE_MACHINE:
                 raise
-            except Exception as error:  # noqa: BLE001  raised below: what one account runs into stops no other
+            except Exception as error:  # noqa: BLE001  raised below: what one account runs into holds up no other
                 broken = broken or error
     if done.sent:
         outbox.tidy()
@@ -123,6 +124,15 @@ class AccountFlush:
     def run(self, open_context: OpenContext, log: Log) -> None:
         """Send the mails, or let them wait with the reason. Raises OutboxDamagedError, OSError."""
         try:
+            self._send_due(open_context, log)
+        except _OF_THE_MACHINE:
+            raise
+        except Exception as bug:
+            self._pass_over(bug)
+            raise
+
+    def _send_due(self, open_context: OpenContext, log: Log) -> None:
+        try:
             context = self._context = open_context(self._name, self._config)
             log = context.log
             secret = self._opened(context)
@@ -167,6 +177,18 @@ class AccountFlush:
         self._is_stopped = True
         if self._run:
             self._run.stop.set()
+
+    def _pass_over(self, bug: Exception) -> None:
+        """Let the mail wait that was being sent when a bug ended the run, and give back the others.
+
+        Raises OutboxDamagedError, OSError.
+        """
+        error = SmtpsetupError("internal.bug", f"{type(bug).__name__}: {bug}")
+        for mail in list(self._taken.values())[:1]:
+            self._taken.pop(mail.id)
+            pause = disposition.seconds_until_next(mail.attempts + 1, error)
+            self._done.count(self._outbox.postpone(mail.id, error, time.time() + pause))
+        self._done.waiting += self._give_back()
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
