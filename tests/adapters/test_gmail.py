@@ -163,6 +163,15 @@ def test_what_may_have_arrived_stays_unknown_whatever_is_answered_later(
     assert (noted.states[-1], len(gmail_server.mails)) == ("dot", 1)
 
 
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
+def test_a_gateway_that_gave_up_on_an_upload_is_asked_what_arrived(
+    account: Account, gmail_server: GmailServer, headers: dict[str, str]
+) -> None:
+    gmail_server.rule(method="PUT", status=504, headers=headers, after=True)
+    delivered(account, mail(body=SIX_MEGABYTES))
+    assert len(gmail_server.mails) == 1
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_an_upload_that_has_expired_begins_again_later(
     account: Account, gmail_server: GmailServer, status: int

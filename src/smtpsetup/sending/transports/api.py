@@ -37,7 +37,8 @@ _UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _GATEWAY = (502, 504)  # the service behind may have taken the request
 _REFUSALS = (Kind.HTTP, Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION)  # after which the session can go on
-_LONGEST_WAIT = 60.0  # seconds that are waited here; a longer pause is left to the outbox
+LONGEST_WAIT = 60.0
+"""Seconds that are waited in a session; a longer pause is left to the outbox."""
 _WATCHED_WAIT = 5.0  # the same while a person watches a test
 _MOST_WAITS = 5  # for one request
 _PLACE_SECONDS = 600.0  # to wait for other requests of the mailbox
@@ -189,7 +190,7 @@ class ApiSession:
             if pause:
                 self._limits.pause(pause)
             waits += 1
-            if waits > _MOST_WAITS or pause > (_WATCHED_WAIT if self._stages.is_watched else _LONGEST_WAIT):
+            if waits > _MOST_WAITS or pause > (_WATCHED_WAIT if self._stages.is_watched else LONGEST_WAIT):
                 raise self._refused(response, retry_after=pause)
             time.sleep(pause)
 
@@ -213,7 +214,7 @@ class ApiSession:
         What `is_repeated` may have been done the first time, whatever the answer was: then a draft is gone.
         """
         left = self._limits.pause_left()
-        if left > _LONGEST_WAIT:
+        if left > LONGEST_WAIT:
             reply = HttpReply(429, "", (f"a pause of {int(left)} seconds was asked for earlier",))
             raise TransportError(Failure(Stage.DATA, Kind.HTTP, self._account.server, reply, retry_after=left))
         if left:

@@ -16,7 +16,7 @@ from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import EMPTY, Body
-from smtpsetup.sending.transports.api import ApiSession, Call
+from smtpsetup.sending.transports.api import LONGEST_WAIT, ApiSession, Call
 from smtpsetup.sending.transports.api_answers import reply_of
 from smtpsetup.state.request_limits import Limits
 
@@ -140,7 +140,7 @@ class GmailSession(ApiSession):
 
 def _is_final(failure: Failure) -> bool:
     """Whether another try is of no use: the request is refused, or the pause is longer than is waited here."""
-    return bool(failure.retry_after) or (failure.reply is not None and failure.reply.code < 500)  # noqa: PLR2004  RFC 9110 section 15.6
+    return failure.retry_after > LONGEST_WAIT or (failure.reply is not None and failure.reply.code < 500)  # noqa: PLR2004  RFC 9110 section 15.6
 
 
 def _rest_call(target: str, message: Message, at: int) -> Call:
