@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from smtpsetup.core.errors import InterruptedAfterTheDotError
 from smtpsetup.core.failure import TransportError
 from smtpsetup.core.model import Secret, Stage, TransportKind
 from smtpsetup.diagnosis.diagnose import error_code
+from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.transports.gmail import SIZE_LIMIT, GmailSession, GmailTransport
 from smtpsetup.setup.test_account import run_test
@@ -189,9 +191,39 @@ def test_an_upload_that_ran_into_a_fault_goes_on_where_it_was(account: Account, 
 
 
 def test_a_range_beyond_the_mail_is_not_believed(account: Account, gmail_server: GmailServer) -> None:
-    gmail_server.rule(method="PUT", status=500)
     gmail_server.rule(9, method="PUT", status=308, headers={"Range": "bytes=0-99999999"})
     assert error_code(refused(account, mail(body=SIX_MEGABYTES)).failure) == "connection.lost"
+
+
+def test_an_upload_that_is_whole_without_a_mail_leaves_it_unknown(account: Account, gmail_server: GmailServer) -> None:
+    delivery = mail(body=SIX_MEGABYTES)
+    whole = {"Range": f"bytes=0-{addressed_by_header(delivery.message, delivery.envelope).size - 1}"}
+    gmail_server.rule(9, method="PUT", status=308, headers=whole, after=True)
+    noted = Noted()
+    assert refused(account, noted.watched(delivery)).failure.is_unknown
+    assert noted.states == ["dot"]
+
+
+@pytest.mark.parametrize("later", [{"status": 404}, {"drop": "after-processing"}])
+def test_a_fault_after_an_upload_is_unknown_until_the_service_says_more(
+    account: Account, gmail_server: GmailServer, later: dict[str, Any]
+) -> None:
+    gmail_server.rule(method="PUT", status=500, after=True)
+    gmail_server.rule(9, method="PUT", **later)
+    noted = Noted()
+    assert refused(account, noted.watched(mail(body=SIX_MEGABYTES))).failure.is_unknown
+    assert (noted.states, len(gmail_server.mails)) == (["dot"], 1)
+
+
+def test_a_refusal_after_the_service_had_nothing_is_one(account: Account, gmail_server: GmailServer) -> None:
+    gmail_server.rule(method="PUT", drop="after-body")
+    gmail_server.rule(method="PUT", status=308)
+    refusal = {"error": {"code": 400, "message": "Recipient address required"}}
+    gmail_server.rule(method="PUT", status=400, body=json.dumps(refusal).encode())
+    noted = Noted()
+    error = refused(account, noted.watched(mail(body=SIX_MEGABYTES)))
+    assert (error_code(error.failure), error.failure.is_unknown) == ("server.refused", False)
+    assert noted.states[-1] == "refused"
 
 
 def test_ctrl_c_after_an_answer_was_lost_says_so(

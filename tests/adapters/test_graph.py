@@ -23,7 +23,7 @@ from smtpsetup.message.message import Envelope
 from smtpsetup.sending.conditions import Conditions
 from smtpsetup.sending.send_one import send
 from smtpsetup.sending.transports import graph_draft
-from smtpsetup.sending.transports.graph import GraphTransport
+from smtpsetup.sending.transports.graph import GraphSession, GraphTransport
 from smtpsetup.setup.test_account import run_test
 from tests.api_accounts import (
     ADDRESS,
@@ -172,7 +172,7 @@ def test_a_refusal_has_its_own_code(  # noqa: PLR0913, PLR0917  one row of the t
     expected: str,
     exit_code: int,
 ) -> None:
-    monkeypatch.setattr("smtpsetup.sending.transports.api._LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("smtpsetup.sending.transports.api.LONGEST_WAIT", 0.0)
     graph_server.error(code, message, status, count=9)
     result = send(api_context(account), Secret(TOKEN), mail())
     assert result.error
@@ -301,6 +301,15 @@ def test_an_answer_about_an_upload_that_says_nothing_ends_it(
     graph_server.rule(99, method="GET", status=200, body=body)
     error = refused(writer, large_mail(tmp_path, 4_000_000))
     assert (error_code(error.failure), graph_server.mails) == ("connection.lost", [])
+
+
+def test_an_upload_that_is_throttled_keeps_the_pause(
+    writer: Account, graph_server: GraphServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GraphSession, "wait", lambda _session, _seconds: None)
+    graph_server.rule(99, method="PUT", status=429, headers={"Retry-After": "30"})
+    failure = refused(writer, large_mail(tmp_path, 4_000_000)).failure
+    assert (error_code(failure), failure.retry_after) == ("limit.rate", 30.0)
 
 
 @pytest.mark.parametrize("status", [404, 410])

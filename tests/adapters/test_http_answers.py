@@ -87,7 +87,7 @@ def test_what_comes_before_the_answer_is_none(answers: Answers, early: bytes) ->
     delivered(answers.start(b"HTTP/1.1 " + early + b"\r\n\r\n" + ACCEPTED))
 
 
-@pytest.mark.parametrize("size", [b"-5", b"zz", b"-1", b"0x"])
+@pytest.mark.parametrize("size", [b"-5", b"zz", b"-1", b"0x", b"-FFFFFFFFFFFFFFFFFFFF"])
 def test_a_chunk_of_no_size_leaves_the_mail_unknown(answers: Answers, size: bytes) -> None:
     with pytest.raises(TransportError) as failed:
         delivered(answers.start(CHUNKED + size + b"\r\nabc\r\n"))

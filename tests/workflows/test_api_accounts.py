@@ -421,13 +421,3 @@ def test_a_large_mail_with_broken_base64_is_sent_as_readers_see_it(graph: tuple[
     (mail,) = server.mails
     files = [part for part in email.message_from_bytes(mail.message).walk() if part.get_filename()]
     assert [file.get_payload(decode=True) for file in files] == [b"x" * 3_000_001]
-
-
-@pytest.mark.parametrize(("code", "expected"), [("ErrorContentBlocked", 1), ("ErrorAccessDenied", 0)])
-def test_a_refusal_of_one_mail_stops_no_other(graph: tuple[Home, GraphServer], code: str, expected: int) -> None:
-    home, server = graph
-    server.rule(status=403, body=json.dumps({"error": {"code": code, "message": "No."}}).encode())
-    lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Hej", "body": "x"}) for n in range(2)]
-    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--json")
-    total = json.loads(done.out.splitlines()[-1])
-    assert (total["result"]["sent"], len(server.mails)) == (expected, expected)

@@ -142,6 +142,17 @@ def test_where_the_other_account_is_dead_too_the_mail_waits(home: Home, facts: S
     assert (mail["state"], mail["account"]) == ("waiting", FIRST)
 
 
+def test_each_mail_is_counted_once(home: Home, facts: SandboxFacts) -> None:
+    configured(home, facts)
+    home.file("other", "wrong too\n")
+    for _number in range(2):
+        home.run("send", "kund@example.org", "-s", "Hej", "--body", "x")
+    with Outbox(str(home.path / ".local/state/smtpsetup")) as outbox:
+        outbox._db.execute("UPDATE mail SET unknowns = 1 WHERE id = (SELECT min(id) FROM mail)")
+        outbox._db.commit()
+    assert flushed(home)["waiting"] == 2
+
+
 def test_a_mail_that_may_have_arrived_is_not_sent_by_another(home: Home, facts: SandboxFacts, sandbox: Sandbox) -> None:
     configured(home, facts)
     home.run("send", "kund@example.org", "-s", "Hej", "--body", "x")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.config import accounts
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.failure import Failure, Kind, TransportError
+from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.store import Outbox
 from smtpsetup.sending.flush import flush as flush_outbox
@@ -442,3 +445,48 @@ def test_a_bug_that_one_mail_runs_into_holds_up_no_other(
         assert second.state is MailState.WAITING
         flush_outbox(box, lambda _name, _config: context)
     assert [mail.subject for mail in server.mails] == ["2"]
+
+
+def test_a_bug_after_a_suspect_leaves_the_mail_in_flight_unknown(
+    home: Home, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_account(home, server.port)
+    queued(home, number=1)
+    queued(home, number=2)
+    read = Outbox.message
+    closed: list[int] = []
+
+    def message(box: Outbox, number: int, **options: bool) -> Message:
+        found = read(box, number, **options)
+        return found._replace(body=lambda: broken(number)) if options == {} else found
+
+    def broken(number: int) -> Iterator[bytes]:
+        if number == 1:
+            closed.append(number)
+            raise TransportError(Failure(Stage.MAIL, Kind.CLOSED, Server("127.0.0.1", server.port, Security.NONE)))
+        box.mark_possibly_delivered(2)
+        raise ZeroDivisionError
+
+    with Outbox(state_dir(home)) as box:
+        context = context_of(accounts.load(home.config).account(None))
+        monkeypatch.setattr(Outbox, "message", message)
+        with pytest.raises(ZeroDivisionError):
+            flush_outbox(box, lambda _name, _config: context)
+        assert closed
+        assert [mail.state for mail in box.mails()] == [MailState.WAITING, MailState.UNKNOWN]
+
+
+def test_a_mail_that_was_sent_before_a_bug_is_gone(home: Home) -> None:
+    with Outbox(state_dir(home)) as box:
+        number = box.add(new_mail(1))
+        box.remove(number)
+        assert box.postpone(number, SmtpsetupError("internal.bug", "x"), time.time()) is None
+
+
+def test_what_the_server_may_have_is_given_back_as_unknown(home: Home) -> None:
+    with Outbox(state_dir(home)) as box:
+        number = box.add(new_mail(1))
+        (mail,) = box.take("a", "", "lease", time.time(), 1)
+        box.mark_possibly_delivered(mail.id)
+        box.give_back(mail.id)
+        assert (only_mail(home).state, only_mail(home).unknowns, number) == (MailState.UNKNOWN, 1, mail.id)

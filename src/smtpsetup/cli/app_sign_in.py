@@ -100,12 +100,13 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
     return account, secret if is_typed else None, tokens
 
 
-def place_of_app_secret(account: Account, source: SecretSource | None) -> SecretSource:
+def place_of_app_secret(account: Account, source: SecretSource | None, *, from_stdin: bool) -> SecretSource:
     """Where the secret is or goes: the named place, that of the last sign-in as a program, else one of smtpsetup's own.
 
-    What the account's place held until now, a password or a person's sign-in, must not go to the token endpoint.
+    What the account's place held until now, a password or a person's sign-in, must not go to the token endpoint. A
+    secret `from_stdin` must not replace a file of the user's.
     """
-    is_app_only = account.oauth2 is not None and account.oauth2.is_app_only
+    is_app_only = account.oauth2 is not None and account.oauth2.is_app_only and not from_stdin
     has_place = is_app_only or stores.is_kept_here(account._replace(oauth2=None))
     return source or (account.secret if has_place else SecretSource(Store.KEYRING))
 

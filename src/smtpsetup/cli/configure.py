@@ -213,7 +213,7 @@ def _sign_in_as_app(state: State, account: Account, subject: Subject, options: O
 
     account, secret, tokens = sign_in_as_app(
         state,
-        account._replace(secret=place_of_app_secret(account, options.source)),
+        account._replace(secret=place_of_app_secret(account, options.source, from_stdin=options.from_stdin)),
         subject.provider,
         options.how,
         from_stdin=options.from_stdin,

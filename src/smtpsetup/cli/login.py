@@ -125,7 +125,7 @@ def _sign_in_as_app_again(
     """Sign in as a program with another secret, or with the one in its place."""
     from smtpsetup.cli.app_sign_in import place_of_app_secret, sign_in_as_app  # for servers
 
-    account = account._replace(secret=place_of_app_secret(account, source))
+    account = account._replace(secret=place_of_app_secret(account, source, from_stdin=from_stdin))
     account, secret, tokens = sign_in_as_app(state, account, state.provider(account), how, from_stdin=from_stdin)
     text = _("The program is signed in. Its secret is in: {place}.")
     _save(state, account._replace(verified=True), secret, text, tokens)

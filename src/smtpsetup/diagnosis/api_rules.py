@@ -15,10 +15,6 @@ def _answer(error: str, phrase: str = "", *, codes: tuple[int, ...] = (), advise
     return Rule(error, kind=Kind.HTTP, codes=codes, phrase=phrase, advice=advised)
 
 
-# what concerns all mail; a 403 with another code may be about this mail alone
-_DENIED = r"Authorization_RequestDenied|accessDenied|Forbidden|UnknownError|PERMISSION_DENIED|delegation denied"
-_NAMED = r"^\w+( \w+)*: "
-
 API_RULES: tuple[Rule, ...] = (
     Rule("data.too-large", kind=Kind.TOO_LARGE_FOR_PERMISSION, advice=advice.LARGE_MAIL),
     _answer("auth.sign-in-blocked", r"insufficient_claims|interaction_required", advised=advice.ACCESS_POLICY),
@@ -53,8 +49,6 @@ API_RULES: tuple[Rule, ...] = (
     _answer("server.refused", "ErrorInvalidRecipients|Recipient address required", advised=advice.RECIPIENTS),
     _answer("server.refused", codes=(200,), advised=advice.NOT_SENT),
     Rule("auth.token-revoked", (Stage.AUTH,), Kind.HTTP, codes=(401,)),
-    _answer("auth.access-denied", _DENIED, codes=(403,)),
-    _answer("server.refused", _NAMED, codes=(403,)),
     _answer("auth.access-denied", codes=(403,)),
     _answer("server.protocol-error", codes=(3, 404, 405, 2)),
     _answer("server.temporary", codes=(408, 425, 5)),

@@ -210,7 +210,7 @@ class HttpConnection:
                 response.begin()
             self._tell("< ", f"{response.status} {response.reason}")
             content = response.read(_LIMIT + 1)
-        except ValueError as error:  # of a chunk whose size is none, or of an answer without an end
+        except (ValueError, OverflowError) as error:  # of a chunk whose size is none, or of an answer without an end
             raise WireError(Kind.PROTOCOL_ERROR, "no proper answer") from error
         if content and response.status >= _REFUSED:
             self._tell("< ", content[:_SHOWN].decode("utf-8", "replace"))

@@ -114,7 +114,7 @@ class Web(NamedTuple):
                 content = response.read(LIMIT + 1)
         except proxy.ProxyError as error:
             raise HttpsError(HttpsTrouble.FAILED, error.detail, proxy_failed=True) from error
-        except (OSError, UnicodeError, http.client.HTTPException, ValueError) as error:
+        except (OSError, UnicodeError, http.client.HTTPException, ValueError, OverflowError) as error:
             raise _https_error(error) from error
         if len(content) > LIMIT:
             raise HttpsError(HttpsTrouble.TOO_LARGE, _("larger than {n} kB").format(n=LIMIT // 1024))
@@ -149,5 +149,5 @@ def _https_error(error: Exception) -> HttpsError:
         may_be_clock = kind in (Kind.CERTIFICATE_EXPIRED, Kind.CERTIFICATE_NOT_YET_VALID)
         fault = _CERTIFICATE_FAULTS.get(kind) or N_("no TLS connection")
         return HttpsError(HttpsTrouble.FAILED, _(fault), may_be_clock=may_be_clock)
-    is_http = isinstance(error, http.client.HTTPException | ValueError)
+    is_http = isinstance(error, http.client.HTTPException | ValueError | OverflowError)
     return HttpsError(HttpsTrouble.FAILED, _("no proper HTTP answer") if is_http else _("no connection"))

@@ -226,10 +226,10 @@ class Outbox(DueMails):
                 ),
             )
 
-    def postpone(self, number: int, error: SmtpsetupError, until: float) -> MailState:
-        """Let a mail wait that was being sent when its run broke; UNKNOWN if the server may have it. Returns the state.
+    def postpone(self, number: int, error: SmtpsetupError, until: float) -> MailState | None:
+        """Let a mail wait that was being sent when its run broke; UNKNOWN if the server may have it.
 
-        `until` is in seconds since 1970.
+        `until` is in seconds since 1970. Returns the state, None where the mail has been sent.
         """
         with self.transaction():
             row = self._db.execute(
@@ -238,12 +238,16 @@ class Outbox(DueMails):
                 " last_reply = ?, last_code = ?, lease = NULL, dotted = 0 WHERE id = ? RETURNING state",
                 (until, error.message, error.code, number),
             ).fetchone()
-        return MailState(row[0])
+        return MailState(row[0]) if row else None
 
     def give_back(self, number: int) -> None:
-        """Let a mail wait again that was taken and not tried."""
+        """Let a mail wait again that was taken and not tried. If the server may have it, it becomes UNKNOWN."""
         with self.transaction():
-            self._db.execute("UPDATE mail SET lease = NULL, dotted = 0, state = 'waiting' WHERE id = ?", (number,))
+            self._db.execute(
+                "UPDATE mail SET lease = NULL, state = iif(dotted, 'unknown', 'waiting'), unknowns = unknowns + dotted,"
+                " next_attempt = iif(dotted AND (holds OR unknowns > 0), NULL, next_attempt), dotted = 0 WHERE id = ?",
+                (number,),
+            )
 
     def set_aside(self, number: int, reply: str) -> None:
         """Mark a damaged mail as failed, so that only a person sends it."""

@@ -26,7 +26,7 @@ from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.daily_limit import respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
 from smtpsetup.sending.flushed import Flushed
-from smtpsetup.sending.send_many import Run, deliver
+from smtpsetup.sending.send_many import Deliveries, Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
 from smtpsetup.state import leases, mail_log, usage
@@ -118,6 +118,7 @@ class AccountFlush:
         self._open_context: OpenContext | None = None
         self._substitute: Account | None = None  # that sends in place of the mails' own
         self._is_fallback_broken = False
+        self._counted: set[int] = set()  # what a substitute has sent or put back
         self._taken: dict[int, Mail] = {}  # from the outbox, without a result
         self._most_attempts = 1  # of any mail that was tried
 
@@ -184,11 +185,16 @@ class AccountFlush:
         Raises OutboxDamagedError, OSError.
         """
         error = SmtpsetupError("internal.bug", f"{type(bug).__name__}: {bug}")
-        for mail in list(self._taken.values())[:1]:
+        suspects = [suspect.key for suspect in self._run.suspects] if self._run else []  # they go last
+        in_turn = sorted(self._taken.values(), key=lambda mail: any(mail is suspect for suspect in suspects))
+        for mail in in_turn[:1]:
             self._taken.pop(mail.id)
             pause = disposition.seconds_until_next(mail.attempts + 1, error)
-            self._done.count(self._outbox.postpone(mail.id, error, time.time() + pause))
-        self._done.waiting += self._give_back()
+            state = self._outbox.postpone(mail.id, error, time.time() + pause)
+            self._done.sent += state is None
+            if state:
+                self._done.count(state)
+        self._done.waiting += len(self._give_back())
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
@@ -206,14 +212,14 @@ class AccountFlush:
         )
         if self._is_stopped:
             run.stop.set()
-        stopped_by = deliver(run, _Deliveries(self._next_deliveries))
+        stopped_by = deliver(run, Deliveries(self._next_deliveries))
         if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):
             self._is_fallback_broken = True
             self._give_back()  # to the next one
         elif stopped_by is not None:
             self._stopped(context, stopped_by, run.suspects)
         else:  # the run may have been stopped
-            self._done.waiting += self._give_back()
+            self._done.waiting += len(self._give_back())
 
     def _has_more(self) -> bool:
         """Wait for more mail to be due. Returns whether it may be sent over the same connection."""
@@ -247,6 +253,7 @@ class AccountFlush:
         pause = disposition.seconds_until_next(mail.attempts + 1, unsent_for_now)
         fate = Disposition(mail.recipients, unsent_for_now, MailState.WAITING, time.time() + pause)
         self._outbox.put_back(mail.id, fate)
+        self._counted.add(mail.id)
         self._done.waiting += 1
 
     def _message(self, mail: Mail) -> Message | None:
@@ -275,6 +282,8 @@ class AccountFlush:
     def _finished(self, context: Context, delivery: Delivery, result: SendResult) -> None:
         """Record the result of a mail, which has left the outbox already or is kept for the rest of its recipients."""
         mail: Mail = delivery.key  # type: ignore[assignment]  # `_delivery` has put it there
+        if self._substitute:
+            self._counted.add(mail.id)
         if result.accepted:
             usage.record(self._outbox.directory, context.account.name, len(result.accepted))
         if result.error is None:
@@ -306,11 +315,11 @@ class AccountFlush:
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
 
-    def _give_back(self) -> int:
-        """Give back what was taken and has no result. Returns how many mails that is."""
-        given_back = len(self._taken)
-        for mail in self._taken.values():
-            self._outbox.give_back(mail.id)
+    def _give_back(self) -> set[int]:
+        """Give back what was taken and has no result. Returns the numbers of these mails."""
+        given_back = set(self._taken)
+        for number in given_back:
+            self._outbox.give_back(number)
         self._taken.clear()
         return given_back
 
@@ -326,7 +335,7 @@ class AccountFlush:
         given_back = self._give_back()
         if self._open_context is not None and self._sent_by_fallback(error, self._open_context):
             return
-        self._done.waiting += given_back
+        self._done.waiting += len(given_back - self._counted)
         if disposition.concerns_account(error):
             self._put_off(error)
             if disposition.is_server_unreachable(error):
@@ -357,24 +366,6 @@ class AccountFlush:
             "exitcode": error.exit_code,
         }
         mail_log.append_line(log, self._outbox.directory, facts)
-
-
-class _Deliveries:
-    """An iterator that can go on after its end: then there may be more, which a generator could not give."""
-
-    def __init__(self, take: Callable[[], Iterator[Delivery]]) -> None:
-        self._take = take
-        self._current = take()
-
-    def __iter__(self) -> Iterator[Delivery]:
-        return self
-
-    def __next__(self) -> Delivery:
-        delivery = next(self._current, None)
-        if delivery is None:
-            self._current = self._take()
-            raise StopIteration
-        return delivery
 
 
 def _is_told(context: Context, mail: Mail) -> bool:

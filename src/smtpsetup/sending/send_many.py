@@ -70,6 +70,24 @@ class Run:
         self.secret = secret
 
 
+class Deliveries:
+    """An iterator that can go on after its end: then there may be more, which a generator could not give."""
+
+    def __init__(self, take: Callable[[], Iterator[Delivery]]) -> None:
+        self._take = take
+        self._current = take()
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return self
+
+    def __next__(self) -> Delivery:
+        delivery = next(self._current, None)
+        if delivery is None:
+            self._current = self._take()
+            raise StopIteration
+        return delivery
+
+
 def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
     """Send messages until there are no more. Returns the error that stopped it before that, or None.
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED = 401
 _NOT_FOUND = 404
+INCOMPLETE = 308
+"""The answer to a part of an upload, after which more is to come."""
 _GATEWAY = (502, 504)  # the service behind may have taken the request
 _REFUSALS = (Kind.HTTP, Kind.TOO_LARGE, Kind.TOO_LARGE_FOR_PERMISSION)  # after which the session can go on
 LONGEST_WAIT = 60.0
@@ -65,6 +67,11 @@ class Call(NamedTuple):
     cost: int = 0
     decides: bool = False
     is_resumed: bool = False
+
+
+def leaves_open(response: Response) -> bool:
+    """Whether an answer to a part of an upload says nothing final about the whole."""
+    return response.status == INCOMPLETE or response.status >= 500  # noqa: PLR2004  RFC 9110 section 15.6
 
 
 class ApiSession:
@@ -178,9 +185,9 @@ class ApiSession:
         NoTokenError where there is no new token.
         """
         waits = 0
-        is_renewed = False
+        is_renewed = was_unavailable = False
         while True:
-            response = self._exchanged(call, delivery if call.decides else None, is_repeated=waits > 0)
+            response = self._exchanged(call, delivery if call.decides else None, is_repeated=was_unavailable)
             if response.status == _UNAUTHORIZED and not is_renewed and self._has_new_token():
                 is_renewed = True
                 continue
@@ -189,6 +196,9 @@ class ApiSession:
                 return response
             if pause:
                 self._limits.pause(pause)
+            was_unavailable = response.status >= 500  # noqa: PLR2004  RFC 9110 section 15.6
+            if was_unavailable and call.is_resumed:
+                return response
             waits += 1
             if waits > _MOST_WAITS or pause > (_WATCHED_WAIT if self._stages.is_watched else LONGEST_WAIT):
                 raise self._refused(response, retry_after=pause)
@@ -211,7 +221,7 @@ class ApiSession:
     def _exchanged(self, call: Call, delivery: Delivery | None, *, is_repeated: bool) -> Response:
         """One request within the limits, over a new connection where the old one is gone. Raises TransportError.
 
-        What `is_repeated` may have been done the first time, whatever the answer was: then a draft is gone.
+        A draft that is gone when its request `is_repeated` may have been sent the first time.
         """
         left = self._limits.pause_left()
         if left > LONGEST_WAIT:
@@ -227,7 +237,8 @@ class ApiSession:
                 if pause:
                     self._limits.pause(pause)
                 raise self._unknown(reply_of(response, self._masks), pause)
-            note_refused(delivery, reply_of(response, self._masks))
+            if not (call.is_resumed and leaves_open(response)):
+                note_refused(delivery, reply_of(response, self._masks))
         return response
 
     @property
@@ -241,7 +252,7 @@ class ApiSession:
 
     def refused(self, response: Response) -> TransportError:
         """The failure that an answer means."""
-        return self._refused(response)
+        return self._refused(response, pause_in(response) or 0.0)
 
     @contextmanager
     def within_limits(self, cost: int) -> Iterator[None]:

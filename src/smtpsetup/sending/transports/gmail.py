@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from smtpsetup.core.errors import InterruptedAfterTheDotError, NoTokenError
 from smtpsetup.core.failure import Failure, Kind, TransportError
 from smtpsetup.core.model import Stage
-from smtpsetup.message.delivery import readable
+from smtpsetup.message.delivery import note_refused, readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import EMPTY, Body
-from smtpsetup.sending.transports.api import LONGEST_WAIT, ApiSession, Call
-from smtpsetup.sending.transports.api_answers import reply_of
+from smtpsetup.sending.transports.api import INCOMPLETE, LONGEST_WAIT, ApiSession, Call
+from smtpsetup.sending.transports.api_answers import pause_in, reply_of
 from smtpsetup.state.request_limits import Limits
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _IN_ONE_REQUEST = 5_000_000  # bytes
 # https://developers.google.com/workspace/gmail/api/reference/quota: 6,000 units a minute; here without bursts
 _UNITS = 100  # that a mail counts for
 _LIMITS = Limits(at_once=4, most=200, seconds=2.0)
-_OK, _CREATED, _INCOMPLETE = 200, 201, 308
+_OK, _CREATED = 200, 201
 _EXPIRED = (404, 410)  # an upload that is gone
 _MOST_TRIES = 4
 _UPLOAD = "/upload/gmail/v1/users/me/messages/send"
@@ -87,12 +87,20 @@ class GmailSession(ApiSession):
         )
         target = self._session_target(self._taken(self._call(start)))
         lost: TransportError | None = None
+        at = 0
         try:
             for attempt in range(_MOST_TRIES):
                 try:
-                    return self._resumed(delivery, message, target, attempt)
+                    if attempt:
+                        self.wait(float(attempt))
+                        response = self._call(_status_call(target, message.size))
+                        if response.status in (_OK, _CREATED):
+                            return response
+                        at = self._missing_from(response, message.size)
+                        note_refused(delivery, reply_of(response, self._masks))
+                        lost = None  # the service has not got the mail
+                    return self._rest_taken(delivery, message, target, at)
                 except TransportError as error:
-                    # what was unknown once stays so until the service answers
                     lost = lost if lost and lost.failure.is_unknown else error
                     if _is_final(error.failure):
                         break
@@ -102,23 +110,32 @@ class GmailSession(ApiSession):
             raise (InterruptedAfterTheDotError if isinstance(error, KeyboardInterrupt) else lost) from error
         raise lost or self._interrupted("")
 
-    def _resumed(self, delivery: Delivery, message: Message, target: str, attempt: int) -> Response:
+    def _rest_taken(self, delivery: Delivery, message: Message, target: str, at: int) -> Response:
         """Upload what has not arrived. Returns the answer that the mail was taken. Raises TransportError."""
-        at = 0
-        response: Response | None = None
-        if attempt:
-            self.wait(float(attempt))
-            response = self._call(_status_call(target, message.size))
-            at = _arrived(response)
-        if response is None or (response.status == _INCOMPLETE and at < message.size):
-            response = self._call(_rest_call(target, message, at), delivery)
-        if response.status == _INCOMPLETE or response.status in _EXPIRED:
-            raise self._interrupted(f"the upload is incomplete: {response.status}", response)
+        response = self._call(_rest_call(target, message, at), delivery)
+        if response.status >= 500:  # noqa: PLR2004  RFC 9110 section 15.6
+            raise self._unknown(reply_of(response, self._masks), pause_in(response) or 0.0)
+        if response.status == INCOMPLETE or response.status in _EXPIRED:
+            self._missing_from(response, message.size)
+            raise self._interrupted(f"the upload is incomplete: {response.status}")
         return self._taken(response)
+
+    def _missing_from(self, response: Response, size: int) -> int:
+        """The first byte that has not arrived. Raises TransportError: unknown where all have, and no mail was made."""
+        if response.status in _EXPIRED:
+            raise self._interrupted("the upload has expired", response)
+        if response.status != INCOMPLETE:
+            raise self._refused(response)
+        at = _arrived(response)
+        if at == size:
+            raise self._unknown()
+        if at > size:
+            raise self._interrupted("the range is none")
+        return at
 
     def _interrupted(self, detail: str, response: Response | None = None) -> TransportError:
         """An upload that did not get to its end: the next attempt begins with another one."""
-        reply = reply_of(response, self._masks) if response and response.status in _EXPIRED else None
+        reply = reply_of(response, self._masks) if response else None
         return TransportError(Failure(Stage.DATA, Kind.CLOSED, self._account.server, reply, detail))
 
     def _session_target(self, response: Response) -> str:

@@ -20,7 +20,7 @@ from smtpsetup.message.delivery import readable
 from smtpsetup.message.detached import detached
 from smtpsetup.net.dial import Deadline
 from smtpsetup.net.http_connection import EMPTY, Body
-from smtpsetup.sending.transports.api import Call, seconds_for
+from smtpsetup.sending.transports.api import LONGEST_WAIT, Call, seconds_for
 from smtpsetup.sending.transports.api_answers import document_in, pause_in
 from smtpsetup.sending.transports.graph import SIZE_LIMIT, encoded, in_base64
 
@@ -175,7 +175,10 @@ def _put(session: GraphSession, upload: _Upload, start: int, end: int) -> None:
     """Upload one range; after a broken connection, what of it has not arrived. Raises TransportError."""
     error: Exception | None = None
     response: Response | None = None
+    pause = 0.0
     for attempt in range(_MOST_TRIES):
+        session.wait(pause)
+        pause = 0.0
         try:
             at = _arrived(_request(upload, "GET"), upload) if attempt else start
             if at == end:
@@ -196,8 +199,8 @@ def _put(session: GraphSession, upload: _Upload, start: int, end: int) -> None:
             break
         if response.status < 500 and pause_in(response) is None:  # noqa: PLR2004  RFC 9110 section 15.6
             raise session.refused(response)
-        session.wait(min(pause_in(response) or 1.0, 60.0))
-    if response is not None and response.status >= 500:  # noqa: PLR2004  as above
+        pause = min(pause_in(response) or 1.0, LONGEST_WAIT)
+    if response is not None and (response.status >= 500 or pause_in(response) is not None):  # noqa: PLR2004  as above
         raise session.refused(response)
     # the next attempt begins with another draft
     failure = Failure(Stage.DATA, Kind.CLOSED, session.server, detail="during the upload")
