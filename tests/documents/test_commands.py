@@ -22,6 +22,7 @@ NOT_TYPED = {
     r"smtpsetup relay --install|systemctl|systemd|loginctl|journalctl|--system\b": "needs systemd as process 1",
     r"podman |docker ": "tests/packaging/test_container.py",
     r"--client-id|--auth oauth2|(test|login|--account) namn@live.se": "needs Microsoft or Google; tests/workflows",
+    r"--transport (graph|gmail)|smtpsetup-app.json": "as above",
     r"@reboot|crontab|schedule --install": "would change the crontab of this machine; test_schedule.py",
     r"mailcluster\.loopia\.se|smtp\.proisp\.no": "needs the provider's own server",
     r"pass show|scp ": "needs another program or another computer",

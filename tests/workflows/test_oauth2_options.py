@@ -145,7 +145,8 @@ def test_the_refresh_token_file_is_not_accepted_as_a_password_file(ready: tuple[
 @pytest.mark.slow
 def test_changing_to_no_login_deletes_the_sign_in(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, _server = in_keyring
-    with ScriptedServer([b"220 ready\r\n", None, b"250 localhost\r\n", None, b"221 bye\r\n"]) as other:
+    proof = [b"250 ok\r\n", None] * 3  # MAIL, RCPT, RSET
+    with ScriptedServer([b"220 ready\r\n", None, b"250 localhost\r\n", None, *proof, b"221 bye\r\n"]) as other:
         options = ("--host", "127.0.0.1", "--port", str(other.port), "--security", "none", "--auth", "none")
         done = home.run("configure", USER, *options, "--json")
         assert done.code == 0, done.err
