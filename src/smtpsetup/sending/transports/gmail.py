@@ -157,7 +157,8 @@ class GmailSession(ApiSession):
 
 def _is_final(failure: Failure) -> bool:
     """Whether another try is of no use: the request is refused, or the pause is longer than is waited here."""
-    return failure.retry_after > LONGEST_WAIT or (failure.reply is not None and failure.reply.code < 500)  # noqa: PLR2004  RFC 9110 section 15.6
+    is_refused = failure.reply is not None and failure.reply.code < 500  # noqa: PLR2004  RFC 9110 section 15.6
+    return is_refused or failure.retry_after > LONGEST_WAIT
 
 
 def _rest_call(target: str, message: Message, at: int) -> Call:
