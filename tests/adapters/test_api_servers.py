@@ -112,7 +112,7 @@ def test_graph_limits_what_is_uploaded_in_a_time(graph: Client, graph_server: Gr
     assert graph.mime("/me/sendMail", MAIL)[0] == 202
     status, _body, headers = graph.ask("POST", "/me/sendMail", base64.b64encode(MAIL), Content_Type="text/plain")
     assert (status, headers["Retry-After"]) == (429, "1")
-    time.sleep(0.6)
+    time.sleep(0.6)  # longer than the limit's time, which is what is tested
     assert graph.mime("/me/sendMail", MAIL)[0] == 202
 
 

@@ -36,6 +36,7 @@ from tests.api_accounts import (
     mail,
     signed_in_with,
 )
+from tests.servers import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -362,7 +363,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(account: Account, g
         session.open(Secret(TOKEN))
         session.deliver(mail(subject="1"))
         graph_server.ports[0].close_connections()
-        time.sleep(0.2)
+        wait_for(lambda: not session._connection.is_usable)
         session.deliver(mail(subject="2"))
     assert len(graph_server.mails) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,8 @@ from smtpsetup.oauth.client_steps import wrong_form
 from smtpsetup.setup.admin_steps import admin_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smtpsetup.cli.sign_in_options import SignInOptions
     from smtpsetup.cli.state import State
     from smtpsetup.config.account import Account
@@ -88,16 +91,23 @@ def sign_in_as_app(  # noqa: PLR0913  the sign-in, and how it is proved
     key = app_secret.parsed(secret)
     client = client._replace(grant=key.grant, secret_expires=_expiry(state, key, how))
     account = account._replace(oauth2=client)
-    try:
+    with _hints_for_the_administrator(account, client, key):
         tokens = app_only.first_tokens(account, client, secret, is_saved=is_saved)
         if verify:
             prove(state, account, Secret(tokens.access_token), provider, is_saved=is_saved, may_retype=False)
+    return account, secret if is_typed else None, tokens
+
+
+@contextmanager
+def _hints_for_the_administrator(account: Account, client: TokenClient, key: AppSecret) -> Iterator[None]:
+    """Where a sign-in is refused for want of a permission, say what an administrator has to do."""
+    try:
+        yield
     except SmtpsetupError as error:
         if error.code in _FOR_THE_ADMINISTRATOR:
             steps = admin_steps(account, client, client_number=key.client_number)
             error.hints = tuple(_in_one_line(step) for step in steps) or error.hints
         raise
-    return account, secret if is_typed else None, tokens
 
 
 def place_of_app_secret(account: Account, source: SecretSource | None, *, from_stdin: bool) -> SecretSource:

@@ -70,14 +70,7 @@ def second_look(
     if account.transport is not TransportKind.SMTP:
         return None  # what is looked for are other mail servers
     if failure.stage is Stage.AUTH and failure.reply and not failure.reply.is_temporary:
-        candidate = ask_owner() if ask_owner else None
-        if candidate is None or account.server.host in candidate.hosts:
-            return None
-        return Evidence(
-            owners_server=candidate.servers[0],
-            owners_origin=candidate.origin,
-            is_owner_certain=candidate.trust.vouches,
-        )
+        return _owners_settings(account, ask_owner() if ask_owner else None)
     is_certificate = failure.kind in _CERTIFICATE
     is_connection = (
         failure.kind in _ELSEWHERE
@@ -109,6 +102,17 @@ def second_look(
         greeting=shown.greeting,
         is_impostor=failure.kind is Kind.HOSTNAME_MISMATCH and _is_impostor(shown, account, provider),
         clock_ahead_seconds=clock_offset(shown.greeting),
+    )
+
+
+def _owners_settings(account: Account, candidate: Candidate | None) -> Evidence | None:
+    """The settings of the domain's owner, where they contradict those of the account."""
+    if candidate is None or account.server.host in candidate.hosts:
+        return None
+    return Evidence(
+        owners_server=candidate.servers[0],
+        owners_origin=candidate.origin,
+        is_owner_certain=candidate.trust.vouches,
     )
 
 

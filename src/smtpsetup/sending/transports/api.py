@@ -6,6 +6,7 @@ Nothing of this is loaded for mail over SMTP.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -74,7 +75,17 @@ def leaves_open(response: Response) -> bool:
     return response.status == INCOMPLETE or response.status >= 500  # noqa: PLR2004  RFC 9110 section 15.6
 
 
-class ApiSession:
+class ApiTransport:
+    """What the transports over HTTPS have in common: no envelope, and the same stages."""
+
+    has_envelope = False
+
+    def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:  # noqa: ARG002  see `Transport`
+        """See `Transport.planned_stages`."""
+        return (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.AUTH, *(() if login_only else (Stage.DATA,)))
+
+
+class ApiSession(ABC):
     """A session with an account's API, as a context manager."""
 
     limits: Limits
@@ -138,9 +149,9 @@ class ApiSession:
         self._stages.report(Stage.DATA, started, f"{delivery.message.size} bytes", reply, StageStatus.OK)
         return Outcome(delivery.envelope.recipients, (), reply)
 
+    @abstractmethod
     def _send(self, delivery: Delivery) -> Response:
         """Hand the message over. Returns the answer that says that it was taken. Raises TransportError."""
-        raise NotImplementedError
 
     def prove_sender(self) -> None:
         """See `Session.prove_sender`: a request that is refused for its content, after the token was checked."""
@@ -154,9 +165,9 @@ class ApiSession:
             raise
         self._report_login(started)
 
+    @abstractmethod
     def _empty_call(self) -> Call:
         """A request to send nothing."""
-        raise NotImplementedError
 
     def deliver_all(self, deliveries: Iterator[Delivery], *, lockstep: bool) -> Iterator[Outcome | TransportError]:
         """See `Session.deliver_all`."""

@@ -16,7 +16,7 @@ from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import note_refused, readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import EMPTY, Body
-from smtpsetup.sending.transports.api import INCOMPLETE, LONGEST_WAIT, ApiSession, Call
+from smtpsetup.sending.transports.api import INCOMPLETE, LONGEST_WAIT, ApiSession, ApiTransport, Call
 from smtpsetup.sending.transports.api_answers import pause_in, reply_of
 from smtpsetup.state.request_limits import Limits
 
@@ -42,14 +42,8 @@ _UPLOAD = "/upload/gmail/v1/users/me/messages/send"
 _EMPTY_JSON = Body(2, lambda: (b"{}",))
 
 
-class GmailTransport:
+class GmailTransport(ApiTransport):
     """The account's mailbox by way of the Gmail API."""
-
-    has_envelope = False
-
-    def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:  # noqa: ARG002  the same for all
-        """See `Transport.planned_stages`."""
-        return (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.AUTH, *(() if login_only else (Stage.DATA,)))
 
     def session(self, account: Account, conditions: Conditions) -> GmailSession:
         """See `Transport.session`."""

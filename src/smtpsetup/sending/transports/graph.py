@@ -16,7 +16,7 @@ from smtpsetup.core.model import Stage
 from smtpsetup.message.delivery import readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import Body
-from smtpsetup.sending.transports.api import ApiSession, Call
+from smtpsetup.sending.transports.api import ApiSession, ApiTransport, Call
 from smtpsetup.sending.transports.api_answers import reply_of
 from smtpsetup.state.request_limits import Limits
 
@@ -36,14 +36,8 @@ _LIMITS = Limits(at_once=4, most=15_000_000, seconds=30.0)  # https://learn.micr
 _TEXT = {"Content-Type": "text/plain", "Accept": "application/json"}
 
 
-class GraphTransport:
+class GraphTransport(ApiTransport):
     """The account's mailbox by way of Microsoft Graph."""
-
-    has_envelope = False
-
-    def planned_stages(self, account: Account, *, login_only: bool) -> tuple[Stage, ...]:  # noqa: ARG002  the same for all
-        """See `Transport.planned_stages`."""
-        return (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.AUTH, *(() if login_only else (Stage.DATA,)))
 
     def session(self, account: Account, conditions: Conditions) -> GraphSession:
         """See `Transport.session`."""
