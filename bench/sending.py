@@ -34,7 +34,7 @@ from smtpsetup.config import accounts
 from smtpsetup.message.message import Envelope
 from smtpsetup.oauth import token_cache
 from smtpsetup.outbox.mail import NewMail
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.messages import from_bytes
 from tests.servers import free_port  # bench/postfix.py has put the repository on the path
 
@@ -222,7 +222,7 @@ def breakers(site: Site) -> Row:
     some, none = _flush(site, env, MANY, broken_each=10), _flush(site, env, MANY)
     ours, least, ratio = paired(some.run, none.run, 1, warm_up=False)
     some.run()
-    with Outbox(str(state_dir(env))) as outbox:
+    with SqliteOutbox(str(state_dir(env))) as outbox:
         left = [mail.recipients[0] for mail in outbox.mails()]
     sent = MANY - len(left)
     is_kept = sent == MANY * 9 // 10 and all(recipient.startswith("broken") for recipient in left)
@@ -233,7 +233,7 @@ def breakers(site: Site) -> Row:
 def _flush(site: Site, env: dict[str, str], count: int, *, broken_each: int = 0) -> Program:
     """A flush of `count` mails, restored before each run; every `broken_each`-th of them ends the connection."""
     full = site.base / f"outbox-{count}-{broken_each}"
-    with Outbox(str(full), is_durable=False) as filled:
+    with SqliteOutbox(str(full), is_durable=False) as filled:
         for number in range(count):
             is_broken = broken_each and number % broken_each == 0
             to = f"{'broken' if is_broken else 'kund'}{number}@example.test"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.state import private_dir
 from tests.conftest import PASSWORD, Home, Run
 
@@ -103,7 +103,7 @@ def body_of(mail: CaughtMail) -> bytes:
 
 def kept(home: Home) -> list[Mail]:
     """The mails in the outbox of this home."""
-    with Outbox(str(home.path / ".local" / "state" / "smtpsetup")) as outbox:
+    with SqliteOutbox(str(home.path / ".local" / "state" / "smtpsetup")) as outbox:
         return outbox.mails()
 
 

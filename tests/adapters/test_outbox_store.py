@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import new_mail
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ ERROR = SmtpsetupError("server.temporary", "not now")
 
 
 def test_a_mail_that_is_split_keeps_its_age_and_its_counts_in_each_part(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as box:
+    with SqliteOutbox(str(tmp_path)) as box:
         number = box.add(new_mail(1, (A, B, C)))
         box.put_back(number, Disposition((A, B, C), ERROR, MailState.UNKNOWN, 0.0))
         before = box.mail(number)
@@ -39,7 +39,7 @@ def test_a_mail_that_is_split_keeps_its_age_and_its_counts_in_each_part(tmp_path
 
 
 def test_a_mail_of_which_nothing_is_left_is_removed(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as box:
+    with SqliteOutbox(str(tmp_path)) as box:
         number = box.add(new_mail(1, (A,)))
         assert box.settle(number, []) == []
         assert box.mails() == []

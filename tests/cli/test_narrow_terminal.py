@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.cli.test_batch_terminal import slow, written
 from tests.mail_server import MailServer
 from tests.person import Person, ended, interrupt
@@ -55,7 +55,7 @@ def test_a_usage_error_is_wrapped_to_the_width_of_the_terminal(person: Person) -
 def test_what_is_said_after_ctrl_c_at_a_question_begins_on_a_line_of_its_own(person: Person) -> None:
     password_account(person.home, 1)
 
-    with Outbox(state_dir(person.home)) as box:
+    with SqliteOutbox(state_dir(person.home)) as box:
         box.add(new_mail(1))
     terminal = person.types("outbox", "drop", "--all")
     terminal.expect("unsent.*: ")

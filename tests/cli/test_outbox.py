@@ -15,7 +15,7 @@ import pytest
 
 from smtpsetup.message.message import Message
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.state import leases
 from tests.messages import from_bytes
 from tests.person import Person, ended
@@ -44,7 +44,7 @@ KEYS = {
 def waiting(home: Home) -> list[int]:
     """The numbers of three mails in the outbox."""
     plain_account(home, 1)
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         return [box.add(new_mail(number)) for number in (1, 2, 3)]
 
 
@@ -57,7 +57,7 @@ def test_flush_now_tries_what_waits_for_a_later_time(home: Home) -> None:
     later = time.time() + 3600
     with RecordingServer() as server:
         plain_account(home, server.port)
-        with Outbox(state_dir(home)) as box:
+        with SqliteOutbox(state_dir(home)) as box:
             box.add(new_mail(1)._replace(next_attempt=later))
             box.add(new_mail(2)._replace(next_attempt=None, state=MailState.FAILED))
         assert home.run("outbox", "flush").code == 0
@@ -72,7 +72,7 @@ def numbers(home: Home) -> list[int]:
 
 
 def mail(home: Home, number: int) -> Mail:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         found = box.mail(number)
         assert found
         return found
@@ -187,7 +187,7 @@ def test_show_decodes_the_header_and_its_json_does_not(home: Home) -> None:
 def test_a_header_that_cannot_be_decoded_is_shown_escaped(home: Home) -> None:
     plain_account(home, 1)
     header = b"Subject: =?utf-8?b?//8=?= =?none?q?x?= \x1b[31m\r\nX: =?utf-8?b?a?=\r\n"
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         number = box.add(new_mail(1)._replace(message=Message(header, lambda: iter(()), 0)))
     shown = home.run("outbox", "show", str(number))
     assert shown.code == 0
@@ -199,7 +199,7 @@ def test_flush_reports_how_many_mails_wait_and_when_the_next_is_due(person: Pers
     with closed_port() as nobody:
         plain_account(person.home, nobody)
         assert "Nothing in the outbox is due now." in ended(person.types("outbox", "flush"), 0)
-        with Outbox(state_dir(person.home)) as box:
+        with SqliteOutbox(state_dir(person.home)) as box:
             box.add(new_mail(1))
             box.add(new_mail(2)._replace(next_attempt=time.time() + 3600))
         assert "Still waiting: 2." in ended(person.types("outbox", "flush"), 0)
@@ -231,7 +231,7 @@ def test_retry_makes_a_mail_due_in_any_state(home: Home, waiting: list[int]) -> 
 
 
 def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int]) -> None:
-    with Outbox(state_dir(home)) as box, leases.held(box.directory) as lease:
+    with SqliteOutbox(state_dir(home)) as box, leases.held(box.directory) as lease:
         box.take("a", "", lease, time.time() + 1, 1)
         for command in ("drop", "retry"):
             assert home.run("outbox", command, "1").code == 75
@@ -242,7 +242,7 @@ def test_a_mail_that_is_being_sent_is_left_alone(home: Home, waiting: list[int])
 
 
 def test_the_lease_of_a_dead_process_is_released(home: Home, waiting: list[int]) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         box.take("a", "", "lease-of-the-dead", time.time() + 1, 2)
         box.mark_possibly_delivered(1)
     assert numbers(home) == waiting
@@ -253,7 +253,7 @@ def test_the_space_of_sent_mail_is_freed(home: Home) -> None:
     path = f"{state_dir(home)}/outbox.db"
     with RecordingServer() as server:
         plain_account(home, server.port)
-        with Outbox(state_dir(home)) as box:
+        with SqliteOutbox(state_dir(home)) as box:
             large = from_bytes(b"Message-ID: <1@test.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 60_000)
             box.add(new_mail(1)._replace(message=large))
             box.tidy()

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import new_mail, state_dir
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ NO_DATABASE = b"no database" * 1000
 
 def fill(home: Home, *mails: NewMail) -> None:
     """Queue mails."""
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         for mail in mails:
             box.add(mail)
 
 
 def filled(directory: Path, mails: int) -> Path:
     """An outbox with so many mails that no process uses: all of it is in outbox.db."""
-    with Outbox(str(directory)) as box:
+    with SqliteOutbox(str(directory)) as box:
         for number in range(mails):
             box.add(new_mail(number))
     return directory
@@ -38,7 +38,7 @@ def filled(directory: Path, mails: int) -> Path:
 def left_by_a_kill(directory: Path, mails: int, *, checkpoint_after: int | None = None) -> Path:
     """An outbox as a killed process leaves it: the mails, or those after a checkpoint, are in the write-ahead log."""
     copy = directory / "copy"
-    with Outbox(str(directory / "box")) as box:
+    with SqliteOutbox(str(directory / "box")) as box:
         for number in range(mails):
             box.add(new_mail(number))
             if number == checkpoint_after:

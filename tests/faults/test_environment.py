@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.core.model import Log, Secret
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.setup.test_account import run_test
 from smtpsetup.state import mail_log
 from tests.conftest import PASSWORD, account_at, context_of
@@ -254,7 +254,7 @@ def test_a_queued_mail_is_sent_with_the_configuration_it_was_queued_with(home: H
         plain_account(home, own.port)
         usual = home.config.read_text()
         path = home.file("other.toml", usual.replace(str(own.port), str(other.port)))
-        with Outbox(state_dir(home)) as outbox:
+        with SqliteOutbox(state_dir(home)) as outbox:
             outbox.add(new_mail(1))
             outbox.add(new_mail(2)._replace(config=str(path)))
         arguments, env = (("--config", str(path)), {}) if named == "option" else ((), {"SMTPSETUP_CONFIG": str(path)})

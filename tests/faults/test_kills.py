@@ -15,7 +15,7 @@ import pytest
 
 from smtpsetup.core.model import TransportKind
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.api_accounts import ADDRESS, TOKEN, write_account
 from tests.faults.processes import executed, killed_before_statement
 from tests.messages import from_bytes
@@ -143,7 +143,7 @@ def test_a_killed_flush_loses_nothing_and_repeats_only_mail_in_flight(home: Home
             fill(home, count)
             count += MAILS
             killer.run_until_done("outbox", "flush")
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         left = box.mails()
     assert all((mail.state, mail.next_attempt, mail.unknowns) == (MailState.UNKNOWN, None, 2) for mail in left), SEED
     found = by_subject(server)
@@ -154,7 +154,7 @@ def test_a_killed_flush_loses_nothing_and_repeats_only_mail_in_flight(home: Home
 
 def fill(home: Home, first: int) -> None:
     """Queue mails with these numbers."""
-    with Outbox(state_dir(home), is_durable=False) as box:
+    with SqliteOutbox(state_dir(home), is_durable=False) as box:
         for number in range(first, first + MAILS):
             box.add(new_mail(number))
 
@@ -191,7 +191,7 @@ def test_kills_over_https_lose_nothing_and_repeat_only_mail_in_flight(
         if how == "batch":
             killer.run_until_done(*batch(batch_file(home, count), str(connections)))
         else:
-            with Outbox(state_dir(home), is_durable=False) as box:
+            with SqliteOutbox(state_dir(home), is_durable=False) as box:
                 for line in range(LINES):
                     box.add(
                         new_mail(0)._replace(
@@ -200,7 +200,7 @@ def test_kills_over_https_lose_nothing_and_repeat_only_mail_in_flight(
                     )
             killer.run_until_done("outbox", "flush")
         count += 1
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         left = {
             str(email.message_from_bytes(b"".join(box.message(mail.id).chunks()))["Subject"]) for mail in box.mails()
         }
@@ -219,7 +219,7 @@ def test_a_killed_batch_queues_each_mail_once(home: Home) -> None:
     while not killer.is_done:
         killer.run_until_done(*batch(batch_file(home, count), "1"), "--queue", "always")
         count += 1
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         queued = box.mails()
     assert {mail.subject for mail in queued} == {
         f"{number}-{line}" for number in range(count) for line in range(LINES)
@@ -261,7 +261,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
     assert len(server.mails) == LINES
 
 
-CREATED = "from smtpsetup.outbox.store import Outbox\nOutbox(sys.argv[1]).mails()"
+CREATED = "from smtpsetup.outbox.sqlite.store import SqliteOutbox\nOutbox(sys.argv[1]).mails()"
 
 
 @pytest.mark.slow
@@ -341,15 +341,15 @@ def killed_sendmail(home: Home, subject: str, seconds: float | None) -> int | No
 
 KILLED_AT_THE_COMMIT = """
 import os, signal, sqlite3, sys
-from smtpsetup.outbox import store
+from smtpsetup.outbox.sqlite import store
 at = sys.argv.pop(1)
-commit = store.Outbox._commit
+commit = store.SqliteOutbox._commit
 def killed(self):
     if at == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     commit(self)
     os.kill(os.getpid(), signal.SIGKILL)
-store.Outbox._commit = killed
+store.SqliteOutbox._commit = killed
 from smtpsetup.sendmail.main import main
 main()
 """

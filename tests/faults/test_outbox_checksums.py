@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox import database
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.repair import repair
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite import database
+from smtpsetup.outbox.sqlite.repair import repair
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests import answers
 from tests.faults.outboxes import (
     PAGE,
@@ -255,12 +255,12 @@ def test_an_outbox_of_version_2_is_repaired(home: Home, size: int) -> None:
     as_version_2(home)
     overwrite(Path(state_dir(home), "outbox.db"), 0, b"\xa5" * size)
     assert repair(state_dir(home))[0] == 5
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         assert [mail.client for mail in box.mails()] == [""] * 5
 
 
 def test_a_repair_keeps_the_client(home: Home) -> None:
     fill(home, new_mail(0)._replace(client="shop"))
     assert repair(state_dir(home))[0] == 1
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         assert [mail.client for mail in box.mails()] == ["shop"]

@@ -15,8 +15,8 @@ import pytest
 
 from smtpsetup.outbox.mail import NewMail
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.repair import repair
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.repair import repair
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.faults.outboxes import NO_DATABASE, PAGE, copied, execute, filled, left_by_a_kill, overwrite
 from tests.faults.processes import killed_before_statement
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -209,7 +209,7 @@ def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -
     directory = state_dir(home)
     database = filled(Path(directory), 30) / "outbox.db"
     os.truncate(database, database.stat().st_size - 100)  # the last page is torn: a little is lost at most
-    call = "from smtpsetup.outbox.repair import repair\nrepair(sys.argv[1])"
+    call = "from smtpsetup.outbox.sqlite.repair import repair\nrepair(sys.argv[1])"
     assert killed_before_statement(home, statements, call, directory) == -9
     assert home.run("outbox", "repair").code == 0
     left = home.run("outbox", "list", "--json")
@@ -219,9 +219,9 @@ def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -
 
 ADDED_DURING_REPAIR = """
 import os, sys
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import new_mail
-with Outbox(sys.argv[1]) as box:
+with SqliteOutbox(sys.argv[1]) as box:
     print("open", flush=True)
     sys.stdin.readline()
     box.add(new_mail(1000))
@@ -262,7 +262,7 @@ def test_two_repairs_in_the_same_second_keep_both_damaged_files(home: Home) -> N
 
 
 def queue_held_mail(home: Home, *, is_possible: bool) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         mail = new_mail(1)
         number = box.add(NewMail(*mail[:5], MailState.SENDING, holds=True, lease="dead"))
         box.mark_possibly_delivered(number, is_possible=is_possible)

@@ -10,7 +10,7 @@ import pytest
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.mail import Mail, NewMail
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.faults.outboxes import batch_file, execute, fill
 from tests.mail_server import MailServer, answer_to
 from tests.messages import from_bytes
@@ -42,7 +42,7 @@ def large_mail(number: int) -> NewMail:
 
 
 def waiting(home: Home) -> dict[str, Mail]:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         return {mail.recipients[0].partition("@")[0]: mail for mail in box.mails() if mail.recipients}
 
 

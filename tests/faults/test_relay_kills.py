@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.mail_server import MailServer, Turn
 from tests.recording import new_mail, plain_account, state_dir
 from tests.relay import Client, add_client, is_relay, plain, running_relay
@@ -257,7 +257,7 @@ def test_a_killed_relay_loses_no_mail_that_it_has_taken(home: Home, plan: Plan) 
 
 def in_the_outbox(home: Home) -> list[str]:
     """The subjects of what is on the disk."""
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         return [mail.subject for mail in box.mails()]
 
 
@@ -331,9 +331,11 @@ def test_a_stop_does_not_wait_forever_for_a_provider_and_the_mail_is_unknown(hom
 # several connections to the outbox in one process
 
 
-OPENED_AND_CLOSED = (
-    "import sys\nfrom smtpsetup.outbox.store import Outbox\nwith Outbox(sys.argv[1]) as box: box.mails()"
-)
+OPENED_AND_CLOSED = """
+import sys
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
+with SqliteOutbox(sys.argv[1]) as box: box.mails()
+"""
 
 
 def test_a_connection_keeps_its_locks_when_another_thread_and_another_process_open_and_close_the_outbox(
@@ -344,10 +346,10 @@ def test_a_connection_keeps_its_locks_when_another_thread_and_another_process_op
     directory = state_dir(home)
 
     def open_and_close() -> None:
-        with Outbox(directory) as box:
+        with SqliteOutbox(directory) as box:
             box.mails()
 
-    with Outbox(directory) as first:
+    with SqliteOutbox(directory) as first:
         first.add(new_mail(1))
         thread = threading.Thread(target=open_and_close)
         thread.start()

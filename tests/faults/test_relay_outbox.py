@@ -31,9 +31,9 @@ MEGABYTE = 1_000_000
 FILL = "dd if=/dev/zero of={0}/filler bs=4k oflag=append conv=notrunc count={1} 2>/dev/null; true"
 ADD_LATER = """
 import sys, time
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import new_mail
-with Outbox(sys.argv[1]) as box:
+with SqliteOutbox(sys.argv[1]) as box:
     for number in range(5):
         box.add(new_mail(number)._replace(next_attempt=time.time() + 5))
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.faults.processes import MESSAGE
 from tests.recording import RecordingServer, plain_account, state_dir
 from tests.sendmail import log_lines, sendmail
@@ -169,6 +169,6 @@ def test_sendmail_does_not_take_a_local_relay_for_a_providers_bridge(home: Home)
         plain_account(home, port, host='"127.0.0.1"')
         done = sendmail(home, "-t", "-a", "a", stdin=MESSAGE, SMTPSETUP_STATE_DIR=str(home.path / "state"))
         assert "Proton" not in done.err + "".join(log_lines(home))
-        with Outbox(str(home.path / "state")) as outbox:
+        with SqliteOutbox(str(home.path / "state")) as outbox:
             (mail,) = outbox.mails()
     assert "Proton" not in mail.last_reply

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.core.model import Log
-from smtpsetup.outbox import database
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite import database
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.state import mail_log
 from tests.recording import new_mail
 from tests.windows import as_windows
@@ -36,7 +36,7 @@ def test_on_windows_several_use_the_outbox_and_a_repair_waits_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_windows(monkeypatch)
-    with Outbox(str(tmp_path)) as first, Outbox(str(tmp_path)) as second:
+    with SqliteOutbox(str(tmp_path)) as first, SqliteOutbox(str(tmp_path)) as second:
         first.add(new_mail(1))
         assert len(second.mails()) == 1
         with pytest.raises(OSError, match="database is locked"):

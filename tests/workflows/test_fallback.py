@@ -10,7 +10,7 @@ import pytest
 
 from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.sending.fallback import sent_by
 from tests.certificates import server_context
 from tests.conftest import PASSWORD, account_at
@@ -147,7 +147,7 @@ def test_each_mail_is_counted_once(home: Home, facts: SandboxFacts) -> None:
     home.file("other", "wrong too\n")
     for _number in range(2):
         home.run("send", "kund@example.org", "-s", "Hej", "--body", "x")
-    with Outbox(str(home.path / ".local/state/smtpsetup")) as outbox:
+    with SqliteOutbox(str(home.path / ".local/state/smtpsetup")) as outbox:
         outbox._db.execute("UPDATE mail SET unknowns = 1 WHERE id = (SELECT min(id) FROM mail)")
         outbox._db.commit()
     assert flushed(home)["waiting"] == 2
@@ -156,7 +156,7 @@ def test_each_mail_is_counted_once(home: Home, facts: SandboxFacts) -> None:
 def test_a_mail_that_may_have_arrived_is_not_sent_by_another(home: Home, facts: SandboxFacts, sandbox: Sandbox) -> None:
     configured(home, facts)
     home.run("send", "kund@example.org", "-s", "Hej", "--body", "x")
-    with Outbox(str(home.path / ".local/state/smtpsetup")) as outbox:
+    with SqliteOutbox(str(home.path / ".local/state/smtpsetup")) as outbox:
         outbox._db.execute("UPDATE mail SET unknowns = 1")
         outbox._db.commit()
     flushed(home)

@@ -15,7 +15,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.failure import Failure, Kind, TransportError
 from smtpsetup.core.model import Security, Server, Stage
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.sending.flush import flush as flush_outbox
 from tests.conftest import PASSWORD, context_of
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
@@ -42,12 +42,12 @@ def server() -> Iterator[RecordingServer]:
 
 
 def queued(home: Home, *recipients: str, number: int = 1) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         box.add(new_mail(number, recipients or (A,)))
 
 
 def mails(home: Home) -> list[Mail]:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         return box.mails()
 
 
@@ -400,7 +400,7 @@ def test_mail_waits_while_the_password_is_wrong_with_one_login_per_flush(home: H
 
 
 def test_what_one_account_runs_into_stops_no_other(home: Home) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         box.add(new_mail(1, (A,)))
         box.add(new_mail(2, (A,))._replace(account="second@example.net"))
         opened: list[str] = []
@@ -422,9 +422,9 @@ def test_a_bug_that_one_mail_runs_into_holds_up_no_other(
     plain_account(home, server.port)
     queued(home, number=1)
     queued(home, number=2)
-    read = Outbox.message
+    read = SqliteOutbox.message
 
-    def message(box: Outbox, number: int, **options: bool) -> Message:
+    def message(box: SqliteOutbox, number: int, **options: bool) -> Message:
         found = read(box, number, **options)
         return found._replace(body=broken) if number == 1 and options == {} else found
 
@@ -433,9 +433,9 @@ def test_a_bug_that_one_mail_runs_into_holds_up_no_other(
             box.mark_possibly_delivered(1)
         raise ZeroDivisionError
 
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         context = context_of(accounts.load(home.config).account(None))
-        monkeypatch.setattr(Outbox, "message", message)
+        monkeypatch.setattr(SqliteOutbox, "message", message)
         with pytest.raises(ZeroDivisionError):
             flush_outbox(box, lambda _name, _config: context)
         first, second = box.mails()
@@ -453,10 +453,10 @@ def test_a_bug_after_a_suspect_leaves_the_mail_in_flight_unknown(
     plain_account(home, server.port)
     queued(home, number=1)
     queued(home, number=2)
-    read = Outbox.message
+    read = SqliteOutbox.message
     closed: list[int] = []
 
-    def message(box: Outbox, number: int, **options: bool) -> Message:
+    def message(box: SqliteOutbox, number: int, **options: bool) -> Message:
         found = read(box, number, **options)
         return found._replace(body=lambda: broken(number)) if options == {} else found
 
@@ -467,9 +467,9 @@ def test_a_bug_after_a_suspect_leaves_the_mail_in_flight_unknown(
         box.mark_possibly_delivered(2)
         raise ZeroDivisionError
 
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         context = context_of(accounts.load(home.config).account(None))
-        monkeypatch.setattr(Outbox, "message", message)
+        monkeypatch.setattr(SqliteOutbox, "message", message)
         with pytest.raises(ZeroDivisionError):
             flush_outbox(box, lambda _name, _config: context)
         assert closed
@@ -477,14 +477,14 @@ def test_a_bug_after_a_suspect_leaves_the_mail_in_flight_unknown(
 
 
 def test_a_mail_that_was_sent_before_a_bug_is_gone(home: Home) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         number = box.add(new_mail(1))
         box.remove(number)
         assert box.postpone(number, SmtpsetupError("internal.bug", "x"), time.time()) is None
 
 
 def test_what_the_server_may_have_is_given_back_as_unknown(home: Home) -> None:
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         number = box.add(new_mail(1))
         (mail,) = box.take("a", "", "lease", time.time(), 1)
         box.mark_possibly_delivered(mail.id)

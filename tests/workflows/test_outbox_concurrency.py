@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.servers import closed_port, wait_for
 
@@ -72,7 +72,7 @@ def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: H
         assert home.run("outbox", "retry", "--all").code == 0
         assert_all_succeed([started(home, "outbox", "flush") for _flusher in range(FLUSHERS)])
     assert Counter(server.subjects) == Counter(str(number) for number in range(SENDERS))
-    with Outbox(state_dir(home)) as box:
+    with SqliteOutbox(state_dir(home)) as box:
         assert box.mails() == []
 
 
@@ -80,7 +80,7 @@ def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: H
 def test_ten_flushes_in_parallel_send_each_mail_once(home: Home) -> None:
     with RecordingServer(pause=0.002) as server:
         plain_account(home, server.port)
-        with Outbox(state_dir(home)) as box:
+        with SqliteOutbox(state_dir(home)) as box:
             for number in range(200):
                 box.add(new_mail(number))
         assert_all_succeed([started(home, "outbox", "flush") for _flusher in range(FLUSHERS)])
@@ -89,11 +89,11 @@ def test_ten_flushes_in_parallel_send_each_mail_once(home: Home) -> None:
 
 CREATED_TOGETHER = """
 import os, sys, time
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import new_mail
 print("ready", flush=True)
 sys.stdin.readline()
-Outbox(sys.argv[1]).add(new_mail(int(sys.argv[2])))
+SqliteOutbox(sys.argv[1]).add(new_mail(int(sys.argv[2])))
 """
 
 
@@ -120,5 +120,5 @@ def test_an_outbox_can_be_created_by_many_processes_at_once(home: Home, tmp_path
     for process in processes:
         _out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err.decode()
-    with Outbox(str(tmp_path / "state")) as box:
+    with SqliteOutbox(str(tmp_path / "state")) as box:
         assert len(box.mails()) == 12

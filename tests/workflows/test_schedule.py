@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from tests.recording import RecordingServer, new_mail, plain_account
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_the_line_for_cron_flushes_this_very_outbox(home: Home, tools: str, name
     with RecordingServer() as server:
         plain_account(home, server.port)
         home.config.rename(home.path / config)
-        with Outbox(str(home.path / state)) as box:
+        with SqliteOutbox(str(home.path / state)) as box:
             box.add(new_mail(1)._replace(config=str(home.path / config)))
         env = {"SMTPSETUP_CONFIG": str(home.path / config), "SMTPSETUP_STATE_DIR": str(home.path / state)}
         run_as_cron(home, schedule(home, tools, "--with", "cron", **env))
@@ -84,7 +84,7 @@ def test_relative_paths_work_from_any_directory(home: Home, tools: str, how: str
     with RecordingServer() as server:
         plain_account(home, server.port)
         home.config.rename(here / "own.toml")
-        with Outbox(str(here / "state")) as box:
+        with SqliteOutbox(str(here / "state")) as box:
             box.add(new_mail(1)._replace(config=str(here / "own.toml")))
         named = ["--config", "own.toml"] if how == "option" else []
         env = {"SMTPSETUP_STATE_DIR": "state", **({} if named else {"SMTPSETUP_CONFIG": "own.toml"})}

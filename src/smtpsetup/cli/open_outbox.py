@@ -9,14 +9,16 @@ from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.outbox import reserve, snapshot
-from smtpsetup.outbox.database import OutboxDamagedError
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.sqlite import reserve, snapshot
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.setup import outbox_errors
 from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from smtpsetup.outbox.store import Outbox
 
 
 def state_directory() -> str:
@@ -40,7 +42,7 @@ def open_outbox(*, is_durable: bool = True, is_for_sending: bool = False) -> Ite
     directory = state_directory()
     is_full = is_for_sending and reserve.is_needed(directory) and reserve.give(directory)
     try:
-        with Outbox(directory, is_durable=is_durable) as opened:
+        with SqliteOutbox(directory, is_durable=is_durable) as opened:
             if is_full:
                 opened.be_frugal()
             yield opened

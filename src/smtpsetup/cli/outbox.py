@@ -19,9 +19,9 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.sending.context import context_for
 from smtpsetup.sending.flush import flush
 from smtpsetup.state import termination
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.store import Outbox
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
@@ -256,7 +257,7 @@ def repair_command(state: State) -> None:
             lambda: views.human.say(_("The outbox is sound: there is nothing to repair.")),
         )
         return
-    from smtpsetup.outbox.repair import repair  # needed for a damaged outbox only
+    from smtpsetup.outbox.sqlite.repair import repair  # needed for a damaged outbox only
     from smtpsetup.relay.running import is_running
 
     try:
@@ -295,7 +296,7 @@ def repair_command(state: State) -> None:
 
 def _is_damaged(directory: str) -> bool:
     try:
-        with Outbox(directory) as opened:
+        with SqliteOutbox(directory) as opened:
             return bool(opened.fault())
     except OutboxDamagedError:
         return True

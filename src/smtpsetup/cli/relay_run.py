@@ -16,7 +16,7 @@ from smtpsetup.cli.relay_place import require_account
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.relay import certificate, clients, exposure, running, server, systemd, units
 from smtpsetup.relay.current import Current
 from smtpsetup.relay.login import Verdict

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.relay.open_outbox import OutboxWhenNeeded
 
 if TYPE_CHECKING:

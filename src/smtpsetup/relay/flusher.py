@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import reason_of
 from smtpsetup.outbox import disposition
-from smtpsetup.outbox.database import OutboxDamagedError, file_in, is_wanted_alone
 from smtpsetup.outbox.disposition import Postponement
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.sqlite.database import file_in, is_wanted_alone
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.relay import exposure
 from smtpsetup.relay.open_outbox import OutboxWhenNeeded
 from smtpsetup.sending.context import context_for
@@ -24,6 +25,7 @@ from smtpsetup.state import leases
 if TYPE_CHECKING:
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Log
+    from smtpsetup.outbox.store import Outbox
     from smtpsetup.relay.current import Current, Signature
     from smtpsetup.relay.server import Reporter
     from smtpsetup.sending.context import Context
@@ -226,7 +228,7 @@ class Flusher:
     def _works_again(self, key: Key, pause: _Pause) -> None:
         """Let an account's other mail be due: it waits only because the account could not send."""
         try:
-            with Outbox(self._directory) as outbox:
+            with SqliteOutbox(self._directory) as outbox:
                 outbox.bring_forward(*key, time.time(), pause.error.code)
         except (OSError, OutboxDamagedError) as error:
             self._report_broken(error)

@@ -16,7 +16,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_CONFIG
 from smtpsetup.core.i18n import N_
 from smtpsetup.message import raw_header, spool
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail import NewMail
 from smtpsetup.relay.commit import LARGE, UsedUpError  # what is larger is written to the disk as it comes
 from smtpsetup.submission import submission

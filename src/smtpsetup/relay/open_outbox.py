@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from smtpsetup.outbox import reserve
-from smtpsetup.outbox.database import is_wanted_alone
-from smtpsetup.outbox.store import Outbox
+from typing import TYPE_CHECKING
+
+from smtpsetup.outbox.sqlite import reserve
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
+
+if TYPE_CHECKING:
+    from smtpsetup.outbox.store import Outbox
 
 
 class OutboxWhenNeeded:
@@ -21,20 +25,20 @@ class OutboxWhenNeeded:
         """The open outbox. Raises OSError, OutboxDamagedError."""
         if self._outbox is None:
             is_full = self._is_for_sending and reserve.is_needed(self._directory) and reserve.give(self._directory)
-            self._outbox = Outbox(self._directory, is_durable=self._is_durable)
+            self._outbox = SqliteOutbox(self._directory, is_durable=self._is_durable)
             if is_full:
                 self._outbox.be_frugal()
         return self._outbox
 
     def make_way(self) -> None:
         """Close it if a repair waits for that."""
-        if self._outbox is not None and is_wanted_alone(self._outbox.path):
+        if self._outbox is not None and self._outbox.is_wanted_alone():
             self.close()
 
     def close(self) -> None:
         """Close it, until it is needed again."""
         if self._outbox is not None:
-            self._outbox.__exit__()
+            self._outbox.close()
             self._outbox = None
             if self._is_for_sending:
                 reserve.keep(self._directory)

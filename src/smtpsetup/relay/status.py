@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import reason_of
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.relay import clients, running
 from smtpsetup.relay.running import GREETING, Where
 
@@ -59,7 +59,7 @@ def status(directory: str) -> Status:
     mails: list[Mail] = []
     fault = ""
     try:
-        with Outbox(directory) as outbox:
+        with SqliteOutbox(directory) as outbox:
             with outbox.transaction():  # it can be written
                 pass
             mails = outbox.mails()

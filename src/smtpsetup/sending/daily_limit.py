@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.state import usage
 
 if TYPE_CHECKING:
     from smtpsetup.outbox.store import Outbox
@@ -18,7 +17,7 @@ _DAILY = ("messages_per_day", "recipients_per_day")
 def respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
     """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
     limited = provider is not None and any(provider.limit(key) is not None for key in _DAILY)
-    messages, recipients = usage.last_day(outbox.directory, account) if limited else (0, 0)
+    messages, recipients = outbox.sent_last_day(account) if limited else (0, 0)
     for key, n in zip(_DAILY, (messages, recipients), strict=True):
         limit = provider.limit(key) if provider else None
         if provider and limit is not None and n >= limit:

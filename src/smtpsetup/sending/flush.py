@@ -20,8 +20,8 @@ from smtpsetup.core.model import Log
 from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
-from smtpsetup.outbox.database import OutboxDamagedError
 from smtpsetup.outbox.disposition import Disposition
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.sending.daily_limit import respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
@@ -29,7 +29,7 @@ from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Deliveries, Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
-from smtpsetup.state import leases, mail_log, usage
+from smtpsetup.state import mail_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +66,7 @@ def flush(
     done = Flushed(on_result)
     take_back(outbox, done)
     broken: Exception | None = None
-    with leases.held(outbox.directory) as lease:
+    with outbox.lease() as lease:
         for name, config in outbox.accounts_due(time.time()):
             try:
                 AccountFlush(outbox, name, config, lease, done).run(open_context, log)
@@ -285,7 +285,7 @@ class AccountFlush:
         if self._substitute:
             self._counted.add(mail.id)
         if result.accepted:
-            usage.record(self._outbox.directory, context.account.name, len(result.accepted))
+            self._outbox.record_sent(context.account.name, len(result.accepted))
         if result.error is None:
             self._taken.pop(mail.id, None)
             self._done.sent += 1
@@ -350,17 +350,16 @@ class AccountFlush:
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
         """Give up mails that have been tried for days."""
-        for mail in self._outbox.mails(MailState.WAITING):
-            if (mail.account, mail.config) == (self._name, self._config) and disposition.is_given_up(mail, self._now):
+        for mail in self._outbox.waiting_since(self._name, self._config, self._now):
+            if disposition.is_given_up(mail, self._now):
                 self._keep(context, mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
     def _note_stop(self, error: SmtpsetupError, log: Log) -> None:
         """Report why the account's mail could not be tried, in one line of the log for all of it."""
         self._done.errors[self._name] = error
-        waiting = sum(mail.account == self._name for mail in self._outbox.mails(MailState.WAITING))
         facts = {
             "account": self._name,
-            "waiting": waiting,
+            "waiting": self._outbox.count_waiting(self._name),
             "reply": error.reply_or_message,
             "error": error.code,
             "exitcode": error.exit_code,

@@ -223,8 +223,8 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
 
     Raises NotKeptError (exit code 74) where the outbox cannot take it; then the mail is in a file that the error names.
     """
-    from smtpsetup.outbox.database import OutboxDamagedError  # SQLite costs 4 ms, and most mail is sent at once
-    from smtpsetup.outbox.store import Outbox
+    from smtpsetup.outbox.errors import OutboxDamagedError  # SQLite costs 4 ms, and most mail is sent at once
+    from smtpsetup.outbox.sqlite.store import SqliteOutbox
 
     mail = new_mail(account, delivery, policy, fate)
     mail = mail if is_tried else mail._replace(attempts=0)
@@ -233,7 +233,7 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
     hints: tuple[str, ...] = ()
     try:
         if directory is not None:
-            with Outbox(directory) as outbox:
+            with SqliteOutbox(directory) as outbox:
                 return outbox.add(mail, once=policy.keep_once)
         reason = _("it is not known where your files are: HOME is not set")
     except OutboxDamagedError as damaged:

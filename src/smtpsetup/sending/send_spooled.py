@@ -17,9 +17,9 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
-from smtpsetup.outbox.database import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.sending.send_or_queue import keep, left_of, log_result, new_mail, send_or_queue
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.message.delivery import Delivery
     from smtpsetup.outbox.disposition import Disposition
+    from smtpsetup.outbox.store import Outbox
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_or_queue import Policy
 
@@ -61,7 +62,7 @@ def submit(
         return _without_outbox(context, delivery, policy, unreachable)
     with ExitStack() as stack:
         try:
-            outbox = stack.enter_context(Outbox(directory))
+            outbox = stack.enter_context(SqliteOutbox(directory))
             lease = stack.enter_context(leases.held(directory))
             spooled = _Spooled(outbox, context, delivery, policy)
             numbers = spooled.commit(lease, unreachable)

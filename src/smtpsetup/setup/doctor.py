@@ -19,8 +19,9 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Queue
 from smtpsetup.net import dial
 from smtpsetup.oauth.access_token import days_ago, sign_in_age
-from smtpsetup.outbox.database import OutboxDamagedError, file_in
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.sqlite.database import file_in
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.sending.transports.smtp import proxy_for
 from smtpsetup.setup import outbox_errors, schedule, unattended
 from smtpsetup.setup.app_secret_check import app_secret_findings
@@ -127,7 +128,7 @@ def _outbox(account: Account | None, *, has_relay: bool) -> Iterator[Finding]:
     mails: list[Mail] = []
     if directory is not None and os.path.exists(file_in(directory)):
         try:
-            with Outbox(directory) as opened:
+            with SqliteOutbox(directory) as opened:
                 fault = opened.fault()
                 mails = [] if fault else opened.mails()
         except OutboxDamagedError as error:

@@ -9,7 +9,7 @@ from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:
-    from smtpsetup.outbox.database import OutboxDamagedError
+    from smtpsetup.outbox.errors import OutboxDamagedError
     from smtpsetup.state.private_dir import UnsafePathError
 
 

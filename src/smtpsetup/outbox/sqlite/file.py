@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from smtpsetup.outbox import reserve
-from smtpsetup.outbox.database import (
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.sqlite import reserve
+from smtpsetup.outbox.sqlite.database import (
     REPAIRED,
-    OutboxDamagedError,
     bring_up_to_date,
     connected,
     explained,
     file_in,
+    is_wanted_alone,
     lock,
     write_highest,
 )
-from smtpsetup.state import private_dir
+from smtpsetup.outbox.store import Outbox
+from smtpsetup.state import leases, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class OutboxFile:
+class OutboxFile(Outbox):
     """The file of one user's outbox.
 
     Every method may raise OutboxDamagedError or OSError.
@@ -53,12 +55,18 @@ class OutboxFile:
             os.close(self._use)
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_rest: object) -> None:
+    def close(self) -> None:
+        """Close it, and let a repair come in."""
         self._db.close()
         os.close(self._use)
+
+    def is_wanted_alone(self) -> bool:
+        """Whether a repair waits until nobody has it open."""
+        return is_wanted_alone(self.path)
+
+    def lease(self) -> AbstractContextManager[str]:
+        """A lease in the state directory."""
+        return leases.held(self.directory)
 
     def set_durability(self, *, is_durable: bool) -> None:
         """Choose whether later changes survive a power cut, or only the end of the process."""

@@ -9,7 +9,8 @@ from binascii import crc32
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.outbox.file_header import header_fault, is_other_content
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.sqlite.file_header import header_fault, is_other_content
 from smtpsetup.state import locks, private_dir
 
 if TYPE_CHECKING:
@@ -81,14 +82,6 @@ HAS_ITS_CHECKSUM = f"(checksum = {_checksum_of()})"
 HAS_A_STATE = "(state IN ('waiting', 'sending', 'unknown', 'failed'))"
 IS_SOUND = f"({HAS_ITS_CHECKSUM} AND {HAS_A_STATE})"
 """In SQL: whether a row of `mail` is undamaged."""
-
-
-class OutboxDamagedError(Exception):
-    """The outbox at `path` is not a database any more, or a part of it cannot be read."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
 
 
 def file_in(directory: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smtpsetup.outbox.database import HAS_A_STATE, IS_SOUND, explained
-from smtpsetup.outbox.file import OutboxFile
-from smtpsetup.outbox.mail import COLUMNS, Mail, shown_mail
+from smtpsetup.outbox.sqlite.database import HAS_A_STATE, IS_SOUND, explained
+from smtpsetup.outbox.sqlite.file import OutboxFile
+from smtpsetup.outbox.sqlite.rows import COLUMNS, shown_mail
 
 if TYPE_CHECKING:
     from smtpsetup.outbox.disposition import Postponement
+    from smtpsetup.outbox.mail import Mail
 
 _DUE = "state IN ('waiting', 'unknown') AND next_attempt <= ?"
 

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.message import Message
-from smtpsetup.outbox import salvage
-from smtpsetup.outbox.database import (
+from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.mail_state import MailState
+from smtpsetup.outbox.sqlite import salvage
+from smtpsetup.outbox.sqlite.database import (
     CHECKSUMS_SINCE,
     CLIENT_SINCE,
     HAS_ITS_CHECKSUM,
     LOST_WAL,
     REPAIRED,
-    OutboxDamagedError,
     content_checksum,
     file_in,
     lock,
     read_made,
     with_checksums,
 )
-from smtpsetup.outbox.mail import COLUMNS, STORED, read_mail
-from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.rows import COLUMNS, STORED, read_mail
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def _rebuilt(path: str, damaged: str, highest: int) -> Repaired:
     saved, lost, changed = 0, 0, []
     building = os.path.join(os.path.dirname(path), f".repairing-{os.urandom(6).hex()}")
     numbers: list[int] = []
-    with Outbox(building) as outbox:
+    with SqliteOutbox(building) as outbox:
         for number, mail, message in _readable(damaged, building):
             numbers.append(number)
             if mail is None or message is None or not _is_restored(outbox, mail, message):
@@ -107,7 +107,7 @@ def _rebuilt(path: str, damaged: str, highest: int) -> Repaired:
     return Repaired(saved, lost if is_counted else None, damaged, tuple(changed))
 
 
-def _is_restored(outbox: Outbox, mail: Mail, message: Message) -> bool:
+def _is_restored(outbox: SqliteOutbox, mail: Mail, message: Message) -> bool:
     try:
         outbox.restore(mail, message)
     except OutboxDamagedError:

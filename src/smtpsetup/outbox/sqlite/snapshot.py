@@ -7,8 +7,8 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from smtpsetup.outbox.database import file_in
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.database import file_in
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ def is_read_only(directory: str) -> bool:
 
 
 @contextmanager
-def copied(directory: str) -> Iterator[Outbox]:
+def copied(directory: str) -> Iterator[SqliteOutbox]:
     """A temporary copy of the outbox. Raises OSError, OutboxDamagedError."""
     import shutil  # rarely needed
     import tempfile
@@ -35,5 +35,5 @@ def copied(directory: str) -> Iterator[Outbox]:
             with suppress(FileNotFoundError):
                 shutil.copyfile(file_in(directory) + suffix, file_in(copy) + suffix)
                 os.chmod(file_in(copy) + suffix, 0o600)
-        with Outbox(copy) as outbox:
+        with SqliteOutbox(copy) as outbox:
             yield outbox

@@ -13,8 +13,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.outbox.database import VERSION
-from smtpsetup.outbox.mail import STORED
+from smtpsetup.outbox.sqlite.database import VERSION
+from smtpsetup.outbox.sqlite.rows import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
