@@ -20,6 +20,9 @@ EXAMPLES = {
     "outbox retry": ("smtpsetup outbox retry 12 13",),
     "outbox drop": ("smtpsetup outbox drop 12",),
     "outbox repair": ("smtpsetup outbox repair",),
+    "outbox init": ("smtpsetup outbox init",),
+    "outbox status": ("smtpsetup outbox status",),
+    "outbox work": ("smtpsetup outbox work", "smtpsetup outbox work --install"),
     "outbox schedule": ("smtpsetup outbox schedule --install",),
     "relay": ("smtpsetup relay", "smtpsetup relay --install", "smtpsetup relay --status"),
     "relay add-client": (

@@ -9,15 +9,17 @@ from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.core.i18n import ngettext
+from smtpsetup.outbox.errors import OutboxDamagedError, SharedOutboxError
+from smtpsetup.outbox.opening import opened
 from smtpsetup.outbox.sqlite import reserve, snapshot
-from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.setup import outbox_errors
 from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from smtpsetup.config.outbox_settings import OutboxSettings
     from smtpsetup.outbox.store import Outbox
 
 
@@ -34,20 +36,67 @@ def state_directory() -> str:
 
 
 @contextmanager
-def open_outbox(*, is_durable: bool = True, is_for_sending: bool = False) -> Iterator[Outbox]:
+def open_outbox(
+    settings: OutboxSettings, *, is_durable: bool = True, is_for_sending: bool = False, accounts: Iterable[str] = ()
+) -> Iterator[Outbox]:
     """The outbox; one opened for sending may use the reserve of a full disk.
 
-    Raises SmtpsetupError (exit code 74) where it cannot be used.
+    A shared one gets what this machine has kept for it first; `accounts` are those whose sent mail is counted there.
+    Raises SmtpsetupError (exit code 74, or 75 and 78 for a shared one) where it cannot be used.
     """
     directory = state_directory()
+    if settings.is_shared:
+        with _open_shared(settings, directory, accounts, is_durable=is_durable) as shared:
+            yield shared
+        return
     is_full = is_for_sending and reserve.is_needed(directory) and reserve.give(directory)
-    try:
-        with SqliteOutbox(directory, is_durable=is_durable) as opened:
+    with _told(directory):
+        with opened(settings, directory, is_durable=is_durable) as outbox:
             if is_full:
-                opened.be_frugal()
-            yield opened
+                outbox.be_frugal()
+            yield outbox
         if is_for_sending:
             reserve.keep(directory)
+
+
+@contextmanager
+def _open_shared(
+    settings: OutboxSettings, directory: str, accounts: Iterable[str], *, is_durable: bool
+) -> Iterator[Outbox]:
+    from smtpsetup.outbox.hand_on import count_here, hand_on  # only for a shared outbox
+    from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
+
+    with _told(directory):
+        try:
+            with PostgresqlOutbox(settings, directory, is_durable=is_durable) as shared:
+                hand_on(directory, shared, accounts)
+                yield shared
+        except SharedOutboxError as error:
+            told = error.explained()
+            if kept := count_here(directory):
+                text = ngettext(
+                    "{n} mail is kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands it on.",
+                    "{n} mails are kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands them on.",
+                    kept,
+                )
+                told.hints = (*told.hints, text.format(n=kept))
+            raise told from error
+
+
+@contextmanager
+def shared_errors() -> Iterator[None]:
+    """Turn the errors of a shared outbox into SmtpsetupError."""
+    try:
+        yield
+    except SharedOutboxError as error:
+        raise error.explained() from error
+
+
+@contextmanager
+def _told(directory: str) -> Iterator[None]:
+    """Turn the errors of an outbox into SmtpsetupError."""
+    try:
+        yield
     except OutboxDamagedError as error:
         raise outbox_errors.damaged(error) from error
     except private_dir.UnsafePathError as error:
@@ -57,16 +106,18 @@ def open_outbox(*, is_durable: bool = True, is_for_sending: bool = False) -> Ite
 
 
 @contextmanager
-def open_to_read() -> Iterator[Outbox]:
+def open_to_read(settings: OutboxSettings) -> Iterator[Outbox]:
     """The outbox or, where the disk is full or read-only, a copy of it. Raises as `open_outbox`."""
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(open_outbox())
+            outbox = stack.enter_context(open_outbox(settings))
         except SmtpsetupError as error:
-            if not (snapshot.is_read_only(state_directory()) or reserve.is_needed(state_directory())):
+            if settings.is_shared or not (
+                snapshot.is_read_only(state_directory()) or reserve.is_needed(state_directory())
+            ):
                 raise
             try:
-                opened = stack.enter_context(snapshot.copied(state_directory()))
+                outbox = stack.enter_context(snapshot.copied(state_directory()))
             except (OSError, OutboxDamagedError):
                 raise error from None
-        yield opened
+        yield outbox

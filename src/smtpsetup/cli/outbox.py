@@ -13,7 +13,9 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Group
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
-from smtpsetup.cli.state import State, WholeNumberType, common_options
+from smtpsetup.cli.outbox_work import work_command
+from smtpsetup.cli.shared_outbox import init_command, status_command
+from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_TEMPFAIL
@@ -51,6 +53,10 @@ def outbox_command(ctx: click.Context, state: State) -> None:
         _list(state)
 
 
+for _command in (init_command, status_command, work_command):
+    outbox_command.add_command(_command)
+
+
 def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the numbers of mails, and --all."""
     command = click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))(command)
@@ -65,7 +71,7 @@ def list_command(state: State) -> None:
 
 
 def _list(state: State) -> None:
-    with open_to_read() as opened:
+    with open_to_read(state.config().outbox) as opened:
         opened.revive(time.time())
         listed = opened.mails()
     state.output(lambda: [views.json.outbox_mail(mail) for mail in listed], lambda: views.outbox.mails(listed))
@@ -76,7 +82,7 @@ def _list(state: State) -> None:
 @common_options
 def show_command(state: State, number: int) -> None:
     """Show one mail."""
-    with open_to_read() as opened:
+    with open_to_read(state.config().outbox) as opened:
         opened.revive(time.time())
         mail = _mail(opened, number)
         is_damaged = not opened.is_sound(mail)
@@ -128,7 +134,7 @@ def _mail(opened: Outbox, number: int) -> Mail:
 def flush_command(state: State, takes_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Send what is due. Mail that still waits is no failure."""
     termination.raise_when_terminated()
-    log = state.config().log
+    own = state.config()
     configs: dict[str, accounts.Config] = {}
 
     def open_context(name: str, path: str) -> Context:
@@ -136,10 +142,10 @@ def flush_command(state: State, takes_all: bool) -> None:  # noqa: FBT001  click
         config = configs[path] if path in configs else configs.setdefault(path, accounts.load_named(path))
         return context_for(config, config.account(name), may_prompt=state.may_ask, trace=state.trace())
 
-    with open_outbox(is_durable=False, is_for_sending=True) as opened:
+    with open_outbox(own.outbox, is_durable=False, is_for_sending=True, accounts=own.accounts) as opened:
         if takes_all:
             opened.make_due(time.time())
-        done = flush(opened, open_context, log=log, on_result=_report_refusal)
+        done = flush(opened, open_context, log=own.log, on_result=_report_refusal)
         left = opened.mails() if sys.stdout.isatty() and not state.json else []  # shown at a terminal only
     _show_flushed(state, done, left)
 
@@ -185,7 +191,7 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
 @common_options
 def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Make mails due now."""
-    with open_outbox() as opened:
+    with open_outbox(state.config().outbox) as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
         sound = [mail for mail in chosen if opened.is_sound(mail)]
         for mail in sound:
@@ -214,7 +220,7 @@ def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> Non
 @common_options
 def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Confirm, then delete mails."""
-    with open_outbox() as opened:
+    with open_outbox(state.config().outbox) as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
         question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(
             n=len(chosen)
@@ -251,6 +257,8 @@ def _chosen(opened: Outbox, numbers: tuple[int, ...], *, take_all: bool) -> list
 def repair_command(state: State) -> None:
     """Rebuild the outbox where it is damaged. Raises SmtpsetupError where mail was lost or has changed."""
     directory = state_directory()
+    if state.config().outbox.is_shared:
+        tell(_("PostgreSQL looks after the shared outbox itself; this is about the outbox of this machine."))
     if not _is_damaged(directory):
         state.output(
             lambda: {"saved": 0, "lost": 0, "damaged_file": None, "changed": []},

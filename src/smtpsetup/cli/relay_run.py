@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import errno
-import queue
 import sys
-import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.cli import views
 from smtpsetup.cli.open_outbox import open_outbox, state_directory
+from smtpsetup.cli.output_lines import OutputLines
 from smtpsetup.cli.relay_place import require_account
+from smtpsetup.config.outbox_settings import OutboxSettings
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.outbox.errors import OutboxDamagedError
-from smtpsetup.relay import certificate, clients, exposure, running, server, systemd, units
+from smtpsetup.relay import certificate, clients, exposure, running, server, units
 from smtpsetup.relay.current import Current
 from smtpsetup.relay.login import Verdict
 from smtpsetup.render import relay_lines
 from smtpsetup.setup import outbox_errors
-from smtpsetup.terminal.streams import silence
+from smtpsetup.state import systemd
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import TextIO
 
     from smtpsetup.cli.state import State
     from smtpsetup.outbox.mail import Mail, NewMail
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from smtpsetup.sending.send_one import SendResult
 
 
-_MOST_LINES = 1000  # that wait to be written
 _LAST_SECONDS = 1.0
 _FIRST_FREE_PORT = 1024  # that everybody may listen on
 
@@ -61,7 +58,7 @@ class Options:
 def run(state: State, options: Options) -> None:
     """Run the relay until Ctrl-C or SIGTERM. Raises SmtpsetupError."""
     directory = state_directory()
-    with open_outbox():  # for its errors
+    with open_outbox(OutboxSettings()):  # for its errors; a shared one may be away
         pass
     try:
         with running.only_one(directory):
@@ -103,7 +100,7 @@ def _run_alone(state: State, options: Options, directory: str) -> None:
     finally:
         reporter.finish()
     if not state.json and sys.stderr.isatty():
-        with open_outbox() as outbox:
+        with open_outbox(OutboxSettings()) as outbox:
             views.relay.stopped(sum(mail.next_attempt is not None for mail in outbox.mails()))
 
 
@@ -169,7 +166,7 @@ class _Reporter:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._out, self._err = _Lines(sys.stdout), _Lines(sys.stderr)
+        self._out, self._err = OutputLines(sys.stdout), OutputLines(sys.stderr)
         self.certificate = ""
         self.clients = 0
 
@@ -217,37 +214,3 @@ class _Reporter:
 
     def _complain(self, line: str) -> None:
         self._err.put(line)
-
-
-class _Lines:
-    """Lines for a stream, written by a thread of their own: a reader that has stopped must not stop the mail."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._waiting: queue.Queue[str] = queue.Queue(_MOST_LINES)
-        self._dropped = 0
-        threading.Thread(target=self._work, name="lines", daemon=True).start()
-
-    def put(self, line: str) -> None:
-        """Write a line later, or drop it where nobody reads."""
-        try:
-            self._waiting.put_nowait(line)
-        except queue.Full:
-            self._dropped += 1
-
-    def finish(self, seconds: float) -> None:
-        """Wait until all lines are written, but not for long."""
-        end = time.monotonic() + seconds
-        while not self._waiting.empty() and time.monotonic() < end:
-            time.sleep(0.01)
-
-    def _work(self) -> None:
-        while True:
-            line = self._waiting.get()
-            dropped, self._dropped = self._dropped, 0
-            more = [relay_lines.dropped(dropped)] if dropped else []
-            try:
-                self._stream.write("".join(f"{one}\n" for one in (*more, line)))
-                self._stream.flush()
-            except (OSError, ValueError):
-                silence(self._stream)

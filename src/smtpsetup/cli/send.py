@@ -159,9 +159,11 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     """Send one mail, or many with --batch and --merge."""
     termination.raise_when_terminated()
     options = _Options(**typed)
-    chosen = state.config().account(account)
+    config = state.config()
+    chosen = config.account(account)
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
+    policy = policy._replace(outbox=config.outbox)
     policy = policy._replace(has_fallback=bool(chosen.fallback))
     if raw and not dry_run:
         raise click.UsageError(_("--raw is for --dry-run."))
@@ -210,9 +212,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
                 result.error.causes = (result.error.known_cause, *result.error.causes)
         raise result.error
     if result.outbox_id is not None:
-        tell(_queued(result))
-        if sys.stderr.isatty() or sys.platform in ("win32", "darwin"):  # where it is the usual state of a machine
-            _warn_if_nothing_flushes()
+        _tell_kept(result, policy)
     elif sys.stdout.isatty():
         with suppress(OSError):  # a closed standard output does not undo the sending
             views.human.sent(result)
@@ -257,6 +257,17 @@ def _write_result(state: State, view: dict[str, object]) -> None:
                     "{reason}."
                 ).format(reason=reason_of(error))
             )
+
+
+def _tell_kept(result: SendResult, policy: Policy) -> None:
+    """Say where a mail is kept, and whether anything sends it from there."""
+    tell(_queued(result))
+    if result.away:
+        here = _("The mail is kept on this machine meanwhile, and `smtpsetup outbox work` or `flush` hands it on.")
+        tell(f"{result.away.message} {here}")
+    is_usual_place = sys.stderr.isatty() or sys.platform in ("win32", "darwin")  # where it is the usual state
+    if is_usual_place and not policy.outbox.is_shared:  # workers elsewhere send from a shared one
+        _warn_if_nothing_flushes()
 
 
 def _queued(result: SendResult) -> str:

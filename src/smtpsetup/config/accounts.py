@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.config import paths
 from smtpsetup.config.account_table import KEYS, account_of, choice_faults, must_be, table_of, type_faults
+from smtpsetup.config.outbox_settings import OutboxSettings, outbox_settings
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from smtpsetup.state.files import StrPath
 
 _KNOWN_VERSION = 1
-TYPES: dict[str, type] = {"default": str, "ispdb": bool, "aliases_file": str}
+TYPES: dict[str, type] = {
+    "default": str,
+    "ispdb": bool,
+    "aliases_file": str,
+    "outbox": str,
+    "outbox_secret": dict,
+    "outbox_key": dict,
+}
 
 
 class Config(NamedTuple):
@@ -33,7 +41,7 @@ class Config(NamedTuple):
 
     `ispdb` says whether Thunderbird's database may be asked about a domain. `aliases` maps local names such as `root`
     to addresses, for smtpsetup-sendmail; `aliases_file` is a file with more of them, or `""`. `oauth2_clients` has the
-    user's own `client_id` and `client_secret` by provider.
+    user's own `client_id` and `client_secret` by provider. `outbox` is where mail waits.
     """
 
     path: StrPath
@@ -44,6 +52,7 @@ class Config(NamedTuple):
     aliases_file: str = ""
     log: Log = Log.FILE
     oauth2_clients: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    outbox: OutboxSettings = OutboxSettings()
 
     def account(self, name: str | None) -> Account:
         """The account with that name, or the only one with that address; without a name, the default account.
@@ -87,6 +96,7 @@ def load_with_system(path: StrPath | None, system: StrPath) -> Config:
         own.aliases_file or shared.aliases_file,
         shared.log if own.log is Log.FILE else own.log,
         {**shared.oauth2_clients, **own.oauth2_clients},
+        own.outbox if own.outbox.is_shared else shared.outbox,
     )
 
 
@@ -127,7 +137,15 @@ def _config(text: str, path: StrPath) -> Config:
         table.get("aliases_file", ""),
         Log(table.get("log", Log.FILE)),
         table.get("oauth2", {}),
+        _outbox(table, path),
     )
+
+
+def _outbox(table: dict[str, Any], path: StrPath) -> OutboxSettings:
+    try:
+        return outbox_settings(table)
+    except ValueError as error:
+        raise _invalid(path, str(error)) from error
 
 
 def save(path: StrPath, account: Account, *, make_default: bool) -> None:

@@ -71,6 +71,14 @@ class SmtpsetupError(Exception):
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]
 
 
+class ExplainedOSError(OSError):
+    """An error of the operating system's kind that knows what a person can do about it."""
+
+    def explained(self) -> SmtpsetupError:
+        """The error for people."""
+        raise NotImplementedError
+
+
 class NoTokenError(SmtpsetupError):
     """In the middle of a session there is no access token in place of a refused one, for the reason of `error`."""
 

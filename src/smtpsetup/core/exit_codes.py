@@ -103,6 +103,7 @@ EXIT_CODES = {
     "data.transfer-damaged": EX_TEMPFAIL,
     "data.lost-before-reply": EX_TEMPFAIL,
     "outbox.unavailable": EX_IOERR,
+    "outbox.schema": EX_CONFIG,
     "outbox.damaged": EX_IOERR,
     "relay.exposed": EX_CONFIG,
     "limit.rate": EX_TEMPFAIL,

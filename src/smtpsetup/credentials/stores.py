@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from smtpsetup.config.account import Account
+    from smtpsetup.config.secret_source import SecretSource
 
     class _Store(Protocol):
         """The functions of a store's module; only a writable store has those after `read`."""
@@ -55,6 +56,16 @@ def read(account: Account, *, may_prompt: bool) -> Secret:
             _("That is what {account} has in: {place}.").format(account=account.name, place=account.secret.described()),
         )
         raise
+
+
+def read_source(source: SecretSource, name: str, *, may_prompt: bool = False) -> Secret:
+    """A secret that belongs to no account, such as the password of a database. Raises SmtpsetupError (`secret.…`).
+
+    `name` is its user name in the keyring, and what messages call it.
+    """
+    store = cast("_Store", import_module(f"smtpsetup.credentials.{source.store}_store"))
+    with private_dir.as_root_again():
+        return checked(store.read(source.reference, name, may_prompt=may_prompt))
 
 
 def checked(value: str, auth: Auth = Auth.PASSWORD, *, may_have_lines: bool = False) -> Secret:

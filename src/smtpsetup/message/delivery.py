@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.errors import ExplainedOSError, SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_IOERR
 from smtpsetup.core.i18n import gettext as _
 
@@ -58,6 +58,10 @@ def _note(write: Callable[[], object], state: str, *hints: str) -> None:
     """Write a delivery's state to disk. `state` describes it to people in the SmtpsetupError if that fails."""
     try:
         write()
+    except ExplainedOSError as error:
+        told = error.explained()
+        told.causes = (state, *told.causes)
+        raise told from error
     except OSError as error:
         raise SmtpsetupError(
             "config.invalid",

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.message.message import Message
     from smtpsetup.outbox.disposition import Disposition, Postponement
     from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.outbox.mail_state import MailState
+    from smtpsetup.outbox.summary import Summary
 
 
 class Outbox(ABC):
@@ -58,6 +59,9 @@ class Outbox(ABC):
         Without it, a power cut can undo the last changes, so that a mail is sent twice, but no mail is lost.
         """
 
+    def be_frugal(self) -> None:  # noqa: B027  only SQLite has something to do
+        """Use as little disk space as possible from now on: for a full disk of this machine."""
+
     def tidy(self) -> None:  # noqa: B027  only SQLite has something to do
         """Free the disk space of mail that was removed."""
 
@@ -88,6 +92,10 @@ class Outbox(ABC):
     @abstractmethod
     def is_sound(self, mail: Mail) -> bool:
         """Whether a mail and its content match their checksums."""
+
+    @abstractmethod
+    def summary(self, accounts: Iterable[str]) -> Summary:
+        """What it holds. `accounts` are those whose sent mail is counted on one machine."""
 
     @abstractmethod
     def has_waiting(self) -> bool:

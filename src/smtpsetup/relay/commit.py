@@ -8,8 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from smtpsetup.outbox.errors import OutboxDamagedError
-from smtpsetup.relay.open_outbox import OutboxWhenNeeded
+from smtpsetup.config.outbox_settings import OutboxSettings
+from smtpsetup.outbox.errors import OutboxDamagedError, SharedOutboxError
+from smtpsetup.worker.open_outbox import OutboxWhenNeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from smtpsetup.relay.day_counts import DayCounts
 
 _MOST_TOGETHER = 64  # mails
+_AWAY_SECONDS = 10.0  # before the next try to reach a shared outbox
 _IDLE_SECONDS = 1.0  # after which the outbox is closed
 LARGE = 262_144
 """Bytes from which on a mail has a transaction of its own."""
@@ -42,17 +44,23 @@ class Committer:
     """A thread with a connection to the outbox of its own. `committed` gets the mails of each transaction."""
 
     def __init__(
-        self, directory: str, committed: Callable[[list[tuple[int, NewMail]]], None], counts: DayCounts
+        self,
+        settings: OutboxSettings,
+        directory: str,
+        committed: Callable[[list[tuple[int, NewMail]]], None],
+        counts: DayCounts,
     ) -> None:
-        """Open the outbox, to see that it can be. Raises OSError, OutboxDamagedError."""
+        """Open the outbox of this machine, to see that it can be. Raises OSError, OutboxDamagedError."""
         self._directory = directory
         self._committed = committed
         self._counts = counts
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._in_group: dict[str, int] = {}  # mails of each client in the transaction
         self._began_at: float | None = None
-        self._outbox = OutboxWhenNeeded(directory)
-        self._outbox.get()
+        self._local = OutboxWhenNeeded(OutboxSettings(), directory)
+        self._shared = OutboxWhenNeeded(settings, directory) if settings.is_shared else None
+        self._away_until = float("-inf")  # monotonic: no new try to reach the shared outbox before
+        self._local.get()
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
 
@@ -86,15 +94,20 @@ class Committer:
                 if one.size >= LARGE:
                     self._commit([one])
             self._began_at = None
-            self._outbox.make_way()
-        self._outbox.close()
+            self._local.make_way()
+        self._close()
+
+    def _close(self) -> None:
+        self._local.close()
+        if self._shared:
+            self._shared.close()
 
     def _next_group(self) -> list[_Waiting]:
         """What waits now, at least one; nothing at the end."""
         try:
             first = self._waiting.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
-            self._outbox.close()
+            self._local.close()
             first = self._waiting.get()
         group = [first] if first else []
         while group and len(group) < _MOST_TOGETHER:
@@ -135,15 +148,29 @@ class Committer:
             self._committed(committed)
 
     def _committed_together(self, some: list[tuple[_Waiting, NewMail]]) -> list[int | Exception] | Exception:
-        """The numbers of mails that are on the disk now, or why none is."""
+        """The numbers of mails that are on the disk now, or why none is.
+
+        While the shared outbox is away, they are in that of this machine, and handed on later.
+        """
+        if self._shared and time.monotonic() > self._away_until:
+            found = self._committed_in(self._shared, some)
+            if not isinstance(found, SharedOutboxError):
+                return found
+            self._shared.close()
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+        return self._committed_in(self._local, some)
+
+    def _committed_in(
+        self, when_needed: OutboxWhenNeeded, some: list[tuple[_Waiting, NewMail]]
+    ) -> list[int | Exception] | Exception:
         self._in_group.clear()
         try:
-            outbox = self._outbox.get()
+            outbox = when_needed.get()
             with outbox.transaction():
                 return [self._number(outbox, one.client, mail) for one, mail in some]
         except Exception as error:  # noqa: BLE001  whatever it is, the client must not be told 250
             if isinstance(error, OutboxDamagedError):
-                self._outbox.close()  # a repair puts another file in its place
+                when_needed.close()  # a repair puts another file in its place
             return error
 
     def _number(self, outbox: Outbox, client: Client, mail: NewMail) -> int | Exception:

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from smtpsetup.config import accounts, paths
-from smtpsetup.config.secret_source import Store
-from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.relay import clients
-from smtpsetup.state import login_stamp
+from smtpsetup.worker.current import CurrentConfig, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpsetup.config.accounts import Config
     from smtpsetup.relay.clients import Client
 
-    _T = TypeVar("_T")
-    Signature = tuple[tuple[int, int, int] | None, ...]
 
-
-_LOOK_SECONDS = 0.2
-
-
-class Current:
-    """The configuration at `named`, `""` for the usual one, and the clients in the state directory.
-
-    A change that cannot be read is reported once, and what was read before goes on to count. For any thread.
-    """
+class Current(CurrentConfig):
+    """The configuration, and the clients in the state directory."""
 
     def __init__(self, named: str, directory: str, report: Callable[[str], None]) -> None:
         """Read both. Raises SmtpsetupError, OSError."""
-        self.named = named
-        self._directory = directory
-        self._report = report
-        own = paths.own_config_file()
-        self._config_files = (named,) if named else (paths.system_config_file(), *([own] if own else []))
-        self._lock = threading.Lock()
-        self._next_look = 0.0
-        self._config_seen = _signature(self._config_files)
-        self._clients_seen = _signature((clients.file_in(directory),))
-        self._config = accounts.load_named(named)
+        super().__init__(named, directory, report)
+        self._clients_seen = signature_of((clients.file_in(directory),))
         self._clients = clients.load(directory)
-        self._secrets_seen = self._secrets()
-
-    @property
-    def config(self) -> Config:
-        """The configuration."""
-        self._look()
-        return self._config
-
-    @property
-    def signature(self) -> Signature:
-        """A value that differs once the configuration, the file of a secret or a sign-in has changed."""
-        self._look()
-        return self._config_seen + self._secrets_seen
 
     @property
     def clients(self) -> dict[str, Client]:
@@ -65,51 +28,11 @@ class Current:
         self._look()
         return self._clients
 
-    def refresh(self) -> None:
-        """Look now: a client that was added a moment ago is known."""
-        self._next_look = 0.0
-
-    def _look(self) -> None:
-        """Read again what has changed, if the last look was long enough ago."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        with self._lock:
-            self._next_look = now + _LOOK_SECONDS
-            seen = _signature(self._config_files)
-            if seen != self._config_seen:
-                self._config_seen = seen
-                self._config = self._read(lambda: accounts.load_named(self.named)) or self._config
-            self._secrets_seen = self._secrets()
-            seen = _signature((clients.file_in(self._directory),))
-            if seen != self._clients_seen:
-                self._clients_seen = seen
-                read = self._read(lambda: clients.load(self._directory))
-                self._clients = self._clients if read is None else read
-
-    def _secrets(self) -> Signature:
-        kept = [account.secret for account in self._config.accounts.values()]
-        files = [os.path.expanduser(secret.reference) for secret in kept if secret.store is Store.FILE]
-        return _signature((login_stamp.path_in(self._directory), *files))
-
-    def _read(self, read: Callable[[], _T]) -> _T | None:
-        try:
-            return read()
-        except SmtpsetupError as error:
-            self._report(f"{error.message} ({error.code})")
-        except OSError as error:
-            self._report(f"{error.filename}: {reason_of(error)}")
-        return None
-
-
-def _signature(files: tuple[str, ...]) -> Signature:
-    """The inode, size and time of change of each file, None for one that cannot be looked at."""
-    found: list[tuple[int, int, int] | None] = []
-    for path in files:
-        try:
-            info = os.stat(path)
-        except OSError:
-            found.append(None)
-        else:
-            found.append((info.st_ino, info.st_size, info.st_mtime_ns))
-    return tuple(found)
+    def _read_changed(self) -> None:
+        """Read again what has changed."""
+        super()._read_changed()
+        seen = signature_of((clients.file_in(self._directory),))
+        if seen != self._clients_seen:
+            self._clients_seen = seen
+            read = self._read(lambda: clients.load(self._directory))
+            self._clients = self._clients if read is None else read

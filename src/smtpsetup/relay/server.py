@@ -13,26 +13,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from smtpsetup.core.errors import reason_of
-from smtpsetup.relay import running, systemd
+from smtpsetup.relay import exposure, running
 from smtpsetup.relay.certificate import allow_old
 from smtpsetup.relay.commit import Committer
 from smtpsetup.relay.connection import STOPPING, Connection
 from smtpsetup.relay.day_counts import DayCounts
-from smtpsetup.relay.flusher import Flusher
 from smtpsetup.relay.intake import Intake
 from smtpsetup.relay.login import Logins, Verdict
 from smtpsetup.relay.running import Where
 from smtpsetup.relay.session import RelaySession
-from smtpsetup.state import process
+from smtpsetup.state import process, systemd
+from smtpsetup.worker import flusher
+from smtpsetup.worker.flusher import Flusher
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
 
-    from smtpsetup.outbox.mail import Mail, NewMail
+    from smtpsetup.outbox.mail import NewMail
     from smtpsetup.relay.clients import Address, Client
     from smtpsetup.relay.current import Current
-    from smtpsetup.sending.send_one import SendResult
     from smtpsetup.submission.smtp_syntax import Reply
 
 MOST_CONNECTIONS = 500
@@ -46,21 +45,14 @@ _AGAIN_SECONDS = 60.0  # before the same trouble is reported again
 _STUCK_SECONDS = 60.0  # after which systemd is no longer told that the relay is well
 
 
-class Reporter(Protocol):
+class Reporter(flusher.Reporter, Protocol):
     """Where the relay tells what happens."""
-
-    @property
-    def trace(self) -> Callable[[str], None] | None:
-        """What gets the lines of conversations with providers, if that is wanted."""
 
     def listening(self, place: Where) -> None:
         """It listens."""
 
     def taken(self, number: int, mail: NewMail) -> None:
         """A mail is in the outbox."""
-
-    def result(self, mail: Mail, result: SendResult) -> None:
-        """A mail was tried."""
 
     def wrong_login(self, name: str, address: str, verdict: Verdict) -> None:
         """A login was wrong."""
@@ -70,9 +62,6 @@ class Reporter(Protocol):
 
     def refused_tls(self, address: str, reason: str) -> None:
         """A client began TLS and did not go through with it."""
-
-    def trouble(self, text: str) -> None:
-        """Something is wrong that is not about one mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +131,9 @@ class _Relay:
         self._reported: dict[str, float] = {}
         self._reporter = reporter
         ports = frozenset(int(sock.getsockname()[1]) for sock in (*listening.plain, *listening.with_tls))
-        self._flusher = Flusher(current, directory, ports, reporter)
+        self._flusher = Flusher(current, directory, reporter, partial(exposure.refuse_itself, ports=ports))
         counts = DayCounts(directory)
-        self._committer = Committer(directory, self._committed, counts)
+        self._committer = Committer(current.config.outbox, directory, self._committed, counts)
         intake = Intake(current, directory, self._committer, counts)
         host = os.uname().nodename if hasattr(os, "uname") else "localhost"
         self._desk = Desk(host or "localhost", listening.tls, current, Logins(), intake, reporter, most_connections)

@@ -14,8 +14,8 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
-from smtpsetup.relay.systemd import TLS_NAME
 from smtpsetup.setup import schedule
+from smtpsetup.state.systemd import TLS_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.summary import Summary
     from smtpsetup.providers.row import Provider
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
@@ -330,6 +331,18 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
         "next_attempt": None if mail.next_attempt is None else moment(mail.next_attempt),
         "last_reply": mail.last_reply or None,
         "queued_at": moment(mail.queued_at),
+    }
+
+
+def outbox_summary(found: Summary) -> dict[str, object]:
+    """The result of `outbox status`."""
+    return {
+        **{state: found.count(state) for state in ("waiting", "sending", "unknown", "failed")},
+        "oldest": None if found.oldest is None else moment(found.oldest),
+        "per_minute": found.per_minute,
+        "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
+        "workers": found.workers,
+        "by_code": [{"state": one.state, "error": one.code or None, "mails": one.number} for one in found.counts],
     }
 
 

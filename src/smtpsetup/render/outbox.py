@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.summary import Summary
     from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
+
+_A_MINUTE, _AN_HOUR = 60, 3600  # seconds
 
 
 def mails(listed: list[Mail]) -> None:
@@ -42,6 +45,33 @@ def mails(listed: list[Mail]) -> None:
             str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject))
         )
     show(table)
+
+
+def summary(found: Summary) -> None:
+    """Print the result of `outbox status`: what waits in one line, then what is put off or failed, and why."""
+    waiting = found.count("waiting") + found.count("sending")
+    parts = [ngettext("{n} mail waits", "{n} mails wait", waiting).format(n=waiting)]
+    for state, text in ((MailState.UNKNOWN, _("{n} unknown")), (MailState.FAILED, _("{n} failed"))):
+        if n := found.count(state):
+            parts.append(text.format(n=n))
+    parts.append(ngettext("{n} sent in the last minute", "{n} sent in the last minute", found.per_minute))
+    parts.append(ngettext("{n} worker", "{n} workers", found.workers).format(n=found.workers))
+    if waiting and found.seconds_left is not None:
+        parts.append(_("about {time} left").format(time=_duration(found.seconds_left)))
+    say(", ".join(parts).format(n=found.per_minute) + ".")
+    for one in found.counts:
+        if one.code:
+            text = _("{n} {state} because of {code}: `smtpsetup explain {code}`")
+            say(text.format(n=one.number, state=_state_name(MailState(one.state)), code=one.code))
+
+
+def _duration(seconds: float) -> str:
+    """A time in hours, minutes and seconds, roughly."""
+    if seconds < _A_MINUTE:
+        return _("{n} s").format(n=round(seconds))
+    if seconds < _AN_HOUR:
+        return _("{n} min").format(n=round(seconds / _A_MINUTE))
+    return _("{n} h").format(n=round(seconds / _AN_HOUR))
 
 
 def mail(one: Mail, header: str) -> None:
@@ -120,12 +150,16 @@ def _lines(text: str) -> str:
 
 
 def _state(one: Mail) -> str:
+    return _state_name(one.state)
+
+
+def _state_name(state: MailState) -> str:
     return {
         MailState.WAITING: _("waiting"),
         MailState.SENDING: _("being sent"),
         MailState.UNKNOWN: _("perhaps arrived"),
         MailState.FAILED: _("given up"),
-    }[one.state]
+    }[state]
 
 
 def _when(one: Mail) -> str:

@@ -123,8 +123,9 @@ class Batch:
         if self._policy.queue is Queue.ALWAYS:
             for delivery in deliveries:
                 self._journal.mark_possibly_delivered(_item(delivery).key)
-                number = keep(self._account.name, delivery, self._policy, None)
-                self.finish(delivery, SendResult(self._account.name, delivery.message_id, outbox_id=number))
+                kept = keep(self._account.name, delivery, self._policy, None)
+                result = SendResult(self._account.name, delivery.message_id, outbox_id=kept.number, away=kept.away)
+                self.finish(delivery, result)
         else:
             stopped_by = stopped_by or deliver(run, deliveries)
             if stopped_by and not concerns_account(stopped_by):

@@ -198,28 +198,40 @@ class AccountFlush:
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
-        self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
+        if not (self._outbox.is_shared and disposition.concerns_machine(error)):
+            self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
         self._note_stop(error, log)
 
     def _send(self, context: Context, secret: Secret | None) -> None:
+        name = context.account.name
+        connections = self._provider.limit("connections") if self._provider else None
+        with self._outbox.connection(name, connections) as is_allowed:
+            if not is_allowed:  # other machines have all of them: they send the rest
+                self._give_back()
+                return
+            stopped_by, suspects = self._delivered(context, secret)
+        if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):
+            self._is_fallback_broken = True
+            self._give_back()  # to the next one
+        elif stopped_by is not None:
+            self._stopped(context, stopped_by, suspects)
+        else:  # the run may have been stopped
+            self._done.waiting += len(self._give_back())
+
+    def _delivered(self, context: Context, secret: Secret | None) -> tuple[SmtpsetupError | None, Sequence[Delivery]]:
+        """Send the due mails. Returns what stopped that, and the mails that may have caused it."""
         per_minute = self._provider.limit("messages_per_minute") if self._provider else None
         run = self._run = Run(
             context,
             secret,
             functools.partial(self._finished, context),
             seconds_between=60.0 / per_minute if per_minute else 0.0,
+            pace=self._outbox.pace(context.account.name),
             wait_for_more=self._has_more,
         )
         if self._is_stopped:
             run.stop.set()
-        stopped_by = deliver(run, Deliveries(self._next_deliveries))
-        if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):
-            self._is_fallback_broken = True
-            self._give_back()  # to the next one
-        elif stopped_by is not None:
-            self._stopped(context, stopped_by, run.suspects)
-        else:  # the run may have been stopped
-            self._done.waiting += len(self._give_back())
+        return deliver(run, Deliveries(self._next_deliveries)), run.suspects
 
     def _has_more(self) -> bool:
         """Wait for more mail to be due. Returns whether it may be sent over the same connection."""

@@ -39,8 +39,9 @@ class Run:
     """What a run depends on, shared by its connections.
 
     `on_result` is called for each delivery that has a result, by one thread at a time. `seconds_between` is the pause
-    between messages. `suspects` are deliveries that were being sent when a connection ended on which no message had got
-    a reply: they may have caused that.
+    between messages; `pace`, where several machines share it, gives the turns (`Outbox.pace`). `suspects` are
+    deliveries that were being sent when a connection ended on which no message had got a reply: they may have caused
+    that.
 
     When there are no more messages, a connection whose last one was accepted is kept open for as long as
     `wait_for_more` waits; it returns whether there are more. Then `deliveries` must go on where it had ended.
@@ -54,6 +55,7 @@ class Run:
         *,
         connections: int = 1,
         seconds_between: float = 0.0,
+        pace: Callable[[float], float] | None = None,
         wait_for_more: Callable[[], bool] = bool,
     ) -> None:
         self.context = context
@@ -61,6 +63,7 @@ class Run:
         self.on_result = on_result
         self.connections = connections
         self.seconds_between = seconds_between
+        self.pace = pace
         self.wait_for_more = wait_for_more
         self.suspects: list[Delivery] = []
         self.stop = threading.Event()
@@ -146,10 +149,7 @@ class _Source:
     def take(self) -> Delivery | None:
         """The next message, after the pause between messages; None when there are no more or the run is stopped."""
         if self._run.seconds_between:
-            with self._taking:
-                start = max(time.monotonic(), self._next_start)
-                self._next_start = start + self._run.seconds_between
-            self._run.stop.wait(max(0.0, start - time.monotonic()))
+            self._run.stop.wait(self._seconds_until_turn(self._run.seconds_between))
         with self._taking:
             if self._run.stop.is_set():
                 return None
@@ -157,6 +157,15 @@ class _Source:
                 return self._given_back.popleft()
             delivery = next(self._deliveries, None)
             return self._put_last.popleft() if delivery is None and self._put_last else delivery
+
+    def _seconds_until_turn(self, between: float) -> float:
+        """For how long the next message has to wait for its turn."""
+        with self._taking:
+            if self._run.pace:
+                return self._run.pace(between)
+            start = max(time.monotonic(), self._next_start)
+            self._next_start = start + between
+        return max(0.0, start - time.monotonic())
 
     def give_back(self, deliveries: list[Delivery]) -> None:
         """Return messages that were taken and not tried."""

@@ -32,7 +32,8 @@ class SendResult(NamedTuple):
     """The result of sending a message with the account of that name.
 
     `error` is None when every recipient was accepted, or will get it by way of the outbox; `outbox_id` is the mail's
-    number there, and `postponed_by` the reason.
+    number there, and `postponed_by` the reason. `away` is why it is in the outbox of this machine, and not in the
+    shared one.
     """
 
     account: str
@@ -43,6 +44,7 @@ class SendResult(NamedTuple):
     error: SmtpsetupError | None = None
     outbox_id: int | None = None
     postponed_by: SmtpsetupError | None = None
+    away: SmtpsetupError | None = None
 
 
 def send(context: Context, secret: Secret | None, delivery: Delivery) -> SendResult:

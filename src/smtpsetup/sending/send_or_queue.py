@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
+from smtpsetup.config.outbox_settings import OutboxSettings
 from smtpsetup.core.errors import (
     InterruptedAfterTheDotError,
     InterruptedUnkeptError,
@@ -34,7 +35,7 @@ class Policy(NamedTuple):
     refused for good, too, for callers that keep no copy. With `keep_once`, one that is in the outbox already is
     not put there again. With `has_fallback`, one that the account cannot send for good waits there for another account.
     `config` is the path of the configuration that was named, `""` for the usual one: the outbox
-    sends the mail with the account of that file.
+    sends the mail with the account of that file. `outbox` is where the mail is kept.
     """
 
     queue: Queue = Queue.ON_FAILURE
@@ -43,6 +44,14 @@ class Policy(NamedTuple):
     keep_once: bool = False
     config: str = ""
     has_fallback: bool = False
+    outbox: OutboxSettings = OutboxSettings()
+
+
+class Kept(NamedTuple):
+    """A mail's number in the outbox; `away` is why that is the outbox of this machine, and not the shared one."""
+
+    number: int
+    away: SmtpsetupError | None = None
 
 
 def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendResult:
@@ -55,8 +64,8 @@ def send_or_queue(context: Context, delivery: Delivery, policy: Policy) -> SendR
         from smtpsetup.state import termination  # as below
 
         termination.ignore_termination()  # the caller could not tell whether the mail had been kept
-        number = keep(account.name, delivery, policy, None)
-        result = SendResult(account.name, delivery.message_id, outbox_id=number)
+        number, away = keep(account.name, delivery, policy, None)
+        result = SendResult(account.name, delivery.message_id, outbox_id=number, away=away)
         log_result(context, directory, delivery, result)
         return result
     result, is_terminated = _tried(context, delivery)
@@ -164,6 +173,7 @@ def log_result(  # noqa: PLR0913  what a line of the log has
         "reply": error.reply_or_message if error else str(result.reply or ""),
         "error": error.code if error else "",
         "outbox": result.outbox_id or "",
+        "kept_here": result.away.code if result.away else "",
         "exitcode": result.error.exit_code if result.error else 0,
     }
     mail_log.append_line(context.log, directory, {name: value for name, value in facts.items() if value != ""})
@@ -176,9 +186,13 @@ def kept_by_policy(result: SendResult, delivery: Delivery, policy: Policy, *, is
     """
     if result.error is None:
         return result
+    result_error = result.error
     fates, told = left_of(result, delivery, policy)
     kept = [keep(result.account, delivery, policy, fate, is_tried=is_tried) for fate in fates]
-    return result._replace(outbox_id=kept[0] if kept else None, error=told, postponed_by=result.error if kept else None)
+    result = result._replace(error=told)
+    if not kept:
+        return result
+    return result._replace(outbox_id=kept[0].number, postponed_by=result_error, away=kept[0].away)
 
 
 def left_of(result: SendResult, delivery: Delivery, policy: Policy) -> tuple[list[Disposition], SmtpsetupError | None]:
@@ -215,8 +229,8 @@ def unsent(result: SendResult, recipients: tuple[str, ...]) -> dict[str, Smtpset
     return {address: own.get(address, result.error) for address in recipients if address not in result.accepted}
 
 
-def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, is_tried: bool = True) -> int:
-    """Put a mail into the outbox. Returns its number there, once it is on the disk.
+def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | None, *, is_tried: bool = True) -> Kept:
+    """Put a mail into the outbox. Returns where it is, once it is on the disk.
 
     `fate` is None for a mail that has not been tried and is due at once. `is_tried` is false for one whose turn had not
     come when its run ended: that is not counted as an attempt.
@@ -224,7 +238,7 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
     Raises NotKeptError (exit code 74) where the outbox cannot take it; then the mail is in a file that the error names.
     """
     from smtpsetup.outbox.errors import OutboxDamagedError  # SQLite costs 4 ms, and most mail is sent at once
-    from smtpsetup.outbox.sqlite.store import SqliteOutbox
+    from smtpsetup.outbox.opening import kept_in
 
     mail = new_mail(account, delivery, policy, fate)
     mail = mail if is_tried else mail._replace(attempts=0)
@@ -233,8 +247,8 @@ def keep(account: str, delivery: Delivery, policy: Policy, fate: Disposition | N
     hints: tuple[str, ...] = ()
     try:
         if directory is not None:
-            with SqliteOutbox(directory) as outbox:
-                return outbox.add(mail, once=policy.keep_once)
+            number, away = kept_in(policy.outbox, directory, lambda outbox: outbox.add(mail, once=policy.keep_once))
+            return Kept(number, away.explained() if away else None)
         reason = _("it is not known where your files are: HOME is not set")
     except OutboxDamagedError as damaged:
         code, reason = "outbox.damaged", _("the outbox {path} is damaged").format(path=damaged.path)

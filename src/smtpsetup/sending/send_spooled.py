@@ -17,13 +17,12 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox import disposition
-from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError, SharedOutboxError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.outbox.sqlite.store import SqliteOutbox
+from smtpsetup.outbox.opening import opened
 from smtpsetup.sending import rescue
 from smtpsetup.sending.send_one import SendResult, send
 from smtpsetup.sending.send_or_queue import keep, left_of, log_result, new_mail, send_or_queue
-from smtpsetup.state import leases, usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,14 +60,10 @@ def submit(
     if directory is None:
         return _without_outbox(context, delivery, policy, unreachable)
     with ExitStack() as stack:
-        try:
-            outbox = stack.enter_context(SqliteOutbox(directory))
-            lease = stack.enter_context(leases.held(directory))
-            spooled = _Spooled(outbox, context, delivery, policy)
-            numbers = spooled.commit(lease, unreachable)
-        except (OSError, OutboxDamagedError):
-            stack.close()
+        committed = _committed(stack, directory, context, delivery, policy, unreachable)
+        if committed is None:
             return _without_outbox(context, delivery, policy, unreachable)
+        outbox, spooled, numbers = committed
         try:
             # a power cut may undo later notes, so that the mail is sent twice, but it does not lose the mail
             outbox.set_durability(is_durable=False)
@@ -76,6 +71,36 @@ def submit(
         except Exception as error:
             raise KeptError(is_sent=spooled.is_sent) from error
         return Submitted(result, numbers, (), _is_waiting(outbox), is_noted=spooled.is_noted)
+
+
+def _committed(  # noqa: PLR0913, PLR0917  what `submit` has
+    stack: ExitStack,
+    directory: str,
+    context: Context,
+    delivery: Delivery,
+    policy: Policy,
+    unreachable: Mapping[str, SmtpsetupError],
+) -> tuple[Outbox, _Spooled, dict[str, int]] | None:
+    """The open outbox that has the mail now, and the numbers of the copies for `unreachable`; None where none takes it.
+
+    While a shared outbox is away, it is that of this machine.
+    """
+    away: SharedOutboxError | None = None
+    for settings in dict.fromkeys((policy.outbox, policy.outbox.on_this_machine)):
+        with ExitStack() as opening:
+            try:
+                outbox = opening.enter_context(opened(settings, directory))
+                lease = opening.enter_context(outbox.lease())
+                spooled = _Spooled(outbox, context, delivery, policy, away)
+                numbers = spooled.commit(lease, unreachable)
+            except SharedOutboxError as error:
+                away = error
+                continue
+            except (OSError, OutboxDamagedError):
+                return None
+            stack.enter_context(opening.pop_all())
+            return outbox, spooled, numbers
+    return None
 
 
 class KeptError(Exception):
@@ -96,8 +121,11 @@ def _is_waiting(outbox: Outbox) -> bool:
 class _Spooled:
     """A mail in the outbox that this process is sending."""
 
-    def __init__(self, outbox: Outbox, context: Context, delivery: Delivery, policy: Policy) -> None:
+    def __init__(
+        self, outbox: Outbox, context: Context, delivery: Delivery, policy: Policy, away: SharedOutboxError | None
+    ) -> None:
         self._outbox = outbox
+        self._away = away.explained() if away else None
         self._context = context
         self._delivery = delivery
         self._policy = policy
@@ -128,12 +156,13 @@ class _Spooled:
         """Send the mail now, unless it is to wait; the outbox keeps what is not sent."""
         account, directory = self._context.account, self._outbox.directory
         if self._policy.queue is Queue.ALWAYS:
-            result = SendResult(account.name, self._delivery.message_id, outbox_id=self._number)
+            result = SendResult(account.name, self._delivery.message_id, outbox_id=self._number, away=self._away)
             log_result(self._context, directory, self._delivery, result)
             return result
         result = self._tried()
         if result.accepted:
-            usage.record(directory, account.name, len(result.accepted))
+            with suppress(OSError):  # as of the files that count it on one machine
+                self._outbox.record_sent(account.name, len(result.accepted))
         kept = self._settled(result)
         log_result(self._context, directory, self._delivery, kept, result.error)
         return kept
@@ -179,7 +208,10 @@ class _Spooled:
         except (OSError, OutboxDamagedError):
             numbers = [self._number]  # as committed: the next flush revives it
         return result._replace(
-            outbox_id=numbers[0] if numbers else None, error=told, postponed_by=result.error if numbers else None
+            outbox_id=numbers[0] if numbers else None,
+            error=told,
+            postponed_by=result.error if numbers else None,
+            away=self._away if numbers else None,
         )
 
 
@@ -202,7 +234,7 @@ def _without_outbox(
         first = next(iter(unreachable.values()))
         try:
             for fate in disposition.dispositions(unreachable, attempts=1, is_held=policy.hold_unknown, now=time.time()):
-                numbers |= dict.fromkeys(fate.recipients, keep(context.account.name, delivery, policy, fate))
+                numbers |= dict.fromkeys(fate.recipients, keep(context.account.name, delivery, policy, fate).number)
         except SmtpsetupError as error:
             not_kept += [first, error]
     if path is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.errors import ExplainedOSError, SmtpsetupError, reason_of
 from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def untrusted_path(error: UnsafePathError, *, exit_code: int | None = None) -> S
 
 def unavailable(path: str, directory: str, error: OSError) -> SmtpsetupError:
     """The error for an outbox, at `path` in the state `directory`, that cannot be read or written."""
+    if isinstance(error, ExplainedOSError):
+        return error.explained()
     return SmtpsetupError(
         "outbox.unavailable",
         _("The outbox {path} cannot be used: {reason}.").format(path=path, reason=reason_of(error)),

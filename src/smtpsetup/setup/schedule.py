@@ -61,6 +61,7 @@ def environment(config: str | None) -> dict[str, str]:
     is_path = {
         "SMTPSETUP_CONFIG": True,
         "SMTPSETUP_STATE_DIR": True,
+        "SMTPSETUP_OUTBOX": False,
         "SMTPSETUP_NAMESERVER": False,
         "XDG_CONFIG_HOME": False,
         "XDG_STATE_HOME": False,

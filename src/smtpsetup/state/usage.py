@@ -12,6 +12,7 @@ from smtpsetup.state import private_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_TAKEN = ".taken"
 _DAY = 86_400  # seconds
 _MAX_LINE = 40  # characters
 _MAX_BYTES = 65_536  # of a file before lines older than a day are deleted
@@ -59,6 +60,17 @@ def times_of_last_day(directory: str, account: str) -> list[float]:
         return [float(when) for when, _count in _recent(_file(directory, account))]
     except OSError:
         return []
+
+
+def take(directory: str, account: str) -> Iterator[tuple[int, int]]:
+    """What was recorded of an account, taken away to be counted elsewhere: seconds since 1970, and recipients."""
+    path = _file(directory, account)
+    taken = path + _TAKEN
+    with suppress(OSError):
+        if not os.path.exists(taken):  # left by a process that was killed
+            os.rename(path, taken)
+        yield from list(_recent(taken))
+        os.unlink(taken)
 
 
 def _has_old_lines(path: str) -> bool:

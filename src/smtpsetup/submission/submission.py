@@ -101,7 +101,7 @@ def submit_raw(
     """Send a mail or keep it. Raises SmtpsetupError where neither is possible, KeptError as `submit`."""
     account, delivery, bad, _sender_shown = prepared(config, request, fields, body)
     policy = Policy(account.queue, account.hold_unknown, keep_refused=True, config=request.config)
-    policy = policy._replace(has_fallback=bool(account.fallback))
+    policy = policy._replace(has_fallback=bool(account.fallback), outbox=config.outbox)
     done = submit(context_for(config, account, may_prompt=False, trace=trace), delivery, policy, bad)
     errors = [_with_number(done.result.error, done.result.outbox_id)] if done.result and done.result.error else []
     errors += done.not_kept

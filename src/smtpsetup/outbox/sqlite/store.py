@@ -20,15 +20,17 @@ from smtpsetup.outbox.sqlite.database import (
 from smtpsetup.outbox.sqlite.due import DueMails
 from smtpsetup.outbox.sqlite.file_header import header_fault
 from smtpsetup.outbox.sqlite.rows import COLUMNS, STORED, shown_mail
+from smtpsetup.outbox.summary import Summary, Waiting
 from smtpsetup.state import leases, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.outbox.disposition import Disposition
     from smtpsetup.outbox.mail import Mail, NewMail
 
+_A_MINUTE = 60.0  # seconds
 _CHUNK = 262_144  # bytes
 _FURTHEST_SECONDS = 3 * 86_400.0  # a later attempt was planned with a wrong clock
 _DAMAGED = "outbox.damaged"
@@ -126,6 +128,19 @@ class SqliteOutbox(DueMails):
                 ).fetchone()
                 is not None
             )
+
+    def summary(self, accounts: Iterable[str]) -> Summary:
+        """What it holds. `accounts` are those whose sent mail is counted."""
+        with explained(self.path):
+            counts = self._db.execute(
+                "SELECT state, last_code, count(*) FROM mail GROUP BY 1, 2 ORDER BY 1, 2"
+            ).fetchall()
+            oldest = self._db.execute("SELECT min(queued_at) FROM mail").fetchone()[0]
+            held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
+        since = time.time() - _A_MINUTE
+        sent = sum(at >= since for name in accounts for at in usage.times_of_last_day(self.directory, name))
+        workers = sum(leases.is_alive(self.directory, name) for name in held)
+        return Summary(tuple(Waiting(*row) for row in counts), oldest, sent, workers)
 
     def count_waiting(self, account: str) -> int:
         """The number of an account's mails that wait."""

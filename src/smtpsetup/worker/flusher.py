@@ -1,4 +1,4 @@
-"""Sending what the relay has taken, at once: a thread for each account, so that a slow provider holds up no other."""
+"""Sending mail as it comes: a thread for each account, so that a slow provider holds up no other."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import reason_of
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import Postponement
 from smtpsetup.outbox.errors import OutboxDamagedError
-from smtpsetup.outbox.sqlite.database import file_in, is_wanted_alone
-from smtpsetup.outbox.sqlite.store import SqliteOutbox
-from smtpsetup.relay import exposure
-from smtpsetup.relay.open_outbox import OutboxWhenNeeded
+from smtpsetup.outbox.opening import opened
 from smtpsetup.sending.context import context_for
 from smtpsetup.sending.flush import AccountFlush, take_back
 from smtpsetup.sending.flushed import Flushed
-from smtpsetup.state import leases
+from smtpsetup.worker.open_outbox import OutboxWhenNeeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpsetup.config.account import Account
     from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Log
+    from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.postgresql.listener import Listener
     from smtpsetup.outbox.store import Outbox
-    from smtpsetup.relay.current import Current, Signature
-    from smtpsetup.relay.server import Reporter
     from smtpsetup.sending.context import Context
+    from smtpsetup.sending.send_one import SendResult
+    from smtpsetup.worker.current import CurrentConfig, Signature
 
 KEPT_OPEN_SECONDS = 30.0
 """How long a connection to a provider is kept open for the next mail."""
 _LOOK_SECONDS = 10.0  # between two looks at mail that other processes have put into the outbox
 _TAKE_BACK_SECONDS = 30.0  # between two looks for mail of processes that have ended
 _PUT_OFF_SECONDS = 1.0  # between two changes of the mail of an account that is paused
+_FORGET_SECONDS = 3600.0  # between two deletions of what is old in a shared outbox
 _BROKEN_SECONDS = 5.0  # after an error of the outbox itself
 _END_SECONDS = 20.0  # for replies to mail that is being sent when the relay stops
 
@@ -51,13 +54,37 @@ class _Pause:
     seen: Signature
 
 
-class Flusher:
-    """Sends mail as it comes, and tells of it. `own_ports` are those of the relay itself."""
+class Reporter(Protocol):
+    """Where a worker tells what happens."""
 
-    def __init__(self, current: Current, directory: str, own_ports: frozenset[int], reporter: Reporter) -> None:
+    @property
+    def trace(self) -> Callable[[str], None] | None:
+        """What gets the lines of conversations with providers, if that is wanted."""
+
+    def result(self, mail: Mail, result: SendResult) -> None:
+        """A mail was tried."""
+
+    def trouble(self, text: str) -> None:
+        """Something is wrong that is not about one mail."""
+
+
+class Flusher:
+    """Sends mail as it comes, and tells of it.
+
+    `check` raises SmtpsetupError for an account that must not be used, such as one that leads back to the relay.
+    """
+
+    def __init__(
+        self,
+        current: CurrentConfig,
+        directory: str,
+        reporter: Reporter,
+        check: Callable[[Account], None] = lambda _account: None,
+    ) -> None:
         self._current = current
+        self._settings = current.config.outbox  # for as long as this process runs
         self._directory = directory
-        self._own_ports = own_ports
+        self._check = check
         self._on_result = reporter.result
         self._report = reporter.trouble
         self._trace = reporter.trace
@@ -70,13 +97,25 @@ class Flusher:
         self._fresh: set[Key] = set()
         self._taken_back_at = float("-inf")
         self._next_look = 0.0  # monotonic
+        self._forget_at = 0.0  # monotonic
         self._put_off_at: dict[Key, float] = {}
         self._thread = threading.Thread(target=self._work, name="flush", daemon=True)
+        self._listener: Listener | None = None
         self.alive_at = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        if self._settings.is_shared:
+            from smtpsetup.outbox.postgresql.listener import Listener  # for a shared outbox only
+
+            self._listener = Listener(self._settings, self._hear)
+            self._listener.start()
+
+    def _hear(self) -> None:
+        """Other processes have put mail into the outbox."""
+        self._next_look = 0.0
+        self._woken.set()
 
     def wake(self, keys: set[Key]) -> None:
         """There is new mail of these accounts."""
@@ -88,6 +127,8 @@ class Flusher:
         """Begin no further mail, and wait for the replies to those that are being sent."""
         self._is_stopping = True
         self._woken.set()
+        if self._listener:
+            self._listener.stop()
         with self._lock:
             workers = list(self._workers.values())
         for worker in workers:
@@ -98,7 +139,7 @@ class Flusher:
         self._thread.join(max(0.1, end - time.monotonic()))
 
     def _work(self) -> None:
-        outbox = OutboxWhenNeeded(self._directory, is_for_sending=True)
+        outbox = OutboxWhenNeeded(self._settings, self._directory, is_for_sending=True)
         while not self._is_stopping:
             self._woken.clear()
             try:
@@ -107,9 +148,10 @@ class Flusher:
                 self._broken = ""
             except Exception as error:  # noqa: BLE001  reported; the thread must not end
                 self._report_broken(error)
+                outbox.close()  # its connection may be broken
                 seconds = _BROKEN_SECONDS
             if not self._woken.wait(min(seconds, 1.0)):
-                outbox.close()  # so that a repair can come in
+                outbox.rest()  # so that a repair can come in
                 self._woken.wait(max(0.0, seconds - 1.0))
         outbox.close()
 
@@ -123,6 +165,7 @@ class Flusher:
             if moment - self._taken_back_at > _TAKE_BACK_SECONDS:
                 self._taken_back_at = moment
                 take_back(outbox.get(), Flushed(self._on_result, forgets=True))
+            self._look_after_shared(outbox.get())
             keys |= set(outbox.get().accounts_due(now))
             following = outbox.get().next_attempt(now)
             wait = _LOOK_SECONDS if following is None else min(_LOOK_SECONDS, max(_PUT_OFF_SECONDS, following - now))
@@ -134,6 +177,20 @@ class Flusher:
             else:
                 self._set_to_work(key)
         return max(0.0, self._next_look - time.monotonic())
+
+    def _look_after_shared(self, outbox: Outbox) -> None:
+        """Hand on what this machine kept while a shared outbox was away; forget there what is old."""
+        if not outbox.is_shared:
+            return
+        from smtpsetup.outbox.hand_on import hand_on  # for a shared outbox only
+        from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
+
+        if isinstance(outbox, PostgresqlOutbox):
+            hand_on(self._directory, outbox, self._current.config.accounts)
+            moment = time.monotonic()
+            if moment > self._forget_at:
+                self._forget_at = moment + _FORGET_SECONDS
+                outbox.forget_sent()
 
     def _set_to_work(self, key: Key) -> None:
         with self._lock:
@@ -163,6 +220,8 @@ class Flusher:
         if now - self._put_off_at.get(key, 0.0) < _PUT_OFF_SECONDS:
             self._next_look = min(self._next_look, time.monotonic() + _PUT_OFF_SECONDS)
             return
+        if outbox.is_shared and disposition.concerns_machine(pause.error):
+            return  # another machine may be able to send it
         self._put_off_at[key] = now
         seconds = pause.until - now
         why = Postponement(pause.error, lambda _attempts: seconds, is_attempt=False, is_put_off=False)
@@ -182,16 +241,15 @@ class Flusher:
 
     # for the workers
 
-    @property
-    def directory(self) -> str:
-        """The state directory."""
-        return self._directory
+    def outbox(self) -> OutboxWhenNeeded:
+        """The outbox, for a worker's own thread."""
+        return OutboxWhenNeeded(self._settings, self._directory, is_durable=False, is_for_sending=True)
 
     def open_context(self, name: str, path: str) -> Context:
         """The context of an account. Raises SmtpsetupError."""
         config = self._current.config if path == self._current.named else accounts.load_named(path)
         account = config.account(name)
-        exposure.refuse_itself(account, self._own_ports)  # the configuration may have changed
+        self._check(account)  # the configuration may have changed
         return context_for(config, account, may_prompt=False, trace=self._trace)
 
     @property
@@ -228,7 +286,7 @@ class Flusher:
     def _works_again(self, key: Key, pause: _Pause) -> None:
         """Let an account's other mail be due: it waits only because the account could not send."""
         try:
-            with SqliteOutbox(self._directory) as outbox:
+            with opened(self._settings, self._directory) as outbox:
                 outbox.bring_forward(*key, time.time(), pause.error.code)
         except (OSError, OutboxDamagedError) as error:
             self._report_broken(error)
@@ -243,6 +301,7 @@ class _Worker:
         self._woken = threading.Event()
         self._is_stopping = False
         self._flush: AccountFlush | None = None
+        self._outbox: Outbox | None = None
         self._seen: Signature = ()
         self._thread = threading.Thread(target=self._work, name=f"send {key[0]}", daemon=True)
 
@@ -277,7 +336,7 @@ class _Worker:
         return (
             self._is_stopping
             or self._flusher.signature != self._seen
-            or is_wanted_alone(file_in(self._flusher.directory))
+            or (self._outbox is not None and self._outbox.is_wanted_alone())
         )
 
     def _work(self) -> None:
@@ -286,9 +345,9 @@ class _Worker:
         self._woken.clear()
         self._seen = self._flusher.signature
         try:
-            opened = OutboxWhenNeeded(self._flusher.directory, is_durable=False, is_for_sending=True)
-            with closing(opened), leases.held(self._flusher.directory) as lease:
-                outbox = opened.get()
+            when_needed = self._flusher.outbox()
+            with closing(when_needed), (outbox := when_needed.get()).lease() as lease:
+                self._outbox = outbox
                 flush = self._flush = AccountFlush(outbox, *self._key, lease, done, self._wait_for_more)
                 if self._is_stopping:
                     flush.stop()

@@ -1,0 +1,60 @@
+"""Mail that this machine kept while the shared outbox was away, handed on to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from smtpsetup.outbox.sqlite.database import file_in
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
+from smtpsetup.state import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
+
+
+def hand_on(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str] = ()) -> int:
+    """Move the mail of the outbox in the state directory to a shared one. Returns how many mails there were.
+
+    What a living process is sending stays, and so does a damaged mail. A crash between the two commits moves a mail
+    once: the shared outbox knows it by its origin. What these accounts have sent without the outbox is
+    counted there from now on. Raises OSError, OutboxDamagedError.
+    """
+    for account in accounts:
+        for at, recipients in usage.take(directory, account):
+            shared.record_earlier(account, at, recipients)
+    if not os.path.exists(file_in(directory)):
+        return 0
+    moved = 0
+    with SqliteOutbox(directory) as local:
+        local.revive(time.time())
+        for mail in local.mails():
+            moved += _moved(local, mail.id, shared)
+    return moved
+
+
+def _moved(local: SqliteOutbox, number: int, shared: PostgresqlOutbox) -> bool:
+    """Move one mail, unless it is being sent or damaged. Others are locked out meanwhile."""
+    with local.transaction():
+        mail = local.mail(number)
+        if mail is None or mail.state not in ("waiting", "unknown", "failed") or not local.is_sound(mail):
+            return False
+        shared.adopt(mail, local.message(number), _origin(shared.host, mail))
+        return local.drop(number)
+
+
+def _origin(host: str, mail: Mail) -> str:
+    """What no other mail has: the machine, its number there and, should those begin anew, its moment and Message-ID."""
+    return f"{host}/{mail.id}/{mail.queued_at!r}/{mail.message_id}"
+
+
+def count_here(directory: str) -> int:
+    """How many mails wait on this machine to be handed on. Raises OSError, OutboxDamagedError."""
+    if not os.path.exists(file_in(directory)):
+        return 0
+    with SqliteOutbox(directory) as local:
+        return len(local.mails())

@@ -1,0 +1,1 @@
+"""The outbox that several machines share, in PostgreSQL."""

@@ -1,0 +1,189 @@
+"""A connection to the database of a shared outbox: verified, bounded in time, its errors explained."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.config.outbox_settings import parameters
+from smtpsetup.core.model import plain_text
+from smtpsetup.credentials import stores
+from smtpsetup.outbox.errors import SharedOutboxError, Trouble
+from smtpsetup.outbox.postgresql import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    import psycopg
+
+    from smtpsetup.config.outbox_settings import OutboxSettings
+
+_ANSWER_SECONDS = 120.0  # without any answer to a statement, such as behind a proxy that hangs
+# both ends notice within a minute that the network between them is cut
+_KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+_OF_THE_SESSION = (
+    "SELECT set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '10', false), "
+    "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '30000', false), "
+    "set_config('statement_timeout', '0', false), set_config('client_min_messages', 'error', false)"
+)
+_FACTS = (
+    "SELECT pg_backend_pid(), pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
+    "to_regclass('smtpsetup.schema_version') IS NOT NULL"
+)
+_BY_STATE = {
+    "28P01": Trouble.LOGIN,
+    "28000": Trouble.LOGIN,
+    "3D000": Trouble.NO_DATABASE,
+    "42501": Trouble.NO_PERMISSION,
+    "3F000": Trouble.NO_SCHEMA,
+    "42P01": Trouble.NO_SCHEMA,
+    "42703": Trouble.NO_SCHEMA,
+    "25006": Trouble.READ_ONLY,
+    "53100": Trouble.DISK_FULL,
+}
+# libpq gives no SQLSTATE for a connection that fails, and the server may speak another language: then it is unreachable
+_BY_TEXT = (
+    ("password authentication failed", Trouble.LOGIN),
+    ("no password supplied", Trouble.LOGIN),
+    ("pg_hba.conf", Trouble.LOGIN),
+    ("authentication failed", Trouble.LOGIN),
+    ('role "', Trouble.LOGIN),
+    ('database "', Trouble.NO_DATABASE),
+    ("read-only", Trouble.READ_ONLY),
+)
+_POOL_TRIES = 3
+
+
+class Connection:
+    """An open connection. Each statement is a transaction, outside a block of `raw.transaction()`.
+
+    Every method raises SharedOutboxError.
+    """
+
+    def __init__(self, settings: OutboxSettings, *, needs_tables: bool = True) -> None:
+        """Connect, and check that the database can be used. Without `needs_tables`, they may be missing or old."""
+        self.shown = settings.shown
+        self.settings = settings
+        try:
+            import psycopg  # noqa: F401  the extra `postgresql`, which may be missing, or the libpq that it needs
+        except ImportError as error:
+            raise SharedOutboxError(Trouble.NO_LIBRARY, self.shown, str(error.name or "psycopg")) from error
+        with self.explained():
+            self.raw = _connected(settings)
+        try:
+            with self.explained():
+                self.backend = self._checked(needs_tables=needs_tables)
+        except BaseException:
+            self.raw.close()
+            raise
+
+    def _checked(self, *, needs_tables: bool) -> int:
+        """Check the server. Returns the process id of its session."""
+        backend, is_read_only, has_tables = self.one(_FACTS)
+        if backend != self.raw.info.backend_pid:
+            self._refuse_transaction_pooler()
+        if is_read_only:
+            raise SharedOutboxError(Trouble.READ_ONLY, self.shown, "it takes no changes: it is a read-only replica")
+        if needs_tables:
+            schema.check(self, schema.version(self) if has_tables else 0)
+        return int(backend)
+
+    def _refuse_transaction_pooler(self) -> None:
+        """Raise SharedOutboxError where a pooler gives each transaction another session, which holds no locks.
+
+        PgBouncer makes up the process id of the session. In transaction mode a second client gets the idle session of
+        the first.
+        """
+        for _try in range(_POOL_TRIES):
+            mine = self.one("SELECT pg_backend_pid()")[0]
+            with self.explained(), _connected(self.settings) as other, other.transaction():
+                row = other.execute("SELECT pg_backend_pid()").fetchone()
+            if (row and row[0] == mine) or self.one("SELECT pg_backend_pid()")[0] != mine:
+                raise SharedOutboxError(Trouble.POOLER, self.shown, "it is behind a pooler in transaction mode")
+
+    def one(self, statement: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
+        """The first row of a statement that gives one."""
+        with self.explained():
+            row = self.raw.execute(statement.encode(), values or None).fetchone()
+        if row is None:
+            raise SharedOutboxError(Trouble.OTHER, self.shown, "no row")
+        return row
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        with self.explained():
+            return self.raw.execute(statement.encode(), values or None).fetchall()
+
+    def run(self, statement: str, values: Sequence[object] = ()) -> int:
+        """Execute a statement. Returns how many rows it has changed."""
+        with self.explained():
+            return self.raw.execute(statement.encode(), values or None).rowcount
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection has ended."""
+        return self.raw.closed or self.raw.broken
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the database into SharedOutboxError."""
+        import psycopg  # loaded already, but for a first connection
+
+        try:
+            yield
+        except psycopg.Error as error:
+            raise SharedOutboxError(_trouble(error), self.shown, _words(error)) from error
+
+    def close(self) -> None:
+        """Close it."""
+        self.raw.close()
+
+
+def _connected(settings: OutboxSettings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection, without any check of the server."""
+    import psycopg
+
+    class Bounded(psycopg.Connection[tuple[Any, ...]]):
+        """A connection on which no statement waits for ever."""
+
+        def wait(self, gen: Generator[Any, Any, Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401  psycopg's own
+            return super().wait(_bounded(gen), *rest, **named)
+
+    given: dict[str, Any] = {"connect_timeout": 10, **parameters(settings.url), **_KEEPALIVE}
+    if settings.secret:
+        given["password"] = stores.read_source(settings.secret, settings.shown).reveal()
+    raw = Bounded.connect(autocommit=True, client_encoding="utf8", application_name="smtpsetup", **given)
+    raw.execute(_OF_THE_SESSION)
+    return raw
+
+
+def _bounded(gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """What `gen` waits for; it is resumed with 0 now and then, when nothing has come."""
+    import psycopg
+
+    end = time.monotonic() + _ANSWER_SECONDS
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > end:
+                raise psycopg.OperationalError(f"no answer for {_ANSWER_SECONDS:.0f} seconds")
+            wanted = gen.send(ready)
+    except StopIteration as done:
+        return done.value
+
+
+def _trouble(error: psycopg.Error) -> Trouble:
+    if error.sqlstate:
+        state = error.sqlstate
+        is_lost = state.startswith(("08", "57P", "53"))
+        return _BY_STATE.get(state) or (Trouble.UNREACHABLE if is_lost else Trouble.OTHER)
+    text = str(error)
+    return next((trouble for words, trouble in _BY_TEXT if words in text), Trouble.UNREACHABLE)
+
+
+def _words(error: psycopg.Error) -> str:
+    """The database's words in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return plain_text(" ".join(lines))[:500].rstrip(".")

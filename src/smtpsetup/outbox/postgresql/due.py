@@ -1,0 +1,149 @@
+"""Which mail of a shared outbox is due, and when the rest will be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpsetup.outbox.postgresql.content import Facts
+from smtpsetup.outbox.postgresql.rows import as_text, columns, read_mail
+from smtpsetup.outbox.postgresql.session import HELD_LEASES, OutboxSession
+
+if TYPE_CHECKING:
+    from smtpsetup.outbox.disposition import Postponement
+    from smtpsetup.outbox.mail import Mail
+
+_TRIED = "state IN ('waiting', 'unknown')"  # as in the index mail_due
+_AT_ONCE = 10_000  # rows in one change, so that others can work meanwhile
+READ_AHEAD_BYTES = 65_536
+"""A message up to this size is read when the mail is taken."""
+_FURTHEST_SECONDS = 3 * 86_400.0  # a later attempt was planned with a wrong clock
+# before what a dead worker was sending is sent again, so that it can still say that the server took it
+GRACE_SECONDS = 60.0
+
+# the accounts one after the other, each found by one look into the index, however much mail they have
+_ACCOUNTS = f"""
+WITH RECURSIVE found AS (
+    (SELECT account, config FROM smtpsetup.mail WHERE {_TRIED} ORDER BY account, config LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM found, LATERAL (
+        SELECT mail.account, mail.config FROM smtpsetup.mail
+        WHERE {_TRIED} AND (mail.account, mail.config) > (found.account, found.config)
+        ORDER BY mail.account, mail.config LIMIT 1) AS following
+)
+SELECT account, config FROM found"""
+_NEXT_OF = f"""
+SELECT min(next_attempt) FROM smtpsetup.mail
+WHERE {_TRIED} AND account = %s AND config = %s AND next_attempt > %s"""
+_IS_DUE = f"""
+SELECT EXISTS (SELECT FROM smtpsetup.mail
+WHERE {_TRIED} AND account = %s AND config = %s AND next_attempt <= %s)"""
+_TAKE = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM smtpsetup.mail WHERE account = %s AND config = %s AND {_TRIED} AND next_attempt <= %s
+    ORDER BY next_attempt, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE smtpsetup.mail SET lease = %s, state = 'sending', dotted = false FROM due WHERE mail.id = due.id
+    RETURNING mail.*
+)
+SELECT {columns("taken")}, taken.header_size, taken.content_checksum, taken.is_ascii,
+    CASE WHEN taken.size <= {READ_AHEAD_BYTES} THEN content.data END
+FROM taken LEFT JOIN smtpsetup.content ON content.mail = taken.id AND content.part = 0
+ORDER BY taken.next_attempt, taken.id"""
+_PUT_OFF = f"""
+WITH due AS MATERIALIZED (
+    SELECT id FROM smtpsetup.mail WHERE account = %s AND config = %s AND {_TRIED} AND next_attempt <= %s
+    LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE smtpsetup.mail SET attempts = attempts + %s, put_offs = put_offs + %s,
+    next_attempt = %s + (%s::double precision[])[least(attempts + 1, cardinality(%s::double precision[]))],
+    last_reply = %s, last_code = %s
+FROM due WHERE mail.id = due.id"""
+_MOST_ATTEMPTS = 60  # the pause does not grow any more after fewer
+REVIVED = (
+    "state = CASE WHEN dotted THEN 'unknown' ELSE 'waiting' END, unknowns = unknowns + dotted::integer, lease = NULL, "
+    "dotted = false"
+)
+"""In SQL: the changes that take back a mail from a process that has ended."""
+_REVIVE = f"""
+UPDATE smtpsetup.mail SET {REVIVED},
+    next_attempt = CASE WHEN dotted AND (holds OR unknowns > 0) THEN NULL WHEN dotted THEN %s ELSE %s END
+WHERE lease = ANY(%s)"""
+
+
+class DueMails(OutboxSession):
+    """The part of a shared outbox that is about times."""
+
+    def accounts_due(self, now: float) -> list[tuple[str, str]]:
+        """The accounts that have due mail, each with the path of its configuration."""
+        return [(name, config) for name, config in self._accounts() if self._db.one(_IS_DUE, (name, config, now))[0]]
+
+    def _accounts(self) -> list[tuple[str, str]]:
+        return [(str(row[0]), str(row[1])) for row in self._db.rows(_ACCOUNTS)]
+
+    def next_attempt(self, now: float) -> float | None:
+        """When the next mail that is not due yet will be, in seconds since 1970; None where none is planned."""
+        found = [self._db.one(_NEXT_OF, (*key, now))[0] for key in self._accounts()]
+        return min((float(at) for at in found if at is not None), default=None)
+
+    def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
+        """Take due mails of an account under a lease, so that no other process sends them."""
+        rows = self._db.rows(_TAKE, (account, config, now, limit, int(lease)))
+        mails = []
+        self._read_ahead.clear()
+        for *mail_row, header_size, checksum, is_ascii, first in rows:
+            mail = read_mail(mail_row)
+            mails.append(mail)
+            if first is not None:
+                self._read_ahead[mail.id] = (Facts(mail.size, header_size, is_ascii, checksum), bytes(first))
+        return mails
+
+    def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
+        """Let all of an account's due mails wait. Those that another process is changing are left out."""
+        error = postponement.error
+        pauses = [postponement.seconds(attempts) for attempts in range(1, _MOST_ATTEMPTS)]
+        values = (
+            account, config, now, int(postponement.is_attempt), int(postponement.is_put_off), now, pauses, pauses,
+            as_text(error.reply_or_message), error.code,
+        )  # fmt: skip
+        while self._db.run(_PUT_OFF, values) == _AT_ONCE:
+            pass
+
+    def make_due(self, now: float) -> None:
+        """Make all mails due that wait for a later time. What only a person sends again still waits for that."""
+        self._db.run(
+            f"UPDATE smtpsetup.mail SET next_attempt = %s WHERE {_TRIED} AND next_attempt > %s",
+            (now, now),
+        )
+
+    def bring_forward(self, account: str, config: str, now: float, code: str) -> None:
+        """Make an account's mails due that wait because of an error of this code: it has been mended."""
+        self._db.run(
+            "UPDATE smtpsetup.mail SET next_attempt = %s WHERE account = %s AND config = %s AND state = 'waiting' AND "
+            f"{_TRIED} AND next_attempt > %s AND last_code = %s",
+            (now, account, config, now, code),
+        )
+
+    def damaged_due(self, now: float) -> list[Mail]:  # noqa: ARG002  the interface of every outbox
+        """None: PostgreSQL checks its rows itself, and the text of a mail is checked when it is read."""
+        return []
+
+    def revive(self, now: float) -> int:
+        """Take back the mails of sessions that have ended. Returns how many there were.
+
+        One that the server may have becomes UNKNOWN, and is sent again after a minute at the earliest. What was planned
+        days ahead, with a wrong clock, is due now.
+        """
+        for name, config in self._accounts():
+            self._db.run(
+                f"UPDATE smtpsetup.mail SET next_attempt = %s WHERE account = %s AND config = %s AND {_TRIED} AND "
+                "next_attempt > %s",
+                (now, name, config, now + _FURTHEST_SECONDS),
+            )
+        dead = [
+            row[0]
+            for row in self._db.rows(
+                f"SELECT DISTINCT lease FROM smtpsetup.mail WHERE lease IS NOT NULL AND lease NOT IN ({HELD_LEASES})"
+            )
+        ]
+        self._db.run(f"DELETE FROM smtpsetup.worker WHERE lease NOT IN ({HELD_LEASES})")
+        return self._db.run(_REVIVE, (now + GRACE_SECONDS, now, dead)) if dead else 0

@@ -1,0 +1,31 @@
+"""How a mail is written to PostgreSQL and read from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from smtpsetup.outbox.mail import Mail
+from smtpsetup.outbox.mail_state import MailState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STORED = tuple(name for name in Mail._fields if name != "is_sound")
+
+
+def columns(table: str = "mail") -> str:
+    """In SQL: the columns that `read_mail` reads."""
+    return ", ".join(f"{table}.{name}" for name in STORED)
+
+
+def read_mail(row: Sequence[Any]) -> Mail:
+    """A row of these columns as a Mail. The database itself checks types and damage."""
+    values = dict(zip(STORED, row, strict=True))
+    values["recipients"] = tuple(values["recipients"])
+    values["state"] = MailState(values["state"]) if values["state"] in tuple(MailState) else MailState.FAILED
+    return Mail(**values, is_sound=True)
+
+
+def as_text(text: str) -> str:
+    """`text` as PostgreSQL takes it: it stores no NUL characters and no surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

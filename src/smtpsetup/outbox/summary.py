@@ -1,0 +1,34 @@
+"""What an outbox holds, counted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Waiting(NamedTuple):
+    """How many mails are in a state because of an error of that code, `""` for none."""
+
+    state: str
+    code: str
+    number: int
+
+
+class Summary(NamedTuple):
+    """The mails of an outbox by state and error, the time of the oldest (seconds since 1970), what was sent lately.
+
+    `per_minute` is the number of mails that were sent in the last minute, `workers` that of processes that send now.
+    """
+
+    counts: tuple[Waiting, ...]
+    oldest: float | None
+    per_minute: int
+    workers: int
+
+    def count(self, state: str) -> int:
+        """How many mails are in a state."""
+        return sum(one.number for one in self.counts if one.state == state)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the waiting mail takes at the rate of the last minute; None where nothing was sent."""
+        return self.count("waiting") / self.per_minute * 60 if self.per_minute else None
