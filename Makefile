@@ -34,7 +34,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "Python lacks venv; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[relay,sandbox]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,relay,sandbox]'
 	@touch $@
 
 $(VENV)/ready-for-development: $(VENV)/ready

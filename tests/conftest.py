@@ -42,6 +42,7 @@ pytest_plugins = (
     "tests.dovecot",
     "tests.signing_in",
     "tests.relay_callers",
+    "tests.postgresql",
 )
 
 

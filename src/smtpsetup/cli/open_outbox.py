@@ -73,13 +73,13 @@ def _open_shared(
                 yield shared
         except SharedOutboxError as error:
             told = error.explained()
-            if kept := count_here(directory):
+            if kept := count_here(directory):  # what a person wants to know first
                 text = ngettext(
                     "{n} mail is kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands it on.",
                     "{n} mails are kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands them on.",
                     kept,
                 )
-                told.hints = (*told.hints, text.format(n=kept))
+                told.message = f"{told.message} {text.format(n=kept)}"
             raise told from error
 
 

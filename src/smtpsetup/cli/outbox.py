@@ -14,7 +14,7 @@ from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Group
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
 from smtpsetup.cli.outbox_work import work_command
-from smtpsetup.cli.shared_outbox import init_command, status_command
+from smtpsetup.cli.shared_outbox import init_command, share_key_command, status_command
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
@@ -53,7 +53,7 @@ def outbox_command(ctx: click.Context, state: State) -> None:
         _list(state)
 
 
-for _command in (init_command, status_command, work_command):
+for _command in (init_command, share_key_command, status_command, work_command):
     outbox_command.add_command(_command)
 
 

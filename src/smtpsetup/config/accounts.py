@@ -179,6 +179,13 @@ def set_default(path: StrPath, name: str) -> None:
     _change(path, lambda text: toml_edit.with_root_value(text, "default", account.name))
 
 
+def set_outbox_key(path: StrPath, file: str) -> None:
+    """Keep the key of the shared outbox in a file from now on. Raises as `save`."""
+    from smtpsetup.config import toml_edit  # only a change needs it
+
+    _change(path, lambda text: toml_edit.with_root_value(text, "outbox_key", {"store": "file", "path": file}))
+
+
 def remove(path: StrPath, name: str) -> None:
     """Remove an account, also as the default. Raises as `save`."""
     from smtpsetup.config import toml_edit  # only a change needs it

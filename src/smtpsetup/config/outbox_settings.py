@@ -42,6 +42,11 @@ class OutboxSettings(NamedTuple):
         return bool(self.url)
 
     @property
+    def key_name(self) -> str:
+        """The user name of the key in a keyring."""
+        return f"key of {self.shown}"
+
+    @property
     def on_this_machine(self) -> OutboxSettings:
         """The outbox in the state directory, which keeps mail while the shared one is away."""
         return self._replace(url="")

@@ -95,7 +95,7 @@ def without_table(text: str, path: tuple[str, ...]) -> str:
     return _checked("".join(kept), text, path, None)
 
 
-def with_root_value(text: str, key: str, value: str | None) -> str:
+def with_root_value(text: str, key: str, value: str | dict[str, str] | None) -> str:
     """`text` with a value before the first table, or without it for None. Raises SmtpsetupError."""
     line = _with_line_ends_of(text, _dumped({key: value})) if value is not None else ""
     kept: list[str] = []

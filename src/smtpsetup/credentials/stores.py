@@ -68,6 +68,17 @@ def read_source(source: SecretSource, name: str, *, may_prompt: bool = False) ->
         return checked(store.read(source.reference, name, may_prompt=may_prompt))
 
 
+def write_source(source: SecretSource, name: str, value: str) -> None:
+    """Keep a secret that belongs to no account; `name` is that of `read_source`.
+
+    Raises SmtpsetupError, OSError; ValueError for a store that is only read.
+    """
+    if not STORES[source.store].is_writable:
+        raise ValueError(source.store)
+    store = cast("_Store", import_module(f"smtpsetup.credentials.{source.store}_store"))
+    store.write(source.reference, name, Secret(value), may_prompt=False)
+
+
 def checked(value: str, auth: Auth = Auth.PASSWORD, *, may_have_lines: bool = False) -> Secret:
     """A secret from a person or a store, without the line end that files and pipes add.
 

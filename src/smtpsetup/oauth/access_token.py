@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import shlex
 import time
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import accounts, paths
 from smtpsetup.config.secret_source import Store
-from smtpsetup.core.errors import SmtpsetupError, reason_of
+from smtpsetup.core.errors import ExplainedOSError, SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
@@ -19,7 +20,7 @@ from smtpsetup.credentials import stores
 from smtpsetup.oauth import token_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.oauth_types import TokenClient, Tokens
@@ -102,6 +103,8 @@ def _explained_os_errors() -> Iterator[None]:
     """Turn an OSError of the token's file into a SmtpsetupError."""
     try:
         yield
+    except ExplainedOSError as error:
+        raise error.explained() from error
     except OSError as error:
         raise _explained(error) from error
 
@@ -126,20 +129,35 @@ def _explained(error: OSError) -> SmtpsetupError:
 
 def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refused: str | None) -> Secret:
     directory = _directory()
+    owner = token_cache.owner_of(account, client)
     with without_renewal(account):
         cached = _load(account)  # another process may have renewed it meanwhile
-        owner = token_cache.owner_of(account, client)
         if cached and cached.access_token != refused and cached.is_good(owner, time.time()):
             return Secret(cached.access_token)
-        # most sends need no renewal
-        if client.is_app_only:
-            from smtpsetup.oauth.app_only import renewed as renew
-        else:
-            from smtpsetup.oauth.refresh import renewed as renew
-
         _check_unchanged(account)
+        renew = functools.partial(_renew(client), account, client, directory=directory, may_prompt=may_prompt)
+        settings = accounts.load_named(account.config_file).outbox
         with _explained_os_errors():
-            return renew(account, client, cached, directory, may_prompt=may_prompt)
+            if settings.is_shared:
+                from smtpsetup.oauth import shared_tokens  # for a shared outbox only
+
+                with shared_tokens.locked(settings, account, _LOCK_SECONDS) as shared:
+                    if shared is not None:
+                        theirs = shared.load()
+                        if theirs and theirs.access_token != refused and theirs.is_good(owner, time.time()):
+                            token_cache.save(directory, account.name, theirs._replace(refresh_token="", replaces=""))
+                            return Secret(theirs.access_token)
+                        return shared_tokens.renewed(shared, account, client, cached, directory, renew)
+            return renew(cached)
+
+
+def _renew(client: TokenClient) -> Callable[..., Secret]:
+    """The function that requests a new access token of this client. Most sends need none."""
+    if client.is_app_only:
+        from smtpsetup.oauth.app_only import renewed
+    else:
+        from smtpsetup.oauth.refresh import renewed
+    return renewed
 
 
 def _check_unchanged(account: Account) -> None:

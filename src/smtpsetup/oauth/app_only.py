@@ -23,8 +23,14 @@ def first_tokens(account: Account, client: TokenClient, secret: Secret, *, is_sa
         raise token_endpoint.explained(error, account, is_saved=is_saved) from error
 
 
-def renewed(
-    account: Account, client: TokenClient, cached: token_cache.CachedTokens | None, directory: str, *, may_prompt: bool
+def renewed(  # noqa: PLR0913  the two kinds of renewal have one interface
+    account: Account,
+    client: TokenClient,
+    cached: token_cache.CachedTokens | None,
+    directory: str,
+    *,
+    may_prompt: bool,
+    keeps_refresh_token: bool = True,  # noqa: ARG001  there is none
 ) -> Secret:
     """Request a new access token and cache it. The caller holds the lock. Raises SmtpsetupError, OSError."""
     token_endpoint.respect_pause(client, cached)

@@ -33,7 +33,7 @@ class _Renewal(NamedTuple):
     @property
     def current(self) -> str:
         """The refresh token to use: the cached one if it replaces the stored one, else the stored one."""
-        if self.cached and self.cached.refresh_token and self.cached.replaces == _digest(self.stored):
+        if self.cached and self.cached.refresh_token and self.cached.replaces == token_cache.digest(self.stored):
             return self.cached.refresh_token
         return self.stored
 
@@ -42,22 +42,36 @@ class _Renewal(NamedTuple):
         owner = token_cache.owner_of(self.account, self.client)
         signed_in_at = self.cached.signed_in_at if self.cached else 0.0
         fresh = token_cache.CachedTokens(access_token, expires_at, owner, time.time(), signed_in_at)
-        return fresh if newest == self.stored else fresh._replace(refresh_token=newest, replaces=_digest(self.stored))
+        return (
+            fresh
+            if newest == self.stored
+            else fresh._replace(refresh_token=newest, replaces=token_cache.digest(self.stored))
+        )
 
 
-def renewed(
-    account: Account, client: TokenClient, cached: token_cache.CachedTokens | None, directory: str, *, may_prompt: bool
+def renewed(  # noqa: PLR0913  the two kinds of renewal have one interface
+    account: Account,
+    client: TokenClient,
+    cached: token_cache.CachedTokens | None,
+    directory: str,
+    *,
+    may_prompt: bool,
+    keeps_refresh_token: bool = True,
 ) -> Secret:
-    """Request a new access token and cache it. The caller holds the lock. Raises SmtpsetupError, OSError."""
+    """Request a new access token and cache it. The caller holds the lock. Raises SmtpsetupError, OSError.
+
+    Without `keeps_refresh_token`, the account's own store is neither read nor written: `cached` has what replaces `""`.
+    """
     token_endpoint.respect_pause(client, cached)
-    renewal = _Renewal(account, client, cached, _refresh_token(account, may_prompt=may_prompt))
+    stored = _refresh_token(account, may_prompt=may_prompt) if keeps_refresh_token else ""
+    renewal = _Renewal(account, client, cached, stored)
     with token_cache.reserved(directory, account.name) as save_there, signals.deferral() as hold_signals:
         try:
             fresh = _request(renewal, save_there, hold_signals)
         except OAuthError as error:
             raise token_endpoint.explained(error, account) from error
         save_there(fresh)
-    if fresh.refresh_token and stores.is_kept_here(account):
+    if keeps_refresh_token and fresh.refresh_token and stores.is_kept_here(account):
         _move_to_store(account, fresh, directory)
     return Secret(fresh.access_token)
 
@@ -97,12 +111,6 @@ def _refresh_token(account: Account, *, may_prompt: bool) -> str:
                 hints=(_("Sign in: `smtpsetup login {account}`.").format(account=shlex.quote(account.name)),),
             ) from error
         raise
-
-
-def _digest(secret: str) -> str:
-    import hashlib  # only for a renewal
-
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _move_to_store(account: Account, fresh: token_cache.CachedTokens, directory: str) -> None:

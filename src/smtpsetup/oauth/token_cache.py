@@ -67,6 +67,13 @@ class CachedTokens(NamedTuple):
         return bool(self.access_token) and self.owner == owner and is_in_time
 
 
+def digest(secret: str) -> str:
+    """The SHA-256 of a token, to know it again."""
+    import hashlib  # only for a renewal
+
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
 def owner_of(account: Account, client: TokenClient) -> str:
     """The user, mail server, client and token endpoint of an access token. It must not be sent for any other."""
     return f"{account.username}\n{account.server.host}\n{client.client_id}\n{client.token_endpoint}"

@@ -53,6 +53,7 @@ _BY_TEXT = (
     ("read-only", Trouble.READ_ONLY),
 )
 _POOL_TRIES = 3
+_MOST_WORDS = 500  # characters of an error
 
 
 class Connection:
@@ -184,6 +185,7 @@ def _trouble(error: psycopg.Error) -> Trouble:
 
 
 def _words(error: psycopg.Error) -> str:
-    """The database's words in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return plain_text(" ".join(lines))[:500].rstrip(".")
+    """The database's words in one line, without the values of rows, which may be somebody's mail."""
+    lines = [error.diag.message_primary or "", *str(error).splitlines()]
+    first = next((line.strip() for line in lines if line.strip()), type(error).__name__)
+    return plain_text(first.removeprefix("connection failed: "))[:_MOST_WORDS].rstrip(".")

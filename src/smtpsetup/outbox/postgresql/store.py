@@ -57,7 +57,9 @@ WITH gone AS (
     RETURNING id, account, recipients, subject, message_id, queued_at
 )
 INSERT INTO smtpsetup.sent SELECT * FROM gone"""
-_COPIED = ", ".join(name for name in (*STORED, "header_size", "content_checksum", "host", "lease") if name != "id")
+_COPIED = ", ".join(
+    name for name in (*STORED, "header_size", "is_ascii", "content_checksum", "host", "lease") if name != "id"
+)
 
 
 class PostgresqlOutbox(AccountUse):
@@ -242,6 +244,7 @@ class PostgresqlOutbox(AccountUse):
 
     def remove(self, number: int) -> None:
         """Remove a mail that was sent, over a new connection where this one has broken."""
+        self._read_ahead.pop(number, None)
         self._run_surely(_REMOVE, (number, self._lease))
 
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:
