@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.state import State, tell
 from smtpsetup.config import paths
-from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.core.errors import ExplainedOSError, SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Queue
@@ -23,7 +24,7 @@ from smtpsetup.sending.batch_input import Item, LineError, json_lines
 from smtpsetup.sending.drafts import Parts, delivery_of, draft_of, read_failed
 from smtpsetup.sending.send_many import Run
 from smtpsetup.state import input_file
-from smtpsetup.state.batch_journal import BusyError, Journal
+from smtpsetup.state.batch_journal import BatchJournal, BusyError, Journal
 from smtpsetup.terminal.streams import can_redraw
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ class BatchOptions(NamedTuple):
 def send_many(state: State, account: Account, policy: Policy, options: BatchOptions, template: Parts) -> None:
     """Read and check every mail, then send them. Raises SmtpsetupError."""
     source, identity = _source(options, template)
-    items = usable_items(account, source)
+    if policy.outbox.is_shared and policy.queue is Queue.ALWAYS and not options.dry_run:
+        from smtpsetup.cli.batch_load import load_many  # for a shared outbox only
+
+        load_many(state, account, policy, options, (source, f"{identity} {account.name}"))
+        return
+    items = usable_items(account, source())
     if options.merge and len(items) > 1 and template.to and not any("$" in recipient for recipient in template.to):
         tell(
             _("Every one of these mails goes to {names}. For a column of the table, write `--to '$column'`.").format(
@@ -72,33 +78,63 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
     provider = context.find_provider()
     context = context._replace(find_provider=lambda: provider)  # looked for once
     _warn_of_daily_limit(provider, len(items))
-    directory = paths.state_dir()
-    if not directory:
-        raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
     secret, stopped_by = _secret(context, policy)
     started = time.monotonic()
     failures: list[SmtpsetupError] = []
+    with (
+        _journal(policy, f"{identity} {account.name}") as journal,
+        progress(state, len(items), _sent_before(journal, items, restart=options.restart)) as bar,
+    ):
+        on_result = result_reporter(state, bar, failures)
+        batch = Batch(context, journal, policy, total=len(items), on_result=on_result)
+        run = _run(context, secret, batch, options, provider)
+        try:
+            totals = batch.send(run, items, stopped_by)
+        except KeyboardInterrupt:
+            views.batch.interrupted(batch.totals, bar)
+            raise
+    finish(state, totals, failures, time.monotonic() - started)
+
+
+@contextmanager
+def _journal(policy: Policy, identity: str) -> Iterator[BatchJournal]:
+    """The journal of the run, which is shared where the outbox is. Raises SmtpsetupError."""
+    directory = journal_directory()
+    with busy_explained():
+        if policy.outbox.is_shared:
+            from smtpsetup.outbox.postgresql.batches import SharedJournal  # psycopg costs 100 ms
+
+            with SharedJournal(policy.outbox, directory, identity) as shared:
+                yield shared
+        else:
+            with Journal(directory, identity) as journal:
+                yield journal
+
+
+def journal_directory() -> str:
+    """The state directory. Raises SmtpsetupError where it is not known."""
+    directory = paths.state_dir()
+    if not directory:
+        raise SmtpsetupError("config.invalid", _("It is not known where to note what was sent: HOME is not set."))
+    return directory
+
+
+@contextmanager
+def busy_explained() -> Iterator[None]:
+    """Turn BusyError, and what is wrong with a shared outbox, into SmtpsetupError."""
     try:
-        with (
-            Journal(directory, f"{identity} {account.name}") as journal,
-            _bar(state, len(items), _sent_before(journal, items, restart=options.restart)) as bar,
-        ):
-            on_result = _result_reporter(state, bar, failures)
-            batch = Batch(context, journal, policy, total=len(items), on_result=on_result)
-            run = _run(context, secret, batch, options, provider)
-            try:
-                totals = batch.send(run, items, stopped_by)
-            except KeyboardInterrupt:
-                views.batch.interrupted(batch.totals, bar)
-                raise
+        yield
     except BusyError as error:
         raise SmtpsetupError(
             "config.invalid", _("Another run sends the same mails at this moment."), exit_code=EX_TEMPFAIL
         ) from error
-    _finish(state, totals, failures, time.monotonic() - started)
+    except ExplainedOSError as error:
+        told = error.explained()
+        told.hints = (*told.hints, _("Run the same command again: it sends what is missing, and nothing twice."))
+        raise told from error
 
 
-def _sent_before(journal: Journal, items: list[Item], *, restart: bool) -> int:
+def _sent_before(journal: BatchJournal, items: list[Item], *, restart: bool) -> int:
     """How many of the mails an earlier run sent, reported to the person; none with --restart."""
     if restart:
         journal.restart()
@@ -139,8 +175,8 @@ def _secret(context: Context, policy: Policy) -> tuple[Secret | None, SmtpsetupE
         return None, error
 
 
-def _source(options: BatchOptions, template: Parts) -> tuple[Iterator[Item | LineError], str]:
-    """The mails, and the identity of their source in the journal. Raises SmtpsetupError."""
+def _source(options: BatchOptions, template: Parts) -> tuple[Callable[[], Iterator[Item | LineError]], str]:
+    """What reads the mails from their start, and the identity of their source in the journal. Raises SmtpsetupError."""
     path = options.batch or options.merge or ""
     if path == "-":
         data = sys.stdin.buffer.read()
@@ -152,10 +188,16 @@ def _source(options: BatchOptions, template: Parts) -> tuple[Iterator[Item | Lin
             raise read_failed(path, error) from error
         identity = os.path.abspath(path)
     if options.batch:
-        return json_lines(data.splitlines(), template.from_, options.root), f"batch {identity}"
+        return lambda: json_lines(_lines(data), template.from_, options.root), f"batch {identity}"
     from smtpsetup.sending import merge  # loads csv and string
 
-    return merge.merged(merge.rows(data), template, options.root), f"merge {identity}"
+    return lambda: merge.merged(merge.rows(data), template, options.root), f"merge {identity}"
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """The lines, as `bytes.splitlines` gives them, one after the other: there may be a million."""
+    for line in io.BytesIO(data):
+        yield from line.splitlines()
 
 
 def _show_first(state: State, account: Account, items: list[Item]) -> None:
@@ -183,7 +225,7 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
 
 
 @contextmanager
-def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | views.batch.Lines | None]:
+def progress(state: State, total: int, before: int) -> Iterator[views.batch.Bar | views.batch.Lines | None]:
     """The progress bar where standard error is a terminal that nothing else is written to, else None."""
     if not sys.stderr.isatty() or state.verbose or (state.json and sys.stdout.isatty()):
         yield None
@@ -193,7 +235,7 @@ def _bar(state: State, total: int, before: int) -> Iterator[views.batch.Bar | vi
         yield bar
 
 
-def _result_reporter(
+def result_reporter(
     state: State, bar: views.batch.Bar | views.batch.Lines | None, failures: list[SmtpsetupError]
 ) -> Callable[[Item, SendResult], None]:
     """The function that reports the result of each mail and adds its error to `failures`."""
@@ -212,7 +254,7 @@ def _result_reporter(
     return report_result
 
 
-def _finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds: float) -> None:
+def finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds: float) -> None:
     """Print the summary.
 
     Raises the error that decides the exit code: what stopped the run, else the first permanent refusal of a mail, else

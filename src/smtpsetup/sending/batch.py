@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smtpsetup.config.account import Account
     from smtpsetup.message.delivery import Delivery
     from smtpsetup.sending.context import Context
-    from smtpsetup.state.batch_journal import Journal
+    from smtpsetup.state.batch_journal import BatchJournal
 
 _CONNECTION_LOST = "connection.lost"
 _MOST_ERRORS = 10  # lines that are listed
@@ -51,11 +51,15 @@ class Totals:
 
 
 def usable_items(account: Account, items: Iterable[Item | LineError]) -> list[Item]:
+    """The items, once all have been checked. Raises as `checked_items`."""
+    return list(checked_items(account, items))
+
+
+def checked_items(account: Account, items: Iterable[Item | LineError]) -> Iterator[Item]:
     """The items, once the files and the header of each have been checked.
 
     Raises SmtpsetupError that lists the lines which cannot be used.
     """
-    good: list[Item] = []
     now = datetime.datetime.now(datetime.UTC)
     wrong: list[LineError] = []
     for item in items:
@@ -63,12 +67,11 @@ def usable_items(account: Account, items: Iterable[Item | LineError]) -> list[It
         if fault:
             wrong.append(fault)
         elif isinstance(item, Item):
-            good.append(item)
+            yield item
         if len(wrong) >= _MOST_ERRORS:
             break
     if wrong:
         raise _wrong_lines(wrong)
-    return good
 
 
 def _fault(account: Account, item: Item, now: datetime.datetime) -> LineError | None:
@@ -101,7 +104,7 @@ class Batch:
     def __init__(
         self,
         context: Context,
-        journal: Journal,
+        journal: BatchJournal,
         policy: Policy,
         *,
         total: int,

@@ -12,29 +12,121 @@ import json
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
+from enum import StrEnum
 from typing import Any, Self
 
 from smtpsetup.state import files, locks, private_dir
 
 _SYNC_SECONDS = 1.0  # of work that a power failure may lose; a kill loses none
-_ENDED_SECONDS = 12 * 3600.0  # after the end of a run in which the same command resends nothing
 _MAX_AGE_SECONDS = 60 * 86_400.0
 _DIRECTORY = "batches"
 _BEFORE = {"stands": "before"}  # marks an end line that precedes the mails of its run
 _LEFT = ', "left": '  # begins the list of recipients in a line
-_ROOM = 4  # spare bytes in a line: _NOT_SENT, the longest state, has two letters more than _DOTTED
+_ROOM = 4  # spare bytes in a line: State.NOT_SENT, the longest state, has two letters more than State.DOTTED
 _NOWHERE = (0, 0)  # the place of a line that has not been written
-# dotted: the final dot may have been sent, without a reply yet; broke: the connection ended at this mail
-_DONE, _DOTTED, _NOT_SENT, _PARTLY, _BROKE = "done", "dotted", "not-sent", "partly", "broke"
+
+
+ENDED_SECONDS = 12 * 3600.0
+"""Seconds after the end of a run in which the same command resends nothing."""
+
+
+class State(StrEnum):
+    """What became of a mail in a batch.
+
+    DOTTED: the final dot may have been sent, without a reply yet. BROKE: the connection ended at this mail.
+    """
+
+    DONE = "done"
+    DOTTED = "dotted"
+    NOT_SENT = "not-sent"
+    PARTLY = "partly"
+    BROKE = "broke"
 
 
 class BusyError(Exception):
     """Another process is sending the same mails."""
 
 
-class Journal:
-    """The journal of one batch, locked by one process. The key of a mail is the same in every run.
+def message_id_of(nonce: str, key: str, domain: str) -> str:
+    """The Message-ID of a mail in the batch with that nonce."""
+    return f"<{hashlib.sha256(f'{nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
+
+
+class BatchJournal(ABC):
+    """What became of the mails of a batch. The key of a mail is the same in every run."""
+
+    ended_at = 0.0
+    """When the last run ended, in seconds since 1970, 0 for not at all."""
+
+    @property
+    @abstractmethod
+    def is_resumed(self) -> bool:
+        """Whether an earlier run has handled any mail."""
+
+    @abstractmethod
+    def state_of(self, key: str) -> str:
+        """What became of a mail, `""` for nothing."""
+
+    @abstractmethod
+    def left(self, key: str) -> tuple[str, ...]:
+        """The recipients who did not get a mail that others got."""
+
+    @abstractmethod
+    def message_id(self, key: str, domain: str) -> str:
+        """The Message-ID of a mail, the same in every run."""
+
+    @abstractmethod
+    def mark_possibly_delivered(self, key: str, recipients: tuple[str, ...] = ()) -> None:
+        """Record that the server may have a mail from now on, with room to list those recipients later."""
+
+    @abstractmethod
+    def _mark(self, key: str, state: str, left: tuple[str, ...] = ()) -> None:
+        """Record what became of a mail."""
+
+    @abstractmethod
+    def mark_ended(self) -> None:
+        """Record the end of a run.
+
+        For twelve hours the same command sends nothing again: its caller may have been killed before it saw the result.
+        """
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Forget the results of earlier runs."""
+
+    def is_done(self, key: str) -> bool:
+        """Whether the server or the outbox has accepted a mail."""
+        return self.state_of(key) == State.DONE
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether the server may have accepted a mail: its reply was lost, or the process was killed before it came."""
+        return self.state_of(key) == State.DOTTED
+
+    def has_broken(self, key: str) -> bool:
+        """Whether the connection ended in an earlier run while this mail was being sent."""
+        return self.state_of(key) == State.BROKE
+
+    def mark_done(self, key: str) -> None:
+        """Record that the server or the outbox has accepted a mail."""
+        self._mark(key, State.DONE)
+
+    def mark_partly_done(self, key: str, left: tuple[str, ...]) -> None:
+        """Record that the server has accepted a mail for all recipients but these."""
+        self._mark(key, State.PARTLY, left)
+
+    def mark_not_sent(self, key: str) -> None:
+        """Record that the server has not accepted a mail."""
+        self._mark(key, State.NOT_SENT)
+
+    def mark_broken(self, key: str) -> None:
+        """Record that the connection ended while this mail was being sent, before the server could accept it."""
+        self._mark(key, State.BROKE)
+
+
+class Journal(BatchJournal):
+    """The journal of one batch in a file, locked by one process.
 
     `mark_*` and `restart` raise OSError.
     """
@@ -61,7 +153,7 @@ class Journal:
         self.ended_at = 0.0
         try:
             self._load()
-            if (self.ended_at and not 0 <= time.time() - self.ended_at < _ENDED_SECONDS) or not self.nonce:
+            if (self.ended_at and not 0 <= time.time() - self.ended_at < ENDED_SECONDS) or not self.nonce:
                 self.restart()
         except BaseException:
             os.close(self._handle)
@@ -80,51 +172,27 @@ class Journal:
         """Whether an earlier run has handled any mail."""
         return bool(self._states)
 
-    def is_done(self, key: str) -> bool:
-        """Whether the server or the outbox has accepted a mail."""
-        return self._states.get(key) == _DONE
-
-    def is_unknown(self, key: str) -> bool:
-        """Whether the server may have accepted a mail: its reply was lost, or the process was killed before it came."""
-        return self._states.get(key) == _DOTTED
-
-    def has_broken(self, key: str) -> bool:
-        """Whether the connection ended in an earlier run while this mail was being sent."""
-        return self._states.get(key) == _BROKE
+    def state_of(self, key: str) -> str:
+        """What became of a mail, `""` for nothing."""
+        return self._states.get(key, "")
 
     def message_id(self, key: str, domain: str) -> str:
         """The Message-ID of a mail, the same in every run."""
-        return f"<{hashlib.sha256(f'{self.nonce} {key}'.encode()).hexdigest()[:32]}@{domain.strip('[]')}>"
+        return message_id_of(self.nonce, key, domain)
 
     def mark_possibly_delivered(self, key: str, recipients: tuple[str, ...] = ()) -> None:
         """Record that the server may have a mail from now on, with room to list those recipients later."""
         with self._lock:
             if self._end == _NOWHERE:
                 self._end = self._append({"ended": "", **_BEFORE}, room=len(str(int(time.time()))))
-            self._states[key] = _DOTTED
+            self._states[key] = State.DOTTED
             left = len(json.dumps(recipients)) + len(_LEFT) if recipients else 0
-            self._places[key] = self._append({"key": key, "state": _DOTTED}, room=_ROOM + left)
+            self._places[key] = self._append({"key": key, "state": State.DOTTED}, room=_ROOM + left)
             self._sync_now_and_then()
-
-    def mark_done(self, key: str) -> None:
-        """Record that the server or the outbox has accepted a mail."""
-        self._mark(key, _DONE)
 
     def left(self, key: str) -> tuple[str, ...]:
         """The recipients who did not get a mail that others got."""
         return self._left.get(key, ())
-
-    def mark_partly_done(self, key: str, left: tuple[str, ...]) -> None:
-        """Record that the server has accepted a mail for all recipients but these."""
-        self._mark(key, _PARTLY, left)
-
-    def mark_not_sent(self, key: str) -> None:
-        """Record that the server has not accepted a mail."""
-        self._mark(key, _NOT_SENT)
-
-    def mark_broken(self, key: str) -> None:
-        """Record that the connection ended while this mail was being sent, before the server could accept it."""
-        self._mark(key, _BROKE)
 
     def mark_ended(self) -> None:
         """Record the end of a run.
@@ -150,7 +218,7 @@ class Journal:
         entry: dict[str, Any] = {"key": key, "state": state}
         with self._lock:
             self._states[key] = state
-            if state == _PARTLY:
+            if state == State.PARTLY:
                 self._left[key] = left
                 entry["left"] = list(left)
             self._overwrite(self._places.pop(key, _NOWHERE), entry)
@@ -197,7 +265,7 @@ class Journal:
     def _load_entry(self, entry: dict[str, Any]) -> None:
         if "key" in entry:
             self._states[str(entry["key"])] = str(entry["state"])
-            if entry["state"] == _PARTLY:
+            if entry["state"] == State.PARTLY:
                 self._left[str(entry["key"])] = tuple(map(str, entry["left"]))
             self.ended_at = self.ended_at if self._has_end else 0.0
         elif "ended" in entry:  # the first version wrote it after the mails of its run

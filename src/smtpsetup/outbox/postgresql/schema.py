@@ -58,7 +58,7 @@ CREATE TABLE smtpsetup.batch (
     ended_at timestamptz, at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE smtpsetup.batch_mail (
-    batch bigint NOT NULL REFERENCES smtpsetup.batch ON DELETE CASCADE, key bytea NOT NULL, state text NOT NULL,
+    batch bigint NOT NULL REFERENCES smtpsetup.batch ON DELETE CASCADE, key text NOT NULL, state text NOT NULL,
     left_over text[], PRIMARY KEY (batch, key)
 );
 """

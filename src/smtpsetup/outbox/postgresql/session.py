@@ -50,6 +50,11 @@ class OutboxSession(Outbox):
         if not is_durable:
             self.set_durability(is_durable=False)
 
+    @property
+    def database(self) -> Connection:
+        """Its connection."""
+        return self._db
+
     def close(self) -> None:
         """Close the connection, which ends the lease."""
         self._db.close()
@@ -93,7 +98,7 @@ class OutboxSession(Outbox):
             Trouble.LOST_MAIL, self._db.shown, f"mail {number} is no longer reserved for this process"
         )
 
-    def _run_surely(self, statement: str, values: Sequence[object]) -> int:
+    def run_surely(self, statement: str, values: Sequence[object]) -> int:
         """Execute a statement that may be repeated, over new connections where this one has broken.
 
         Such as after the server has accepted a mail, which must not be sent again.

@@ -245,11 +245,11 @@ class PostgresqlOutbox(AccountUse):
     def remove(self, number: int) -> None:
         """Remove a mail that was sent, over a new connection where this one has broken."""
         self._read_ahead.pop(number, None)
-        self._run_surely(_REMOVE, (number, self._lease))
+        self.run_surely(_REMOVE, (number, self._lease))
 
     def keep_for(self, number: int, recipients: Sequence[str]) -> None:
         """Keep a mail for these recipients only, over a new connection where this one has broken."""
-        self._run_surely(
+        self.run_surely(
             "UPDATE smtpsetup.mail SET recipients = %s, dotted = false WHERE id = %s AND (lease = %s OR (lease IS NULL "
             "AND state = 'unknown'))",
             (list(recipients), number, self._lease),
