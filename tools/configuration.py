@@ -18,6 +18,10 @@ TOP = {
     "aliases": 'names without a domain, each with an address or a list of addresses: `root = "admin@mittforetag.se"`',
     "aliases_file": "a file in the form of `/etc/aliases`, read where `aliases` has no such name",
     "log": "where a line for each mail goes: `file` (default: `mail.log` in the state directory), `syslog` or `none`",
+    "outbox": "`postgresql://…` for an outbox that several machines share: see [scale.md](scale.md)",
+    "outbox_secret": "where the password of its database is, as `secret` below; without it, libpq finds it",
+    "outbox_key": "where the key is that protects shared sign-ins, as `secret` below; without it, in the keyring",
+    "keep_sent": "for how many days a shared outbox lists sent mail (default: 14)",
     "oauth2": "clients by provider: `[oauth2.microsoft]` with `client_id`, and `client_secret` where one is wanted",
     "accounts": 'the accounts: `[accounts."NAME"]`, see below',
 }
@@ -47,6 +51,7 @@ ACCOUNT = {
 VARIABLES = {
     "SMTPSETUP_CONFIG": "another configuration file, as `--config`",
     "SMTPSETUP_STATE_DIR": "another place for the outbox, the log and the access tokens",
+    "SMTPSETUP_OUTBOX": "another outbox, such as `postgresql:///mail`",
     "SMTPSETUP_NAMESERVER": "`HOST[:PORT]` of a name server to ask instead of the system's",
     "SMTPSETUP_LANG": "`sv` or `en`, before `LANGUAGE`, `LC_ALL`, `LC_MESSAGES` and `LANG`",
     "SMTPSETUP_<PROVIDER>_CLIENT_ID": "the OAuth2 client id, as `SMTPSETUP_MICROSOFT_CLIENT_ID`; also `_CLIENT_SECRET`",
@@ -71,14 +76,23 @@ def tables() -> str:
     """The page's tables. Raises SystemExit where the code has other keys than are described here."""
     account_types = account_table.KEYS | account_table.BY_HAND
     _compare("accounts", set(account_types), set(ACCOUNT))
-    read = re.findall(r'\btable\.get\("(\w+)"', (_SOURCE / "config" / "accounts.py").read_text("utf-8"))
+    files = (_SOURCE / "config" / name for name in ("accounts.py", "outbox_settings.py"))
+    read = [key for path in files for key in re.findall(r'\btable\.get\("(\w+)"', path.read_text("utf-8"))]
     _compare("config.toml", {*accounts.TYPES, *read}, set(TOP))
     used = {
         name for path in _SOURCE.rglob("*.py") for name in re.findall(r"SMTPSETUP_[A-Z_]+", path.read_text("utf-8"))
     }
     described = {name for name in used if not name.endswith(("_CLIENT_SECRET", "_COMPLETE"))}
     _compare("environment", described, {name for name in VARIABLES if re.fullmatch("SMTPSETUP_[A-Z_]+", name)})
-    top_types = {"version": int, "accounts": dict, "aliases": dict, "oauth2": dict, "log": str, **accounts.TYPES}
+    top_types = {
+        "version": int,
+        "accounts": dict,
+        "aliases": dict,
+        "oauth2": dict,
+        "log": str,
+        "keep_sent": int,
+        **accounts.TYPES,
+    }
     stores = [
         f"| `{store}` | {f'`{facts.key}`' if facts.key else ''} | `{facts.option}` | {facts.help} |"
         for store, facts in STORES.items()

@@ -37,6 +37,7 @@ NOT_REHEARSED = {
     "internal.bug",
     "outbox.unavailable",
     "outbox.damaged",
+    "outbox.schema",
     "relay.exposed",
 }
 

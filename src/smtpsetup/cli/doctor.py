@@ -13,6 +13,7 @@ from smtpsetup.cli.complete import account_names, by_click
 from smtpsetup.cli.state import State, common_options
 from smtpsetup.config import paths
 from smtpsetup.config.known_providers import known_provider
+from smtpsetup.config.outbox_settings import OutboxSettings
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.i18n import ngettext
@@ -81,21 +82,27 @@ def _others(state: State) -> int:
 def _one_account(state: State, name: str | None) -> Iterator[tuple[Account | None, Iterable[Finding]]]:
     """An account with its checks and those of the machine; None where there is no such account."""
     chosen: Account | None = None
+    outbox = OutboxSettings()
     try:
-        chosen = state.config().account(name)
+        own = state.config()
+        outbox = own.outbox
+        chosen = own.account(name)
         message = _("The account {account} is in {path}.").format(account=chosen.name, path=state.config_file)
         config = ok("config", message)
     except SmtpsetupError as error:
         config = wrong("config", error)
     provider = known_provider(chosen) if chosen else None
-    checks = examine(chosen, config=state.config_option, provider=provider, has_relay=_has_relay())
+    checks = examine(chosen, config=state.config_option, provider=provider, has_relay=_has_relay(), outbox=outbox)
     yield chosen, itertools.chain([config], checks, examine_relay())
 
 
 def _all_accounts(state: State) -> Iterator[tuple[Account | None, Iterable[Finding]]]:
     """The machine with its checks, then each account with its own."""
     config = state.config()
-    yield None, itertools.chain(examine(None, config=None, has_relay=_has_relay()), examine_relay())
+    yield (
+        None,
+        itertools.chain(examine(None, config=None, has_relay=_has_relay(), outbox=config.outbox), examine_relay()),
+    )
     for account in config.accounts.values():
         yield account, examine_account(account, config=state.config_option, provider=known_provider(account))
 

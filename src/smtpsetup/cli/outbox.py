@@ -14,7 +14,7 @@ from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Group
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
 from smtpsetup.cli.outbox_work import work_command
-from smtpsetup.cli.shared_outbox import init_command, share_key_command, status_command
+from smtpsetup.cli.shared_outbox import init_command, list_sent, share_key_command, status_command
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
@@ -64,10 +64,16 @@ def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @outbox_command.command("list", help=_("Every mail that waits, and when it is tried again."))
+@click.option(
+    "--sent", "is_about_sent", is_flag=True, help=_("The mail that was sent last, which a shared outbox remembers.")
+)
 @common_options
-def list_command(state: State) -> None:
+def list_command(state: State, is_about_sent: bool) -> None:  # noqa: FBT001  click passes flags by name
     """List the mails."""
-    _list(state)
+    if is_about_sent:
+        list_sent(state)
+    else:
+        _list(state)
 
 
 def _list(state: State) -> None:

@@ -94,7 +94,7 @@ def _show_status(state: State, *, is_strict: bool) -> None:
     """Show the status. Ends with 75 where the relay takes no mail or, with `is_strict`, where an account sends none."""
     from smtpsetup.relay.status import status  # needed for this option only
 
-    found = status(state_directory())
+    found = status(state_directory(), state.config().outbox)
     state.output(lambda: views.relay_json.status(found), lambda: views.relay.status(found))
     if not found.is_listening or found.fault or (is_strict and (found.upstream or found.failed)):
         raise click.exceptions.Exit(EX_TEMPFAIL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smtpsetup.cli import views
-from smtpsetup.cli.open_outbox import open_to_read, shared_errors
+from smtpsetup.cli.open_outbox import open_to_read, shared_errors, state_directory
 from smtpsetup.cli.state import State, common_options, tell
 from smtpsetup.config import accounts
 from smtpsetup.config.secret_source import SecretSource, Store
@@ -18,6 +18,9 @@ from smtpsetup.core.i18n import gettext as _
 
 if TYPE_CHECKING:
     from smtpsetup.config.outbox_settings import OutboxSettings
+
+
+_MOST_SENT = 1000  # that are listed
 
 
 def require_shared(state: State) -> OutboxSettings:
@@ -137,6 +140,17 @@ def share_key_command(state: State, receive: bool, key_file: str | None) -> None
                 ),
             )
         click.echo(token_store.own_key(settings))
+
+
+def list_sent(state: State) -> None:
+    """List the mails that were sent last."""
+    settings = require_shared(state)
+    with shared_errors():
+        from smtpsetup.outbox.postgresql.store import PostgresqlOutbox  # as above
+
+        with PostgresqlOutbox(settings, state_directory()) as shared:
+            listed = shared.sent_mails(_MOST_SENT)
+    state.output(lambda: [views.json.sent_mail(mail) for mail in listed], lambda: views.outbox.sent(listed))
 
 
 @click.command("status", help=_("What waits in the outbox, how fast it is sent, and what is refused or put off."))

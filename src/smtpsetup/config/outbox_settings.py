@@ -60,6 +60,10 @@ class OutboxSettings(NamedTuple):
         return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
+ON_THIS_MACHINE = OutboxSettings()
+"""The outbox in the state directory."""
+
+
 def outbox_settings(table: Mapping[str, Any]) -> OutboxSettings:
     """The settings in the configuration's table, with the URL of the environment before that of the file.
 

@@ -44,7 +44,14 @@ RAISED = {
     "secret.file-permissions": N_("Others may read the password file. The message has the command that mends it."),
     "outbox.unavailable": N_(
         "The outbox cannot be read or written: no room, no permission, or no place for it. The message has "
-        "the reason and the directory."
+        "the reason and the directory. For a shared outbox (PostgreSQL) the exit code is 75: the database "
+        "cannot be reached, refuses the login, is a read-only replica or has no room. Meanwhile mail is kept on "
+        "this machine, and handed on when the database is back."
+    ),
+    "outbox.schema": N_(
+        "The tables of the shared outbox are missing, or another version of smtpsetup has made them. Make them "
+        "or bring them up to date with `smtpsetup outbox init`; where a newer smtpsetup has made them, install "
+        "it on this machine, too."
     ),
     "outbox.damaged": N_(
         "The outbox, or a mail in it, is not what was put there. Save what can be saved: `smtpsetup outbox "

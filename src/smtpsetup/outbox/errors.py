@@ -72,7 +72,7 @@ class SharedOutboxError(ExplainedOSError):
             _("The library {name} is missing, which the shared outbox needs.").format(name=self.strerror)
             if self.trouble is Trouble.NO_LIBRARY
             else _("The shared outbox {url} cannot be used: {reason}.").format(
-                url=self.filename, reason=_(self.strerror or "")
+                url=self.filename, reason=_(self.strerror) if self.strerror else self.trouble
             )
         )
         is_schema = self.trouble in _OF_SCHEMA

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.outbox.mail_state import MailState
     from smtpsetup.outbox.summary import Summary
+    from smtpsetup.state.request_limits import Limits, RequestLimits
 
 
 class Outbox(ABC):
@@ -209,6 +210,11 @@ class Outbox(ABC):
 
         It takes the pause between messages, and returns for how long to wait, both in seconds.
         """
+        return None
+
+    @property
+    def request_limits(self) -> Callable[[str, Limits], RequestLimits] | None:
+        """What gives the limits of a mailbox that all machines keep together; None on one machine."""
         return None
 
     def connection(self, account: str, most: int | None) -> AbstractContextManager[bool]:  # noqa: ARG002  as above

@@ -13,6 +13,18 @@ class Waiting(NamedTuple):
     number: int
 
 
+class SentMail(NamedTuple):
+    """A mail that was sent, without its text. Times are in seconds since 1970."""
+
+    id: int
+    account: str
+    recipients: tuple[str, ...]
+    subject: str
+    message_id: str
+    queued_at: float
+    sent_at: float
+
+
 class Summary(NamedTuple):
     """The mails of an outbox by state and error, the time of the oldest (seconds since 1970), what was sent lately.
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import reason_of
-from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.errors import OutboxDamagedError, SharedOutboxError
 from smtpsetup.outbox.mail_state import MailState
+from smtpsetup.outbox.opening import opened
 from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.relay import clients, running
 from smtpsetup.relay.running import GREETING, Where
 
 if TYPE_CHECKING:
+    from smtpsetup.config.outbox_settings import OutboxSettings
     from smtpsetup.outbox.mail import Mail
 
 _SECONDS = 5.0  # for the greeting
@@ -51,8 +53,11 @@ class Status:
     upstream: tuple[Upstream, ...]
 
 
-def status(directory: str) -> Status:
-    """The status of the relay with that state directory. Raises SmtpsetupError, OSError."""
+def status(directory: str, settings: OutboxSettings) -> Status:
+    """The status of the relay with that state directory. Raises SmtpsetupError, OSError.
+
+    While a shared outbox is away, the relay takes mail all the same: then what is told is about this machine.
+    """
     place = running.read(directory)
     is_listening = place.is_running and _greets(place)
     address = running.shown(place.host, place.port) if is_listening else ""
@@ -63,6 +68,10 @@ def status(directory: str) -> Status:
             with outbox.transaction():  # it can be written
                 pass
             mails = outbox.mails()
+        with suppress(SharedOutboxError):
+            if settings.is_shared:
+                with opened(settings, directory) as shared:
+                    mails += shared.mails()
     except OutboxDamagedError as error:
         fault = f"{error.path}: outbox.damaged"
     except OSError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smtpsetup.discovery.search import Discovery
     from smtpsetup.oauth.access_token import SignInAge
     from smtpsetup.outbox.mail import Mail
-    from smtpsetup.outbox.summary import Summary
+    from smtpsetup.outbox.summary import SentMail, Summary
     from smtpsetup.providers.row import Provider
     from smtpsetup.sending.batch import Totals
     from smtpsetup.sending.send_one import SendResult
@@ -331,6 +331,19 @@ def outbox_mail(mail: Mail) -> dict[str, object]:
         "next_attempt": None if mail.next_attempt is None else moment(mail.next_attempt),
         "last_reply": mail.last_reply or None,
         "queued_at": moment(mail.queued_at),
+    }
+
+
+def sent_mail(mail: SentMail) -> dict[str, object]:
+    """A mail of `outbox list --sent`."""
+    return {
+        "outbox_id": mail.id,
+        "account": mail.account,
+        "message_id": mail.message_id,
+        "recipients": mail.recipients,
+        "subject": mail.subject,
+        "queued_at": moment(mail.queued_at),
+        "sent_at": moment(mail.sent_at),
     }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from smtpsetup.outbox.mail import Mail
-    from smtpsetup.outbox.summary import Summary
+    from smtpsetup.outbox.summary import SentMail, Summary
     from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
 
@@ -44,6 +44,20 @@ def mails(listed: list[Mail]) -> None:
         table.add_row(
             str(mail.id), _state(mail), _when(mail), Text(plain_text(to + more)), Text(plain_text(mail.subject))
         )
+    show(table)
+
+
+def sent(listed: list[SentMail]) -> None:
+    """Print the result of `outbox list --sent`."""
+    if not listed:
+        say(_("No sent mail is kept."))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in (_("No."), _("Sent"), _("To"), _("Subject")):
+        table.add_column(title, overflow="fold", header_style="dim")
+    for mail in listed:
+        to = ", ".join(mail.recipients)
+        table.add_row(str(mail.id), _local(mail.sent_at), Text(plain_text(to)), Text(plain_text(mail.subject)))
     show(table)
 
 

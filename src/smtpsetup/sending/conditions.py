@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.core.failure import StageResult
     from smtpsetup.core.model import Secret
+    from smtpsetup.state.request_limits import Limits, RequestLimits
 
 
 class Conditions(NamedTuple):
@@ -16,9 +17,11 @@ class Conditions(NamedTuple):
 
     `trace` gets the lines of the conversation, secrets masked; `on_stage` gets the result of each stage. `renew` gives
     another access token than one that was refused in the middle of a session, None where there is no other.
+    `request_limits` gives the limits of a mailbox where several machines keep them together.
     """
 
     seconds: float
     trace: Callable[[str], None] | None = None
     on_stage: Callable[[StageResult], None] | None = None
     renew: Callable[[Secret], Secret | None] | None = None
+    request_limits: Callable[[str, Limits], RequestLimits] | None = None

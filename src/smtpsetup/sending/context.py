@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smtpsetup.core.model import Secret
     from smtpsetup.providers.row import Provider
     from smtpsetup.sending.transport import Session, Transport
+    from smtpsetup.state.request_limits import Limits, RequestLimits
 
 
 TRANSPORTS = ("smtp", "smtplib")
@@ -52,6 +53,7 @@ class Context(NamedTuple):
     `read_secret` gives the password or an access token; it raises SmtpsetupError. `find_provider` is called only after
     a failure, so that success does not pay for the table; it never raises. `log` is where each mail leaves a line, and
     `trace` gets the lines of the conversation, secrets masked.
+    `request_limits` is that of Conditions.
     """
 
     account: Account
@@ -60,6 +62,7 @@ class Context(NamedTuple):
     log: Log = Log.NONE
     trace: Callable[[str], None] | None = None
     transport: Transport = SmtpTransport()
+    request_limits: Callable[[str, Limits], RequestLimits] | None = None
 
     def secret(self) -> Secret | None:
         """The password or access token, None where the account needs no login. Raises SmtpsetupError."""
@@ -70,7 +73,8 @@ class Context(NamedTuple):
 
         Raises SmtpsetupError (`config.invalid`) where the account's settings cannot be used.
         """
-        return self.transport.session(self.account, Conditions(seconds, self.trace, on_stage, self._renewed))
+        conditions = Conditions(seconds, self.trace, on_stage, self._renewed, self.request_limits)
+        return self.transport.session(self.account, conditions)
 
     def _renewed(self, refused: Secret) -> Secret | None:
         from smtpsetup.oauth.access_token import renewed  # only for a refused token

@@ -134,7 +134,7 @@ class AccountFlush:
 
     def _send_due(self, open_context: OpenContext, log: Log) -> None:
         try:
-            context = self._context = open_context(self._name, self._config)
+            context = self._context = self._with_limits(open_context(self._name, self._config))
             log = context.log
             secret = self._opened(context)
         except SmtpsetupError as error:
@@ -143,6 +143,9 @@ class AccountFlush:
             return
         self._open_context = open_context
         self._send(context, secret)
+
+    def _with_limits(self, context: Context) -> Context:
+        return context._replace(request_limits=self._outbox.request_limits)
 
     def _opened(self, context: Context) -> Secret | None:
         """What an account logs in with, if it may send now. Raises SmtpsetupError."""
@@ -160,7 +163,7 @@ class AccountFlush:
             return False
         for name in own.account.fallback:
             try:
-                other = open_context(name, self._config)
+                other = self._with_limits(open_context(name, self._config))
                 secret = self._opened(other)
             except SmtpsetupError:
                 continue  # the next one; why the account itself cannot send is told below

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config import paths
-from smtpsetup.config.outbox_settings import OutboxSettings
+from smtpsetup.config.outbox_settings import ON_THIS_MACHINE, OutboxSettings
 from smtpsetup.core.errors import (
     InterruptedAfterTheDotError,
     InterruptedUnkeptError,
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
     keep_once: bool = False
     config: str = ""
     has_fallback: bool = False
-    outbox: OutboxSettings = OutboxSettings()
+    outbox: OutboxSettings = ON_THIS_MACHINE
 
 
 class Kept(NamedTuple):

@@ -112,6 +112,8 @@ class KeptError(Exception):
 
 
 def _is_waiting(outbox: Outbox) -> bool:
+    if outbox.is_shared:  # workers send from it, on this machine or another
+        return False
     try:
         return outbox.has_waiting()
     except (OSError, OutboxDamagedError):

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config import paths
+from smtpsetup.config.outbox_settings import ON_THIS_MACHINE, OutboxSettings
 from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.core.exit_codes import EX_CONFIG
 from smtpsetup.core.i18n import decimal, ngettext
@@ -28,6 +29,7 @@ from smtpsetup.setup.app_secret_check import app_secret_findings
 from smtpsetup.setup.findings import ok, warning, wrong
 from smtpsetup.setup.second_look import clock_offset
 from smtpsetup.setup.sendmail_check import check_sendmail
+from smtpsetup.setup.shared_outbox_check import shared_outbox_findings
 from smtpsetup.state import private_dir
 
 if TYPE_CHECKING:
@@ -50,16 +52,25 @@ _FREE_BYTES = 50_000_000
 
 
 def examine(
-    account: Account | None, *, config: str | None, provider: Provider | None = None, has_relay: bool = False
+    account: Account | None,
+    *,
+    config: str | None,
+    provider: Provider | None = None,
+    has_relay: bool = False,
+    outbox: OutboxSettings = ON_THIS_MACHINE,
 ) -> Iterator[Finding]:
     """Run the checks of the machine one by one, then those of the account where there is one.
 
     `config` is the path that --config named; `provider` that of the account's server, where it is known. `has_relay`
-    says that the relay is running, which sends what waits.
+    says that the relay is running, which sends what waits. `outbox` is where mail waits.
     """
     yield _program()
     yield _state()
     yield from _outbox(account, has_relay=has_relay)
+    directory = paths.state_dir()
+    if outbox.is_shared and directory is not None:
+        has_sign_ins = account is not None and account.oauth2 is not None
+        yield from shared_outbox_findings(outbox, directory, has_sign_ins=has_sign_ins)
     yield check_sendmail()
     yield _trust()
     if account is None:

@@ -86,7 +86,7 @@ class RequestLimits:
     def _seconds_until_free(self, amount: int) -> float:
         """0 once the amount is counted, else the seconds until there may be room for it."""
         with self._entries() as (entries, pause, write):
-            now = time.time()
+            now = self._now()
             used = sum(count for _at, count in entries)
             if not entries or used + amount <= self._limits.most:
                 write([*entries, (now, amount)], pause)
@@ -101,14 +101,18 @@ class RequestLimits:
     def pause(self, seconds: float) -> None:
         """Note that the provider wants no request for so many seconds."""
         with self._entries() as (entries, until, write):
-            write(entries, max(until, time.time() + seconds))
+            write(entries, max(until, self._now() + seconds))
 
     def pause_left(self) -> float:
         """The seconds that are left of a pause."""
         if self._path is None or not os.path.exists(self._path):
             return 0.0
         with self._entries() as (_entries, until, _write):
-            return max(0.0, until - time.time())
+            return max(0.0, until - self._now())
+
+    def _now(self) -> float:
+        """The moment, in seconds since 1970."""
+        return time.time()
 
     @contextmanager
     def _entries(
@@ -120,7 +124,7 @@ class RequestLimits:
             yield [], 0.0, lambda _entries, _pause: None
             return
         try:
-            entries, pause = _read(handle, self._limits.seconds)
+            entries, pause = read_entries(_content(handle), self._limits.seconds, self._now())
             yield entries, pause, lambda counted, until: _write(handle, counted, until)
         finally:
             os.close(handle)
@@ -139,21 +143,35 @@ class RequestLimits:
         return None
 
 
-def _read(handle: int, seconds: float) -> tuple[list[tuple[float, int]], float]:
+def _content(handle: int) -> str:
+    with suppress(OSError):
+        return os.read(handle, _MOST_BYTES).decode("ascii", "replace")
+    return ""
+
+
+def read_entries(text: str, seconds: float, now: float) -> tuple[list[tuple[float, int]], float]:
     """The entries of the last so many seconds, oldest first. A pause of more than a day is not believed."""
     entries: list[tuple[float, int]] = []
-    pause, now = 0.0, time.time()
-    with suppress(OSError):
-        for line in os.read(handle, _MOST_BYTES).decode("ascii", "replace").splitlines():
-            kind, _blank, rest = line.partition(" ")
-            at, _blank, count = rest.partition(" ")
-            if not _is_number(at):
-                continue
-            if kind == "pause" and now < float(at) <= now + LONGEST_PAUSE + 1.0:
-                pause = float(at)
-            elif kind == "sent" and count.isdigit() and now - seconds < float(at) < now + 1.0:
-                entries.append((float(at), int(count)))
+    pause = 0.0
+    for line in text.splitlines():
+        kind, _blank, rest = line.partition(" ")
+        at, _blank, count = rest.partition(" ")
+        if not _is_number(at):
+            continue
+        if kind == "pause" and now < float(at) <= now + LONGEST_PAUSE + 1.0:
+            pause = float(at)
+        elif kind == "sent" and count.isdigit() and now - seconds < float(at) < now + 1.0:
+            entries.append((float(at), int(count)))
     return sorted(entries), pause
+
+
+def written_entries(entries: list[tuple[float, int]], pause: float) -> str:
+    """The text that `read_entries` reads."""
+    old, recent = entries[:-_MOST_ENTRIES], entries[-_MOST_ENTRIES:]
+    if old:  # in one entry, as of the last of them
+        recent = [(old[-1][0], sum(count for _at, count in old)), *recent]
+    lines = ([f"pause {pause:.3f}\n"] if pause else []) + [f"sent {at:.3f} {count}\n" for at, count in recent]
+    return "".join(lines)
 
 
 def _is_number(text: str) -> bool:
@@ -161,11 +179,7 @@ def _is_number(text: str) -> bool:
 
 
 def _write(handle: int, entries: list[tuple[float, int]], pause: float) -> None:
-    old, recent = entries[:-_MOST_ENTRIES], entries[-_MOST_ENTRIES:]
-    if old:  # in one entry, as of the last of them
-        recent = [(old[-1][0], sum(count for _at, count in old)), *recent]
-    lines = ([f"pause {pause:.3f}\n"] if pause else []) + [f"sent {at:.3f} {count}\n" for at, count in recent]
-    data = "".join(lines).encode("ascii")
+    data = written_entries(entries, pause).encode("ascii")
     with suppress(OSError):
         os.lseek(handle, 0, os.SEEK_SET)
         os.write(handle, data)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.outbox.errors import SharedOutboxError
 from smtpsetup.outbox.postgresql.due import DueMails
+from smtpsetup.outbox.postgresql.request_limits import SharedRequestLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from smtpsetup.state.request_limits import Limits, RequestLimits
 
 # the database's clock is the only one that all machines have in common
 _NEXT_START = """
@@ -50,6 +53,11 @@ class AccountUse(DueMails):
             return max(0.0, float(self._db.one(_NEXT_START, (account, between))[0]))
 
         return seconds_until_turn
+
+    @property
+    def request_limits(self) -> Callable[[str, Limits], RequestLimits]:
+        """What gives the limits of a mailbox that all machines keep together."""
+        return lambda name, limits: SharedRequestLimits(self._db, name, limits)
 
     @contextmanager
     def connection(self, account: str, most: int | None) -> Iterator[bool]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config.outbox_settings import parameters
+from smtpsetup.core.i18n import N_
 from smtpsetup.core.model import plain_text
 from smtpsetup.credentials import stores
 from smtpsetup.outbox.errors import SharedOutboxError, Trouble
@@ -85,7 +86,7 @@ class Connection:
         if backend != self.raw.info.backend_pid:
             self._refuse_transaction_pooler()
         if is_read_only:
-            raise SharedOutboxError(Trouble.READ_ONLY, self.shown, "it takes no changes: it is a read-only replica")
+            raise SharedOutboxError(Trouble.READ_ONLY, self.shown, N_("it takes no changes: it is a read-only replica"))
         if needs_tables:
             schema.check(self, schema.version(self) if has_tables else 0)
         return int(backend)
@@ -101,7 +102,7 @@ class Connection:
             with self.explained(), _connected(self.settings) as other, other.transaction():
                 row = other.execute("SELECT pg_backend_pid()").fetchone()
             if (row and row[0] == mine) or self.one("SELECT pg_backend_pid()")[0] != mine:
-                raise SharedOutboxError(Trouble.POOLER, self.shown, "it is behind a pooler in transaction mode")
+                raise SharedOutboxError(Trouble.POOLER, self.shown, N_("it is behind a pooler in transaction mode"))
 
     def one(self, statement: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
         """The first row of a statement that gives one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.i18n import N_
 from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ CREATE TABLE smtpsetup.usage (
 );
 CREATE INDEX usage_at ON smtpsetup.usage (account, at);
 CREATE TABLE smtpsetup.pace (account text PRIMARY KEY, next_start timestamptz NOT NULL);
+CREATE TABLE smtpsetup.request_use (account text PRIMARY KEY, entries text NOT NULL);
 CREATE TABLE smtpsetup.handed_on (origin text PRIMARY KEY, mail bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE smtpsetup.worker (
     lease bigint PRIMARY KEY, host text NOT NULL, pid integer NOT NULL, since timestamptz NOT NULL DEFAULT now()
@@ -74,7 +76,7 @@ def initialize(db: Connection) -> int:
         db.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_INIT_LOCK,))
         encoding = str(db.one("SELECT current_setting('server_encoding')")[0])
         if encoding != "UTF8":
-            raise SharedOutboxError(Trouble.OTHER, db.shown, f"the encoding of the database is {encoding}, not UTF8")
+            raise SharedOutboxError(Trouble.OTHER, db.shown, N_("its encoding is not UTF8"))
         before = version(db)
         _refuse_newer(db, before)
         for upgrade in _UPGRADES[before:]:
@@ -96,11 +98,11 @@ def check(db: Connection, found: int) -> None:
     """Raise SharedOutboxError unless the tables are of this version."""
     _refuse_newer(db, found)
     if found == 0:
-        raise SharedOutboxError(Trouble.NO_SCHEMA, db.shown, "its tables are missing")
+        raise SharedOutboxError(Trouble.NO_SCHEMA, db.shown, N_("its tables are missing"))
     if found < VERSION:
-        raise SharedOutboxError(Trouble.OLD_SCHEMA, db.shown, "an older smtpsetup has made its tables")
+        raise SharedOutboxError(Trouble.OLD_SCHEMA, db.shown, N_("an older smtpsetup has made its tables"))
 
 
 def _refuse_newer(db: Connection, found: int) -> None:
     if found > VERSION:
-        raise SharedOutboxError(Trouble.NEW_SCHEMA, db.shown, "a newer smtpsetup has made it")
+        raise SharedOutboxError(Trouble.NEW_SCHEMA, db.shown, N_("a newer smtpsetup has made it"))

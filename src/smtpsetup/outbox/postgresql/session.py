@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from smtpsetup.core.i18n import N_
 from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 from smtpsetup.outbox.postgresql.connection import Connection
 from smtpsetup.outbox.store import Outbox
@@ -93,9 +94,9 @@ class OutboxSession(Outbox):
         """Choose whether later changes wait for the disk; a possible delivery always does."""
         self._db.one("SELECT set_config('synchronous_commit', %s, false)", ("on" if is_durable else "off",))
 
-    def _lost(self, number: int) -> SharedOutboxError:
+    def _lost(self) -> SharedOutboxError:
         return SharedOutboxError(
-            Trouble.LOST_MAIL, self._db.shown, f"mail {number} is no longer reserved for this process"
+            Trouble.LOST_MAIL, self._db.shown, N_("the mail is no longer reserved for this process")
         )
 
     def run_surely(self, statement: str, values: Sequence[object]) -> int:

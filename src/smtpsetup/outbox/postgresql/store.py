@@ -17,7 +17,7 @@ from smtpsetup.outbox.postgresql.account_use import AccountUse
 from smtpsetup.outbox.postgresql.due import READ_AHEAD_BYTES, REVIVED
 from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
 from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY, HELD_LEASES
-from smtpsetup.outbox.summary import Summary, Waiting
+from smtpsetup.outbox.summary import SentMail, Summary, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,6 +184,15 @@ class PostgresqlOutbox(AccountUse):
         )[0]
         return Summary(tuple(Waiting(*row) for row in counts), oldest, int(sent), int(workers))
 
+    def sent_mails(self, most: int) -> list[SentMail]:
+        """The mails that were sent last, the newest first."""
+        rows = self._db.rows(
+            "SELECT id, account, recipients, subject, message_id, queued_at, extract(epoch FROM sent_at)::double "
+            "precision FROM smtpsetup.sent ORDER BY sent_at DESC LIMIT %s",
+            (most,),
+        )
+        return [SentMail(*row)._replace(recipients=tuple(row[2])) for row in rows]
+
     def forget_sent(self) -> None:
         """Delete what is older than the settings and the limits of providers need."""
         keep = max(1.0, self.settings.keep_sent)  # a mail that comes back from a machine is known for a day at least
@@ -240,7 +249,7 @@ class PostgresqlOutbox(AccountUse):
             (is_possible, number, self._lease, self._db.backend),
         )
         if changed != 1:
-            raise self._lost(number)
+            raise self._lost()
 
     def remove(self, number: int) -> None:
         """Remove a mail that was sent, over a new connection where this one has broken."""

@@ -106,7 +106,12 @@ class ApiSession(ABC):
         )
         self._token: Secret | None = None
         self._base = urlsplit(account.endpoint).path
-        self._limits = RequestLimits(paths.state_dir(), paths.file_name(account.address), self.limits)
+        name = paths.file_name(account.address)
+        self._limits = (
+            conditions.request_limits(name, self.limits)
+            if conditions.request_limits
+            else RequestLimits(paths.state_dir(), name, self.limits)
+        )
 
     def __enter__(self) -> Self:
         return self
