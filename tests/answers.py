@@ -50,6 +50,11 @@ def definition_of(arguments: tuple[str, ...]) -> str:
     if command == "send":
         many = "-batch" if {"--batch", "--merge"}.intersection(rest) else ""
         return f"send{many}{'-dry-run' if '--dry-run' in rest else ''}"
+    if command == "outbox" and (found := [f"{command}-{word}" for word in rest if not word.startswith("-")]):
+        by_option = {"--sent": "-sent", "--install": "-install", "--uninstall": "-uninstall"}
+        ending = next((by_option[word] for word in rest if word in by_option), "")
+        if found[0] + ending in DEFINITIONS:
+            return found[0] + ending
     if command == "relay" and (chosen := next((_BY_OPTION[word] for word in rest if word in _BY_OPTION), "")):
         return chosen
     inner = next((f"{command}-{word}" for word in rest if f"{command}-{word}" in DEFINITIONS), "")

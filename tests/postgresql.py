@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.config.outbox_settings import OutboxSettings
+from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 from smtpsetup.outbox.postgresql import schema
 from smtpsetup.outbox.postgresql.connection import Connection
 from tests.servers import free_port, missing, wait_for
@@ -72,10 +73,10 @@ class Cluster:
     def _answers(self) -> bool:
         try:
             Connection(OutboxSettings(self.url()), needs_tables=False).close()
-        except OSError:
+        except SharedOutboxError as error:
             assert self.process
             assert self.process.poll() is None, (self.base / "log").read_text()[-2000:]
-            return False
+            return error.trouble is Trouble.LOGIN
         return True
 
     def stop(self, number: int = signal.SIGINT) -> None:

@@ -58,7 +58,7 @@ _key_option = click.option(
 @common_options
 def init_command(state: State, key_file: str | None) -> None:
     """Make the tables and the key."""
-    settings = _with_key_file(state, require_shared(state), key_file)
+    settings = _with_key_file(require_shared(state), key_file)
     with shared_errors():
         from smtpsetup.outbox.postgresql import schema, token_store  # psycopg costs 100 ms
         from smtpsetup.outbox.postgresql.connection import Connection
@@ -71,6 +71,7 @@ def init_command(state: State, key_file: str | None) -> None:
         fault = None
         try:
             token_store.ensure_key(settings)
+            _save_key_file(state, settings, key_file)
         except SmtpsetupError as error:
             fault = error
     view = {
@@ -95,13 +96,17 @@ def init_command(state: State, key_file: str | None) -> None:
         )
 
 
-def _with_key_file(state: State, settings: OutboxSettings, key_file: str | None) -> OutboxSettings:
-    """The settings, with the key in that file if one is given; the configuration says so from now on."""
+def _with_key_file(settings: OutboxSettings, key_file: str | None) -> OutboxSettings:
+    """The settings, with the key in that file if one is given."""
     if key_file is None:
         return settings
-    path = os.path.abspath(os.path.expanduser(key_file))
-    accounts.set_outbox_key(state.config_file, path)
-    return settings._replace(key=SecretSource(Store.FILE, path))
+    return settings._replace(key=SecretSource(Store.FILE, os.path.abspath(os.path.expanduser(key_file))))
+
+
+def _save_key_file(state: State, settings: OutboxSettings, key_file: str | None) -> None:
+    """Let the configuration say that the key is in that file, if one is given."""
+    if key_file is not None:
+        accounts.set_outbox_key(state.config_file, settings.key.reference)
 
 
 @click.command(
@@ -125,7 +130,9 @@ def share_key_command(state: State, receive: bool, key_file: str | None) -> None
 
         if receive:
             text = sys.stdin.readline().strip()
-            token_store.receive_key(_with_key_file(state, settings, key_file), text)
+            settings = _with_key_file(settings, key_file)
+            token_store.receive_key(settings, text)
+            _save_key_file(state, settings, key_file)
             said = _("The key is kept: this machine can use the sign-ins of {url}.").format(url=settings.shown)
             state.output(lambda: {"received": True}, lambda: views.human.say(said))
             return
