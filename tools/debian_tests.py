@@ -19,7 +19,7 @@ PYTHON = VENV / "bin" / "python"
 _DEBIAN = "/usr/bin/python3"
 _PLACE = "/usr/lib/python3/dist-packages"
 _NOT_IN_DEBIAN = "publicsuffixlist"
-_ALSO = ("aiosmtpd", "trustme")  # the sandbox
+_ALSO = ("aiosmtpd", "psycopg", "trustme")  # the sandbox, the shared outbox
 _WHERE = f"""
 import importlib.metadata, sys
 for name in sys.argv[1:]:

@@ -23,6 +23,7 @@ from locked_requirements import ROOT, pins
 
 # what the zipapp lacks: compiled, or of no use without what is compiled (docs/releasing.md)
 NOT_IN_ZIPAPP = {"cffi", "cryptography", "pycparser", "pywin32", "pywin32-ctypes", "secretstorage"}
+ONLY_POSTGRESQL = {"psycopg", "psycopg-binary", "typing-extensions", "tzdata"}
 ONLY_SANDBOX = {"aiosmtpd", "atpublic", "attrs", "trustme"}
 _ZIPAPP_MAIN = "from smtpsetup.__main__ import main\n\nmain()\n"
 
@@ -64,7 +65,7 @@ def _pure_requirements(source: Path) -> str:
     return "".join(
         " ".join([f"{name}{pin.specifier}", *(f"--hash={value}" for value in hashes)]) + "\n"
         for name, (pin, hashes) in locked.items()
-        if name not in NOT_IN_ZIPAPP | ONLY_SANDBOX
+        if name not in NOT_IN_ZIPAPP | ONLY_POSTGRESQL | ONLY_SANDBOX
     )
 
 

@@ -21,7 +21,7 @@ EXAMPLES = {
     "outbox drop": ("smtpsetup outbox drop 12",),
     "outbox repair": ("smtpsetup outbox repair",),
     "outbox init": ("smtpsetup outbox init",),
-    "outbox share-key": ("smtpsetup outbox share-key | ssh HOST smtpsetup outbox share-key --receive",),
+    "outbox share-key": ("ssh HOST smtpsetup outbox share-key | smtpsetup outbox share-key --receive",),
     "outbox status": ("smtpsetup outbox status",),
     "outbox work": ("smtpsetup outbox work", "smtpsetup outbox work --install"),
     "outbox schedule": ("smtpsetup outbox schedule --install",),

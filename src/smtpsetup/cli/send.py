@@ -13,6 +13,7 @@ import click
 from smtpsetup.cli import views
 from smtpsetup.cli.command import Command
 from smtpsetup.cli.complete import account_names, by_click
+from smtpsetup.cli.kept import tell_kept
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import paths
 from smtpsetup.core.errors import reason_of
@@ -212,7 +213,7 @@ def _send_one(state: State, account: Account, policy: Policy, parts: Parts) -> N
                 result.error.causes = (result.error.known_cause, *result.error.causes)
         raise result.error
     if result.outbox_id is not None:
-        _tell_kept(result, policy)
+        tell_kept(result, policy)
     elif sys.stdout.isatty():
         with suppress(OSError):  # a closed standard output does not undo the sending
             views.human.sent(result)
@@ -257,37 +258,6 @@ def _write_result(state: State, view: dict[str, object]) -> None:
                     "{reason}."
                 ).format(reason=reason_of(error))
             )
-
-
-def _tell_kept(result: SendResult, policy: Policy) -> None:
-    """Say where a mail is kept, and whether anything sends it from there."""
-    tell(_queued(result))
-    if result.away:
-        here = _("The mail is kept on this machine meanwhile, and `smtpsetup outbox work` or `flush` hands it on.")
-        tell(f"{result.away.message} {here}")
-    is_usual_place = sys.stderr.isatty() or sys.platform in ("win32", "darwin")  # where it is the usual state
-    if is_usual_place and not policy.outbox.is_shared:  # workers elsewhere send from a shared one
-        _warn_if_nothing_flushes()
-
-
-def _queued(result: SendResult) -> str:
-    """A sentence that says why a mail, or a part of its recipients, is in the outbox."""
-    kept = _("The mail is in the outbox as number {number}: `smtpsetup outbox list`.").format(number=result.outbox_id)
-    if not result.accepted:
-        return f"{result.postponed_by.message} {kept}" if result.postponed_by else kept
-    return _("It was sent to {names}; the others get it later.").format(names=", ".join(result.accepted)) + f" {kept}"
-
-
-def _warn_if_nothing_flushes() -> None:
-    from smtpsetup.setup import schedule  # needed for queued mail only
-
-    if schedule.installed_scheduler() is None:
-        tell(
-            _(
-                "Nothing on this machine sends what is in the outbox by itself: `{command}`, or "
-                "`smtpsetup outbox flush`."
-            ).format(command=schedule.how_to())
-        )
 
 
 def _warn_of_limits(account: Account, delivery: Delivery) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_TEMPFAIL
-from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Log
 from smtpsetup.message.delivery import Delivery
 from smtpsetup.message.message import Envelope
@@ -29,6 +28,7 @@ from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Deliveries, Run, deliver
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
+from smtpsetup.sending.take_back import set_aside, take_back
 from smtpsetup.state import mail_log
 
 if TYPE_CHECKING:
@@ -79,13 +79,6 @@ def flush(
     if broken is not None:
         raise broken
     return done
-
-
-def take_back(outbox: Outbox, done: Flushed) -> None:
-    """Take back the mails of processes that have ended, and set damaged ones aside. Raises as `flush`."""
-    outbox.revive(time.time())
-    for mail in outbox.damaged_due(time.time()):
-        _set_aside(outbox, mail, done)
 
 
 class AccountFlush:
@@ -277,7 +270,7 @@ class AccountFlush:
             if mail.is_sound:
                 return self._outbox.message(mail.id)
         self._taken.pop(mail.id, None)
-        _set_aside(self._outbox, mail, self._done)
+        set_aside(self._outbox, mail, self._done)
         return None
 
     def _delivery(self, mail: Mail, message: Message) -> Delivery:
@@ -385,21 +378,3 @@ class AccountFlush:
 def _is_told(context: Context, mail: Mail) -> bool:
     """Whether a failure of the mail is told by a mail: a program that uses the relay learns of it in no other way."""
     return (context.account.report_failures or bool(mail.client)) and not mail.is_report
-
-
-def _set_aside(outbox: Outbox, mail: Mail, done: Flushed) -> None:
-    """Keep a damaged mail for a person, and report it."""
-    damaged = SmtpsetupError(
-        "outbox.damaged",
-        _("Mail {number} in the outbox is damaged and is not sent.").format(number=mail.id),
-        hints=(
-            _(
-                "See what is left of it: `smtpsetup outbox show {number}`. Then run `smtpsetup outbox repair` or "
-                "`smtpsetup outbox drop {number}`."
-            ).format(number=mail.id),
-        ),
-    )
-    outbox.set_aside(mail.id, damaged.message)
-    done.failed += 1
-    done.errors[f"{mail.account} {mail.id}"] = damaged
-    done.add(mail, SendResult(mail.account, mail.message_id, error=damaged))

@@ -15,8 +15,9 @@ from smtpsetup.outbox.disposition import Postponement
 from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.opening import opened
 from smtpsetup.sending.context import context_for
-from smtpsetup.sending.flush import AccountFlush, take_back
+from smtpsetup.sending.flush import AccountFlush
 from smtpsetup.sending.flushed import Flushed
+from smtpsetup.sending.take_back import take_back
 from smtpsetup.worker.open_outbox import OutboxWhenNeeded
 
 if TYPE_CHECKING:
