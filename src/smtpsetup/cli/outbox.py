@@ -152,7 +152,8 @@ def flush_command(state: State, takes_all: bool) -> None:  # noqa: FBT001  click
         if takes_all:
             opened.make_due(time.time())
         done = flush(opened, open_context, log=own.log, on_result=_report_refusal)
-        left = opened.mails() if sys.stdout.isatty() and not state.json else []  # shown at a terminal only
+        is_shown = sys.stdout.isatty() and not state.json and not opened.is_shared  # there may be a million
+        left = opened.mails() if is_shown else []
     _show_flushed(state, done, left)
 
 

@@ -26,7 +26,6 @@ from smtpsetup.sending.daily_limit import respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
 from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Deliveries, Run, deliver
-from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, unsent
 from smtpsetup.sending.take_back import set_aside, take_back
 from smtpsetup.state import mail_log
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.store import Outbox
     from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
+    from smtpsetup.sending.send_one import SendResult
 
     OpenContext = Callable[[str, str], Context]
     """The context of an account by its name and its configuration, `""` for the usual one.
@@ -203,7 +203,7 @@ class AccountFlush:
         connections = self._provider.limit("connections") if self._provider else None
         with self._outbox.connection(name, connections) as is_allowed:
             if not is_allowed:  # other machines have all of them: they send the rest
-                self._give_back()
+                self._done.is_crowded = True
                 return
             stopped_by, suspects = self._delivered(context, secret)
         if stopped_by is not None and self._substitute and disposition.concerns_account(stopped_by):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Flushed:
     """The counts and results of a flush.
 
+    `is_crowded` says that other machines had all connections that the provider allows for an account.
+
     `errors` has the reason why an account's mail was not tried, by the account's name, and an entry for each damaged
     mail. `results` has each mail's number and result, unless it `forgets` them, as in a run without an end. `on_result`
     is called for each mail as soon as it has a result.
@@ -30,6 +32,7 @@ class Flushed:
     waiting: int = 0
     unknown: int = 0
     failed: int = 0
+    is_crowded: bool = False
     errors: dict[str, SmtpsetupError] = field(default_factory=dict)
     results: list[tuple[int, SendResult]] = field(default_factory=list)
 

@@ -38,6 +38,8 @@ KEPT_OPEN_SECONDS = 30.0
 _LOOK_SECONDS = 10.0  # between two looks at mail that other processes have put into the outbox
 _TAKE_BACK_SECONDS = 30.0  # between two looks for mail of processes that have ended
 _PUT_OFF_SECONDS = 1.0  # between two changes of the mail of an account that is paused
+_CROWDED_SECONDS = 5.0  # before the next try to get one of the connections that a provider allows
+_HEARD_SECONDS = 0.1  # between two looks, however much mail other machines announce
 _FORGET_SECONDS = 3600.0  # between two deletions of what is old in a shared outbox
 _BROKEN_SECONDS = 5.0  # after an error of the outbox itself
 _END_SECONDS = 20.0  # for replies to mail that is being sent when the relay stops
@@ -99,6 +101,8 @@ class Flusher:
         self._taken_back_at = float("-inf")
         self._next_look = 0.0  # monotonic
         self._forget_at = 0.0  # monotonic
+        self._hand_on_at = 0.0  # monotonic
+        self._crowded_until: dict[Key, float] = {}  # monotonic
         self._put_off_at: dict[Key, float] = {}
         self._thread = threading.Thread(target=self._work, name="flush", daemon=True)
         self._listener: Listener | None = None
@@ -151,6 +155,8 @@ class Flusher:
                 self._report_broken(error)
                 outbox.close()  # its connection may be broken
                 seconds = _BROKEN_SECONDS
+            if self._settings.is_shared:
+                time.sleep(_HEARD_SECONDS)
             if not self._woken.wait(min(seconds, 1.0)):
                 outbox.rest()  # so that a repair can come in
                 self._woken.wait(max(0.0, seconds - 1.0))
@@ -175,7 +181,7 @@ class Flusher:
         for key in keys:
             if pause := self._pause_of(key, now):
                 self._put_off(outbox.get(), key, pause, now)
-            else:
+            elif moment >= self._crowded_until.get(key, 0.0):
                 self._set_to_work(key)
         return max(0.0, self._next_look - time.monotonic())
 
@@ -186,9 +192,10 @@ class Flusher:
         from smtpsetup.outbox.hand_on import hand_on  # for a shared outbox only
         from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
 
-        if isinstance(outbox, PostgresqlOutbox):
+        moment = time.monotonic()
+        if isinstance(outbox, PostgresqlOutbox) and moment >= self._hand_on_at:
+            self._hand_on_at = moment + _LOOK_SECONDS
             hand_on(self._directory, outbox, self._current.config.accounts)
-            moment = time.monotonic()
             if moment > self._forget_at:
                 self._forget_at = moment + _FORGET_SECONDS
                 outbox.forget_sent()
@@ -267,8 +274,11 @@ class Flusher:
         """What a worker counts in."""
         return Flushed(self._on_result, forgets=True)
 
-    def ended(self, key: Key, error: SmtpsetupError | None, broken: Exception | None) -> None:
-        """A worker has ended, with the reason why an account's mail cannot be sent now."""
+    def ended(self, key: Key, done: Flushed, broken: Exception | None) -> None:
+        """A worker has ended; `done` may have the reason why an account's mail cannot be sent now."""
+        error = done.errors.get(key[0])
+        if done.is_crowded:
+            self._crowded_until[key] = time.monotonic() + _CROWDED_SECONDS
         if error is not None:
             earlier = self._pauses.get(key)
             failures = earlier.failures + 1 if earlier else 1
@@ -358,4 +368,4 @@ class _Worker:
         except Exception as error:  # noqa: BLE001  reported; the mail is still in the outbox
             broken = error
             time.sleep(0 if self._is_stopping else _BROKEN_SECONDS)
-        self._flusher.ended(self._key, done.errors.get(self._key[0]), broken)
+        self._flusher.ended(self._key, done, broken)
