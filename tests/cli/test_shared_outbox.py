@@ -20,6 +20,7 @@ from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from smtpsetup.config.outbox_settings import OutboxSettings
     from tests.conftest import Home
@@ -311,3 +312,14 @@ def test_the_doctor_tells_that_nobody_works(machine: Home) -> None:
     found = {one["check"]: one for one in machine.run("doctor", "--json").json["result"]["checks"]}
     assert found["shared-outbox"]["status"] == "warning"
     assert "outbox work --install" in found["shared-outbox"]["hints"][0]
+
+
+def test_without_the_library_mail_is_kept_here_and_the_library_named(machine: Home, tmp_path: Path) -> None:
+    (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('no psycopg', name='psycopg')\n")
+    machine.env["PYTHONPATH"] = str(tmp_path)
+    run = machine.run("outbox", "list", "--json")
+    assert (run.code, run.json["error"]["code"]) == (75, "outbox.unavailable")
+    assert "psycopg" in run.json["error"]["message"]
+    assert "psycopg[binary]" in run.json["error"]["hints"][0]
+    queue(machine, "anna")
+    assert local_mails(machine) == ["anna@example.com"]

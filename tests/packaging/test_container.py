@@ -15,6 +15,7 @@ from tests.relay import Client, is_relay
 from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
+    from smtpsetup.config.outbox_settings import OutboxSettings
     from tests.conftest import Home
 
 RECIPE = Path(__file__).parents[2] / "packaging" / "container"
@@ -59,6 +60,18 @@ def test_the_start_script_runs_a_command_that_it_is_given(home: Home) -> None:
     command = [str(RECIPE / "start"), "accounts", "list", "--json"]
     done = subprocess.run(command, env=environment(home, 1), capture_output=True, text=True, check=False)
     assert (done.returncode, '"result": []' in done.stdout) == (0, True)
+
+
+def test_the_image_runs_a_worker(home: Home, shared: OutboxSettings) -> None:
+    with RecordingServer() as server:
+        plain_account(home, server.port)
+        home.config.write_text(f'outbox = "{shared.url}"\n' + home.config.read_text())
+        assert home.run("send", "a@example.com", "--body", "x", "--queue", "always").code == 0
+        command = [str(RECIPE / "start"), "outbox", "work"]
+        with subprocess.Popen(command, env=environment(home, 1), stdout=subprocess.PIPE) as worker:
+            wait_for(lambda: server.mails)
+            worker.terminate()  # exec has put it in the place of the script
+            assert worker.wait(20) == 0
 
 
 def test_the_recipe_copies_what_there_is() -> None:
