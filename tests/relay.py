@@ -43,9 +43,11 @@ class Relay:
 
 
 @contextlib.contextmanager
-def running_relay(home: Home, *options: str, with_tls: bool = False, **env: str) -> Iterator[Relay]:
-    """A relay of this home, on a free port of the loopback unless the options name another address."""
-    port, tls_port = free_port(), free_port()
+def running_relay(
+    home: Home, *options: str, with_tls: bool = False, port: int | None = None, **env: str
+) -> Iterator[Relay]:
+    """A relay of this home, on a free port of the loopback unless another port or address is named."""
+    port, tls_port = port or free_port(), free_port()
     tls = ("--tls-port", str(tls_port)) if with_tls else ()
     command = [*home.prefix, sys.executable, "-m", "smtpsetup", "relay", "--port", str(port), *tls, *options]
     with (home.path / "relay.out").open("w") as out, (home.path / "relay.err").open("w") as err:
