@@ -11,7 +11,7 @@ KEEP ?=
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: help demo test test-all test-debian fuzz check bench translations docs docs-site lock audit dist deb clean
+.PHONY: help demo test test-all test-debian fuzz check bench scale translations docs docs-site lock audit dist deb clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
@@ -21,6 +21,7 @@ help:
 	@echo "make fuzz          fuzz the parsers for SECONDS=60; KEEP=1 adds what executes new code to the corpus"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
+	@echo "make scale         simulate ten million mails a day, and draw the pictures of docs/scale.md"
 	@echo "make translations  take new texts into the Swedish catalogue"
 	@echo "make docs          write the generated parts of README and docs again"
 	@echo "make docs-site     make a site of the documents, in build/site"
@@ -58,6 +59,11 @@ $(VENV)/ready-for-fuzzing: $(VENV)/ready-for-development
 # what makes the site, which is slow to install and no test but those of the site needs
 $(VENV)/ready-for-site: $(VENV)/ready-for-development
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	@touch $@
+
+# what draws the pictures of bench/scale.py
+$(VENV)/ready-for-pictures: $(VENV)/ready-for-development
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@touch $@
 
 demo: $(VENV)/ready
@@ -98,6 +104,10 @@ bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/sending.py
 	$(BIN)/python bench/api.py
 	$(BIN)/python bench/relay.py
+	$(BIN)/python bench/null_clients.py
+
+scale: $(VENV)/ready-for-pictures
+	$(BIN)/python bench/scale.py
 
 translations: $(VENV)/ready-for-development
 	$(BIN)/python tools/catalogue.py update

@@ -104,7 +104,10 @@ def chain(base: Path, *, is_far: bool) -> Iterator[tuple[RecordingServer, null_c
     with provider(is_far=is_far) as (server, port), ExitStack() as stack:
         place = Place(base, port)
         relay_port, _pid = stack.enter_context(place.relay("--tls"))
-        lines, (password_line,) = null_client.blocks("/etc/postfix/main.cf")[0], null_client.blocks("/etc/postfix/relay-")
+        lines, (password_line,) = (
+            null_client.blocks("/etc/postfix/main.cf")[0],
+            null_client.blocks("/etc/postfix/relay-"),
+        )
         hop = f"[127.0.0.1]:{relay_port}"
         shown = fingerprint(str(base / ".local" / "state" / "smtpsetup" / "relay-certificate.pem"))
         values = null_client.settings(lines) | {"relayhost": hop, "smtp_tls_fingerprint_cert_match": shown}
