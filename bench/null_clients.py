@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from tests.recording import RecordingServer
 from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAILS = int(os.environ.get("MAILS", "1000"))
 SINGLE = 20  # mails one after the other, for the delay
@@ -163,7 +164,14 @@ def by_itself(_base: Path, *, is_far: bool) -> str:
         return _measured(server, client)
 
 
-ROWS = {"send": processes, "flush": flush, "batch": batch, "relay": by_relay, "direct": by_itself}
+ROWS: dict[str, Callable[..., str]] = {
+    "send": processes,
+    "flush": flush,
+    "batch": batch,
+    "batch-8": partial(batch, connections=8),
+    "relay": by_relay,
+    "direct": by_itself,
+}
 
 
 def main() -> None:

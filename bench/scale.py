@@ -12,7 +12,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scale_model import HOUR, MINUTE, Design, Faults, Found, Load, Provider, Simulation
+from scale_model import Simulation
+from scale_parts import HOUR, MINUTE, Design, Faults, Found, Load, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

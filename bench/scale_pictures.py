@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from scale_model import DAY, HOUR, MINUTE, SAMPLE, Simulation
+from scale_model import Simulation
+from scale_parts import DAY, HOUR, MINUTE, SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from scale_model import Found
+    from scale_parts import Found
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 LOOKS = (("#0072b2", "-"), ("#56b4e9", "--"), ("#d55e00", "-"), ("#009e73", "-"))  # told apart by the colour-blind, too
