@@ -114,7 +114,11 @@ class Simulation:
         self._hand_in(now, now, count, step)
 
     def _hand_in(self, now: float, made: float, left: int, step: int) -> None:
-        """A host hands its newsletter to the shared queue, so many mails a second."""
+        """Host 0 hands its newsletter to the shared queue, so many mails a second, while it lives."""
+        if _is_in(now, self.faults.host):
+            self.found.stuck = max(self.found.stuck, left)
+            self._at(self.faults.host[1], self._hand_in, made, left, step)
+            return
         self._arrive(now, 0, made, min(left, step))
         if left > step:
             self._at(now + 1.0, self._hand_in, made, left - step, step)
