@@ -281,7 +281,7 @@ class Flusher:
             self._crowded_until[key] = time.monotonic() + _CROWDED_SECONDS
         if error is not None:
             earlier = self._pauses.get(key)
-            failures = earlier.failures + 1 if earlier else 1
+            failures = earlier.failures + 1 if earlier and not done.sent else 1  # some mail got through
             until = time.time() + disposition.seconds_until_next(failures, error)
             self._pauses[key] = _Pause(until, error, failures, self._current.signature)
             self._report(f"{key[0]}: {error.message} ({error.code})")
