@@ -176,6 +176,7 @@ def test_a_pooler_in_session_mode_is_used(cluster: Cluster, shared: OutboxSettin
 # a mail's way
 
 
+@pytest.mark.slow
 def test_a_possible_delivery_is_on_the_disk_although_the_session_does_not_wait(tmp_path: Path) -> None:
     with running("wal_writer_delay = 10s") as own:
         settings = own.database()

@@ -106,6 +106,7 @@ def test_a_machine_without_the_key_is_told_how_to_get_it(first: Home, oauth_serv
     assert oauth_server.count("refresh_token") == 0
 
 
+@pytest.mark.slow
 def test_a_sign_in_that_cannot_be_renewed_now_is_a_passing_trouble(
     first: Home, cluster: Cluster, shared: OutboxSettings, oauth_server: OAuthServer
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_sign_in_that_cannot_be_renewed_now_is_a_passing_trouble(
     assert flushed.json["result"]["sent"] == 1, flushed.err
 
 
+@pytest.mark.slow
 def test_a_new_sign_in_is_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     oauth_server.revoke()
     expire(first, oauth_server)
