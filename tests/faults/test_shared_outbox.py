@@ -1,0 +1,367 @@
+"""Several machines with one outbox, whatever ends meanwhile: no mail is lost, and none arrives twice without notice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from smtpsetup.outbox.mail_state import MailState
+from smtpsetup.outbox.opening import opened
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
+from tests.faults.fleet import Fleet, Machine, fleet, kept_here, wait_until_sent
+from tests.faults.tcp_proxy import Proxy
+from tests.mail_server import MailServer, Turn
+from tests.recording import RecordingServer, new_mail, state_dir
+from tests.servers import free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Home
+    from tests.postgresql import Cluster
+
+SEED = 20261201
+PAUSE = 0.002  # seconds that the mail server takes over each mail, so that what happens hits mail in flight
+WORKERS = 4
+
+
+@pytest.fixture
+def slow_server() -> Iterator[RecordingServer]:
+    with RecordingServer(pause=PAUSE) as running:
+        yield running
+
+
+@pytest.fixture
+def made(cluster: Cluster, slow_server: RecordingServer) -> Iterator[Fleet]:
+    with fleet(cluster, slow_server) as empty:
+        yield empty
+
+
+def disturbed(made: Fleet, mails: int, times: int, disturb: Callable[[int], None]) -> None:
+    """Do something at random moments while the mails are sent, spread over them."""
+    source = random.Random(SEED)
+    for number in range(times):
+        wait_until_sent(made, mails * number // times, 60)
+        time.sleep(source.uniform(0.0, 0.2))
+        disturb(number)
+
+
+# workers that are killed
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_no_mail_and_double_none_without_notice(made: Fleet, home: Home) -> None:
+    machines = [made.add_machine(home) for _number in range(WORKERS)]
+    made.fill(range(400))
+    for machine in machines:
+        machine.start()
+
+    def kill(number: int) -> None:
+        machines[number % WORKERS].kill()
+        machines[number % WORKERS].start()
+
+    disturbed(made, 350, 8, kill)
+    wait_until_sent(made, 380)
+    made.stop()
+    made.send_to_the_end()
+    made.assert_all_is_well(range(400))
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_was_sending_is_told_as_unknown_and_sent_again(home: Home, cluster: Cluster) -> None:
+    is_reached = threading.Event()
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "." and not is_reached.is_set():
+            is_reached.set()
+            time.sleep(3)
+        return None
+
+    with MailServer(answer) as server, fleet(cluster, server) as made:
+        first, second = made.add_machine(home), made.add_machine(home)
+        made.fill([0])
+        first.start()
+        assert is_reached.wait(20)
+        first.kill()
+        second.start()
+        wait_for(lambda: made.rows("SELECT id FROM smtpsetup.mail WHERE state = 'unknown' AND unknowns = 1"))
+        wait_until_sent(made, 1)  # by the first one
+        assert second.stop() == 0
+        made.send_to_the_end()
+        found = made.assert_all_is_well([0])
+        assert [one.subject for one in found.told] == ["0"]
+
+
+# PostgreSQL that crashes
+
+
+@pytest.mark.slow
+def test_a_crash_of_the_database_loses_no_mail_that_was_accepted(made: Fleet, home: Home) -> None:
+    machines = [made.add_machine(home) for _number in range(2)]
+    sender = made.add_machine(home)
+    made.fill(range(300))
+    for machine in machines:
+        machine.start()
+    disturbed(made, 250, 2, lambda _number: made.cluster.crash())
+    made.cluster.stop(signal.SIGQUIT)
+    for number in range(300, 303):
+        sender.send(str(number))
+    assert kept_here(sender.home) == 3
+    made.cluster.start()
+    sender.start()  # hands on what it has kept
+    wait_for(lambda: not kept_here(sender.home))
+    wait_until_sent(made, 290)
+    made.stop()
+    made.send_to_the_end()
+    made.assert_all_is_well(range(303))
+
+
+@pytest.mark.slow
+def test_a_worker_goes_on_when_the_database_is_back(made: Fleet, home: Home) -> None:
+    machine = made.add_machine(home)
+    machine.start()
+    made.fill([0])
+    wait_until_sent(made, 1)
+    made.cluster.stop(signal.SIGQUIT)
+    wait_for(lambda: "outbox" in machine.said() or "mail" in machine.said())
+    made.cluster.start()
+    made.fill([1])
+    wait_until_sent(made, 2, 20)
+    made.stop()
+    made.assert_all_is_well(range(2))
+
+
+# a network that fails
+
+
+@contextmanager
+def behind_a_proxy(made: Fleet, home: Home) -> Iterator[tuple[Proxy, Machine]]:
+    """A machine whose way to the database can be cut."""
+    port = free_port()
+    with Proxy(port, made.cluster.port) as proxy:
+        url = made.settings.url.replace(str(made.cluster.port), str(port))
+        yield proxy, made.add_machine(home, url=url)
+
+
+@pytest.mark.slow
+def test_connections_to_the_database_that_are_cut_lose_and_double_nothing(made: Fleet, home: Home) -> None:
+    made.fill(range(300))
+    with behind_a_proxy(made, home) as (proxy, cut), behind_a_proxy(made, home) as (other, also_cut):
+        for machine in (cut, also_cut):
+            machine.start()
+        disturbed(made, 120, 6, lambda number: (proxy, other)[number % 2].tell("cut"))
+        wait_until_sent(made, 200)
+        made.stop()
+        made.send_to_the_end()
+    made.assert_all_is_well(range(300))
+
+
+@pytest.mark.slow
+def test_a_way_to_the_database_that_is_frozen_doubles_nothing(made: Fleet, home: Home) -> None:
+    made.fill(range(300))
+    with behind_a_proxy(made, home) as (proxy, frozen):
+        frozen.start()
+        for number in range(3):
+            wait_until_sent(made, 40 * (number + 1))
+            proxy.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            count = made.accepted()
+            time.sleep(0.5)
+            assert made.accepted() <= count + 1  # nothing is sent that it cannot note
+            proxy.process.send_signal(signal.SIGCONT)
+        wait_until_sent(made, 300)
+        made.stop()
+    found = made.assert_all_is_well(range(300))
+    assert (found.told, made.in_outbox(), made.leased()) == ([], 0, [])
+
+
+@pytest.mark.slow
+def test_a_removal_whose_connection_is_lost_is_made_over_another(made: Fleet, home: Home) -> None:
+    made.fill(range(3))
+    with behind_a_proxy(made, home) as (proxy, machine):
+        proxy.tell("lose DELETE FROM smtpsetup.mail")
+        machine.start()
+        wait_until_sent(made, 3)
+        wait_for(lambda: not made.in_outbox(), 30)
+        made.stop()
+    assert made.assert_all_is_well(range(3)).told == []
+
+
+# mail that a machine kept, handed on
+
+KILLED_WHILE_HANDING_ON = """
+import os, signal, sys
+from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
+at, left = sys.argv.pop(1), int(sys.argv.pop(1))
+adopt = PostgresqlOutbox.adopt
+def killed(self, *rest):
+    global left
+    left -= 1
+    if left < 0 and at == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    adopt(self, *rest)
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+PostgresqlOutbox.adopt = killed
+from smtpsetup.__main__ import main
+main()
+"""
+
+
+def keep(machine: Machine, mails: int) -> None:
+    """Put mails into the outbox of the machine itself, as while the shared one is away."""
+    with SqliteOutbox(state_dir(machine.home)) as box:
+        for number in range(mails):
+            box.add(new_mail(number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: Fleet, home: Home, moment: str) -> None:
+    machine = made.add_machine(home)
+    keep(machine, 5)
+    for left in (0, 2):
+        argv = [sys.executable, "-c", KILLED_WHILE_HANDING_ON, moment, str(left), "outbox", "flush"]
+        assert subprocess.run(argv, env=machine.home.unmeasured.env, check=False, timeout=60).returncode == -9
+    assert kept_here(machine.home) > 0
+    made.send_to_the_end()
+    assert made.assert_all_is_well(range(5)).told == []
+
+
+@pytest.mark.slow
+def test_a_handed_on_mail_that_was_sent_meanwhile_is_not_sent_again(made: Fleet, home: Home) -> None:
+    machine, other = made.add_machine(home), made.add_machine(home)
+    keep(machine, 1)
+    argv = [sys.executable, "-c", KILLED_WHILE_HANDING_ON, "after", "0", "outbox", "flush"]
+    assert subprocess.run(argv, env=machine.home.unmeasured.env, check=False, timeout=60).returncode == -9
+    assert other.home.run("outbox", "flush").code == 0
+    assert (made.accepted(), kept_here(machine.home)) == (1, 1)
+    made.send_to_the_end()
+    assert made.accepted() == 1
+
+
+@pytest.mark.slow
+def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Fleet, home: Home) -> None:
+    source = random.Random(SEED)
+    machine = made.add_machine(home)
+    keep(machine, 60)
+    for _kill in range(8):
+        machine.worker = subprocess.Popen(
+            [sys.executable, "-m", "smtpsetup", "outbox", "flush"],
+            env=machine.home.unmeasured.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(source.uniform(0.3, 0.9))
+        machine.worker.kill()
+        machine.worker.wait()
+    machine.worker = None
+    made.send_to_the_end()
+    made.assert_all_is_well(range(60))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["COMMIT", "smtpsetup.handed_on (origin", "INSERT INTO smtpsetup.mail"])
+def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
+    made: Fleet, home: Home, words: str
+) -> None:
+    with behind_a_proxy(made, home) as (proxy, machine):
+        keep(machine, 3)
+        proxy.tell(f"lose {words}")
+        assert machine.home.run("outbox", "flush").code == 75
+        assert kept_here(machine.home) == 3
+        made.send_to_the_end()
+    assert made.assert_all_is_well(range(3)).told == []
+
+
+@pytest.mark.slow
+def test_a_mail_whose_commit_was_not_confirmed_is_sent_once(made: Fleet, home: Home) -> None:
+    """The program has kept it here, too: the shared outbox finds that it has it already."""
+    with behind_a_proxy(made, home) as (proxy, machine):
+        proxy.tell("lose INSERT INTO smtpsetup.mail")
+        machine.send("0")
+        assert (made.in_outbox(), kept_here(machine.home)) == (1, 1)
+        made.send_to_the_end()
+    assert made.assert_all_is_well([0]).told == []
+    assert made.accepted() == 1
+
+
+# workers that are told to stop
+
+
+@pytest.mark.slow
+def test_workers_that_are_told_to_stop_end_within_seconds_and_leave_nothing_reserved(made: Fleet, home: Home) -> None:
+    made.server._pause = 0.02
+    machines = [made.add_machine(home) for _number in range(2)]
+    made.fill(range(400))
+    for machine in machines:
+        machine.start()
+    wait_until_sent(made, 40)
+    began = time.monotonic()
+    made.stop()
+    assert time.monotonic() - began < 5
+    assert made.leased() == []
+    assert made.rows("SELECT * FROM smtpsetup.worker") == []
+    assert made.accepted() + made.in_outbox() == 400
+    assert made.in_outbox() > 0
+    assert made.assert_all_is_well(range(0)).told == []
+
+
+@pytest.mark.slow
+def test_a_worker_is_told_to_stop_while_the_database_is_away(made: Fleet, home: Home) -> None:
+    machine = made.add_machine(home)
+    machine.start()
+    made.fill([0])
+    wait_until_sent(made, 1)
+    made.cluster.stop(signal.SIGQUIT)
+    try:
+        time.sleep(1)
+        began = time.monotonic()
+        assert machine.stop() == 0
+        assert time.monotonic() - began < 15
+    finally:
+        made.cluster.start()
+
+
+# accounts that hold what is unknown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["no reply", "killed"])
+def test_an_unknown_mail_that_is_held_is_sent_again_by_a_person_only(home: Home, cluster: Cluster, how: str) -> None:
+    is_reached = threading.Event()
+
+    def answer(turn: Turn) -> bytes | None:
+        if turn.verb == "." and not is_reached.is_set():
+            is_reached.set()
+            if how == "killed":
+                time.sleep(2)
+            return b""
+        return None
+
+    with MailServer(answer) as server, fleet(cluster, server) as made:
+        server.counts_as_accepted = lambda reply: reply[:1] in (b"", b"2")  # type: ignore[method-assign]  # it arrived
+        first = made.add_machine(home, on_unknown='"hold"')
+        second = made.add_machine(home, on_unknown='"hold"')
+        first.send("0")
+        first.start()
+        assert is_reached.wait(20)
+        if how == "killed":
+            first.kill()
+        second.start()
+        wait_for(lambda: made.rows("SELECT id FROM smtpsetup.mail WHERE state = 'unknown' AND next_attempt IS NULL"))
+        made.stop()
+        assert second.home.run("outbox", "flush").code == 0
+        wait_until_sent(made, 1)
+        with opened(made.settings, "") as box:
+            assert [mail.state for mail in box.mails()] == [MailState.UNKNOWN]
+        assert made.accepted() == 1
+        made.send_to_the_end()
+        found = made.assert_all_is_well([0])
+        assert [one.subject for one in found.told] == ["0"]
