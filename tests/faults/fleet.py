@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.outbox.opening import opened
@@ -73,8 +75,16 @@ class Machine:
     def stop(self, seconds: float = 60.0) -> int:
         """End the worker as systemd does. Returns its exit code."""
         assert self.worker
+        wait_for(self._listens_to_sigterm)
         self.worker.terminate()
         return self.worker.wait(seconds)
+
+    def _listens_to_sigterm(self) -> bool:
+        """Whether the worker has started so far that it ends well when it is told to."""
+        assert self.worker
+        status = Path(f"/proc/{self.worker.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
 
     def said(self) -> str:
         """What all its workers have said."""
@@ -145,7 +155,7 @@ class Fleet:
 
     def fill(self, subjects: Iterable[object], **changes: object) -> None:
         """Put mails into the outbox."""
-        with opened(self.settings, "", is_durable=False) as box, box.transaction():
+        with opened(self.settings, "") as box, box.transaction():
             for subject in subjects:
                 box.add(new_mail(int(str(subject)))._replace(**changes))  # type: ignore[arg-type]  # by a test's word
 
