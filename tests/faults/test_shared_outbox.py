@@ -184,6 +184,20 @@ def test_a_way_to_the_database_that_is_frozen_doubles_nothing(made: Fleet, home:
 
 
 @pytest.mark.slow
+def test_a_worker_that_cannot_note_a_dot_says_why_and_sends_no_dot(made: Fleet, home: Home) -> None:
+    made.fill([0])
+    with behind_a_proxy(made, home) as (proxy, machine):
+        proxy.tell("lose SET dotted")
+        machine.start()
+        wait_for(lambda: "outbox.unavailable" in machine.said())
+        assert made.accepted() == 0
+        made.stop()
+        made.send_to_the_end()
+    made.assert_all_is_well([0])
+    assert made.accepted() == 1
+
+
+@pytest.mark.slow
 def test_a_removal_whose_connection_is_lost_is_made_over_another(made: Fleet, home: Home) -> None:
     made.fill(range(3))
     with behind_a_proxy(made, home) as (proxy, machine):

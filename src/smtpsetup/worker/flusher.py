@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from smtpsetup.config import accounts
-from smtpsetup.core.errors import reason_of
+from smtpsetup.core.errors import SmtpsetupError, reason_of
 from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import Postponement
 from smtpsetup.outbox.errors import OutboxDamagedError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpsetup.config.account import Account
-    from smtpsetup.core.errors import SmtpsetupError
     from smtpsetup.core.model import Log
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.postgresql.listener import Listener
@@ -237,7 +236,9 @@ class Flusher:
 
     def _report_broken(self, error: Exception) -> None:
         """Report an error of the outbox, once until it works again."""
-        if isinstance(error, OSError):
+        if isinstance(error, SmtpsetupError):  # what a mail's state could not be written for
+            text = f"{error.message} ({error.code})"
+        elif isinstance(error, OSError):
             text = f"{error.filename or self._directory}: {reason_of(error)}"
         elif isinstance(error, OutboxDamagedError):
             text = f"{error.path}: outbox.damaged"
