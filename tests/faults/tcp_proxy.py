@@ -3,6 +3,7 @@
 `python tcp_proxy.py PORT TARGET` forwards connections to a port of the loopback, or to the path of a Unix socket, which
 reaches out of a network namespace; PORT may be such a path, too. Lines on standard input say what goes wrong:
 `cut` resets all connections, and `lose WORDS` the next one that has sent these words, once the server has answered.
+`hold WORDS` never gives it the answer, and keeps it open.
 Each line is answered with `ok` on standard output when that has been done or prepared.
 """
 
@@ -67,6 +68,7 @@ class _Network:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._words = b""
+        self._holds = False
         if place.isdigit():
             self._listener = socket.create_server(("127.0.0.1", int(place)), backlog=100)
         else:
@@ -83,8 +85,8 @@ class _Network:
             verb, _space, rest = line.strip().partition(" ")
             if verb == "cut":
                 self.cut()
-            elif verb == "lose":
-                self._words = rest.encode()
+            elif verb in ("lose", "hold"):
+                self._words, self._holds = rest.encode(), verb == "hold"
             _say_ok()
 
     def cut(self) -> None:
@@ -132,9 +134,10 @@ class _Network:
         with contextlib.suppress(OSError):
             server.settimeout(None)
             while piece := server.recv(_PIECE):
-                if lost.is_set():  # the server has done what it was asked, and nobody hears of it
+                if not lost.is_set():
+                    client.sendall(piece)
+                elif not self._holds:  # the server has done what it was asked, and nobody hears of it
                     break
-                client.sendall(piece)
         self._close(client, server)
 
     def _close(self, *ends: socket.socket) -> None:
