@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
 
+_ANSWER_SECONDS = 20.0  # while others are locked out, who wait for a minute at most
+
 
 def hand_on(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str] = ()) -> int:
     """Move the mail of the outbox in the state directory to a shared one. Returns how many mails there were.
@@ -39,7 +41,7 @@ def hand_on(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str] = 
 
 def _moved(local: SqliteOutbox, number: int, shared: PostgresqlOutbox) -> bool:
     """Move one mail, unless it is being sent or damaged. Others are locked out meanwhile."""
-    with local.transaction():
+    with local.transaction(), shared.database.answered_within(_ANSWER_SECONDS):
         mail = local.mail(number)
         if mail is None or mail.state not in ("waiting", "unknown", "failed") or not local.is_sound(mail):
             return False

@@ -14,7 +14,7 @@ from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 from smtpsetup.outbox.postgresql import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import psycopg
 
@@ -71,8 +71,9 @@ class Connection:
             import psycopg  # noqa: F401  the extra `postgresql`, which may be missing, or the libpq that it needs
         except ImportError as error:
             raise SharedOutboxError(Trouble.NO_LIBRARY, self.shown, str(error.name or "psycopg")) from error
+        self._seconds = _ANSWER_SECONDS
         with self.explained():
-            self.raw = _connected(settings)
+            self.raw = _connected(settings, lambda: self._seconds)
         try:
             with self.explained():
                 self.backend = self._checked(needs_tables=needs_tables)
@@ -99,7 +100,7 @@ class Connection:
         """
         for _try in range(_POOL_TRIES):
             mine = self.one("SELECT pg_backend_pid()")[0]
-            with self.explained(), _connected(self.settings) as other, other.transaction():
+            with self.explained(), _connected(self.settings, lambda: _ANSWER_SECONDS) as other, other.transaction():
                 row = other.execute("SELECT pg_backend_pid()").fetchone()
             if (row and row[0] == mine) or self.one("SELECT pg_backend_pid()")[0] != mine:
                 raise SharedOutboxError(Trouble.POOLER, self.shown, N_("it is behind a pooler in transaction mode"))
@@ -122,6 +123,15 @@ class Connection:
         with self.explained():
             return self.raw.execute(statement.encode(), values or None).rowcount
 
+    @contextmanager
+    def answered_within(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than that for the answer to a statement in a block."""
+        before, self._seconds = self._seconds, seconds
+        try:
+            yield
+        finally:
+            self._seconds = before
+
     @property
     def is_broken(self) -> bool:
         """Whether the connection has ended."""
@@ -142,15 +152,19 @@ class Connection:
         self.raw.close()
 
 
-def _connected(settings: OutboxSettings) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection, without any check of the server."""
+def _connected(settings: OutboxSettings, seconds: Callable[[], float]) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection, without any check of the server, which ends where there is no answer for so many seconds."""
     import psycopg
 
     class Bounded(psycopg.Connection[tuple[Any, ...]]):
         """A connection on which no statement waits for ever."""
 
         def wait(self, gen: Generator[Any, Any, Any], *rest: Any, **named: Any) -> Any:  # noqa: ANN401  psycopg's own
-            return super().wait(_bounded(gen), *rest, **named)
+            try:
+                return super().wait(_bounded(gen, seconds()), *rest, **named)
+            except psycopg.errors.ConnectionTimeout:  # an answer that comes later would be taken for the next one
+                self.close()
+                raise
 
     given: dict[str, Any] = {"connect_timeout": 10, **parameters(settings.url), **_KEEPALIVE}
     if settings.secret:
@@ -160,17 +174,17 @@ def _connected(settings: OutboxSettings) -> psycopg.Connection[tuple[Any, ...]]:
     return raw
 
 
-def _bounded(gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def _bounded(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
     """What `gen` waits for; it is resumed with 0 now and then, when nothing has come."""
     import psycopg
 
-    end = time.monotonic() + _ANSWER_SECONDS
+    end = time.monotonic() + seconds
     try:
         wanted = next(gen)
         while True:
             ready = yield wanted
             if not ready and time.monotonic() > end:
-                raise psycopg.OperationalError(f"no answer for {_ANSWER_SECONDS:.0f} seconds")
+                raise psycopg.errors.ConnectionTimeout(f"no answer for {seconds:.0f} seconds")
             wanted = gen.send(ready)
     except StopIteration as done:
         return done.value
