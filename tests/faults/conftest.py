@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.fleet import Fleet, fleet
 from tests.recording import RecordingServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.faults.relays import Target
+    from tests.postgresql import Cluster
     from tests.relay import Client
 
 
@@ -28,3 +30,17 @@ def guest(relay: Target) -> Iterator[Client]:
     with relay.relay.client() as client:
         assert client.say("EHLO test").startswith("250")
         yield client
+
+
+@pytest.fixture
+def slow_server() -> Iterator[RecordingServer]:
+    """A server that takes so long that what happens hits mail in flight."""
+    with RecordingServer(pause=0.002) as running:
+        yield running
+
+
+@pytest.fixture
+def made(cluster: Cluster, slow_server: RecordingServer) -> Iterator[Fleet]:
+    """A shared outbox without machines."""
+    with fleet(cluster, slow_server) as empty:
+        yield empty

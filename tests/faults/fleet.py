@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.outbox.opening import opened
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
+from tests.faults.tcp_proxy import Proxy
 from tests.recording import new_mail, state_dir
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,9 +92,9 @@ class Machine:
         """What all its workers have said."""
         return "".join((self.home.path / name).read_text() for name in ("worker.out", "worker.err"))
 
-    def send(self, subject: str) -> None:
+    def send(self, subject: str, **env: str) -> None:
         """Add a mail as a program does, and believe it when it says that it was kept."""
-        done = self.home.run("send", "kund@example.com", "-s", subject, "--body", "x", "--queue", "always")
+        done = self.home.run("send", "kund@example.com", "-s", subject, "--body", "x", "--queue", "always", **env)
         assert done.code == 0, done.err
 
 
@@ -250,3 +252,17 @@ def fleet(cluster: Cluster, server: MailServer) -> Iterator[Fleet]:
 def wait_until_sent(made: Fleet, mails: int, seconds: float = 30.0) -> None:
     """Wait until the server has accepted so many mails."""
     wait_for(lambda: made.accepted() >= mails, seconds)
+
+
+@contextlib.contextmanager
+def behind_a_proxy(made: Fleet, home: Home) -> Iterator[tuple[Proxy, Machine]]:
+    """A machine whose way to the database can be cut."""
+    with Proxy(free_port(), made.cluster.port) as proxy:
+        yield proxy, made.add_machine(home, url=proxy.url(made.settings.url))
+
+
+def keep(machine: Machine, mails: int) -> None:
+    """Put mails into the outbox of the machine itself, as while the shared one is away."""
+    with SqliteOutbox(state_dir(machine.home)) as box:
+        for number in range(mails):
+            box.add(new_mail(number))

@@ -29,6 +29,7 @@ class Proxy:
     """The process, seen from a test. `prefix` is what starts it elsewhere, such as in a network namespace."""
 
     def __init__(self, place: int | str, target: int | str, prefix: tuple[str, ...] = ()) -> None:
+        self._ports = (str(target), str(place))
         self.process = subprocess.Popen(
             [*prefix, sys.executable, __file__, str(place), str(target)],
             stdin=subprocess.PIPE,
@@ -46,6 +47,10 @@ class Proxy:
     ) -> None:
         self.process.kill()
         self.process.communicate()
+
+    def url(self, direct: str) -> str:
+        """The URL that leads through it to the same server."""
+        return direct.replace(*self._ports)
 
     def tell(self, line: str) -> None:
         """Give it a line, and wait until it has been followed."""

@@ -4,45 +4,28 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from smtpsetup.outbox.errors import SharedOutboxError
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.opening import opened
-from smtpsetup.outbox.sqlite.store import SqliteOutbox
-from tests.faults.fleet import Fleet, Machine, fleet, kept_here, wait_until_sent
-from tests.faults.tcp_proxy import Proxy
+from smtpsetup.outbox.postgresql.connection import Connection
+from tests.faults.fleet import Fleet, behind_a_proxy, fleet, kept_here, wait_until_sent
 from tests.mail_server import MailServer, Turn
-from tests.recording import RecordingServer, new_mail, state_dir
-from tests.servers import free_port, wait_for
+from tests.servers import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.conftest import Home
     from tests.postgresql import Cluster
 
 SEED = 20261201
-PAUSE = 0.002  # seconds that the mail server takes over each mail, so that what happens hits mail in flight
 WORKERS = 4
-
-
-@pytest.fixture
-def slow_server() -> Iterator[RecordingServer]:
-    with RecordingServer(pause=PAUSE) as running:
-        yield running
-
-
-@pytest.fixture
-def made(cluster: Cluster, slow_server: RecordingServer) -> Iterator[Fleet]:
-    with fleet(cluster, slow_server) as empty:
-        yield empty
 
 
 def disturbed(made: Fleet, mails: int, times: int, disturb: Callable[[int], None]) -> None:
@@ -142,15 +125,6 @@ def test_a_worker_goes_on_when_the_database_is_back(made: Fleet, home: Home) -> 
 # a network that fails
 
 
-@contextmanager
-def behind_a_proxy(made: Fleet, home: Home) -> Iterator[tuple[Proxy, Machine]]:
-    """A machine whose way to the database can be cut."""
-    port = free_port()
-    with Proxy(port, made.cluster.port) as proxy:
-        url = made.settings.url.replace(str(made.cluster.port), str(port))
-        yield proxy, made.add_machine(home, url=url)
-
-
 @pytest.mark.slow
 def test_connections_to_the_database_that_are_cut_lose_and_double_nothing(made: Fleet, home: Home) -> None:
     made.fill(range(300))
@@ -211,101 +185,14 @@ def test_a_removal_whose_connection_is_lost_is_made_over_another(made: Fleet, ho
     assert made.accepted() == 3
 
 
-# mail that a machine kept, handed on
-
-KILLED_WHILE_HANDING_ON = """
-import os, signal, sys
-from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
-at, left = sys.argv.pop(1), int(sys.argv.pop(1))
-adopt = PostgresqlOutbox.adopt
-def killed(self, *rest):
-    global left
-    left -= 1
-    if left < 0 and at == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    adopt(self, *rest)
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-PostgresqlOutbox.adopt = killed
-from smtpsetup.__main__ import main
-main()
-"""
-
-
-def keep(machine: Machine, mails: int) -> None:
-    """Put mails into the outbox of the machine itself, as while the shared one is away."""
-    with SqliteOutbox(state_dir(machine.home)) as box:
-        for number in range(mails):
-            box.add(new_mail(number))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: Fleet, home: Home, moment: str) -> None:
-    machine = made.add_machine(home)
-    keep(machine, 5)
-    for left in (0, 2):
-        argv = [sys.executable, "-c", KILLED_WHILE_HANDING_ON, moment, str(left), "outbox", "flush"]
-        assert subprocess.run(argv, env=machine.home.unmeasured.env, check=False, timeout=60).returncode == -9
-    assert kept_here(machine.home) > 0
-    made.send_to_the_end()
-    assert made.assert_all_is_well(range(5)).told == []
-
-
-@pytest.mark.slow
-def test_a_handed_on_mail_that_was_sent_meanwhile_is_not_sent_again(made: Fleet, home: Home) -> None:
-    machine, other = made.add_machine(home), made.add_machine(home)
-    keep(machine, 1)
-    argv = [sys.executable, "-c", KILLED_WHILE_HANDING_ON, "after", "0", "outbox", "flush"]
-    assert subprocess.run(argv, env=machine.home.unmeasured.env, check=False, timeout=60).returncode == -9
-    assert other.home.run("outbox", "flush").code == 0
-    assert (made.accepted(), kept_here(machine.home)) == (1, 1)
-    made.send_to_the_end()
-    assert made.accepted() == 1
-
-
-@pytest.mark.slow
-def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Fleet, home: Home) -> None:
-    source = random.Random(SEED)
-    machine = made.add_machine(home)
-    keep(machine, 60)
-    for _kill in range(8):
-        machine.worker = subprocess.Popen(
-            [sys.executable, "-m", "smtpsetup", "outbox", "flush"],
-            env=machine.home.unmeasured.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(source.uniform(0.3, 0.9))
-        machine.worker.kill()
-        machine.worker.wait()
-    machine.worker = None
-    made.send_to_the_end()
-    made.assert_all_is_well(range(60))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", ["COMMIT", "smtpsetup.handed_on (origin", "INSERT INTO smtpsetup.mail"])
-def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
-    made: Fleet, home: Home, words: str
-) -> None:
-    with behind_a_proxy(made, home) as (proxy, machine):
-        keep(machine, 3)
-        proxy.tell(f"lose {words}")
-        assert machine.home.run("outbox", "flush").code == 75
-        assert kept_here(machine.home) == 3
-        made.send_to_the_end()
-    assert made.assert_all_is_well(range(3)).told == []
-
-
-@pytest.mark.slow
-def test_a_mail_whose_commit_was_not_confirmed_is_sent_once(made: Fleet, home: Home) -> None:
-    """The program has kept it here, too: the shared outbox finds that it has it already."""
-    with behind_a_proxy(made, home) as (proxy, machine):
-        proxy.tell("lose INSERT INTO smtpsetup.mail")
-        machine.send("0")
-        assert (made.in_outbox(), kept_here(machine.home)) == (1, 1)
-        made.send_to_the_end()
-    assert made.assert_all_is_well([0]).told == []
-    assert made.accepted() == 1
+def test_a_connection_without_an_answer_is_ended(made: Fleet, home: Home) -> None:
+    with behind_a_proxy(made, home) as (proxy, _machine):
+        db = Connection(made.settings._replace(url=proxy.url(made.settings.url)))
+        proxy.tell("hold SELECT 42")
+        with pytest.raises(SharedOutboxError, match="no answer for 1 second"), db.answered_within(1.0):
+            db.one("SELECT 42")
+        assert db.is_broken
 
 
 # workers that are told to stop

@@ -132,9 +132,8 @@ def test_a_storm_of_kills_crashes_and_cuts_loses_nothing_and_doubles_nothing_in_
     with RecordingServer(pause=PAUSE) as server, fleet(cluster, server) as made, ExitStack() as stack:
         proxies = []
         for _number in range(WORKERS):
-            port = free_port()
-            proxies.append(stack.enter_context(Proxy(port, cluster.port)))
-            made.add_machine(home, url=made.settings.url.replace(str(cluster.port), str(port))).start()
+            proxies.append(stack.enter_context(Proxy(free_port(), cluster.port)))
+            made.add_machine(home, url=proxies[-1].url(made.settings.url)).start()
         sender = Sender(made.add_machine(home), plan)
         Storm(made, plan, proxies).run()
         for thread in sender.threads:
