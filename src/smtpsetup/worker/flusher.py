@@ -169,8 +169,8 @@ class Flusher:
             keys, self._fresh = self._fresh, set()
         if moment >= self._next_look:  # all accounts, which takes long where much waits
             if moment - self._taken_back_at > _TAKE_BACK_SECONDS:
-                self._taken_back_at = moment
                 take_back(outbox.get(), Flushed(self._on_result, forgets=True))
+                self._taken_back_at = moment
             self._look_after_shared(outbox.get())
             keys |= set(outbox.get().accounts_due(now))
             following = outbox.get().next_attempt(now)
@@ -290,6 +290,7 @@ class Flusher:
             self._works_again(key, pause)
         if broken is not None:
             self._report_broken(broken)
+            self._taken_back_at = float("-inf")  # what it had taken is free
         with self._lock:
             self._workers.pop(key, None)
         self._next_look = 0.0  # mail may have come while the worker was ending
