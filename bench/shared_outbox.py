@@ -146,7 +146,8 @@ def plan(box: PostgresqlOutbox, lease: str, limit: int) -> None:
     """Print how the database makes a claim, and undo it."""
     if not os.environ.get("PLANS"):
         return
-    values = (ACCOUNT, "", time.time() + 100, limit, int(lease))
+    behind, _until = box._behind.get((ACCOUNT, ""), (float("-inf"), 0.0))  # noqa: SLF001  what is measured
+    values = (ACCOUNT, "", time.time() + 100, behind, limit, int(lease))
     box.database.run("BEGIN")
     for row in box.database.rows(f"EXPLAIN (ANALYZE, BUFFERS) {due._TAKE}", values):  # noqa: SLF001  what is measured
         print(f"    {row[0]}")
@@ -296,7 +297,9 @@ def loading(bench: Bench) -> list[Row]:
             file.write(json.dumps(row) + "\n")
     argv = [SMTPSETUP, "send", "--batch", str(lines), "--queue", "always"]
     started = time.perf_counter()
-    subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
     ours = time.perf_counter() - started
     least = copied(bench)
     figure = f"{LINES / ours:.0f} lines/s"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from smtpsetup.outbox.postgresql.content import Facts
-from smtpsetup.outbox.postgresql.rows import as_text, columns, read_mail
+from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
 from smtpsetup.outbox.postgresql.session import HELD_LEASES, OutboxSession
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ _TRIED = "state IN ('waiting', 'unknown')"  # as in the index mail_due
 _AT_ONCE = 10_000  # rows in one change, so that others can work meanwhile
 READ_AHEAD_BYTES = 65_536
 """A message up to this size is read when the mail is taken."""
+# for how long a look begins where the last one ended: what has left before that is in the index until the next vacuum
+_BEHIND_SECONDS = 30.0
+_EVER = float("-inf")
+_NEXT_ATTEMPT = STORED.index("next_attempt")
 _FURTHEST_SECONDS = 3 * 86_400.0  # a later attempt was planned with a wrong clock
 # before what a dead worker was sending is sent again, so that it can still say that the server took it
 GRACE_SECONDS = 60.0
@@ -40,6 +45,7 @@ WHERE {_TRIED} AND account = %s AND config = %s AND next_attempt <= %s)"""
 _TAKE = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM smtpsetup.mail WHERE account = %s AND config = %s AND {_TRIED} AND next_attempt <= %s
+        AND next_attempt >= %s
     ORDER BY next_attempt, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE smtpsetup.mail SET lease = %s, state = 'sending', dotted = false FROM due WHERE mail.id = due.id
@@ -87,7 +93,7 @@ class DueMails(OutboxSession):
 
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
         """Take due mails of an account under a lease, so that no other process sends them."""
-        rows = self._db.rows(_TAKE, (account, config, now, limit, int(lease)))
+        rows = self._taken((account, config), int(lease), now, limit)
         mails = []
         self._read_ahead.clear()
         for *mail_row, header_size, checksum, is_ascii, first in rows:
@@ -96,6 +102,18 @@ class DueMails(OutboxSession):
             if first is not None:
                 self._read_ahead[mail.id] = (Facts(mail.size, header_size, is_ascii, checksum), bytes(first))
         return mails
+
+    def _taken(self, key: tuple[str, str], lease: int, now: float, limit: int) -> list[tuple[Any, ...]]:
+        """The rows of mails that are taken, oldest first, from where the last look ended or, now and then, from all."""
+        behind, until = self._behind.pop(key, (_EVER, 0.0))
+        if time.monotonic() > until:
+            behind, until = _EVER, time.monotonic() + _BEHIND_SECONDS
+        rows = self._db.rows(_TAKE, (*key, now, behind, limit, lease))
+        if len(rows) < limit and behind > _EVER:
+            rows += self._db.rows(_TAKE, (*key, now, _EVER, limit - len(rows), lease))
+        elif rows:
+            self._behind[key] = (float(rows[-1][_NEXT_ATTEMPT]), until)
+        return rows
 
     def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
         """Let all of an account's due mails wait. Those that another process is changing are left out."""

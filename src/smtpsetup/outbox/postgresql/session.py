@@ -47,6 +47,8 @@ class OutboxSession(Outbox):
         self._lease = 0
         self._depth = 0
         self._read_ahead: dict[int, tuple[Facts, bytes]] = {}  # the texts of mails that were taken
+        # by account: the moment of the last mail that was taken, and until when a look begins there
+        self._behind: dict[tuple[str, str], tuple[float, float]] = {}
         self._db = Connection(settings)
         if not is_durable:
             self.set_durability(is_durable=False)
