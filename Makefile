@@ -105,6 +105,7 @@ bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/api.py
 	$(BIN)/python bench/relay.py
 	$(BIN)/python bench/null_clients.py
+	$(BIN)/python bench/shared_outbox.py
 
 scale: $(VENV)/ready-for-pictures
 	$(BIN)/python bench/scale.py

@@ -1,7 +1,7 @@
 """Everything that can end, ending often, while machines with one outbox send: nothing is lost or doubled in secret.
 
-`SHARED_OUTBOX_SHARE=1 make test TESTS="-m slow -s tests/faults/test_shared_outbox_storm.py"` is the full size, which
-takes some minutes; without the variable it is a twentieth of that. With `-s` it says what it has counted.
+SHARED_OUTBOX_SHARE=1 is the full size, which takes some minutes; without the variable it is a twentieth of that. With
+`-s` it says what it has counted.
 """
 
 from __future__ import annotations
