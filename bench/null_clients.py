@@ -25,7 +25,7 @@ from sending_site import ROUND_TRIP, SMTPSETUP
 
 from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.mail import NewMail
-from smtpsetup.outbox.store import Outbox
+from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.relay.certificate import fingerprint
 from tests import null_client
 from tests.messages import from_bytes
@@ -65,7 +65,7 @@ def flush(base: Path, *, is_far: bool) -> str:
     """One flush of an outbox."""
     with provider(is_far=is_far) as (server, port):
         place = Place(base, port)
-        with Outbox(str(base / ".local" / "state" / "smtpsetup"), is_durable=False) as outbox:
+        with SqliteOutbox(str(base / ".local" / "state" / "smtpsetup"), is_durable=False) as outbox:
             for number in range(MAILS):
                 content = f"Message-ID: <{number}@bench.example>\r\nSubject: {number}\r\n\r\n".encode() + TEXT
                 envelope = Envelope("info@example.com", ("kund@example.org",))
