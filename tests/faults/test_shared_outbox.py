@@ -122,6 +122,24 @@ def test_a_worker_goes_on_when_the_database_is_back(made: Fleet, home: Home) -> 
     made.assert_all_is_well(range(2))
 
 
+@pytest.mark.slow
+def test_what_the_server_may_have_is_noted_durably_and_what_is_added_too(made: Fleet) -> None:
+    made.fill(range(2))
+    with opened(made.settings, "", is_durable=False) as box, box.lease() as lease:
+        first, _second = box.take("a", "", lease, time.time(), 2)
+        made.fill([2])
+        box.mark_possibly_delivered(first.id)
+        made.cluster.stop(signal.SIGQUIT)
+    made.cluster.start()
+    with opened(made.settings, "") as box:
+        assert box.revive(time.time()) == 2
+        assert [(mail.subject, mail.state) for mail in box.mails()] == [
+            ("0", "unknown"),
+            ("1", "waiting"),
+            ("2", "waiting"),
+        ]
+
+
 # a network that fails
 
 
