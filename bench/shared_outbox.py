@@ -147,9 +147,9 @@ def plan(box: PostgresqlOutbox, lease: str, limit: int) -> None:
     if not os.environ.get("PLANS"):
         return
     behind, _until = box._behind.get((ACCOUNT, ""), (float("-inf"), 0.0))  # noqa: SLF001  what is measured
-    values = (ACCOUNT, "", time.time() + 100, behind, limit, int(lease))
+    values = (ACCOUNT, "", time.time() + 100, behind, int(lease))
     box.database.run("BEGIN")
-    for row in box.database.rows(f"EXPLAIN (ANALYZE, BUFFERS) {due._TAKE}", values):  # noqa: SLF001  what is measured
+    for row in box.database.rows(f"EXPLAIN (ANALYZE, BUFFERS) {due._TAKE.format(limit=limit)}", values):  # noqa: SLF001  what is measured
         print(f"    {row[0]}")
     box.database.run("ROLLBACK")
 

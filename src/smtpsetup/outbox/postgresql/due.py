@@ -42,11 +42,12 @@ WHERE {_TRIED} AND account = %s AND config = %s AND next_attempt > %s"""
 _IS_DUE = f"""
 SELECT EXISTS (SELECT FROM smtpsetup.mail
 WHERE {_TRIED} AND account = %s AND config = %s AND next_attempt <= %s)"""
+# the limit is in the text: without it the database makes a new plan for each claim, which takes as long as the rest
 _TAKE = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM smtpsetup.mail WHERE account = %s AND config = %s AND {_TRIED} AND next_attempt <= %s
         AND next_attempt >= %s
-    ORDER BY next_attempt, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY next_attempt, id LIMIT {{limit}} FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE smtpsetup.mail SET lease = %s, state = 'sending', dotted = false FROM due WHERE mail.id = due.id
     RETURNING mail.*
@@ -108,9 +109,9 @@ class DueMails(OutboxSession):
         behind, until = self._behind.pop(key, (_EVER, 0.0))
         if time.monotonic() > until:
             behind, until = _EVER, time.monotonic() + _BEHIND_SECONDS
-        rows = self._db.rows(_TAKE, (*key, now, behind, limit, lease))
+        rows = self._db.rows(_TAKE.format(limit=limit), (*key, now, behind, lease))
         if len(rows) < limit and behind > _EVER:
-            rows += self._db.rows(_TAKE, (*key, now, _EVER, limit - len(rows), lease))
+            rows += self._db.rows(_TAKE.format(limit=limit - len(rows)), (*key, now, _EVER, lease))
         elif rows:
             self._behind[key] = (float(rows[-1][_NEXT_ATTEMPT]), until)
         return rows
