@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 A, B, C = "a@example.com", "b@example.com", "c@example.com"
 ERROR = SmtpsetupError("server.temporary", "not now")
+LIMIT = SmtpsetupError("limit.rate", "slow down")
 LATER = 1e10  # a moment at which everything is due
 
 
@@ -209,10 +210,11 @@ class OutboxRules(ABC):
         for number in range(3):
             box.add(new_mail(number, (A,))._replace(next_attempt=10.0, attempts=number))
         box.add(new_mail(9, (A,))._replace(config="/etc/x.toml", next_attempt=10.0))
-        pause = postponement(ERROR)._replace(seconds=lambda attempts: 100.0 * attempts, is_put_off=True)
+        pause = postponement(LIMIT)._replace(seconds=lambda attempts: 100.0 * attempts, is_put_off=True)
         box.put_off("a", "", 20.0, pause)
         found = [(mail.attempts, mail.put_offs, mail.next_attempt, mail.last_reply) for mail in box.mails()]
-        assert found == [(1, 1, 120.0, "not now"), (2, 1, 220.0, "not now"), (3, 1, 320.0, "not now"), (0, 0, 10.0, "")]
+        slow = "slow down"
+        assert found == [(1, 1, 120.0, slow), (2, 1, 220.0, slow), (3, 1, 320.0, slow), (0, 0, 10.0, "")]
 
     def test_what_waits_can_be_made_due(self, box: Outbox) -> None:
         box.add(new_mail(1, (A,))._replace(next_attempt=500.0, last_code="auth.temporary"))
@@ -313,3 +315,40 @@ class TestPostgresql(OutboxRules):
         assert waits[0] == 0.0
         assert 9.0 < waits[1] <= 10.0
         assert 19.0 < waits[2] <= 20.0
+
+    def test_what_one_machine_cannot_do_is_left_to_the_others(self, box: Outbox, other: Outbox) -> None:
+        box.add(new_mail(1, (A,))._replace(next_attempt=10.0))
+        before = box.mails()
+        other.host = "another"  # type: ignore[attr-defined]
+        for failures in (1, 2):
+            box.put_off("a", "", 20.0, postponement(ERROR)._replace(seconds=lambda count: 100.0 * count))
+            assert (box.failures("a", ""), box.mails()) == (failures, before)
+        assert (box.accounts_due(219.0), other.accounts_due(219.0)) == ([], [("a", "")])
+        assert box.accounts_due(221.0) == [("a", "")]
+        box.works("a", "")
+        assert (box.failures("a", ""), box.accounts_due(20.0)) == (0, [("a", "")])
+
+    def test_a_mail_that_nobody_has_can_be_given_up(self, box: Outbox) -> None:
+        number = box.add(new_mail(1, (A,)))
+        with box.lease():
+            assert box.settle(number, [Disposition((A,), ERROR, MailState.FAILED, None)]) == [number]
+        assert [mail.state for mail in box.mails()] == [MailState.FAILED]
+
+    def test_a_mail_that_another_has_is_not_changed(self, box: Outbox, other: Outbox) -> None:
+        number = box.add(new_mail(1, (A,)))
+        with self.taken(other), box.lease():
+            before = box.mails()
+            assert box.settle(number, [Disposition((A,), ERROR, MailState.FAILED, None)]) == []
+            assert box.mails() == before
+
+    def test_a_clock_that_is_wrong_changes_no_pause(self, box: Outbox, settings: OutboxSettings) -> None:
+        number = box.add(new_mail(1, (A,))._replace(next_attempt=time.time() + 3600))
+        with opened(settings, box.directory) as wrong:
+            wrong._ahead = 10 * 86_400.0  # type: ignore[attr-defined]  # as it finds out when its clock is ten days late
+            wrong.revive(time.time() - 10 * 86_400)
+            mail = wrong.mail(number)
+            assert mail
+            assert mail.next_attempt == pytest.approx(time.time() - 10 * 86_400 + 3600, abs=5)
+        mail = box.mail(number)
+        assert mail
+        assert mail.next_attempt == pytest.approx(time.time() + 3600, abs=5)

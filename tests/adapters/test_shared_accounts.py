@@ -69,7 +69,9 @@ def test_the_key_is_made_once_and_handed_to_another_machine(shared: OutboxSettin
     theirs = shared._replace(key=SecretSource(Store.FILE, str(tmp_path / "theirs")))
     with token_store.locked(mine, "a", 1) as nothing:
         assert nothing is None
-    assert [token_store.ensure_key(mine), token_store.ensure_key(theirs)] == [True, False]
+    assert [token_store.ensure_key(mine), token_store.ensure_key(mine)] == [True, False]
+    with pytest.raises(SmtpsetupError, match="has not got the key"):
+        token_store.ensure_key(theirs)
     with pytest.raises(SmtpsetupError, match="has not got the key") as caught, token_store.locked(theirs, "a", 1):
         pass
     assert "share-key --receive" in caught.value.hints[0]

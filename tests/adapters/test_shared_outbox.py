@@ -220,7 +220,7 @@ def test_a_mail_that_others_have_taken_back_is_removed_by_who_knows_that_it_arri
 
 def test_new_mail_is_heard_at_once(shared: OutboxSettings, box: PostgresqlOutbox) -> None:
     heard = threading.Event()
-    listener = Listener(shared, heard.set)
+    listener = Listener(shared, lambda _account: heard.set())
     listener.start()
     assert heard.wait(10)
     heard.clear()
@@ -252,13 +252,13 @@ def test_mail_that_was_kept_here_is_handed_on_once(box: PostgresqlOutbox) -> Non
         with local.lease() as lease:
             local.add(new_mail(3, (A,))._replace(state=MailState.SENDING, lease=lease))
             before = local.mails()
-            assert hand_on(box.directory, box) == 2
+            assert hand_on(box.directory, box).moved == 2
         assert [mail.subject for mail in local.mails()] == ["3"]
     after = box.mails()
     for old, new in zip(before, after, strict=False):
         assert old._replace(id=0) == new._replace(id=0)
-    assert hand_on(box.directory, box) == 1  # its process has ended
-    assert hand_on(box.directory, box) == 0
+    assert hand_on(box.directory, box).moved == 1  # its process has ended
+    assert hand_on(box.directory, box).moved == 0
     assert [mail.subject for mail in box.mails()] == ["1", "2", "3"]
 
 
@@ -274,18 +274,36 @@ def test_a_crash_between_the_two_commits_doubles_nothing(
     with box.lease() as lease:  # it is sent before the machine comes back
         for mail in box.take("a", "", lease, LATER, 9):
             box.remove(mail.id)
-    assert hand_on(box.directory, box) == 1
+    assert hand_on(box.directory, box).moved == 1
     assert box.mails() == []
     with SqliteOutbox(box.directory) as local:
         assert local.mails() == []
 
 
 def test_a_mail_whose_commit_was_not_confirmed_is_not_put_there_twice(box: PostgresqlOutbox) -> None:
-    box.add(new_mail(1, (A,)))
+    put = new_mail(1, (A,))._replace(queued_at=1234.5678)
+    box.add(put)
     with SqliteOutbox(box.directory) as local:
-        local.add(new_mail(1, (A,)))
-    hand_on(box.directory, box)
-    assert [mail.subject for mail in box.mails()] == ["1"]
+        local.add(put)
+        local.add(put._replace(queued_at=1234.5679, subject="another with the same Message-ID"))
+    assert hand_on(box.directory, box).moved == 2
+    assert [mail.subject for mail in box.mails()] == ["1", "another with the same Message-ID"]
+
+
+def test_a_mail_that_the_database_does_not_take_holds_up_no_other(box: PostgresqlOutbox) -> None:
+    with SqliteOutbox(box.directory) as local:
+        local.add(new_mail(1, (A,))._replace(config=f"/{os.urandom(4000).hex()}"))
+        local.add(new_mail(2, (A,))._replace(message_id=f"<{'x' * 5000}@example.com>", client="a\0b"))
+        done = hand_on(box.directory, box)
+        assert done.moved == 1
+        assert isinstance(done.fault, SharedOutboxError)
+        assert [mail.subject for mail in local.mails()] == ["1"]
+    assert [mail.subject for mail in box.mails()] == ["2"]
+
+
+def test_a_damaged_outbox_of_this_machine_does_not_stop_the_shared_one(box: PostgresqlOutbox, tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"not a database" * 100)
+    assert hand_on(box.directory, box).fault is not None
 
 
 def test_what_an_account_sent_alone_is_counted_for_all(box: PostgresqlOutbox) -> None:
@@ -325,6 +343,19 @@ def test_a_batch_is_one_runs_at_a_time_and_remembers_its_mails(shared: OutboxSet
         assert anew.message_id("done", "example.com") != first
 
 
+def test_a_run_that_has_lost_its_session_sends_nothing_more(
+    cluster: Cluster, shared: OutboxSettings, tmp_path: Path
+) -> None:
+    with SharedJournal(shared, str(tmp_path), "x") as journal:
+        journal.mark_possibly_delivered("1")
+        cluster.execute(f"SELECT pg_terminate_backend({journal.box.database.backend})")
+        journal.mark_done("1")  # what was sent is noted all the same
+        with pytest.raises(SharedOutboxError):
+            journal.mark_possibly_delivered("2")
+    with SharedJournal(shared, str(tmp_path), "x") as again:
+        assert (again.is_done("1"), again.state_of("2")) == (True, "")
+
+
 def test_mails_are_loaded_together_with_their_keys(shared: OutboxSettings, tmp_path: Path) -> None:
     large = new_mail(3, (A,))
     body = b"x" * 1_200_000
@@ -333,10 +364,14 @@ def test_mails_are_loaded_together_with_their_keys(shared: OutboxSettings, tmp_p
         numbers = batches.load(
             journal, [Loaded("1", new_mail(1, (A,))), Loaded("2\t\\", new_mail(2, (A,))), Loaded("3", large)]
         )
-        assert batches.known(journal, ["1", "2\t\\", "4"]) == {"1", "2\t\\"}
+        assert set(batches.states(journal, ["1", "2\t\\", "4"])) == {"1", "2\t\\"}
         assert [mail.id for mail in journal.box.mails()] == numbers
         assert all(journal.box.is_sound(mail) for mail in journal.box.mails())
         assert b"".join(journal.box.message(numbers[2]).body()) == body
         with pytest.raises(SharedOutboxError):
             batches.load(journal, [Loaded("5", new_mail(5, (A,))), Loaded("1", new_mail(1, (A,)))])
         assert len(journal.box.mails()) == 3
+        journal.mark_possibly_delivered("6")
+        journal.mark_not_sent("6")
+        batches.load(journal, [Loaded("6", new_mail(6, (A,)))])
+        assert batches.states(journal, ["6"]) == {"6": ("done", ())}

@@ -105,7 +105,7 @@ def test_status_is_the_same_on_one_machine(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status.pop("oldest"))
     assert status == {
         "waiting": 1, "sending": 0, "unknown": 0, "failed": 0, "per_minute": 0, "seconds_left": None, "workers": 0,
-        "by_code": [{"state": "waiting", "error": None, "mails": 1}],
+        "by_code": [{"state": "waiting", "error": None, "mails": 1}], "held": [],
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.core.model import Secret
+    from smtpsetup.outbox.store import Outbox
     from smtpsetup.providers.row import Provider
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.send_one import SendResult
@@ -82,14 +83,15 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
     started = time.monotonic()
     failures: list[SmtpsetupError] = []
     with (
-        _journal(policy, f"{identity} {account.name}") as journal,
+        _journal(policy, f"{identity} {account.name}") as (journal, outbox),
         progress(state, len(items), _sent_before(journal, items, restart=options.restart)) as bar,
     ):
         on_result = result_reporter(state, bar, failures)
-        batch = Batch(context, journal, policy, total=len(items), on_result=on_result)
+        batch = Batch(context, journal, policy, total=len(items), on_result=on_result, outbox=outbox)
         run = _run(context, secret, batch, options, provider)
         try:
-            totals = batch.send(run, items, stopped_by)
+            with _shared_limits(outbox, account.name, run, provider):
+                totals = batch.send(run, items, stopped_by)
         except KeyboardInterrupt:
             views.batch.interrupted(batch.totals, bar)
             raise
@@ -97,18 +99,36 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
 
 
 @contextmanager
-def _journal(policy: Policy, identity: str) -> Iterator[BatchJournal]:
-    """The journal of the run, which is shared where the outbox is. Raises SmtpsetupError."""
+def _shared_limits(outbox: Outbox | None, account: str, run: Run, provider: Provider | None) -> Iterator[None]:
+    """Keep the provider's limits together with other machines, where the outbox is shared. Raises SmtpsetupError."""
+    if outbox is None:
+        yield
+        return
+    run.pace = outbox.pace(account)
+    most = provider.limit("connections") if provider else None
+    with ExitStack() as stack:
+        places = [stack.enter_context(outbox.connection(account, most)) for _number in range(run.connections)]
+        run.connections = sum(places)
+        if not run.connections:
+            raise SmtpsetupError(
+                "limit.rate", _("Other machines have all connections that the provider allows at this moment.")
+            )
+        yield
+
+
+@contextmanager
+def _journal(policy: Policy, identity: str) -> Iterator[tuple[BatchJournal, Outbox | None]]:
+    """The journal of the run, which is shared where the outbox is, and that outbox. Raises SmtpsetupError."""
     directory = journal_directory()
     with busy_explained():
         if policy.outbox.is_shared:
             from smtpsetup.outbox.postgresql.batches import SharedJournal  # psycopg costs 100 ms
 
             with SharedJournal(policy.outbox, directory, identity) as shared:
-                yield shared
+                yield shared, shared.box
         else:
             with Journal(directory, identity) as journal:
-                yield journal
+                yield journal, None
 
 
 def journal_directory() -> str:

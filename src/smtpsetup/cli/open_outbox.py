@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from smtpsetup.cli.state import tell
 from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_IOERR
@@ -69,7 +70,9 @@ def _open_shared(
     with _told(directory):
         try:
             with PostgresqlOutbox(settings, directory, is_durable=is_durable) as shared:
-                hand_on(directory, shared, accounts)
+                fault = hand_on(directory, shared, accounts).fault
+                if fault is not None:
+                    tell(_not_handed_on(fault, directory).message)
                 yield shared
         except SharedOutboxError as error:
             told = error.explained()
@@ -81,6 +84,15 @@ def _open_shared(
                 )
                 told.message = f"{told.message} {text.format(n=kept)}"
             raise told from error
+
+
+def _not_handed_on(fault: Exception, directory: str) -> SmtpsetupError:
+    """The error for mail of this machine that could not be handed on."""
+    try:
+        with _told(directory):
+            raise fault
+    except SmtpsetupError as error:
+        return error
 
 
 @contextmanager

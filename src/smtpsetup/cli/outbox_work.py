@@ -60,7 +60,8 @@ def work_command(state: State, install: bool, uninstall: bool, prints_only: bool
 def _install(state: State, *, prints_only: bool) -> None:
     from smtpsetup.worker import unit  # needed for this option only
 
-    planned = unit.plan(state.config().accounts.values(), config=state.config_option)
+    own = state.config()
+    planned = unit.plan(own.accounts.values(), own.outbox, config=state.config_option)
     if not prints_only:
         unit.install(planned)
     view = {"installed": not prints_only, "files": {planned.path: planned.content}}

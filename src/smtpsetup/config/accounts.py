@@ -96,7 +96,7 @@ def load_with_system(path: StrPath | None, system: StrPath) -> Config:
         own.aliases_file or shared.aliases_file,
         shared.log if own.log is Log.FILE else own.log,
         {**shared.oauth2_clients, **own.oauth2_clients},
-        own.outbox if own.outbox.is_shared else shared.outbox,
+        own.outbox.completed(shared.outbox),
     )
 
 
@@ -115,6 +115,12 @@ def load_named(path: str) -> Config:
     if path in ("", system):
         return load_with_system(None if path else paths.own_config_file(), system)
     return load(path)
+
+
+def outbox_of(config_file: str) -> OutboxSettings:
+    """The outbox that mail of an account in this file goes to. Raises as `load`."""
+    usual = (paths.own_config_file(), paths.system_config_file())
+    return load_named("" if config_file in usual else config_file).outbox
 
 
 def load(path: StrPath) -> Config:

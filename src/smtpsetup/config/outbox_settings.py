@@ -41,6 +41,15 @@ class OutboxSettings(NamedTuple):
         """Whether it is in PostgreSQL."""
         return bool(self.url)
 
+    def completed(self, shared: OutboxSettings) -> OutboxSettings:
+        """These settings of a user, with those of the machine for what they do not say."""
+        return OutboxSettings(
+            self.url or shared.url,
+            self.secret or shared.secret,
+            shared.key if self.key == OutboxSettings().key else self.key,
+            shared.keep_sent if self.keep_sent == KEEP_SENT_DAYS else self.keep_sent,
+        )
+
     @property
     def key_name(self) -> str:
         """The user name of the key in a keyring."""
@@ -100,6 +109,8 @@ def parameters(url: str) -> dict[str, str]:
         raise ValueError(_("the URL of the outbox must begin with postgresql://"))
     user, hosts, ports = _authority(parts.netloc)
     given = {name: value for name, value in query if value}
+    if "@" in parts.path or "\0" in url or "%00" in url:  # a password with a slash
+        raise ValueError(_("the URL of the outbox cannot be read"))
     if parts.fragment or any(name not in _PARAMETERS for name, _value in query):
         wrong = next((name for name, _value in query if name not in _PARAMETERS), "#")
         if "password" in wrong:
@@ -107,6 +118,11 @@ def parameters(url: str) -> dict[str, str]:
         raise ValueError(_("the URL of the outbox has a parameter that is not allowed: {name}").format(name=wrong))
     found = {"host": hosts, "port": ports, "user": unquote(user), "dbname": unquote(parts.path.removeprefix("/"))}
     found = {name: value for name, value in found.items() if value.strip(",")} | given
+    if (
+        not all(one.isdigit() for one in found.get("port", "0").split(",") if one)
+        or not found.get("connect_timeout", "1").strip("0").isdigit()
+    ):
+        raise ValueError(_("the URL of the outbox cannot be read"))
     return found | _tls(found)
 
 
@@ -154,9 +170,9 @@ def _tls(found: dict[str, str]) -> dict[str, str]:
 
 def is_remote(found: Mapping[str, str]) -> bool:
     """Whether any of the connection's hosts may be another machine. What a service names is not known before."""
+    if "service" in found or "PGSERVICE" in os.environ:
+        return True
     hosts = found.get("host") or os.environ.get("PGHOST", "")
     addresses = found.get("hostaddr") or os.environ.get("PGHOSTADDR", "")
     named = [one for one in (*hosts.split(","), *addresses.split(",")) if one]
-    if not named:
-        return "service" in found or "PGSERVICE" in os.environ
     return any(not one.startswith(("/", "@")) and one.lower() not in _LOOPBACK for one in named)

@@ -103,8 +103,10 @@ def _explained_os_errors() -> Iterator[None]:
     """Turn an OSError of the token's file into a SmtpsetupError."""
     try:
         yield
-    except ExplainedOSError as error:
-        raise error.explained() from error
+    except ExplainedOSError as error:  # of a shared outbox: the mail can wait until it is back
+        told = error.explained()
+        told.exit_code = EX_TEMPFAIL
+        raise told from error
     except OSError as error:
         raise _explained(error) from error
 
@@ -136,12 +138,12 @@ def _refreshed(account: Account, client: TokenClient, *, may_prompt: bool, refus
             return Secret(cached.access_token)
         _check_unchanged(account)
         renew = functools.partial(_renew(client), account, client, directory=directory, may_prompt=may_prompt)
-        settings = accounts.load_named(account.config_file).outbox
+        settings = accounts.outbox_of(account.config_file)
         with _explained_os_errors():
             if settings.is_shared:
                 from smtpsetup.oauth import shared_tokens  # for a shared outbox only
 
-                with shared_tokens.locked(settings, account, _LOCK_SECONDS) as shared:
+                with shared_tokens.locked(settings, account, client, _LOCK_SECONDS) as shared:
                     if shared is not None:
                         theirs = shared.load()
                         if theirs and theirs.access_token != refused and theirs.is_good(owner, time.time()):

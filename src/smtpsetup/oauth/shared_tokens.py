@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from smtpsetup.config import accounts
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.credentials import stores
 from smtpsetup.oauth import token_cache
@@ -37,19 +36,16 @@ if TYPE_CHECKING:
             """With `keeps_refresh_token`, that of the account's own store is used, and replaced by a new one."""
 
 
-def settings_of(account: Account) -> OutboxSettings | None:
-    """The shared outbox of an account's configuration, None where there is none. Raises SmtpsetupError."""
-    settings = accounts.load_named(account.config_file).outbox
-    return settings if settings.is_shared else None
-
-
 @contextmanager
-def locked(settings: OutboxSettings, account: Account, seconds: float) -> Iterator[SharedTokens | None]:
+def locked(
+    settings: OutboxSettings, account: Account, client: TokenClient, seconds: float
+) -> Iterator[SharedTokens | None]:
     """The shared tokens of an account, which no other machine renews meanwhile; None where sign-ins are not shared.
 
-    Raises SharedOutboxError, SmtpsetupError.
+    They belong to the account's name, user, server and client. Raises SharedOutboxError, SmtpsetupError.
     """
-    with token_store.locked(settings, account.name, seconds) as store:
+    name = f"{account.name} {digest(token_cache.owner_of(account, client))[:16]}"
+    with token_store.locked(settings, name, seconds) as store:
         yield None if store is None else SharedTokens(store)
 
 
@@ -99,7 +95,7 @@ def share(settings: OutboxSettings, account: Account, client: TokenClient, token
         now,
         tokens.refresh_token,
     )
-    with suppress(SharedOutboxError), locked(settings, account, 10.0) as shared:
+    with suppress(SharedOutboxError, SmtpsetupError), locked(settings, account, client, 10.0) as shared:
         if shared is not None:
             shared.save(fresh)
 

@@ -123,11 +123,6 @@ def concerns_account(error: SmtpsetupError) -> bool:
     return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
 
 
-def concerns_machine(error: SmtpsetupError) -> bool:
-    """Whether the error is about this machine's configuration or secrets, which another machine may have."""
-    return error.failure is None and error.code.startswith(("config.", "secret."))
-
-
 def is_server_unreachable(error: SmtpsetupError) -> bool:
     """Whether the error stops each mail of the account because its server cannot be reached or does not work.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from smtpsetup.outbox.errors import OutboxDamagedError, SharedOutboxError
 from smtpsetup.outbox.sqlite.database import file_in
 from smtpsetup.outbox.sqlite.store import SqliteOutbox
 from smtpsetup.state import usage
@@ -16,27 +17,53 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.postgresql.store import PostgresqlOutbox
 
+_AT_ONCE = 500  # mails, so that a worker does not seem to stand still
 _ANSWER_SECONDS = 20.0  # while others are locked out, who wait for a minute at most
 
 
-def hand_on(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str] = ()) -> int:
-    """Move the mail of the outbox in the state directory to a shared one. Returns how many mails there were.
+class HandedOn(NamedTuple):
+    """How many mails were moved, and why one could not be, None where all could."""
 
-    What a living process is sending stays, and so does a damaged mail. A crash between the two commits moves a mail
-    once: the shared outbox knows it by its origin. What these accounts have sent without the outbox is
-    counted there from now on. Raises OSError, OutboxDamagedError.
+    moved: int
+    fault: SharedOutboxError | OSError | OutboxDamagedError | None = None
+
+
+def hand_on(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str] = ()) -> HandedOn:
+    """Move mail of the outbox in the state directory to a shared one: a part of it, where there is much.
+
+    What a living process is sending stays, and so does a damaged mail, and one that the database does not take. A crash
+    between the two commits moves a mail once: the shared outbox knows it by its origin. What these accounts have sent
+    without the outbox is counted there from now on. Raises SharedOutboxError where the database has gone.
     """
+    try:
+        _count_there(directory, shared, accounts)
+        return _move(directory, shared) if os.path.exists(file_in(directory)) else HandedOn(0)
+    except SharedOutboxError:
+        raise
+    except (OSError, OutboxDamagedError) as fault:  # of this machine, which must not stop what is in the shared outbox
+        return HandedOn(0, fault)
+
+
+def _count_there(directory: str, shared: PostgresqlOutbox, accounts: Iterable[str]) -> None:
     for account in accounts:
-        for at, recipients in usage.take(directory, account):
-            shared.record_earlier(account, at, recipients)
-    if not os.path.exists(file_in(directory)):
-        return 0
+        with usage.taken(directory, account) as sent:
+            if sent:
+                shared.record_earlier(account, sent)
+
+
+def _move(directory: str, shared: PostgresqlOutbox) -> HandedOn:
     moved = 0
+    fault: SharedOutboxError | None = None
     with SqliteOutbox(directory) as local:
         local.revive(time.time())
-        for mail in local.mails():
-            moved += _moved(local, mail.id, shared)
-    return moved
+        for mail in local.mails()[:_AT_ONCE]:
+            try:
+                moved += _moved(local, mail.id, shared)
+            except SharedOutboxError as error:
+                if shared.database.is_broken:
+                    raise
+                fault = fault or error
+    return HandedOn(moved, fault)
 
 
 def _moved(local: SqliteOutbox, number: int, shared: PostgresqlOutbox) -> bool:

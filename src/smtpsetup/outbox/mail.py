@@ -50,7 +50,8 @@ class NewMail(NamedTuple):
     """A mail to put into the outbox. `next_attempt` None means that only a person sends it again.
 
     `config` is the configuration file that has its account, `""` for the usual one. `lease` is that of the process
-    which sends the mail now; its state is SENDING then. `client` is that of Mail.
+    which sends the mail now; its state is SENDING then. `client` is that of Mail. `queued_at` is when the mail was
+    taken from the user, 0 for now: with the Message-ID it tells one mail from all others.
     """
 
     account: str
@@ -68,3 +69,4 @@ class NewMail(NamedTuple):
     config: str = ""
     lease: str | None = None
     client: str = ""
+    queued_at: float = 0.0

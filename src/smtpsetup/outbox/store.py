@@ -140,6 +140,13 @@ class Outbox(ABC):
     def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
         """Let all of an account's due mails wait."""
 
+    def works(self, account: str, config: str) -> None:  # noqa: B027  of a shared outbox only
+        """Note that this machine can send for an account."""
+
+    def failures(self, account: str, config: str) -> int:  # noqa: ARG002  as above
+        """How often in a row this machine could not send for an account, where its mails do not count that."""
+        return 0
+
     @abstractmethod
     def damaged_due(self, now: float) -> list[Mail]:
         """The damaged mails that are due or have no valid state: their recipients or account cannot be trusted."""

@@ -13,6 +13,16 @@ class Waiting(NamedTuple):
     number: int
 
 
+class Held(NamedTuple):
+    """Why a machine does not send an account's mail until then (seconds since 1970); other machines may."""
+
+    host: str
+    account: str
+    code: str
+    reply: str
+    until: float
+
+
 class SentMail(NamedTuple):
     """A mail that was sent, without its text. Times are in seconds since 1970."""
 
@@ -28,13 +38,15 @@ class SentMail(NamedTuple):
 class Summary(NamedTuple):
     """The mails of an outbox by state and error, the time of the oldest (seconds since 1970), what was sent lately.
 
-    `per_minute` is the number of mails that were sent in the last minute, `workers` that of processes that send now.
+    `per_minute` is the number of mails that were sent in the last minute, `workers` that of processes that send.
+    `held` has the machines that cannot send for an account now.
     """
 
     counts: tuple[Waiting, ...]
     oldest: float | None
     per_minute: int
     workers: int
+    held: tuple[Held, ...] = ()
 
     def count(self, state: str) -> int:
         """How many mails are in a state."""

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -158,6 +159,7 @@ class Intake:
             holds=account.hold_unknown,
             config=request.config,
             client=client.name,
+            queued_at=time.time(),
         )
 
 

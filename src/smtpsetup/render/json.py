@@ -356,6 +356,16 @@ def outbox_summary(found: Summary) -> dict[str, object]:
         "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
         "workers": found.workers,
         "by_code": [{"state": one.state, "error": one.code or None, "mails": one.number} for one in found.counts],
+        "held": [
+            {
+                "host": one.host,
+                "account": one.account,
+                "error": one.code,
+                "reply": one.reply,
+                "until": moment(one.until),
+            }
+            for one in found.held
+        ],
     }
 
 

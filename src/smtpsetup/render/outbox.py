@@ -78,6 +78,15 @@ def summary(found: Summary) -> None:
             text = _("{n} {state} because of {code}: `smtpsetup explain {code}`")
             say(text.format(n=one.number, state=_state_name(MailState(one.state)), code=one.code))
 
+    for held in found.held:
+        text = _("{host} does not send for {account} until {time}: {reason} ({code})")
+        shown = plain_text(held.reply)
+        say(
+            text.format(
+                host=plain_text(held.host), account=held.account, time=_local(held.until), reason=shown, code=held.code
+            )
+        )
+
 
 def _duration(seconds: float) -> str:
     """A time in hours, minutes and seconds, roughly."""

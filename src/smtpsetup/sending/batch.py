@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from smtpsetup.config.account import Account
     from smtpsetup.message.delivery import Delivery
+    from smtpsetup.outbox.store import Outbox
     from smtpsetup.sending.context import Context
     from smtpsetup.state.batch_journal import BatchJournal
 
@@ -101,7 +103,7 @@ def _wrong_lines(wrong: list[LineError]) -> SmtpsetupError:
 class Batch:
     """One run over many mails."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a run needs
         self,
         context: Context,
         journal: BatchJournal,
@@ -109,7 +111,10 @@ class Batch:
         *,
         total: int,
         on_result: Callable[[Item, SendResult], None],
+        outbox: Outbox | None = None,
     ) -> None:
+        """`outbox` is a shared one, which counts what is sent."""
+        self._outbox = outbox
         self.totals = Totals(total)
         self._context = context
         self._account = context.account
@@ -169,7 +174,7 @@ class Batch:
             if delivery is None:
                 continue
             if self._policy.hold_unknown and self._journal.is_unknown(item.key):
-                self._report(item, SendResult(self._account.name, delivery.message_id, error=_unknown()))
+                self._report(item, SendResult(self._account.name, delivery.message_id, error=perhaps_arrived()))
                 continue
             self._begun[item.key] = delivery
             yield delivery
@@ -205,9 +210,16 @@ class Batch:
             result = kept_by_policy(result, delivery, self._policy, is_tried=is_tried)
         self._note(item, result, is_partly_done=bool(result.accepted and unsent(result, delivery.envelope.recipients)))
         if result.accepted:
-            usage.record(self._directory, self._account.name, len(result.accepted))
+            self._count_sent(len(result.accepted))
         log_result(self._context, self._directory, delivery, result, error)
         self._report(item, result)
+
+    def _count_sent(self, recipients: int) -> None:
+        if self._outbox is None:
+            usage.record(self._directory, self._account.name, recipients)
+            return
+        with suppress(OSError):  # a count must not end the run
+            self._outbox.record_sent(self._account.name, recipients)
 
     def _note(self, item: Item, result: SendResult, *, is_partly_done: bool) -> None:
         """Note in the journal what the delivery's own callbacks have not noted."""
@@ -242,7 +254,8 @@ def _item(delivery: Delivery) -> Item:
     return item
 
 
-def _unknown() -> SmtpsetupError:
+def perhaps_arrived() -> SmtpsetupError:
+    """The error of a mail whose answer was lost in an earlier run."""
     return SmtpsetupError(
         LOST,
         _("It may have arrived in an earlier run, whose answer was lost."),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.config import paths
 from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.message.message import Envelope
 from smtpsetup.outbox.postgresql import batches
 from smtpsetup.outbox.postgresql.batches import Loaded
-from smtpsetup.sending.batch import Totals
+from smtpsetup.sending.batch import Totals, perhaps_arrived
 from smtpsetup.sending.drafts import delivery_of, draft_of
 from smtpsetup.sending.send_one import SendResult
 from smtpsetup.sending.send_or_queue import log_result, new_mail
+from smtpsetup.state.batch_journal import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,8 +54,8 @@ class BatchLoad:
         """
         waiting: list[tuple[Item, Delivery]] = []
         size = 0
-        for item in self._unknown(items, on_known):
-            delivery = self._delivery(item)
+        for item, left in self._unknown(items, on_known):
+            delivery = self._delivery(item, left)
             if delivery is None:
                 continue
             waiting.append((item, delivery))
@@ -67,29 +69,33 @@ class BatchLoad:
             self._journal.mark_ended()
         return self.totals
 
-    def _unknown(self, items: Iterable[Item], on_known: Callable[[], None]) -> Iterator[Item]:
-        """The items that no earlier run has loaded."""
+    def _unknown(self, items: Iterable[Item], on_known: Callable[[], None]) -> Iterator[tuple[Item, tuple[str, ...]]]:
+        """The items that are to be loaded, each with the recipients who are left of it, `()` for all."""
         rest = iter(items)
         while some := list(islice(rest, _AT_ONCE)):
-            known = batches.known(self._journal, [item.key for item in some])
+            found = batches.states(self._journal, [item.key for item in some])
             for item in some:
-                if item.key in known:
+                state, left = found.get(item.key, ("", ()))
+                if state == State.DONE:
                     self.totals.before += 1
                     on_known()
+                elif state == State.DOTTED and self._policy.hold_unknown:
+                    self.totals.unknown += 1
+                    self._on_result(item, SendResult(self._context.account.name, "", error=perhaps_arrived()))
                 else:
-                    yield item
+                    yield item, left
 
-    def _delivery(self, item: Item) -> Delivery | None:
+    def _delivery(self, item: Item, left: tuple[str, ...]) -> Delivery | None:
         """The mail; None, with the error as its result, where its files have changed since the check."""
         try:
             draft = draft_of(self._context.account, item.parts)
-            return delivery_of(
-                draft, message_id=self._journal.message_id(item.key, draft.sender.address.domain), key=item
-            )
+            message_id = self._journal.message_id(item.key, draft.sender.address.domain)
+            delivery = delivery_of(draft, message_id=message_id, key=item)
         except SmtpsetupError as error:
             self.totals.failed += 1
             self._on_result(item, SendResult(self._context.account.name, "", error=error))
             return None
+        return delivery._replace(envelope=Envelope(delivery.envelope.sender, left)) if left else delivery
 
     def _commit(self, waiting: list[tuple[Item, Delivery]]) -> None:
         account = self._context.account.name

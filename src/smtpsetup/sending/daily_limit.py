@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 _DAILY = ("messages_per_day", "recipients_per_day")
 
 
+_MANY = 1_000_000
+
+
+def left_of_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> int:
+    """How many more mails the provider takes in these 24 hours; a large number where it has no such limit."""
+    limits = [provider.limit(key) if provider else None for key in _DAILY]
+    if limits == [None, None]:
+        return _MANY
+    sent = zip(limits, outbox.sent_last_day(account), strict=True)
+    return min(_MANY if limit is None else max(0, limit - n) for limit, n in sent)
+
+
 def respect_daily_limit(outbox: Outbox, account: str, provider: Provider | None) -> None:
     """Raise SmtpsetupError where the provider's daily limit is reached: further attempts could block the account."""
     limited = provider is not None and any(provider.limit(key) is not None for key in _DAILY)

@@ -22,7 +22,7 @@ from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.sending.daily_limit import respect_daily_limit
+from smtpsetup.sending.daily_limit import left_of_daily_limit, respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
 from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Deliveries, Run, deliver
@@ -114,6 +114,7 @@ class AccountFlush:
         self._counted: set[int] = set()  # what a substitute has sent or put back
         self._taken: dict[int, Mail] = {}  # from the outbox, without a result
         self._most_attempts = 1  # of any mail that was tried
+        self._is_proved = False  # a mail was sent
 
     def run(self, open_context: OpenContext, log: Log) -> None:
         """Send the mails, or let them wait with the reason. Raises OutboxDamagedError, OSError."""
@@ -194,8 +195,7 @@ class AccountFlush:
 
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
-        if not (self._outbox.is_shared and disposition.concerns_machine(error)):
-            self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
+        self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
         self._note_stop(error, log)
 
     def _send(self, context: Context, secret: Secret | None) -> None:
@@ -243,7 +243,9 @@ class AccountFlush:
 
     def _next_deliveries(self) -> Iterator[Delivery]:
         """The due mails, taken from the outbox a few at a time, so that other processes can send some, too."""
-        while mails := self._outbox.take(self._name, self._config, self._lease, self._now, _AT_ONCE):
+        while (most := min(_AT_ONCE, self._left_today())) > 0 and (
+            mails := self._outbox.take(self._name, self._config, self._lease, self._now, most)
+        ):
             self._taken.update((mail.id, mail) for mail in mails)
             for mail in mails:
                 if self._substitute and mail.unknowns:
@@ -253,6 +255,11 @@ class AccountFlush:
                 if message is not None:
                     delivery = self._delivery(mail, message)
                     yield sent_by(delivery, self._substitute) if self._substitute else delivery
+
+    def _left_today(self) -> int:
+        """How many mails the provider takes today yet."""
+        sender = self._substitute.name if self._substitute else self._name
+        return left_of_daily_limit(self._outbox, sender, self._provider)
 
     def _put_back_unknown(self, mail: Mail) -> None:
         """Let a mail wait that may have arrived: the other account would send it once more."""
@@ -297,6 +304,9 @@ class AccountFlush:
         if result.error is None:
             self._taken.pop(mail.id, None)
             self._done.sent += 1
+            if not self._is_proved and not self._substitute:
+                self._is_proved = True
+                self._outbox.works(self._name, self._config)
         else:
             self._most_attempts = max(self._most_attempts, mail.attempts + 1)
             self._keep(context, mail, unsent(result, mail.recipients))
@@ -315,7 +325,8 @@ class AccountFlush:
             fates = [disposition.waiting(fate, mail.attempts + 1, now) for fate in fates]
         self._taken.pop(mail.id, None)
         with self._outbox.transaction():
-            self._outbox.settle(mail.id, fates)
+            if not self._outbox.settle(mail.id, fates) and fates:
+                return  # another machine has it now, and tells what becomes of it
             for fate in fates:
                 self._done.count(fate.state)
                 if fate.state is MailState.FAILED and _is_told(context, mail):
@@ -358,8 +369,11 @@ class AccountFlush:
 
     def _give_up_the_old(self, context: Context, error: SmtpsetupError) -> None:
         """Give up mails that have been tried for days."""
-        for mail in self._outbox.waiting_since(self._name, self._config, self._now):
-            if disposition.is_given_up(mail, self._now):
+        from smtpsetup.outbox.retry import GIVE_UP_SECONDS  # its regular expressions cost a successful run 1 ms
+
+        failures = self._outbox.failures(self._name, self._config)
+        for mail in self._outbox.waiting_since(self._name, self._config, self._now - GIVE_UP_SECONDS):
+            if disposition.is_given_up(mail._replace(attempts=mail.attempts + failures), self._now):
                 self._keep(context, mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
     def _note_stop(self, error: SmtpsetupError, log: Log) -> None:

@@ -147,9 +147,16 @@ class _Source:
         return bool(self._given_back or self._put_last)
 
     def take(self) -> Delivery | None:
-        """The next message, after the pause between messages; None when there are no more or the run is stopped."""
-        if self._run.seconds_between:
+        """The next message, once its turn has come; None when there are no more or the run is stopped."""
+        delivery = self._next()
+        if delivery is not None and self._run.seconds_between:
             self._run.stop.wait(self._seconds_until_turn(self._run.seconds_between))
+            if self._run.stop.is_set():
+                self.give_back([delivery])
+                return None
+        return delivery
+
+    def _next(self) -> Delivery | None:
         with self._taking:
             if self._run.stop.is_set():
                 return None

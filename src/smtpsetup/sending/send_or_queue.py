@@ -274,6 +274,7 @@ def new_mail(account: str, delivery: Delivery, policy: Policy, fate: Disposition
         delivery.subject,
         holds=policy.hold_unknown,
         config=policy.config,
+        queued_at=time.time(),
     )
     if fate is None:
         return mail

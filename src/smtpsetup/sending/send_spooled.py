@@ -86,15 +86,20 @@ def _committed(  # noqa: PLR0913, PLR0917  what `submit` has
     While a shared outbox is away, it is that of this machine.
     """
     away: SharedOutboxError | None = None
+    queued_at = time.time()
     for settings in dict.fromkeys((policy.outbox, policy.outbox.on_this_machine)):
+        is_begun = False
         with ExitStack() as opening:
             try:
                 outbox = opening.enter_context(opened(settings, directory))
                 lease = opening.enter_context(outbox.lease())
-                spooled = _Spooled(outbox, context, delivery, policy, away)
+                spooled = _Spooled(outbox, context, delivery, policy, away, queued_at)
+                is_begun = True
                 numbers = spooled.commit(lease, unreachable)
             except SharedOutboxError as error:
                 away = error
+                if is_begun:  # it may be there all the same: then only handing it on tells that it is one mail
+                    policy = policy._replace(queue=Queue.ALWAYS)
                 continue
             except (OSError, OutboxDamagedError):
                 return None
@@ -123,9 +128,16 @@ def _is_waiting(outbox: Outbox) -> bool:
 class _Spooled:
     """A mail in the outbox that this process is sending."""
 
-    def __init__(
-        self, outbox: Outbox, context: Context, delivery: Delivery, policy: Policy, away: SharedOutboxError | None
+    def __init__(  # noqa: PLR0913, PLR0917  what `submit` has
+        self,
+        outbox: Outbox,
+        context: Context,
+        delivery: Delivery,
+        policy: Policy,
+        away: SharedOutboxError | None,
+        queued_at: float,
     ) -> None:
+        self._queued_at = queued_at
         self._outbox = outbox
         self._away = away.explained() if away else None
         self._context = context
@@ -140,13 +152,15 @@ class _Spooled:
         account = self._context.account.name
         with self._outbox.transaction():
             if self._delivery.envelope.recipients:
-                mail = new_mail(account, self._delivery, self._policy, None)
+                mail = new_mail(account, self._delivery, self._policy, None)._replace(queued_at=self._queued_at)
                 is_sent_now = self._policy.queue is not Queue.ALWAYS
                 self._number = self._outbox.add(
                     mail._replace(state=MailState.SENDING, lease=lease) if is_sent_now else mail
                 )
             return {
-                recipient: self._outbox.add(new_mail(account, self._delivery, self._policy, fate))
+                recipient: self._outbox.add(
+                    new_mail(account, self._delivery, self._policy, fate)._replace(queued_at=self._queued_at)
+                )
                 for recipient, error in unreachable.items()
                 for fate in self._fates({recipient: error})
             }

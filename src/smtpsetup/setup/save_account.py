@@ -53,10 +53,11 @@ def save(  # noqa: PLR0913  the account with its secret and tokens, and how to s
     with _undisturbed(account, earlier):
         with saving_tokens(account, account.oauth2, tokens) if account.oauth2 and tokens else nullcontext():
             _save_both(path, account, secret, make_default=make_default, may_prompt=may_prompt)
-        if config.outbox.is_shared and account.oauth2 and tokens:
+        outbox = accounts.outbox_of(os.path.abspath(path))
+        if outbox.is_shared and account.oauth2 and tokens:
             from smtpsetup.oauth import shared_tokens  # for a shared outbox only
 
-            shared_tokens.share(config.outbox, account, account.oauth2, tokens)
+            shared_tokens.share(outbox, account, account.oauth2, tokens)
         left_behind = _forget_earlier(earlier, account) if earlier else ""
     login_stamp.note(paths.state_dir())
     return Saved(make_default or config.default == account.name, left_behind)

@@ -66,6 +66,9 @@ def environment(config: str | None) -> dict[str, str]:
         "XDG_CONFIG_HOME": False,
         "XDG_STATE_HOME": False,
         "SSL_CERT_FILE": True,
+        "PGPASSFILE": True,
+        "PGSERVICEFILE": True,
+        "PGSSLROOTCERT": True,
     }
     variables = {
         name: os.path.abspath(os.path.expanduser(os.environ[name])) if is_path[name] else os.environ[name]

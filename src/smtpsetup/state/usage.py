@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.state import private_dir
@@ -12,7 +12,6 @@ from smtpsetup.state import private_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TAKEN = ".taken"
 _DAY = 86_400  # seconds
 _MAX_LINE = 40  # characters
 _MAX_BYTES = 65_536  # of a file before lines older than a day are deleted
@@ -62,15 +61,30 @@ def times_of_last_day(directory: str, account: str) -> list[float]:
         return []
 
 
-def take(directory: str, account: str) -> Iterator[tuple[int, int]]:
-    """What was recorded of an account, taken away to be counted elsewhere: seconds since 1970, and recipients."""
+@contextmanager
+def taken(directory: str, account: str) -> Iterator[list[tuple[int, int]]]:
+    """What was recorded of an account, to be counted elsewhere within the block: seconds since 1970, and recipients.
+
+    It is taken away by one process; where the block fails, it is kept.
+    """
     path = _file(directory, account)
-    taken = path + _TAKEN
-    with suppress(OSError):
-        if not os.path.exists(taken):  # left by a process that was killed
-            os.rename(path, taken)
-        yield from list(_recent(taken))
-        os.unlink(taken)
+    mine = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        os.rename(path, mine)
+    except OSError:
+        yield []
+        return
+    try:
+        yield list(_recent(mine))
+    except BaseException:
+        with suppress(OSError), open(mine, encoding="ascii", errors="replace") as file:
+            lines = file.read()
+            with open(path, "a", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as again:
+                again.write(lines)
+        raise
+    finally:
+        with suppress(OSError):
+            os.unlink(mine)
 
 
 def _has_old_lines(path: str) -> bool:

@@ -38,7 +38,7 @@ _LOOK_SECONDS = 10.0  # between two looks at mail that other processes have put 
 _TAKE_BACK_SECONDS = 30.0  # between two looks for mail of processes that have ended
 _PUT_OFF_SECONDS = 1.0  # between two changes of the mail of an account that is paused
 _CROWDED_SECONDS = 5.0  # before the next try to get one of the connections that a provider allows
-_HEARD_SECONDS = 0.1  # between two looks, however much mail other machines announce
+_HEARD_SECONDS = 0.25  # between two looks, however much mail other machines announce
 _FORGET_SECONDS = 3600.0  # between two deletions of what is old in a shared outbox
 _BROKEN_SECONDS = 5.0  # after an error of the outbox itself
 _END_SECONDS = 20.0  # for replies to mail that is being sent when the relay stops
@@ -116,8 +116,10 @@ class Flusher:
             self._listener = Listener(self._settings, self._hear)
             self._listener.start()
 
-    def _hear(self) -> None:
-        """Other processes have put mail into the outbox."""
+    def _hear(self, account: str) -> None:
+        """Other processes have put mail of an account into the outbox, `""` for any account."""
+        if account and account not in self._current.config.accounts:
+            return
         self._next_look = 0.0
         self._woken.set()
 
@@ -194,7 +196,9 @@ class Flusher:
         moment = time.monotonic()
         if isinstance(outbox, PostgresqlOutbox) and moment >= self._hand_on_at:
             self._hand_on_at = moment + _LOOK_SECONDS
-            hand_on(self._directory, outbox, self._current.config.accounts)
+            fault = hand_on(self._directory, outbox, self._current.config.accounts).fault
+            if fault is not None:
+                self._report_broken(fault)
             if moment > self._forget_at:
                 self._forget_at = moment + _FORGET_SECONDS
                 outbox.forget_sent()
@@ -227,7 +231,7 @@ class Flusher:
         if now - self._put_off_at.get(key, 0.0) < _PUT_OFF_SECONDS:
             self._next_look = min(self._next_look, time.monotonic() + _PUT_OFF_SECONDS)
             return
-        if outbox.is_shared and disposition.concerns_machine(pause.error):
+        if outbox.is_shared and not pause.error.is_limit:
             return  # another machine may be able to send it
         self._put_off_at[key] = now
         seconds = pause.until - now

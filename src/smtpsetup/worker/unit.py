@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.config.secret_source import Store
 from smtpsetup.core.errors import SmtpsetupError
-from smtpsetup.core.exit_codes import EX_UNAVAILABLE
+from smtpsetup.core.exit_codes import EX_CONFIG, EX_UNAVAILABLE
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.setup import schedule
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from smtpsetup.config.account import Account
+    from smtpsetup.config.outbox_settings import OutboxSettings
 
 NAME = "smtpsetup-worker.service"
 _SYSTEMCTL = ("systemctl", "--user")
@@ -40,13 +41,11 @@ class Unit(NamedTuple):
     content: str
 
 
-def plan(accounts: Iterable[Account], *, config: str | None) -> Unit:
+def plan(accounts: Iterable[Account], outbox: OutboxSettings, *, config: str | None) -> Unit:
     """The unit of a worker; `config` is the path that --config named."""
-    credentials = dict.fromkeys(
-        account.secret.reference
-        for account in accounts
-        if account.secret.store is Store.SYSTEMD and account.auth is not Auth.NONE
-    )
+    sources = [account.secret for account in accounts if account.auth is not Auth.NONE]
+    sources += [source for source in (outbox.secret, outbox.key) if source]
+    credentials = dict.fromkeys(source.reference for source in sources if source.store is Store.SYSTEMD)
     load = "".join(f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}\n" for name in credentials)
     words = [*schedule.program_words(), "outbox", "work"]
     content = (
@@ -54,6 +53,7 @@ def plan(accounts: Iterable[Account], *, config: str | None) -> Unit:
         f"[Service]\nType=notify\n{schedule.unit_environment(schedule.environment(config))}"
         f"{schedule.exec_start(shlex.join(words))}"
         f"WatchdogSec={_WATCHDOG_SECONDS}\nTimeoutStopSec={_STOP_SECONDS}\nRestart=always\nRestartSec=5\n"
+        f"RestartPreventExitStatus={EX_CONFIG}\n"
         f"{load}{_HARDENED}\n[Install]\nWantedBy=default.target\n"
     )
     return Unit(_path(), content)

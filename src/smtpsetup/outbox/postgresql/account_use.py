@@ -10,7 +10,7 @@ from smtpsetup.outbox.postgresql.due import DueMails
 from smtpsetup.outbox.postgresql.request_limits import SharedRequestLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from smtpsetup.state.request_limits import Limits, RequestLimits
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _NEXT_START = """
 INSERT INTO smtpsetup.pace AS pace VALUES (%s, clock_timestamp())
 ON CONFLICT (account) DO UPDATE
-    SET next_start = greatest(pace.next_start + make_interval(secs => %s), clock_timestamp())
+    SET next_start = greatest(least(pace.next_start, clock_timestamp() + interval '10 minutes')
+        + make_interval(secs => %s), clock_timestamp())
 RETURNING extract(epoch FROM next_start - clock_timestamp())"""
 _PLACE = "%s, hashtext(%s || ' ' || %s)"
 _PLACES = 0x706C  # the class of the advisory locks for connections: "pl"
@@ -33,9 +34,13 @@ class AccountUse(DueMails):
             "INSERT INTO smtpsetup.usage (account, messages, recipients) VALUES (%s, 1, %s)", (account, recipients)
         )
 
-    def record_earlier(self, account: str, at: float, recipients: int) -> None:
-        """Count a message that was sent at that moment, in seconds since 1970."""
-        self._db.run("INSERT INTO smtpsetup.usage VALUES (%s, to_timestamp(%s), 1, %s)", (account, at, recipients))
+    def record_earlier(self, account: str, sent: Sequence[tuple[float, int]]) -> None:
+        """Count messages that were sent before: the moment of each, in seconds since 1970, and its recipients."""
+        with self.transaction():
+            for at, recipients in sent:
+                self._db.run(
+                    "INSERT INTO smtpsetup.usage VALUES (%s, to_timestamp(%s), 1, %s)", (account, at, recipients)
+                )
 
     def sent_last_day(self, account: str) -> tuple[int, int]:
         """How many messages and recipients an account had in the last 24 hours, over all machines."""

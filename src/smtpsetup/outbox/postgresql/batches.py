@@ -9,6 +9,8 @@ import time
 from binascii import crc32
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from smtpsetup.core.i18n import N_
+from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 from smtpsetup.outbox.postgresql import content
 from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY
 from smtpsetup.outbox.postgresql.store import NEW_COLUMNS, PostgresqlOutbox
@@ -28,7 +30,8 @@ _MARK = """
 INSERT INTO smtpsetup.batch_mail AS mail VALUES (%s, %s, %s, %s) ON CONFLICT (batch, key) DO UPDATE
     SET state = EXCLUDED.state, left_over = EXCLUDED.left_over"""
 _MARK_DURABLY = f"""
-INSERT INTO smtpsetup.batch_mail AS mail SELECT %s, %s, %s, %s FROM {DURABLY} ON CONFLICT (batch, key) DO UPDATE
+INSERT INTO smtpsetup.batch_mail AS mail SELECT %s::bigint, %s, %s, %s::text[] FROM {DURABLY}
+WHERE pg_backend_pid() = %s ON CONFLICT (batch, key) DO UPDATE
     SET state = EXCLUDED.state, left_over = EXCLUDED.left_over"""
 
 
@@ -98,14 +101,18 @@ class SharedJournal(BatchJournal):
 
     def mark_possibly_delivered(self, key: str, recipients: tuple[str, ...] = ()) -> None:  # noqa: ARG002  a row has room
         """Record, durably, that the server may have a mail from now on."""
-        self._mark(key, State.DOTTED, statement=_MARK_DURABLY)
+        db = self.box.database  # whose session holds the lock of this run: without it, another run may send the mail
+        if db.run(_MARK_DURABLY, (self.number, key, str(State.DOTTED), None, db.backend)) != 1:
+            raise SharedOutboxError(Trouble.LOST_MAIL, db.shown, N_("this run no longer has the batch for itself"))
+        with self._lock:
+            self._states[key] = State.DOTTED
 
-    def _mark(self, key: str, state: str, left: tuple[str, ...] = (), *, statement: str = _MARK) -> None:
+    def _mark(self, key: str, state: str, left: tuple[str, ...] = ()) -> None:
         with self._lock:
             self._states[key] = state
             if left:
                 self._left[key] = left
-        self.box.run_surely(statement, (self.number, key, str(state), list(left) or None))
+        self.box.run_surely(_MARK, (self.number, key, str(state), list(left) or None))
 
     def mark_ended(self) -> None:
         """Record the end of a run."""
@@ -133,13 +140,13 @@ class Loaded(NamedTuple):
     mail: NewMail
 
 
-def known(journal: SharedJournal, keys: Sequence[str]) -> set[str]:
-    """Which of these mails were loaded by an earlier run."""
+def states(journal: SharedJournal, keys: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What became of these mails in earlier runs: the state, and the recipients who are left."""
     rows = journal.box.database.rows(
-        "SELECT key FROM smtpsetup.batch_mail WHERE batch = %s AND key = ANY(%s) AND state = 'done'",
+        "SELECT key, state, left_over FROM smtpsetup.batch_mail WHERE batch = %s AND key = ANY(%s)",
         (journal.number, list(keys)),
     )
-    return {str(row[0]) for row in rows}
+    return {str(key): (str(state), tuple(left or ())) for key, state, left in rows}
 
 
 def load(journal: SharedJournal, mails: Sequence[Loaded]) -> list[int]:
@@ -172,8 +179,12 @@ def load(journal: SharedJournal, mails: Sequence[Loaded]) -> list[int]:
                 for part, piece in enumerate(pieces)
             ),
         )
+        db.run(
+            "DELETE FROM smtpsetup.batch_mail WHERE batch = %s AND key = ANY(%s) AND state <> 'done'",
+            (journal.number, [one.key for one in mails]),
+        )
         _copy(journal, "batch_mail", ((journal.number, one.key, str(State.DONE), None) for one in mails))
-        db.one(f"SELECT pg_notify('{CHANNEL}', '')")
+        db.one(f"SELECT pg_notify('{CHANNEL}', %s)", (mails[0].mail.account,))
     return numbers
 
 

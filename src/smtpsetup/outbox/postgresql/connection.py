@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.config.outbox_settings import parameters
+from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import N_
 from smtpsetup.core.model import plain_text
 from smtpsetup.credentials import stores
@@ -26,7 +27,9 @@ _KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 10, "keepalives_coun
 _OF_THE_SESSION = (
     "SELECT set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '10', false), "
     "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '30000', false), "
-    "set_config('statement_timeout', '0', false), set_config('client_min_messages', 'error', false)"
+    "set_config('statement_timeout', '0', false), set_config('client_min_messages', 'error', false), "
+    # no function that another user has made can take the place of one of the database's
+    "set_config('search_path', 'pg_catalog', false), set_config('synchronous_commit', 'on', false)"
 )
 _FACTS = (
     "SELECT pg_backend_pid(), pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
@@ -52,8 +55,12 @@ _BY_TEXT = (
     ('role "', Trouble.LOGIN),
     ('database "', Trouble.NO_DATABASE),
     ("read-only", Trouble.READ_ONLY),
+    ("statement pooling mode", Trouble.POOLER),
 )
 _POOL_TRIES = 3
+_AGAIN_SECONDS = 30.0  # for a change that must not be lost
+_PAUSE_SECONDS = 0.5
+_SECOND_SECONDS = 10.0  # for a second connection through a pooler, whose pool may be too small for it
 _MOST_WORDS = 500  # characters of an error
 
 
@@ -100,7 +107,7 @@ class Connection:
         """
         for _try in range(_POOL_TRIES):
             mine = self.one("SELECT pg_backend_pid()")[0]
-            with self.explained(), _connected(self.settings, lambda: _ANSWER_SECONDS) as other, other.transaction():
+            with self.explained(), _connected(self.settings, lambda: _SECOND_SECONDS) as other, other.transaction():
                 row = other.execute("SELECT pg_backend_pid()").fetchone()
             if (row and row[0] == mine) or self.one("SELECT pg_backend_pid()")[0] != mine:
                 raise SharedOutboxError(Trouble.POOLER, self.shown, N_("it is behind a pooler in transaction mode"))
@@ -146,10 +153,40 @@ class Connection:
             yield
         except psycopg.Error as error:
             raise SharedOutboxError(_trouble(error), self.shown, _words(error)) from error
+        except ValueError as error:  # psycopg's own, for a value that cannot be written
+            raise SharedOutboxError(Trouble.OTHER, self.shown, plain_text(str(error))[:_MOST_WORDS]) from error
 
     def close(self) -> None:
         """Close it."""
         self.raw.close()
+
+
+def run_surely(db: Connection, statement: str, values: Sequence[object]) -> int:
+    """Execute a statement that may be repeated, over new connections where this one has broken.
+
+    Such as after the server has accepted a mail, which must not be sent again. Raises SharedOutboxError.
+    """
+    try:
+        return db.run(statement, values)
+    except SharedOutboxError as error:
+        if not db.is_broken:
+            raise
+        broken = error
+    end = time.monotonic() + _AGAIN_SECONDS
+    while time.monotonic() < end:
+        time.sleep(_PAUSE_SECONDS)
+        try:
+            other = Connection(db.settings)
+        except SharedOutboxError:
+            continue
+        try:
+            return other.run(statement, values)
+        except SharedOutboxError:
+            if not other.is_broken:
+                raise
+        finally:
+            other.close()
+    raise broken
 
 
 def _connected(settings: OutboxSettings, seconds: Callable[[], float]) -> psycopg.Connection[tuple[Any, ...]]:
@@ -168,7 +205,10 @@ def _connected(settings: OutboxSettings, seconds: Callable[[], float]) -> psycop
 
     given: dict[str, Any] = {"connect_timeout": 10, **parameters(settings.url), **_KEEPALIVE}
     if settings.secret:
-        given["password"] = stores.read_source(settings.secret, settings.shown).reveal()
+        try:
+            given["password"] = stores.read_source(settings.secret, settings.shown).reveal()
+        except SmtpsetupError as error:
+            raise SharedOutboxError(Trouble.LOGIN, settings.shown, error.message) from error
     raw = Bounded.connect(autocommit=True, client_encoding="utf8", application_name="smtpsetup", **given)
     raw.execute(_OF_THE_SESSION)
     return raw

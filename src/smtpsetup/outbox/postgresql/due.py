@@ -65,6 +65,14 @@ UPDATE smtpsetup.mail SET attempts = attempts + %s, put_offs = put_offs + %s,
     next_attempt = %s + (%s::double precision[])[least(attempts + 1, cardinality(%s::double precision[]))],
     last_reply = %s, last_code = %s
 FROM due WHERE mail.id = due.id"""
+_HOLD = """
+INSERT INTO smtpsetup.trouble VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (account, config, host) DO UPDATE
+    SET failures = EXCLUDED.failures, until = EXCLUDED.until, reply = EXCLUDED.reply, code = EXCLUDED.code"""
+_MAKE_DUE = f"""
+WITH found AS MATERIALIZED (
+    SELECT id FROM smtpsetup.mail WHERE {_TRIED} AND {{which}} LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE smtpsetup.mail SET next_attempt = %s FROM found WHERE mail.id = found.id"""
 _MOST_ATTEMPTS = 60  # the pause does not grow any more after fewer
 REVIVED = (
     "state = CASE WHEN dotted THEN 'unknown' ELSE 'waiting' END, unknowns = unknowns + dotted::integer, lease = NULL, "
@@ -82,24 +90,33 @@ class DueMails(OutboxSession):
 
     def accounts_due(self, now: float) -> list[tuple[str, str]]:
         """The accounts that have due mail, each with the path of its configuration."""
-        return [(name, config) for name, config in self._accounts() if self._db.one(_IS_DUE, (name, config, now))[0]]
+        now = now + self._ahead
+        held = self._held(now)
+        return [key for key in self._accounts() if key not in held and self._db.one(_IS_DUE, (*key, now))[0]]
+
+    def _held(self, now: float) -> set[tuple[str, str]]:
+        """The accounts that this machine cannot send for at that moment of the database."""
+        rows = self._db.rows(
+            "SELECT account, config FROM smtpsetup.trouble WHERE host = %s AND until > %s", (as_text(self.host), now)
+        )
+        return {(str(row[0]), str(row[1])) for row in rows}
 
     def _accounts(self) -> list[tuple[str, str]]:
         return [(str(row[0]), str(row[1])) for row in self._db.rows(_ACCOUNTS)]
 
     def next_attempt(self, now: float) -> float | None:
         """When the next mail that is not due yet will be, in seconds since 1970; None where none is planned."""
-        found = [self._db.one(_NEXT_OF, (*key, now))[0] for key in self._accounts()]
-        return min((float(at) for at in found if at is not None), default=None)
+        found = [self._db.one(_NEXT_OF, (*key, now + self._ahead))[0] for key in self._accounts()]
+        return min((float(at) - self._ahead for at in found if at is not None), default=None)
 
     def take(self, account: str, config: str, lease: str, now: float, limit: int) -> list[Mail]:
         """Take due mails of an account under a lease, so that no other process sends them."""
-        rows = self._taken((account, config), int(lease), now, limit)
+        rows = self._taken((account, config), int(lease), now + self._ahead, limit)
         mails = []
         self._read_ahead.clear()
         for *mail_row, header_size, checksum, is_ascii, first in rows:
             mail = read_mail(mail_row)
-            mails.append(mail)
+            mails.append(self.ours(mail))
             if first is not None:
                 self._read_ahead[mail.id] = (Facts(mail.size, header_size, is_ascii, checksum), bytes(first))
         return mails
@@ -117,8 +134,15 @@ class DueMails(OutboxSession):
         return rows
 
     def put_off(self, account: str, config: str, now: float, postponement: Postponement) -> None:
-        """Let all of an account's due mails wait. Those that another process is changing are left out."""
-        error = postponement.error
+        """Let all of an account's due mails wait, or those that this machine would send.
+
+        Only a limit of the provider is about all machines. What else goes wrong may be this machine's network, password
+        or configuration, so that the others go on.
+        """
+        error, now = postponement.error, now + self._ahead
+        if not error.is_limit:
+            self._hold(account, config, now, postponement)
+            return
         pauses = [postponement.seconds(attempts) for attempts in range(1, _MOST_ATTEMPTS)]
         values = (
             account, config, now, int(postponement.is_attempt), int(postponement.is_put_off), now, pauses, pauses,
@@ -127,20 +151,52 @@ class DueMails(OutboxSession):
         while self._db.run(_PUT_OFF, values) == _AT_ONCE:
             pass
 
+    def _hold(self, account: str, config: str, now: float, postponement: Postponement) -> None:
+        """Let this machine leave an account's mail alone for a while."""
+        key = (account, config, as_text(self.host))
+        rows = self._db.rows(
+            "SELECT failures FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s", key
+        )
+        failures = int(rows[0][0]) + 1 if rows else 1
+        until = now + postponement.seconds(min(failures, _MOST_ATTEMPTS))
+        error = postponement.error
+        self._db.run(_HOLD, (*key, failures, until, as_text(error.reply_or_message), error.code))
+
+    def works(self, account: str, config: str) -> None:
+        """Note that this machine can send for an account."""
+        self._db.run(
+            "DELETE FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s",
+            (account, config, as_text(self.host)),
+        )
+
+    def failures(self, account: str, config: str) -> int:
+        """How often in a row this machine could not send for an account."""
+        rows = self._db.rows(
+            "SELECT failures FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s",
+            (account, config, as_text(self.host)),
+        )
+        return int(rows[0][0]) if rows else 0
+
     def make_due(self, now: float) -> None:
         """Make all mails due that wait for a later time. What only a person sends again still waits for that."""
-        self._db.run(
-            f"UPDATE smtpsetup.mail SET next_attempt = %s WHERE {_TRIED} AND next_attempt > %s",
-            (now, now),
-        )
+        self._db.run("DELETE FROM smtpsetup.trouble WHERE host = %s", (as_text(self.host),))
+        self._change_in_turn("next_attempt > %s", (now + self._ahead,), now + self._ahead)
 
     def bring_forward(self, account: str, config: str, now: float, code: str) -> None:
         """Make an account's mails due that wait because of an error of this code: it has been mended."""
-        self._db.run(
-            "UPDATE smtpsetup.mail SET next_attempt = %s WHERE account = %s AND config = %s AND state = 'waiting' AND "
-            f"{_TRIED} AND next_attempt > %s AND last_code = %s",
-            (now, account, config, now, code),
+        self.works(account, config)
+        now = now + self._ahead
+        self._change_in_turn(
+            "account = %s AND config = %s AND state = 'waiting' AND next_attempt > %s AND last_code = %s",
+            (account, config, now, code),
+            now,
         )
+
+    def _change_in_turn(self, which: str, values: tuple[object, ...], now: float) -> None:
+        """Make these mails due, some at a time and without waiting for those that others are changing."""
+        statement = _MAKE_DUE.format(which=which)
+        while self._db.run(statement, (*values, now)) == _AT_ONCE:
+            pass
 
     def damaged_due(self, now: float) -> list[Mail]:  # noqa: ARG002  the interface of every outbox
         """None: PostgreSQL checks its rows itself, and the text of a mail is checked when it is read."""
@@ -152,11 +208,10 @@ class DueMails(OutboxSession):
         One that the server may have becomes UNKNOWN, and is sent again after a minute at the earliest. What was planned
         days ahead, with a wrong clock, is due now.
         """
+        now = now + self._ahead
         for name, config in self._accounts():
-            self._db.run(
-                f"UPDATE smtpsetup.mail SET next_attempt = %s WHERE account = %s AND config = %s AND {_TRIED} AND "
-                "next_attempt > %s",
-                (now, name, config, now + _FURTHEST_SECONDS),
+            self._change_in_turn(
+                "account = %s AND config = %s AND next_attempt > %s", (name, config, now + _FURTHEST_SECONDS), now
             )
         dead = [
             row[0]

@@ -19,9 +19,9 @@ _AGAIN_SECONDS = 5.0  # after the connection was lost; meanwhile the worker look
 
 
 class Listener:
-    """A thread with a connection of its own, which calls `woken` for each announcement."""
+    """A thread with a connection of its own, which calls `woken` with the account of new mail, `""` for any."""
 
-    def __init__(self, settings: OutboxSettings, woken: Callable[[], None]) -> None:
+    def __init__(self, settings: OutboxSettings, woken: Callable[[str], None]) -> None:
         self._settings = settings
         self._woken = woken
         self._stopped = threading.Event()
@@ -46,10 +46,10 @@ class Listener:
         db = Connection(self._settings)
         try:
             db.run(f"LISTEN {CHANNEL}")
-            self._woken()  # for what was announced before
+            self._woken("")  # for what was announced before
             while not self._stopped.is_set():
                 with db.explained():
-                    for _announced in db.raw.notifies(timeout=_WAIT_SECONDS, stop_after=1):
-                        self._woken()
+                    for announced in db.raw.notifies(timeout=_WAIT_SECONDS, stop_after=1):
+                        self._woken(announced.payload)
         finally:
             db.close()

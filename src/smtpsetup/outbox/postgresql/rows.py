@@ -10,6 +10,7 @@ from smtpsetup.outbox.mail_state import MailState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LATEST = 1e11  # seconds since 1970
 STORED = tuple(name for name in Mail._fields if name != "is_sound")
 
 
@@ -19,10 +20,13 @@ def columns(table: str = "mail") -> str:
 
 
 def read_mail(row: Sequence[Any]) -> Mail:
-    """A row of these columns as a Mail. The database itself checks types and damage."""
+    """A row of these columns as a Mail. What another program has written there is made harmless."""
     values = dict(zip(STORED, row, strict=True))
-    values["recipients"] = tuple(values["recipients"])
+    values["recipients"] = tuple(one for one in values["recipients"] or () if isinstance(one, str))
     values["state"] = MailState(values["state"]) if values["state"] in tuple(MailState) else MailState.FAILED
+    for name in ("next_attempt", "queued_at"):
+        if values[name] is not None and not 0 <= values[name] <= _LATEST:
+            values[name] = 0.0
     return Mail(**values, is_sound=True)
 
 

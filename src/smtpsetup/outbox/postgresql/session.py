@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.core.i18n import N_
 from smtpsetup.outbox.errors import SharedOutboxError, Trouble
-from smtpsetup.outbox.postgresql.connection import Connection
+from smtpsetup.outbox.postgresql.connection import Connection, run_surely
 from smtpsetup.outbox.store import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from smtpsetup.config.outbox_settings import OutboxSettings
+    from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.postgresql.content import Facts
 
 CHANNEL = "smtpsetup_mail"
@@ -27,9 +28,7 @@ HELD_LEASES = (
     "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND "
     "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-AGAIN_SECONDS = 30.0
-"""For how long a change that must not be lost is tried again over a new connection."""
-_PAUSE_SECONDS = 0.5
+_SAME_CLOCK_SECONDS = 30.0  # two clocks that differ less are taken as one
 # in SQL, in a FROM: the transaction waits for the disk, also in a session that does not
 DURABLY = "(SELECT set_config('synchronous_commit', 'on', true)) AS durably"
 
@@ -50,8 +49,19 @@ class OutboxSession(Outbox):
         # by account: the moment of the last mail that was taken, and until when a look begins there
         self._behind: dict[tuple[str, str], tuple[float, float]] = {}
         self._db = Connection(settings)
-        if not is_durable:
-            self.set_durability(is_durable=False)
+        self.set_durability(is_durable=is_durable)
+        ahead = float(self._db.one("SELECT extract(epoch FROM clock_timestamp())")[0]) - time.time()
+        self._ahead = ahead if abs(ahead) > _SAME_CLOCK_SECONDS else 0.0
+
+    def theirs(self, moment: float | None) -> float | None:
+        """A moment by the clock of the database, which all machines have in common."""
+        return None if moment is None else moment + self._ahead
+
+    def ours(self, mail: Mail) -> Mail:
+        """A mail with its next attempt by the clock of this machine."""
+        if mail.next_attempt is None or not self._ahead:
+            return mail
+        return mail._replace(next_attempt=mail.next_attempt - self._ahead)
 
     @property
     def database(self) -> Connection:
@@ -102,28 +112,5 @@ class OutboxSession(Outbox):
         )
 
     def run_surely(self, statement: str, values: Sequence[object]) -> int:
-        """Execute a statement that may be repeated, over new connections where this one has broken.
-
-        Such as after the server has accepted a mail, which must not be sent again.
-        """
-        try:
-            return self._db.run(statement, values)
-        except SharedOutboxError as error:
-            if not self._db.is_broken:
-                raise
-            broken = error
-        end = time.monotonic() + AGAIN_SECONDS
-        while time.monotonic() < end:
-            time.sleep(_PAUSE_SECONDS)
-            try:
-                other = Connection(self.settings)
-            except SharedOutboxError:
-                continue
-            try:
-                return other.run(statement, values)
-            except SharedOutboxError:
-                if not other.is_broken:
-                    raise
-            finally:
-                other.close()
-        raise broken
+        """Execute a statement that may be repeated, over new connections where this one has broken."""
+        return run_surely(self._db, statement, values)

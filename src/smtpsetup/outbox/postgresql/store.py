@@ -6,6 +6,7 @@ may still write about these mails. `mark_possibly_delivered` proves it, over the
 
 from __future__ import annotations
 
+import hashlib
 import time
 from binascii import crc32
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from smtpsetup.outbox.postgresql.account_use import AccountUse
 from smtpsetup.outbox.postgresql.due import READ_AHEAD_BYTES, REVIVED
 from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
 from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY, HELD_LEASES
-from smtpsetup.outbox.summary import SentMail, Summary, Waiting
+from smtpsetup.outbox.summary import Held, SentMail, Summary, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from smtpsetup.outbox.mail import Mail, NewMail
 
 _DAMAGED = "outbox.damaged"
-_USAGE_DAYS, _BATCH_DAYS = 2, 60
-_SAME_SECONDS = 300.0  # between two clocks' moments of one mail, when its commit was not confirmed
+_USAGE_DAYS, _BATCH_DAYS, _TOKEN_DAYS = 2, 60, 400
+# this machine put it there without hearing so: it has the same moment, and was not handed on
 _IS_KNOWN = """
-SELECT EXISTS (SELECT FROM smtpsetup.mail WHERE message_id = %s AND account = %s AND recipients = %s
-        AND abs(queued_at - %s) < %s)
-    OR EXISTS (SELECT FROM smtpsetup.sent WHERE message_id = %s AND account = %s AND recipients = %s
-        AND abs(queued_at - %s) < %s)"""
+SELECT EXISTS (
+    SELECT FROM smtpsetup.mail WHERE md5(message_id) = md5(%s) AND account = %s AND queued_at = %s AND host = %s
+        AND id NOT IN (SELECT mail FROM smtpsetup.handed_on WHERE message_id_digest = md5(%s)))
+    OR EXISTS (
+    SELECT FROM smtpsetup.sent WHERE md5(message_id) = md5(%s) AND account = %s AND queued_at = %s
+        AND id NOT IN (SELECT mail FROM smtpsetup.handed_on WHERE message_id_digest = md5(%s)))"""
 NEW_COLUMNS = (
     "account", "config", "sender", "recipients", "subject", "message_id", "size", "header_size", "is_ascii",
     "content_checksum", "state", "attempts", "unknowns", "next_attempt", "queued_at", "last_reply", "last_code",
@@ -48,8 +51,8 @@ _INSERT = (
 # a small mail, its text and the message to the workers in one round trip
 _INSERT_SMALL = f"""
 WITH new AS ({_INSERT}), text AS (INSERT INTO smtpsetup.content SELECT id, 0, %s FROM new)
-SELECT id, CASE WHEN %s THEN pg_notify('{CHANNEL}', '') END FROM new"""
-_NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')"
+SELECT id, CASE WHEN %s THEN pg_notify('{CHANNEL}', %s) END FROM new"""
+_NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 # one statement; it also finds a mail that others have taken back meanwhile, as one that may have arrived
 _REMOVE = """
 WITH gone AS (
@@ -60,6 +63,10 @@ INSERT INTO smtpsetup.sent SELECT * FROM gone"""
 _COPIED = ", ".join(
     name for name in (*STORED, "header_size", "is_ascii", "content_checksum", "host", "lease") if name != "id"
 )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class PostgresqlOutbox(AccountUse):
@@ -73,73 +80,80 @@ class PostgresqlOutbox(AccountUse):
         if mail.message.size <= READ_AHEAD_BYTES:
             text = b"".join(content.parts(mail.message))
             values = self.new_values(mail, crc32(text))
-            return int(self._db.one(_INSERT_SMALL, (*values, text, is_due))[0])
+            return int(self._db.one(_INSERT_SMALL, (*values, text, is_due, as_text(mail.account)))[0])
         with self.transaction():
             number = int(self._db.one(_INSERT, self.new_values(mail, 0))[0])
             checksum = content.add_parts(self._db, number, content.parts(mail.message))
             self._db.run("UPDATE smtpsetup.mail SET content_checksum = %s WHERE id = %s", (checksum, number))
             if is_due:
-                self._db.one(_NOTIFY)
+                self._db.one(_NOTIFY, (as_text(mail.account),))
         return number
 
     def adopt(self, mail: Mail, message: Message, origin: str) -> None:
         """Take over a mail from the outbox of this machine, once: `origin` is what no other mail there has.
 
-        One that this machine put here itself, without having heard that it was, is known by its Message-ID.
+        One that this machine put here itself, without having heard that it was, is known by its moment and Message-ID.
         """
         with self.transaction():
-            known = (mail.message_id, mail.account, list(mail.recipients), mail.queued_at, _SAME_SECONDS)
-            if self._db.one(_IS_KNOWN, known * 2)[0]:
+            message_id, account = as_text(mail.message_id), as_text(mail.account)
+            if self._db.rows("SELECT FROM smtpsetup.handed_on WHERE origin = %s", (_digest(origin),)):
+                return
+            known = (message_id, account, mail.queued_at)
+            if self._db.one(_IS_KNOWN, (*known, as_text(self.host), message_id, *known, message_id))[0]:
                 return
             number = int(self._db.one(_INSERT, self._adopted(mail, message))[0])
             checksum = content.add_parts(self._db, number, content.parts(message))
             self._db.run("UPDATE smtpsetup.mail SET content_checksum = %s WHERE id = %s", (checksum, number))
-            if not self._db.run(
-                "INSERT INTO smtpsetup.handed_on (origin, mail) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (as_text(origin), number),
-            ):
-                self._db.run("DELETE FROM smtpsetup.mail WHERE id = %s", (number,))
-            self._db.one(_NOTIFY)
+            self._db.run(
+                "INSERT INTO smtpsetup.handed_on (origin, mail, message_id_digest) VALUES (%s, %s, md5(%s))",
+                (_digest(origin), number, message_id),
+            )
+            self._db.one(_NOTIFY, (account,))
 
     def _adopted(self, mail: Mail, message: Message) -> tuple[Any, ...]:
         return (
-            mail.account, mail.config, mail.sender, list(mail.recipients), as_text(mail.subject),
-            as_text(mail.message_id), message.size, len(message.header), message.is_ascii, 0, str(mail.state),
-            mail.attempts, mail.unknowns, mail.next_attempt, mail.queued_at, as_text(mail.last_reply), mail.last_code,
-            None, mail.holds, mail.is_report, mail.client, as_text(self.host),
+            as_text(mail.account), as_text(mail.config), as_text(mail.sender),
+            [as_text(one) for one in mail.recipients], as_text(mail.subject), as_text(mail.message_id), message.size,
+            len(message.header), message.is_ascii, 0, str(mail.state), mail.attempts, mail.unknowns,
+            self.theirs(mail.next_attempt), mail.queued_at, as_text(mail.last_reply), mail.last_code, None, mail.holds,
+            mail.is_report, as_text(mail.client), as_text(self.host),
         )  # fmt: skip
 
     def _same(self, mail: NewMail) -> int:
         """The number of the same mail, 0 where there is none."""
+        values = (as_text(mail.message_id), as_text(mail.account), list(mail.envelope.recipients))
         rows = self._db.rows(
-            "SELECT id FROM smtpsetup.mail WHERE message_id = %s AND account = %s AND recipients = %s",
-            (mail.message_id, mail.account, list(mail.envelope.recipients)),
+            "SELECT id FROM smtpsetup.mail WHERE md5(message_id) = md5(%s) AND account = %s AND recipients = %s UNION "
+            "ALL SELECT id FROM smtpsetup.sent WHERE md5(message_id) = md5(%s) AND account = %s AND recipients = %s",
+            values * 2,
         )
         return int(rows[0][0]) if rows else 0
 
     def new_values(self, mail: NewMail, checksum: int) -> tuple[Any, ...]:
         """The values of NEW_COLUMNS."""
         now, message = time.time(), mail.message
+        next_attempt = now if mail.next_attempt == 0.0 else mail.next_attempt
         return (
-            mail.account, mail.config, mail.envelope.sender, [as_text(one) for one in mail.envelope.recipients],
-            as_text(mail.subject), as_text(mail.message_id), message.size, len(message.header), message.is_ascii,
-            checksum, str(mail.state), mail.attempts, int(mail.state is MailState.UNKNOWN),
-            now if mail.next_attempt == 0.0 else mail.next_attempt, now, as_text(mail.last_reply), mail.last_code,
-            int(mail.lease) if mail.lease else None, mail.holds, mail.is_report, mail.client, as_text(self.host),
+            as_text(mail.account), as_text(mail.config), as_text(mail.envelope.sender),
+            [as_text(one) for one in mail.envelope.recipients], as_text(mail.subject), as_text(mail.message_id),
+            message.size, len(message.header), message.is_ascii, checksum, str(mail.state), mail.attempts,
+            int(mail.state is MailState.UNKNOWN), self.theirs(next_attempt), mail.queued_at or now,
+            as_text(mail.last_reply), mail.last_code, int(mail.lease) if mail.lease else None, mail.holds,
+            mail.is_report, as_text(mail.client), as_text(self.host),
         )  # fmt: skip
 
     def mails(self, state: MailState | None = None) -> list[Mail]:
         """Every mail, or those in one state, oldest first."""
         where, values = ("WHERE state = %s", (str(state),)) if state else ("", ())
         return [
-            read_mail(row)
+            self.ours(read_mail(row))
             for row in self._db.rows(f"SELECT {columns()} FROM smtpsetup.mail {where} ORDER BY id", values)
         ]
 
     def mail(self, number: int) -> Mail | None:
         """The mail of that number."""
         rows = self._db.rows(f"SELECT {columns()} FROM smtpsetup.mail WHERE id = %s", (number,))
-        return read_mail(rows[0]) if rows else None
+        return self.ours(read_mail(rows[0])) if rows else None
 
     def message(self, number: int, *, is_checked: bool = True) -> Message:
         """The message of a mail; its body is read on demand. Raises OutboxDamagedError."""
@@ -182,7 +196,17 @@ class PostgresqlOutbox(AccountUse):
         workers = self._db.one(
             f"SELECT count(DISTINCT (host, pid)) FROM smtpsetup.worker WHERE lease IN ({HELD_LEASES})"
         )[0]
-        return Summary(tuple(Waiting(*row) for row in counts), oldest, int(sent), int(workers))
+        troubles = self._db.rows(
+            "SELECT host, account, code, reply, until FROM smtpsetup.trouble WHERE until > %s ORDER BY host, account",
+            (self.theirs(time.time()),),
+        )
+        return Summary(
+            tuple(Waiting(*row) for row in counts),
+            oldest,
+            int(sent),
+            int(workers),
+            tuple(Held(*row) for row in troubles),
+        )
 
     def sent_mails(self, most: int) -> list[SentMail]:
         """The mails that were sent last, the newest first."""
@@ -200,6 +224,7 @@ class PostgresqlOutbox(AccountUse):
             ("DELETE FROM smtpsetup.sent WHERE sent_at < now() - make_interval(secs => %s * 86400)", keep),
             ("DELETE FROM smtpsetup.usage WHERE at < now() - make_interval(secs => %s * 86400)", _USAGE_DAYS),
             ("DELETE FROM smtpsetup.handed_on WHERE at < now() - make_interval(secs => %s * 86400)", _BATCH_DAYS),
+            ("DELETE FROM smtpsetup.token WHERE at < now() - make_interval(secs => %s * 86400)", _TOKEN_DAYS),
             ("DELETE FROM smtpsetup.batch WHERE at < now() - make_interval(secs => %s * 86400)", _BATCH_DAYS),
         ):
             self._db.run(statement, (days,))
@@ -217,7 +242,7 @@ class PostgresqlOutbox(AccountUse):
     def waiting_since(self, account: str, config: str, before: float) -> list[Mail]:
         """The waiting mails of an account that were put there before that time."""
         return [
-            read_mail(row)
+            self.ours(read_mail(row))
             for row in self._db.rows(
                 f"SELECT {columns()} FROM smtpsetup.mail WHERE account = %s AND config = %s AND state = 'waiting' AND "
                 "queued_at < %s ORDER BY id",
@@ -234,9 +259,9 @@ class PostgresqlOutbox(AccountUse):
         self._db.run(
             "UPDATE smtpsetup.mail SET state = 'waiting', next_attempt = %s, unknowns = 0, attempts = 0, put_offs = 0 "
             "WHERE id = %s AND lease IS NULL",
-            (now, number),
+            (self.theirs(now), number),
         )
-        self._db.one(_NOTIFY)
+        self._db.one(_NOTIFY, ("",))
 
     def mark_possibly_delivered(self, number: int, *, is_possible: bool = True) -> None:
         """Note, durably, that the server may have a mail from now on or, without `is_possible`, that it refused it.
@@ -278,11 +303,11 @@ class PostgresqlOutbox(AccountUse):
             return numbers
 
     def _is_ours(self, number: int) -> bool:
-        """Whether a mail still has the lease of this session, until the end of the transaction."""
+        """Whether nobody else is sending a mail, until the end of the transaction."""
         return bool(
             self._db.rows(
-                "SELECT id FROM smtpsetup.mail WHERE id = %s AND lease IS NOT DISTINCT FROM %s FOR UPDATE",
-                (number, self._lease or None),
+                "SELECT id FROM smtpsetup.mail WHERE id = %s AND (lease IS NULL OR lease = %s) FOR UPDATE",
+                (number, self._lease),
             )
         )
 
@@ -302,10 +327,10 @@ class PostgresqlOutbox(AccountUse):
         self._db.run(
             "UPDATE smtpsetup.mail SET lease = NULL, dotted = false, recipients = %s, state = %s, next_attempt = %s,"
             " attempts = attempts + 1, unknowns = unknowns + %s, last_reply = CASE WHEN %s = '' THEN last_reply ELSE %s"
-            " END, last_code = %s WHERE id = %s AND lease IS NOT DISTINCT FROM %s",
+            " END, last_code = %s WHERE id = %s AND (lease IS NULL OR lease = %s)",
             (
-                list(disposition.recipients), str(state), disposition.next_attempt, int(state is MailState.UNKNOWN),
-                reply, reply, disposition.error.code, number, self._lease or None,
+                list(disposition.recipients), str(state), self.theirs(disposition.next_attempt),
+                int(state is MailState.UNKNOWN), reply, reply, disposition.error.code, number, self._lease,
             ),
         )  # fmt: skip
 
@@ -315,7 +340,7 @@ class PostgresqlOutbox(AccountUse):
             f"UPDATE smtpsetup.mail SET {REVIVED}, next_attempt = CASE WHEN dotted AND (holds OR unknowns > 0) THEN "
             "NULL ELSE %s END, attempts = attempts + 1, last_reply = %s, last_code = %s WHERE id = %s AND lease = %s "
             "RETURNING state",
-            (until, as_text(error.message), error.code, number, self._lease),
+            (self.theirs(until), as_text(error.message), error.code, number, self._lease),
         )
         if rows:
             return MailState(rows[0][0])
@@ -334,6 +359,6 @@ class PostgresqlOutbox(AccountUse):
         """Mark a damaged mail as failed, so that only a person sends it."""
         self._db.run(
             "UPDATE smtpsetup.mail SET lease = NULL, dotted = false, state = 'failed', next_attempt = NULL, last_reply "
-            "= %s, last_code = %s WHERE id = %s AND lease IS NOT DISTINCT FROM %s",
-            (as_text(reply), _DAMAGED, number, self._lease or None),
+            "= %s, last_code = %s WHERE id = %s AND (lease IS NULL OR lease = %s)",
+            (as_text(reply), _DAMAGED, number, self._lease),
         )

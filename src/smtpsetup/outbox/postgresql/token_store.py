@@ -9,13 +9,17 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.credentials import stores
 from smtpsetup.outbox.postgresql import sealing
-from smtpsetup.outbox.postgresql.connection import Connection
+from smtpsetup.outbox.postgresql.connection import Connection, run_surely
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.config.outbox_settings import OutboxSettings
 
+_SAVE = (
+    "INSERT INTO smtpsetup.token (account, sealed) VALUES (%s, %s) ON CONFLICT (account) DO UPDATE SET sealed = "
+    "EXCLUDED.sealed, at = now()"
+)
 _RENEWALS = 0x746B  # the class of the advisory locks for renewals: "tk"
 
 
@@ -37,11 +41,8 @@ class TokenStore:
 
     def save(self, data: bytes) -> None:
         """Store it, durably. Raises SharedOutboxError."""
-        self._db.run(
-            "INSERT INTO smtpsetup.token (account, sealed) VALUES (%s, %s) ON CONFLICT (account) DO UPDATE SET "
-            "sealed = EXCLUDED.sealed, at = now()",
-            (self._account, sealing.seal(self._key, self._account, data)),
-        )
+        values = (self._account, sealing.seal(self._key, self._account, data))
+        run_surely(self._db, _SAVE, values)  # the provider may have made the token before it useless
 
 
 @contextmanager
@@ -94,13 +95,14 @@ def _missing(settings: OutboxSettings, cause: str) -> SmtpsetupError:
 def ensure_key(settings: OutboxSettings) -> bool:
     """Make the key if the outbox has none, and keep it on this machine. Returns whether it was made.
 
-    Raises SharedOutboxError, and SmtpsetupError or OSError where it cannot be kept.
+    Raises SharedOutboxError, and SmtpsetupError or OSError where it cannot be kept, or is not that of the outbox.
     """
     db = Connection(settings)
     try:
         with db.explained(), db.raw.transaction():
             db.run("LOCK TABLE smtpsetup.token_key IN EXCLUSIVE MODE")
-            if db.rows("SELECT FROM smtpsetup.token_key"):
+            if there := db.rows("SELECT fingerprint FROM smtpsetup.token_key"):
+                _key(settings, bytes(there[0][0]))
                 return False
             key = sealing.new_key()
             stores.write_source(settings.key, settings.key_name, key)

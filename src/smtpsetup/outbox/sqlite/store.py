@@ -57,7 +57,7 @@ class SqliteOutbox(DueMails):
             "state": mail.state,
             "attempts": mail.attempts,
             "next_attempt": now if mail.next_attempt == 0.0 else mail.next_attempt,
-            "queued_at": now,
+            "queued_at": mail.queued_at or now,
             "last_reply": mail.last_reply,
             "last_code": mail.last_code,
             "unknowns": int(mail.state is MailState.UNKNOWN),
