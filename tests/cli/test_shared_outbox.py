@@ -156,6 +156,10 @@ def test_while_it_is_away_mail_is_kept_on_this_machine_and_handed_on(
         run = away.run("outbox", command, "--json")
         assert (run.code, run.json["error"]["code"]) == (75, "outbox.unavailable")
         assert "3 mails are kept on this machine" in run.json["error"]["message"]
+    here = away.run("outbox", "list", "--here", "--json").json["result"]
+    assert [mail["recipients"] for mail in here] == [["anna@example.com"], ["bo@example.com"], ["cia@example.com"]]
+    assert away.run("outbox", "show", str(here[0]["outbox_id"]), "--here").code == 0
+    assert away.run("outbox", "list", "--here", "--sent").code == 2
     text = re.sub('outbox = ".*"', f'outbox = "{shared.url}"', away.config.read_text())
     away.config.write_text(text)
     flushed = away.run("outbox", "flush", "--now", "--json").json["result"]

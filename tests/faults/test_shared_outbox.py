@@ -246,7 +246,7 @@ def test_a_worker_is_told_to_stop_while_the_database_is_away(made: Fleet, home: 
         time.sleep(1)
         began = time.monotonic()
         assert machine.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 25  # it may be trying to note a mail that the server has taken
     finally:
         made.cluster.start()
 

@@ -78,8 +78,8 @@ def _open_shared(
             told = error.explained()
             if kept := count_here(directory):  # what a person wants to know first
                 text = ngettext(
-                    "{n} mail is kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands it on.",
-                    "{n} mails are kept on this machine meanwhile. `smtpsetup outbox work` or `flush` hands them on.",
+                    "{n} mail is kept on this machine meanwhile: `smtpsetup outbox list --here`.",
+                    "{n} mails are kept on this machine meanwhile: `smtpsetup outbox list --here`.",
                     kept,
                 )
                 told.message = f"{told.message} {text.format(n=kept)}"

@@ -17,6 +17,7 @@ from smtpsetup.cli.outbox_work import work_command
 from smtpsetup.cli.shared_outbox import init_command, list_sent, share_key_command, status_command
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
 from smtpsetup.config import accounts
+from smtpsetup.config.outbox_settings import ON_THIS_MACHINE
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR, EX_IOERR, EX_TEMPFAIL
 from smtpsetup.core.i18n import gettext as _
@@ -31,6 +32,7 @@ from smtpsetup.state import termination
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from smtpsetup.config.outbox_settings import OutboxSettings
     from smtpsetup.outbox.mail import Mail
     from smtpsetup.outbox.store import Outbox
     from smtpsetup.sending.context import Context
@@ -50,11 +52,23 @@ if TYPE_CHECKING:
 def outbox_command(ctx: click.Context, state: State) -> None:
     """List the mails where no subcommand is given."""
     if ctx.invoked_subcommand is None:
-        _list(state)
+        _list(state, here=False)
 
 
 for _command in (init_command, share_key_command, status_command, work_command):
     outbox_command.add_command(_command)
+
+
+_here_option = click.option(
+    "--here",
+    is_flag=True,
+    help=_("The mail that this machine keeps while a shared outbox is away, and not that outbox."),
+)
+
+
+def _settings(state: State, *, here: bool) -> OutboxSettings:
+    """The outbox that a command is about."""
+    return ON_THIS_MACHINE if here else state.config().outbox
 
 
 def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,17 +81,20 @@ def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--sent", "is_about_sent", is_flag=True, help=_("The mail that was sent last, which a shared outbox remembers.")
 )
+@_here_option
 @common_options
-def list_command(state: State, is_about_sent: bool) -> None:  # noqa: FBT001  click passes flags by name
+def list_command(state: State, is_about_sent: bool, here: bool) -> None:  # noqa: FBT001  click passes flags by name
     """List the mails."""
+    if is_about_sent and here:
+        raise click.UsageError(_("Give --sent or --here, not both."))
     if is_about_sent:
         list_sent(state)
     else:
-        _list(state)
+        _list(state, here=here)
 
 
-def _list(state: State) -> None:
-    with open_to_read(state.config().outbox) as opened:
+def _list(state: State, *, here: bool) -> None:
+    with open_to_read(_settings(state, here=here)) as opened:
         opened.revive(time.time())
         listed = opened.mails()
     state.output(lambda: [views.json.outbox_mail(mail) for mail in listed], lambda: views.outbox.mails(listed))
@@ -85,10 +102,11 @@ def _list(state: State) -> None:
 
 @outbox_command.command("show", help=_("One mail: its state, the last reply, its headers."))
 @click.argument("number", type=WholeNumberType(), metavar=_("NUMBER"))
+@_here_option
 @common_options
-def show_command(state: State, number: int) -> None:
+def show_command(state: State, number: int, here: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Show one mail."""
-    with open_to_read(state.config().outbox) as opened:
+    with open_to_read(_settings(state, here=here)) as opened:
         opened.revive(time.time())
         mail = _mail(opened, number)
         is_damaged = not opened.is_sound(mail)
@@ -195,10 +213,11 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     short_help=_("Try mails again, also those that were refused."),
 )
 @_choose_mails
+@_here_option
 @common_options
-def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
+def retry_command(state: State, numbers: tuple[int, ...], take_all: bool, here: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Make mails due now."""
-    with open_outbox(state.config().outbox) as opened:
+    with open_outbox(_settings(state, here=here)) as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
         sound = [mail for mail in chosen if opened.is_sound(mail)]
         for mail in sound:
@@ -224,10 +243,11 @@ def retry_command(state: State, numbers: tuple[int, ...], take_all: bool) -> Non
     "drop", help=_("Throw these mails away. They are not sent."), short_help=_("Throw mails away unsent.")
 )
 @_choose_mails
+@_here_option
 @common_options
-def drop_command(state: State, numbers: tuple[int, ...], take_all: bool) -> None:  # noqa: FBT001  click passes flags by name
+def drop_command(state: State, numbers: tuple[int, ...], take_all: bool, here: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Confirm, then delete mails."""
-    with open_outbox(state.config().outbox) as opened:
+    with open_outbox(_settings(state, here=here)) as opened:
         chosen = _chosen(opened, numbers, take_all=take_all)
         question = ngettext("Throw {n} mail away, unsent?", "Throw {n} mails away, unsent?", len(chosen)).format(
             n=len(chosen)
