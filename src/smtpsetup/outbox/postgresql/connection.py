@@ -28,6 +28,8 @@ _OF_THE_SESSION = (
     "SELECT set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '10', false), "
     "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '30000', false), "
     "set_config('statement_timeout', '0', false), set_config('client_min_messages', 'error', false), "
+    # every statement is short; a plan without statistics would be compiled each time
+    "set_config('jit', 'off', false), "
     # no function that another user has made can take the place of one of the database's
     "set_config('search_path', 'pg_catalog', false), set_config('synchronous_commit', 'on', false)"
 )
