@@ -37,7 +37,6 @@ main()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: Fleet, home: Home, moment: str) -> None:
     machine = made.add_machine(home)
@@ -50,7 +49,6 @@ def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: 
     assert made.assert_all_is_well(range(5)).told == []
 
 
-@pytest.mark.slow
 def test_a_handed_on_mail_that_was_sent_meanwhile_is_not_sent_again(made: Fleet, home: Home) -> None:
     machine, other = made.add_machine(home), made.add_machine(home)
     keep(machine, 1)
@@ -80,7 +78,6 @@ def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Flee
     made.assert_all_is_well(range(60))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", ["COMMIT", "smtpsetup.handed_on (origin", "INSERT INTO smtpsetup.mail"])
 def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
     made: Fleet, home: Home, words: str
@@ -94,7 +91,6 @@ def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
     assert made.assert_all_is_well(range(3)).told == []
 
 
-@pytest.mark.slow
 def test_a_mail_whose_commit_was_not_confirmed_is_sent_once(made: Fleet, home: Home) -> None:
     """The program has kept it here, too: the shared outbox finds that it has it already."""
     with behind_a_proxy(made, home) as (proxy, machine):
