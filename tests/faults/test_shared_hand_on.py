@@ -130,3 +130,13 @@ def test_a_batch_whose_commit_was_not_confirmed_is_loaded_once(made: Fleet, home
         made.send_to_the_end()
     assert made.assert_all_is_well(range(30)).told == []
     assert made.accepted() == 30
+
+
+def test_two_mails_with_the_same_message_id_are_both_handed_on(made: Fleet, home: Home) -> None:
+    """A program may send a mail twice; only what this machine has put there itself is known."""
+    machine = made.add_machine(home)
+    keep(machine, 1)
+    keep(machine, 1)
+    assert kept_here(machine.home) == 2
+    assert machine.home.run("outbox", "flush").code == 0
+    assert (made.accepted(), kept_here(machine.home)) == (2, 0)
