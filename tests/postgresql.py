@@ -47,6 +47,7 @@ class Cluster:
     port: int
     process: subprocess.Popen[bytes] | None = None
     databases: int = 0
+    is_standby: bool = False
 
     def url(self, database: str = "postgres", *, user: str = "postgres") -> str:
         """The URL of a database, over loopback."""
@@ -76,7 +77,7 @@ class Cluster:
         except SharedOutboxError as error:
             assert self.process
             assert self.process.poll() is None, (self.base / "log").read_text()[-2000:]
-            return error.trouble is Trouble.LOGIN
+            return error.trouble is Trouble.LOGIN or (self.is_standby and error.trouble is Trouble.READ_ONLY)
         return True
 
     def stop(self, number: int = signal.SIGINT) -> None:

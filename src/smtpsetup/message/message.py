@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 LINE_LIMIT = 998
 """Bytes of a line without its CRLF (RFC 5322 section 2.1.1, RFC 5321 section 4.5.3.1.6)."""
@@ -29,7 +29,7 @@ class Message(NamedTuple):
         """Bytes of the whole message."""
         return len(self.header) + self.body_size
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """The whole message, piece by piece."""
         yield self.header
         yield from self.body()

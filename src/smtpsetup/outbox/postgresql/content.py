@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import crc32
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from smtpsetup.message.message import Message
@@ -10,7 +11,7 @@ from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.postgresql.schema import PART_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterator
 
     from smtpsetup.outbox.postgresql.connection import Connection
 
@@ -18,28 +19,30 @@ _ADD = "INSERT INTO smtpsetup.content VALUES (%s, %s, %s)"
 _READ = "SELECT data FROM smtpsetup.content WHERE mail = %s AND part = %s"
 
 
-def parts(message: Message) -> Iterator[bytes]:
+def parts(message: Message) -> Generator[bytes]:
     """The message in pieces as they are stored. Raises OSError where a file behind it cannot be read."""
     waiting = bytearray()
     size = 0
-    for chunk in message.chunks():
-        waiting += chunk
-        size += len(chunk)
-        while len(waiting) >= PART_BYTES:
-            yield bytes(waiting[:PART_BYTES])
-            del waiting[:PART_BYTES]
+    with closing(message.chunks()) as chunks:  # a file or a database behind it is left at once
+        for chunk in chunks:
+            waiting += chunk
+            size += len(chunk)
+            while len(waiting) >= PART_BYTES:
+                yield bytes(waiting[:PART_BYTES])
+                del waiting[:PART_BYTES]
     if size != message.size:
         raise OSError(0, "it changed while it was read")
     if waiting:
         yield bytes(waiting)
 
 
-def add_parts(db: Connection, number: int, pieces: Iterable[bytes]) -> int:
-    """Store a message of which the first piece is part 0. Returns its checksum."""
+def add_parts(db: Connection, number: int, message: Message) -> int:
+    """Store a message. Returns its checksum. Raises SharedOutboxError, and OSError as `parts`."""
     checksum = 0
-    for part, piece in enumerate(pieces):
-        db.run(_ADD, (number, part, piece))
-        checksum = crc32(piece, checksum)
+    with closing(parts(message)) as pieces:
+        for part, piece in enumerate(pieces):
+            db.run(_ADD, (number, part, piece))
+            checksum = crc32(piece, checksum)
     return checksum
 
 

@@ -83,7 +83,7 @@ class PostgresqlOutbox(AccountUse):
             return int(self._db.one(_INSERT_SMALL, (*values, text, is_due, as_text(mail.account)))[0])
         with self.transaction():
             number = int(self._db.one(_INSERT, self.new_values(mail, 0))[0])
-            checksum = content.add_parts(self._db, number, content.parts(mail.message))
+            checksum = content.add_parts(self._db, number, mail.message)
             self._db.run("UPDATE smtpsetup.mail SET content_checksum = %s WHERE id = %s", (checksum, number))
             if is_due:
                 self._db.one(_NOTIFY, (as_text(mail.account),))
@@ -102,7 +102,7 @@ class PostgresqlOutbox(AccountUse):
             if self._db.one(_IS_KNOWN, (*known, as_text(self.host), message_id, *known, message_id))[0]:
                 return
             number = int(self._db.one(_INSERT, self._adopted(mail, message))[0])
-            checksum = content.add_parts(self._db, number, content.parts(message))
+            checksum = content.add_parts(self._db, number, message)
             self._db.run("UPDATE smtpsetup.mail SET content_checksum = %s WHERE id = %s", (checksum, number))
             self._db.run(
                 "INSERT INTO smtpsetup.handed_on (origin, mail, message_id_digest) VALUES (%s, %s, md5(%s))",
