@@ -170,9 +170,10 @@ def flush_command(state: State, takes_all: bool) -> None:  # noqa: FBT001  click
         if takes_all:
             opened.make_due(time.time())
         done = flush(opened, open_context, log=own.log, on_result=_report_refusal)
-        is_shown = sys.stdout.isatty() and not state.json and not opened.is_shared  # there may be a million
-        left = opened.mails() if is_shown else []
-    _show_flushed(state, done, left)
+        is_shown = sys.stdout.isatty() and not state.json
+        left = opened.mails() if is_shown and not opened.is_shared else []  # of a shared one, it may be a million
+        waiting = opened.summary(()).count(MailState.WAITING) if is_shown and opened.is_shared else None
+    _show_flushed(state, done, left, waiting)
 
 
 def _report_refusal(mail: Mail, result: SendResult) -> None:
@@ -181,7 +182,7 @@ def _report_refusal(mail: Mail, result: SendResult) -> None:
             views.outbox.refused(mail, result)
 
 
-def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
+def _show_flushed(state: State, done: Flushed, left: list[Mail], waiting: int | None) -> None:
     """Report the run. Raises the first error that a person must fix before more can be sent."""
     to_fix = [
         error for error in done.errors.values() if error.exit_code != EX_TEMPFAIL or error.code.startswith("secret.")
@@ -204,7 +205,7 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail]) -> None:
     elif sys.stdout.isatty():
         for error in done.errors.values():
             views.human.note(error.message)
-        views.outbox.flushed(done, left)
+        views.outbox.flushed(done, left, waiting)
 
 
 @outbox_command.command(

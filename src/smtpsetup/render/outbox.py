@@ -125,10 +125,14 @@ def mail(one: Mail, header: str) -> None:
         print_lines(console(), Prose(line, style="dim"), hang=4)
 
 
-def flushed(done: Flushed, left: list[Mail]) -> None:
-    """Print the result of `outbox flush`, at a terminal. `left` are all mails that are in the outbox now."""
+def flushed(done: Flushed, left: list[Mail], waiting: int | None = None) -> None:
+    """Print the result of `outbox flush`, at a terminal. `left` are all mails that are in the outbox now.
+
+    Where there may be too many of them, `waiting` is the number of those that wait.
+    """
     if done.sent or done.waiting or done.unknown or done.failed or done.errors:
-        waiting = sum(mail.state is MailState.WAITING for mail in left)
+        if waiting is None:
+            waiting = sum(mail.state is MailState.WAITING for mail in left)
         text = _("Sent: {sent}. Still waiting: {waiting}. Perhaps arrived: {unknown}. Given up: {failed}.")
         say(text.format(**{**counts(done), "waiting": waiting}))
         return
