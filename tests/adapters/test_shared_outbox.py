@@ -14,6 +14,8 @@ import pytest
 
 from smtpsetup.config.outbox_settings import OutboxSettings
 from smtpsetup.config.secret_source import SecretSource, Store
+from smtpsetup.core.errors import SmtpsetupError
+from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.errors import SharedOutboxError, Trouble
 from smtpsetup.outbox.hand_on import hand_on
 from smtpsetup.outbox.mail_state import MailState
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 A = "a@example.com"
 LATER = 1e10
+STATES = (MailState.WAITING, MailState.FAILED)
 
 
 @pytest.fixture
@@ -288,6 +291,20 @@ def test_a_mail_whose_commit_was_not_confirmed_is_not_put_there_twice(box: Postg
         local.add(put._replace(queued_at=1234.5679, subject="another with the same Message-ID"))
     assert hand_on(box.directory, box).moved == 2
     assert [mail.subject for mail in box.mails()] == ["1", "another with the same Message-ID"]
+
+
+def test_a_part_of_a_mail_that_was_handed_on_hides_no_other(box: PostgresqlOutbox) -> None:
+    put = new_mail(1, (A, "b@example.com"))._replace(queued_at=1234.5678)
+    with SqliteOutbox(box.directory) as local:
+        local.add(put)
+        assert hand_on(box.directory, box).moved == 1
+        (mail,) = box.mails()
+        error = SmtpsetupError("server.temporary", "not now")
+        parts = [Disposition((one,), error, state, None) for one, state in zip(mail.recipients, STATES, strict=True)]
+        assert len(box.settle(mail.id, parts)) == 2
+        local.add(put._replace(subject="kept beside it"))
+        assert hand_on(box.directory, box).moved == 1
+    assert len(box.mails()) == 3
 
 
 def test_a_mail_that_the_database_does_not_take_holds_up_no_other(box: PostgresqlOutbox) -> None:

@@ -58,4 +58,5 @@ def _unknown(code: str) -> str:
 
     text = _("There is no error code {code}.").format(code=code)
     similar = get_close_matches(code, EXIT_CODES) or [one for one in EXIT_CODES if code and code in one]
-    return f"{text} {_('Did you mean {names}?').format(names=' / '.join(similar))}" if similar else text
+    meant = _("Did you mean {names}?").format(names=" / ".join(similar))
+    return f"{text} {meant}" if similar else text

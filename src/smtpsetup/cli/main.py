@@ -98,7 +98,8 @@ def _no_such_command(name: str) -> str:
 
     text = _("No such command {name!r}.").format(name=name)
     similar = sorted(get_close_matches(name, COMMANDS))
-    return f"{text} {_('Did you mean {names}?').format(names=' / '.join(similar))}" if similar else text
+    meant = _("Did you mean {names}?").format(names=" / ".join(similar))
+    return f"{text} {meant}" if similar else text
 
 
 @click.group(

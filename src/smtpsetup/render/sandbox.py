@@ -82,7 +82,8 @@ def failing(facts: SandboxFacts, code: str, fault: Fault) -> None:
 
 def _failing_api(facts: SandboxFacts, code: str, answer: ApiAnswer) -> None:
     said = f"{answer.status} {answer.code}: {answer.message}"
-    description = Text(f"{code}: {_('answers: {reply}').format(reply=said)}")
+    answers = _("answers: {reply}").format(reply=said)
+    description = Text(f"{code}: {answers}")
     rows: list[tuple[str, RenderableType]] = [
         (_("Fault"), description),
         ("HTTPS", f"{facts.host}:{facts.tls_port}"),

@@ -101,6 +101,7 @@ class Flusher:
         self._next_look = 0.0  # monotonic
         self._forget_at = 0.0  # monotonic
         self._hand_on_at = 0.0  # monotonic
+        self._kept_back = ""  # why mail of this machine was not handed on
         self._crowded_until: dict[Key, float] = {}  # monotonic
         self._put_off_at: dict[Key, float] = {}
         self._thread = threading.Thread(target=self._work, name="flush", daemon=True)
@@ -197,8 +198,10 @@ class Flusher:
         if isinstance(outbox, PostgresqlOutbox) and moment >= self._hand_on_at:
             self._hand_on_at = moment + _LOOK_SECONDS
             fault = hand_on(self._directory, outbox, self._current.config.accounts).fault
-            if fault is not None:
-                self._report_broken(fault)
+            if str(fault or "") != self._kept_back:
+                self._kept_back = str(fault or "")
+                if fault is not None:
+                    self._report_broken(fault)
             if moment > self._forget_at:
                 self._forget_at = moment + _FORGET_SECONDS
                 outbox.forget_sent()

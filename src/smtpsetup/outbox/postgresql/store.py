@@ -319,6 +319,11 @@ class PostgresqlOutbox(AccountUse):
         self._db.run(
             "INSERT INTO smtpsetup.content SELECT %s, part, data FROM smtpsetup.content WHERE mail = %s", (copy, number)
         )
+        self._db.run(  # a part of a mail that was handed on was handed on, too
+            "INSERT INTO smtpsetup.handed_on (origin, mail, message_id_digest) SELECT 'part ' || %s::text, %s, "
+            "message_id_digest FROM smtpsetup.handed_on WHERE mail = %s",
+            (copy, copy, number),
+        )
         return int(copy)
 
     def put_back(self, number: int, disposition: Disposition) -> None:
