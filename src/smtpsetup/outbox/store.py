@@ -212,6 +212,14 @@ class Outbox(ABC):
     def sent_last_day(self, account: str) -> tuple[int, int]:
         """How many messages and recipients an account had in the last 24 hours."""
 
+    def counting(self, account: str) -> AbstractContextManager[None]:  # noqa: ARG002  of a shared outbox only
+        """Keep other machines from counting and taking an account's mail within the block."""
+        return nullcontext()
+
+    def taken_by_others(self, account: str) -> tuple[int, int]:  # noqa: ARG002  as above
+        """How many messages and recipients of an account other processes are sending."""
+        return 0, 0
+
     def pace(self, account: str) -> Callable[[float], float] | None:  # noqa: ARG002  of a shared outbox only
         """What gives the turn for the next message of an account, counted over all machines; None on one machine.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import SmtpsetupError
@@ -22,7 +22,7 @@ from smtpsetup.outbox import disposition
 from smtpsetup.outbox.disposition import Disposition
 from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.mail_state import MailState
-from smtpsetup.sending.daily_limit import left_of_daily_limit, respect_daily_limit
+from smtpsetup.sending.daily_limit import has_daily_limit, left_of_daily_limit, respect_daily_limit
 from smtpsetup.sending.fallback import is_for_fallback, sent_by
 from smtpsetup.sending.flushed import Flushed
 from smtpsetup.sending.send_many import Deliveries, Run, deliver
@@ -243,9 +243,7 @@ class AccountFlush:
 
     def _next_deliveries(self) -> Iterator[Delivery]:
         """The due mails, taken from the outbox a few at a time, so that other processes can send some, too."""
-        while (most := min(_AT_ONCE, self._left_today())) > 0 and (
-            mails := self._outbox.take(self._name, self._config, self._lease, self._now, most)
-        ):
+        while mails := self._next_mails():
             self._taken.update((mail.id, mail) for mail in mails)
             for mail in mails:
                 if self._substitute and mail.unknowns:
@@ -256,10 +254,13 @@ class AccountFlush:
                     delivery = self._delivery(mail, message)
                     yield sent_by(delivery, self._substitute) if self._substitute else delivery
 
-    def _left_today(self) -> int:
-        """How many mails the provider takes today yet."""
+    def _next_mails(self) -> list[Mail]:
+        """Due mails, no more than the provider takes today yet."""
         sender = self._substitute.name if self._substitute else self._name
-        return left_of_daily_limit(self._outbox, sender, self._provider)
+        taken = len(self._taken), sum(len(mail.recipients) for mail in self._taken.values())
+        with self._outbox.counting(sender) if has_daily_limit(self._provider) else nullcontext():
+            most = min(_AT_ONCE, left_of_daily_limit(self._outbox, sender, self._provider, taken))
+            return self._outbox.take(self._name, self._config, self._lease, self._now, most) if most else []
 
     def _put_back_unknown(self, mail: Mail) -> None:
         """Let a mail wait that may have arrived: the other account would send it once more."""

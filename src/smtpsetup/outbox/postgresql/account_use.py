@@ -22,7 +22,8 @@ ON CONFLICT (account) DO UPDATE
         + make_interval(secs => %s), clock_timestamp())
 RETURNING extract(epoch FROM next_start - clock_timestamp())"""
 _PLACE = "%s, hashtext(%s || ' ' || %s)"
-_PLACES = 0x706C  # the class of the advisory locks for connections: "pl"
+# the classes of the advisory locks for counting and for connections: "co", "pl"
+_COUNTS, _PLACES = 0x636F, 0x706C
 
 
 class AccountUse(DueMails):
@@ -48,6 +49,25 @@ class AccountUse(DueMails):
             "SELECT coalesce(sum(messages), 0), coalesce(sum(recipients), 0) FROM smtpsetup.usage WHERE account = %s "
             "AND at > now() - interval '24 hours'",
             (account,),
+        )
+        return int(row[0]), int(row[1])
+
+    @contextmanager
+    def counting(self, account: str) -> Iterator[None]:
+        """Keep other machines from counting and taking an account's mail within the block."""
+        self._db.one("SELECT pg_advisory_lock(%s, hashtext(%s))", (_COUNTS, account))
+        try:
+            yield
+        finally:
+            with suppress(SharedOutboxError):
+                self._db.one("SELECT pg_advisory_unlock(%s, hashtext(%s))", (_COUNTS, account))
+
+    def taken_by_others(self, account: str) -> tuple[int, int]:
+        """How many messages and recipients of an account other processes are sending."""
+        row = self._db.one(
+            "SELECT count(*), coalesce(sum(cardinality(recipients)), 0) FROM smtpsetup.mail WHERE lease IS NOT NULL "
+            "AND lease <> %s AND account = %s",
+            (self._lease, account),
         )
         return int(row[0]), int(row[1])
 
