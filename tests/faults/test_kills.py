@@ -261,7 +261,7 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
     assert len(server.mails) == LINES
 
 
-CREATED = "from smtpsetup.outbox.sqlite.store import SqliteOutbox\nOutbox(sys.argv[1]).mails()"
+CREATED = "from smtpsetup.outbox.sqlite.store import SqliteOutbox\nSqliteOutbox(sys.argv[1]).mails()"
 
 
 @pytest.mark.slow
