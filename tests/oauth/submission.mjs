@@ -100,7 +100,12 @@ export function submissionServers(tls, provider, state) {
         callback(null, problem ? { data: challenge(provider, auth.method, problem) } : { user: { name, login } });
       },
       async onData(stream, session, callback) {
-        const message = Buffer.concat(await stream.toArray());
+        let message;
+        try {
+          message = Buffer.concat(await stream.toArray());
+        } catch {
+          return; // the client was killed in the middle of its message
+        }
         const { login, name } = session.user;
         state.mails.push({
           kind,

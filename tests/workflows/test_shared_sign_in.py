@@ -6,8 +6,11 @@ The server revokes every refresh token after its use, and all of them where one 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import shutil
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ import pytest
 from smtpsetup.config.secret_source import SecretSource, Store
 from smtpsetup.outbox.postgresql import token_store
 from tests.oauth_servers import USER
+from tests.servers import wait_for
 from tests.signing_in import DEVICE, change, expire, kept, sent, signing_in, signing_up
 
 if TYPE_CHECKING:
@@ -94,6 +98,34 @@ def test_many_machines_at_once_need_one_renewal(first: Home, second: Home, oauth
         runs = list(pool.map(sent, [first, second] * 4))
     assert [run.code for run in runs] == [0] * 8, [run.err for run in runs if run.code]
     assert oauth_server.count("refresh_token") - before <= 1
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_need_one_renewal_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
+    expire(first, oauth_server)
+    assert sent(first).code == 0
+    with contextlib.ExitStack() as stack:
+
+        def worker(home: Home) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "smtpsetup", "outbox", "work"]
+            env = home.unmeasured.env
+            process = subprocess.Popen(command, env=env, cwd=home.path, stdout=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        lines = "".join(f'{{"to": "k{number}@example.org", "body": "x"}}\n' for number in range(120))
+        assert first.run("send", "--batch", "-", "--queue", "always", stdin=lines).code == 0
+        workers = [worker(home) for home in (first, second, first, second)]
+        wait_for(lambda: len(oauth_server.mails()) >= 20)
+        oauth_server.expire_access_tokens()
+        for number in range(4):
+            workers[number].kill()
+            workers.append(worker((second, first)[number % 2]))
+        lines = lines.replace("@example.org", "@example.net")
+        assert second.run("send", "--batch", "-", "--queue", "always", stdin=lines).code == 0
+        wait_for(lambda: len({mail.recipients[0] for mail in oauth_server.mails()}) == 241, 110)
+    assert oauth_server.count("refresh_token") <= 2  # the first for all, and one after the tokens had expired
 
 
 def test_a_machine_without_the_key_is_told_how_to_get_it(first: Home, oauth_server: OAuthServer) -> None:

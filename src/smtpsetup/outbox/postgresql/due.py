@@ -97,7 +97,7 @@ class DueMails(OutboxSession):
     def _held(self, now: float) -> set[tuple[str, str]]:
         """The accounts that this machine cannot send for at that moment of the database."""
         rows = self._db.rows(
-            "SELECT account, config FROM smtpsetup.trouble WHERE host = %s AND until > %s", (as_text(self.host), now)
+            "SELECT account, config FROM smtpsetup.trouble WHERE host = %s AND until > %s", (as_text(self.place), now)
         )
         return {(str(row[0]), str(row[1])) for row in rows}
 
@@ -153,7 +153,7 @@ class DueMails(OutboxSession):
 
     def _hold(self, account: str, config: str, now: float, postponement: Postponement) -> None:
         """Let this machine leave an account's mail alone for a while."""
-        key = (account, config, as_text(self.host))
+        key = (account, config, as_text(self.place))
         rows = self._db.rows(
             "SELECT failures FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s", key
         )
@@ -166,20 +166,20 @@ class DueMails(OutboxSession):
         """Note that this machine can send for an account."""
         self._db.run(
             "DELETE FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s",
-            (account, config, as_text(self.host)),
+            (account, config, as_text(self.place)),
         )
 
     def failures(self, account: str, config: str) -> int:
         """How often in a row this machine could not send for an account."""
         rows = self._db.rows(
             "SELECT failures FROM smtpsetup.trouble WHERE account = %s AND config = %s AND host = %s",
-            (account, config, as_text(self.host)),
+            (account, config, as_text(self.place)),
         )
         return int(rows[0][0]) if rows else 0
 
     def make_due(self, now: float) -> None:
         """Make all mails due that wait for a later time. What only a person sends again still waits for that."""
-        self._db.run("DELETE FROM smtpsetup.trouble WHERE host = %s", (as_text(self.host),))
+        self._db.run("DELETE FROM smtpsetup.trouble WHERE host = %s", (as_text(self.place),))
         self._change_in_turn("next_attempt > %s", (now + self._ahead,), now + self._ahead)
 
     def bring_forward(self, account: str, config: str, now: float, code: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import socket
@@ -43,6 +44,8 @@ class OutboxSession(Outbox):
         self.directory = directory
         self.settings = settings
         self.host = socket.gethostname()
+        # machines may have one name, and users of one machine each a configuration of their own
+        self.place = f"{self.host} {hashlib.sha256(os.path.abspath(directory).encode()).hexdigest()[:8]}"
         self._lease = 0
         self._depth = 0
         self._read_ahead: dict[int, tuple[Facts, bytes]] = {}  # the texts of mails that were taken

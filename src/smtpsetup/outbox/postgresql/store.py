@@ -205,7 +205,7 @@ class PostgresqlOutbox(AccountUse):
             oldest,
             int(sent),
             int(workers),
-            tuple(Held(*row) for row in troubles),
+            tuple(Held(row[0].rpartition(" ")[0], *row[1:]) for row in troubles),
         )
 
     def sent_mails(self, most: int) -> list[SentMail]:
