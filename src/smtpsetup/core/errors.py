@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.exit_codes import EXIT_CODES
@@ -71,12 +72,12 @@ class SmtpsetupError(Exception):
         return str(self.failure.stage) if self.failure else self.code.partition(".")[0]
 
 
-class ExplainedOSError(OSError):
+class ExplainedOSError(OSError, ABC):
     """An error of the operating system's kind that knows what a person can do about it."""
 
+    @abstractmethod
     def explained(self) -> SmtpsetupError:
         """The error for people."""
-        raise NotImplementedError
 
 
 class NoTokenError(SmtpsetupError):

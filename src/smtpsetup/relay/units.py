@@ -16,6 +16,7 @@ from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth
 from smtpsetup.setup import schedule
 from smtpsetup.state.systemd import TLS_NAME
+from smtpsetup.worker.unit import HARDENED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,14 +27,6 @@ _UNIT = "smtpsetup-relay"
 _SYSTEM_DIRECTORY = "/etc/systemd/system"
 _WATCHDOG_SECONDS = 120
 _STOP_SECONDS = 60
-_HARDENED = """NoNewPrivileges=yes
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-UMask=0077
-"""
 _HARDENED_SYSTEM = """DynamicUser=yes
 StateDirectory=smtpsetup-relay
 StateDirectoryMode=0700
@@ -95,7 +88,7 @@ def plan(  # noqa: PLR0913  what the command line says
         f"[Service]\nType=notify\n{environment}{schedule.exec_start(shlex.join(words))}"
         f"Sockets={' '.join(sockets)}\nWatchdogSec={_WATCHDOG_SECONDS}\nTimeoutStopSec={_STOP_SECONDS}\n"
         "Restart=on-failure\nRestartSec=5\nLimitNOFILE=8192\n"
-        f"{''.join(_credentials(accounts, is_system=is_system))}{_HARDENED}{_HARDENED_SYSTEM if is_system else ''}\n"
+        f"{''.join(_credentials(accounts, is_system=is_system))}{HARDENED}{_HARDENED_SYSTEM if is_system else ''}\n"
         f"[Install]\nWantedBy={'multi-user.target' if is_system else 'default.target'}\n"
     )
     units = {**sockets, f"{_UNIT}.service": service}

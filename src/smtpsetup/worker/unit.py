@@ -24,7 +24,7 @@ NAME = "smtpsetup-worker.service"
 _SYSTEMCTL = ("systemctl", "--user")
 _WATCHDOG_SECONDS = 120
 _STOP_SECONDS = 60
-_HARDENED = """NoNewPrivileges=yes
+HARDENED = """NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -32,6 +32,7 @@ SystemCallArchitectures=native
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 UMask=0077
 """
+"""What a service of smtpsetup never needs to do (systemd.exec(5))."""
 
 
 class Unit(NamedTuple):
@@ -54,7 +55,7 @@ def plan(accounts: Iterable[Account], outbox: OutboxSettings, *, config: str | N
         f"{schedule.exec_start(shlex.join(words))}"
         f"WatchdogSec={_WATCHDOG_SECONDS}\nTimeoutStopSec={_STOP_SECONDS}\nRestart=always\nRestartSec=5\n"
         f"RestartPreventExitStatus={EX_CONFIG}\n"
-        f"{load}{_HARDENED}\n[Install]\nWantedBy=default.target\n"
+        f"{load}{HARDENED}\n[Install]\nWantedBy=default.target\n"
     )
     return Unit(_path(), content)
 
