@@ -299,6 +299,20 @@ def test_a_machine_that_lacks_an_account_leaves_its_mail_to_the_others(machine: 
         wait_for(lambda: len(server.mails) == 1)
 
 
+def test_a_worker_without_mail_is_counted(machine: Home, server: RecordingServer) -> None:
+    def workers() -> object:
+        return machine.run("outbox", "status", "--json").json["result"]["workers"]
+
+    assert workers() == 0
+    with working(machine), working(machine):
+        wait_for(lambda: workers() == 2)
+        server.replies["RCPT"] = b"450 4.2.1 not now\r\n"
+        queue(machine, "anna")
+        found = {one["check"]: one for one in machine.run("doctor", "--json").json["result"]["checks"]}
+        assert found["shared-outbox"]["status"] == "ok"
+    wait_for(lambda: workers() == 0)
+
+
 def test_the_unit_of_a_worker_is_shown(machine: Home) -> None:
     run = machine.run("outbox", "work", "--install", "--print", "--json")
     ((path, content),) = run.json["result"]["files"].items()

@@ -38,8 +38,8 @@ class SentMail(NamedTuple):
 class Summary(NamedTuple):
     """The mails of an outbox by state and error, the time of the oldest (seconds since 1970), what was sent lately.
 
-    `per_minute` is the number of mails that were sent in the last minute, `workers` that of processes that send.
-    `held` has the machines that cannot send for an account now.
+    `per_minute` is the number of mails that were sent in the last minute, `workers` that of processes that send, or
+    would. `held` has the machines that cannot send for an account now.
     """
 
     counts: tuple[Waiting, ...]

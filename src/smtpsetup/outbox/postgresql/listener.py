@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.outbox.errors import SharedOutboxError
 from smtpsetup.outbox.postgresql.connection import Connection
-from smtpsetup.outbox.postgresql.session import CHANNEL
+from smtpsetup.outbox.postgresql.session import CHANNEL, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,7 @@ class Listener:
     def _listen(self) -> None:
         db = Connection(self._settings)
         try:
+            db.one("SELECT set_config('application_name', %s, false)", (WORKER,))
             db.run(f"LISTEN {CHANNEL}")
             self._woken("")  # for what was announced before
             while not self._stopped.is_set():

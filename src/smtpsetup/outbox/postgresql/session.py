@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHANNEL = "smtpsetup_mail"
 """What new mail is announced on (NOTIFY)."""
+WORKER = "smtpsetup worker"
+"""The application_name of the session in which a worker listens, by which workers without mail are counted, too."""
 # the names of the sessions' advisory locks of which a lease is one; a session's locks end with it
 HELD_LEASES = (
     "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND "

@@ -17,7 +17,7 @@ from smtpsetup.outbox.postgresql import content
 from smtpsetup.outbox.postgresql.account_use import AccountUse
 from smtpsetup.outbox.postgresql.due import READ_AHEAD_BYTES, REVIVED
 from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
-from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY, HELD_LEASES
+from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY, HELD_LEASES, WORKER
 from smtpsetup.outbox.summary import Held, SentMail, Summary, Waiting
 
 if TYPE_CHECKING:
@@ -193,9 +193,12 @@ class PostgresqlOutbox(AccountUse):
         counts = self._db.rows("SELECT state, last_code, count(*) FROM smtpsetup.mail GROUP BY 1, 2 ORDER BY 1, 2")
         oldest = self._db.one("SELECT min(queued_at) FROM smtpsetup.mail")[0]
         sent = self._db.one("SELECT count(*) FROM smtpsetup.sent WHERE sent_at > now() - interval '1 minute'")[0]
-        workers = self._db.one(
-            f"SELECT count(DISTINCT (host, pid)) FROM smtpsetup.worker WHERE lease IN ({HELD_LEASES})"
-        )[0]
+        sending, listening = self._db.one(
+            f"SELECT (SELECT count(DISTINCT (host, pid)) FROM smtpsetup.worker WHERE lease IN ({HELD_LEASES})), "
+            "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s)",
+            (WORKER,),
+        )
+        workers = max(sending, listening)  # a flush sends and does not listen
         troubles = self._db.rows(
             "SELECT host, account, code, reply, until FROM smtpsetup.trouble WHERE until > %s ORDER BY host, account",
             (self.theirs(time.time()),),
