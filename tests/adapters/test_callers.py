@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from email.message import EmailMessage
 
+pytestmark = pytest.mark.slow  # a process or more for each mail
+
 OWN = "info@example.test"
 ALIASES = '[aliases]\nroot = "asa@example.test"\n'
 

@@ -35,6 +35,12 @@ def account(gmail_server: GmailServer) -> Account:
     return api_account(gmail_server, TransportKind.GMAIL)
 
 
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between the tries of an upload."""
+    monkeypatch.setattr(GmailSession, "wait", lambda _session, _seconds: None)
+
+
 def delivered(account: Account, delivery: Delivery) -> Outcome:
     with GmailTransport().session(account, Conditions(30)) as session:
         session.open(Secret(TOKEN))
@@ -76,6 +82,7 @@ def test_a_large_mail_is_uploaded(account: Account, gmail_server: GmailServer) -
     assert gmail_server.violations == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("drop", ["before-body", "mid-body", "after-processing"])
 def test_a_cut_upload_goes_on_without_a_double(account: Account, gmail_server: GmailServer, drop: str) -> None:
     gmail_server.rule(method="PUT", drop=drop)
@@ -144,6 +151,7 @@ def test_a_message_over_the_limit_is_not_sent(account: Account, gmail_server: Gm
     assert gmail_server.requests == []
 
 
+@pytest.mark.slow
 def test_a_second_has_no_more_mails_than_the_quota_lets_through(account: Account, gmail_server: GmailServer) -> None:
     started = time.monotonic()
     with GmailTransport().session(account, Conditions(30)) as session:
@@ -154,6 +162,7 @@ def test_a_second_has_no_more_mails_than_the_quota_lets_through(account: Account
     assert time.monotonic() - started >= 3.0
 
 
+@pytest.mark.usefixtures("no_waits")
 @pytest.mark.parametrize("status", [500, 503, 404, 410, 401])
 def test_what_may_have_arrived_stays_unknown_whatever_is_answered_later(
     account: Account, gmail_server: GmailServer, status: int
@@ -165,6 +174,7 @@ def test_what_may_have_arrived_stays_unknown_whatever_is_answered_later(
     assert (noted.states[-1], len(gmail_server.mails)) == ("dot", 1)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
 def test_a_gateway_that_gave_up_on_an_upload_is_asked_what_arrived(
     account: Account, gmail_server: GmailServer, headers: dict[str, str]
@@ -190,11 +200,13 @@ def test_an_upload_that_ran_into_a_fault_goes_on_where_it_was(account: Account, 
     assert (noted.states[-1], len(gmail_server.mails)) == ("accepted", 1)
 
 
+@pytest.mark.usefixtures("no_waits")
 def test_a_range_beyond_the_mail_is_not_believed(account: Account, gmail_server: GmailServer) -> None:
     gmail_server.rule(9, method="PUT", status=308, headers={"Range": "bytes=0-99999999"})
     assert error_code(refused(account, mail(body=SIX_MEGABYTES)).failure) == "connection.lost"
 
 
+@pytest.mark.usefixtures("no_waits")
 def test_an_upload_that_is_whole_without_a_mail_leaves_it_unknown(account: Account, gmail_server: GmailServer) -> None:
     delivery = mail(body=SIX_MEGABYTES)
     whole = {"Range": f"bytes=0-{addressed_by_header(delivery.message, delivery.envelope).size - 1}"}
@@ -204,6 +216,7 @@ def test_an_upload_that_is_whole_without_a_mail_leaves_it_unknown(account: Accou
     assert noted.states == ["dot"]
 
 
+@pytest.mark.usefixtures("no_waits")
 @pytest.mark.parametrize("later", [{"status": 404}, {"drop": "after-processing"}])
 def test_a_fault_after_an_upload_is_unknown_until_the_service_says_more(
     account: Account, gmail_server: GmailServer, later: dict[str, Any]

@@ -205,6 +205,7 @@ def test_an_expired_token_is_renewed_in_the_middle(account: Account, graph_serve
     assert {request.connection for request in graph_server.requests} == {graph_server.requests[0].connection}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("answer", ["throttled", "unavailable"])
 def test_a_pause_is_as_long_as_asked(account: Account, graph_server: GraphServer, answer: str) -> None:
     if answer == "throttled":
@@ -282,6 +283,7 @@ def test_a_draft_that_is_gone_on_the_second_try_may_have_been_sent(
     assert len(graph_server.mails) == 1
 
 
+@pytest.mark.usefixtures("unpaced")
 @pytest.mark.parametrize(
     ("status", "body"), [(200, b'{"nextExpectedRanges":["0-"]}'), (202, b""), (200, b""), (200, b"no JSON")]
 )
@@ -304,6 +306,7 @@ def test_an_answer_about_an_upload_that_says_nothing_ends_it(
     assert (error_code(error.failure), graph_server.mails) == ("connection.lost", [])
 
 
+@pytest.mark.usefixtures("unpaced")
 def test_an_upload_that_is_throttled_keeps_the_pause(
     writer: Account, graph_server: GraphServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +406,7 @@ def test_never_more_than_four_at_once_and_no_more_bytes_than_allowed(
     assert 2 <= graph_server.most_at_once <= 4
 
 
+@pytest.mark.slow
 def test_the_bytes_of_half_a_minute_are_limited(
     account: Account, graph_server: GraphServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,6 +444,13 @@ def writer(account: Account, graph_server: GraphServer) -> Account:
     return account._replace(oauth2=signed_in_with(GRAPH_SEND, GRAPH_WRITE))
 
 
+@pytest.fixture
+def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many bytes in half a second as Graph takes in half a minute."""
+    monkeypatch.setattr(GraphSession, "limits", GraphSession.limits._replace(seconds=0.5))
+
+
+@pytest.mark.slow
 def test_a_large_mail_goes_by_a_draft(writer: Account, graph_server: GraphServer, tmp_path: Path) -> None:
     noted = Noted()
     delivery = large_mail(tmp_path, 9 * MEGABYTE, 2_500_000, 10)
@@ -463,6 +474,7 @@ def test_a_large_mail_goes_by_a_draft(writer: Account, graph_server: GraphServer
     assert noted.states == ["dot", "accepted"]
 
 
+@pytest.mark.slow
 def test_25_megabytes_cost_little_memory(
     writer: Account, graph_server: GraphServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,6 +500,7 @@ def test_25_megabytes_cost_little_memory(
     assert len(graph_server.mails[0].message) > 25 * MEGABYTE
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("drop", ["before-body", "mid-body", "after-body", "after-processing"])
 def test_a_cut_upload_goes_on(writer: Account, graph_server: GraphServer, tmp_path: Path, drop: str) -> None:
     graph_server.rule(method="PUT", drop=drop)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import Home
     from tests.oauth_servers import OAuthServer
 
+pytestmark = pytest.mark.slow  # a process or more for each mail
+
 
 @pytest.mark.relay_caller("swaks", "--server 127.0.0.1:PORT --auth-user CLIENT --auth-password PASSWORD --tls")
 def test_swaks_sends_over_starttls(lent_with_tls: Lent) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # a process or more for each mail
+
 
 def settings(lent: Lent, file: Path, *, sender: str, port: int | None = None) -> str:
     """What a script of a library is told, as its argument."""

@@ -201,6 +201,7 @@ def test_a_given_certificate_is_used(home: Home, account: RecordingServer, tmp_p
     assert home.run("relay", "--tls-cert", str(tmp_path / "cert.pem")).code == 2
 
 
+@pytest.mark.slow
 def test_old_tls_is_for_the_clients_that_need_it(home: Home, account: RecordingServer) -> None:
     modern = add_client(home, "shop")
     old = add_client(home, "printer", "--old-tls")

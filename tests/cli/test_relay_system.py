@@ -115,6 +115,7 @@ def account(machine: Machine, port: int, login: str = 'auth = "none"') -> None:
     machine.config.chmod(0o644)
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_user_of_its_own_and_root_looks_after_it(machine: Machine) -> None:
     with RecordingServer() as server:
         account(machine, server.port)

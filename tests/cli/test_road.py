@@ -79,6 +79,7 @@ def test_a_quick_mail_shows_nothing_that_turns(person: Person) -> None:
     assert "✓ Sent to kund@example.com." in shown
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("plain", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
 def test_nothing_is_redrawn_where_a_person_wants_plain_output(person: Person, plain: dict[str, str]) -> None:
     with MailServer(pause=1.5) as server:

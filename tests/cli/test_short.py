@@ -44,6 +44,7 @@ def _language(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     forget()
 
 
+@pytest.mark.matrix
 def test_identify_has_at_most_twelve_lines_for_every_provider() -> None:
     table = table_of_today()
     for row in table.all():

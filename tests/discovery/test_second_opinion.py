@@ -129,6 +129,7 @@ def test_an_old_row_is_confirmed_for_the_host_that_was_named_alone(inside: Home)
     assert result["needs_confirmation"] is True
 
 
+@pytest.mark.slow
 def test_a_name_server_that_fails_is_told_where_the_table_does_not_know_the_settings(inside: Home) -> None:
     with_row(inside, "tom.se", "", status="unknown")
     run = inside.run("identify", "info@tom.se", "--json", SMTPSETUP_NAMESERVER="127.0.0.1:1")

@@ -101,6 +101,7 @@ API_FAULTS = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("code", "kind"), API_FAULTS)
 def test_a_fault_over_https_is_reported_by_its_own_code(code: str, kind: TransportKind, tmp_path: Path) -> None:
     fault = api_fault(code, kind)

@@ -261,6 +261,7 @@ def in_the_outbox(home: Home) -> list[str]:
         return [mail.subject for mail in box.mails()]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_relay_that_is_stopped_keeps_each_mail_once_and_answers_it(home: Home, number: int) -> None:
     with MailServer(pause=0.01) as server:  # so that some mail is still to be sent

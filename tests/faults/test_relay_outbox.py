@@ -162,6 +162,7 @@ def is_repaired_within(home: Home, seconds: float) -> bool:
     return b"The damaged file is" in err
 
 
+@pytest.mark.slow
 def test_a_repair_comes_in_while_a_relay_has_nothing_to_do(home: Home) -> None:
     with with_damage(home):
         assert is_repaired_within(home, 20)

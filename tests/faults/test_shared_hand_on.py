@@ -37,6 +37,7 @@ main()
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: Fleet, home: Home, moment: str) -> None:
     machine = made.add_machine(home)
@@ -78,6 +79,7 @@ def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Flee
     made.assert_all_is_well(range(60))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("words", ["COMMIT", "smtpsetup.handed_on (origin", "INSERT INTO smtpsetup.mail"])
 def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
     made: Fleet, home: Home, words: str

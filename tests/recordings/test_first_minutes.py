@@ -68,6 +68,7 @@ ADMINISTRATOR: tuple[Step, ...] = (
 )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("language", ["en", "sv"])
 @pytest.mark.parametrize(
     ("name", "steps"),

@@ -27,6 +27,7 @@ def test_what_was_counted_is_waited_for(tmp_path: Path) -> None:
     assert 29 < waits[0] <= 30.001  # the file has milliseconds
 
 
+@pytest.mark.slow
 def test_a_pause_is_kept_beside_any_number_of_requests(tmp_path: Path) -> None:
     limits = RequestLimits(str(tmp_path), "a", Limits(at_once=4, most=10**9, seconds=3600.0))
     limits.pause(50)

@@ -199,6 +199,7 @@ def _without_trace(mail: bytes) -> list[bytes]:
     return [line for line in lines if not line.startswith(moving)] + body.split(b"\n")
 
 
+@pytest.mark.slow
 def test_fifty_jobs_keep_to_the_limit_of_the_mailbox(graph: tuple[Home, GraphServer]) -> None:
     home, server = graph
     server.pause = 0.01
@@ -255,6 +256,7 @@ def memory_of(home: Home, size: int) -> int:
     return int(done.stderr.split()[-1]) * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TransportKind.GRAPH, TransportKind.GMAIL])
 def test_25_megabytes_cost_at_most_20_megabytes_of_memory(
     home: Home, graph_server: GraphServer, gmail_server: GmailServer, kind: TransportKind

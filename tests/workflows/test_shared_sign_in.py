@@ -65,6 +65,7 @@ def second(first: Home) -> Home:
     return other
 
 
+@pytest.mark.slow
 def test_one_machine_renews_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     expire(first, oauth_server)
     assert sent(first).code == 0

@@ -159,6 +159,7 @@ def statuses(document: dict[str, Any]) -> dict[str, str]:
     return {check["check"]: check["status"] for check in document["result"]["checks"]}
 
 
+@pytest.mark.slow
 def test_doctor_finds_nothing_wrong_with_a_password_file(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("doctor", "--json")
@@ -188,6 +189,7 @@ def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts
     assert "1 thing is wrong" in done.out
 
 
+@pytest.mark.slow
 def test_doctor_all_examines_the_machine_and_every_account(home: Home, facts: SandboxFacts) -> None:
     for address in ("info@example.com", "bok@example.com"):
         home.configure(facts, address=address)
