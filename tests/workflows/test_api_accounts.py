@@ -144,6 +144,7 @@ def test_accounts_show_tells_the_transport(graph: tuple[Home, GraphServer]) -> N
         ({"endpoint": "http://graph.microsoft.com"}, "endpoint"),
         ({"endpoint": "https://user:pw@graph.microsoft.com"}, "endpoint"),
         ({"endpoint": "https://graph.microsoft.com/?a=b"}, "endpoint"),
+        ({"endpoint": "https://graph.microsoft.com:"}, "endpoint"),
         ({"transport": "imap"}, "transport"),
         ({"proxy": "ftp://proxy"}, "proxy"),
         ({"proxy": "http://"}, "proxy"),

@@ -209,6 +209,12 @@ def test_an_oauth2_option_implies_auth_oauth2(oauth: tuple[Home, OAuthServer], o
         assert "auth.client-unknown" in waiting.said
 
 
+@pytest.mark.parametrize("tenant", ["x y", "../common", "example.com/", "företag.se", "-x"])
+def test_an_organisation_has_the_form_of_a_domain_or_an_id(home: Home, tenant: str) -> None:
+    done = home.run("configure", "info@example.com", "--provider", "microsoft365", f"--tenant={tenant}", "--no-input")
+    assert (done.code, "--tenant" in done.err, home.config.exists()) == (2, True, False)
+
+
 @pytest.mark.parametrize("state_of_file", ["open to all", "empty", "not text"])
 def test_removing_an_account_deletes_an_unusable_secret_file(
     ready: tuple[Home, OAuthServer], state_of_file: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -42,6 +43,13 @@ def _day(value: str) -> str:
         return datetime.date.fromisoformat(value).isoformat()
     except ValueError as error:
         raise ValueError(_("A day is written like 2027-11-30.")) from error
+
+
+def _tenant(value: str) -> str:
+    """The domain or the id of an organisation, as it stands in the addresses of its sign-in."""
+    if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", value):
+        raise ValueError(_("An organisation is named by its domain, such as example.com, or by its id."))
+    return value
 
 
 def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +102,10 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--issuer", metavar="URL", help=_("For OAuth2: the sign-in server of a provider that is not in the table.")
         ),
         click.option(
-            "--tenant", metavar=_("NAME"), help=_("For OAuth2 at Microsoft: the organisation, its domain or id.")
+            "--tenant",
+            type=CheckedType("tenant", _tenant),
+            metavar=_("NAME"),
+            help=_("For OAuth2 at Microsoft: the organisation, its domain or id."),
         ),
         click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
     ):

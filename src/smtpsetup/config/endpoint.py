@@ -49,7 +49,7 @@ def server_of(endpoint: str) -> Server:
     except ValueError:
         raise ValueError(wanted) from None
     is_plain = re.fullmatch(r"[!-~]+", endpoint) and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if parts.scheme != "https" or not parts.hostname or not is_plain:
+    if parts.scheme != "https" or not parts.hostname or not is_plain or parts.netloc.endswith(":"):
         raise ValueError(wanted)
     try:
         return Server(checked_host(parts.hostname), port, Security.TLS)
