@@ -288,6 +288,29 @@ DOMAINS = (
         (*mx("mx.gissad.se"), f"mx A {EMPTY}", f"smtp A {GOOD}"),
         found("probe", "smtp.gissad.se:465", confidence="low"),
     ),
+    # a web host whose customers have their own servers is named, after everything else
+    Domain(
+        "fransk-butik.fr",
+        (*mx("mail.fransk-butik.fr"), f"mail A {WEB}", '@ TXT "v=spf1 include:spf.jabatus.fr ~all"'),
+        failed(68, "config.no-settings-found") | {"named": "o2switch", "said": "most likely belongs to"},
+    ),
+    Domain(
+        "fransk-verkstad.fr",
+        (*mx("mail.fransk-verkstad.fr"), f"mail A {GOOD}", '@ TXT "v=spf1 include:spf.jabatus.fr ~all"'),
+        found("probe", "mail.fransk-verkstad.fr:465"),
+    ),
+    Domain("hollands-bolag.nl", (*mx("mx1.mijn.host"), f"mail A {GOOD}"), found("probe", "mail.hollands-bolag.nl:465")),
+    Domain(
+        "hollands-klubb.nl",
+        (*mx("mx1.mijn.host"), f"mail A {WEB}"),
+        failed(68, "config.no-settings-found") | {"named": "mijn-host"},
+    ),
+    # the SPF record alone may be that of a form on a web site
+    Domain(
+        "fransk-form.fr",
+        (*mx("mx.okand-drift.test"), '@ TXT "v=spf1 include:spf.jabatus.fr ~all"'),
+        failed(68, "config.no-settings-found") | {"named": None},
+    ),
     Domain("gissad587.se", (*mx("mx.gissad587.se"), f"mail A {ONLY_587}"), found("probe", "mail.gissad587.se:587")),
     Domain(
         "gissad-mailout.se",

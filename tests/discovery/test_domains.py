@@ -31,6 +31,9 @@ def test_a_domain_gets_the_answer_that_is_right_for_it(domain: Domain, inside: H
     assert run.code == answer["exit"], run.out + run.err
     if "code" in answer:
         assert run.json["error"]["code"] == answer["code"]
+        if "named" in answer:
+            assert ((run.json.get("result") or {}).get("provider") or {}).get("id") == answer["named"]
+            assert answer.get("said", "") in run.json["error"]["message"]
         return
     result = run.json["result"]
     server = result["servers"][0]

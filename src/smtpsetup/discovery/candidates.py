@@ -55,6 +55,17 @@ class Rank(IntEnum):
     MX_ISPDB = 11
     PROBE = 12
     MX_WITHOUT_SETTINGS = 13  # the table knows the provider that the MX names, and not its settings
+    SIGNS_WITHOUT_SETTINGS = 14  # the same with DNS records in place of the MX
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether such an answer is more than the name of a provider."""
+        return self not in (Rank.MX_WITHOUT_SETTINGS, Rank.SIGNS_WITHOUT_SETTINGS)
+
+    @property
+    def may_be_left_over(self) -> bool:
+        """Whether the records may be those of an earlier provider, so that the present one is only likely."""
+        return self in (Rank.SIGNS, Rank.SIGNS_WITHOUT_SETTINGS)
 
 
 class QueryStatus(StrEnum):

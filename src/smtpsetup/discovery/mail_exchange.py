@@ -126,6 +126,8 @@ def _ask_signs(context: SearchContext, _query: Query, *, is_filtered: bool, has_
         if is_strong or (seen and is_likely):
             # without a filter in front, the signs may be left over from an earlier provider
             rank = Rank.MAILBOX_BEHIND_FILTER if is_strong and is_filtered else Rank.SIGNS
+            if row.status is ProviderStatus.UNKNOWN:
+                rank = Rank.SIGNS_WITHOUT_SETTINGS
             origin = ", ".join(f"{sign.type} {_below(sign.name, context)}" for sign in seen)
             candidates.append(Candidate(Source.MX, Trust.DNS, rank, origin, (), row))
     if candidates:

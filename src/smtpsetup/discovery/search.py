@@ -135,7 +135,8 @@ class _Progress:
     def is_settled(self) -> bool:
         """Whether the search can stop: no better answer can come any more, or none has within GRACE_SECONDS.
 
-        Without any answer: if the domain does not exist, or its DNS fails and only probes, which need it, are left.
+        The name of a provider alone is no answer to stop at. Without any answer: if the domain does not exist, or its
+        DNS fails and only probes, which need it, are left.
         """
         best = self.best
         if best is None:
@@ -149,6 +150,8 @@ class _Progress:
             for query in self.pending
             if query.rank < best.rank or (query.rank in _OWN_SETTINGS and not best.trust.vouches)
         ]
+        if not best.rank.has_settings:
+            return not (better or self.postponed)
         return not better or time.monotonic() - self.best_since >= GRACE_SECONDS
 
 
@@ -194,7 +197,7 @@ def ask_sources(
 
 def _start_guessing(progress: _Progress, *, ask_all: bool, is_time: bool) -> None:
     """Probe the usual names once no other query is pending, or the others take long."""
-    if any(one.rank is not Rank.MX_WITHOUT_SETTINGS for one in progress.candidates) and not ask_all:
+    if any(one.rank.has_settings for one in progress.candidates) and not ask_all:
         return
     if is_time and progress.route is None and not progress.has_guessed:
         progress.has_guessed = True

@@ -190,11 +190,12 @@ def _settings_unknown(found: Identification, provider: Provider) -> SmtpsetupErr
     ask = (_("Ask {provider} for its outgoing server (SMTP).").format(provider=provider.name),)
     if not provider.docs_url:  # nobody is known who could be asked
         ask = (_("Ask whoever provides the mailbox for its outgoing server (SMTP)."),)
+    text = _("{domain} belongs to {provider}, and its settings for sending are not known to us.")
+    if found.best and found.best.rank.may_be_left_over:
+        text = _("{domain} most likely belongs to {provider}, and its settings for sending are not known to us.")
     return SmtpsetupError(
         "config.no-settings-found",
-        _("{domain} belongs to {provider}, and its settings for sending are not known to us.").format(
-            domain=domain_shown(found.address), provider=provider.name
-        ),
+        text.format(domain=domain_shown(found.address), provider=provider.name),
         hints=(
             *ask,
             _("Then set it up: `smtpsetup configure {address} --host HOST --port 465 --security tls`.").format(
@@ -228,6 +229,7 @@ def source_sentence(found: Identification) -> str:
         Rank.ISPDB: _("{domain} is run by {provider} (Thunderbird's database says so)."),
         Rank.SRV: _("{domain} is run by {provider} (its SRV records point there)."),
         Rank.SIGNS: _("{domain} is most likely run by {provider} (its DNS shows it: {origin})."),
+        Rank.SIGNS_WITHOUT_SETTINGS: _("{domain} is most likely run by {provider} (its DNS shows it: {origin})."),
     }
     by_rank = {
         Rank.PACC: _("{domain} publishes its own settings (PACC)."),
