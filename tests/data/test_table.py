@@ -270,3 +270,8 @@ def test_what_was_corrected_stays_so() -> None:
         server = str(found.servers[0]) if found.servers else "-"
         known = [found.provider.id, str(found.provider.status), server, ",".join(found.auth) or "-"]
         assert known == expected, domain
+
+
+def test_the_term_for_a_user_name_says_which_one() -> None:
+    """Or people read "the user name: user name"."""
+    assert not [row.id for row in ROWS if row.username.label.casefold() in {"user name", "username"}]

@@ -52,19 +52,9 @@ def _tenant(value: str) -> str:
     return value
 
 
-def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of signing in; the command gets them as `how`."""
-
-    @functools.wraps(command)
-    def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
-        how = SignInOptions(**{name: typed.pop(name) for name in SignInOptions._fields})
-        for name, value in how._asdict().items():
-            if value == "":
-                raise click.UsageError(_("{flag} is empty.").format(flag=f"--{name.replace('_', '-')}"))
-        command(*arguments, how=how, **typed)
-
-    decorated: Callable[..., Any] = with_options
-    for option in (
+def _options() -> tuple[Callable[..., Any], ...]:
+    """The decorators, the last one first in the help."""
+    return (
         click.option(
             "--large-mail",
             is_flag=True,
@@ -108,7 +98,22 @@ def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=_("For OAuth2 at Microsoft: the organisation, its domain or id."),
         ),
         click.option("--client-id", metavar="ID", help=_("For OAuth2: the id of your own program at the provider.")),
-    ):
+    )
+
+
+def sign_in_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of signing in; the command gets them as `how`."""
+
+    @functools.wraps(command)
+    def with_options(*arguments: Any, **typed: Any) -> None:  # noqa: ANN401  whatever else the command takes
+        how = SignInOptions(**{name: typed.pop(name) for name in SignInOptions._fields})
+        for name, value in how._asdict().items():
+            if value == "":
+                raise click.UsageError(_("{flag} is empty.").format(flag=f"--{name.replace('_', '-')}"))
+        command(*arguments, how=how, **typed)
+
+    decorated: Callable[..., Any] = with_options
+    for option in _options():
         decorated = option(decorated)
     return decorated
 
