@@ -319,7 +319,7 @@ class TestPostgresql(OutboxRules):
     def test_what_one_machine_cannot_do_is_left_to_the_others(self, box: Outbox, other: Outbox) -> None:
         box.add(new_mail(1, (A,))._replace(next_attempt=10.0))
         before = box.mails()
-        other.place = "another 1"  # type: ignore[attr-defined]
+        other.place = "another 1"  # type: ignore[attr-defined]  # of the shared outbox only
         for failures in (1, 2):
             box.put_off("a", "", 20.0, postponement(ERROR)._replace(seconds=lambda count: 100.0 * count))
             assert (box.failures("a", ""), box.mails()) == (failures, before)

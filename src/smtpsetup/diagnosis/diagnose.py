@@ -114,14 +114,12 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     """
     found = _found(failure, provider)
     code = _refined(found.code, failure, account, evidence)
-    unnamed = _("the recipient")
-    values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure)
-    values |= {"sender": sender or account.address, "recipient": recipient or unnamed}
+    named = {"sender": sender or account.address, "recipient": recipient or _unnamed_recipient()}
+    values = placeholder_values(account, is_saved=is_saved) | _failure_values(failure) | named
     explanation = _explanation(found, code, failure, account)
     applicable = _applicable_hints(explanation.hints, account, is_saved=is_saved)
     explanation = explanation._replace(hints=applicable).translated(values)
-    message, causes, hints = explanation.message, explanation.causes, explanation.hints
-    known_cause = ""
+    causes, hints, known_cause, url = explanation.causes, explanation.hints, "", None
     if found.refusal and (found.refusal.causes or found.refusal.note):
         causes, known_cause = found.refusal.causes or (found.refusal.note,), found.refusal.note
     if evidence:
@@ -131,7 +129,6 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         is_known = provider is not None and not is_loopback(failure.server.host)
         hints = (*hints_of(code, evidence, str(values["configure"]), is_saved=is_saved, is_known=is_known), *hints)
     causes = (*_own_causes(code, failure, account), *causes)
-    url = None
     if provider and code in _SOLVED_BY_ENABLE_STEPS:
         causes = (*_provider_causes(code, provider, account), *causes)
         hints = (*provider.enable_steps, *hints)
@@ -141,7 +138,7 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
     responsible = _(PROVIDER) if code == "connect.refused" and is_saved else explanation.responsible
     return SmtpsetupError(
         code,
-        message[:1].upper() + message[1:] if message.startswith(unnamed) else message,
+        _as_sentence(explanation.message),
         causes=causes,
         hints=hints,
         url=url,
@@ -150,6 +147,15 @@ def diagnose(  # noqa: PLR0913  independent facts of one failure
         responsible=responsible,
         known_cause=known_cause,
     )
+
+
+def _unnamed_recipient() -> str:
+    return _("the recipient")
+
+
+def _as_sentence(message: str) -> str:
+    """The message with a capital letter where it begins with the recipient that has no name."""
+    return message[:1].upper() + message[1:] if message.startswith(_unnamed_recipient()) else message
 
 
 def _api_hint(code: str, account: Account, provider: Provider | None, configure: str) -> tuple[str, ...]:

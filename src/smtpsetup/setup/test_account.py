@@ -81,6 +81,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
     stages: list[StageResult] = []
     recipient = None if login_only else parse_mailboxes(to or account.address)[0]
     session = context.session(DEADLINE_SECONDS, functools.partial(_keep, stages, watch))
+    sent_to = recipient.address.wire if recipient else None
     message_id = None if recipient is None else new_message_id(_sender(account).address.domain)
     error, evidence = None, None
     try:
@@ -95,12 +96,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
             watch.start_second_look()
         evidence = second_look(failed.failure, account, provider, ask_owner)
         error = diagnose(
-            failed.failure,
-            account,
-            provider,
-            is_saved=is_saved,
-            evidence=evidence,
-            recipient=recipient.address.wire if recipient else "",
+            failed.failure, account, provider, is_saved=is_saved, evidence=evidence, recipient=sent_to or ""
         )
     was_handed_over = any(result.stage is Stage.DATA for result in stages)
     return AccountTestReport(
@@ -109,7 +105,7 @@ def run_test(  # noqa: PLR0913  the parameters of a test, with defaults that sui
         tuple(sorted(session.capabilities)),
         session.tls_facts,
         message_id if was_handed_over else None,
-        recipient.address.wire if recipient else None,
+        sent_to,
         error,
         evidence.alternative if evidence else None,
     )
