@@ -10,12 +10,15 @@ import email
 import email.policy
 import logging
 import os
+import socket
 import ssl
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PASSWORD = "sandbox"  # noqa: S105  public: it opens nothing but the sandbox
 SIZE_LIMIT = 50_000_000  # bytes
+_CLOSE_SECONDS = 1.0  # for the event loop to close the connections that are open at the end
 _SHOWN = ("From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID")
 
 
@@ -99,6 +103,24 @@ class CaughtMail:
         return tuple(found)
 
 
+class _Listener(socket.socket):
+    """A socket that remembers its connections: asyncio before Python 3.13 does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        sock, peer = super().accept()
+        self.accepted.add(sock)
+        return sock, peer
+
+    @property
+    def connections(self) -> list[socket.socket]:
+        """The open ones."""
+        return [sock for sock in self.accepted if sock.fileno() >= 0]
+
+
 class Sandbox:
     """The running server, as a context manager. `on_mail` is called with each mail in the server's own thread.
 
@@ -122,6 +144,7 @@ class Sandbox:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: list[asyncio.Server] = []
+        self._listeners: list[_Listener] = []
         self.mails: list[CaughtMail] = []
 
     def __enter__(self) -> SandboxFacts:
@@ -148,24 +171,42 @@ class Sandbox:
         self._stop()
 
     def _stop(self) -> None:
-        async def close() -> None:
-            for server in self._servers:
-                server.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    async def _hang_up(self) -> None:
+        """End the sessions as a client does that hangs up, and then whatever is left."""
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()  # which has no server if its port was taken
+        for sock in self._connections:
+            with suppress(OSError):  # the client has hung up
+                sock.shutdown(socket.SHUT_RDWR)
+        end = self._loop.time() + _CLOSE_SECONDS
+        while self._connections and self._loop.time() < end:  # noqa: ASYNC110  asyncio tells of no closed connection
+            await asyncio.sleep(0.001)
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _listen(self, port: int, factory: Callable[[], SMTP], context: ssl.SSLContext | None) -> int:
-        listening = self._loop.create_server(factory, HOST, port, ssl=context)
+        listener = _Listener()
+        self._listeners.append(listener)
+        if os.name == "posix":  # a port is free at once after its last server
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listening = self._loop.create_server(factory, sock=listener, ssl=context)
         server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        return int(listener.getsockname()[1])
+
+    @property
+    def _connections(self) -> list[socket.socket]:
+        return [sock for listener in self._listeners for sock in listener.connections]
 
     def _smtp(self, **options: Any) -> SMTP:  # noqa: ANN401  aiosmtpd's own options
         return SMTP(
