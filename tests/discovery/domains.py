@@ -297,9 +297,13 @@ DOMAINS = (
     Domain(
         "fransk-verkstad.fr",
         (*mx("mail.fransk-verkstad.fr"), f"mail A {GOOD}", '@ TXT "v=spf1 include:spf.jabatus.fr ~all"'),
-        found("probe", "mail.fransk-verkstad.fr:465"),
+        found("probe", "mail.fransk-verkstad.fr:465", remark="most likely run by o2switch"),
     ),
-    Domain("hollands-bolag.nl", (*mx("mx1.mijn.host"), f"mail A {GOOD}"), found("probe", "mail.hollands-bolag.nl:465")),
+    Domain(
+        "hollands-bolag.nl",
+        (*mx("mx1.mijn.host"), f"mail A {GOOD}"),
+        found("probe", "mail.hollands-bolag.nl:465", remark="Ask mijn.host whether this server is right. https://"),
+    ),
     Domain(
         "hollands-klubb.nl",
         (*mx("mx1.mijn.host"), f"mail A {WEB}"),

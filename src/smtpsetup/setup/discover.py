@@ -139,6 +139,8 @@ def _remarks(address: Address, suggestion: str | None, discovery: Discovery) -> 
         )
     if route and route.takes_no_mail:
         remarks.append(_("{domain} takes no mail itself: its DNS says so.").format(domain=address.domain))
+    if best.provider is None:
+        remarks += _named_only(address, discovery)
     if rival:
         text = _(
             "Sources disagree: {source} names {host} instead. That is not certain: ask your provider before you use it."
@@ -153,6 +155,19 @@ def _remarks(address: Address, suggestion: str | None, discovery: Discovery) -> 
     if suggestion:
         remarks.append(_("Did you mean {address}?").format(address=suggestion))
     return tuple(remarks)
+
+
+def _named_only(address: Address, discovery: Discovery) -> list[str]:
+    """Whom the domain's DNS names, if it is a provider whose settings the table does not know: one who can be asked."""
+    named = next((one for one in discovery.candidates if not one.rank.has_settings and one.provider), None)
+    if named is None or named.provider is None:
+        return []
+    text = _("{domain} is run by {provider} (its MX points there).")
+    if named.rank.may_be_left_over:
+        text = _("{domain} is most likely run by {provider} (its DNS shows it: {origin}).")
+    said = text.format(domain=address.domain, provider=named.provider.name, origin=named.origin)
+    ask = _("Ask {provider} whether this server is right.").format(provider=named.provider.name)
+    return [" ".join(part for part in (said, ask, named.provider.docs_url) if part)]
 
 
 def _nothing_found(
