@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from smtpsetup.net import dial
 from smtpsetup.net.dial import Deadline, SockAddress, race, resolve
 from tests.servers import closed_port
 
@@ -26,12 +27,13 @@ def test_an_address_that_never_answers_does_not_hold_up_one_that_does() -> None:
             clog.close()
 
 
-def test_after_a_refusal_the_next_address_is_tried_at_once() -> None:
+def test_after_a_refusal_the_next_address_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "_ATTEMPT_DELAY", 8.0)
     with socket.create_server(("127.0.0.1", 0)) as good, closed_port() as port:
         refused: SockAddress = (socket.AF_INET, ("127.0.0.1", port))
         started = time.monotonic()
         race([refused, (socket.AF_INET, good.getsockname())], Deadline(10)).close()
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 4
 
 
 def test_when_all_addresses_fail_the_refusal_is_reported() -> None:
