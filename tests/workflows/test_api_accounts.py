@@ -424,3 +424,55 @@ def test_a_large_mail_with_broken_base64_is_sent_as_readers_see_it(graph: tuple[
     (mail,) = server.mails
     files = [part for part in email.message_from_bytes(mail.message).walk() if part.get_filename()]
     assert [file.get_payload(decode=True) for file in files] == [b"x" * 3_000_001]
+
+
+def queue_subjects(home: Home, *subjects: str) -> None:
+    """Put mails into the outbox, and nothing sends them yet."""
+    for subject in subjects:
+        assert home.run("send", "kund@example.org", "-s", subject, "--body", "x", "--queue", "always").code == 0
+
+
+def forbid(server: GraphServer, *subjects: str) -> list[str]:
+    """Answer to these mails with an error that stands in no page of Graph's. Returns the subjects of all others."""
+    taken: list[str] = []
+
+    def take(mail: ApiMail) -> None:
+        subject = email.message_from_bytes(mail.message)["Subject"]
+        if subject in subjects:
+            raise server.refused("ErrorNotOnAnyPage", "This is not allowed.", 403)
+        taken.append(subject)
+
+    server.hand_to = take
+    return taken
+
+
+def test_a_mail_that_an_api_forbids_holds_up_no_other(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    queue_subjects(home, "forbidden", "second", "third")
+    taken = forbid(server, "forbidden")
+    done = home.run("outbox", "flush", "--now", "--json")
+    assert taken == ["second", "third"]
+    (left,) = home.run("outbox", "list", "--json").json["result"]
+    assert (left["subject"], left["state"], left["attempts"]) == ("forbidden", "waiting", 1)
+    assert "This is not allowed." in left["last_reply"]
+    assert "does not let this sign-in send" in done.err
+
+
+def test_an_account_that_an_api_forbids_is_not_tried_with_each_mail(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    subjects = [f"mail {number}" for number in range(9)]
+    queue_subjects(home, *subjects)
+    forbid(server, *subjects)
+    done = home.run("outbox", "flush", "--now", "--json")
+    assert len(server.requests) == 3
+    assert {mail["attempts"] for mail in home.run("outbox", "list", "--json").json["result"]} == {1}
+    assert done.code == 77
+
+
+def test_a_line_that_an_api_forbids_ends_no_batch(graph: tuple[Home, GraphServer]) -> None:
+    home, server = graph
+    lines = [json.dumps({"to": "k@example.org", "subject": f"mail {number}", "body": "x"}) for number in range(4)]
+    taken = forbid(server, "mail 0")
+    done = home.run("send", "--batch", str(home.file("batch.jsonl", "\n".join(lines))), "--json", "--queue", "never")
+    assert taken == ["mail 1", "mail 2", "mail 3"]
+    assert [line["line"] for line in done.lines if "line" in line and not line["ok"]] == [1]

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from smtpsetup.core.errors import NoTokenError, SmtpsetupError
-from smtpsetup.core.failure import TransportError
+from smtpsetup.core.failure import Kind, TransportError
 from smtpsetup.core.model import Stage
 from smtpsetup.diagnosis.diagnose import diagnose
 from smtpsetup.message.delivery import UnreadableMessageError
@@ -32,6 +32,7 @@ _DEAD_CONNECTIONS = 3  # in a row that ended before any reply to a message; then
 # messages in a row that ended a connection each; then it is the server's fault, and more logins could lock the account
 _BREAKERS = 25
 _CLOSING = 421
+_FORBIDDEN = 403
 _MESSAGE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
@@ -132,6 +133,7 @@ class _Source:
     def __init__(self, run: Run, deliveries: Iterator[Delivery]) -> None:
         self.error: SmtpsetupError | None = None
         self.broken: BaseException | None = None
+        self.has_accepted = False  # of any message
         self.working = 0  # connections that have not ended
         self._run = run
         self._deliveries = deliveries
@@ -188,6 +190,7 @@ class _Source:
     def finish(self, delivery: Delivery, result: SendResult) -> None:
         """Report the result of a message. A limit of the provider stops the run."""
         with self._telling:
+            self.has_accepted = self.has_accepted or bool(result.accepted)
             self._run.on_result(delivery, result)
         if result.error and result.error.is_limit and not result.accepted:
             self.give_up(result.error)
@@ -319,6 +322,9 @@ class _Connection:
         first, others = taken[0], taken[1:]
         self._dead = 0 if self._through else self._dead + 1
         if not (reached and error.failure.stage in _MESSAGE_STAGES):
+            if reached and _is_forbidden(error) and self._set_apart(first, error):
+                self._source.give_back(others)
+                return
             self._source.give_back(taken)
             if not reached and self._source.working > 1:  # the server may accept only the other connections
                 self._is_surplus = True
@@ -344,6 +350,20 @@ class _Connection:
         if self._dead >= _DEAD_CONNECTIONS:
             self._give_up(error)
 
+    def _set_apart(self, delivery: Delivery, error: TransportError) -> bool:
+        """Go on without a message that an API refuses as it refuses all of an account, until others are refused, too.
+
+        Returns whether the run can go on.
+        """
+        if self._dead >= _DEAD_CONNECTIONS:
+            return False
+        if not any(delivery is suspect for suspect in self._run.suspects):
+            self._source.put_last(delivery)
+            return True
+        if self._source.has_accepted:  # so it is about this message alone
+            self._source.finish(delivery, failed(self._run.context, delivery, error))
+        return self._source.has_accepted
+
     def _is_to_blame(self, first: Delivery, error: TransportError, *, was_closed: bool) -> bool:
         """Whether the current message ended the connection, so that it gets that result and is not tried again."""
         reply = error.failure.reply
@@ -360,6 +380,13 @@ class _Connection:
 
     def _explained(self, error: TransportError) -> SmtpsetupError:
         return diagnose(error.failure, self._run.context.account, self._run.context.find_provider())
+
+
+def _is_forbidden(error: TransportError) -> bool:
+    """Whether an API says that it is not allowed: to the account, or to this message."""
+    return (
+        error.failure.kind is Kind.HTTP and error.failure.reply is not None and error.failure.reply.code == _FORBIDDEN
+    )
 
 
 def _is_closing(error: TransportError) -> bool:
