@@ -296,7 +296,7 @@ DOMAINS = (
     ),
     Domain(
         "fransk-verkstad.fr",
-        (*mx("mail.fransk-verkstad.fr"), f"mail A {GOOD}", '@ TXT "v=spf1 include:spf.jabatus.fr ~all"'),
+        (*mx("mail.fransk-verkstad.fr"), f"mail A {GOOD}", '@ TXT "v=spf1 +mx +include:spf.jabatus.fr ~all"'),
         found("probe", "mail.fransk-verkstad.fr:465", remark="most likely run by o2switch"),
     ),
     Domain(

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.relays import NETS_ADDRESS, Attacker, new_home, target
 from tests.recording import plain_account
 from tests.relay import Client, add_client, is_relay, plain, running_relay
-from tests.servers import missing, wait_for
+from tests.servers import free_port, missing, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,7 @@ def test_tls_begins_once(reached: Target) -> None:
 def test_a_relay_that_could_take_no_password_does_not_start_off_the_loopback(home: Home, host: str) -> None:
     plain_account(home, 9)
     add_client(home)
-    run = home.run("relay", "--host", own_address() if host == "own" else host, "--port", "2599")
+    port = free_port()
+    run = home.run("relay", "--host", own_address() if host == "own" else host, "--port", str(port))
     assert (run.code, "relay.exposed" in run.err) == (78, True), run.err
-    assert not is_relay(2599)
+    assert not is_relay(port)
