@@ -60,7 +60,7 @@ FILTERS = {
     "mx-hub.sk": "MX Hub",
     "virusfree.cz": "Virusfree",
     "spamfree.cz": "Spamfree",
-    "secure-mailgate.com": "Secure Mailgate",
+    "secure-mailgate.com": "Secure Mailgate (dogado, checkdomain, Alfahosting)",
     "europeanmx.eu": "European MX",
     "secumail.de": "Secumail",
     "donotspam.de": "Do Not Spam",
