@@ -153,6 +153,36 @@ def test_paths_in_a_unit_are_quoted_for_systemd(home: Home, tools: str, name: st
     assert assignment.replace("%%", "%") == f"SMTPSETUP_STATE_DIR={state}"
 
 
+def test_what_was_installed_is_removed_and_nothing_else(home: Home, tools: str) -> None:
+    before = "# mine\n0 4 * * * backup --all # nightly\n* * * * * smtpsetup outbox flush # my own\n"
+    home.file("tab", before)
+    files = home.run("outbox", "schedule", "--with", "systemd", "--json", PATH=tools).json["result"]["files"]
+    for scheduler in ("systemd", "cron"):
+        schedule(home, tools, "--with", scheduler, "--install")
+    line = (home.path / "tab").read_text().removeprefix(before).rstrip("\n")
+    removed = home.run("outbox", "schedule", "--uninstall", "--json", PATH=tools).json["result"]["removed"]
+    assert removed == [*files, line]
+    assert (home.path / "tab").read_text() == before
+    assert not any(Path(path).exists() for path in files)
+    calls = (home.path / "systemctl-calls").read_text().splitlines()
+    assert calls[-2:] == ["--user disable --now smtpsetup-outbox.timer", "--user daemon-reload"]
+    assert home.run("outbox", "schedule", "--uninstall", "--json", PATH=tools).json["result"]["removed"] == []
+    assert "was set up" in schedule(home, tools, "--uninstall")
+
+
+def test_a_crontab_that_cannot_be_read_is_not_emptied(home: Home, tools: str) -> None:
+    home.file("tab", "0 4 * * * backup\n")
+    home.file("broken", "")
+    done = home.run("outbox", "schedule", "--uninstall", PATH=tools)
+    assert (home.path / "tab").read_text() == "0 4 * * * backup\n"
+    assert (done.code, "cannot read the spool" in done.err) == (69, True)
+
+
+def test_to_remove_and_something_else_is_a_usage_error(home: Home, tools: str) -> None:
+    for options in (("--install",), ("--with", "cron")):
+        assert home.run("outbox", "schedule", "--uninstall", *options, PATH=tools).code == 2
+
+
 def test_without_a_scheduler_the_command_to_run_is_shown(home: Home) -> None:
     home.file("tools/nothing", "")
     done = home.run("outbox", "schedule", PATH=str(home.path / "tools"))

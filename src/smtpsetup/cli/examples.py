@@ -24,7 +24,7 @@ EXAMPLES = {
     "outbox share-key": ("ssh HOST smtpsetup outbox share-key | smtpsetup outbox share-key --receive",),
     "outbox status": ("smtpsetup outbox status",),
     "outbox work": ("smtpsetup outbox work", "smtpsetup outbox work --install"),
-    "outbox schedule": ("smtpsetup outbox schedule --install",),
+    "outbox schedule": ("smtpsetup outbox schedule --install", "smtpsetup outbox schedule --uninstall"),
     "relay": ("smtpsetup relay", "smtpsetup relay --install", "smtpsetup relay --status"),
     "relay add-client": (
         "smtpsetup relay add-client shop",

@@ -13,6 +13,7 @@ from smtpsetup.cli import views
 from smtpsetup.cli.ask import DeclinedError, confirm
 from smtpsetup.cli.command import Group
 from smtpsetup.cli.open_outbox import open_outbox, open_to_read, state_directory
+from smtpsetup.cli.outbox_schedule import schedule_command
 from smtpsetup.cli.outbox_work import work_command
 from smtpsetup.cli.shared_outbox import init_command, list_sent, share_key_command, status_command
 from smtpsetup.cli.state import State, WholeNumberType, common_options, tell
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from smtpsetup.sending.context import Context
     from smtpsetup.sending.flushed import Flushed
     from smtpsetup.sending.send_one import SendResult
-    from smtpsetup.setup.schedule import Plan
 
 
 @click.group(
@@ -55,7 +55,7 @@ def outbox_command(ctx: click.Context, state: State) -> None:
         _list(state, here=False)
 
 
-for _command in (init_command, share_key_command, status_command, work_command):
+for _command in (init_command, schedule_command, share_key_command, status_command, work_command):
     outbox_command.add_command(_command)
 
 
@@ -336,60 +336,3 @@ def _is_damaged(directory: str) -> bool:
             return bool(opened.fault())
     except OutboxDamagedError:
         return True
-
-
-@outbox_command.command(
-    "schedule",
-    help=_(
-        "Print what lets the outbox be flushed every minute: a systemd timer or a crontab line; --install sets it up. "
-        "For launchd (macOS) and schtasks (Windows) it is only printed, and untried."
-    ),
-    short_help=_("Have the outbox flushed every minute."),
-)
-@click.option(
-    "--with",
-    "scheduler",
-    type=click.Choice(["systemd", "cron", "launchd", "schtasks"]),
-    help=_("Which one; without it, what this machine has."),
-)
-@click.option("--install", is_flag=True, help=_("Set it up instead of printing it."))
-@common_options
-def schedule_command(state: State, scheduler: str | None, install: bool) -> None:  # noqa: FBT001  click passes flags by name
-    """Print or set up what flushes the outbox."""
-    from smtpsetup.setup import schedule  # needed for this command only
-
-    plan = schedule.plan(scheduler, config=state.config_option)
-    if install:
-        schedule.install(plan)
-    if state.json:
-        state.write_json(
-            {
-                "scheduler": plan.scheduler,
-                "installed": install,
-                "files": dict(plan.files),
-                "crontab": plan.crontab or None,
-            }
-        )
-        return
-    if install:
-        views.human.say(_("Done: the outbox is flushed every minute."))
-        for warning in schedule.warnings(plan):
-            views.human.note(warning)
-        return
-    _print_plan(plan, scheduler)
-
-
-def _print_plan(plan: Plan, scheduler: str | None) -> None:
-    for path, content in plan.files:
-        click.echo(f"# {path}\n{content}" if plan.scheduler == "systemd" else content)
-    if plan.crontab:
-        click.echo(plan.crontab)
-    if plan.scheduler in ("launchd", "schtasks"):
-        text = _(
-            "Untried: this was written from the documentation of {scheduler}. Save it as {path} and run: `{command}`."
-        )
-        views.human.note(text.format(scheduler=plan.scheduler, path=plan.files[0][0], command=plan.by_hand))
-        return
-    chosen = f" --with {scheduler}" if scheduler else ""
-    text = _("Set it up: `smtpsetup outbox schedule{chosen} --install`, or copy it and run: `{command}`.")
-    views.human.note(text.format(chosen=chosen, command=plan.by_hand))

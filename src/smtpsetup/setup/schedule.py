@@ -129,15 +129,20 @@ def plan(scheduler: str | None, *, config: str | None) -> Plan:
         return _untried_plan(chosen, variables)
     if chosen == "cron":
         return Plan(chosen, (), f"* * * * * {crontab_command(variables, command)} # {_UNIT}", "crontab -e")
-    directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
     head = "[Unit]\nDescription=Send what waits in smtpsetup's outbox\n\n[Service]\nType=oneshot\n"
     service = f"{head}{unit_environment(variables)}{exec_start(command)}"
     timer = (
         "[Unit]\nDescription=Flush smtpsetup's outbox every minute\n\n"
         "[Timer]\nOnStartupSec=1min\nOnUnitInactiveSec=1min\n\n[Install]\nWantedBy=timers.target\n"
     )
-    files = ((os.path.join(directory, f"{_UNIT}.service"), service), (os.path.join(directory, f"{_UNIT}.timer"), timer))
+    files = tuple(zip(_unit_paths(), (service, timer), strict=True))
     return Plan(chosen, files, "", f"systemctl --user daemon-reload && systemctl --user enable --now {_UNIT}.timer")
+
+
+def _unit_paths() -> tuple[str, str]:
+    """The files of the service and of its timer."""
+    directory = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd", "user")
+    return os.path.join(directory, f"{_UNIT}.service"), os.path.join(directory, f"{_UNIT}.timer")
 
 
 def _usual() -> str | None:
@@ -175,9 +180,8 @@ def install(planned: Plan) -> None:
             exit_code=EX_UNAVAILABLE,
         )
     if planned.scheduler == "cron":
-        before = _crontab()
-        kept = [line for line in before.splitlines() if not line.rstrip().endswith(f"# {_UNIT}")]
-        _run(["crontab", "-"], "\n".join([*kept, planned.crontab]) + "\n")
+        kept = [line for line in _crontab().splitlines() if not _is_ours(line)]
+        _write_crontab([*kept, planned.crontab])
         return
     there = [path for path, _content in planned.files if os.path.exists(path)]
     for path, content in planned.files:
@@ -192,6 +196,42 @@ def install(planned: Plan) -> None:
             if path not in there:
                 os.unlink(path)
         raise
+
+
+def uninstall() -> list[str]:
+    """Remove the systemd timer and the crontab line. Returns the paths and lines. Raises SmtpsetupError, OSError."""
+    try:
+        return _remove_timer() + _remove_from_crontab()
+    except SmtpsetupError as error:
+        error.hints = ()  # those are about setting it up
+        raise
+
+
+def _remove_timer() -> list[str]:
+    removed = [path for path in _unit_paths() if os.path.exists(path)]
+    if removed:
+        _run(["systemctl", "--user", "disable", "--now", f"{_UNIT}.timer"])
+        for path in removed:
+            os.unlink(path)
+        _run(["systemctl", "--user", "daemon-reload"])
+    return removed
+
+
+def _remove_from_crontab() -> list[str]:
+    lines = _crontab().splitlines() if shutil.which("crontab") else []
+    removed = [line for line in lines if _is_ours(line)]
+    if removed:
+        _write_crontab([line for line in lines if line not in removed])
+    return removed
+
+
+def _is_ours(line: str) -> bool:
+    """Whether `install` has written this line of a crontab."""
+    return line.rstrip().endswith(f"# {_UNIT}")
+
+
+def _write_crontab(lines: list[str]) -> None:
+    _run(["crontab", "-"], "".join(f"{line}\n" for line in lines))
 
 
 def _crontab() -> str:
