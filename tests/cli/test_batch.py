@@ -318,6 +318,16 @@ def test_a_finished_batch_is_sent_again_with_restart_or_after_half_a_day(home: H
     assert server.subjects == ["a", "a", "a"]
 
 
+def test_as_long_as_a_mail_could_not_be_sent_the_others_are_not_sent_again(home: Home, server: MailServer) -> None:
+    """However much later: a person corrects the address the next morning."""
+    batch(home, mail("a"), mail("gone"))
+    (journal,) = (home.path / ".local/state/smtpsetup/batches").iterdir()
+    assert not re.search(r'"ended": "\d', journal.read_text())
+    batch(home, mail("a"), mail("found"))
+    assert re.search(r'"ended": "\d', journal.read_text())
+    assert server.subjects == ["a", "found"]
+
+
 def test_restart_sends_everything_again_as_new_mails(home: Home, server: MailServer) -> None:
     first = batch(home, mail("a"), mail("gone"))
     second = batch(home, mail("a"), mail("gone"), options=("--json", "--restart"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,7 +138,8 @@ def test_a_message_beyond_the_daily_limit_causes_a_warning(home: Home, sandbox: 
 
 def test_usage_is_forgotten_after_a_day_and_its_file_may_be_unwritable(tmp_path: Path) -> None:
     long_ago = "1000000000 1\n" * 6000
-    (tmp_path / "sent-a%2fb").write_text(long_ago + "nonsense\n")
+    ahead = f"{int(time.time()) + 86_400} 1\n"  # noted with a wrong clock
+    (tmp_path / "sent-a%2fb").write_text(long_ago + ahead + "nonsense\n")
     assert usage.last_day(str(tmp_path), "a/b") == (0, 0)
     usage.record(str(tmp_path), "a/b", 3)
     assert usage.last_day(str(tmp_path), "a/b") == (1, 3)

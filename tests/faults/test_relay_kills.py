@@ -262,7 +262,7 @@ def in_the_outbox(home: Home) -> list[str]:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_relay_that_is_stopped_keeps_each_mail_once_and_answers_it(home: Home, number: int) -> None:
     with MailServer(pause=0.01) as server:  # so that some mail is still to be sent
         plain_account(home, server.port)

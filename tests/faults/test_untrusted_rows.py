@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mail_server import MailServer
 from tests.recording import RecordingServer, plain_account
 
 if TYPE_CHECKING:
     from tests.conftest import Home, Run
+    from tests.mail_server import Turn
 
 
 def batch(home: Home, *rows: dict[str, object], options: tuple[str, ...] = ()) -> Run:
@@ -61,6 +64,46 @@ def test_root_allows_files_below_it(home: Home, server: RecordingServer) -> None
     row: dict[str, object] = {"html_file": "inside/a/page.html", "attach": ["inside/bill.txt"]}
     assert batch(home, row, options=("--root", str(home.path / "inside"))).code == 0
     assert b"bill.txt" in server.mails[0].body
+
+
+SWAPS = ["link", "directory"]
+
+
+def swap_during_the_first_mail(home: Home, how: str) -> MailServer:
+    """A server that makes `inside/up/bill.txt` lead to a file outside while it takes its first mail."""
+    home.file("outside/bill.txt", "the secret")
+    home.file("inside/up/bill.txt", "the bill ")  # of the same size
+
+    def answer(turn: Turn) -> None:
+        if turn.line.startswith("MAIL") and not (home.path / "gone").exists():
+            shutil.move(home.path / "inside" / "up", home.path / "gone")
+            if how == "directory":
+                (home.path / "inside" / "up").symlink_to(home.path / "outside")
+            else:
+                (home.path / "inside" / "up").mkdir()
+                (home.path / "inside" / "up" / "bill.txt").symlink_to(home.path / "outside" / "bill.txt")
+
+    return MailServer(answer, offers=())
+
+
+@pytest.mark.parametrize("how", SWAPS)
+def test_a_file_that_becomes_a_link_to_one_outside_is_not_sent(home: Home, how: str) -> None:
+    with swap_during_the_first_mail(home, how) as server:
+        plain_account(home, server.port)
+        run = batch(home, {"body": "1"}, {"attach": "inside/up/bill.txt"}, options=("--root", "inside"))
+        assert [b"secret" in mail.content or b"c2VjcmV0" in mail.content for mail in server.mails] == [False]
+    assert run.code == 66
+    assert "outside" in run.err
+
+
+@pytest.mark.parametrize("how", SWAPS)
+def test_a_file_of_a_table_that_becomes_a_link_to_one_outside_is_not_sent(home: Home, how: str) -> None:
+    table = home.file("kunder.csv", "email;file\nkund@example.com;bill.txt\nandra@example.com;bill.txt\n")
+    with swap_during_the_first_mail(home, how) as server:
+        plain_account(home, server.port)
+        run = home.run("send", "--merge", str(table), "--body", "x", "-s", "x", "--attach", "inside/up/$file")
+        assert server.mails == []  # the first one was being sent at that moment
+    assert run.code == 66
 
 
 def test_root_limits_the_files_of_a_merge(home: Home, server: RecordingServer) -> None:

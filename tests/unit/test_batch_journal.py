@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,3 +61,51 @@ def test_only_its_owner_can_read_a_journal(tmp_path: Path) -> None:
     with Journal(str(tmp_path / "state"), "a") as journal:
         assert os.stat(journal.path).st_mode & 0o077 == 0
         assert os.stat(os.path.dirname(journal.path)).st_mode & 0o077 == 0
+
+
+def run_once(directory: Path, *keys: str) -> list[str]:
+    """A run that sends what no earlier one has sent. Returns that."""
+    with Journal(str(directory), "a") as journal:
+        sent = [key for key in keys if not journal.is_done(key)]
+        for key in sent:
+            journal.mark_possibly_delivered(key)
+            journal.mark_done(key)
+        journal.mark_ended()
+    return sent
+
+
+def ages(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Set the clock to so many hours from now."""
+    now = time.time() + hours * 3600
+    monkeypatch.setattr(time, "time", lambda: now)
+
+
+def test_a_run_that_sends_nothing_leaves_the_earlier_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that runs every eight hours sends each second time, and not once for ever."""
+    run_once(tmp_path, "1")
+    with monkeypatch.context() as later:
+        ages(later, 8)
+        run_once(tmp_path, "1")
+    ages(monkeypatch, 16)
+    with Journal(str(tmp_path), "a") as journal:
+        assert not journal.is_done("1")
+
+
+def test_an_end_that_was_noted_with_a_wrong_clock_is_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as ahead:
+        ages(ahead, 30)
+        assert run_once(tmp_path, "1") == ["1"]
+    assert run_once(tmp_path, "1") == []
+    ages(monkeypatch, 13)
+    assert run_once(tmp_path, "1") == ["1"]
+
+
+def test_a_journal_of_last_quarter_is_used_and_others_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(str(tmp_path), "a") as own, Journal(str(tmp_path), "b") as held, Journal(str(tmp_path), "c") as old:
+        paths = own.path, held.path, old.path
+    with Journal(str(tmp_path), "b"):
+        ages(monkeypatch, 61 * 24)
+        run_once(tmp_path, "1")
+        assert [os.path.exists(path) for path in paths] == [True, True, False]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from smtpsetup.message.message import Message
-    from smtpsetup.outbox.mail import Mail
+    from smtpsetup.outbox.mail import Mail, NewMail
     from smtpsetup.sending.context import Context
     from tests.conftest import Home, Run
     from tests.servers import Keyring
@@ -172,6 +172,14 @@ def test_a_mail_that_was_never_tried_is_tried_however_old_it_is(home: Home, serv
     assert mails(home) == []
 
 
+def test_a_mail_that_was_queued_while_the_clock_was_ahead_is_due(home: Home, server: RecordingServer) -> None:
+    plain_account(home, server.port)
+    queued(home)
+    change(home, f"queued_at = {time.time() + 2 * DAY}, next_attempt = {time.time() + 2 * DAY + 60}")
+    assert flush(home).code == 0
+    assert len(server.mails) == 1
+
+
 # permanent refusals
 
 
@@ -199,6 +207,44 @@ def test_a_permanently_refused_mail_is_kept_and_reported_once(
     assert all(word in str(message.get_content()) for word in (A, refused.message_id, "550 5.1.1 nobody here"))
     assert [mail.id for mail in mails(home)] == [refused.id]
     assert report.id != refused.id
+
+
+@pytest.mark.parametrize("subject", ["A" * 1500, "=?utf-8?q?=C3=A5?=" * 400, "a\x07b\u2028c"])
+def test_a_subject_that_no_line_can_hold_is_reported_in_part(home: Home, server: RecordingServer, subject: str) -> None:
+    plain_account(home, server.port, report_failures="true")
+    with SqliteOutbox(state_dir(home)) as box:
+        box.add(new_mail(1, (A,))._replace(subject=subject))
+    server.replies = {"RCPT": NEVER}
+    assert flush(home).code == 0
+    refused, report = mails(home)
+    assert (refused.state, refused.subject, report.is_report) == (MailState.FAILED, subject, True)
+
+
+def test_an_error_that_is_not_the_machines_stops_no_other_account(
+    home: Home, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one that is explained to people, such as of a notice that cannot be made."""
+    plain_account(home, server.port, report_failures="true")
+    server.replies = {"RCPT": NEVER}
+
+    def report_of(*_arguments: object) -> NewMail:
+        raise SmtpsetupError("config.invalid", "it cannot be made")
+
+    monkeypatch.setattr("smtpsetup.sending.failure_notice.report_of", report_of)
+    context = context_of(accounts.load(home.config).account(None))
+    with SqliteOutbox(state_dir(home)) as box:
+        box.add(new_mail(1, (A,)))
+        box.add(new_mail(2, (A,))._replace(account="second@example.net"))
+        opened: list[str] = []
+
+        def open_context(name: str, _config: str) -> Context:
+            opened.append(name)
+            return context
+
+        with pytest.raises(SmtpsetupError):
+            flush_outbox(box, open_context)
+        assert sorted(opened) == ["a", "second@example.net"]
+        assert all(mail.next_attempt and mail.next_attempt > time.time() + 30 for mail in box.mails())
 
 
 def test_without_report_failures_no_report_is_queued(home: Home, server: RecordingServer) -> None:

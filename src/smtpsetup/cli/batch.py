@@ -293,6 +293,11 @@ def finish(state: State, totals: Totals, failures: list[SmtpsetupError], seconds
             state.write_json(view)
         return
     again = _("Run the same command again: it sends what is missing, and nothing twice.")
+    if totals.unknown:
+        again = _(
+            "Run the same command again: it sends what is missing, and what may have arrived once more, unless you add "
+            "`--on-unknown hold`."
+        )
     error.hints = (*error.hints, again)
     error.result = view
     raise error

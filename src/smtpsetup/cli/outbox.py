@@ -59,6 +59,7 @@ for _command in (init_command, schedule_command, share_key_command, status_comma
     outbox_command.add_command(_command)
 
 
+_MAIL_NUMBER = WholeNumberType(0, 2**63 - 1)  # what the databases can hold
 _here_option = click.option(
     "--here",
     is_flag=True,
@@ -74,7 +75,7 @@ def _settings(state: State, *, here: bool) -> OutboxSettings:
 def _choose_mails(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the numbers of mails, and --all."""
     command = click.option("--all", "take_all", is_flag=True, help=_("Every mail in the outbox."))(command)
-    return click.argument("numbers", type=WholeNumberType(), nargs=-1, metavar=_("[NUMBERS]..."))(command)
+    return click.argument("numbers", type=_MAIL_NUMBER, nargs=-1, metavar=_("[NUMBERS]..."))(command)
 
 
 @outbox_command.command("list", help=_("Every mail that waits, and when it is tried again."))
@@ -101,7 +102,7 @@ def _list(state: State, *, here: bool) -> None:
 
 
 @outbox_command.command("show", help=_("One mail: its state, the last reply, its headers."))
-@click.argument("number", type=WholeNumberType(), metavar=_("NUMBER"))
+@click.argument("number", type=_MAIL_NUMBER, metavar=_("NUMBER"))
 @_here_option
 @common_options
 def show_command(state: State, number: int, here: bool) -> None:  # noqa: FBT001  click passes flags by name

@@ -18,6 +18,7 @@ from smtpsetup.cli.state import State, common_options
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.render import relay_lines
 from smtpsetup.state import systemd
+from smtpsetup.state.termination import ending_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def _work(state: State) -> None:
     current = CurrentConfig(state.named_config, directory, reporter.trouble)
     _check(current.config)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, lambda *_signal: stop.set())
     flusher = Flusher(current, directory, reporter)
     flusher.start()

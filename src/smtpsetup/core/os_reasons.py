@@ -53,6 +53,7 @@ TEXTS = (
     # smtpsetup's own, raised as OSError
     N_("a newer smtpsetup has made it"),
     N_("it is another file now"),
+    N_("it is outside its directory now"),
     N_("it changed while it was read"),
     N_("it became shorter while it was sent"),
     N_("it became longer while it was sent"),

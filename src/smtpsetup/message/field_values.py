@@ -25,10 +25,11 @@ _ADDRESS_FIELDS = {
 }
 ID_FIELDS = {"message-id", "in-reply-to", "references", "resent-message-id", "content-id"}
 _LONGEST_WORD = 200  # characters
+_MOST_DECODED = 10_000  # characters of encoded words: `email` takes time with the square of their number
 _PARAMETER_FIELDS = {"content-type", "content-disposition"}
 _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="
 _WORDS = rf"{_WORD}(?:\s+{_WORD})*"
-_PARAMETER = r"""\s*;\s*([^\s=;"]+)\s*=\s*(?:("(?:[^"\\]|\\.)*"?)|([^;]*))"""
+_PARAMETER = r""";\s*([^\s=;"]+)\s*=\s*(?:("(?:[^"\\]|\\.)*"?)|([^;]*))"""
 
 
 def wire_value(name: str, value: str) -> str:
@@ -65,15 +66,18 @@ def _identifiers(name: str, value: str) -> str:
 
 
 def decoded_words(text: str) -> str:
-    """A text with its encoded words (RFC 2047) decoded; one that cannot be decoded stays as it is."""
+    """A text with its encoded words (RFC 2047) decoded; what cannot be decoded, or is too long, stays as it is."""
     if "=?" not in text:
         return text
     from email.errors import MessageError
     from email.header import decode_header, make_header
 
     def decoded(match: re.Match[str]) -> str:
+        if len(match[0]) > _MOST_DECODED:
+            return match[0]
         try:
-            return without_controls(str(make_header(decode_header(match[0]))))
+            found = str(make_header(decode_header(match[0])))
+            return without_controls(found.encode("utf-8", "replace").decode())  # UTF-7 has surrogates
         except (MessageError, LookupError, UnicodeError, ValueError):
             return match[0]
 

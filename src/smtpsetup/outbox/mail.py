@@ -70,3 +70,8 @@ class NewMail(NamedTuple):
     lease: str | None = None
     client: str = ""
     queued_at: float = 0.0
+
+
+def as_text(text: str) -> str:
+    """`text` as databases take it: PostgreSQL stores no NUL characters, and neither it nor SQLite a surrogate."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from smtpsetup.relay.login import Logins, Verdict
 from smtpsetup.relay.running import Where
 from smtpsetup.relay.session import RelaySession
 from smtpsetup.state import process, systemd
+from smtpsetup.state.termination import ending_signals
 from smtpsetup.worker import flusher
 from smtpsetup.worker.flusher import Flusher
 
@@ -116,7 +116,7 @@ class Desk:
 
 
 def run(current: Current, directory: str, listening: Listening, reporter: Reporter) -> None:
-    """Run the relay until SIGINT or SIGTERM. Raises OSError, OutboxDamagedError."""
+    """Run the relay until SIGINT, SIGTERM or SIGHUP. Raises OSError, OutboxDamagedError."""
     most_files = process.raise_file_limit()
     most = min(MOST_CONNECTIONS, most_files // _FILES_OF_ONE)
     asyncio.run(_Relay(current, directory, listening, reporter, most).run())
@@ -148,7 +148,7 @@ class _Relay:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._report_loop)
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             with suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop.set)
         servers = await self._listen(loop)

@@ -115,6 +115,7 @@ def interrupted(totals: Totals, bar: Bar | Lines | None) -> None:
         bar.stop()
     note(
         _(
-            "{sent} of {total} are sent. Run the same command again: it sends what is missing, and nothing twice."
+            "{sent} of {total} are sent. Run the same command again: it sends the rest. A mail whose answer had not "
+            "come yet is sent once more, unless you add `--on-unknown hold`."
         ).format(sent=totals.sent + totals.before, total=totals.total)
     )

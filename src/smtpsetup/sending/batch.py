@@ -47,6 +47,11 @@ class Totals:
         self.error: SmtpsetupError | None = None
 
     @property
+    def are_complete(self) -> bool:
+        """Whether every mail was sent or kept. As long as one was not, no further run sends the others again."""
+        return self.left == self.failed == self.unknown == 0
+
+    @property
     def left(self) -> int:
         """Mails that were not tried."""
         return self.total - self.sent - self.queued - self.failed - self.unknown - self.before
@@ -139,7 +144,7 @@ class Batch:
             if stopped_by and not concerns_account(stopped_by):
                 self._mark_broken(run.suspects)
             self.totals.error = self._kept(stopped_by, deliveries)
-        if self.totals.left == 0:
+        if self.totals.are_complete:
             self._journal.mark_ended()
         return self.totals
 

@@ -192,4 +192,5 @@ def _parts(number: int, row: dict[str, Any], from_: str | None, root: str | None
         body=row.get("body", ""),
         html=html,
         headers=tuple(f"{name}: {value}" for name, value in row.get("headers", {}).items()),
+        within=tuple((path, os.path.realpath(root)) for path in lists["attach"]) if root is not None else (),
     )

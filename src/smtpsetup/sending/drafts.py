@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Parts(NamedTuple):
     """A mail as the user wrote it.
 
-    `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`.
+    `attach` has paths, `inline` pairs of content id and path, `headers` lines such as `X-Order: 4711`. `within` has the
+    directory, without links, that a path must be below, for those that stand in a line or a table.
     """
 
     to: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Parts(NamedTuple):
     attach: tuple[str, ...] = ()
     inline: tuple[tuple[str, str], ...] = ()
     headers: tuple[str, ...] = ()
+    within: tuple[tuple[str, str], ...] = ()
 
 
 def draft_of(account: Account, parts: Parts) -> Draft:
@@ -51,6 +53,7 @@ def draft_of(account: Account, parts: Parts) -> Draft:
     to, cc, bcc = (_mailboxes(texts) for texts in (parts.to, parts.cc, parts.bcc))
     if not (to or cc or bcc):
         raise SmtpsetupError("config.invalid", _("The mail has no recipient."), exit_code=EX_DATAERR)
+    within = dict(parts.within)
     return Draft(
         sender=_sender(account, parts.from_),
         to=to,
@@ -61,8 +64,8 @@ def draft_of(account: Account, parts: Parts) -> Draft:
         text=parts.body,
         html=parts.html,
         attachments=(
-            *(_attachment(path) for path in parts.attach),
-            *(_attachment(path, name) for name, path in parts.inline),
+            *(_attachment(path, within=within.get(path, "")) for path in parts.attach),
+            *(_attachment(path, name, within=within.get(path, "")) for name, path in parts.inline),
         ),
         headers=tuple(parse_header(header) for header in parts.headers),
     )
@@ -92,11 +95,11 @@ def _sender(account: Account, from_: str | None) -> Mailbox:
     return Mailbox(sender.name or (account.from_name if is_own else ""), sender.address)
 
 
-def _attachment(path: str, content_id: str = "") -> Attachment:
+def _attachment(path: str, content_id: str = "", *, within: str = "") -> Attachment:
     from smtpsetup.message import attachments  # most mail from scripts has none
 
     try:
-        return attachments.from_file(path, content_id=content_id)
+        return attachments.from_file(path, content_id=content_id, within=within)
     except OSError as error:
         raise read_failed(path, error) from error
     except ValueError as error:  # a NUL in the path

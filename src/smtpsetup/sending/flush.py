@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     Raises SmtpsetupError.
     """
 
-_OF_THE_MACHINE = (SmtpsetupError, OutboxDamagedError, OSError)  # such as a full disk
 _AT_ONCE = 20  # mails that a process takes at a time: others can send the rest
 
 
@@ -70,10 +69,10 @@ def flush(
         for name, config in outbox.accounts_due(time.time()):
             try:
                 AccountFlush(outbox, name, config, lease, done).run(open_context, log)
-            except _OF_THE_MACHINE:
-                raise
-            except Exception as error:  # noqa: BLE001  raised below: what one account runs into holds up no other
-                broken = broken or error
+            except Exception as error:
+                if _is_of_the_machine(error):
+                    raise
+                broken = broken or error  # raised below: what one account runs into holds up no other
     if done.sent:
         outbox.tidy()
     if broken is not None:
@@ -120,10 +119,9 @@ class AccountFlush:
         """Send the mails, or let them wait with the reason. Raises OutboxDamagedError, OSError."""
         try:
             self._send_due(open_context, log)
-        except _OF_THE_MACHINE:
-            raise
         except Exception as bug:
-            self._pass_over(bug)
+            if not _is_of_the_machine(bug):
+                self._pass_over(bug)
             raise
 
     def _send_due(self, open_context: OpenContext, log: Log) -> None:
@@ -324,16 +322,16 @@ class AccountFlush:
         )
         if self._substitute and not is_over:  # what another server refuses waits for the mail's own account
             fates = [disposition.waiting(fate, mail.attempts + 1, now) for fate in fates]
-        self._taken.pop(mail.id, None)
         with self._outbox.transaction():
-            if not self._outbox.settle(mail.id, fates) and fates:
-                return  # another machine has it now, and tells what becomes of it
-            for fate in fates:
-                self._done.count(fate.state)
+            is_ours = self._outbox.settle(mail.id, fates)  # otherwise another machine tells what becomes of it
+            for fate in fates if is_ours else ():
                 if fate.state is MailState.FAILED and _is_told(context, mail):
                     from smtpsetup.sending.failure_notice import report_of  # only for what failed
 
                     self._outbox.add(report_of(context.account, mail, fate.recipients, fate.error))
+        self._taken.pop(mail.id, None)
+        for fate in fates if is_ours else ():
+            self._done.count(fate.state)
 
     def _give_back(self) -> set[int]:
         """Give back what was taken and has no result. Returns the numbers of these mails."""
@@ -388,6 +386,12 @@ class AccountFlush:
             "exitcode": error.exit_code,
         }
         mail_log.append_line(log, self._outbox.directory, facts)
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error stops the mail of every account, such as a full disk, or a database that is away."""
+    is_explained = isinstance(error, SmtpsetupError) and error.code.startswith("outbox.")
+    return is_explained or isinstance(error, OutboxDamagedError | OSError)
 
 
 def _is_told(context: Context, mail: Mail) -> bool:

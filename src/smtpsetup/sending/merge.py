@@ -186,7 +186,13 @@ def _filler(row: dict[str, str]) -> Callable[[str], str]:
 
 def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str], root: str | None) -> Parts:
     as_html = _filler({name: html.escape(value) for name, value in row.items()})
-    attach = tuple(bounded(_path(path, fill), root) for path in template.attach)
+    below = "" if root is None else os.path.realpath(root)
+    filled = [_path(path, fill) for path in template.attach]
+    attach = tuple(bounded(path, root) for path, _own in filled)
+    inline = tuple((name, bounded(path, root)) for name, path in template.inline)
+    # of two directories that a path is below, the longer one is the smaller
+    within = [(path, max(own, below, key=len)) for path, (_filled_path, own) in zip(attach, filled, strict=True)]
+    within += [(path, below) for _name, path in inline]
     return Parts(
         to=_addresses(template.to, fill),
         cc=_addresses(template.cc, fill),
@@ -197,8 +203,9 @@ def _filled(template: Parts, fill: Callable[[str], str], row: dict[str, str], ro
         body=fill(template.body),
         html=as_html(template.html),
         attach=attach,
-        inline=tuple((name, bounded(path, root)) for name, path in template.inline),
+        inline=inline,
         headers=tuple(fill(one) for one in template.headers),
+        within=tuple(within),
     )
 
 
@@ -239,14 +246,14 @@ def _single(text: str) -> list[Entry]:
     return [Entry(entry.name.translate(shown), entry.address.translate(shown)) for entry in found]
 
 
-def _path(path: str, fill: Callable[[str], str]) -> str:
-    """A path with cells filled in.
+def _path(path: str, fill: Callable[[str], str]) -> tuple[str, str]:
+    """A path with cells filled in, and the directory that it must be below, `""` where it has no cells.
 
     The table may come from strangers: the path must be below the directory before the first `$` of the template.
     """
     filled = fill(path)
     if filled == path:
-        return path
+        return path, ""
     own = os.path.realpath(os.path.dirname(path.partition("$")[0]) or ".")
     if "\0" in filled or os.path.commonpath([own, os.path.realpath(filled)]) != own:
         raise SmtpsetupError(
@@ -255,4 +262,4 @@ def _path(path: str, fill: Callable[[str], str]) -> str:
             hints=(_("A table can name files only below the directory that stands before the first $ of --attach."),),
             exit_code=EX_DATAERR,
         )
-    return filled
+    return filled, own

@@ -29,7 +29,7 @@ _NOWHERE = (0, 0)  # the place of a line that has not been written
 
 
 ENDED_SECONDS = 12 * 3600.0
-"""Seconds after the end of a run in which the same command resends nothing."""
+"""Seconds after all mails were sent in which the same command sends none again."""
 
 
 class State(StrEnum):
@@ -58,7 +58,7 @@ class BatchJournal(ABC):
     """What became of the mails of a batch. The key of a mail is the same in every run."""
 
     ended_at = 0.0
-    """When the last run ended, in seconds since 1970, 0 for not at all."""
+    """When a run had sent all mails, in seconds since 1970, 0 for not at all."""
 
     @property
     @abstractmethod
@@ -87,7 +87,7 @@ class BatchJournal(ABC):
 
     @abstractmethod
     def mark_ended(self) -> None:
-        """Record the end of a run.
+        """Record that all mails have been sent; of a run that has tried none, the earlier end stands.
 
         For twelve hours the same command sends nothing again: its caller may have been killed before it saw the result.
         """
@@ -141,7 +141,7 @@ class Journal(BatchJournal):
             self._handle = locks.open_locked(self.path, os.O_RDWR | os.O_CREAT, seconds=0)
         except BlockingIOError as error:
             raise BusyError from error
-        _delete_old_journals(parent)
+        _delete_old_journals(parent, besides=self.path)
         self._lock = threading.Lock()
         self._synced = time.monotonic()
         self._states: dict[str, str] = {}
@@ -153,7 +153,8 @@ class Journal(BatchJournal):
         self.ended_at = 0.0
         try:
             self._load()
-            if (self.ended_at and not 0 <= time.time() - self.ended_at < ENDED_SECONDS) or not self.nonce:
+            # an end in the future was noted with a wrong clock: to send nothing is told, to send twice cannot be undone
+            if (self.ended_at and time.time() - self.ended_at >= ENDED_SECONDS) or not self.nonce:
                 self.restart()
         except BaseException:
             os.close(self._handle)
@@ -195,10 +196,10 @@ class Journal(BatchJournal):
         return self._left.get(key, ())
 
     def mark_ended(self) -> None:
-        """Record the end of a run.
-
-        For twelve hours the same command sends nothing again: its caller may have been killed before it saw the result.
-        """
+        """Record that all mails have been sent; of a run that has tried none, the earlier end stands."""
+        has_tried = self._end != _NOWHERE
+        if not has_tried and 0 < self.ended_at <= time.time():
+            return
         with self._lock:
             self._overwrite(self._end, {"ended": str(int(time.time())), **_BEFORE})
             files.sync(self._handle)
@@ -274,9 +275,19 @@ class Journal(BatchJournal):
             self.nonce = entry["nonce"]
 
 
-def _delete_old_journals(directory: str) -> None:
+def _delete_old_journals(directory: str, *, besides: str) -> None:
     with suppress(OSError):
         for name in os.listdir(directory):
             path = os.path.join(directory, name)
-            if time.time() - os.stat(path).st_mtime > _MAX_AGE_SECONDS:
-                os.unlink(path)
+            if path != besides and time.time() - os.stat(path).st_mtime > _MAX_AGE_SECONDS:
+                _delete_unused(path)
+
+
+def _delete_unused(path: str) -> None:
+    """Delete a journal that no other process has open."""
+    with suppress(BlockingIOError):
+        handle = locks.open_locked(path, os.O_RDWR, seconds=0)
+        try:
+            os.unlink(path)
+        finally:
+            os.close(handle)

@@ -21,6 +21,12 @@ def raise_when_terminated() -> None:
             signal.signal(number, terminate)
 
 
+def ending_signals() -> list[int]:
+    """What ends a service: SIGINT, SIGTERM, and SIGHUP, as where its terminal is closed, unless nohup ignores it."""
+    hang_up = [number for number in _signals() if number != signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, *(one for one in hang_up if signal.getsignal(one) is not signal.SIG_IGN)]
+
+
 def ignore_termination() -> None:
     """Ignore both signals from now on: the process is about to end anyway."""
     for number in _signals():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DAY = 86_400  # seconds
+_A_MINUTE = 60.0
 _MAX_LINE = 40  # characters
 _MAX_BYTES = 65_536  # of a file before lines older than a day are deleted
 
@@ -95,11 +96,12 @@ def _has_old_lines(path: str) -> bool:
 
 
 def _recent(path: str) -> Iterator[tuple[int, int]]:
-    since = time.time() - _DAY
+    now = time.time()
     with open(path, encoding="ascii", errors="replace") as file:
         for line in file:
             when, _blank, count = line.strip().partition(" ")
-            if when.isdigit() and count.isdigit() and len(line) < _MAX_LINE and int(when) >= since:
+            is_entry = when.isdigit() and count.isdigit() and len(line) < _MAX_LINE
+            if is_entry and now - _DAY <= int(when) <= now + _A_MINUTE:  # a later one was noted with a wrong clock
                 yield int(when), int(count)
 
 

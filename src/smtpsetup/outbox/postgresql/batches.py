@@ -50,6 +50,7 @@ class SharedJournal(BatchJournal):
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}
         self._left: dict[str, tuple[str, ...]] = {}
+        self._has_tried = False
         try:
             self._open(hashlib.sha256(identity.encode()).digest())
             if reads_states:
@@ -64,7 +65,7 @@ class SharedJournal(BatchJournal):
         if not db.one("SELECT pg_try_advisory_lock(%s, %s)", (_RUNS, self.number))[0]:
             raise BusyError
         self.ended_at = 0.0 if ended is None else time.time() - float(ended)
-        if ended is not None and not 0 <= float(ended) < ENDED_SECONDS:
+        if ended is not None and float(ended) >= ENDED_SECONDS:
             self.restart()
 
     def _read_states(self) -> None:
@@ -106,6 +107,7 @@ class SharedJournal(BatchJournal):
             raise SharedOutboxError(Trouble.LOST_MAIL, db.shown, N_("this run no longer has the batch for itself"))
         with self._lock:
             self._states[key] = State.DOTTED
+            self._has_tried = True
 
     def _mark(self, key: str, state: str, left: tuple[str, ...] = ()) -> None:
         with self._lock:
@@ -115,9 +117,10 @@ class SharedJournal(BatchJournal):
         self.box.run_surely(_MARK, (self.number, key, str(state), list(left) or None))
 
     def mark_ended(self) -> None:
-        """Record the end of a run."""
+        """Record that all mails have been sent; of a run that has tried none, the earlier end stands."""
         self.box.database.run(
-            f"UPDATE smtpsetup.batch SET ended_at = now() FROM {DURABLY} WHERE id = %s", (self.number,)
+            f"UPDATE smtpsetup.batch SET ended_at = now() FROM {DURABLY} WHERE id = %s AND (%s OR ended_at IS NULL)",
+            (self.number, self._has_tried),
         )
 
     def restart(self) -> None:

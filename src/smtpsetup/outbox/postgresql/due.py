@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from smtpsetup.outbox.mail import as_text
 from smtpsetup.outbox.postgresql.content import Facts
-from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
+from smtpsetup.outbox.postgresql.rows import STORED, columns, read_mail
 from smtpsetup.outbox.postgresql.session import HELD_LEASES, OutboxSession
 
 if TYPE_CHECKING:

@@ -28,8 +28,3 @@ def read_mail(row: Sequence[Any]) -> Mail:
         if values[name] is not None and not 0 <= values[name] <= _LATEST:
             values[name] = 0.0
     return Mail(**values, is_sound=True)
-
-
-def as_text(text: str) -> str:
-    """`text` as PostgreSQL takes it: it stores no NUL characters and no surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

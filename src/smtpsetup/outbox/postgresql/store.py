@@ -12,11 +12,12 @@ from binascii import crc32
 from typing import TYPE_CHECKING, Any
 
 from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.mail import as_text
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.postgresql import content
 from smtpsetup.outbox.postgresql.account_use import AccountUse
 from smtpsetup.outbox.postgresql.due import READ_AHEAD_BYTES, REVIVED
-from smtpsetup.outbox.postgresql.rows import STORED, as_text, columns, read_mail
+from smtpsetup.outbox.postgresql.rows import STORED, columns, read_mail
 from smtpsetup.outbox.postgresql.session import CHANNEL, DURABLY, HELD_LEASES, WORKER
 from smtpsetup.outbox.summary import Held, SentMail, Summary, Waiting
 

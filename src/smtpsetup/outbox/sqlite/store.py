@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from smtpsetup.core.i18n import ngettext
 from smtpsetup.message.message import Message
 from smtpsetup.outbox.errors import OutboxDamagedError
+from smtpsetup.outbox.mail import as_text
 from smtpsetup.outbox.mail_state import MailState
 from smtpsetup.outbox.sqlite.database import (
     VERSION,
@@ -52,7 +53,7 @@ class SqliteOutbox(DueMails):
             "account": mail.account,
             "sender": mail.envelope.sender,
             "recipients": recipients,
-            "subject": mail.subject,
+            "subject": as_text(mail.subject),
             "message_id": mail.message_id,
             "state": mail.state,
             "attempts": mail.attempts,
@@ -313,10 +314,15 @@ class SqliteOutbox(DueMails):
     def revive(self, now: float) -> int:
         """Take back the mails of processes that have ended. Returns how many there were.
 
-        One that the server may have becomes UNKNOWN. What was planned days ahead, with a wrong clock, is due now.
+        One that the server may have becomes UNKNOWN. What was queued in the future or planned days ahead, with a wrong
+        clock, is due now.
         """
         with self.transaction():
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
+            self._db.execute(
+                "UPDATE mail SET queued_at = ?, next_attempt = min(next_attempt, ?) WHERE queued_at > ?",
+                (now, now, now + _A_MINUTE),
+            )
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
         dead = [name for name in held if not leases.is_alive(self.directory, name)]
