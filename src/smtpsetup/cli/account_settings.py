@@ -64,6 +64,14 @@ class Options:
     proxy: str | None = None
 
     @property
+    def has_change(self) -> bool:
+        """Whether anything was typed that a saved account would get."""
+        settings = (self.from_name, self.provider_id, self.host, self.port, self.security, self.username, self.auth)
+        others = (self.ca_file, self.tls_fingerprint, self.source, self.transport, self.endpoint, self.proxy)
+        is_any_given = any(one is not None for one in (*settings, *others, self.unattended))
+        return is_any_given or self.make_default or self.from_stdin or self.how != SignInOptions()
+
+    @property
     def may_need_typed_password(self) -> bool:
         """Whether nothing that was typed rules out a password that somebody types in."""
         if self.transport not in (None, TransportKind.SMTP):
@@ -114,16 +122,18 @@ def find_subject(state: State, address: str | None, options: Options) -> Subject
         and subject.place is None
     ):
         subject = replace(subject, place=places.likely_place(options.name or str(subject.address)))
-    _ask_to_change(state, subject.existing)
+    _ask_to_change(state, subject.existing, options)
     return subject
 
 
-def _ask_to_change(state: State, existing: Account | None) -> None:
+def _ask_to_change(state: State, existing: Account | None, options: Options) -> None:
     """Ask whether a saved account is to be changed. Raises DeclinedError for a no."""
     if existing and state.may_ask:
         question = _("The account {name} exists already. Change it?").format(name=existing.name)
         if not confirm(question, default=True):
             raise DeclinedError
+        if not options.has_change:
+            tell(_("No option names a change, such as `--from-name NAME`: the account is only tested again."))
 
 
 def _with_api(state: State, subject: Subject, options: Options) -> Subject:
@@ -139,7 +149,7 @@ def _with_api(state: State, subject: Subject, options: Options) -> Subject:
         if row is None or row.api is None or row.api.transport is not subject.transport:
             text = _("{provider} has no such API: leave out --transport, or --provider.")
             raise click.UsageError(text.format(provider=row.name if row else options.provider_id))
-    _ask_to_change(state, subject.existing)
+    _ask_to_change(state, subject.existing, options)
     return replace(subject, provider=row)
 
 

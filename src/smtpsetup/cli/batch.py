@@ -45,7 +45,7 @@ class BatchOptions(NamedTuple):
     """Where the mails come from, and how they are to be sent.
 
     `seconds_between` is None for as fast as the provider allows. `root` is the directory that must hold the files
-    which the mails name, None for any.
+    which the mails name, None for any. `shows_raw` is for a dry run: the messages as they would be sent.
     """
 
     batch: str | None
@@ -54,6 +54,7 @@ class BatchOptions(NamedTuple):
     seconds_between: float | None
     restart: bool
     dry_run: bool
+    shows_raw: bool
     root: str | None
 
 
@@ -73,7 +74,7 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
             )
         )
     if options.dry_run:
-        _show_first(state, account, items)
+        _show_first(state, account, items, shows_raw=options.shows_raw)
         return
     context = state.context(account)
     provider = context.find_provider()
@@ -220,7 +221,7 @@ def _lines(data: bytes) -> Iterator[bytes]:
         yield from line.splitlines()
 
 
-def _show_first(state: State, account: Account, items: list[Item]) -> None:
+def _show_first(state: State, account: Account, items: list[Item], *, shows_raw: bool) -> None:
     """Print the first mails and the number of all, for --dry-run."""
     for item in items[:_SHOWN]:
         delivery = delivery_of(draft_of(account, item.parts))
@@ -237,7 +238,10 @@ def _show_first(state: State, account: Account, items: list[Item]) -> None:
         click.echo(
             _("--- line {line}, to: {names}").format(line=item.line, names=", ".join(delivery.envelope.recipients))
         )
-        click.echo(message.replace(b"\r\n", b"\n"))
+        if shows_raw:
+            click.echo(message.replace(b"\r\n", b"\n"))
+        else:
+            views.preview.mail(message)
     if state.json:
         state.write_json({"total": len(items)})
     else:

@@ -275,7 +275,9 @@ def _show_saved(state: State, account: Account, *, is_default: bool, is_for_scri
         return
     name = "" if is_default else f" {shlex.quote(account.name)}"
     views.human.say(_("Send a test mail: `smtpsetup test{account}`").format(account=name))
-    views.human.say(_("For another program: `smtpsetup card`, or `smtpsetup relay add-client NAME`."))
+    text = _("For another program: `smtpsetup card{account}`, or `smtpsetup relay add-client NAME{option}`.")
+    option = "" if is_default else f" --account {shlex.quote(account.name)}"
+    views.human.say(text.format(account=name, option=option))
 
 
 def _will_scripts_use_it(state: State) -> bool:

@@ -58,23 +58,28 @@ def doctor_command(state: State, account: str | None, takes_all: bool) -> None: 
         state.write_json(documents if takes_all else documents[0], first)
     else:
         views.doctor.summary(found)
-        left = 0 if takes_all else _others(state)
+        left = 0 if takes_all else _unchecked(state, examined[0][0])
         if left:
-            views.human.say(
-                ngettext(
-                    "{n} other account was not checked: `smtpsetup doctor --all`.",
-                    "{n} other accounts were not checked: `smtpsetup doctor --all`.",
-                    left,
-                ).format(n=left)
+            text = ngettext(
+                "{n} other account was not checked: `smtpsetup doctor --all`.",
+                "{n} other accounts were not checked: `smtpsetup doctor --all`.",
+                left,
             )
+            if examined[0][0] is None:
+                text = ngettext(
+                    "{n} account was not checked: `smtpsetup doctor --all`.",
+                    "{n} accounts were not checked: `smtpsetup doctor --all`.",
+                    left,
+                )
+            views.human.say(text.format(n=left))
     if first:
         raise click.exceptions.Exit(first.exit_code)
 
 
-def _others(state: State) -> int:
+def _unchecked(state: State, chosen: Account | None) -> int:
     """How many accounts there are beside the one that was examined."""
     try:
-        return max(len(state.config().accounts) - 1, 0)
+        return len(state.config().accounts) - (chosen is not None)
     except SmtpsetupError:  # a finding already
         return 0
 

@@ -196,6 +196,11 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail], waiting: int | 
         if state.json
         else None
     )
+    if sys.stdout.isatty() and not state.json:
+        for error in done.errors.values():
+            if error not in to_fix:
+                views.human.note(error.message)
+        views.outbox.flushed(done, left, waiting)
     if to_fix:
         to_fix[0].result = view
         for error in to_fix[1:]:
@@ -203,10 +208,6 @@ def _show_flushed(state: State, done: Flushed, left: list[Mail], waiting: int | 
         raise to_fix[0]
     if state.json:
         state.write_json(view)
-    elif sys.stdout.isatty():
-        for error in done.errors.values():
-            views.human.note(error.message)
-        views.outbox.flushed(done, left, waiting)
 
 
 @outbox_command.command(

@@ -120,7 +120,12 @@ def concerns_account(error: SmtpsetupError) -> bool:
     """Whether the error is about the account (password, certificate, setting) and would stop each of its mails."""
     if error.failure:
         return error.failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA)
-    return error.code.startswith(("secret.", "auth.", "tls.", "config.")) and error.code != "config.address-malformed"
+    return is_of_account(error.code)
+
+
+def is_of_account(code: str) -> bool:
+    """Whether an error code is about an account (password, certificate, setting), and not about one mail."""
+    return code.startswith(("secret.", "auth.", "tls.", "config.")) and code != "config.address-malformed"
 
 
 def is_server_unreachable(error: SmtpsetupError) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from smtpsetup.outbox.disposition import is_of_account
+
 
 class Waiting(NamedTuple):
     """How many mails are in a state because of an error of that code, `""` for none."""
@@ -54,5 +56,10 @@ class Summary(NamedTuple):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the waiting mail takes at the rate of the last minute; None where nothing was sent."""
-        return self.count("waiting") / self.per_minute * 60 if self.per_minute else None
+        """How long the waiting mail takes at the rate of the last minute, without that of accounts which cannot send.
+
+        None where nothing was sent, or there is no other mail.
+        """
+        put_off = sum(one.number for one in self.counts if one.state == "waiting" and is_of_account(one.code))
+        left = self.count("waiting") - put_off
+        return left / self.per_minute * 60 if self.per_minute and (left or not put_off) else None

@@ -57,7 +57,8 @@ def before_question(problem: SmtpsetupError, *, with_causes: bool = False) -> No
     With `with_causes` print what may be why instead, for something that has happened before.
     """
     if with_causes and problem.causes:
-        show(indented(bullets("•", problem.causes)), stderr=True)
+        again = prose(_("It was refused again. This may be why:"))
+        show(Group(again, indented(bullets("•", problem.causes))), stderr=True)
         return
     message = prose(f"{problem.message} ({problem.code})")
     show(Group(message, *_excerpt(problem), *_known_reason(problem)), stderr=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from smtpsetup.core.i18n import gettext as _
-from smtpsetup.diagnosis.explanations import EXPLANATIONS
+from smtpsetup.diagnosis.meaning import meaning_of
 from smtpsetup.render.human import console, fields, indented, show
 from smtpsetup.render.prose import prose
 from smtpsetup.sandbox.faults import DESCRIPTIONS
@@ -43,16 +42,10 @@ def _listening(facts: SandboxFacts) -> list[tuple[str, RenderableType]]:
 
 def faults(by_server: dict[str, Fault], by_command: dict[str, str]) -> None:
     """Print the result of `sandbox --list-faults`: what each code means, or a command that shows it."""
-    rows: dict[str, RenderableType] = {code: Text(_meaning(code)) for code in by_server}
+    rows: dict[str, RenderableType] = {code: Text(meaning_of(code).text) for code in by_server}
     rows |= {code: prose(f"`{command}`") for code, command in by_command.items()}
     show(fields([(code, rows[code]) for code in sorted(rows)]))
     show(Group(Text(), prose(_("Start one: `smtpsetup sandbox --fault CODE`. Those with a command need no server."))))
-
-
-def _meaning(code: str) -> str:
-    words = {"server": _("the server"), "host": _("the host"), "port": 465, "username": "info@example.com"}
-    text = _(EXPLANATIONS[code].message).format_map(collections.defaultdict(lambda: "…", words))
-    return text[:1].upper() + text[1:]
 
 
 def _print_command(text: str) -> None:

@@ -51,6 +51,7 @@ def api_fault(code: str, transport: str) -> Fault | None:
 
 
 _ACCOUNT = "info@example.com --host localhost --port 465 --security tls --no-verify"
+_APART = "smtpsetup --config rehearsal.toml"  # so that no account of a person's own is changed
 REHEARSALS: dict[str, str] = {
     # these have no record in EXPLANATIONS
     "config.no-account": "smtpsetup test nobody@example.com",
@@ -59,16 +60,16 @@ REHEARSALS: dict[str, str] = {
     "config.address-malformed": "smtpsetup identify info@",
     "config.no-settings-found": "smtpsetup identify info@nobody.example --offline",
     "config.provider-without-smtp": "smtpsetup identify namn@tutanota.com",
-    "secret.missing": f"smtpsetup configure {_ACCOUNT} --password-env NOTHING_HERE && smtpsetup test info@example.com",
+    "secret.missing": f"{_APART} configure {_ACCOUNT} --password-env NOTHING_HERE && {_APART} test info@example.com",
     "secret.keyring-unavailable": 'env -i HOME="$HOME" PATH="$PATH" smtpsetup login info@example.com',
     "secret.keyring-locked": "gdbus call --session --dest org.freedesktop.secrets --object-path "
     "/org/freedesktop/secrets "
     "--method org.freedesktop.Secret.Service.Lock \"['/org/freedesktop/secrets/collection/login']\" && smtpsetup test "
     "--no-input",
-    "secret.command-failed": f"smtpsetup configure {_ACCOUNT} --password-command false && smtpsetup test "
+    "secret.command-failed": f"{_APART} configure {_ACCOUNT} --password-command false && {_APART} test "
     f"info@example.com",
-    "secret.file-permissions": f"touch p && chmod 644 p && smtpsetup configure {_ACCOUNT} --password-file p && "
-    f"smtpsetup test info@example.com",
+    "secret.file-permissions": f"touch p && chmod 644 p && {_APART} configure {_ACCOUNT} --password-file p && "
+    f"{_APART} test info@example.com",
     **{code: record.rehearsal for code, record in EXPLANATIONS.items() if isinstance(record.rehearsal, str)},
 }
 """A command that shows each failure for which no server is needed."""

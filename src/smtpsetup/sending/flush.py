@@ -194,7 +194,7 @@ class AccountFlush:
     def _held_back(self, error: SmtpsetupError, log: Log) -> None:
         """Let all due mails wait: the account cannot send now."""
         self._put_off(error, pause=disposition.seconds_until_next(1, error) if error.is_limit else None)
-        self._note_stop(error, log)
+        self._done.waiting += self._note_stop(error, log)
 
     def _send(self, context: Context, secret: Secret | None) -> None:
         name = context.account.name
@@ -375,17 +375,19 @@ class AccountFlush:
             if disposition.is_given_up(mail._replace(attempts=mail.attempts + failures), self._now):
                 self._keep(context, mail, dict.fromkeys(mail.recipients, error), is_over=True)
 
-    def _note_stop(self, error: SmtpsetupError, log: Log) -> None:
-        """Report why the account's mail could not be tried, in one line of the log for all of it."""
+    def _note_stop(self, error: SmtpsetupError, log: Log) -> int:
+        """Report why the account's mail could not be tried, in one line of the log. Returns how many mails wait."""
         self._done.errors[self._name] = error
+        waiting = self._outbox.count_waiting(self._name)
         facts = {
             "account": self._name,
-            "waiting": self._outbox.count_waiting(self._name),
+            "waiting": waiting,
             "reply": error.reply_or_message,
             "error": error.code,
             "exitcode": error.exit_code,
         }
         mail_log.append_line(log, self._outbox.directory, facts)
+        return waiting
 
 
 def _is_of_the_machine(error: Exception) -> bool:

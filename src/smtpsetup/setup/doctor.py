@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from smtpsetup.config import paths
 from smtpsetup.config.outbox_settings import ON_THIS_MACHINE, OutboxSettings
 from smtpsetup.core.errors import SmtpsetupError, reason_of
-from smtpsetup.core.exit_codes import EX_CONFIG
+from smtpsetup.core.exit_codes import EX_CONFIG, EX_TEMPFAIL, EXIT_CODES
 from smtpsetup.core.i18n import decimal, ngettext
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.core.model import Auth, Queue
 from smtpsetup.net import dial
 from smtpsetup.oauth.access_token import days_ago, sign_in_age
+from smtpsetup.outbox.disposition import is_of_account
 from smtpsetup.outbox.errors import OutboxDamagedError
 from smtpsetup.outbox.sqlite.database import file_in
 from smtpsetup.outbox.sqlite.store import SqliteOutbox
@@ -153,7 +154,7 @@ def _outbox(account: Account | None, *, has_relay: bool) -> Iterator[Finding]:
         hint = _("Save what can be read of it: `smtpsetup outbox repair`.")
         yield wrong("outbox", SmtpsetupError("outbox.damaged", message, hints=(hint,), exit_code=EX_CONFIG))
     else:
-        yield _mails(waiting, len(mails) - waiting)
+        yield _mails(waiting, len(mails) - waiting, sorted({mail.last_code for mail in mails if _is_stuck(mail)}))
     scheduler = "smtpsetup relay" if has_relay else schedule.installed_scheduler()
     if scheduler:
         yield ok("timer", _("The outbox is flushed by {scheduler}.").format(scheduler=scheduler))
@@ -164,7 +165,16 @@ def _outbox(account: Account | None, *, has_relay: bool) -> Iterator[Finding]:
         )
 
 
-def _mails(waiting: int, held: int) -> Finding:
+def _is_stuck(mail: Mail) -> bool:
+    """Whether a mail waits because its account cannot send, and does not pass by itself."""
+    return (
+        mail.next_attempt is not None
+        and is_of_account(mail.last_code)
+        and EXIT_CODES.get(mail.last_code) != EX_TEMPFAIL
+    )
+
+
+def _mails(waiting: int, held: int, codes: list[str]) -> Finding:
     if held:
         text = ngettext(
             "{n} mail in the outbox is not tried any more.", "{n} mails in the outbox are not tried any more.", held
@@ -172,6 +182,10 @@ def _mails(waiting: int, held: int) -> Finding:
         return warning(
             "outbox", text, _("Look at them: `smtpsetup outbox list`; then `smtpsetup outbox retry` or `drop`.")
         )
+    if codes:
+        text = ngettext("{n} mail waits in the outbox.", "{n} mails wait in the outbox.", waiting).format(n=waiting)
+        cause = _("An account cannot send: {codes}.").format(codes=", ".join(codes))
+        return warning("outbox", f"{text} {cause}", _("See why: `smtpsetup outbox flush --now`."))
     if not waiting:
         return ok("outbox", _("The outbox is empty."))
     return ok(
