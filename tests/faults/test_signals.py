@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smtpsetup.outbox.mail_state import MailState
+from tests import answers
 from tests.faults.outboxes import fill
 from tests.faults.processes import MESSAGE, executed, silent_at, started
 from tests.mail_server import MailServer, Turn
@@ -108,6 +109,36 @@ def test_a_terminated_send_keeps_the_mail_and_says_so(
     (mail,) = home.run("outbox", "list", "--json").json["result"]
     assert (mail["state"], mail["recipients"]) == (state, ["asa@example.com"])
     assert f"in the outbox as number {mail['outbox_id']}" in " ".join(err.decode().split())
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["send", "flush", "batch"])
+@pytest.mark.parametrize("verb", ["CONNECT", "."])
+def test_an_interrupted_command_writes_one_document(
+    home: Home, number: signal.Signals, command: str, verb: str
+) -> None:
+    home.file("mails.jsonl", '{"to": "asa@example.com", "subject": "x", "body": "y"}\n')
+    arguments = {
+        "send": ("send", "asa@example.com", "-s", "x", "--queue", "never"),
+        "flush": ("outbox", "flush"),
+        "batch": ("send", "--batch", str(home.path / "mails.jsonl")),
+    }[command]
+    with silent_at(verb) as (server, reached):
+        plain_account(home, server.port)
+        if command == "flush":
+            fill(home, new_mail(1))
+        process = started(home, *arguments, "--json", program="smtpsetup")
+        wait_for(lambda: reached)
+        process.send_signal(number)
+        began = time.monotonic()
+        out, _err = process.communicate(timeout=40)
+        seconds = time.monotonic() - began
+    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    (document,) = [line for line in answers.read_all(out.decode(), arguments) if "schema" in line]
+    assert document["ok"] is False
+    assert document["error"]["code"] in ("connection.lost", "data.lost-before-reply")
+    assert seconds < 10 or verb == "."  # nothing was under way that an answer could be awaited for
 
 
 @pytest.mark.parametrize("verb", ["RCPT", "."])

@@ -186,7 +186,7 @@ def run(arguments: list[str]) -> int:
         return _report_io_error(error, state)
     except Exception as error:  # noqa: BLE001  the boundary: a bug is reported in a sentence, never as a traceback
         if _is_caused_by_interrupt(error):
-            return _report_interrupt(error)
+            return _report_interrupt(error, state)
         return _report(_bug(error, verbose=state.verbose), state)
     return code
 
@@ -214,27 +214,36 @@ def _run_click(arguments: list[str], state: State) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:
-        return _report_interrupt(stop)
+        return _report_interrupt(stop, state)
     except SystemExit as stop:  # raised by Click when standard output is closed
         return EX_IOERR if stop.code else 0
     return code if isinstance(code, int) else 0
 
 
-def _report_interrupt(error: BaseException) -> int:
-    if any(isinstance(one, InterruptedAfterTheDotError) for one in (error, error.__cause__ or error.__context__)):
-        tell(_("Interrupted after the whole message had been sent: it may have been delivered."))
-        return EX_INTERRUPTED
-    if is_termination(error):
-        tell(_("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."))
-        return EX_TERMINATED
-    if any(isinstance(one, InterruptedUnkeptError) for one in (error, error.__cause__ or error.__context__)):
-        tell(_("Interrupted. The mail was not sent, and it is not kept in the outbox."))
-        return EX_INTERRUPTED
+def _report_interrupt(error: BaseException, state: State) -> int:
+    told = _interruption(error)
+    if state.json:
+        state.write_json(None, told)
+    tell(told.message)
+    return told.exit_code
+
+
+def _interruption(error: BaseException) -> SmtpsetupError:
+    """What Ctrl-C, a signal, or a "no" to a question has stopped."""
     from smtpsetup.cli.ask import DeclinedError  # loaded only where something was stopped
 
-    is_declined = isinstance(error, DeclinedError)
-    tell(_("Nothing was changed.") if is_declined else _("Interrupted. Nothing more was changed."))
-    return EX_INTERRUPTED
+    causes = (error, error.__cause__ or error.__context__)
+    code, text, exit_code = "connection.lost", _("Interrupted. Nothing more was changed."), EX_INTERRUPTED
+    if any(isinstance(one, InterruptedAfterTheDotError) for one in causes):
+        code = "data.lost-before-reply"
+        text = _("Interrupted after the whole message had been sent: it may have been delivered.")
+    elif is_termination(error):
+        text, exit_code = _("Stopped by SIGTERM or SIGHUP. Run the same command again to go on."), EX_TERMINATED
+    elif any(isinstance(one, InterruptedUnkeptError) for one in causes):
+        text = _("Interrupted. The mail was not sent, and it is not kept in the outbox.")
+    elif isinstance(error, DeclinedError):
+        code, text = "config.invalid", _("Nothing was changed.")
+    return SmtpsetupError(code, text, exit_code=exit_code)
 
 
 def _report_usage_error(error: click.ClickException, state: State) -> int:

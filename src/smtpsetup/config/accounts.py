@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import sys
@@ -279,7 +280,9 @@ def _parse(text: str, path: StrPath) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a date or a number may be out of range
-        raise _invalid(path, str(error)) from error
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else len(text.splitlines())
+        raise _invalid(path, _("line {line} is not valid TOML").format(line=line), causes=(f"{error}.",)) from error
     fault = next(_faults(table), None)
     if fault:
         raise _invalid(path, fault)
@@ -337,9 +340,10 @@ def _account(name: str, row: dict[str, Any], path: StrPath) -> Account:
         raise _invalid(path, str(error)) from error
 
 
-def _invalid(path: StrPath, fault: str) -> SmtpsetupError:
+def _invalid(path: StrPath, fault: str, *, causes: tuple[str, ...] = ()) -> SmtpsetupError:
     return SmtpsetupError(
         "config.invalid",
         _("The configuration {path} has a fault: {fault}.").format(path=path, fault=fault),
+        causes=causes,
         hints=(_("Correct that place in the file; nothing was changed."),),
     )

@@ -12,7 +12,7 @@ import os
 import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from smtpsetup.address.address import parse_address
+from smtpsetup.address.address import MalformedAddressError, parse_address
 from smtpsetup.address.address_list import entries
 from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
@@ -92,7 +92,15 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     _refuse_control_characters(text)
     # Outlook and groups end a list with a semicolon
     found = entries(text.replace("\t", " ").rstrip().removesuffix(";"), may_be_empty=False)
-    return tuple(Mailbox(entry.name, parse_address(entry.address)) for entry in found)
+    try:
+        return tuple(Mailbox(entry.name, parse_address(entry.address)) for entry in found)
+    except MalformedAddressError as error:
+        if len(found) > 1:
+            text = _(
+                "A comma separates addresses. In quotation marks it belongs to a name: '\"Doe, Jo\" <jo@example.com>'."
+            )
+            error.hints = (text, *error.hints)
+        raise
 
 
 def parse_header(text: str) -> tuple[str, str]:

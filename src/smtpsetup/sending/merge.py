@@ -149,7 +149,7 @@ def merged(
         except ValueError as error:
             raise SmtpsetupError(
                 "config.invalid",
-                _("There is a $ with no column behind it ({reason}).").format(reason=error),
+                _("There is a $ with no column behind it."),
                 hints=(_("Write $$ for a dollar sign, and ${column} where a letter follows."),),
                 exit_code=EX_DATAERR,
             ) from error

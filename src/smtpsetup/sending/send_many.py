@@ -111,19 +111,20 @@ def deliver(run: Run, deliveries: Iterator[Delivery]) -> SmtpsetupError | None:
 def _work(run: Run, source: _Source, connections: int) -> None:
     """Run so many connections, each in a thread, so that Ctrl-C in this thread does not interrupt a message."""
     source.working = connections
-    ends: list[threading.Event] = []
+    working: list[_Connection] = []
     try:
         for _number in range(connections):
-            ends.append(threading.Event())
-            threading.Thread(target=_Connection(run, source).work, args=(ends[-1],), daemon=True).start()
-        for end in ends:
-            while not end.wait(_WAIT_SECONDS):
+            working.append(_Connection(run, source))
+            threading.Thread(target=working[-1].work, daemon=True).start()
+        for connection in working:
+            while not connection.end.wait(_WAIT_SECONDS):
                 pass
     except BaseException:
         run.stop.set()
         last = time.monotonic() + _LAST_SECONDS
-        for end in ends:
-            end.wait(max(0.0, last - time.monotonic()))
+        for connection in working:
+            if connection.is_logged_in:  # another one has no message under way
+                connection.end.wait(max(0.0, last - time.monotonic()))
         raise
 
 
@@ -225,8 +226,10 @@ class _Connection:
         self._dead = 0  # connections in a row without a reply to a message
         self._was_closed = False  # the connection before was ended with 421
         self._is_surplus = False  # the server may accept only the other connections
+        self.is_logged_in = False
+        self.end = threading.Event()
 
-    def work(self, end: threading.Event) -> None:
+    def work(self) -> None:
         """Send until there are no more messages or the run is stopped; then set `end`."""
         try:
             while not (self._run.stop.is_set() or self._is_surplus) and (first := self._source.take()) is not None:
@@ -236,7 +239,7 @@ class _Connection:
             self._source.break_off(error)
         finally:
             self._source.leave()
-            end.set()
+            self.end.set()
 
     def _connect_and_send(self) -> None:
         self._through = 0
@@ -244,7 +247,7 @@ class _Connection:
         try:
             run = self._run
             with logged_in(run.context, run.secret, seconds=_LOGIN_SECONDS, on_new_token=run.renewed) as session:
-                reached = True
+                reached = self.is_logged_in = True
                 if self._run.stop.is_set():
                     self._source.give_back(list(self._taken))
                     return
@@ -261,6 +264,8 @@ class _Connection:
             # nobody can log in: there is no token, or the account's settings cannot be used
             self._give_back_taken()
             self._source.give_up(error)
+        finally:
+            self.is_logged_in = False
 
     def _give_back_taken(self) -> None:
         self._source.give_back(list(self._taken))
