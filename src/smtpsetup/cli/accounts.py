@@ -113,12 +113,12 @@ def _consequences(config: Config, account: Account) -> Iterator[str]:
 
 def _count_waiting(config: Config, account: Account) -> int:
     """How many mails of an account wait; 0 where that cannot be found out."""
-    from smtpsetup.cli.open_outbox import open_outbox, state_directory  # loads SQLite
+    from smtpsetup.cli.open_outbox import open_to_read, state_directory  # loads SQLite
     from smtpsetup.outbox.sqlite.database import file_in
 
     with suppress(SmtpsetupError):
         if config.outbox.is_shared or os.path.exists(file_in(state_directory())):
-            with open_outbox(config.outbox) as opened:
+            with open_to_read(config.outbox) as opened:
                 return opened.count_waiting(account.name)
     return 0
 

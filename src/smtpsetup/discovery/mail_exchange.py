@@ -143,9 +143,8 @@ def _below(name: str, context: SearchContext) -> str:
 def _is_there(sign: Sign, answer: DnsAnswer) -> bool:
     if sign.type == "CNAME":
         return any(target == sign.value or target.endswith(f".{sign.value}") for target in answer.records)
-    words = [
-        word.removeprefix("+") for text in answer.records for word in text.lower().split()
-    ]  # RFC 7208 section 4.6.2
+    # "+" is what SPF means without it (RFC 7208 section 4.6.2)
+    words = [word.removeprefix("+") for text in answer.records for word in text.lower().split()]
     return sign.value in words or any(word.startswith(f"{sign.value};") for word in words)
 
 

@@ -54,11 +54,12 @@ def from_bytes(path: str, data: bytes, *, content_id: str = "") -> Attachment:
 def _opened(path: str, within: str) -> int:
     """A handle of a file. Raises OSError where that is not below `within`: a link may have been changed since."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    link = f"/proc/self/fd/{handle}"  # what was opened, whatever the path names by now
-    real = os.path.realpath(link if os.path.exists(link) else path)
-    if within and os.path.commonpath([within, real]) != within:
-        os.close(handle)
-        raise OSError(0, "it is outside its directory now", path)
+    if within:
+        link = f"/proc/self/fd/{handle}"  # what was opened, whatever the path names by now
+        real = os.path.realpath(link if os.path.exists(link) else path)
+        if os.path.commonpath([within, real]) != within:
+            os.close(handle)
+            raise OSError(0, "it is outside its directory now", path)
     return handle
 
 

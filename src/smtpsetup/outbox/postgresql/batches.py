@@ -50,7 +50,7 @@ class SharedJournal(BatchJournal):
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}
         self._left: dict[str, tuple[str, ...]] = {}
-        self._has_tried = False
+        self.has_tried = False
         try:
             self._open(hashlib.sha256(identity.encode()).digest())
             if reads_states:
@@ -107,7 +107,7 @@ class SharedJournal(BatchJournal):
             raise SharedOutboxError(Trouble.LOST_MAIL, db.shown, N_("this run no longer has the batch for itself"))
         with self._lock:
             self._states[key] = State.DOTTED
-            self._has_tried = True
+            self.has_tried = True
 
     def _mark(self, key: str, state: str, left: tuple[str, ...] = ()) -> None:
         with self._lock:
@@ -120,7 +120,7 @@ class SharedJournal(BatchJournal):
         """Record that all mails have been sent; of a run that has tried none, the earlier end stands."""
         self.box.database.run(
             f"UPDATE smtpsetup.batch SET ended_at = now() FROM {DURABLY} WHERE id = %s AND (%s OR ended_at IS NULL)",
-            (self.number, self._has_tried),
+            (self.number, self.has_tried),
         )
 
     def restart(self) -> None:
@@ -188,6 +188,7 @@ def load(journal: SharedJournal, mails: Sequence[Loaded]) -> list[int]:
         )
         _copy(journal, "batch_mail", ((journal.number, one.key, str(State.DONE), None) for one in mails))
         db.one(f"SELECT pg_notify('{CHANNEL}', %s)", (mails[0].mail.account,))
+    journal.has_tried = True
     return numbers
 
 

@@ -320,8 +320,8 @@ class SqliteOutbox(DueMails):
         with self.transaction():
             self._db.execute("UPDATE mail SET next_attempt = ? WHERE next_attempt > ?", (now, now + _FURTHEST_SECONDS))
             self._db.execute(
-                "UPDATE mail SET queued_at = ?, next_attempt = min(next_attempt, ?) WHERE queued_at > ?",
-                (now, now, now + _A_MINUTE),
+                "UPDATE mail SET queued_at = ?, next_attempt = ? WHERE next_attempt > ? AND queued_at > ?",
+                (now, now, now + _A_MINUTE, now + _A_MINUTE),
             )
         with explained(self.path):
             held = [str(row[0]) for row in self._db.execute("SELECT DISTINCT lease FROM mail WHERE lease IS NOT NULL")]
