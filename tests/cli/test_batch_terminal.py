@@ -54,7 +54,7 @@ def test_ctrl_c_reports_the_progress_and_the_next_run_continues(person: Person) 
         wait_for(lambda: len(server.mails) >= 5)
         time.sleep(0.05)  # the server has the next message now, and has not replied yet
         terminal.sendintr()
-        assert "nothing twice" in ended(terminal, 130)
+        assert "it sends the rest" in ended(terminal, 130)
         assert "were sent by an earlier run" in ended(person.types("send", "--batch", "mails.jsonl"), 0)
     assert sorted(server.subjects) == sorted(f"m{number}" for number in range(30))
 

@@ -298,7 +298,8 @@ def test_a_killed_sendmail_loses_no_committed_mail(home: Home, chunk: int) -> No
             before = len(server.lines)
             started = time.monotonic()
             code = killed_sendmail(home, str(count), source.uniform(SOONEST, longest) if longest else None)
-            longest = longest or (time.monotonic() - started) * 1.2
+            if code == 0:  # of the whole runs the quickest counts: after one slow run hardly any would be killed
+                longest = min(longest or 60.0, (time.monotonic() - started) * 1.2)
             kills += code is None
             if code == 0 or any(command.startswith("EHLO") for command in server.lines[before:]):
                 accepted.add(str(count))  # it commits before it connects
