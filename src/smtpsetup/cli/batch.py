@@ -45,7 +45,7 @@ class BatchOptions(NamedTuple):
     """Where the mails come from, and how they are to be sent.
 
     `seconds_between` is None for as fast as the provider allows. `root` is the directory that must hold the files
-    which the mails name, None for any. `shows_raw` is for a dry run: the messages as they would be sent.
+    which the mails name, None for any. `raw` is for a dry run: show the messages as they would be sent.
     """
 
     batch: str | None
@@ -54,7 +54,7 @@ class BatchOptions(NamedTuple):
     seconds_between: float | None
     restart: bool
     dry_run: bool
-    shows_raw: bool
+    raw: bool
     root: str | None
 
 
@@ -74,7 +74,7 @@ def send_many(state: State, account: Account, policy: Policy, options: BatchOpti
             )
         )
     if options.dry_run:
-        _show_first(state, account, items, shows_raw=options.shows_raw)
+        _show_first(state, account, items, shows_raw=options.raw or not sys.stdout.isatty())
         return
     context = state.context(account)
     provider = context.find_provider()

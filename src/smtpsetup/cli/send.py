@@ -164,11 +164,9 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
     chosen = config.account(account)
     hold_unknown = on_unknown == "hold" if on_unknown else chosen.hold_unknown
     policy = Policy(Queue(queue) if queue else chosen.queue, hold_unknown=hold_unknown, config=state.named_config)
-    policy = policy._replace(outbox=config.outbox)
-    policy = policy._replace(has_fallback=bool(chosen.fallback))
+    policy = policy._replace(outbox=config.outbox, has_fallback=bool(chosen.fallback))
     if raw and not dry_run:
         raise click.UsageError(_("--raw is for --dry-run."))
-    shows_raw = raw or not sys.stdout.isatty()
     if batch is None and merge is None:
         if connections != 1 or rate is not None or restart or root is not None:
             raise click.UsageError(_("--connections, --rate, --root and --restart are for --batch and --merge."))
@@ -178,7 +176,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
         takes_no_text = bool(options.html) and options.body is None and options.body_file is None
         is_told = takes_no_text and _tell_of_unread_text()
         if dry_run:
-            _show_unsent(state, chosen, parts, is_raw=shows_raw)
+            _show_unsent(state, chosen, parts, is_raw=raw or not sys.stdout.isatty())
             return
         _send_one(state, chosen, policy, parts)
         if takes_no_text and not is_told:  # the text may have come meanwhile
@@ -191,9 +189,7 @@ def send_command(  # noqa: PLR0913, PLR0917  click passes its options by name
             _("--batch takes everything from its file: give no recipients, texts or --merge beside it.")
         )
     parts = Parts(from_=options.from_) if batch is not None else _parts(options)
-    how = BatchOptions(
-        batch, merge, connections, rate, restart=restart, dry_run=dry_run, shows_raw=shows_raw, root=root
-    )
+    how = BatchOptions(batch, merge, connections, rate, restart=restart, dry_run=dry_run, raw=raw, root=root)
     send_many(state, chosen, policy, how, parts)
 
 

@@ -392,8 +392,7 @@ class AccountFlush:
 
 def _is_of_the_machine(error: Exception) -> bool:
     """Whether an error stops the mail of every account, such as a full disk, or a database that is away."""
-    is_explained = isinstance(error, SmtpsetupError) and error.code.startswith("outbox.")
-    return is_explained or isinstance(error, OutboxDamagedError | OSError)
+    return isinstance(error, OutboxDamagedError | OSError) or getattr(error, "code", "").startswith("outbox.")
 
 
 def _is_told(context: Context, mail: Mail) -> bool:
