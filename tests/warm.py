@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.warm_server import LARGEST_REQUEST, is_measured
+from tests.warm_server import LARGEST_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def run(command: Command) -> subprocess.CompletedProcess[bytes] | None:
     status_read, status_write = os.pipe()
     files = [in_read, out_write, err_write, status_write]
     try:
-        socket.send_fds(_server(command.prefix, is_measured(command.env)), [data], files)
+        socket.send_fds(_server(command.prefix, _import_env(command.env)), [data], files)
     finally:
         for file in files:
             os.close(file)
@@ -134,14 +134,20 @@ def _can_be_forked(command: Command) -> bool:
     )
 
 
+def _import_env(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What matters when smtpsetup is imported: the language, and whether coverage is measured."""
+    names = ("SMTPSETUP_LANG", "LANGUAGE", "LANG", *sorted(name for name in env if name.startswith("COV")))
+    return tuple((name, env[name]) for name in names if env.get(name))
+
+
 @cache
-def _server(prefix: tuple[str, ...], is_measured: bool) -> socket.socket:  # noqa: FBT001  a key of the cache
+def _server(prefix: tuple[str, ...], import_env: tuple[tuple[str, str], ...]) -> socket.socket:
     """The socket of this worker's warm process behind a prefix; the process ends with the worker."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     script = str(Path(__file__).with_name("warm_server.py"))
     process = subprocess.Popen(
-        [*prefix, sys.executable, script, str(theirs.fileno()), *(["measured"] if is_measured else [])],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **BASE},
+        [*prefix, sys.executable, script, str(theirs.fileno())],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **BASE, **dict(import_env)},
         stdin=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],
         start_new_session=True,

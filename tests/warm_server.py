@@ -1,6 +1,6 @@
-"""A process that has the libraries loaded and forks a child for each command; `tests/warm.py` is its client.
+"""A process that has smtpsetup loaded and forks a child for each command; `tests/warm.py` is its client.
 
-It imports nothing of smtpsetup: each child imports that anew, with its own environment.
+Its environment has the language of the commands, in which the texts of modules are translated at import.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import resource
 import runpy
 import selectors
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LARGEST_REQUEST = 200_000  # bytes
-# the third-party and standard modules that smtpsetup's commands import
+# the third-party and standard modules that smtpsetup's commands import inside functions
 LIBRARIES = (
     "asyncio",
     "base64",
@@ -101,16 +102,12 @@ LIBRARIES = (
 
 
 def main() -> None:
-    """Serve requests on the socket whose number is the first argument; a child leaves the loop and runs its command.
-
-    With a second argument, children are measured by coverage.
-    """
+    """Serve requests on the socket whose number is the first argument; a child leaves the loop and runs its command."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if len(sys.argv) > len(("script", "socket")):
-        importlib.import_module("coverage")
+    load_smtpsetup()
     gc.collect()
     gc.freeze()  # so that the collector of a child does not copy shared pages
     request, files = next_child(socket.socket(fileno=int(sys.argv[1])))
@@ -124,6 +121,21 @@ def main() -> None:
         if isinstance(end.code, int | None):
             leave(end.code or 0)
         raise
+
+
+def load_smtpsetup() -> None:
+    """Import every module of smtpsetup. Where coverage is enabled, it began with this process and ends here."""
+    import smtpsetup
+
+    for module in pkgutil.walk_packages(smtpsetup.__path__, "smtpsetup."):
+        if not module.name.endswith(".__main__"):
+            with contextlib.suppress(ImportError):  # of a library that is not installed, or is another system's
+                importlib.import_module(module.name)
+    if is_measured(os.environ):
+        coverage = importlib.import_module("coverage").Coverage.current()
+        coverage.stop()
+        coverage.save()
+        coverage._auto_save = False  # children have what was saved here, too
 
 
 def leave(code: int) -> None:
