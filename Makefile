@@ -5,19 +5,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASE := .venv-release
 SITE := build/site
-TESTS ?= tests
+# what `make test` runs, with --quick; `.ci/run` and `make test-all` run all of every folder
+QUICK := tests/unit tests/adapters tests/cli tests/data tests/documents
+# what touches a library, or what its version of Python does
+DEBIAN := $(QUICK) tests/discovery
+TESTS ?=
 SECONDS ?= 60
 KEEP ?=
 # most tests wait for a server or a timer most of the time
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+# without a cache, each worker would compile every test again
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-all test-debian fuzz check bench scale translations docs docs-site lock audit dist deb clean
+.PHONY: help demo test test-landing test-all test-debian fuzz check check-platforms bench scale translations docs docs-site lock audit dist deb clean
 
 help:
 	@echo "make demo          walk the main job against a sandbox server"
-	@echo "make test          set up and run the tests that a change needs, in two minutes"
-	@echo "make test-all      run every test, and measure what they cover"
-	@echo "make test-debian   run the tests with the modules of Debian 13 and nothing newer"
+	@echo "make test          set up and run the tests that a change needs, in a minute; TESTS=tests/cli runs those"
+	@echo "make test-landing  run every test, the storms at a twentieth, and measure what those of a change cover"
+	@echo "make test-all      run every test, the storms whole, and measure what they cover: before a release"
+	@echo "make test-debian   run what touches a library with the modules of Debian 13 and nothing newer"
 	@echo "make fuzz          fuzz the parsers for SECONDS=60; KEEP=1 adds what executes new code to the corpus"
 	@echo "make check         lint, types, import contracts, docs, catalogue"
 	@echo "make bench         measure start-up, discovery and sending against their floors and peers"
@@ -38,7 +46,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,relay,sandbox]'
 	@touch $@
 
-$(VENV)/ready-for-development: $(VENV)/ready
+$(VENV)/ready-for-tests: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test
+	@touch $@
+
+$(VENV)/ready-for-development: $(VENV)/ready-for-tests
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
 	@touch $@
 
@@ -69,16 +81,21 @@ $(VENV)/ready-for-pictures: $(VENV)/ready-for-development
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
-test: $(VENV)/ready-for-development
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m "not slow" $(TESTS)
+test: $(VENV)/ready-for-tests
+	$(PYTEST) --quick $(or $(TESTS),$(QUICK))
 
-test-all: $(VENV)/ready-for-site $(RELEASE)/ready
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report= $(TESTS)
+# measuring what commands cover takes as long as running them
+test-landing: $(VENV)/ready-for-site $(RELEASE)/ready
+	$(PYTEST) --cov --cov-report= --junitxml build/quick.xml $(QUICK)
+	$(BIN)/python -m coverage report --skip-empty --fail-under 90
+	$(PYTEST) --junitxml build/other.xml $(addprefix --ignore=,$(QUICK)) tests
+
+test-all: check-platforms $(VENV)/ready-for-site $(RELEASE)/ready
+	STORM=1 $(PYTEST) --cov --cov-report= $(or $(TESTS),tests)
 	$(BIN)/python -m coverage report --skip-empty
 
-# tests/packaging is about what is in the other environments
 test-debian:
-	@$(PYTHON) tools/debian_tests.py --numprocesses $(WORKERS) -m "not slow" --ignore tests/packaging $(TESTS)
+	@$(PYTHON) tools/debian_tests.py --numprocesses $(WORKERS) --dist worksteal --quick $(or $(TESTS),$(DEBIAN))
 
 fuzz: $(VENV)/ready-for-fuzzing
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(KEEP),--keep)
@@ -87,8 +104,6 @@ check: $(VENV)/ready-for-development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 --no-warn-unreachable src
-	$(BIN)/mypy --platform darwin --no-warn-unreachable src
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/codespell
@@ -96,6 +111,12 @@ check: $(VENV)/ready-for-development
 	$(BIN)/python tools/documents.py check
 	$(BIN)/python tools/pictures.py check
 	$(BIN)/python tools/locked_requirements.py check
+	$(BIN)/python tools/suite.py check
+
+# nobody runs these; `make test-all` checks their types
+check-platforms: $(VENV)/ready-for-development
+	$(BIN)/mypy --platform win32 --no-warn-unreachable src
+	$(BIN)/mypy --platform darwin --no-warn-unreachable src
 
 bench: $(VENV)/ready-for-development
 	$(BIN)/python bench/startup.py

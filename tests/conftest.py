@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from smtpsetup.config.account import Account
 from smtpsetup.config.secret_source import SecretSource, Store
@@ -46,16 +47,36 @@ pytest_plugins = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m is looked at
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow all cases of each matrix but the first, and of what is sampled, all but every fourth."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`, with which `make test` runs."""
+    parser.addoption("--quick", action="store_true", help="leave out slow tests and most cases of a matrix")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--quick`, generate fewer examples."""
+    settings.register_profile("quick", max_examples=25)
+    if config.getoption("quick"):
+        settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--quick`, leave out what is slow, all cases of a matrix but the first, and three quarters of a sample."""
+    if not config.getoption("quick"):
+        return
     cases: Counter[str] = Counter()
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         function = item.nodeid.partition("[")[0]
-        is_sampled = item.get_closest_marker("sampled") and cases[function] % 4
-        if is_sampled or (item.get_closest_marker("matrix") and cases[function]):
-            item.add_marker("slow")
+        is_left_out = (
+            item.get_closest_marker("slow")
+            or (item.get_closest_marker("matrix") and cases[function])
+            or (item.get_closest_marker("sampled") and cases[function] % 4)
+        )
+        (left_out if is_left_out else chosen).append(item)
         cases[function] += 1
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
 
 
 @dataclass(frozen=True)

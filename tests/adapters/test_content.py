@@ -49,7 +49,9 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(lines=LINES, cuts=st.lists(st.integers(0, 30), max_size=8))
 def test_any_text_in_any_chunks_arrives_unchanged(
     line: tuple[MailServer, Session], lines: list[bytes], cuts: list[int]

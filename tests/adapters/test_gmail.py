@@ -63,7 +63,7 @@ def test_the_mail_arrives_as_it_is(account: Account, gmail_server: GmailServer) 
     assert noted.states == ["dot", "accepted"]
 
 
-def test_the_sign_in_is_proved_without_a_mail(account: Account, gmail_server: GmailServer) -> None:
+def test_a_sign_in_to_gmail_is_proved_without_a_mail(account: Account, gmail_server: GmailServer) -> None:
     report = run_test(api_context(account), Secret(TOKEN), login_only=True)
     assert (report.error, gmail_server.mails) == (None, [])
     assert [result.stage for result in report.stages] == [Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.AUTH]
@@ -132,7 +132,7 @@ REFUSALS: dict[str, tuple[Callable[[GmailServer], object], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_has_its_own_code(account: Account, gmail_server: GmailServer, name: str) -> None:
+def test_a_refusal_of_gmail_has_its_own_code(account: Account, gmail_server: GmailServer, name: str) -> None:
     arrange, expected = REFUSALS[name]
     arrange(gmail_server)
     assert error_code(refused(account, mail()).failure) == expected
@@ -185,7 +185,7 @@ def test_a_gateway_that_gave_up_on_an_upload_is_asked_what_arrived(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_an_upload_that_has_expired_begins_again_later(
+def test_an_upload_to_gmail_that_has_expired_begins_again_later(
     account: Account, gmail_server: GmailServer, status: int
 ) -> None:
     gmail_server.rule(method="PUT", status=status)

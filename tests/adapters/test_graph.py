@@ -124,7 +124,7 @@ def test_the_stages_are_those_of_http(account: Account, graph_server: GraphServe
     assert len(graph_server.mails) == 1
 
 
-def test_the_sign_in_is_proved_without_a_mail(account: Account, graph_server: GraphServer) -> None:
+def test_a_sign_in_to_graph_is_proved_without_a_mail(account: Account, graph_server: GraphServer) -> None:
     report = run_test(api_context(account), Secret(TOKEN), login_only=True)
     assert (report.error, graph_server.mails) == (None, [])
     assert report.stages[-1].stage is Stage.AUTH
@@ -163,7 +163,7 @@ def test_a_200_is_a_refusal(account: Account, graph_server: GraphServer) -> None
         (404, "UnknownError", "", "server.protocol-error", 76),
     ],
 )
-def test_a_refusal_has_its_own_code(  # noqa: PLR0913, PLR0917  one row of the table
+def test_a_refusal_of_graph_has_its_own_code(  # noqa: PLR0913, PLR0917  one row of the table
     account: Account,
     graph_server: GraphServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -317,7 +317,7 @@ def test_an_upload_that_is_throttled_keeps_the_pause(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_an_upload_that_has_expired_begins_again_later(
+def test_an_upload_to_graph_that_has_expired_begins_again_later(
     writer: Account, graph_server: GraphServer, tmp_path: Path, status: int
 ) -> None:
     graph_server.rule(1, method="PUT", status=status)

@@ -282,6 +282,7 @@ class TestSqlite(OutboxRules):
         return OutboxSettings()
 
 
+@pytest.mark.slow
 class TestPostgresql(OutboxRules):
     """PostgreSQL, in a database of the test's own."""
 

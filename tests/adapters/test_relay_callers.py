@@ -140,7 +140,7 @@ AUTHOR = {
     "--smtp-server=127.0.0.1 --smtp-server-port=TLS-PORT --smtp-encryption=ssl --smtp-ssl-cert-path=FILE "
     "--smtp-user=CLIENT --smtp-pass=PASSWORD",
 )
-def test_git_sends_a_patch_that_can_be_applied(lent_with_tls: Lent) -> None:
+def test_git_sends_a_patch_over_tls_that_can_be_applied(lent_with_tls: Lent) -> None:
     lent = lent_with_tls
     needs("git", packages="git git-email")
     where = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True).stdout.strip()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from smtpsetup.config.outbox_settings import OutboxSettings
     from tests.postgresql import Cluster
 
+pytestmark = pytest.mark.slow  # with a PostgreSQL of its own
+
 
 @pytest.fixture
 def box(shared: OutboxSettings, tmp_path: Path) -> Iterator[PostgresqlOutbox]:

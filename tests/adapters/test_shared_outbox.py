@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # with a PostgreSQL of its own
 A = "a@example.com"
 LATER = 1e10
 STATES = (MailState.WAITING, MailState.FAILED)
@@ -98,7 +99,6 @@ def test_a_read_only_server_and_missing_rights_are_told(cluster: Cluster, shared
     assert trouble(shared).trouble is Trouble.READ_ONLY
 
 
-@pytest.mark.slow
 def test_a_wrong_password_is_told_and_the_right_one_comes_from_a_store(tmp_path: Path) -> None:
     with running("fsync = off") as own:
         settings = own.database()
@@ -179,7 +179,6 @@ def test_a_pooler_in_session_mode_is_used(cluster: Cluster, shared: OutboxSettin
 # a mail's way
 
 
-@pytest.mark.slow
 def test_a_possible_delivery_is_on_the_disk_although_the_session_does_not_wait(tmp_path: Path) -> None:
     with running("wal_writer_delay = 10s") as own:
         settings = own.database()

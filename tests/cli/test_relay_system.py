@@ -26,6 +26,7 @@ from tests.servers import free_port, missing, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # with a machine of its own
 DYNAMIC_USER = 61184  # the first uid that systemd gives with DynamicUser= (systemd.exec(5))
 MODULES = ["aiosmtpd", "click", "cryptography", "dns", "idna", "keyring", "platformdirs", "rich", "tomli_w"]
 _MOUNTS = 'mount --bind "$1/etc" /etc && mount --bind "$1/lib" /var/lib || exit 99; shift; exec "$@"'
@@ -115,7 +116,6 @@ def account(machine: Machine, port: int, login: str = 'auth = "none"') -> None:
     machine.config.chmod(0o644)
 
 
-@pytest.mark.slow
 def test_it_runs_as_a_user_of_its_own_and_root_looks_after_it(machine: Machine) -> None:
     with RecordingServer() as server:
         account(machine, server.port)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smtpsetup.sandbox.server import Sandbox, SandboxFacts
     from tests.machine import Machine
 
+pytestmark = pytest.mark.slow  # with users, mounts and a machine of its own
 MESSAGE = "To: asa@example.com\nSubject: x\n\nx\n"
 
 
@@ -131,7 +132,6 @@ def test_a_named_configuration_is_not_merged_with_the_systems(
     assert sendmail(home_on_machine, "-t", "-C", str(home_on_machine.file("empty.toml", "")), stdin=MESSAGE).code == 78
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o622])
 def test_a_system_configuration_writable_by_others_is_refused(
     mode: int, facts: SandboxFacts, machine: Machine, home_on_machine: Home
@@ -183,7 +183,6 @@ def redirected(home: Home, streams: str, message: str = MESSAGE, *flags: str) ->
     return checked(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("streams", ["<&-", "<&- 2>&-", "<&- >&- 2>&-", "</dev/null"])
 def test_without_standard_input_the_message_is_empty_or_an_error(
     streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
@@ -195,7 +194,6 @@ def test_without_standard_input_the_message_is_empty_or_an_error(
     assert len(sandbox.mails) == (done.code == 0)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
 def test_mail_and_exit_codes_work_without_usable_output_streams(
     streams: str, sandbox: Sandbox, facts: SandboxFacts, home: Home
@@ -271,7 +269,6 @@ def test_a_saved_mail_can_be_sent_with_t(
     assert b"hemlig" not in mail.content
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("language", ["C", "POSIX", "sv_SE.UTF-8", "sv_SE.ISO-8859-1"])
 def test_mail_does_not_depend_on_the_locale(language: str, sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.conftest import Home
     from tests.postgresql import Cluster
 
+pytestmark = pytest.mark.slow  # with a PostgreSQL of its own
+
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
@@ -109,7 +111,6 @@ def test_status_is_the_same_on_one_machine(
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_init_is_needed_once_and_says_so(home: Home, server: RecordingServer, cluster: Cluster) -> None:
     settings = cluster.database(has_tables=False)
     plain_account(home, server.port)
@@ -136,7 +137,6 @@ def away(machine: Home, shared: OutboxSettings, cluster: Cluster) -> Home:
     return machine
 
 
-@pytest.mark.slow
 def test_while_it_is_away_mail_is_kept_on_this_machine_and_handed_on(
     away: Home, server: RecordingServer, shared: OutboxSettings
 ) -> None:
@@ -200,7 +200,6 @@ def lines(count: int) -> str:
     )
 
 
-@pytest.mark.slow
 def test_a_batch_is_loaded_once_and_resumed(machine: Home, server: RecordingServer) -> None:
     machine.file("b.jsonl", lines(30))
     run = machine.run("send", "--batch", "b.jsonl", "--queue", "always", "--json")
@@ -285,7 +284,6 @@ def test_a_worker_sends_what_comes_and_ends_on_sigterm(
     ]
 
 
-@pytest.mark.slow
 def test_a_machine_that_lacks_an_account_leaves_its_mail_to_the_others(machine: Home, server: RecordingServer) -> None:
     queue(machine, "anna")
     before = machine.run("outbox", "list", "--json").json["result"]
@@ -324,7 +322,6 @@ def test_the_unit_of_a_worker_is_shown(machine: Home) -> None:
     assert machine.run("outbox", "work", "--print").code == 2
 
 
-@pytest.mark.slow
 def test_the_doctor_looks_at_it(machine: Home, away: Home) -> None:
     found = {one["check"]: one for one in away.run("doctor", "--json").json["result"]["checks"]}
     assert found["shared-outbox"]["code"] == "outbox.unavailable"

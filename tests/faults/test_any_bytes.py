@@ -92,7 +92,6 @@ REPLIES = st.one_of(
 )
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("stage", STAGES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=REPLIES)

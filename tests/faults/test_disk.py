@@ -33,8 +33,6 @@ test "$("$0" -m smtpsetup outbox list --json)" = '{"schema": 1, "command": "outb
 """
 
 
-@pytest.mark.slow
-@pytest.mark.matrix
 @pytest.mark.parametrize("megabytes", [3, 20])
 def test_a_flush_drains_the_outbox_on_a_full_disk(home: Home, megabytes: int) -> None:
     state = home.path / "state"
@@ -60,7 +58,6 @@ def test_a_batch_on_a_disk_that_fills_up_notes_every_sent_mail(home: Home) -> No
     assert "may have arrived" not in done.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [8, 12, 16])
 def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilobytes: int) -> None:
     batch = batch_file(home, *(f"m{number}" for number in range(400)))
@@ -75,7 +72,6 @@ def test_a_batch_without_room_for_its_journal_stops_and_says_so(home: Home, kilo
     assert len(set(server.message_ids)) == len(server.message_ids)
 
 
-@pytest.mark.slow
 def test_an_unwritable_note_is_reported_by_what_the_server_has_done() -> None:
     from smtpsetup.core.errors import SmtpsetupError  # as below
     from smtpsetup.message.delivery import Delivery
@@ -149,7 +145,6 @@ def test_a_read_only_state_directory_is_reported(home: Home, command: str) -> No
     assert str(state) in " ".join(run.err.split())
 
 
-@pytest.mark.slow
 def test_an_outbox_on_a_read_only_disk_is_listed(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tests.conftest import Home
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_change_nothing(home: Home, sandbox: Sandbox, facts: SandboxFacts, closed: str) -> None:
     home.configure(facts)
@@ -188,7 +187,6 @@ def test_without_a_home_mail_is_sent_and_the_working_directory_left_alone(
     assert list(away.path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_an_unwritable_warning_does_not_stop_a_mail(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.config.write_text(home.config.read_text() + 'provider = "gmail"\n')

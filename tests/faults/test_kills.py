@@ -22,6 +22,7 @@ from tests.messages import from_bytes
 from tests.recording import RecordingServer, new_mail, plain_account, state_dir
 from tests.sendmail import PROGRAM, kept
 from tests.servers import closed_port
+from tests.storms import share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ SOONEST = 0.02  # seconds; no Python has started by then
 PAUSE = 0.002  # seconds that the server takes over each message, so that kills land while an answer is awaited
 MAILS = 50
 LINES = 100
-CHUNKS = range(4)  # each is run on its own, so that two processors share them
+CHUNKS = range(share(4))  # each is run on its own, so that two processors share them
 
 
 class Killer:
@@ -106,14 +107,12 @@ def assert_only_mail_in_flight_is_repeated(server: RecordingServer) -> None:
         assert len({arrival.message_id for arrival in arrivals}) == 1, (SEED, subject)
 
 
-@pytest.mark.slow
-@pytest.mark.matrix
 @pytest.mark.parametrize("how", ["always", "on-failure"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_queued_mail_arrives_once_whenever_a_send_is_killed(home: Home, chunk: int, how: str) -> None:
     accepted: set[str] = set()
     count = 0
-    killer = Killer(home, 13, (chunk, how))
+    killer = Killer(home, share(13, 5), (chunk, how))
     with closed_port() as closed, RecordingServer() as server:
         plain_account(home, closed)
         while not killer.is_done:
@@ -132,11 +131,10 @@ def test_queued_mail_arrives_once_whenever_a_send_is_killed(home: Home, chunk: i
     assert all(len(arrivals) == 1 for arrivals in found.values()), SEED
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_killed_flush_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int) -> None:
     count = 0
-    killer = Killer(home, 26, chunk)
+    killer = Killer(home, share(26, 5), chunk)
     with RecordingServer(pause=PAUSE) as server:
         plain_account(home, server.port)
         while not killer.is_done:
@@ -159,12 +157,11 @@ def fill(home: Home, first: int) -> None:
             box.add(new_mail(number))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_killed_batch_loses_nothing_and_repeats_only_mail_in_flight(home: Home, chunk: int, connections: str) -> None:
     count = 0
-    killer = Killer(home, 13, (chunk, connections))
+    killer = Killer(home, share(13, 5), (chunk, connections))
     with RecordingServer(pause=PAUSE) as server:
         plain_account(home, server.port)
         while not killer.is_done:
@@ -176,14 +173,13 @@ def test_a_killed_batch_loses_nothing_and_repeats_only_mail_in_flight(home: Home
     assert_only_mail_in_flight_is_repeated(server)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["batch", "flush"])
 def test_kills_over_https_lose_nothing_and_repeat_only_mail_in_flight(
     home: Home, graph_server: GraphServer, how: str
 ) -> None:
     connections = 4 if how == "batch" else 1
     count = 0
-    killer = Killer(home, 20, ("https", how))
+    killer = Killer(home, share(20, 5), ("https", how))
     graph_server.allow(TOKEN, ADDRESS)
     graph_server.pause = PAUSE
     write_account(home, graph_server, TransportKind.GRAPH)
@@ -211,10 +207,9 @@ def test_kills_over_https_lose_nothing_and_repeat_only_mail_in_flight(
     assert len(left) <= killer.kills, SEED
 
 
-@pytest.mark.slow
 def test_a_killed_batch_queues_each_mail_once(home: Home) -> None:
     plain_account(home, 1)
-    killer = Killer(home, 25, "queue")
+    killer = Killer(home, share(25, 5), "queue")
     count = 0
     while not killer.is_done:
         killer.run_until_done(*batch(batch_file(home, count), "1"), "--queue", "always")
@@ -264,7 +259,6 @@ def test_a_batch_that_is_killed_after_its_last_mail_is_not_sent_again(home: Home
 CREATED = "from smtpsetup.outbox.sqlite.store import SqliteOutbox\nSqliteOutbox(sys.argv[1]).mails()"
 
 
-@pytest.mark.slow
 def test_a_kill_while_the_outbox_is_created_leaves_a_working_one(home: Home) -> None:
     plain_account(home, 1)
     home = home.unmeasured  # which takes half the time
@@ -282,12 +276,12 @@ def test_a_kill_while_the_outbox_is_created_leaves_a_working_one(home: Home) -> 
 # smtpsetup-sendmail
 
 
-SENDMAIL_KILLS = 125  # in each of the eight parts
+SENDMAIL_PARTS = range(share(8, 2))
+SENDMAIL_KILLS = share(125, 25)  # in each part
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("chunk", range(8))
+@pytest.mark.parametrize("chunk", SENDMAIL_PARTS)
 def test_a_killed_sendmail_loses_no_committed_mail(home: Home, chunk: int) -> None:
     source = random.Random(f"{SEED} {chunk}")
     longest, count, kills = 0.0, 0, 0

@@ -40,8 +40,6 @@ PAGES = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.matrix
 @pytest.mark.timeout(60)  # under coverage on a busy machine; quadratic time would take hours
 @pytest.mark.parametrize("piece", PAGES.values(), ids=PAGES)
 def test_hostile_html_takes_linear_time(piece: str) -> None:
@@ -81,7 +79,6 @@ def test_the_text_of_a_page_is_what_it_shows(page: str, text: str) -> None:
     assert text_of(page) == text
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("option", ["--attach", "--body-file", "--html", "--batch", "--merge"])
 def test_a_named_pipe_without_a_writer_is_an_error(home: Home, option: str) -> None:
     plain_account(home, 1)
@@ -101,7 +98,6 @@ def test_an_aliases_file_that_is_a_pipe_without_a_writer_is_an_error(home: Home)
     assert "it is a named pipe, and no program writes to it" in " ".join(done.err.split())
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("command", ["printf text", "sleep 1.5; printf text", "printf t; sleep 1.5; printf ext"])
 def test_a_pipe_with_a_slow_writer_is_waited_for(home: Home, command: str) -> None:
     with RecordingServer() as server:
@@ -136,7 +132,6 @@ def test_a_header_field_of_three_megabytes_is_refused_and_the_mail_saved(home: H
     assert b"\r\n\r\n" not in content.partition(LONG)[0]
 
 
-@pytest.mark.slow
 def test_a_small_tmpdir_loses_no_mail(home: Home) -> None:
     small = home.path / "small"
     with RecordingServer() as server:

@@ -65,7 +65,6 @@ def flush_and_repair(home: Home, server: RecordingServer) -> list[Run]:
     ]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(6))
 def test_a_flipped_bit_in_the_wal_is_detected_and_the_mails_behind_it_saved(
     home: Home, as_killed: Path, part: int
@@ -85,7 +84,6 @@ def test_a_flipped_bit_in_the_wal_is_detected_and_the_mails_behind_it_saved(
     assert arrived + (result["lost"] or 0) + len(left.json["result"]) >= 24
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("offset", range(0, 100, 3))
 def test_an_outbox_with_a_wrong_byte_in_its_header_is_repaired(home: Home, at_rest: Path, offset: int) -> None:
     directory = copied(home, at_rest)
@@ -97,7 +95,6 @@ def test_an_outbox_with_a_wrong_byte_in_its_header_is_repaired(home: Home, at_re
     assert runs[4].json["result"] == []
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(12))
 def test_a_mail_whose_content_was_changed_is_not_sent(home: Home, at_rest: Path, part: int) -> None:
     source = random.Random(f"{SEED} {part}")
@@ -131,7 +128,6 @@ def test_a_mail_whose_content_was_changed_is_not_sent(home: Home, at_rest: Path,
         assert len(server.mails) > 35
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     "column", ["sender", "recipients", "account", "config", "is_ascii", "subject", "message_id", "holds"]
 )
@@ -202,7 +198,6 @@ def test_an_outbox_of_version_1_is_read_and_sent(home: Home, at_rest: Path) -> N
     assert len(server.mails) == 40
 
 
-@pytest.mark.slow
 def test_an_outbox_of_version_1_is_migrated_when_nobody_uses_it(home: Home, at_rest: Path) -> None:
     """A process of version 1 writes no checksums: its later changes would be taken for damage."""
     directory = copied(home, at_rest)

@@ -85,7 +85,6 @@ def assert_repairable(home: Home, *, at_most_lost: int = MAILS, are_losses_count
     return len(numbers)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("part", range(1, 12))
 def test_a_truncated_outbox_is_reported_and_repaired(home: Home, at_rest: Path, part: int) -> None:
     size = (at_rest / "outbox.db").stat().st_size
@@ -94,14 +93,12 @@ def test_a_truncated_outbox_is_reported_and_repaired(home: Home, at_rest: Path, 
     assert_repairable(home, are_losses_counted=False)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [1, 15, 16, 40, 60, 99, 100, 101, 511, 512, 1024, 4095, 4096])
 def test_an_outbox_cut_to_its_first_bytes_is_reported(home: Home, at_rest: Path, offset: int) -> None:
     damaged(home, at_rest, lambda path: os.truncate(path, offset))
     assert_repairable(home, are_losses_counted=False)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("length", [16, 100, PAGE])
 def test_an_outbox_without_its_header_is_repaired_and_its_losses_counted(
@@ -111,7 +108,6 @@ def test_an_outbox_without_its_header_is_repaired_and_its_losses_counted(
     assert_repairable(home)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("filling", [ZEROS, NOISE])
 @pytest.mark.parametrize("page", range(1, 10))
 def test_a_missing_page_is_reported_and_its_losses_counted(
@@ -121,7 +117,6 @@ def test_a_missing_page_is_reported_and_its_losses_counted(
     assert_repairable(home)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("attempt", range(12))
 def test_flipped_bytes_are_reported_as_damage(home: Home, at_rest: Path, attempt: int) -> None:
     source = random.Random(f"{SEED} {attempt}")
@@ -166,14 +161,12 @@ def assert_wal_damage_is_reported(home: Home) -> None:
     assert len(home.run("outbox", "list", "--json").json["result"]) >= MAILS // 2
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 1, 31, 32, 33, 55, 56, 57, 2000, 4152, 4153, 50_000, 90_001])
 def test_a_truncated_wal_loses_only_what_was_behind_the_cut(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: os.truncate(f"{path}-wal", offset))
     assert_wal_damage_is_reported(home)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("offset", [0, 16, 32, 40, 48, 56, 300, 4152, 20_000])
 def test_a_wal_with_a_wrong_byte_loses_only_what_was_behind_it(home: Home, sound: Path, offset: int) -> None:
     damaged(home, sound, lambda path: overwrite(Path(f"{path}-wal"), offset, NOISE))
@@ -202,7 +195,6 @@ def test_commands_on_a_damaged_outbox_suggest_the_repair(
 # the repair itself
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("statements", [0, 1, 8, 16, 40, 100, 150])
 def test_a_repair_that_is_killed_can_be_run_again(home: Home, statements: int) -> None:
     plain_account(home, 1)
@@ -228,7 +220,6 @@ with SqliteOutbox(sys.argv[1]) as box:
 """
 
 
-@pytest.mark.slow
 def test_a_mail_that_is_queued_while_the_outbox_is_repaired_is_refused_or_kept(home: Home) -> None:
     plain_account(home, 1)
     directory = state_dir(home)

@@ -43,7 +43,6 @@ def owners(home: Home) -> set[int]:
     return {path.lstat().st_uid for path in home.path.rglob("*")}
 
 
-@pytest.mark.slow
 def test_commands_of_root_leave_the_users_files_to_the_user(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
@@ -161,7 +160,6 @@ FIRST_COMMANDS = {
 }
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("first", FIRST_COMMANDS)
 @pytest.mark.parametrize("umask", ["0", "077", "0777"])
 def test_the_state_directory_is_0700_whatever_the_umask_and_the_first_command(
@@ -185,7 +183,6 @@ def make_unsafe(path: Path, how: str) -> None:
     path.symlink_to(moved)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("place", "how"),
     [
@@ -233,7 +230,6 @@ def test_an_outbox_of_another_user_is_refused(home: Home, tmp_path: Path) -> Non
     assert home.run("doctor").code != 0
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 @pytest.mark.parametrize("name", ["mail.log", "outbox.db", "sent-a", "outbox.lock"])
 def test_nothing_is_written_through_a_link(home: Home, server: RecordingServer, name: str, kind: str) -> None:

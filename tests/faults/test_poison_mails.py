@@ -58,7 +58,6 @@ def test_large_mails_dropped_during_the_body_do_not_starve_others(home: Home) ->
     }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("verb", ["RCPT", "DATA"])
 @pytest.mark.parametrize("breakers", [1, 3, 6])
 def test_a_flush_sends_every_mail_that_breaks_no_connection(home: Home, verb: str, breakers: int) -> None:
@@ -85,7 +84,6 @@ def test_untried_mail_has_no_attempt_counted_and_is_sent_by_the_next_flush(home:
     assert [mail.recipients[0] for mail in server.mails] == ["good@example.com"]
 
 
-@pytest.mark.slow
 def test_poison_mails_are_given_up_after_days_and_no_others_with_them(home: Home) -> None:
     names = ("b0", "b1", "b2")
     fill(home, *(new_mail(number, (f"{name}@example.com",)) for number, name in enumerate(names)))
@@ -111,7 +109,6 @@ def test_a_batch_without_queue_sends_every_row_behind_poison_mails(home: Home, c
     assert sorted(server.subjects) == sorted(good)
 
 
-@pytest.mark.slow
 def test_a_batch_stopped_by_poison_mails_begins_with_the_others_when_run_again(home: Home) -> None:
     path = batch_file(home, *(f"b{number:02}" for number in range(30)), "good0", "good1")
     with MailServer(answer_to(*(f"b{number:02}" for number in range(30)), verb="DATA")) as server:

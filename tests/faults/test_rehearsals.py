@@ -78,7 +78,6 @@ def test_every_error_code_can_be_rehearsed() -> None:
     assert not set(FAULTS) & set(REHEARSALS)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("code", FAULTS)
 def test_a_rehearsed_fault_is_reported_by_its_own_code(
     code: str, usual_ports: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +100,6 @@ API_FAULTS = [
 ]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("code", "kind"), API_FAULTS)
 def test_a_fault_over_https_is_reported_by_its_own_code(code: str, kind: TransportKind, tmp_path: Path) -> None:
     fault = api_fault(code, kind)

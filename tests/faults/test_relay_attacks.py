@@ -116,7 +116,6 @@ def test_a_line_without_end_takes_no_memory(relay: Target, guest: Client) -> Non
     assert memory_of(relay.pid) - before < 10
 
 
-@pytest.mark.slow
 def test_who_reads_no_replies_gets_no_memory(relay: Target, guest: Client) -> None:
     before = memory_of(relay.pid)
     assert sent_without_reading(guest, b"NOOP\r\n" * 100_000) < 60_000_000
@@ -159,7 +158,6 @@ def test_a_mail_with_a_hard_header_holds_nobody_up_for_long(relay: Target) -> No
     assert time.monotonic() - begin < 10
 
 
-@pytest.mark.slow
 def test_a_message_beyond_the_limit_is_read_to_its_end_and_refused(relay: Target) -> None:
     before = memory_of(relay.pid)
     with relay.shop() as client:
@@ -173,7 +171,6 @@ def test_a_message_beyond_the_limit_is_read_to_its_end_and_refused(relay: Target
     assert memory_of(relay.pid) - before < 30
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("command", "more"), [("STARTTLS", b"no handshake\r\n"), ("VRFY " + "(" * 1_900, b"")], ids=["STARTTLS", "VRFY"]
 )
@@ -217,7 +214,6 @@ def test_too_many_connections_are_refused_and_then_taken_again(relay: Target) ->
         assert shop.hand_over().startswith("250")
 
 
-@pytest.mark.slow
 def test_connections_without_a_handshake_count_too(relay: Target) -> None:
     with contextlib.ExitStack() as stack:
         for _each in range(700):
@@ -242,7 +238,6 @@ def test_mail_is_taken_where_nobody_reads_what_the_relay_says(home: Home) -> Non
                 assert client.hand_over().startswith("250")
 
 
-@pytest.mark.slow
 def test_no_more_connections_are_taken_than_files_can_be_opened_for_their_mails(
     tmp_path: Path, name_server: str
 ) -> None:

@@ -10,8 +10,6 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from smtpsetup.message.spool import Spool
 from tests.recording import plain_account
 from tests.relay import add_client, running_relay
@@ -25,7 +23,6 @@ FILES = 48
 SECONDS = 3.0
 
 
-@pytest.mark.slow
 def test_more_connections_than_open_files_neither_fill_the_log_nor_end_the_relay(home: Home) -> None:
     plain_account(home, 1)
     password = add_client(home)

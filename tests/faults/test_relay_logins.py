@@ -107,7 +107,6 @@ NUL_NAMES = {
 }
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("initial", NUL_NAMES.values(), ids=NUL_NAMES)
 def test_no_broken_plain_logs_in(relay: Target, guest: Attacker, initial: str) -> None:
     before = len(relay.said)
@@ -118,7 +117,6 @@ def test_no_broken_plain_logs_in(relay: Target, guest: Attacker, initial: str) -
     assert "internal.bug" not in relay.said[before:]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("words", [("*",), ("!!",), ("", "*"), (b64("shop"), "!!"), (b64("shop"), ""), ("", "")])
 def test_no_broken_login_logs_in(guest: Attacker, words: tuple[str, ...]) -> None:
     answer = guest.say("AUTH LOGIN")
@@ -140,7 +138,6 @@ def test_no_other_mechanism_logs_in(guest: Attacker, mechanism: str) -> None:
 NAMES = ("SHOP", "shop ", " shop", "sh\u043ep", "shop\u200b", "\uff53hop", "shop\u0301", "shop\n", "bound", "device")
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_no_name_but_its_own_goes_with_a_password(relay: Target, guest: Attacker, name: str) -> None:
     assert guest.say(f"AUTH PLAIN {plain(name, relay.password)}").startswith("535")
@@ -185,7 +182,6 @@ def test_a_wrong_login_costs_a_second_and_the_provider_hears_nothing(relay: Targ
     assert heard == (relay.server.connections, len(relay.server.lines))
 
 
-@pytest.mark.slow
 def test_wrong_logins_in_one_packet_cost_a_second_each(guest: Attacker) -> None:
     begin = time.monotonic()
     guest.sock.sendall(f"AUTH PLAIN {plain('shop', 'wrong')}\r\n".encode() * 3)
@@ -210,7 +206,6 @@ def guesses(relay: Target, source: str, count: int) -> list[str]:
     return answers
 
 
-@pytest.mark.slow
 def test_after_ten_wrong_logins_the_address_has_to_wait_and_others_do_not(relay: Target) -> None:
     guesses(relay, "127.0.3.2", 10)
     with Attacker(relay.relay.port, "127.0.3.2") as same:
@@ -221,12 +216,10 @@ def test_after_ten_wrong_logins_the_address_has_to_wait_and_others_do_not(relay:
         assert other.log_in(relay.password).startswith("235")
 
 
-@pytest.mark.slow
 def test_guesses_at_the_same_time_are_ten_a_minute_too(relay: Target) -> None:
     assert guesses(relay, "127.0.3.4", 60).count("535") <= 10
 
 
-@pytest.mark.slow
 def test_logins_at_the_same_time_do_not_eat_memory(relay: Target) -> None:
     before, most = memory_of(relay.pid), 0.0
     done = threading.Event()
@@ -243,7 +236,6 @@ def test_logins_at_the_same_time_do_not_eat_memory(relay: Target) -> None:
     assert most - before < 48  # each check takes 16 MB
 
 
-@pytest.mark.slow
 def test_logins_behind_the_last_one_fill_no_log(relay: Target) -> None:
     guesses(relay, "127.0.3.6", 10)
     with Attacker(relay.relay.port, "127.0.3.6") as client:
@@ -261,7 +253,6 @@ def work_of(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-@pytest.mark.slow
 def test_an_unknown_name_costs_the_relay_as_much_as_a_wrong_password(relay: Target) -> None:
     ticks = {"shop": 0, "nobody": 0, "device": 0}
     for number in range(3):
@@ -302,7 +293,6 @@ def test_all_files_of_the_relay_are_the_users_alone(relay: Target) -> None:
     assert {"relay-key.pem", "relay-clients.json", "relay.json", "outbox.db"} <= {path.name for path in files}
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["\x1b[31mred", "a\nFAKE 235", "\u202egpj", "a\x00b", "\r\x9b2J", "\ud800"], ids=ascii)
 def test_a_name_that_is_no_client_does_not_reach_the_log(relay: Target, guest: Attacker, name: str) -> None:
     before = len(relay.said)
@@ -318,7 +308,6 @@ def test_a_name_that_is_no_client_does_not_reach_the_log(relay: Target, guest: A
 # clients that end
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("change", ["renew", "remove"])
 def test_a_client_that_ended_sends_no_further_mail(relay: Target, change: str) -> None:
     home = relay.relay.home

@@ -109,7 +109,6 @@ def is_sent_on_a_full_disk(home: Home, server: MailServer) -> bool:
     return len(server.mails) == 5
 
 
-@pytest.mark.slow
 def test_a_relay_on_a_full_disk_sends_what_waits(home: Home) -> None:
     with MailServer() as server, small_disk(home, 80) as there:
         plain_account(there, server.port)
@@ -117,7 +116,6 @@ def test_a_relay_on_a_full_disk_sends_what_waits(home: Home) -> None:
             assert is_sent_on_a_full_disk(there, server)
 
 
-@pytest.mark.slow
 def test_a_relay_sends_what_waits_once_there_is_room_again(home: Home) -> None:
     with MailServer() as server, small_disk(home, 80) as there:
         plain_account(there, server.port)
@@ -162,13 +160,11 @@ def is_repaired_within(home: Home, seconds: float) -> bool:
     return b"The damaged file is" in err
 
 
-@pytest.mark.slow
 def test_a_repair_comes_in_while_a_relay_has_nothing_to_do(home: Home) -> None:
     with with_damage(home):
         assert is_repaired_within(home, 20)
 
 
-@pytest.mark.slow
 def test_a_repair_comes_in_while_a_relay_is_at_work(home: Home) -> None:
     with with_damage(home) as (relay, password):
         is_over = threading.Event()

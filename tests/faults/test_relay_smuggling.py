@@ -83,7 +83,6 @@ def sent(client: Client, recorder: Recorder, data: bytes) -> bytes:
     return recorder.contents[before]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("line_end", [b"\r\n", b"\n"], ids=["commands with CRLF", "commands with LF"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_only_crlf_dot_crlf_ends_a_message(client: Client, recorder: Recorder, end: bytes, line_end: bytes) -> None:
@@ -130,7 +129,6 @@ SEPARATORS = {
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
 @pytest.mark.parametrize("name", [b"Subject", b"X-Note", b"To", b"References", b"Content-Type"])
 def test_no_value_of_a_field_adds_a_bcc(client: Client, recorder: Recorder, name: bytes, separator: bytes) -> None:

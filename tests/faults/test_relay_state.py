@@ -73,7 +73,6 @@ DEEP = {
 }
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "text",
     [pytest.param(text, id=name) for name, text in (BROKEN | DEEP).items()],
@@ -86,7 +85,6 @@ def test_a_broken_file_of_clients_lets_nobody_in(home: Home, text: str) -> None:
     assert (run.code, "config.invalid" in run.err) == (78, True), run.err
 
 
-@pytest.mark.slow
 def test_a_file_of_clients_that_breaks_later_changes_nothing(home: Home) -> None:
     plain_account(home, 9)
     password = add_client(home)
@@ -99,7 +97,6 @@ def test_a_file_of_clients_that_breaks_later_changes_nothing(home: Home) -> None
         wait_for(lambda: "config.invalid" in (home.path / "relay.err").read_text())
 
 
-@pytest.mark.slow
 def test_a_broken_file_of_clients_does_not_end_the_watchdog(home: Home, tmp_path: Path) -> None:
     plain_account(home, 9)
     add_client(home)
@@ -153,7 +150,6 @@ def test_a_relay_whose_account_is_itself_does_not_start(home: Home) -> None:
         assert (run.code, "config.invalid" in run.err) == (78, True), run.err
 
 
-@pytest.mark.slow
 def test_a_mail_does_not_go_round_when_the_account_becomes_the_relay(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)

@@ -95,7 +95,6 @@ def test_a_mail_that_cannot_be_queued_is_saved_to_a_file_and_sent_from_there(
     assert_whole(arrival.content)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("kilobytes", [8, 40, 100, 132])
 def test_a_mail_that_a_full_disk_cannot_queue_is_saved_elsewhere(home: Home, tmp_path: Path, kilobytes: int) -> None:
     full = tmp_path / "full"
@@ -137,7 +136,6 @@ def test_the_hint_quotes_a_path_with_a_space(home: Home) -> None:
 MANY = [f"person-{number}.with-a-long-name@a-rather-long-domain.example" for number in range(200)]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("arguments", "header", "recipients"),
     [

@@ -29,7 +29,6 @@ def planted(home: Home, port: int, name: str = "upload.toml") -> tuple[Path, Pat
     return home.file(name, text), made
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("mode", [("-t",), ("-q",), ("-bp",), ("-t", "-v"), ("-q", "-v")])
 def test_sendmail_refuses_a_configuration_chosen_by_the_caller(
     home: Home, server: RecordingServer, mode: tuple[str, ...]
@@ -94,7 +93,6 @@ def test_sendmail_accepts_the_machines_configuration(home: Home, server: Recordi
     assert len(server.mails) == 1
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     "flags",
     [

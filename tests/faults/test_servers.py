@@ -90,7 +90,6 @@ def test_a_failed_quit_after_acceptance_is_a_success(end: tuple[bytes | str, ...
     assert "Error" not in report.stages[-1].detail  # a sentence, not the name of an exception
 
 
-@pytest.mark.slow
 def test_the_password_is_sent_once_and_masked_where_the_server_repeats_it() -> None:
     lines: list[str] = []
     with ScriptedServer(
@@ -107,7 +106,6 @@ def test_the_password_is_sent_once_and_masked_where_the_server_repeats_it() -> N
     assert "> AUTH PLAIN ***" in lines
 
 
-@pytest.mark.slow
 def test_a_dripping_server_cannot_extend_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 3.0)
     drip: list[bytes | float | str | None] = [READY, None]
@@ -120,7 +118,6 @@ def test_a_dripping_server_cannot_extend_the_deadline(monkeypatch: pytest.Monkey
     assert time.monotonic() - started < 6
 
 
-@pytest.mark.slow
 def test_no_login_after_a_missing_refused_or_injected_starttls() -> None:
     offered = b"250-x\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
     for script, code in (
@@ -138,7 +135,6 @@ def test_no_login_after_a_missing_refused_or_injected_starttls() -> None:
         assert b"MAIL" not in received
 
 
-@pytest.mark.slow
 def test_a_port_with_implicit_tls_is_distinguished_from_a_silent_one() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -150,7 +146,6 @@ def test_a_port_with_implicit_tls_is_distinguished_from_a_silent_one() -> None:
     assert "--security tls" in report.error.hints[0]
 
 
-@pytest.mark.slow
 def test_a_silent_server_is_a_greeting_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.setup.test_account.DEADLINE_SECONDS", 6.0)
     monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 1.0)
@@ -159,14 +154,12 @@ def test_a_silent_server_is_a_greeting_timeout(monkeypatch: pytest.MonkeyPatch) 
     assert (report.error.code, report.error.exit_code) == ("greeting.timeout", 75)
 
 
-@pytest.mark.slow
 def test_a_server_that_greets_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpsetup.smtp.session._SILENCE_SECONDS", 0.5)
     report = checked((1.5, *TO_DOT, b"250 ok\r\n", None, b"221 bye\r\n"))
     assert report.error is None
 
 
-@pytest.mark.slow
 def test_a_plaintext_port_is_distinguished_from_one_with_implicit_tls() -> None:
     with ScriptedServer((READY, 1.0)) as server:
         report = run_test(context_of(account_at(server.port, Security.TLS)), Secret(SECRET))

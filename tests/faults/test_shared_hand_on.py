@@ -37,7 +37,6 @@ main()
 """
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_between_the_two_commits_of_a_handed_on_mail_moves_it_once(made: Fleet, home: Home, moment: str) -> None:
     machine = made.add_machine(home)
@@ -61,7 +60,6 @@ def test_a_handed_on_mail_that_was_sent_meanwhile_is_not_sent_again(made: Fleet,
     assert made.accepted() == 1
 
 
-@pytest.mark.slow
 def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Fleet, home: Home) -> None:
     source = random.Random(SEED)
     machine = made.add_machine(home)
@@ -79,7 +77,6 @@ def test_flushes_that_are_killed_at_any_moment_hand_on_each_mail_once(made: Flee
     made.assert_all_is_well(range(60))
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("words", ["COMMIT", "smtpsetup.handed_on (origin", "INSERT INTO smtpsetup.mail"])
 def test_a_connection_that_is_lost_during_the_commit_hands_on_each_mail_once(
     made: Fleet, home: Home, words: str
@@ -104,7 +101,6 @@ def test_a_mail_whose_commit_was_not_confirmed_is_sent_once(made: Fleet, home: H
     assert made.accepted() == 1
 
 
-@pytest.mark.slow
 def test_a_machine_keeps_mail_while_the_database_hangs_in_the_middle_of_a_handing_on(made: Fleet, home: Home) -> None:
     with behind_a_proxy(made, home) as (proxy, machine), closed_port() as closed:
         keep(machine, 1)
@@ -119,7 +115,6 @@ def test_a_machine_keeps_mail_while_the_database_hangs_in_the_middle_of_a_handin
     assert made.accepted() == 2
 
 
-@pytest.mark.slow
 def test_a_batch_whose_commit_was_not_confirmed_is_loaded_once(made: Fleet, home: Home) -> None:
     with behind_a_proxy(made, home) as (proxy, machine):
         rows = ({"to": "kund@example.com", "subject": str(number), "body": "x"} for number in range(30))

@@ -40,7 +40,6 @@ def disturbed(made: Fleet, mails: int, times: int, disturb: Callable[[int], None
 # workers that are killed
 
 
-@pytest.mark.slow
 def test_killed_workers_lose_no_mail_and_double_none_without_notice(made: Fleet, home: Home) -> None:
     machines = [made.add_machine(home) for _number in range(WORKERS)]
     made.fill(range(400))
@@ -58,7 +57,6 @@ def test_killed_workers_lose_no_mail_and_double_none_without_notice(made: Fleet,
     made.assert_all_is_well(range(400))
 
 
-@pytest.mark.slow
 def test_what_a_killed_worker_was_sending_is_told_as_unknown_and_sent_again(home: Home, cluster: Cluster) -> None:
     is_reached = threading.Event()
 
@@ -86,7 +84,6 @@ def test_what_a_killed_worker_was_sending_is_told_as_unknown_and_sent_again(home
 # PostgreSQL that crashes
 
 
-@pytest.mark.slow
 def test_a_crash_of_the_database_loses_no_mail_that_was_accepted(made: Fleet, home: Home) -> None:
     machines = [made.add_machine(home) for _number in range(2)]
     sender = made.add_machine(home)
@@ -107,7 +104,6 @@ def test_a_crash_of_the_database_loses_no_mail_that_was_accepted(made: Fleet, ho
     made.assert_all_is_well(range(303))
 
 
-@pytest.mark.slow
 def test_a_worker_goes_on_when_the_database_is_back(made: Fleet, home: Home) -> None:
     machine = made.add_machine(home)
     machine.start()
@@ -123,7 +119,6 @@ def test_a_worker_goes_on_when_the_database_is_back(made: Fleet, home: Home) -> 
     made.assert_all_is_well(range(2))
 
 
-@pytest.mark.slow
 def test_what_the_server_may_have_is_noted_durably_and_what_is_added_too(made: Fleet) -> None:
     made.fill(range(2))
     with opened(made.settings, "", is_durable=False) as box, box.lease() as lease:
@@ -144,7 +139,6 @@ def test_what_the_server_may_have_is_noted_durably_and_what_is_added_too(made: F
 # a network that fails
 
 
-@pytest.mark.slow
 def test_connections_to_the_database_that_are_cut_lose_and_double_nothing(made: Fleet, home: Home) -> None:
     made.fill(range(300))
     with behind_a_proxy(made, home) as (proxy, cut), behind_a_proxy(made, home) as (other, also_cut):
@@ -157,7 +151,6 @@ def test_connections_to_the_database_that_are_cut_lose_and_double_nothing(made: 
     made.assert_all_is_well(range(300))
 
 
-@pytest.mark.slow
 def test_a_way_to_the_database_that_is_frozen_doubles_nothing(made: Fleet, home: Home) -> None:
     made.fill(range(300))
     with behind_a_proxy(made, home) as (proxy, frozen):
@@ -176,7 +169,6 @@ def test_a_way_to_the_database_that_is_frozen_doubles_nothing(made: Fleet, home:
     assert (found.told, made.in_outbox(), made.leased()) == ([], 0, [])
 
 
-@pytest.mark.slow
 def test_a_worker_that_cannot_note_a_dot_says_why_and_sends_no_dot(made: Fleet, home: Home) -> None:
     made.fill([0])
     with behind_a_proxy(made, home) as (proxy, machine):
@@ -190,7 +182,6 @@ def test_a_worker_that_cannot_note_a_dot_says_why_and_sends_no_dot(made: Fleet, 
     assert made.accepted() == 1
 
 
-@pytest.mark.slow
 def test_a_removal_whose_connection_is_lost_is_made_over_another_and_the_rest_is_sent_at_once(
     made: Fleet, home: Home
 ) -> None:
@@ -205,7 +196,6 @@ def test_a_removal_whose_connection_is_lost_is_made_over_another_and_the_rest_is
     assert made.accepted() == 3
 
 
-@pytest.mark.slow
 def test_a_connection_without_an_answer_is_ended(made: Fleet, home: Home) -> None:
     with behind_a_proxy(made, home) as (proxy, _machine):
         db = Connection(made.settings._replace(url=proxy.url(made.settings.url)))
@@ -218,7 +208,6 @@ def test_a_connection_without_an_answer_is_ended(made: Fleet, home: Home) -> Non
 # workers that are told to stop
 
 
-@pytest.mark.slow
 def test_workers_that_are_told_to_stop_end_within_seconds_and_leave_nothing_reserved(made: Fleet, home: Home) -> None:
     made.server._pause = 0.02
     machines = [made.add_machine(home) for _number in range(2)]
@@ -236,7 +225,6 @@ def test_workers_that_are_told_to_stop_end_within_seconds_and_leave_nothing_rese
     assert made.assert_all_is_well(range(0)).told == []
 
 
-@pytest.mark.slow
 def test_a_worker_is_told_to_stop_while_the_database_is_away(made: Fleet, home: Home) -> None:
     machine = made.add_machine(home)
     machine.start()
@@ -256,7 +244,6 @@ def test_a_worker_is_told_to_stop_while_the_database_is_away(made: Fleet, home: 
 # accounts that hold what is unknown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["no reply", "killed"])
 def test_an_unknown_mail_that_is_held_is_sent_again_by_a_person_only(home: Home, cluster: Cluster, how: str) -> None:
     is_reached = threading.Event()

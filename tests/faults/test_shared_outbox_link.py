@@ -88,7 +88,6 @@ def reached_from_outside(directory: Path) -> Iterator[tuple[Cluster, str]]:
         yield cluster, str(directory / "ca.pem")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_machine_whose_link_is_cut_loses_its_mail_to_the_others_within_a_minute(home: Home, tmp_path: Path) -> None:
     with (

@@ -45,7 +45,6 @@ def small_disk(cluster: Cluster) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", name], check=True)
 
 
-@pytest.mark.slow
 def test_mail_that_finds_the_disk_of_the_database_full_is_kept_here(home: Home) -> None:
     with running() as cluster, small_disk(cluster) as place, RecordingServer() as server:
         cluster.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
@@ -73,7 +72,6 @@ def test_mail_that_finds_the_disk_of_the_database_full_is_kept_here(home: Home) 
         assert len(server.mails) == 12
 
 
-@pytest.mark.slow
 def test_a_standby_is_told_and_takes_mail_once_it_is_promoted() -> None:
     with running() as primary:
         settings = primary.database()

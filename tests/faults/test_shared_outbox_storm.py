@@ -1,13 +1,11 @@
 """Everything that can end, ending often, while machines with one outbox send: nothing is lost or doubled in secret.
 
-SHARED_OUTBOX_SHARE=1 is the full size, which takes some minutes; without the variable it is a twentieth of that. With
-`-s` it says what it has counted.
+STORM=1 is the full size, which takes some minutes (`tests/storms.py`). With `-s` it says what it has counted.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import sys
@@ -22,6 +20,7 @@ from tests.faults.fleet import Fleet, Machine, fleet, wait_until_sent
 from tests.faults.tcp_proxy import Proxy
 from tests.recording import RecordingServer
 from tests.servers import free_port, wait_for
+from tests.storms import STORM, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
     from tests.postgresql import Cluster
 
 SEED = 20261201
-SHARE = float(os.environ.get("SHARED_OUTBOX_SHARE", "0.05"))
 PAUSE = 0.002  # seconds that the mail server takes over each mail, so that what happens hits mail in flight
 WORKERS = 4
 FROZEN_SECONDS = 2.0
-LIMIT = 60 + int(2400 * SHARE)  # seconds
+LIMIT = 60 + share(2400)  # seconds
 
 
 class Plan(NamedTuple):
@@ -122,12 +120,11 @@ class Storm:
         proxy.process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(LIMIT * 2)
 def test_a_storm_of_kills_crashes_and_cuts_loses_nothing_and_doubles_nothing_in_secret(
     home: Home, cluster: Cluster
 ) -> None:
-    plan = Plan(*(max(1, int(full * SHARE)) for full in (20_000, 400, 100, 10, 10)))
+    plan = Plan(*map(share, (20_000, 400, 100, 10, 10)))
     began = time.monotonic()
     with RecordingServer(pause=PAUSE) as server, fleet(cluster, server) as made, ExitStack() as stack:
         proxies = []
@@ -141,7 +138,7 @@ def test_a_storm_of_kills_crashes_and_cuts_loses_nothing_and_doubles_nothing_in_
         assert sender.broken == []
         made.machines[-1].start()  # hands on what it has kept
         wait_for(lambda: made.accepted() > plan.mails * 0.95, LIMIT)
-        if SHARE >= 1:  # all by itself, but for what only a person sends a third time
+        if STORM >= 1:  # all by itself, but for what only a person sends a third time
             wait_for(lambda: not made.rows("SELECT id FROM smtpsetup.mail WHERE next_attempt IS NOT NULL LIMIT 1"), 200)
         left = made.in_outbox()
         made.stop()

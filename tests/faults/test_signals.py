@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ENDINGS = [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("number", ENDINGS)
 @pytest.mark.parametrize(
     ("verb", "state"),
@@ -93,7 +92,6 @@ def test_unresolvable_recipients_are_kept_in_the_same_commit_as_the_rest(home: H
     ]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("verb", "state"), [("CONNECT", "waiting"), ("RCPT", "waiting"), (".", "unknown")])
 def test_a_terminated_send_keeps_the_mail_and_says_so(
@@ -111,7 +109,6 @@ def test_a_terminated_send_keeps_the_mail_and_says_so(
     assert f"in the outbox as number {mail['outbox_id']}" in " ".join(err.decode().split())
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["send", "flush", "batch"])
 @pytest.mark.parametrize("verb", ["CONNECT", "."])

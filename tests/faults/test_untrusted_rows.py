@@ -127,7 +127,6 @@ CELLS = [
 ]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("option", ["--to", "--cc", "--bcc", "--reply-to"])
 @pytest.mark.parametrize("template", ["$namn <$epost>", "Kund <$epost>", "$epost"])

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 INPUTS = [(name, path) for name in targets.TARGETS for path in corpus.inputs(name)]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "path"), INPUTS, ids=[f"{name}/{path.name}" for name, path in INPUTS])
 def test_no_input_of_the_corpus_breaks_a_rule(name: str, path: Path) -> None:
     targets.run(name, path.read_bytes())

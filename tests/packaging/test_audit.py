@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-release" / "bin" / "python"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="the tools of a release; `make .venv-release/ready`"),
-]
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="the tools of a release; `make .venv-release/ready`")
 
 
 class _Osv(BaseHTTPRequestHandler):

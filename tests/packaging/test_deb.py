@@ -59,7 +59,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return _made(tmp_path_factory.mktemp("packages"))
 
 
-@pytest.mark.slow
 def test_two_builds_give_the_same_bytes_and_lintian_has_nothing_to_say(packages: list[Path], tmp_path: Path) -> None:
     assert [path.name.partition("_")[0] for path in packages] == ["smtpsetup-mta", "smtpsetup"]
     again = _made(tmp_path / "again")
@@ -162,7 +161,6 @@ def chroot(tmp_path: Path, packages: list[Path]) -> Chroot:
     return made
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_in_a_bare_debian_it_is_installed_sends_and_leaves_only_the_users_files(
     chroot: Chroot, sandbox: Sandbox, facts: SandboxFacts

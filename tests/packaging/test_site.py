@@ -138,7 +138,6 @@ def browser(tmp_path: Path) -> Iterator[Chromium]:
         yield browser
 
 
-@pytest.mark.slow
 def test_every_document_is_a_page_in_the_menu(site: Path) -> None:
     menu = _page(site / "index.html").links
     for name in PAGES:
@@ -146,7 +145,6 @@ def test_every_document_is_a_page_in_the_menu(site: Path) -> None:
         assert name == "index.html" or name in menu, name
 
 
-@pytest.mark.slow
 def test_every_link_leads_to_a_page_and_a_place_on_it(site: Path) -> None:
     pages = {path: _page(path) for path in site.rglob("*.html")}
     broken = []
@@ -161,7 +159,6 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(site: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.slow
 def test_a_link_to_a_file_that_is_no_document_leads_to_the_repository(site: Path) -> None:
     home = urljoin(f"{smtpsetup.DOCUMENTATION}/", "..")
     assert f"{home}SECURITY.md" in _page(site / "security.html").links
@@ -171,14 +168,12 @@ def test_a_link_to_a_file_that_is_no_document_leads_to_the_repository(site: Path
     assert [name for name in files if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.slow
 def test_each_page_says_which_language_it_is_in(site: Path) -> None:
     languages = {name: _page(site / name).language for name in PAGES}
     assert languages == {name: "sv" if name.endswith(".sv.html") else "en" for name in PAGES}
     assert "sv" in languages.values()
 
 
-@pytest.mark.slow
 def test_no_page_style_or_script_names_a_file_on_another_host(site: Path) -> None:
     loads = re.compile(
         r"""(?:<(?:script|img|iframe|source|video)\b[^>]*\bsrc|<link\b[^>]*\bhref)="(?:https?:)?//[^"]*"""
@@ -193,7 +188,6 @@ def test_no_page_style_or_script_names_a_file_on_another_host(site: Path) -> Non
     ] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_page_is_wider_than_its_window(browser: Chromium, address: str, width: int) -> None:
     for name in PAGES:
@@ -202,7 +196,6 @@ def test_no_page_is_wider_than_its_window(browser: Chromium, address: str, width
         assert browser.evaluate(_TOO_WIDE) == [], name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_text_can_be_read_in_light_and_in_dark_colours(browser: Chromium, address: str, colours: str) -> None:
     for name in PAGES:
@@ -210,7 +203,6 @@ def test_text_can_be_read_in_light_and_in_dark_colours(browser: Chromium, addres
         assert browser.evaluate(_COLOURS) == [[], colours == "dark"], name
 
 
-@pytest.mark.slow
 def test_the_search_finds_a_page_and_no_request_leaves_the_machine(browser: Chromium, address: str) -> None:
     for name in PAGES:
         browser.show(f"{address}/{name}", 1280, dark=False)

@@ -36,7 +36,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.mark.slow
 def test_the_wheel_has_the_table_the_catalogue_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"smtpsetup/providers.toml", "smtpsetup/locale/sv/LC_MESSAGES/smtpsetup.mo", "smtpsetup/py.typed"} <= names
@@ -53,7 +52,6 @@ def test_the_metadata_and_the_texts_name_the_same_documents(wheel: Path) -> None
     assert f"Project-URL: Documentation, {smtpsetup.DOCUMENTATION}\n" in metadata
 
 
-@pytest.mark.slow
 def test_the_installed_wheel_identifies_has_swedish_and_says_what_its_sandbox_needs(
     wheel: Path, tmp_path: Path
 ) -> None:
@@ -134,7 +132,6 @@ def run_archive(
     )
 
 
-@pytest.mark.slow
 def test_an_archive_trusts_no_table_that_lies_beside_it(archive: Path) -> None:
     table = (ROOT / "providers.toml").read_text(encoding="utf-8").replace("smtp-mail.outlook.com", "attacker.example")
     assert "attacker.example" in table
@@ -153,7 +150,6 @@ def test_an_archive_trusts_no_table_that_lies_beside_it(archive: Path) -> None:
     assert "attacker.example" not in done.stdout
 
 
-@pytest.mark.slow
 def test_an_archive_speaks_swedish_also_where_click_speaks(archive: Path) -> None:
     identified = run_archive(archive, "identify", "namn@live.se", SMTPSETUP_LANG="sv")
     assert "Leverantör" in identified.stdout, identified.stderr
@@ -170,7 +166,6 @@ def test_an_archive_is_named_in_what_a_scheduler_runs(archive: Path) -> None:
     assert f"{archive} outbox flush" in line
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists(SYSTEM_PYTHON), reason="needs root, and a Python that every user may read"
 )

@@ -68,7 +68,6 @@ ADMINISTRATOR: tuple[Step, ...] = (
 )
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("language", ["en", "sv"])
 @pytest.mark.parametrize(
     ("name", "steps"),

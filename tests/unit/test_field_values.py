@@ -18,6 +18,7 @@ def test_what_decodes_to_half_a_character_can_be_stored(text: str) -> None:
     decoded_words(text).encode()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -77,7 +77,9 @@ BODIES = st.one_of(
 MESSAGES = st.builds(lambda fields, end, body: end.join([*fields, b"", body]), FIELDS, ENDS, BODIES)
 ANY = st.one_of(st.binary(max_size=3000), MESSAGES)
 MANY = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=3 * settings().max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 

@@ -200,7 +200,6 @@ def _without_trace(mail: bytes) -> list[bytes]:
     return [line for line in lines if not line.startswith(moving)] + body.split(b"\n")
 
 
-@pytest.mark.slow
 def test_fifty_jobs_keep_to_the_limit_of_the_mailbox(graph: tuple[Home, GraphServer]) -> None:
     home, server = graph
     server.pause = 0.01
@@ -213,7 +212,6 @@ def test_fifty_jobs_keep_to_the_limit_of_the_mailbox(graph: tuple[Home, GraphSer
     assert (set(codes), len(server.mails), server.violations) == ({0}, 50, [])
 
 
-@pytest.mark.slow
 def test_a_thousand_mails_obey_the_limits(graph: tuple[Home, GraphServer]) -> None:
     home, server = graph
     lines = [json.dumps({"to": f"k{n}@example.org", "subject": "Faktura", "body": "x" * 60}) for n in range(1000)]
@@ -257,7 +255,6 @@ def memory_of(home: Home, size: int) -> int:
     return int(done.stderr.split()[-1]) * 1024
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TransportKind.GRAPH, TransportKind.GMAIL])
 def test_25_megabytes_cost_at_most_20_megabytes_of_memory(
     home: Home, graph_server: GraphServer, gmail_server: GmailServer, kind: TransportKind

@@ -155,7 +155,6 @@ def test_graph_is_sent_to_by_its_own_token(oauth_home: tuple[Home, OAuthServer],
     assert [request.scope for request in server.requests("token")] == ["https://graph.test/.default"]
 
 
-@pytest.mark.slow
 def test_fifty_jobs_make_one_request(oauth_home: tuple[Home, OAuthServer]) -> None:
     home, server = oauth_home
     with_secret(home, "--no-verify")
@@ -277,7 +276,6 @@ def test_a_new_secret_is_saved_once_it_works(oauth_home: tuple[Home, OAuthServer
     assert saved["secret"]["path"] == str(home.path / "new")
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("days", "status", "part"), [(400, "ok", "good until"), (29, "warning", "expires in"), (-1, "wrong", "expired on")]
 )

@@ -54,7 +54,6 @@ def subjects(server: RecordingServer, count: int) -> list[int]:
     return sorted(int(subject) for subject in server.subjects)
 
 
-@pytest.mark.slow
 def test_a_null_client_hands_its_mail_to_the_relay(home: Home, server: RecordingServer, password: str) -> None:
     with running_relay(home, "--tls") as relay, null_client(home, relay.port, password) as client:
         client.send(1)
@@ -65,7 +64,6 @@ def test_a_null_client_hands_its_mail_to_the_relay(home: Home, server: Recording
         assert client.waiting() == []
 
 
-@pytest.mark.slow
 def test_mail_waits_at_the_host_while_the_relay_is_away(home: Home, server: RecordingServer, password: str) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(running_relay(home, "--tls"))
@@ -84,7 +82,6 @@ def test_mail_waits_at_the_host_while_the_relay_is_away(home: Home, server: Reco
         assert len(server.mails) == 30
 
 
-@pytest.mark.slow
 def test_mail_waits_at_the_relay_while_the_provider_is_away(home: Home, server: RecordingServer, password: str) -> None:
     server.replies["CONNECT"] = b"421 4.3.2 down for an hour\r\n"
     with running_relay(home, "--tls") as relay, null_client(home, relay.port, password) as client:
@@ -100,7 +97,6 @@ def test_mail_waits_at_the_relay_while_the_provider_is_away(home: Home, server: 
     assert subjects(server, 10) == list(range(10))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -119,7 +115,6 @@ def test_a_null_client_that_is_set_up_wrongly_keeps_its_mail(
     assert server.mails == []
 
 
-@pytest.mark.slow
 def test_a_null_client_hands_its_mail_to_a_provider(postfix: Postfix) -> None:
     lines, without_relay = blocks("/etc/postfix/main.cf")
     hop = f"[localhost]:{postfix.starttls_port}"

@@ -48,7 +48,6 @@ def test_a_code_on_another_device_leads_to_a_delivered_mail(oauth: tuple[Home, O
     assert (home.path / "token").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "sv"])
 def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, OAuthServer], language: str) -> None:
     home, server = oauth
@@ -59,7 +58,6 @@ def test_a_browser_on_this_machine_leads_to_a_delivered_mail(oauth: tuple[Home, 
     assert len(server.mails()) == 1
 
 
-@pytest.mark.slow
 def test_signing_in_works_in_a_real_browser(oauth: tuple[Home, OAuthServer], chromium: Chromium) -> None:
     home, _server = oauth
     arguments = signing_up(home, "--browser")
@@ -73,7 +71,6 @@ def test_signing_in_works_in_a_real_browser(oauth: tuple[Home, OAuthServer], chr
     assert "Go back to the terminal" in shown[0]
 
 
-@pytest.mark.slow
 def test_fifty_parallel_sends_with_an_expired_token_make_one_token_request(
     ready: tuple[Home, OAuthServer],
 ) -> None:
@@ -108,7 +105,6 @@ def test_a_revoked_sign_in_is_reported_after_one_request(ready: tuple[Home, OAut
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("trouble", ["unavailable", "page", "redirect", "drop"])
 def test_trouble_at_the_token_endpoint_is_temporary_and_keeps_the_sign_in(
     ready: tuple[Home, OAuthServer], trouble: str
@@ -138,7 +134,6 @@ def test_an_answer_without_a_new_refresh_token_keeps_the_old_one(ready: tuple[Ho
     assert (home.path / "token").read_text() == before
 
 
-@pytest.mark.slow
 def test_a_token_for_another_mailbox_is_reported_as_wrong_user(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json", address="other@example.test")
@@ -154,7 +149,6 @@ def test_a_token_for_another_mailbox_is_reported_as_wrong_user(oauth: tuple[Home
     assert home.run("accounts", "list", "--json").json["result"] == []
 
 
-@pytest.mark.slow
 def test_a_declined_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     arguments = signing_up(home, "--json")
@@ -163,7 +157,6 @@ def test_a_declined_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> 
     assert not (home.path / "token").exists()
 
 
-@pytest.mark.slow
 def test_signing_in_works_after_slow_down(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.slow_down()
@@ -196,7 +189,6 @@ def test_a_command_can_provide_the_token(ready: tuple[Home, OAuthServer]) -> Non
     assert len(server.mails()) == 1
 
 
-@pytest.mark.slow
 def test_signing_in_again_remembers_client_id_and_tenant(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     knows(home, server, token_endpoint=f"{server.token_endpoint}?organisation={{tenant}}")

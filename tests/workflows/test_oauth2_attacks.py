@@ -30,7 +30,6 @@ def code_of(done: Run) -> tuple[int, str]:
 # the token endpoint
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_redirect_of_a_token_request_is_not_followed(
@@ -54,7 +53,6 @@ def test_a_redirect_of_a_device_request_is_not_followed(oauth: tuple[Home, OAuth
     assert has_nothing(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["redirect", "page"])
 def test_a_redirect_or_page_during_polling_does_not_end_the_sign_in(
     oauth: tuple[Home, OAuthServer], trouble: str
@@ -105,7 +103,6 @@ HTML = {
 ANSWER = {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -140,7 +137,6 @@ def test_an_unusable_token_answer_is_reported_and_the_sign_in_kept(
     assert sent(home).code == 0
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("lifetime", [None, 0, -5, "3600", "soon", 1e300, True, [1]])
 def test_an_invalid_token_lifetime_does_not_cause_repeated_renewals(
     ready: tuple[Home, OAuthServer], lifetime: object
@@ -258,7 +254,6 @@ def test_each_slow_down_adds_five_seconds_to_the_interval(
     assert pauses == [1.0, 6.0, 11.0, 30.0]
 
 
-@pytest.mark.slow
 def test_an_expired_device_code_is_reported(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     with attempt(home, *signing_up(home, "--json"), pattern=DEVICE) as waiting:
@@ -274,7 +269,6 @@ def test_polling_ends_when_the_device_code_expires(polling: tuple[OAuthServer, T
     assert caught.value.error == "expired_token"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("options", "pattern"), [((), DEVICE), (("--browser",), ADDRESS)])
 def test_ctrl_c_during_a_sign_in_exits_with_130_and_saves_nothing(
     oauth: tuple[Home, OAuthServer], options: tuple[str, ...], pattern: str
@@ -293,7 +287,6 @@ def test_ctrl_c_during_a_sign_in_exits_with_130_and_saves_nothing(
 # the wire
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "offers", [b"250-x\r\n250 AUTH OAUTHBEARER XOAUTH2\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH XOAUTH2\r\n"]
 )

@@ -59,7 +59,6 @@ def redirect_target(url: str) -> str:
     return "/?" + urlsplit(url).query
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("state", ["", "&state=", "&state=another", "&state=%00", "&state=" + "x" * 15_000])
 def test_a_redirect_without_the_right_state_is_ignored(
     oauth: tuple[Home, OAuthServer], browsing: Attempt, state: str
@@ -99,7 +98,6 @@ def test_declining_in_the_browser_is_reported(oauth: tuple[Home, OAuthServer], b
     assert has_nothing(home)
 
 
-@pytest.mark.slow
 def test_the_listener_accepts_one_valid_request_from_this_machine(
     oauth: tuple[Home, OAuthServer], browsing: Attempt
 ) -> None:

@@ -55,7 +55,6 @@ def test_a_refresh_token_is_never_used_as_a_password(ready: tuple[Home, OAuthSer
     assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
 
 
-@pytest.mark.slow
 def test_configuring_oauth2_again_signs_in_with_the_same_client(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     del home.env["SMTPSETUP_TESTMAIL_CLIENT_ID"]
@@ -101,7 +100,6 @@ def with_password(home: Home) -> Path:
     return password
 
 
-@pytest.mark.slow
 def test_login_turns_a_password_account_into_an_oauth2_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     password = with_password(home)
@@ -227,7 +225,6 @@ def renewing_process(home: Home) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("logout", USER), ("accounts", "remove", USER), ("configure", USER, "--from-name", "x")]
 )
@@ -259,7 +256,6 @@ def test_a_deleted_lock_file_does_not_lock(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.slow
 def test_a_waiting_process_creates_a_deleted_lock_file_again(tmp_path: Path) -> None:
     with token_cache.locked(str(tmp_path), "a", 1):
         program = (

@@ -41,7 +41,6 @@ def test_oauthbearer_is_preferred_to_xoauth2(oauth: tuple[Home, OAuthServer], of
     assert [login.mechanism for login in server.logins()] == [used]
 
 
-@pytest.mark.slow
 def test_a_token_is_never_sent_as_a_password(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(mechanisms=["PLAIN", "LOGIN"])
@@ -51,7 +50,6 @@ def test_a_token_is_never_sent_as_a_password(oauth: tuple[Home, OAuthServer]) ->
     assert has_nothing(home)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 def test_a_token_of_more_than_twelve_kilobytes_logs_in(
@@ -70,7 +68,6 @@ def test_a_token_of_more_than_twelve_kilobytes_logs_in(
     assert not any(piece in done.err + mail.err for piece in (token[:100], token[-100:], encoded))
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_name_arrives_as_it_is(oauth: tuple[Home, OAuthServer], name: str, mechanism: str) -> None:
@@ -162,7 +159,6 @@ def refused(home: Home, server: OAuthServer) -> Run:
     return configured(home, server, "--json")
 
 
-@pytest.mark.slow
 def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     done = refused(home, server)
@@ -171,7 +167,6 @@ def test_a_token_without_the_permission_to_send_gives_no_account(oauth: tuple[Ho
     assert has_nothing(home)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(("mechanism", "status"), [("OAUTHBEARER", "insufficient_scope"), ("XOAUTH2", "403")])
 def test_the_challenge_is_part_of_the_error(oauth: tuple[Home, OAuthServer], mechanism: str, status: str) -> None:
     home, server = oauth

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tests.person import Person
 
 
-@pytest.mark.slow
 def test_unattended_moves_the_refresh_token_out_of_the_keyring(
     in_keyring: tuple[Home, OAuthServer], person: Person
 ) -> None:
@@ -51,7 +50,6 @@ def test_unattended_moves_the_refresh_token_out_of_the_keyring(
     assert not moved.exists()
 
 
-@pytest.mark.slow
 def test_a_token_command_that_cron_does_not_find_is_replaced_by_a_command_alone(
     ready: tuple[Home, OAuthServer], person: Person
 ) -> None:
@@ -71,7 +69,6 @@ def test_a_token_command_that_cron_does_not_find_is_replaced_by_a_command_alone(
     assert not (home.path / ".config/smtpsetup/passwords").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("verify", [(), ("--no-verify",)])
 def test_naming_the_provider_again_signs_in_again(ready: tuple[Home, OAuthServer], verify: tuple[str, ...]) -> None:
     home, server = ready
@@ -85,7 +82,6 @@ def test_naming_the_provider_again_signs_in_again(ready: tuple[Home, OAuthServer
     assert sent(home).code == 0
 
 
-@pytest.mark.slow
 def test_signing_in_without_a_test_login_saves_an_unverified_account(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     server.settings(login_reply="454 4.7.0 Temporary authentication failure")
@@ -96,7 +92,6 @@ def test_signing_in_without_a_test_login_saves_an_unverified_account(oauth: tupl
     assert home.run("test", USER, "--login-only").code == 0
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "options",
     [
@@ -142,7 +137,6 @@ def test_the_refresh_token_file_is_not_accepted_as_a_password_file(ready: tuple[
     assert {login.mechanism for login in server.logins()} == {"OAUTHBEARER"}
 
 
-@pytest.mark.slow
 def test_changing_to_no_login_deletes_the_sign_in(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, _server = in_keyring
     proof = [b"250 ok\r\n", None] * 3  # MAIL, RCPT, RSET
@@ -157,7 +151,6 @@ def test_changing_to_no_login_deletes_the_sign_in(in_keyring: tuple[Home, OAuthS
     )
 
 
-@pytest.mark.slow
 def test_a_sign_in_in_the_keyring_replaces_a_token_command(in_keyring: tuple[Home, OAuthServer]) -> None:
     home, server = in_keyring
     home.file("current", kept(home)["access_token"])
@@ -168,7 +161,6 @@ def test_a_sign_in_in_the_keyring_replaces_a_token_command(in_keyring: tuple[Hom
     assert (done.code, done.json["result"]["secret_store"]) == (0, "keyring"), done.err
 
 
-@pytest.mark.slow
 def test_a_token_file_may_be_written_with_a_tilde(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.config.write_text(home.config.read_text().replace(str(home.path / "token"), "~/token"))
@@ -249,7 +241,6 @@ def test_an_unwritable_token_file_is_reported_before_the_sign_in(
     assert server.requests("device") == []
 
 
-@pytest.mark.slow
 def test_the_password_directory_is_created_when_it_is_named(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     place = home.path / ".config/smtpsetup/passwords" / USER
@@ -267,7 +258,6 @@ def test_an_account_whose_secret_cannot_be_deleted_is_kept(ready: tuple[Home, OA
     assert home.run("accounts", "remove", USER, "--keep-secret").code == 0
 
 
-@pytest.mark.slow
 def test_a_sign_in_that_cannot_be_saved_leaves_the_old_one_unchanged(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     before = (home.config.read_bytes(), (home.path / "token").read_bytes(), kept(home))
@@ -296,7 +286,6 @@ def test_a_corrected_client_secret_is_used(ready: tuple[Home, OAuthServer]) -> N
     assert ["client_secret" in request.parameters for request in server.requests("device")] == [True]
 
 
-@pytest.mark.slow
 def test_another_tenant_is_signed_in_to_with_the_same_client(
     oauth: tuple[Home, OAuthServer],
 ) -> None:

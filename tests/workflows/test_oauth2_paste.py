@@ -38,7 +38,6 @@ def test_the_redirect_address_can_be_pasted(oauth: tuple[Home, OAuthServer], per
     assert len(server.mails()) == 1
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "slip",
     [
@@ -57,7 +56,6 @@ def test_after_a_wrong_address_the_right_one_can_be_pasted(
     saved(terminal)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("slip", ["https://example.org/?code=c", "nonsense", "http://127.0.0.1:1/?code=c&state=other"])
 def test_a_wrong_address_saves_no_account(oauth: tuple[Home, OAuthServer], person: Person, slip: str) -> None:
     home, server = oauth

@@ -52,7 +52,6 @@ def test_metadata_and_registration_lead_to_a_delivered_mail(unlisted: tuple[Home
     assert [mail.user for mail in server.mails()] == [USER, USER]
 
 
-@pytest.mark.slow
 def test_registration_includes_the_device_grant(unlisted: tuple[Home, OAuthServer]) -> None:
     home, server = unlisted
     done = signing_in(home, *arguments(home, server), act=server.approve_device, pattern=DEVICE)
@@ -60,7 +59,6 @@ def test_registration_includes_the_device_grant(unlisted: tuple[Home, OAuthServe
     assert sent(home).code == 0
 
 
-@pytest.mark.slow
 def test_a_given_client_id_needs_no_registration(unlisted: tuple[Home, OAuthServer]) -> None:
     home, server = unlisted
     done = signing_in(
@@ -71,7 +69,6 @@ def test_a_given_client_id_needs_no_registration(unlisted: tuple[Home, OAuthServ
     assert sent(home).code == 0
 
 
-@pytest.mark.slow
 def test_signing_in_again_works_at_a_server_outside_the_table(unlisted: tuple[Home, OAuthServer]) -> None:
     home, server = unlisted
     assert signing_in(home, *arguments(home, server, "--browser"), act=server.browse, pattern=ADDRESS).code == 0
@@ -184,7 +181,6 @@ def test_an_unavailable_registration_is_temporary(unlisted: tuple[Home, OAuthSer
     assert (done.code, done.json["error"]["code"]) == (75, "auth.temporary")
 
 
-@pytest.mark.slow
 def test_the_hint_for_an_ended_sign_in_works(unlisted: tuple[Home, OAuthServer]) -> None:
     home, server = unlisted
     assert (

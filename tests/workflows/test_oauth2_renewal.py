@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tests.oauth_servers import OAuthServer
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "change_of_answer",
     [{"token_type": "mac"}, {"scope": "offline_access"}, {"access_token": "a\r\nb"}, {"access_token": ""}],
@@ -61,7 +60,6 @@ def test_only_a_printable_string_is_a_refresh_token(answer: dict[str, Any], toke
     assert refresh_token_in(answer) == token
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_a_renewal_loses_no_sign_in(ready: tuple[Home, OAuthServer], number: signal.Signals) -> None:
     """The request has been sent, so the refresh token is used up; the server revokes all where one is used twice."""
@@ -205,7 +203,6 @@ def started(home: Home, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("how", ["batch", "flush"])
 def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
@@ -225,7 +222,6 @@ def test_a_signal_during_a_renewal_by_batch_or_flush_loses_no_sign_in(
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", [("doctor",), ("configure", "info@example.test", "--unattended")])
 def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     ready: tuple[Home, OAuthServer], command: tuple[str, ...]
@@ -243,7 +239,6 @@ def test_ctrl_c_during_a_renewal_by_a_check_loses_no_sign_in(
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.slow
 def test_a_batch_stopped_during_a_renewal_sends_nothing_more(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     home.file(
@@ -347,7 +342,6 @@ def test_mails_of_a_batch_without_a_token_are_queued(ready: tuple[Home, OAuthSer
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.slow
 def test_a_check_does_not_delay_sending(ready: tuple[Home, OAuthServer]) -> None:
     """While `doctor` waits for a failing renewal, other processes send with the current token."""
     home, server = ready

@@ -32,7 +32,6 @@ DAY = 86_400
 # the clock
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("is_still_good", [True, False])
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
 def test_a_clock_jump_costs_one_renewal_at_most(
@@ -115,7 +114,6 @@ def test_a_command_whose_token_is_refused_is_run_once_more(ready: tuple[Home, OA
 # the file
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "content",
     [
@@ -131,7 +129,6 @@ def test_a_damaged_token_file_costs_one_renewal(ready: tuple[Home, OAuthServer],
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "values",
     [
@@ -154,7 +151,6 @@ def test_invalid_values_in_a_token_file_cost_one_renewal(
     assert server.count("refresh_token") == 1
 
 
-@pytest.mark.slow
 def test_the_cached_token_of_another_account_is_not_used(oauth: tuple[Home, OAuthServer]) -> None:
     home, server = oauth
     other = signing_up(home, "--password-file", str(home.path / "other"), address="asa@example.test")
@@ -246,7 +242,6 @@ def killed(home: Home, step: int, after: str = "") -> bool:
     return done.code == -9
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_step_leaves_a_working_account(ready: tuple[Home, OAuthServer]) -> None:
     """The server keeps the old refresh token valid, as Microsoft does.
 
@@ -265,7 +260,6 @@ def test_a_kill_at_any_step_leaves_a_working_account(ready: tuple[Home, OAuthSer
     assert len(server.mails()) >= steps + 1
 
 
-@pytest.mark.slow
 def test_a_kill_after_the_refresh_token_is_stored_leaves_a_working_account(ready: tuple[Home, OAuthServer]) -> None:
     home, server = ready
     steps = 0
@@ -317,7 +311,6 @@ def test_an_internal_error_shows_no_token(ready: tuple[Home, OAuthServer]) -> No
     assert kept(home)["access_token"] not in done.out + done.err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--browser",)])
 def test_no_secret_of_a_sign_in_is_shown_or_left_elsewhere(
     oauth: tuple[Home, OAuthServer], options: tuple[str, ...]

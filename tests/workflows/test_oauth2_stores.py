@@ -32,7 +32,6 @@ def stored(keyring_: Keyring, monkeypatch: pytest.MonkeyPatch) -> str:
     return stores.read(account_at(465, name=USER, secret=SecretSource(Store.KEYRING)), may_prompt=False).reveal()
 
 
-@pytest.mark.slow
 def test_every_new_refresh_token_replaces_the_previous_one_in_the_keyring(
     in_keyring: tuple[Home, OAuthServer], keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +46,6 @@ def test_every_new_refresh_token_replaces_the_previous_one_in_the_keyring(
     assert len(server.mails()) == 2
 
 
-@pytest.mark.slow
 def test_a_locked_keyring_is_reported_once_the_access_token_has_expired(
     in_keyring: tuple[Home, OAuthServer], keyring: Keyring
 ) -> None:
@@ -60,7 +58,6 @@ def test_a_locked_keyring_is_reported_once_the_access_token_has_expired(
     assert server.count("refresh_token") == 0
 
 
-@pytest.mark.slow
 def test_logout_deletes_the_refresh_token_from_the_keyring(
     in_keyring: tuple[Home, OAuthServer], keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +73,6 @@ def test_logout_deletes_the_refresh_token_from_the_keyring(
 # stores that smtpsetup only reads
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("place", ["env", "systemd", "command"])
 def test_newer_refresh_tokens_of_a_read_only_store_are_kept_in_the_token_file(
     ready: tuple[Home, OAuthServer], place: str

@@ -84,7 +84,6 @@ def sent(home: Home, *arguments: str) -> Run:
 # back-off
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", ".", "EHLO"])
 def test_the_back_off_doubles_from_a_minute_to_an_hour(home: Home, server: RecordingServer, beginning: str) -> None:
     plain_account(home, server.port)
@@ -116,7 +115,6 @@ def test_an_unreachable_server_counts_an_attempt_for_every_mail(home: Home) -> N
     }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("is_queued", [True, False])
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -183,7 +181,6 @@ def test_a_mail_that_was_queued_while_the_clock_was_ahead_is_due(home: Home, ser
 # permanent refusals
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("beginning", ["MAIL", "RCPT", "DATA", "."])
 def test_a_permanently_refused_mail_is_kept_and_reported_once(
     home: Home, server: RecordingServer, beginning: str
@@ -294,7 +291,6 @@ def test_a_mail_that_may_have_arrived_is_sent_once_more_and_then_held(
     assert server.message_ids == [mail.message_id] * 3
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("queue", ["always", "on-failure"])
 @pytest.mark.parametrize("where", ["option", "config"])
 def test_a_mail_that_may_have_arrived_is_held_where_that_is_asked_for(
@@ -350,7 +346,6 @@ def test_each_recipient_gets_the_state_of_its_own_reply(
     assert len(set(server.message_ids)) == 1
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("end", [LATER, b"554 5.7.1 no\r\n", b""], ids=["later", "never", "lost"])
 @pytest.mark.parametrize("beginning", ["DATA", "."])
 @pytest.mark.parametrize("first", [LATER, NEVER], ids=["first-later", "first-never"])

@@ -48,7 +48,6 @@ def two_accounts(home: Home, port: int, other_port: int) -> None:
     )
 
 
-@pytest.mark.slow
 def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: Home) -> None:
     with closed_port() as closed, RecordingServer(pause=0.005) as server:
         two_accounts(home, server.port, closed)
@@ -76,7 +75,6 @@ def test_fifty_sends_and_ten_flushes_in_parallel_lose_and_repeat_nothing(home: H
         assert box.mails() == []
 
 
-@pytest.mark.slow
 def test_ten_flushes_in_parallel_send_each_mail_once(home: Home) -> None:
     with RecordingServer(pause=0.002) as server:
         plain_account(home, server.port)
@@ -97,7 +95,6 @@ SqliteOutbox(sys.argv[1]).add(new_mail(int(sys.argv[2])))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(6))
 def test_an_outbox_can_be_created_by_many_processes_at_once(home: Home, tmp_path: Path, attempt: int) -> None:
     processes = [

@@ -61,7 +61,6 @@ def test_a_wrong_password_is_tried_once(postfix: Postfix) -> None:
     assert [str(result.status) for result in report.stages if str(result.stage) == "quit"] == ["ok"]
 
 
-@pytest.mark.slow
 def test_a_foreign_sender_is_reported(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     done = home.run("send", "asa@example.test", "--from", "bo@example.test", "--body", "x", "--json")
@@ -137,7 +136,6 @@ def test_an_international_domain_is_sent_as_a_labels_and_a_local_part_with_smtpu
     assert done.json["result"]["accepted"] == ["asa@xn--mindomn-bxa.example"]
 
 
-@pytest.mark.slow
 def test_a_mail_over_the_servers_limit_is_refused_before_it_is_sent(postfix: Postfix, home: Home) -> None:
     configured(home, postfix)
     home.file("big.bin", os.urandom(30_000_000))

@@ -142,7 +142,6 @@ def test_a_sender_that_is_not_the_accounts_goes_into_reply_to(client: Client, se
 # with the provider away
 
 
-@pytest.mark.slow
 def test_a_mail_is_taken_while_the_provider_is_away_and_sent_later(home: Home) -> None:
     with closed_port() as port:
         plain_account(home, port)
@@ -164,7 +163,6 @@ def test_a_mail_is_taken_while_the_provider_is_away_and_sent_later(home: Home) -
                 wait_for(lambda: len(server.mails) == 2, 30)
 
 
-@pytest.mark.slow
 def test_an_account_that_cannot_log_in_is_not_tried_for_each_mail(home: Home) -> None:
     with RecordingServer() as server:
         server.replies["AUTH"] = b"535 5.7.8 wrong\r\n"
@@ -179,7 +177,6 @@ def test_an_account_that_cannot_log_in_is_not_tried_for_each_mail(home: Home) ->
         assert sum(line.startswith("AUTH") for line in server.lines) == 1
 
 
-@pytest.mark.slow
 def test_what_waits_for_a_login_is_sent_once_the_secret_has_changed(home: Home) -> None:
     with RecordingServer() as server:
         server.replies["AUTH"] = b"535 5.7.8 wrong\r\n"
@@ -248,7 +245,6 @@ def _guesses(relay: Relay, number: int) -> set[str]:
         return {client.reply()[:3] for client in clients}
 
 
-@pytest.mark.slow
 def test_a_wrong_login_costs_a_second_and_ten_end_the_session(relay: Relay, password: str, server: MailServer) -> None:
     began = time.monotonic()
     with relay.client() as first:
@@ -261,7 +257,6 @@ def test_a_wrong_login_costs_a_second_and_ten_end_the_session(relay: Relay, pass
     assert not server.lines
 
 
-@pytest.mark.slow
 def test_a_right_login_is_let_in_while_a_neighbour_guesses(relay: Relay, client: Client, password: str) -> None:
     assert _guesses(relay, 10) == {"535"}
     with relay.client() as again:  # from the same address, with a password that was right before
@@ -306,7 +301,6 @@ def test_a_device_without_a_login_is_let_in_from_its_address(home: Home, server:
         wait_for(lambda: server.mails)
 
 
-@pytest.mark.slow
 def test_a_client_with_a_network_logs_in_from_nowhere_else(home: Home, relay: Relay) -> None:
     password = add_client(home, "printer", "--net", "192.0.2.0/24")
     time.sleep(0.3)  # as above

@@ -73,7 +73,6 @@ def totals(run: Run) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "8"])
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
@@ -99,7 +98,6 @@ def test_after_ctrl_c_the_same_command_sends_the_rest_and_nothing_twice(
     assert totals(done)["sent"] + totals(done)["sent_before"] == COUNT
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_after_ctrl_c_before_the_first_mail_the_next_run_sends_all(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines(3))
@@ -122,7 +120,6 @@ def test_after_ctrl_c_before_the_first_mail_the_next_run_sends_all(home: Home, c
     assert sorted(server.subjects) == ["m00", "m01", "m02"]
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "8"])
 def test_after_a_kill_only_unanswered_mails_are_repeated_with_the_same_message_id(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -188,7 +185,6 @@ def test_after_a_server_that_dies_the_next_run_sends_the_rest(home: Home, connec
     assert Counter(server.subjects + other.subjects) == EACH_ONCE
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_mails_that_a_dying_server_has_not_accepted_are_queued(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -222,7 +218,6 @@ def test_a_message_answered_with_421_has_not_been_delivered(home: Home) -> None:
     assert other.subjects == ["m00", "m01"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("connections", ["1", "4"])
 def test_a_closed_output_pipe_repeats_no_mail(home: Home, connections: str) -> None:
     home.file("mails.jsonl", lines())
@@ -282,7 +277,6 @@ def test_queue_always_sends_nothing_and_keeps_everything(home: Home) -> None:
     assert len(home.run("outbox", "list", "--json").json["result"]) == 3
 
 
-@pytest.mark.slow
 def test_a_batch_is_sent_by_one_run_at_a_time(home: Home) -> None:
     home.file("mails.jsonl", lines())
     with MailServer(slow_to_answer(0.05)) as server:

@@ -76,7 +76,6 @@ def test_the_line_for_cron_flushes_this_very_outbox(home: Home, tools: str, name
     assert server.message_ids == ["<1@test.example>"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_relative_paths_work_from_any_directory(home: Home, tools: str, how: str) -> None:
     here = home.path / "here"

@@ -80,7 +80,6 @@ def report_of(fault: Fault, directory: Path, ports: tuple[int, int]) -> AccountT
         return run_test(context_of(account_at(facts.tls_port, ca_file=facts.ca_file)), Secret("lösen"))
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("act", "code"),
     [
@@ -127,7 +126,6 @@ def test_a_refused_certificate_is_explained(
     assert words in report.error.causes[0]
 
 
-@pytest.mark.slow
 def test_a_login_is_never_tried_twice() -> None:
     script = (b"220 x\r\n", None, b"250-x\r\n250 AUTH PLAIN\r\n", None, b"535 5.7.8 no\r\n", None)
     with ScriptedServer(script) as server:
@@ -136,7 +134,6 @@ def test_a_login_is_never_tried_twice() -> None:
         assert server.connections == 1
 
 
-@pytest.mark.slow
 def test_the_second_look_ends_in_time(
     tmp_path: Path, usual_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,7 +163,6 @@ def test_a_rate_limit_given_with_421_stops_the_run() -> None:
     assert len(server.mails) == 3
 
 
-@pytest.mark.slow
 @ONE_OR_FOUR_CONNECTIONS
 def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     started = time.monotonic()
@@ -174,7 +173,6 @@ def test_a_rate_is_held_over_all_connections(connections: int) -> None:
     assert not any(len(group) > 1 for groups in server.groups for group in groups)
 
 
-@pytest.mark.slow
 def test_a_result_is_reported_at_once_while_another_message_waits() -> None:
     """A result enters the journal when it is reported: a kill before that would send the message again."""
     with MailServer() as server:

@@ -81,7 +81,6 @@ def test_configure_saves_nothing_that_cannot_send(home: Home) -> None:
     assert not home.config.exists()
 
 
-@pytest.mark.slow
 def test_a_real_server_refuses_a_sender_that_the_login_does_not_own(home: Home, postfix: Postfix) -> None:
     from tests.postfix import POSTFIX_PASSWORD
 

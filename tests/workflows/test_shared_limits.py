@@ -57,7 +57,6 @@ def test_a_limit_a_day_is_kept_over_all_machines(home: Home, server: RecordingSe
     assert (status["waiting"], [one["error"] for one in status["by_code"]]) == (20, ["limit.quota"])
 
 
-@pytest.mark.slow
 def test_machines_that_send_at_once_keep_a_limit_a_day(
     home: Home, server: RecordingServer, shared: OutboxSettings
 ) -> None:
@@ -88,7 +87,6 @@ def test_a_limit_of_connections_is_kept_over_all_machines(
     assert len(server.mails) == 4
 
 
-@pytest.mark.slow
 def test_a_limit_a_minute_gives_turns_over_all_machines(
     home: Home, server: RecordingServer, shared: OutboxSettings, tmp_path: Path
 ) -> None:
@@ -112,7 +110,6 @@ def test_a_merge_is_loaded_into_the_shared_outbox(home: Home, server: RecordingS
     assert {mail.recipients for mail in server.mails} == {("a@example.org",), ("b@example.org",)}
 
 
-@pytest.mark.slow
 def test_the_relay_takes_mail_while_the_database_is_away(home: Home, server: RecordingServer) -> None:
     with running("fsync = off") as cluster:
         set_up(home, server, cluster.database(), "")

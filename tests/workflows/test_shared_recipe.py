@@ -85,7 +85,6 @@ def machine(home: Home, database: Cluster, authority: trustme.CA) -> Iterator[tu
         yield home, server
 
 
-@pytest.mark.slow
 def test_the_recipe_works_as_it_stands(machine: tuple[Home, RecordingServer]) -> None:
     home, server = machine
     made = home.run("outbox", "init")
@@ -99,7 +98,6 @@ def test_the_recipe_works_as_it_stands(machine: tuple[Home, RecordingServer]) ->
     assert checks["shared-outbox"] == "ok"
 
 
-@pytest.mark.slow
 def test_a_password_of_a_store_and_a_wrong_one(machine: tuple[Home, RecordingServer]) -> None:
     home, _server = machine
     (home.path / ".pgpass").unlink()
@@ -114,7 +112,6 @@ def test_a_password_of_a_store_and_a_wrong_one(machine: tuple[Home, RecordingSer
     assert home.run("outbox", "init").code == 0
 
 
-@pytest.mark.slow
 def test_a_server_that_cannot_prove_its_name_gets_no_password(machine: tuple[Home, RecordingServer]) -> None:
     home, _server = machine
     (home.path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())

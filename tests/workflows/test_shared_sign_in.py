@@ -65,7 +65,6 @@ def second(first: Home) -> Home:
     return other
 
 
-@pytest.mark.slow
 def test_one_machine_renews_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     expire(first, oauth_server)
     assert sent(first).code == 0
@@ -85,7 +84,6 @@ def test_one_machine_renews_for_all(first: Home, second: Home, oauth_server: OAu
     assert oauth_server.count("refresh_token") == 3
 
 
-@pytest.mark.slow
 def test_many_machines_at_once_need_one_renewal(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     expire(first, oauth_server)
     assert sent(first).code == 0
@@ -101,7 +99,6 @@ def test_many_machines_at_once_need_one_renewal(first: Home, second: Home, oauth
     assert oauth_server.count("refresh_token") - before <= 1
 
 
-@pytest.mark.slow
 def test_workers_that_are_killed_need_one_renewal_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     expire(first, oauth_server)
     assert sent(first).code == 0
@@ -139,7 +136,6 @@ def test_a_machine_without_the_key_is_told_how_to_get_it(first: Home, oauth_serv
     assert oauth_server.count("refresh_token") == 0
 
 
-@pytest.mark.slow
 def test_a_sign_in_that_cannot_be_renewed_now_is_a_passing_trouble(
     first: Home, cluster: Cluster, shared: OutboxSettings, oauth_server: OAuthServer
 ) -> None:
@@ -156,7 +152,6 @@ def test_a_sign_in_that_cannot_be_renewed_now_is_a_passing_trouble(
     assert flushed.json["result"]["sent"] == 1, flushed.err
 
 
-@pytest.mark.slow
 def test_a_new_sign_in_is_for_all(first: Home, second: Home, oauth_server: OAuthServer) -> None:
     oauth_server.revoke()
     expire(first, oauth_server)

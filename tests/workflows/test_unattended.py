@@ -89,7 +89,6 @@ def to_the_choice_of_a_store(person: Person, facts: SandboxFacts) -> pexpect.spa
     return terminal
 
 
-@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_the_secret_stores_that_work_from_cron_are_offered(
     person: Person, sandbox: Sandbox, facts: SandboxFacts
@@ -104,7 +103,6 @@ def test_the_secret_stores_that_work_from_cron_are_offered(
     assert len(sandbox.mails) == 1
 
 
-@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_numbered_choices_are_wrapped_under_their_text(person: Person, facts: SandboxFacts) -> None:
     person.columns = 40
@@ -119,7 +117,6 @@ def test_numbered_choices_are_wrapped_under_their_text(person: Person, facts: Sa
     ended(terminal, 78)
 
 
-@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_after_a_failing_command_another_store_can_be_chosen(person: Person, facts: SandboxFacts) -> None:
     person.home.file("password", PASSWORD + "\n")
@@ -136,7 +133,6 @@ def test_after_a_failing_command_another_store_can_be_chosen(person: Person, fac
     assert person.home.run("accounts", "show", "--json").json["result"]["secret_store"] == "command"
 
 
-@pytest.mark.slow
 @needs_a_machine_without_a_session
 def test_a_systemd_credential_comes_with_its_unit_and_a_test_command(person: Person, facts: SandboxFacts) -> None:
     terminal = to_the_choice_of_a_store(person, facts)
@@ -159,7 +155,6 @@ def statuses(document: dict[str, Any]) -> dict[str, str]:
     return {check["check"]: check["status"] for check in document["result"]["checks"]}
 
 
-@pytest.mark.slow
 def test_doctor_finds_nothing_wrong_with_a_password_file(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     done = home.run("doctor", "--json")
@@ -178,7 +173,6 @@ def test_doctor_finds_nothing_wrong_with_a_password_file(home: Home, facts: Sand
     assert PASSWORD not in done.out
 
 
-@pytest.mark.slow
 def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     (home.path / "password").chmod(0o644)
@@ -189,7 +183,6 @@ def test_doctor_says_in_words_what_is_wrong_and_what_to_change(home: Home, facts
     assert "1 thing is wrong" in done.out
 
 
-@pytest.mark.slow
 def test_doctor_all_examines_the_machine_and_every_account(home: Home, facts: SandboxFacts) -> None:
     for address in ("info@example.com", "bok@example.com"):
         home.configure(facts, address=address)
@@ -203,14 +196,12 @@ def test_doctor_all_examines_the_machine_and_every_account(home: Home, facts: Sa
     assert home.run("doctor", "info@example.com", "--all").code == 2
 
 
-@pytest.mark.slow
 def test_doctor_without_an_account_checks_the_machine(home: Home) -> None:
     done = home.run("doctor", "--json")
     assert (done.code, done.json["error"]["code"]) == (78, "config.no-account")
     assert statuses(done.json)["trust"] == "ok"
 
 
-@pytest.mark.slow
 def test_doctor_reports_a_refused_login_and_an_unreachable_server(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     home.file("password", "wrong\n")
@@ -223,7 +214,6 @@ def test_doctor_reports_a_refused_login_and_an_unreachable_server(home: Home, fa
     assert statuses(done.json)["ipv4"] == "warning"
 
 
-@pytest.mark.slow
 def test_doctor_describes_passed_checks_in_words(
     home: Home, facts: SandboxFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,7 +235,6 @@ def test_doctor_describes_passed_checks_in_words(
     assert sendmail_check.check_sendmail().message.startswith(f"{link} is {program}: ")
 
 
-@pytest.mark.slow
 def test_doctor_reports_a_damaged_outbox(home: Home, sandbox: Sandbox, facts: SandboxFacts) -> None:
     home.configure(facts)
     database = home.path / ".local" / "state" / "smtpsetup" / "outbox.db"
@@ -257,7 +246,6 @@ def test_doctor_reports_a_damaged_outbox(home: Home, sandbox: Sandbox, facts: Sa
     assert statuses(done.json)["outbox"] == "wrong"
 
 
-@pytest.mark.slow
 def test_doctor_reports_an_empty_trust_store(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     empty = home.file("empty.pem", "")
@@ -265,7 +253,6 @@ def test_doctor_reports_an_empty_trust_store(home: Home, facts: SandboxFacts) ->
     assert statuses(found.json)["trust"] == "wrong"
 
 
-@pytest.mark.slow
 def test_doctor_names_the_machines_sendmail(home: Home, facts: SandboxFacts) -> None:
     home.configure(facts)
     message = next(
