@@ -52,7 +52,9 @@ def test_nobody_sends_before_the_login(relay: Target, hello: str) -> None:
     with Attacker(relay.relay.port, "127.0.2.2") as client:
         client.say(hello)
         answers = [client.say(line) for line in ("MAIL FROM:<info@example.com>", "RCPT TO:<a@example.org>", "DATA")]
-    assert [answer[:3] for answer in answers] in (["530"] * 3, ["503", "530", "530"])
+    first = "503" if hello == "NOOP" else "530 5.7.0"
+    assert answers[0].startswith(first)
+    assert [answer[:9] for answer in answers[1:]] == ["530 5.7.0"] * 2
 
 
 def test_a_whole_session_in_one_packet_sends_nothing_before_the_login(relay: Target, guest: Attacker) -> None:
@@ -174,19 +176,15 @@ def test_no_login_before_a_greeting(relay: Target) -> None:
 # guessing
 
 
-def test_a_wrong_login_costs_a_second_and_the_provider_hears_nothing(relay: Target, guest: Attacker) -> None:
+def test_wrong_logins_in_one_packet_cost_a_second_each_and_the_provider_hears_nothing(
+    relay: Target, guest: Attacker
+) -> None:
     heard = relay.server.connections, len(relay.server.lines)
     begin = time.monotonic()
-    assert guest.say(f"AUTH PLAIN {plain('shop', 'wrong')}").startswith("535")
-    assert time.monotonic() - begin >= 1
+    guest.sock.sendall(f"AUTH PLAIN {plain('shop', 'wrong')}\r\n".encode() * 2)
+    assert [guest.reply()[:9] for _each in range(2)] == ["535 5.7.8"] * 2
+    assert time.monotonic() - begin >= 2
     assert heard == (relay.server.connections, len(relay.server.lines))
-
-
-def test_wrong_logins_in_one_packet_cost_a_second_each(guest: Attacker) -> None:
-    begin = time.monotonic()
-    guest.sock.sendall(f"AUTH PLAIN {plain('shop', 'wrong')}\r\n".encode() * 3)
-    assert [guest.reply()[:3] for _each in range(3)] == ["535"] * 3
-    assert time.monotonic() - begin >= 3
 
 
 def guesses(relay: Target, source: str, count: int) -> list[str]:
@@ -210,7 +208,7 @@ def test_after_ten_wrong_logins_the_address_has_to_wait_and_others_do_not(relay:
     guesses(relay, "127.0.3.2", 10)
     with Attacker(relay.relay.port, "127.0.3.2") as same:
         same.say("EHLO test")
-        assert same.say(f"AUTH PLAIN {plain('bound', 'wrong')}").startswith("421")
+        assert same.say(f"AUTH PLAIN {plain('bound', 'wrong')}").startswith("421 4.7.0")
         assert same.rest() == ""
     with Attacker(relay.relay.port, "127.0.3.3") as other:
         assert other.log_in(relay.password).startswith("235")
@@ -282,7 +280,7 @@ def test_a_password_is_in_no_file_no_output_and_no_process_list(relay: Target) -
     assert relay.relay.home.path / "relay.err" in files
     for path in (*files, *process):
         assert not [secret for secret in secrets if secret in path.read_bytes()], path
-    assert '"scrypt$' in Path(state_dir(relay.relay.home), "relay-clients.json").read_text()
+    assert '"scrypt$16384$8$1$' in Path(state_dir(relay.relay.home), "relay-clients.json").read_text()
 
 
 def test_all_files_of_the_relay_are_the_users_alone(relay: Target) -> None:

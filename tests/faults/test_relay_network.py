@@ -138,7 +138,7 @@ def test_tls_begins_once(reached: Target) -> None:
         assert client.say("STARTTLS").startswith("503")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "own"])
+@pytest.mark.parametrize("host", ["", "own"])
 def test_a_relay_that_could_take_no_password_does_not_start_off_the_loopback(home: Home, host: str) -> None:
     plain_account(home, 9)
     add_client(home)

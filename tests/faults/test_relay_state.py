@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import socket
 import time
 from pathlib import Path
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
 
 
 # what was answered 250
-
-
-def test_what_was_answered_250_is_in_the_outbox_after_a_kill(home: Home) -> None:
-    with closed_port() as port:
-        plain_account(home, port)
-        password = add_client(home)
-        with running_relay(home) as relay, relay.client() as client:
-            assert client.log_in(password).startswith("235")
-            kept = [
-                number for number in range(20) if client.hand_over(b"Subject: %d\r\n\r\nx\r\n" % number)[:3] == "250"
-            ]
-            relay.stop(signal.SIGKILL)
-        listed = home.run("outbox", "list", "--json").json["result"]
-    assert len(kept) == 20
-    assert {mail["subject"] for mail in listed} == {str(number) for number in kept}
 
 
 def test_a_second_relay_on_one_directory_is_refused(home: Home) -> None:
