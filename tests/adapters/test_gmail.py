@@ -163,6 +163,26 @@ def test_a_second_has_no_more_mails_than_the_quota_lets_through(account: Account
 
 
 @pytest.mark.usefixtures("no_waits")
+@pytest.mark.parametrize(
+    ("method", "body", "answer"),
+    [
+        ("POST", b"Text\r\n", "<html>Blocked by your firewall</html>"),
+        ("POST", b"Text\r\n", "{}"),
+        ("POST", b"Text\r\n", '{"id": null}'),
+        ("PUT", SIX_MEGABYTES, "<html>Blocked by your firewall</html>"),
+    ],
+    ids=["page", "empty", "null", "page for an upload"],
+)
+def test_an_answer_that_names_no_mail_leaves_it_unknown(
+    account: Account, gmail_server: GmailServer, method: str, body: bytes, answer: str
+) -> None:
+    gmail_server.rule(9, method=method, status=200, body=answer)
+    noted = Noted()
+    assert refused(account, noted.watched(mail(body=body))).failure.is_unknown
+    assert noted.states == ["dot"]
+
+
+@pytest.mark.usefixtures("no_waits")
 @pytest.mark.parametrize("status", [500, 503, 404, 410, 401])
 def test_what_may_have_arrived_stays_unknown_whatever_is_answered_later(
     account: Account, gmail_server: GmailServer, status: int

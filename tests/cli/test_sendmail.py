@@ -142,6 +142,18 @@ def test_resent_fields_take_precedence_and_are_completed(sandbox: Sandbox, facts
     assert {"resent-date", "resent-from", "resent-message-id"} <= set(field_names(mail))  # RFC 5322 section 3.6.6
 
 
+@pytest.mark.parametrize(
+    ("resent_from", "kept"), [("Resent-From: Mary Smith <mary@example.net>\n", f"Mary Smith <{OWN}>"), ("", OWN)]
+)
+def test_what_is_resent_does_not_carry_the_authors_name_as_that_of_who_resends(
+    sandbox: Sandbox, facts: SandboxFacts, home: Home, resent_from: str, kept: str
+) -> None:
+    configured(home, facts)
+    message = f"{resent_from}Resent-To: bo@example.com\nFrom: John Doe <john@example.org>\nTo: asa@example.com\n\nx\n"
+    mail = sent(home, sandbox, "-t", stdin=message)
+    assert str(mail.message["Resent-From"]) == kept
+
+
 def test_missing_fields_are_added_and_existing_ones_kept(sandbox: Sandbox, facts: SandboxFacts, home: Home) -> None:
     configured(home, facts, rows='from_name = "Mitt Företag AB"')
     mail = sent(home, sandbox, "-t", stdin=MESSAGE)

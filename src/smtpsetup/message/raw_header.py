@@ -10,7 +10,7 @@ from smtpsetup.core.errors import SmtpsetupError
 from smtpsetup.core.exit_codes import EX_DATAERR
 from smtpsetup.core.i18n import gettext as _
 from smtpsetup.message.compose import Mailbox, date, new_message_id, written
-from smtpsetup.message.field_values import ID_FIELDS, text_in_list, wire_value, without_controls
+from smtpsetup.message.field_values import ID_FIELDS, display_name, text_in_list, wire_value, without_controls
 
 if TYPE_CHECKING:
     import datetime
@@ -230,12 +230,21 @@ def normalize_header(
         done.append(Field("To", "undisclosed-recipients:;"))
     if any(field.key.startswith("resent-") for field in fields):
         own = (
-            ("Resent-From", _unfolded(sender.mailbox)),
+            ("Resent-From", _unfolded(Mailbox(_resender(fields), sender.mailbox.address))),
             ("Resent-Date", date(now)),
             ("Resent-Message-ID", new_message_id(sender.mailbox.address.domain)),
         )
         done += [Field(name, value) for name, value in own if name.lower() not in keys]
     return tuple(done)
+
+
+def _resender(fields: tuple[Field, ...]) -> str:
+    """The name of whoever resends (RFC 5322 section 3.6.6), from the newest Resent-From; From has the author's."""
+    for field in fields:
+        if field.key == "resent-from":
+            found, _faults = understood(field.value)
+            return next((display_name(one.name) for one in found if one), "")
+    return ""
 
 
 def _is_allowed(field: Field, is_own: Callable[[str], bool]) -> bool:

@@ -17,7 +17,7 @@ from smtpsetup.message.delivery import note_refused, readable
 from smtpsetup.message.header_recipients import addressed_by_header
 from smtpsetup.net.http_connection import EMPTY, Body
 from smtpsetup.sending.transports.api import INCOMPLETE, LONGEST_WAIT, ApiSession, ApiTransport, Call
-from smtpsetup.sending.transports.api_answers import pause_in, reply_of
+from smtpsetup.sending.transports.api_answers import document_in, pause_in, reply_of
 from smtpsetup.state.request_limits import Limits
 
 if TYPE_CHECKING:
@@ -64,11 +64,22 @@ class GmailSession(ApiSession):
         body = Body(message.size, lambda: readable(message.chunks()))
         headers = {"Content-Type": "message/rfc822"}
         target = f"{self._base}{_UPLOAD}?uploadType=media"
-        return self._taken(self._call(Call("POST", target, headers, body, cost=_UNITS, decides=True), delivery))
+        return self._sent(self._call(Call("POST", target, headers, body, cost=_UNITS, decides=True), delivery))
 
     def _taken(self, response: Response) -> Response:
         if response.status not in (_OK, _CREATED):
             raise self._refused(response)
+        return response
+
+    def _sent(self, response: Response) -> Response:
+        """The answer that names the mail which the service has made. Raises TransportError.
+
+        https://developers.google.com/workspace/gmail/api/reference/rest/v1/users.messages#Message - without its `id`, a
+        200 may be the page of a proxy in between: then it is unknown whether the mail was sent.
+        """
+        answer = document_in(self._taken(response)) or {}
+        if not (isinstance(answer.get("id"), str) and answer["id"]):
+            raise self._unknown(reply_of(response, self._masks))
         return response
 
     def _upload(self, delivery: Delivery, message: Message) -> Response:
@@ -89,7 +100,7 @@ class GmailSession(ApiSession):
                         self.wait(float(attempt))
                         response = self._call(_status_call(target, message.size))
                         if response.status in (_OK, _CREATED):
-                            return response
+                            return self._sent(response)
                         at = self._missing_from(response, message.size)
                         note_refused(delivery, reply_of(response, self._masks))
                         lost = None  # the service has not got the mail
@@ -112,7 +123,7 @@ class GmailSession(ApiSession):
         if response.status == INCOMPLETE or response.status in _EXPIRED:
             self._missing_from(response, message.size)
             raise self._interrupted(f"the upload is incomplete: {response.status}")
-        return self._taken(response)
+        return self._sent(response)
 
     def _missing_from(self, response: Response, size: int) -> int:
         """The first byte that has not arrived. Raises TransportError: unknown where all have, and no mail was made."""
