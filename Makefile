@@ -23,7 +23,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 help:
 	@echo "make demo          walk the main job against a sandbox server"
 	@echo "make test          set up and run the tests that a change needs, in a minute; TESTS=tests/cli runs those"
-	@echo "make test-landing  run every test, the storms at a twentieth, and measure what those of a change cover"
+	@echo "make test-landing  run every test, the storms at a twentieth, and measure what they cover"
 	@echo "make test-all      run every test, the storms whole, and measure what they cover: before a release"
 	@echo "make test-debian   run what touches a library with the modules of Debian 13 and nothing newer"
 	@echo "make fuzz          fuzz the parsers for SECONDS=60; KEEP=1 adds what executes new code to the corpus"
@@ -84,11 +84,9 @@ demo: $(VENV)/ready
 test: $(VENV)/ready-for-tests
 	$(PYTEST) --quick $(or $(TESTS),$(QUICK))
 
-# measuring what commands cover takes as long as running them
 test-landing: $(VENV)/ready-for-site $(RELEASE)/ready
-	$(PYTEST) --cov --cov-report= --junitxml build/quick.xml $(QUICK)
+	$(PYTEST) --cov --cov-report= --junitxml build/tests.xml $(or $(TESTS),tests)
 	$(BIN)/python -m coverage report --skip-empty --fail-under 90
-	$(PYTEST) --junitxml build/other.xml $(addprefix --ignore=,$(QUICK)) tests
 
 test-all: check-platforms $(VENV)/ready-for-site $(RELEASE)/ready
 	STORM=1 $(PYTEST) --cov --cov-report= $(or $(TESTS),tests)

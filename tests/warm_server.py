@@ -108,10 +108,13 @@ def main() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     load_smtpsetup()
+    coverage = measured()
     gc.collect()
     gc.freeze()  # so that the collector of a child does not copy shared pages
     request, files = next_child(socket.socket(fileno=int(sys.argv[1])))
     become(request, files)
+    if coverage:
+        coverage.start()
     try:
         if request["program"] == "smtpsetup":
             runpy.run_module("smtpsetup", run_name="__main__", alter_sys=True)
@@ -124,18 +127,28 @@ def main() -> None:
 
 
 def load_smtpsetup() -> None:
-    """Import every module of smtpsetup. Where coverage is enabled, it began with this process and ends here."""
+    """Import every module of smtpsetup."""
     import smtpsetup
 
     for module in pkgutil.walk_packages(smtpsetup.__path__, "smtpsetup."):
         if not module.name.endswith(".__main__"):
             with contextlib.suppress(ImportError):  # of a library that is not installed, or is another system's
                 importlib.import_module(module.name)
-    if is_measured(os.environ):
-        coverage = importlib.import_module("coverage").Coverage.current()
-        coverage.stop()
-        coverage.save()
-        coverage._auto_save = False  # children have what was saved here, too
+
+
+def measured() -> Any:
+    """The coverage that began with this process, where it is enabled, stopped and saved: each child goes on with it.
+
+    To begin anew would cost each child more than most commands take.
+    """
+    if not is_measured(os.environ):
+        return None
+    coverage = importlib.import_module("coverage").Coverage.current()
+    coverage.stop()
+    coverage.save()
+    coverage.get_data().close(force=True)
+    coverage.set_option("run:patch", [])  # it has been done
+    return coverage
 
 
 def leave(code: int) -> None:
@@ -202,8 +215,6 @@ def become(request: Mapping[str, Any], files: list[int]) -> None:
     sys.stdin = sys.__stdin__ = _text(0, "rb", "surrogateescape")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _text(1, "wb", "surrogateescape")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _text(2, "wb", "backslashreplace", line_buffering=True)  # type: ignore[misc]
-    if is_measured(os.environ):
-        importlib.import_module("coverage").process_startup(force=True)
 
 
 def is_measured(env: Mapping[str, str]) -> bool:
