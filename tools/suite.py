@@ -100,7 +100,7 @@ def record(files: list[str]) -> None:
     seconds = _sums(list(cases(files)))
     lines = [f"{folder} = {round(taken)}\n" for folder, taken in sorted(seconds.items())]
     RECORDED.write_text(
-        "# Seconds of tests in each folder, on two quiet processors: `python tools/suite.py record build/tests.xml`.\n"
+        "# Seconds of tests in each folder, on two quiet processors (`tools/suite.py record`).\n"
         "[seconds]\n" + "".join(lines),
         encoding="utf-8",
     )

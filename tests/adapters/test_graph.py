@@ -475,13 +475,7 @@ def test_a_large_mail_goes_by_a_draft(writer: Account, graph_server: GraphServer
 
 
 @pytest.mark.slow
-def test_25_megabytes_cost_little_memory(
-    writer: Account, graph_server: GraphServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from smtpsetup.sending.transports import graph
-
-    graph_server.limit_bytes, graph_server.message_limit = 10**9, 10**9
-    monkeypatch.setattr(graph.GraphSession, "limits", graph._LIMITS._replace(most=10**9))
+def test_25_megabytes_cost_little_memory(tmp_path: Path) -> None:
     delivery = large_mail(tmp_path, 25 * MEGABYTE)
     sizes: list[int] = []
     tracemalloc.start()
@@ -496,8 +490,6 @@ def test_25_megabytes_cost_little_memory(
     measure()
     tracemalloc.stop()
     assert max(sizes) < 20 * MEGABYTE
-    delivered(writer, delivery)
-    assert len(graph_server.mails[0].message) > 25 * MEGABYTE
 
 
 @pytest.mark.matrix
