@@ -10,6 +10,7 @@ QUICK := tests/unit tests/adapters tests/cli tests/data tests/documents
 # what touches a library, or what its version of Python does
 DEBIAN := $(QUICK) tests/discovery
 MEASURED := $(QUICK) tests/discovery tests/workflows
+OTHER := tests/packaging tests/faults tests/recordings tests/fuzz
 TESTS ?=
 SECONDS ?= 60
 KEEP ?=
@@ -89,7 +90,7 @@ test: $(VENV)/ready-for-tests
 test-landing: $(VENV)/ready-for-site $(RELEASE)/ready
 	$(PYTEST) --cov --cov-report= --junitxml build/measured.xml $(MEASURED)
 	$(BIN)/python -m coverage report --skip-empty --fail-under 90
-	$(PYTEST) --junitxml build/other.xml $(addprefix --ignore=,$(MEASURED)) tests
+	$(PYTEST) --dist loadfile --junitxml build/other.xml $(OTHER)
 
 test-all: check-platforms $(VENV)/ready-for-site $(RELEASE)/ready
 	STORM=1 $(PYTEST) --cov --cov-report= $(or $(TESTS),tests)

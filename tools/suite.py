@@ -38,6 +38,7 @@ def faults() -> list[str]:
     """What breaks a rule: a rule that is tested twice, a mark that has no effect."""
     found, places = [], defaultdict(list)
     quick = quick_folders()
+    folders = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
     for path in sorted(TESTS.rglob("test_*.py")):
         name = str(path.relative_to(ROOT))
         is_quick = path.relative_to(TESTS).parts[0] in quick
@@ -46,6 +47,8 @@ def faults() -> list[str]:
                 places[node.name].append(f"{name}:{node.lineno}")
             elif isinstance(node, ast.Attribute) and ast.unparse(node) in ONLY_QUICK and not is_quick:
                 found.append(f"{name}:{node.lineno}: {node.attr} has an effect only in {', '.join(sorted(quick))}")
+    run = set(re.findall(r"tests/(\w+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    found += [f"tests/{folder} is in no list of the Makefile" for folder in sorted(folders - run)]
     for test, where in places.items():
         if len(where) > 1:
             found.append(f"{test} is in {' and in '.join(where)}: a rule is tested once, where it can fail first")

@@ -18,7 +18,6 @@ PYTHON = ROOT / ".venv-release" / "bin" / "python"
 pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason="the tools of a release; `make .venv-release/ready`"),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a release is made from a commit"),
-    pytest.mark.xdist_group("dist"),
 ]
 
 

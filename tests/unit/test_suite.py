@@ -18,7 +18,7 @@ def tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a folder that `make test` runs and one that it does not run."""
     for folder in ("unit", "faults"):
         (tmp_path / "tests" / folder).mkdir(parents=True)
-    (tmp_path / "Makefile").write_text("QUICK := tests/unit\n")
+    (tmp_path / "Makefile").write_text("QUICK := tests/unit\nOTHER := tests/faults\n")
     monkeypatch.setattr(suite, "ROOT", tmp_path)
     monkeypatch.setattr(suite, "TESTS", tmp_path / "tests")
     monkeypatch.setattr(suite, "RECORDED", tmp_path / "tests" / "seconds.toml")
@@ -37,6 +37,12 @@ def test_a_mark_without_an_effect_is_a_fault(tests: Path) -> None:
     assert suite.faults() == []
     (tests / "faults" / "test_b.py").write_text(MARKED.format("b"))
     assert [fault.partition(": ")[0] for fault in suite.faults()] == ["tests/faults/test_b.py:4"]
+
+
+def test_a_folder_that_nothing_runs_is_a_fault(tests: Path) -> None:
+    (tests / "new").mkdir()
+    (tests / "new" / "test_c.py").write_text("")
+    assert suite.faults() == ["tests/new is in no list of the Makefile"]
 
 
 @pytest.mark.parametrize(("seconds", "code"), [(100, 0), (500, 1)])
