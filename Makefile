@@ -8,14 +8,15 @@ SITE := build/site
 # what `make test` runs, with --quick; `.ci/run` and `make test-all` run all of every folder
 QUICK := tests/unit tests/adapters tests/cli tests/data tests/documents
 # what touches a library, or what its version of Python does
-DEBIAN := $(QUICK) tests/discovery
-MEASURED := $(QUICK) tests/discovery tests/workflows
-OTHER := tests/packaging tests/faults tests/recordings tests/fuzz
+DEBIAN := tests/unit tests/adapters tests/cli tests/discovery
+MEASURED := $(DEBIAN) tests/data tests/workflows
+# the longest files first
+OTHER := tests/documents tests/faults tests/packaging tests/recordings tests/fuzz
 TESTS ?=
 SECONDS ?= 60
 KEEP ?=
 # most tests wait for a server or a timer most of the time
-WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
 # without a cache, each worker would compile every test again
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
@@ -90,7 +91,7 @@ test: $(VENV)/ready-for-tests
 test-landing: $(VENV)/ready-for-site $(RELEASE)/ready
 	$(PYTEST) --cov --cov-report= --junitxml build/measured.xml $(MEASURED)
 	$(BIN)/python -m coverage report --skip-empty --fail-under 90
-	$(PYTEST) --dist loadfile --junitxml build/other.xml $(OTHER)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder --junitxml build/other.xml $(OTHER)
 
 test-all: check-platforms $(VENV)/ready-for-site $(RELEASE)/ready
 	STORM=1 $(PYTEST) --cov --cov-report= $(or $(TESTS),tests)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from smtpsetup.message.spool import Spool
 from tests.recording import plain_account
-from tests.relay import add_client, running_relay
+from tests.relay import add_client, is_relay, running_relay
+from tests.servers import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ def test_more_connections_than_open_files_neither_fill_the_log_nor_end_the_relay
                 stack.enter_context(socket.create_connection(("127.0.0.1", relay.port), timeout=5))
             time.sleep(SECONDS)  # deliberate: what it says in that time is measured
             said = (home.path / "relay.err").stat().st_size
+        wait_for(lambda: is_relay(relay.port))  # it has seen that the others are gone
         with relay.client() as client:
             assert client.log_in(password).startswith("235 ")
             assert client.hand_over().startswith("250 ")
