@@ -15,8 +15,9 @@ OTHER := tests/documents tests/faults tests/packaging tests/recordings tests/fuz
 TESTS ?=
 SECONDS ?= 60
 KEEP ?=
-# most tests wait for a server or a timer most of the time
-WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+# most tests wait for a server or a timer some of the time
+WORKERS ?= $(shell expr 2 \* $(PROCESSORS))
 # without a cache, each worker would compile every test again
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
@@ -87,7 +88,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready-for-tests
 	$(PYTEST) --quick $(or $(TESTS),$(QUICK))
 
-# coverage costs a third more; what the other folders cover, these cover too
+# coverage costs a third more; what the other folders cover, these cover too. Many of these tests wait for most of their time
+test-landing: WORKERS := $(shell expr 3 \* $(PROCESSORS))
 test-landing: $(VENV)/ready-for-site $(RELEASE)/ready
 	$(PYTEST) --cov --cov-report= --junitxml build/measured.xml $(MEASURED)
 	$(BIN)/python -m coverage report --skip-empty --fail-under 90
